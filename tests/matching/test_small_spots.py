@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.conftest import noise
+from vitsplice.engine.stack import AppearanceImage
 from vitsplice.engine.warm_start import warm_start
 from vitsplice.images.transforms import to_lab
 from vitsplice.matching import Correspondence, MatchedImage
@@ -160,6 +161,6 @@ def test_warm_start_keeps_eyes_that_are_smaller_than_a_patch():
     appearance, weights = torch.full((1, 3, 16, 32), 0.9), torch.ones(GRID[0] * GRID[1], 1)
     spots = spots_of(to_lab(structure))
     match = Correspondence(weights, weights, GRID, (MatchedImage((1, 1)),), spots=spots)
-    output = warm_start(structure, appearance, match)
+    output = warm_start(structure, [AppearanceImage(appearance)], match)
     for centre in EYES:
         assert output[..., pixels_within(0.4, centre)].mean() < 0.3 < 0.8 < output.median()

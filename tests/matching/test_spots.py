@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.conftest import noise
+from vitsplice.engine.stack import AppearanceImage
 from vitsplice.engine.warm_start import warm_start
 from vitsplice.images.transforms import to_lab
 from vitsplice.matching import Correspondence, MatchedImage
@@ -115,7 +116,7 @@ def pair():
 
 def test_warm_start_keeps_an_eye_darker_than_its_surroundings(pair):
     first, second, match, _ = pair
-    output = warm_start(first, second, match)
+    output = warm_start(first, [AppearanceImage(second)], match)
     assert output[first < 0.3].mean() < 0.3 < 0.45 < output[first > 0.5].mean()
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vitsplice.config import MatchConfig
 from vitsplice.contracts import SPATIAL, Backbone, BackboneInfo, Condition, ConditionName, FeatureRequest
+from vitsplice.engine.stack import AppearanceImage
 from vitsplice.engine.start import crop_maps
 from vitsplice.engine.views import View
 from vitsplice.engine.warm_start import warm_start
@@ -110,7 +111,7 @@ def pair_condition(
         settings = match.model_dump(exclude={"grid"})
         correspondence = match_descriptions(structure.description, appearance.description, mask=mask, **settings)
     if correspondence is not None:
-        values["start"] = warm_start(structure.pixels, appearance.pixels, correspondence, mask=mask)
+        values["start"] = warm_start(structure.pixels, [AppearanceImage(appearance.pixels, mask)], correspondence)
     if appearance.description:
         cls, shallow = (appearance.description.features[request] for request in feature_requests(info))
         values["cls"] = F.normalize(cls.values, dim=-1)

@@ -15,7 +15,7 @@ from vitsplice.contracts import Backbone, Features, ImageName
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.stack import StackedImage, joined, joining_axis
 from vitsplice.engine.views import View
-from vitsplice.engine.warm_start import start_of
+from vitsplice.engine.warm_start import warm_start
 from vitsplice.errors import ConfigError
 from vitsplice.matching import (
     Candidate,
@@ -91,8 +91,8 @@ def prepare(
     if match is None and (config.start == "match" or guided):
         match = match_images(images, backbone, config.match)
     if match is not None and config.start == "match":
-        start = warm_start_of(config, images, match)
-    return started(config, images, start, match, guided)
+        start = warm_start(structure, appearances, match, *warm_start_strengths(config))
+    return start_with(config, images, start, match, guided)
 
 
 def check_regions(config: RunConfig, guided: bool) -> None:
@@ -103,7 +103,9 @@ def check_regions(config: RunConfig, guided: bool) -> None:
         raise ConfigError("regions would have no effect: these settings do not match the images; instant and quick do")
 
 
-def started(config: RunConfig, images: RunImages, start: Tensor, match: Correspondence | None, guided: bool) -> Start:
+def start_with(
+    config: RunConfig, images: RunImages, start: Tensor, match: Correspondence | None, guided: bool
+) -> Start:
     """Return what a run starts from, given its start image and correspondence; see `prepare`.
 
     Args:
@@ -133,12 +135,7 @@ def match_images(images: RunImages, backbone: Backbone, settings: MatchConfig) -
     return match_candidates(first, candidates, regions=images.regions, **settings.model_dump(exclude={"grid"}))
 
 
-def warm_start_of(config: RunConfig, images: RunImages, match: Correspondence) -> Tensor:
-    """Compute the warm start with the strengths of the settings, ``(1, 3, H, W)``."""
-    return start_of(images.pixels["structure"], images.appearances, match, *start_strengths(config))
-
-
-def start_strengths(config: RunConfig) -> tuple[float, float]:
+def warm_start_strengths(config: RunConfig) -> tuple[float, float]:
     """Return the strengths of appearance and detail in the warm start."""
     if config.steps:  # the weights of the terms apply the rest of the strengths
         return min(1.0, config.appearance_strength), 1.0

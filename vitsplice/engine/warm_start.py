@@ -58,41 +58,30 @@ FLOOR = 1e-5
 @numerics(grad=False)
 def warm_start(
     structure: Tensor,
-    appearance: Tensor,
-    match: Correspondence,
-    strength: float = 1.0,
-    detail_strength: float = 1.0,
-    mask: Tensor | None = None,
-) -> Tensor:
-    """Give the structure image the colours of the corresponding patches of the appearance image.
-
-    Args:
-        structure, appearance: ``(1, 3, H, W)`` in [0, 1]; their sizes may differ.
-        match: correspondence from the structure image to the appearance image.
-        strength: 0: the structure image, 1: the colours of the appearance image; above 1, their differences from
-            the mean colour are multiplied by ``eased(strength)``.
-        detail_strength: the structure image's own detail is multiplied by ``eased(detail_strength)``.
-        mask: mask of the appearance image, ``(1, 1, H, W)`` in [0, 1]; None: all pixels are used.
-
-    Returns:
-        ``(1, 3, H, W)`` in [0, 1], at the size of the structure image.
-    """
-    return start_of(structure, [AppearanceImage(appearance, mask)], match, strength, detail_strength)
-
-
-def start_of(
-    structure: Tensor,
     appearances: Sequence[AppearanceImage],
     match: Correspondence,
     strength: float = 1.0,
     detail_strength: float = 1.0,
 ) -> Tensor:
-    """Compute the `warm_start` from one or several appearance images, those of the correspondence."""
-    return start_from(structure, start_maps(structure, appearances, match, strength), match, strength, detail_strength)
+    """Give the structure image the colours of the corresponding patches of one or several appearance images.
+
+    Args:
+        structure: ``(1, 3, H, W)`` in [0, 1].
+        appearances: the appearance images of the correspondence; their sizes may differ.
+        match: correspondence from the structure image to the appearance images.
+        strength: 0: the structure image, 1: the colours of the appearance images; above 1, their differences from
+            the mean colour are multiplied by ``eased(strength)``.
+        detail_strength: the structure image's own detail is multiplied by ``eased(detail_strength)``.
+
+    Returns:
+        ``(1, 3, H, W)`` in [0, 1], at the size of the structure image.
+    """
+    maps = warm_start_maps(structure, appearances, match, strength)
+    return warm_start_from_maps(structure, maps, match, strength, detail_strength)
 
 
 @numerics(grad=False)
-def start_maps(
+def warm_start_maps(
     structure: Tensor, appearances: Sequence[AppearanceImage], match: Correspondence, strength: float = 1.0
 ) -> Tensor:
     """Compute what the warm start takes from the appearance images, at a moderate size.
@@ -122,10 +111,10 @@ def start_maps(
 
 
 @numerics(grad=False)
-def start_from(
+def warm_start_from_maps(
     structure: Tensor, maps: Tensor, match: Correspondence, strength: float = 1.0, detail_strength: float = 1.0
 ) -> Tensor:
-    """Compute the warm start from the result of `start_maps`; ``match`` has the small spots of the structure image."""
+    """Compute the warm start from `warm_start_maps`; ``match`` has the small spots of the structure image."""
     structure_lab, size = to_lab(structure), structure.shape[-2:]
     enlarged = F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
     maps = _guided(structure, max(2, round(RADIUS / _working_scale(structure))))(enlarged)

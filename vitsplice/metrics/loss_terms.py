@@ -27,6 +27,7 @@ from vitsplice.contracts import (
     TermContext,
 )
 from vitsplice.engine.features import extract, random_positions
+from vitsplice.engine.stack import AppearanceImage
 from vitsplice.engine.warm_start import warm_start
 from vitsplice.matching import Correspondence, correspond, match_vectors
 from vitsplice.options import complete
@@ -57,7 +58,8 @@ def _build(spec: LossSpec, resize: Resize, match: Callable[..., Correspondence],
     def value(case: Case) -> float:
         images = {"structure": case.structure, "appearance": case.appearance, "output": case.output}
         if spec.target == "start":
-            images["start"] = warm_start(case.structure, case.appearance, match(case, backbone))
+            appearances = [AppearanceImage(case.appearance)]
+            images["start"] = warm_start(case.structure, appearances, match(case, backbone))
         output, target = (
             {r: _features(backbone, resize, images, name, r) for r in term.requests if r not in (MATCH, POSITIONS)}
             | {POSITIONS: random_positions(name)}

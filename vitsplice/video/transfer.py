@@ -16,8 +16,8 @@ from vitsplice.engine.conditions import DescribedImage, described_image, needs_m
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.problem import Components, check_run
 from vitsplice.engine.stages import StagedOptimisation
-from vitsplice.engine.start import start_strengths, started
-from vitsplice.engine.warm_start import start_from, start_maps
+from vitsplice.engine.start import start_with, warm_start_strengths
+from vitsplice.engine.warm_start import warm_start_from_maps, warm_start_maps
 from vitsplice.errors import UserError
 from vitsplice.matching import Candidate, Correspondence, Preference, concatenated, describe_image, match_candidates
 from vitsplice.models.loading import model_of
@@ -102,7 +102,7 @@ class FrameTransfer:
         """Compute the maps of the warm start of a frame (`vitsplice.engine.warm_start`); None if it has none."""
         if self.model is not None or match is None:
             return None
-        return start_maps(frame, self.images.appearances, match, start_strengths(self.settings)[0])
+        return warm_start_maps(frame, self.images.appearances, match, warm_start_strengths(self.settings)[0])
 
     @numerics(grad=False)
     def start(self, frame: Tensor, match: Correspondence | None, maps: Tensor | None = None) -> Tensor:
@@ -114,7 +114,7 @@ class FrameTransfer:
             maps: the maps of its warm start; None if it has none.
         """
         if maps is not None and match is not None:
-            return start_from(frame, maps, match, *start_strengths(self.settings))
+            return warm_start_from_maps(frame, maps, match, *warm_start_strengths(self.settings))
         if self.model is None:
             return frame
         images = self._images(frame)
@@ -131,7 +131,7 @@ class FrameTransfer:
         components = Components.build(self.settings, self.backbones, catalogue(), self.model)
         memory.check(memory.Estimate(components), images, memory.free_bytes(self.device))
         with numerics(), memory.out_of_memory_advice():
-            begun = started(self.settings, images, start, match, components.guided)
+            begun = start_with(self.settings, images, start, match, components.guided)
             optimisation = StagedOptimisation(components, images, begun)
             for _ in optimisation.steps():
                 pass
