@@ -231,9 +231,8 @@ def _marked(comparison: ComparisonData, name: str) -> str:
 
 
 def format_mean(mean: MeanInterval) -> str:
-    """Format a mean with its interval, such as ``2.71 [2.60, 2.83]``."""
-    ends = f" [{_three_digits(mean.low)}, {_three_digits(mean.high)}]" if math.isfinite(mean.low) else ""
-    return f"{_three_digits(mean.mean)}{ends}"
+    """Format a mean with its interval in three digits."""
+    return mean.format(_three_digits)
 
 
 def _three_digits(value: float) -> str:

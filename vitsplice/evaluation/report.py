@@ -11,7 +11,6 @@ from vitsplice.evaluation import plots
 from vitsplice.evaluation.leakage import leakage_warnings
 from vitsplice.evaluation.plan import CSV, JSON, MARKDOWN
 from vitsplice.evaluation.summary import DIGITS, EvaluationSummary, MetricSummary
-from vitsplice.metrics.statistics import MeanInterval
 from vitsplice.support import output_folder
 from vitsplice.support.jsonl import JsonLinesLog, Keys
 from vitsplice.support.tables import csv_row, escape_markdown, markdown_table
@@ -77,13 +76,7 @@ def score_cell(metric: MetricSummary, method: str) -> str:
     """Format a mean with its interval and marks."""
     score = metric.methods[method]
     marks = BEST * (method in metric.best) + MARKS[score.leakage] * score.known
-    return f"{mean_and_interval(score.interval)}{' ' if marks else ''}{marks}"
-
-
-def mean_and_interval(interval: MeanInterval) -> str:
-    """Format a mean, with its interval if there is one."""
-    ends = f" [{number(interval.low)}, {number(interval.high)}]" if interval.interval_type else ""
-    return number(interval.mean) + ends
+    return f"{score.interval.format(number)}{' ' if marks else ''}{marks}"
 
 
 def number(value: float) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vitsplice.keypoints.summary import ALL, BenchmarkSummary, FeaturePCK
 from vitsplice.matching.pck import within
-from vitsplice.metrics.statistics import MeanInterval, finite_or_none
+from vitsplice.metrics.statistics import finite_or_none
 from vitsplice.support import output_folder
 from vitsplice.support.jsonl import JsonLinesLog, Keys
 from vitsplice.support.tables import csv_row, markdown_table
@@ -73,14 +73,10 @@ def score_table(summary: BenchmarkSummary) -> tuple[list[str], list[list[str]]]:
     for feature in summary.features:
         pck = feature.categories[ALL]
         per_keypoint = " / ".join(map(_number, pck.per_keypoint.values()))
-        means = map(_interval, pck.per_pair.values())
+        means = [mean.format(_number) for mean in pck.per_pair.values()]
         rows.append([*feature.label, *means, per_keypoint, str(pck.keypoints), str(pck.pairs)])
     names = [f"PCK@{alpha:g}" for alpha in summary.alphas]
     return ["backbone", "facet", "layer", *names, PER_KEYPOINT, "keypoints", "pairs"], rows
-
-
-def _interval(mean: MeanInterval) -> str:
-    return _number(mean.mean) + (f" [{_number(mean.low)}, {_number(mean.high)}]" if mean.interval_type else "")
 
 
 def _number(value: float) -> str:

@@ -6,7 +6,7 @@ Pure functions of arrays. Libraries are used where they give the same numbers; a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -57,6 +57,10 @@ class MeanInterval:
     high: float
     n: int
     interval_type: str
+
+    def format(self, number: Callable[[float], str]) -> str:
+        """Format the mean by ``number``, with the interval if there is one, such as ``2.71 [2.60, 2.83]``."""
+        return number(self.mean) + (f" [{number(self.low)}, {number(self.high)}]" if self.interval_type else "")
 
 
 def mean_with_interval(values: Array, seed: int = 0, resamples: int = RESAMPLES) -> MeanInterval:
