@@ -8,6 +8,7 @@ import pytest
 
 from vitsplice.images import encode_png, example, read, resize_to
 from vitsplice.matching.description import describe_image
+from vitsplice.presets.settings import settings_for
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -95,11 +96,21 @@ def test_example_runs_with_tiny_networks(run, script, arguments, expected):
         ("02_losses_in_your_loop.py", (), "smoothness       1 x"),
         ("04_contact_sheet.py", ("sheet.png", "--steps", "2"), "sheet.png"),
         ("14_known_masks.py", ("masks",), "0 of 8 values are wrong"),
-        ("08_identity.py", ("runs", "sheet.png", "--steps", "1", "--size", "64"), "sheet.png"),
     ],
 )
 def test_example_runs_with_pretrained_networks(run, script, arguments, expected):
     assert expected in run(script, *arguments)
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+@pytest.mark.usefixtures("offline", "one_pair")
+def test_example_of_identity_runs_with_pretrained_networks(run, monkeypatch):
+    def small_settings(*arguments, overrides, **options):
+        return settings_for(*arguments, overrides=[*overrides, "resize.size=98"], **options)
+
+    monkeypatch.setattr("vitsplice.presets.settings.settings_for", small_settings)
+    assert "sheet.png" in run("08_identity.py", "runs", "sheet.png", "--steps", "1", "--size", "64")
 
 
 @pytest.mark.slow

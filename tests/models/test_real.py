@@ -12,29 +12,29 @@ from vitsplice.images import example, read
 pytestmark = pytest.mark.weights
 
 BACKBONE = "dinov2-vits14-offline"
-OVERRIDES = ("match.grid=32", "precision=float32")
+OVERRIDES = ("match.grid=16", "precision=float32")
 
 SIDE, MOST = 2048, 16
 """Side of two square matrices, and the time that an image of 512 px takes at most, in products of them. A core of 130
 GFLOP/s takes 0.13 s for a product, and two such cores about a second for the image."""
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
+def untrained_model(folder, *overrides):
     """The full generator splicenet-residual before training."""
-    folder = tmp_path_factory.mktemp("model")
-    write_model_of(folder, "splicenet-residual", load_backbone(BACKBONE), "instant", OVERRIDES)
+    write_model_of(folder, "splicenet-residual", load_backbone(BACKBONE), "instant", overrides)
     return load_model(folder, device="cpu")
 
 
-def test_before_training_the_output_is_that_of_instant(model):
+def test_before_training_the_output_is_that_of_instant(tmp_path):
+    model = untrained_model(tmp_path, *OVERRIDES)
     structure, appearance = example()
     instant = splice(structure, appearance, "instant", device="cpu", overrides=["metrics=none", *OVERRIDES])
     assert torch.equal(model(structure, appearance)[0], instant.pixels)
 
 
 @pytest.mark.alone
-def test_an_image_of_512_pixels_takes_about_a_second_of_two_cores(model):
+def test_an_image_of_512_pixels_takes_about_a_second_of_two_cores(tmp_path):
+    model = untrained_model(tmp_path, "match.grid=32", "precision=float32")
     structure, appearance = map(read, example())
     prepared, matrix = model.prepare(appearance), torch.rand(SIDE, SIDE)
     before = torch.get_num_threads()
