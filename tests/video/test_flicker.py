@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from vitsplice.video.flicker import steady, warping_error
-from vitsplice.video.flow import Motion, standing
+from vitsplice.video.flicker import warping_error, without_edges
+from vitsplice.video.flow import Motion, no_motion
 
-STILL = standing((24, 32))
+STILL = no_motion((24, 32))
 
 
 def test_still_frames_have_no_error():
@@ -32,6 +32,6 @@ def test_without_trusted_motion_there_is_no_error():
 def test_edges_of_a_motion_are_excluded():
     flow = torch.zeros(1, 2, 24, 32)
     flow[:, 0, :, 16:] = 5 / 32
-    valid = steady(Motion(flow, torch.ones(1, 1, 24, 32))).valid
+    valid = without_edges(Motion(flow, torch.ones(1, 1, 24, 32))).valid
     assert not valid[..., 15:17].any()
     assert valid[..., :13].all()

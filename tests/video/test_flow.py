@@ -2,7 +2,7 @@ import pytest
 import torch
 from clips import panned, texture
 
-from vitsplice.video.flow import Motion, consistent, motions, sample_at, standing, working_image
+from vitsplice.video.flow import Motion, consistent, motions, no_motion, sample_at, working_image
 
 
 def shift(right, down=0, size=(32, 48)):
@@ -12,17 +12,17 @@ def shift(right, down=0, size=(32, 48)):
 
 def test_motion_of_a_pan_is_its_shift():
     earlier, later = (working_image(frame) for frame in panned(2, 96, 128, step=4))
-    back, forth = motions(earlier, later)
+    backward, forward = motions(earlier, later)
     inner = (..., slice(16, -16), slice(16, -16))
-    assert float(back.flow[:, 0][inner].mean() * 128) == pytest.approx(4, abs=0.3)
-    assert float(forth.flow[:, 0][inner].mean() * 128) == pytest.approx(-4, abs=0.3)
-    assert float(back.valid[inner].mean()) > 0.95
+    assert float(backward.flow[:, 0][inner].mean() * 128) == pytest.approx(4, abs=0.3)
+    assert float(forward.flow[:, 0][inner].mean() * 128) == pytest.approx(-4, abs=0.3)
+    assert float(backward.valid[inner].mean()) > 0.95
 
 
 def test_what_enters_the_frame_is_not_valid():
     earlier, later = (working_image(frame) for frame in panned(2, 96, 128, step=12))
-    back, _ = motions(earlier, later)
-    assert back.valid[..., -6:].mean() < 0.2 < back.valid[..., 30:90].mean()
+    backward, _ = motions(earlier, later)
+    assert backward.valid[..., -6:].mean() < 0.2 < backward.valid[..., 30:90].mean()
 
 
 def test_composition_adds_shifts_and_multiplies_validity():
@@ -38,7 +38,7 @@ def test_sampling_along_a_shift_moves_pixels():
     maps = torch.rand(1, 3, 32, 48)
     moved = shift(5, 2).sample(maps)
     assert torch.allclose(moved[..., :30, :43], maps[..., 2:, 5:], atol=1e-5)
-    assert torch.allclose(standing((32, 48)).sample(maps), maps, atol=1e-6)
+    assert torch.allclose(no_motion((32, 48)).sample(maps), maps, atol=1e-6)
 
 
 def test_a_motion_applies_at_any_resolution():

@@ -4,7 +4,7 @@ import torch
 from clips import panned
 
 from vitsplice.video.colours import as_pixels
-from vitsplice.video.flow import Motion, standing
+from vitsplice.video.flow import Motion, no_motion
 from vitsplice.video.outputs import Key, changed, propagated
 from vitsplice.video.propagation import Carried
 from vitsplice.video.segments import segments
@@ -68,13 +68,13 @@ def test_a_change_moves_with_the_motion():
 
 @pytest.mark.parametrize(("fraction", "expected"), [(0.0, 0.6), (0.5, 0.7), (0.75, 0.75)])
 def test_changes_of_both_key_frames_are_blended_by_the_distance_in_time(fraction, expected):
-    still = standing((32, 48))
+    still = no_motion((32, 48))
     output = changed(START, key(0.1), key(0.3), Carried(still, still, fraction))
     assert torch.allclose(output, torch.full_like(START, expected), atol=1e-5)
 
 
 def test_where_one_motion_cannot_be_trusted_the_other_change_is_used():
-    output = changed(START, key(0.1), key(0.3), Carried(moved(0, valid=0.0), standing((32, 48)), 0.25))
+    output = changed(START, key(0.1), key(0.3), Carried(moved(0, valid=0.0), no_motion((32, 48)), 0.25))
     assert torch.allclose(output, torch.full_like(START, 0.8), atol=1e-5)
 
 

@@ -30,14 +30,14 @@ def warping_error(earlier: Tensor, later: Tensor, motion: Motion) -> float | Non
     Returns:
         The error, or None if the motion can be trusted nowhere.
     """
-    mask = steady(motion).resized((earlier.shape[-2], earlier.shape[-1])).valid >= 1
+    mask = without_edges(motion).resized((earlier.shape[-2], earlier.shape[-1])).valid >= 1
     if not mask.any():
         return None
     difference = (earlier - motion.sample(later)).square().sum(1, keepdim=True)
     return float(difference[mask].mean())
 
 
-def steady(motion: Motion) -> Motion:
+def without_edges(motion: Motion) -> Motion:
     """Exclude the edges of a motion from where it is valid."""
     height, width = motion.flow.shape[-2:]
     flow = motion.flow * motion.flow.new_tensor([width, height]).reshape(1, 2, 1, 1)

@@ -26,7 +26,7 @@ SMALLEST = 32
 """Minimum height and width for DIS; smaller frames are enlarged."""
 
 RELATIVE, ABSOLUTE = 0.01, 0.5
-"""A flow f and the flow b back are consistent where |f + b|^2 < RELATIVE (|f|^2 + |b|^2) + ABSOLUTE, in pixels
+"""Forward flow f and backward flow b are consistent where |f + b|^2 < RELATIVE (|f|^2 + |b|^2) + ABSOLUTE, in pixels
 (Sundaram et al. 2010; Ruder et al. 2016)."""
 
 
@@ -99,8 +99,8 @@ def sample_at(maps: Tensor, flow: Tensor) -> Tensor:
     return F.grid_sample(maps, positions.to(maps), padding_mode="border", align_corners=False)
 
 
-def standing(size: tuple[int, int]) -> Motion:
-    """Return the motion of a frame to itself, at ``(h, w)``."""
+def no_motion(size: tuple[int, int]) -> Motion:
+    """Return the motion of a frame that does not move, at ``(h, w)``."""
     return Motion(torch.zeros(1, 2, *size), torch.ones(1, 1, *size))
 
 
@@ -121,16 +121,16 @@ def motions(earlier: Pixels, later: Pixels) -> tuple[Motion, Motion]:
         earlier, later: two frames as `working_image`.
     """
     with _one_thread():
-        back, forth = _flow(later, earlier), _flow(earlier, later)
-    size = torch.tensor([back.shape[-1], back.shape[-2]]).reshape(1, 2, 1, 1)
-    return Motion(back / size, consistent(back, forth)), Motion(forth / size, consistent(forth, back))
+        backward, forward = _flow(later, earlier), _flow(earlier, later)
+    size = torch.tensor([backward.shape[-1], backward.shape[-2]]).reshape(1, 2, 1, 1)
+    return Motion(backward / size, consistent(backward, forward)), Motion(forward / size, consistent(forward, backward))
 
 
-def consistent(flow: Tensor, back: Tensor) -> Tensor:
+def consistent(flow: Tensor, backward: Tensor) -> Tensor:
     """Return 1 where two flows ``(1, 2, h, w)`` in pixels agree and stay inside of the frame, else 0."""
     height, width = flow.shape[-2:]
     size = flow.new_tensor([width, height]).reshape(1, 2, 1, 1)
-    returned = sample_at(back, flow / size)
+    returned = sample_at(backward, flow / size)
     difference = (flow + returned).square().sum(1, keepdim=True)
     allowed = RELATIVE * (flow.square() + returned.square()).sum(1, keepdim=True) + ABSOLUTE
     return ((difference < allowed) & _inside(flow)).to(flow)

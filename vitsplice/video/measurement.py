@@ -34,8 +34,8 @@ def warping_errors(segment: Segment, outputs: Sequence[Pixels]) -> list[tuple[in
     errors = []
     for number, step in enumerate(segment.steps):
         pairs = [as_tensor(frame.pixels) for frame in frames[number : number + 2]]
-        source = warping_error(pairs[0], pairs[1], step.forth)
-        output = warping_error(as_tensor(outputs[number]), as_tensor(outputs[number + 1]), step.forth)
+        source = warping_error(pairs[0], pairs[1], step.forward)
+        output = warping_error(as_tensor(outputs[number]), as_tensor(outputs[number + 1]), step.forward)
         if source is not None and output is not None:
             errors.append((frames[number].index, source, output))
     return errors

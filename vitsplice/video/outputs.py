@@ -80,8 +80,8 @@ def propagated(transfer: FrameTransfer, segment: Segment, first: Key | None, rep
         return SegmentOutputs([as_pixels(first.output)], None)
     motions = [_on_device(each, transfer.device) for each in carried_motions(segment)]
     last = _key(transfer, transfer.prepared(segment.last_key.tensor()), first, motions[-1].earlier)
-    forth = moved_spots(first.match, [step.forth for step in segment.steps])
-    back = moved_spots(last.match, [step.back for step in reversed(segment.steps)])
+    forward = moved_spots(first.match, [step.forward for step in segment.steps])
+    backward = moved_spots(last.match, [step.backward for step in reversed(segment.steps)])
     outputs = [as_pixels(first.output)]
     for number, frame in enumerate(segment.frames[1:], 1):
         report(frame.index)
@@ -89,7 +89,7 @@ def propagated(transfer: FrameTransfer, segment: Segment, first: Key | None, rep
             outputs.append(as_pixels(last.output))
             continue
         pixels, fraction = transfer.prepared(frame.tensor()), motions[number].fraction
-        spots = [*faded(forth[number], 1 - fraction), *faded(back[-1 - number], fraction)]
+        spots = [*faded(forward[number], 1 - fraction), *faded(backward[-1 - number], fraction)]
         outputs.append(as_pixels(_between(transfer, pixels, first, last, motions[number], spots)))
     return SegmentOutputs(outputs, last if segment.following else None)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from vitsplice.images.transforms import to_lab
 from vitsplice.matching import Correspondence, Preference
 from vitsplice.matching.small_spots import SmallSpots
-from vitsplice.video.flow import Motion, standing
+from vitsplice.video.flow import Motion, no_motion
 from vitsplice.video.segments import Segment
 
 PREFERENCE = 0.15
@@ -64,12 +64,12 @@ def carried_motions(segment: Segment) -> list[Carried]:
     Args:
         segment: a segment with at least one step.
     """
-    height, width = segment.steps[0].back.flow.shape[-2:]
-    earlier, later = [standing((height, width))], [standing((height, width))]
+    height, width = segment.steps[0].backward.flow.shape[-2:]
+    earlier, later = [no_motion((height, width))], [no_motion((height, width))]
     for step in segment.steps:
-        earlier.append(step.back.then(earlier[-1]))
+        earlier.append(step.backward.then(earlier[-1]))
     for step in reversed(segment.steps):
-        later.append(step.forth.then(later[-1]))
+        later.append(step.forward.then(later[-1]))
     fractions = [number / len(segment.steps) for number in range(len(earlier))]
     return [Carried(*each) for each in zip(earlier, reversed(later), fractions, strict=True)]
 

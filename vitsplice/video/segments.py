@@ -35,12 +35,12 @@ class Step:
     """Two consecutive frames.
 
     Args:
-        back: motion from the later frame to the earlier one.
-        forth: motion from the earlier frame to the later one.
+        backward: motion from the later frame to the earlier one.
+        forward: motion from the earlier frame to the later one.
     """
 
-    back: Motion
-    forth: Motion
+    backward: Motion
+    forward: Motion
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ def segments(frames: Iterable[Frame], length: int, start: int = 0, *, after_cut:
             window = [frame]
             continue
         step = Step(*motions(previous, image))
-        since = step.back if since is None else step.back.then(since)
-        cut = is_cut(previous, image, step.back)
+        since = step.backward if since is None else step.backward.then(since)
+        cut = is_cut(previous, image, step.backward)
         if cut or len(window) == length or float(since.valid.mean()) < CARRIED:
             following = None if cut else frame
             yield Segment(tuple(window), following, tuple(steps if cut else [*steps, step]), after_cut)
@@ -110,16 +110,16 @@ def segments(frames: Iterable[Frame], length: int, start: int = 0, *, after_cut:
         yield Segment(tuple(window), None, tuple(steps), after_cut)
 
 
-def is_cut(earlier: Pixels, later: Pixels, back: Motion) -> bool:
+def is_cut(earlier: Pixels, later: Pixels, backward: Motion) -> bool:
     """Decide whether there is a cut between two frames.
 
     Args:
         earlier, later: lightness of both frames, ``(h, w)`` uint8.
-        back: motion from the later frame to the earlier one.
+        backward: motion from the later frame to the earlier one.
     """
     frames = [torch.from_numpy(image)[None, None] / 255 for image in (earlier, later)]
-    predicted, actual = (F.avg_pool2d(image, POOL).flatten() for image in (back.sample(frames[0]), frames[1]))
+    predicted, actual = (F.avg_pool2d(image, POOL).flatten() for image in (backward.sample(frames[0]), frames[1]))
     if float((actual - predicted).abs().mean()) < UNEXPLAINED:
         return False
     correlation = F.cosine_similarity(predicted - predicted.mean(), actual - actual.mean(), dim=0)
-    return float(back.valid.mean()) < TRUSTED or float(correlation) < MIN_CORRELATION
+    return float(backward.valid.mean()) < TRUSTED or float(correlation) < MIN_CORRELATION
