@@ -19,6 +19,7 @@ from vitsplice.engine.stack import AppearanceImage
 from vitsplice.engine.start import crop_maps
 from vitsplice.engine.views import View
 from vitsplice.engine.warm_start import warm_start
+from vitsplice.images.transforms import resized
 from vitsplice.matching import Correspondence, Description, describe_image, match_descriptions
 from vitsplice.numerics import numerics
 
@@ -117,9 +118,8 @@ def pair_condition(
         values["cls"] = F.normalize(cls.values, dim=-1)
         if correspondence:
             values["warped"] = _warped(shallow.maps, correspondence)
-    values["appearance"] = F.interpolate(
-        appearance.pixels, size=structure.pixels.shape[-2:], mode="bicubic", antialias=True, align_corners=False
-    ).clamp(0, 1)
+    height, width = structure.pixels.shape[-2:]
+    values["appearance"] = resized(appearance.pixels, (height, width))
     return PairCondition({name: values[name] for name in names}, correspondence)
 
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.contracts import Features
+from vitsplice.images.transforms import resized
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,11 @@ class Stack:
 def stack(images: Sequence[AppearanceImage]) -> Stack:
     """Stack appearance images. A single one is unchanged."""
     area = max(math.prod(image.pixels.shape[-2:]) for image in images)
-    sized = [_resized(image.pixels, area) for image in images]
+    sized = [_resized_to_area(image.pixels, area) for image in images]
     height, width = (max(pixels.shape[axis] for pixels in sized) for axis in (-2, -1))
     rows, masks, placed = [], [], []
     for pixels, image in zip(sized, images, strict=True):
-        mask = torch.ones_like(pixels[:, :1]) if image.mask is None else _resized(image.mask, area)
+        mask = torch.ones_like(pixels[:, :1]) if image.mask is None else _resized_to_area(image.mask, area)
         own_height, own_width = pixels.shape[-2:]
         padding = (0, width - own_width, 0, height - own_height)
         rows.append(F.pad(pixels, padding))
@@ -94,14 +95,11 @@ def stack(images: Sequence[AppearanceImage]) -> Stack:
     return Stack(torch.cat(rows), None if unmasked else torch.cat(masks), tuple(placed))
 
 
-def _resized(maps: Tensor, area: int) -> Tensor:
+def _resized_to_area(maps: Tensor, area: int) -> Tensor:
     """Resize maps ``(1, C, H, W)`` to an area in pixels; the aspect ratio is preserved."""
     height, width = maps.shape[-2:]
     scale = math.sqrt(area / (height * width))
-    size = [round(scale * height), round(scale * width)]
-    if size == [height, width]:
-        return maps
-    return F.interpolate(maps, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+    return resized(maps, (round(scale * height), round(scale * width)))
 
 
 def joining_axis(height: int, width: int) -> int:

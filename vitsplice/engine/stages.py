@@ -18,6 +18,7 @@ from vitsplice.engine.loop import Optimisation
 from vitsplice.engine.problem import Components, assemble, check_stages
 from vitsplice.engine.start import Start, prepare
 from vitsplice.engine.values import Step
+from vitsplice.images.transforms import resized
 
 GENERATOR_INPUT = "generator_input"
 
@@ -157,8 +158,7 @@ class StagedOptimisation:
         return replace(self._images, pixels=pixels, masks=masks)
 
     def _resized(self, maps: Tensor, name: ImageName, stage: StageConfig) -> Tensor:
-        size = self._size(maps, name, stage)
-        return F.interpolate(maps, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+        return resized(maps, self._size(maps, name, stage))
 
     def _size(self, maps: Tensor, name: ImageName, stage: StageConfig) -> tuple[int, int]:
         """Size of an image in a stage: its largest crop covers the stage's area, unless that needs upsampling.

@@ -66,5 +66,11 @@ def resize_to(pixels: Tensor, size: int) -> Tensor:
         return pixels
     new_height, new_width = (round(side * size / short) for side in (height, width))
     check_size("resized image", new_width, new_height)
-    resized = F.interpolate(pixels, (new_height, new_width), mode="bicubic", align_corners=False, antialias=True)
-    return resized.clamp(0, 1)
+    return resized(pixels, (new_height, new_width))
+
+
+def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize images or masks ``(B, C, H, W)`` in [0, 1] to ``(height, width)``, bicubic with antialiasing."""
+    if tuple(maps.shape[-2:]) == size:
+        return maps
+    return F.interpolate(maps, size=size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
