@@ -77,6 +77,16 @@ def test_patches_without_correspondence_have_little_mass():
     torch.testing.assert_close(masses[1.0], torch.full((4,), 0.25))
 
 
+@pytest.mark.parametrize("spec", [TEXTURE, STATISTICS, PATCHES], ids=lambda spec: spec.name)
+def test_term_that_gives_the_correspondence_no_weight_does_not_request_it(spec, backbone):
+    options = {"guide": 0.0} if spec == TEXTURE else {}
+    free, nearly = (built(spec, backbone, uniform=uniform, **options) for uniform in (1.0, 1 - 1e-6))
+    assert MATCH not in free.requests
+    output, target = (features_of(backbone, image(seed), nearly.requests) for seed in (1, 2))
+    without = ({request: each[request] for request in free.requests} for each in (output, target))
+    torch.testing.assert_close(free.function(*without), nearly.function(output, target), rtol=1e-4, atol=1e-6)
+
+
 def test_excluded_texture_and_patches_do_not_count(vit):
     target = image(2)
     target[..., 32:] = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)  # red, and excluded

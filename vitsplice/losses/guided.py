@@ -56,13 +56,18 @@ class Hypercolumns:
 
     Args:
         values: ``(B, N, D)``, normalised in each layer and concatenated.
-        match: vectors of the facet ``match``, ``(B, N, R)``.
+        match: vectors of the facet ``match``, ``(B, N, R)``; None if the term does not use it.
         coverage: fraction of each location that the mask covers, ``(N,)`` in [0, 1].
     """
 
     values: Tensor
-    match: Tensor
+    match: Tensor | None
     coverage: Tensor
+
+
+def match_requests(context: TermContext) -> tuple[FeatureRequest, ...]:
+    """Request the correspondence unless the options of the term give it no weight (``guide: 0``, ``uniform: 1``)."""
+    return (MATCH,) if context.options.get("guide") or context.options["uniform"] < 1 else ()
 
 
 def texture(context: TermContext) -> LossTerm:
@@ -81,20 +86,22 @@ def texture(context: TermContext) -> LossTerm:
             sampled_hypercolumns(features, layers, number) if samples else grid_hypercolumns(features, layers)
             for features, number in ((output, samples), (target, 2 * samples))
         )
+        cost = cosine_cost(ours.values, theirs.values) + EXCLUDED_COST * ~usable(theirs.coverage)
+        if ours.match is None or theirs.match is None:
+            return relaxed_earth_mover(cost, uniform_mass(theirs.coverage)[None])
         similarities = ours.match @ theirs.match.transpose(1, 2)
         mass = target_mass(similarities[0], theirs.coverage, context)
-        cost = cosine_cost(ours.values, theirs.values) + guide * (1 - similarities)
-        return relaxed_earth_mover(cost + EXCLUDED_COST * ~usable(theirs.coverage), mass[None])
+        return relaxed_earth_mover(cost + guide * (1 - similarities), mass[None])
 
-    return LossTerm((*layers, MATCH, MASK, *([POSITIONS] if samples else [])), function)
+    return LossTerm((*layers, *match_requests(context), MASK, *([POSITIONS] if samples else [])), function)
 
 
 def grid_hypercolumns(features: FeaturesByRequest, layers: Sequence[FeatureRequest]) -> Hypercolumns:
     """Pool the features of all layers, the correspondence and the mask to the grid of the last layer."""
     grid = features[layers[-1]].grid
     values = torch.cat([F.normalize(pooled_to(features[layer], grid).values, dim=-1) for layer in layers], -1)
-    match, mask = (pooled_to(features[request], grid).values for request in (MATCH, MASK))
-    return Hypercolumns(values, match, mask[0, :, 0])
+    match = pooled_to(features[MATCH], grid).values if MATCH in features else None
+    return Hypercolumns(values, match, pooled_to(features[MASK], grid).values[0, :, 0])
 
 
 def sampled_hypercolumns(features: FeaturesByRequest, layers: Sequence[FeatureRequest], samples: int) -> Hypercolumns:
@@ -103,10 +110,10 @@ def sampled_hypercolumns(features: FeaturesByRequest, layers: Sequence[FeatureRe
     If the mask covers none of them, all are used: the image outside the mask is filled with the mean colour of its
     inside.
     """
-    positions = features[POSITIONS].values[:, :samples].to(features[MATCH].values)
+    positions = features[POSITIONS].values[:, :samples].to(features[layers[0]].values)
     values = torch.cat([F.normalize(sample_bilinear(features[layer].maps, positions), dim=-1) for layer in layers], -1)
-    match, coverage = (sample_bilinear(features[request].maps, positions) for request in (MATCH, MASK))
-    covered = coverage[0, :, 0]
+    match = sample_bilinear(features[MATCH].maps, positions) if MATCH in features else None
+    covered = sample_bilinear(features[MASK].maps, positions)[0, :, 0]
     return Hypercolumns(values, match, covered if bool(covered.any()) else torch.ones_like(covered))
 
 
@@ -129,7 +136,7 @@ def statistics(context: TermContext) -> LossTerm:
             distances.append(difference / target_deviation.mean())
         return torch.stack(distances).mean()
 
-    return LossTerm((*layers, MATCH, MASK), function)
+    return LossTerm((*layers, *match_requests(context), MASK), function)
 
 
 def _resized_mass(mass: Tensor, features: Features) -> Tensor:
@@ -166,7 +173,7 @@ def patches(context: TermContext) -> LossTerm:
             samples = _systematic_sample(_covered_mass(unfold(mass).mean(1), coverage), len(output_patches))
         return sliced_wasserstein(output_patches, target_patches[samples], directions.to(output_patches.device))
 
-    return LossTerm((LAB, MATCH, MASK), function)
+    return LossTerm((LAB, *match_requests(context), MASK), function)
 
 
 def edges(context: TermContext) -> LossTerm:
@@ -204,13 +211,20 @@ def target_mass(similarities: Tensor, coverage: Tensor, context: TermContext) ->
         ``(M,)``, sums to 1.
     """
     assigned = assignment(similarities, context.options["temperature"], 0.0, coverage).mean(0)
-    included = usable(coverage).to(assigned)
-    return torch.lerp(assigned, included / included.sum(), context.options["uniform"])
+    return torch.lerp(assigned, uniform_mass(coverage), context.options["uniform"])
+
+
+def uniform_mass(coverage: Tensor) -> Tensor:
+    """Distribute the mass uniformly over the locations that the mask covers; arguments as of `target_mass`."""
+    included = usable(coverage).to(coverage)
+    return included / included.sum()
 
 
 @torch.no_grad()
 def mass_map(output: FeaturesByRequest, target: FeaturesByRequest, context: TermContext) -> Tensor:
-    """Compute `target_mass` on the grid of the target's correspondence, ``(1, 1, h, w)``."""
+    """Compute `target_mass` on the grid of the target's correspondence (without it, of the mask), ``(1, 1, h, w)``."""
+    if MATCH not in output:
+        return uniform_mass(target[MASK].maps.flatten()).reshape(target[MASK].maps.shape)
     ours, theirs = output[MATCH], target[MATCH]
     grid = theirs.grid or (1, 1)
     coarse = ours.grid and (min(ours.grid[0], MASS_GRID), min(ours.grid[1], MASS_GRID))
