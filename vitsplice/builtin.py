@@ -29,7 +29,7 @@ PRESETS = {
     "paper": "the recipe printed in the supplement of the TOG 2023 paper",
     "official": "the recipe of the code released with the CVPR 2022 paper",
     "instant": "seconds, no training: transfers colour, tone and contrast between corresponding regions",
-    "quick": "about a minute on 2 CPU cores: the warm start of instant, then the terms of a ViT and a CNN",
+    "quick": "one to three minutes on 2 CPU cores: the warm start of instant, then the terms of a ViT and a CNN",
     "best": "no time limit: as quick, with more steps and a finer last stage",
     "splicenet": "for `vitsplice train`: SpliceNet, one network for many pairs, as printed in the TOG 2023 paper",
     "splicenet-residual": "for `vitsplice train`: one network for many pairs, which corrects the warm start of instant",

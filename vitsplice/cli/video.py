@@ -71,8 +71,8 @@ def video(
 ) -> None:
     """Transfer the appearance of one or several images to a video, stable in time.
 
-    Needs `pip install 'vitsplice[video]'`. Report, records and a preview are in the folder NAME-video beside NAME.mp4.
-    The same command resumes where it was stopped.
+    Needs PyAV and OpenCV, which the extra `video` installs. Report, records and a preview are in the folder NAME-video
+    beside NAME.mp4. The same command resumes where it was stopped.
     """
     from vitsplice.cli.progress import parts_progress, unless_stopped
     from vitsplice.video.convert import splice_video

@@ -228,10 +228,10 @@ def from_preset(
 ) -> PresetLoss:
     """Return the loss terms of a preset as a module that maps an output to a scalar.
 
-    The other parts of a preset are up to your training loop: generator, optimiser, stages (the size is the last
-    stage's), views (the entire image is used) and schedules (a term that is active every n-th step has 1/n of its
-    weight; its first step, ``terms.NAME.start``, is ignored). Everything is computed in float32, whatever the precision
-    of the preset.
+    The other parts of a preset are up to your training loop: generator, optimiser, stages (the size is that of the last
+    one that is not on tiles), views (the entire image is used) and schedules (a term that is active every n-th step has
+    1/n of its weight; its first step, ``terms.NAME.start``, is ignored). Everything is computed in float32, whatever the
+    precision of the preset.
 
     Args:
         preset: name of a preset, a YAML file, or settings.

@@ -168,7 +168,7 @@ def test_dropped_images_run_stop_resume_and_download_with_the_bytes_of_the_comma
     tab.choose_files("Regions of the structure image", regions[0])
     tab.choose_files("Regions of each appearance image", regions[1], regions[0])
 
-    tab.choose_preset("quick", "# About a minute")
+    tab.choose_preset("quick", "# One to three minutes")
     tab.edit_yaml(edited_yaml("quick", *QUICK))
     tab.press("Run")
     tab.wait_for("of 10 steps")
@@ -243,7 +243,7 @@ def test_masked_example_and_quick_with_pretrained_networks(browser, server, tmp_
         tab.download(tmp_path)
 
         tab.page.get_by_label("Paint masks").uncheck()
-        tab.choose_preset("quick", "# About a minute")
+        tab.choose_preset("quick", "# One to three minutes")
         small = (
             "size=128",
             "match.grid=20",
