@@ -455,3 +455,22 @@ def test_backbones_that_settings_for_the_fallback_add_are_loaded_with_it_alone(p
 def test_mistakes_in_terms_for_the_fallback_are_found_before_the_backbone_is_loaded(pair):
     with pytest.raises(ConfigError, match=r"terms\.structure\.options"):
         splice(pair, overrides=["with_fallback={terms: {structure: {options: {wrong: 1}}}}"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "overrides", "message"),
+    [
+        ({"seed": 0}, ["seed=7"], "seed and the override 'seed=7' exclude each other"),
+        ({"structure_strength": 2.0}, [" structure_strength = 3"], "structure_strength and the override"),
+        ({"backbone": "tiny-vit"}, ["backbone.name=tiny-cnn"], "backbone and an override of its name"),
+    ],
+)
+def test_argument_and_override_of_one_setting_exclude_each_other(arguments, overrides, message):
+    with pytest.raises(UserError, match=message):
+        settings_for("tiny", **arguments, overrides=overrides)
+
+
+def test_file_with_the_name_of_a_preset_does_not_replace_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quick").write_text("steps: 3")
+    assert settings_for("quick").steps == 160

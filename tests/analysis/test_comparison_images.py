@@ -27,6 +27,19 @@ def test_labels_are_cropped_like_the_image(tmp_path):
     assert labels[:, 20:].unique().tolist() == [255]
 
 
+def test_other_files_are_no_masks_and_several_masks_are_refused(tmp_path):
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for path in (tmp_path / "a.png", masks / "a.png"):
+        path.write_bytes(encode_png(noise(3, 40, 60)))
+    (masks / "a.json").write_text("{}")
+    (source,) = image_sources([tmp_path / "a.png"], masks, 40)
+    assert source.mask == masks / "a.png"
+    (masks / "a.jpg").write_bytes((masks / "a.png").read_bytes())
+    with pytest.raises(UserError, match="has several masks"):
+        image_sources([tmp_path / "a.png"], masks, 40)
+
+
 @pytest.mark.parametrize(("levels", "labels"), [(5, 3), (40, 2)])
 def test_masks_of_many_grey_levels_are_thresholded(tmp_path, levels, labels):
     masks = tmp_path / "masks"

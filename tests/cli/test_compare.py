@@ -26,6 +26,16 @@ def test_same_command_resumes_and_another_is_refused(vitsplice, png):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
+    [(("--transfers", "1", "--preset", "tinyy"), "tinyy"), (("--transfers", "3"), "2 images have 2 pairs")],
+)
+def test_invalid_transfers_are_reported_before_anything_is_computed(vitsplice, png, tmp_path, arguments, message):
+    done = vitsplice("compare", *png, *BOTH, *arguments, "-o", "out")
+    assert (done.returncode, message in done.stderr) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
     [
         (("structure.png", "appearance.png"), "at least one backbone"),
         (("structure.png", *BOTH), "at least two images"),

@@ -40,7 +40,8 @@ def test_resumed_run_writes_the_lut_of_an_undisturbed_run(vitsplice, png, tmp_pa
     with Recording.begin(dict(zip(("structure", "appearance"), png, strict=True)), settings, tmp_path / "out") as begun:
         next(begun.steps(lambda note: None))
         begun.write_checkpoint(lambda note: None)
-    resumed = vitsplice("run", "--resume", "out", "--lut", "resumed.cube")
+    (tmp_path / "resumed.cube").touch()
+    resumed = vitsplice("run", "--resume", "out", "--lut", "resumed.cube", "--force")
     assert resumed.returncode == 0, resumed.stderr
     assert "LUT: resumed.cube" in resumed.stderr
     assert vitsplice(*TINY, *png, "--steps", "4", "-o", "whole", "--lut", "whole.cube").returncode == 0

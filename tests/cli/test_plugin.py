@@ -49,3 +49,23 @@ def test_check_of_a_plugin_that_is_not_installed_advises_to_install_it(vitsplice
     first, second = done.stderr.splitlines()[:2]
     assert first == "error: no part and no plugin has the name 'my-preset'"
     assert "pip install -e FOLDER" in second
+
+
+EXITS = """
+from vitsplice.contracts import GeneratorSpec
+from vitsplice.hookspecs import hookimpl
+
+def build(channels, options):
+    raise SystemExit(0)
+
+@hookimpl
+def vitsplice_generators():
+    return [GeneratorSpec("exits", build, "a generator")]
+"""
+
+
+def test_check_of_a_part_that_exits_fails(vitsplice, install_plugin):
+    install_plugin("exits", EXITS)
+    done = vitsplice("plugin", "check", "exits")
+    assert done.returncode == 1
+    assert "SystemExit" in done.stdout

@@ -54,6 +54,40 @@ def test_command_has_help(vitsplice, command):
     assert "--help" in done.stdout
 
 
+COMMANDS = """
+from __future__ import annotations
+import sys
+from typing import TYPE_CHECKING
+from vitsplice.contracts import CommandSpec
+from vitsplice.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+def unbuildable(path: Path) -> None:
+    pass
+
+def exits() -> None:
+    sys.exit("a reason\\x1b[31m")
+
+@hookimpl
+def vitsplice_commands():
+    return [CommandSpec("unbuildable", unbuildable, "a command"), CommandSpec("exits", exits, "another")]
+"""
+
+
+def test_command_of_a_plugin_that_cannot_be_built_or_exits_with_a_text_is_reported(vitsplice, install_plugin):
+    install_plugin("commands", COMMANDS)
+    listed = vitsplice("--help")
+    assert listed.returncode == 0
+    assert "measure" in listed.stdout
+    assert "cannot be built: NameError" in listed.stdout
+    used = vitsplice("unbuildable", "x")
+    assert (used.returncode, "NameError: name 'Path'" in used.stderr) == (1, True)
+    ended = vitsplice("exits")
+    assert (ended.returncode, ended.stderr.strip()) == (1, "a reason\\x1b[31m")
+
+
 def test_failed_plugin_affects_only_its_own_parts(vitsplice, install_plugin, png):
     install_plugin("broken", "raise RuntimeError('no good')\n")
     listed = vitsplice("plugins")

@@ -27,6 +27,16 @@ def test_link_counts_as_the_image_itself(tmp_path):
     assert list(pair_at_random(group, 1, 0)) == [(tmp_path / "a.jpg", [])]
 
 
+def test_link_to_an_image_of_the_same_folder_is_not_paired_with_it(tmp_path):
+    images = tuple(tmp_path / f"{name}.jpg" for name in "abcd")
+    images[0].touch()
+    images[3].touch()
+    for link in images[1:3]:
+        link.symlink_to(images[0])
+    for structure, appearances in pair_at_random(ImageGroup(images, images), 9, 0):
+        assert appearances == ([*images[:3]] if structure == images[3] else [images[3]])
+
+
 def test_random_pairing_is_seeded_and_without_replacement():
     pairings = dict(pair_at_random(MANY, 5, 0))
     assert pairings == dict(pair_at_random(MANY, 5, 0)) != dict(pair_at_random(MANY, 5, 1))

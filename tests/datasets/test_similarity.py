@@ -9,8 +9,10 @@ from vitsplice.datasets import read, similarity
 from vitsplice.datasets.build import BuildOptions, build
 from vitsplice.datasets.similarity import AppearanceFeature, appearance_features, most_similar, nearest
 from vitsplice.datasets.sources import ImageGroup
+from vitsplice.errors import OutputBusy
 from vitsplice.images import EXAMPLE_PAIRS, encode_png, example
 from vitsplice.images import read as read_image
+from vitsplice.support.output_folder import FolderLock
 from vitsplice.support.progress import ProgressReporter
 
 
@@ -91,6 +93,13 @@ def test_cached_features_are_not_computed_again(compute, images, tmp_path):
     for path in images:
         assert features[path].sha256 == expected[path].sha256 == read_image(path).sha256
         assert np.array_equal(features[path].values, expected[path].values)
+
+
+def test_cache_of_another_process_is_refused(compute, images, tmp_path):
+    with FolderLock(tmp_path, ".cache.lock"), pytest.raises(OutputBusy, match="another run is writing to"):
+        compute(images)
+    assert compute(images)[1] == 4
+    assert not (tmp_path / ".cache.lock").exists()
 
 
 def test_feature_of_a_changed_image_is_computed_again(compute, images):

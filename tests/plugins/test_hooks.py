@@ -47,3 +47,8 @@ def test_plugin_may_import_the_hookspecs(shelf: Shelf) -> None:
     shelf.add("star", "from vitsplice.hookspecs import vitsplice_losses\n" + backbones("[backbone('star')]"))
     assert record("star").failure is None
     assert catalogue().backbones["star"].name == "star"
+
+
+def test_plugin_may_list_names_that_it_loads_when_they_are_used(shelf: Shelf) -> None:
+    shelf.add("good", GOOD + "\ndef __dir__(): return [*globals(), 'Heavy']\n")
+    assert record("good").failure is None

@@ -1,6 +1,7 @@
 """Plugins that hang or change defaults of the process."""
 
 import random
+import signal
 import sys
 import threading
 import time
@@ -56,6 +57,18 @@ def test_time_limit_leaves_no_alarm() -> None:
     time.sleep(0.1)
     with pytest.raises(TookTooLong), time_limit(0.05):
         time.sleep(1)
+
+
+def test_time_limit_continues_a_timer_of_the_host() -> None:
+    before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, 300)
+    try:
+        with time_limit(5):
+            pass
+        assert 290 < signal.setitimer(signal.ITIMER_REAL, 0)[0] <= 300
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 CHANGES = {

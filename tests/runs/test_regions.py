@@ -13,7 +13,7 @@ from vitsplice.errors import CheckpointRejected, ConfigError, UserError
 from vitsplice.images import encode_png
 from vitsplice.presets.changes import Changes
 from vitsplice.presets.settings import settings_for
-from vitsplice.runs.inputs import region_masks, regions_from
+from vitsplice.runs.inputs import parse_region, region_masks, region_text, regions_from
 from vitsplice.runs.recorder import Recording
 from vitsplice.runs.repeat import command_line, python_code
 
@@ -98,6 +98,13 @@ def test_invalid_regions_are_named(region, message):
 def test_regions_without_effect_are_refused():
     with pytest.raises(ConfigError, match="regions would have no effect"):
         vitsplice.splice(STRUCTURE, FIRST, "tiny", regions=[Region(LEFT)])
+
+
+def test_mask_whose_name_has_an_equals_sign_is_found(tmp_path):
+    mask = tmp_path / "a=b.png"
+    mask.touch()
+    for region in (Region(str(mask), 0), Region(str(mask), "c=d.png", "e=f.png"), Region("missing.png", 1)):
+        assert parse_region(region_text(region), 2) == region
 
 
 def test_masks_by_name_and_regions_are_inverse():

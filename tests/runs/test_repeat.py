@@ -22,6 +22,11 @@ def test_command_line_is_quoted_and_in_the_order_of_the_help():
     ]
 
 
+def test_path_that_begins_with_a_dash_is_no_option():
+    command = command_line({"structure": "-s.png", "appearance": "a.png"}, Changes("quick"))
+    assert shlex.split(command)[2:4] == ["./-s.png", "a.png"]
+
+
 def test_weights_have_all_digits():
     images = {"structure": "s.png", "appearance": "a.png", "appearance_2": "b.png"}
     assert "b.png:0.12345678901" in command_line(images, CHANGES, weights=[1.0, 0.12345678901])

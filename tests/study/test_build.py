@@ -87,6 +87,13 @@ def test_title_and_question_are_escaped(make_images):
     assert text.count("</script>") == 3
 
 
+@pytest.mark.parametrize("text", ["title", "question"])
+def test_text_that_no_file_can_hold_is_refused(make_images, text):
+    manifest, methods = make_images(3, ("a", "b"))
+    with pytest.raises(UserError, match=f"{text} has an incomplete Unicode character"):
+        build_study(manifest, methods, StudySettings(**{text: "a\ud800"}))
+
+
 def test_progress_counts_every_image(make_images):
     calls = []
     build_study(*make_images(3, ("a", "b")), StudySettings(checks=2), lambda done, total: calls.append((done, total)))

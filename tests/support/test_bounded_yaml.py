@@ -1,8 +1,9 @@
 import time
 
 import pytest
+import yaml
 
-from vitsplice.support.bounded_yaml import InvalidYAML, is_valid_text, parse
+from vitsplice.support.bounded_yaml import Dumper, InvalidYAML, is_valid_text, parse
 
 
 @pytest.mark.parametrize(
@@ -11,6 +12,12 @@ from vitsplice.support.bounded_yaml import InvalidYAML, is_valid_text, parse
         ("1e-3", 1e-3),
         ("-2E+4", -2e4),
         ("0x10", 16),
+        ("0o17", 15),
+        ("0123", 123),
+        ("+.5", 0.5),
+        (".inf", float("inf")),
+        ("1:30", "1:30"),
+        ("1_000", "1_000"),
         ("1.5", 1.5),
         ("yes", True),
         ("~", None),
@@ -22,6 +29,12 @@ from vitsplice.support.bounded_yaml import InvalidYAML, is_valid_text, parse
 )
 def test_plain_values_are_parsed_and_dates_are_text(text, value):
     assert parse(text) == value
+
+
+@pytest.mark.parametrize("value", ["1e3", "0123", "1:30", "1_000", ".5", "0o17", 1e-5, 1e30, 7, float("inf")])
+def test_dumped_values_are_parsed_as_the_same(value):
+    parsed = parse(yaml.dump({"a": value}, Dumper=Dumper))["a"]
+    assert (parsed, type(parsed)) == (value, type(value))
 
 
 @pytest.mark.parametrize(
@@ -42,7 +55,6 @@ def test_plain_values_are_parsed_and_dates_are_text(text, value):
         ("x" * 5000, "text of 5000 characters"),
         ("!!int x", "tags"),
         ("!!int", "tags"),
-        ("0x_", "is not a number"),
         ("!!timestamp 2001-01-01", "tags"),
         ("!!binary aGk=", "tags"),
         ("!!set {a}", "tags"),

@@ -7,7 +7,15 @@ import pytest
 
 from vitsplice.errors import PathRejected, UserError
 from vitsplice.support import files
-from vitsplice.support.files import cache_folder, inside, read_regular, temporary_files, unique_names, write_atomically
+from vitsplice.support.files import (
+    cache_folder,
+    inside,
+    read_regular,
+    safe_file_name,
+    temporary_files,
+    unique_names,
+    write_atomically,
+)
 
 
 @pytest.fixture
@@ -208,3 +216,8 @@ def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("VITSPLICE_CACHE", "~/own")
     assert cache_folder() == tmp_path / "own"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("name", "expected"), [("a b/c", "a_b_c"), ("..x", "x"), ("", "_"), ("中" * 80, "中" * 53)])
+def test_safe_file_name_is_short_enough_for_file_systems(name, expected):
+    assert safe_file_name(name) == expected

@@ -27,6 +27,7 @@ from vitsplice.analysis.comparison_images import ImageSource, image_sources, wit
 from vitsplice.analysis.comparison_report import report
 from vitsplice.analysis.comparison_statistics import differences_csv, intervals_csv
 from vitsplice.analysis.encoding import EncodingReader
+from vitsplice.config import RunConfig
 from vitsplice.contracts import Backbone, BackboneInfo
 from vitsplice.engine.backbones import load_backbone
 from vitsplice.engine.device import pick_device
@@ -112,9 +113,14 @@ def compare(
         VitspliceError: if an image cannot be read or a backbone cannot be loaded, before the long work begins.
     """
     infos = {name: load_backbone(name).info for name in dict.fromkeys(plan.backbones)}
+    if plan.transfers > (number := len(plan.images)):
+        raise UserError(Argument("transfers", plan.transfers), f" is too many: {number} images have {number} pairs")
     plain = image_sources(plan.images, plan.masks, plan.size)
+    for name in infos if plan.transfers else ():
+        _transfer_settings(plan, name)
+    style = None if plan.style is None else settings_for(plan.style, device=plan.device, overrides=["metrics=none"])
     with resumable(Path(out), WORK, _record(plan, infos), force=force) as path:
-        if (images := _with_styles(plan, path, plain, progress)) is None:
+        if (images := _with_styles(style, path, plain, progress)) is None:
             return None
         parts = _Parts(plan, path, infos, images, progress)
         if (readers := parts.encode()) is None or (transfers := parts.transfer()) is None:
@@ -141,13 +147,16 @@ def _record(plan: ComparisonPlan, infos: Mapping[str, BackboneInfo]) -> dict[str
     return {"format": FORMAT} | settings | {"features": features, "versions": versions()}
 
 
+def _transfer_settings(plan: ComparisonPlan, backbone: str) -> RunConfig:
+    return settings_for(plan.preset, backbone=backbone, steps=plan.steps, device=plan.device, overrides=["metrics=all"])
+
+
 def _with_styles(
-    plan: ComparisonPlan, path: Path, images: list[ImageSource], progress: ProgressReporter
+    settings: RunConfig | None, path: Path, images: list[ImageSource], progress: ProgressReporter
 ) -> list[ImageSource] | None:
     """Add the style transform unless the plan has none or its weights are unavailable; None if it was stopped."""
-    if plan.style is None:
+    if settings is None:
         return images
-    settings = settings_for(plan.style, overrides=["metrics=none"])
     try:
         return with_styles(images, settings, inside(path, "styled"), progress)
     except WeightsUnavailable as error:
@@ -210,9 +219,7 @@ class _Parts:
 
     def _run(self, name: str, structure: Path, appearance: Path) -> RunFolder | None:
         plan, images = self.plan, {"structure": structure, "appearance": appearance}
-        settings = settings_for(
-            plan.preset, backbone=name, steps=plan.steps, device=plan.device, overrides=["metrics=all"]
-        )
+        settings = _transfer_settings(plan, name)
         key = _key(settings.model_dump_json(), read(structure).sha256, read(appearance).sha256)
         folder = inside(self.path, f"transfers/{safe_file_name(name)}-{key}")
         try:

@@ -15,6 +15,7 @@ from torch import Tensor
 from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, STRUCTURE_TRANSFORMS
 from vitsplice.backbones.inputs import Resize
 from vitsplice.config import RunConfig
+from vitsplice.datasets.sources import SUFFIXES
 from vitsplice.errors import UserError
 from vitsplice.images import LoadedImage, encode_png, read, read_mask
 from vitsplice.runs.record import versions
@@ -112,15 +113,18 @@ def image_sources(images: Sequence[Path], masks: Path | None, size: int) -> list
 
 
 def _mask_of(masks: Path, name: str, image: Path) -> Path | None:
-    """Find the mask of an image, None if it has none. Raises UserError if a mask fits several images."""
+    """Find the mask of an image, None if it has none. Raises UserError if it is ambiguous."""
 
     def files_named(path: str) -> list[Path]:
         folder, stem = (masks / path).parent, Path(path).name
-        return sorted(mask for mask in folder.iterdir() if mask.stem == stem) if folder.is_dir() else []
+        files = folder.iterdir() if os.path.isdir(folder) else ()
+        return sorted(file for file in files if file.stem == stem and file.suffix.lower() in SUFFIXES)
 
     own, shared = files_named(name), files_named(image.stem)
     if shared and not own:
         raise UserError(f"mask {shared[0]} fits several images; rename the mask of {image} to {masks / name}.png")
+    if len(own) > 1:
+        raise UserError(f"{image} has several masks, {', '.join(map(str, own))}; keep one")
     return own[0] if own else None
 
 

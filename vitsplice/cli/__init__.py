@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     except SystemExit as stop:
         if _interrupted(stop):
             print("interrupted", file=sys.stderr)
-        return stop.code if isinstance(stop.code, int) else 1
+        return _exit_code(stop)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -46,6 +46,16 @@ def main(arguments: list[str]) -> int:
             traceback.print_exc()
         return _print_error(error)
     return 0
+
+
+def _exit_code(stop: SystemExit) -> int:
+    """Return the exit code of ``sys.exit``; a text, which only a plugin's command gives, is printed and means 1."""
+    if stop.code is None or isinstance(stop.code, int):
+        return stop.code or 0
+    from vitsplice.text import plain
+
+    print(plain(str(stop.code)), file=sys.stderr)
+    return 1
 
 
 def _interrupted(error: BaseException | None) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from vitsplice.contracts import CommandSpec
+from vitsplice.errors import VitspliceError
 from vitsplice.plugins import catalogue
+from vitsplice.plugins.hooks import CODE_ERRORS, failure_reason
 
 
 class Commands(TyperGroup):
@@ -21,12 +24,30 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command. Raises UnknownName, with the plugin that failed to load or is not installed."""
         spec = catalogue().commands[cmd_name]
-        app = typer.Typer(pretty_exceptions_enable=False)
-        if isinstance(spec.command, typer.Typer):
-            app.add_typer(spec.command, name=spec.name, help=spec.summary)
-        else:
-            app.command(spec.name, short_help=spec.summary)(spec.command)
-        return get_group(app).commands[spec.name]
+        try:
+            return _command(spec)
+        except CODE_ERRORS as error:
+            return _command(_broken(spec.name, failure_reason(error)))
+
+
+def _command(spec: CommandSpec) -> Any:
+    app = typer.Typer(pretty_exceptions_enable=False)
+    if isinstance(spec.command, typer.Typer):
+        app.add_typer(spec.command, name=spec.name, help=spec.summary)
+    else:
+        app.command(spec.name, short_help=spec.summary)(spec.command)
+    return get_group(app).commands[spec.name]
+
+
+def _broken(name: str, reason: str) -> CommandSpec:
+    """Return a command in the place of one that cannot be built, so that the others can be listed."""
+
+    def raise_error(arguments: Annotated[list[str] | None, typer.Argument(hidden=True)] = None) -> None:
+        raise VitspliceError(
+            f"the command '{name}' of a plugin cannot be built: {reason}; `vitsplice plugins` lists plugins"
+        )
+
+    return CommandSpec(name, raise_error, f"cannot be built: {reason}")
 
 
 def application() -> typer.Typer:

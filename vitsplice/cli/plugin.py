@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,7 +34,8 @@ def new(
 
     root = write(name, kind, folder)
     typer.echo(root)
-    typer.echo(f"next: pip install -e '{root}[dev]' && pytest {root}; its README says what to edit", err=True)
+    install, test = shlex.quote(f"{root}[dev]"), shlex.quote(str(root))
+    typer.echo(f"next: pip install -e {install} && pytest {test}; its README says what to edit", err=True)
 
 
 @plugin.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -125,7 +126,7 @@ def run(
 ) -> None:
     """Transfer the appearance of one or several images to the structure of another."""
     if resume is not None:
-        _resume(context, resume, set_ or [], lut)
+        _resume(context, resume, set_ or [], lut, force)
         return
     from vitsplice.engine.backbones import BackboneCache
     from vitsplice.luts import check_cube
@@ -166,15 +167,15 @@ def run(
         follow(recording, lut=lut)
 
 
-def _resume(context: typer.Context, path: Path, overrides: list[str], lut: Path | None) -> None:
+def _resume(context: typer.Context, path: Path, overrides: list[str], lut: Path | None, force: bool) -> None:
     """Resume a run; if it is finished, only print a note."""
     from vitsplice.errors import AlreadyFinished
     from vitsplice.luts import check_cube
     from vitsplice.runs.recorder import Recording
 
-    check_alone(context, "resume", "the run", allowed=("set_", "lut"))
+    check_alone(context, "the run", allowed=("set_", "lut", *(["force"] if lut else [])))
     if lut is not None:
-        check_cube(lut)
+        check_cube(lut, force=force)
     try:
         recording = Recording.resume(path, overrides=overrides)
     except AlreadyFinished as finished:
@@ -186,14 +187,12 @@ def _resume(context: typer.Context, path: Path, overrides: list[str], lut: Path 
         follow(recording, lut=lut)
 
 
-def check_alone(context: typer.Context, option: str, work: str, allowed: Sequence[str] = ()) -> None:
-    """Raise BadParameter if a resuming option is combined with any option other than ``allowed``."""
-    sources = {name: context.get_parameter_source(name) for name in context.params if name not in (option, *allowed)}
+def check_alone(context: typer.Context, work: str, allowed: Sequence[str] = ()) -> None:
+    """Raise BadParameter if --resume is combined with any option other than ``allowed``."""
+    sources = {name: context.get_parameter_source(name) for name in context.params if name not in ("resume", *allowed)}
     if given := [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]:
         option_names = {parameter.name: max(parameter.opts, key=len) for parameter in context.command.params}
-        raise typer.BadParameter(
-            f"--{option} uses the images and settings of {work}; leave out {option_names[given[0]]}"
-        )
+        raise typer.BadParameter(f"--resume uses the images and settings of {work}; leave out {option_names[given[0]]}")
 
 
 def _images(structure: Path | None, appearances: list[Path]) -> tuple[Path, list[Path]]:
@@ -221,7 +220,8 @@ def follow(recording: Recording, resume_command: str = "", lut: Path | None = No
     from vitsplice.errors import VitspliceError
 
     resume_command = resume_command or f"vitsplice run --resume {shlex.quote(str(recording.folder.path))}"
-    resume_command += f" --lut {shlex.quote(str(lut))}" if lut else ""
+    if lut:
+        resume_command += f" --lut {shlex.quote(str(lut))}{' --force' if os.path.exists(lut) else ''}"
     progress = RunProgress(recording.run, resume_command)
     with Interrupt() as interrupt:
         try:

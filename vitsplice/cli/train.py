@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -89,8 +90,8 @@ def train(
     from vitsplice.training.plan import TrainingPlan
 
     if resume is not None:
-        check_alone(context, "resume", "the training", allowed=("tensorboard",))
-        checkpoint = resume if resume.suffix == ".json" else None
+        check_alone(context, "the training", allowed=("tensorboard",))
+        checkpoint = resume if resume.suffix == ".json" and not os.path.isdir(resume) else None
         folder = resume.parent.parent if checkpoint else resume
         _train(TrainingPlan.read(folder), folder, checkpoint, force=False, tensorboard=tensorboard)
         return

@@ -29,9 +29,6 @@ from vitsplice.text import truncate
 LOADED_BEFORE = frozenset({"preset", "backbone", "device", "precision", "with_fallback"})
 """Settings that are in use before it is known whether a fallback is."""
 
-_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-"""libyaml's dumper if available: five times as fast, which matters for a batch of short runs."""
-
 
 class RunConfig(Settings):
     """Settings of a run: everything that its output depends on besides the images.
@@ -203,4 +200,4 @@ class RunConfig(Settings):
 
     def to_yaml(self) -> str:
         """Format as YAML, from which `vitsplice.presets.loading.load` restores equal settings."""
-        return str(yaml.dump(self.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False))
+        return str(yaml.dump(self.model_dump(mode="json"), Dumper=bounded_yaml.Dumper, sort_keys=False))

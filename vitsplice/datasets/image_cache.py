@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from vitsplice.errors import ImageError
 from vitsplice.images import image_stamp
 from vitsplice.support.jsonl import JsonLinesLog, key_of
+from vitsplice.support.output_folder import FolderLock
 from vitsplice.support.progress import ProgressReporter
 
 ValueT = TypeVar("ValueT")
@@ -39,10 +40,11 @@ def cached_by_image(
 
     Raises:
         VitspliceError: if the cache cannot be written.
+        OutputBusy: if another process uses it.
     """
     values: dict[Path, ValueT] = {}
     errors = []
-    with JsonLinesLog(cache) as log:
+    with FolderLock(cache.parent, f".{cache.name}.lock"), JsonLinesLog(cache) as log:
         for number, path in enumerate(images):
             if progress.stopped():
                 return None

@@ -23,6 +23,7 @@ from vitsplice.runs.inputs import (
     parse_region,
     region_text,
 )
+from vitsplice.support.bounded_yaml import is_valid_text
 from vitsplice.support.tables import escape_csv
 
 FIELDS = ("id", "structure", "appearance", "structure_mask", "appearance_mask", "licence", "source")
@@ -156,6 +157,8 @@ def _text(name: str, value: Any, location: str) -> str:
     text = "" if value is None else value
     if not isinstance(text, str) or "\0" in text:
         raise ConfigError(f"{location}: {name} must be text, not {text!r}")
+    if name in ("licence", "source") and not is_valid_text(text):
+        raise ConfigError(f"{location}: {name} has an incomplete Unicode character: {text!r}")
     return text.strip()
 
 

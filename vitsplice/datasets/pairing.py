@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vitsplice.datasets.sources import ImageGroup
@@ -37,13 +38,21 @@ def pair_by_name(group: ImageGroup) -> Iterator[Pairing]:
 def pair_at_random(group: ImageGroup, number: int, seed: int) -> Iterator[Pairing]:
     """Draw up to ``number`` appearance images for each structure image, without replacement and never itself."""
     rng = random.Random(f"{seed} {group.name}")
-    indices = {os.path.realpath(path): index for index, path in enumerate(group.appearances)}
+    indices: dict[str, list[int]] = defaultdict(list)
+    for index, path in enumerate(group.appearances):
+        indices[os.path.realpath(path)].append(index)
     for structure in group.structures:
-        own_index = indices.get(os.path.realpath(structure), len(group.appearances))
-        candidates = len(group.appearances) - (own_index < len(group.appearances))
+        own = indices.get(os.path.realpath(structure), [])  # several, if some are links
+        candidates = len(group.appearances) - len(own)
         drawn = sorted(rng.sample(range(candidates), min(number, candidates)))
-        others = [index + (index >= own_index) for index in drawn]  # skips the image itself
-        yield structure, [group.appearances[index] for index in others]
+        yield structure, [group.appearances[_skipping(own, rank)] for rank in drawn]
+
+
+def _skipping(excluded: Sequence[int], rank: int) -> int:
+    """Return the index of the given rank among those that are not excluded; ``excluded`` ascends."""
+    for index in excluded:
+        rank += rank >= index
+    return rank
 
 
 def pair_all(group: ImageGroup) -> Iterator[Pairing]:

@@ -12,8 +12,7 @@ from vitsplice.matching.pck import within
 from vitsplice.metrics.statistics import finite_or_none
 from vitsplice.support import output_folder
 from vitsplice.support.jsonl import JsonLinesLog, Keys
-from vitsplice.support.tables import csv_row, markdown_table
-from vitsplice.text import printable
+from vitsplice.support.tables import csv_row, escape_markdown, markdown_table
 
 PAIRS, CSV, JSON, MARKDOWN = "pairs.csv", "summary.csv", "summary.json", "summary.md"
 
@@ -98,11 +97,11 @@ def markdown(summary: BenchmarkSummary) -> str:
     """Format the summary as Markdown."""
     parts = [
         "# Percentage of correct keypoints",
-        f"{printable(summary.data.name)}: {summary.data.count} pairs. {legend(summary)}. PCK@a: a keypoint is correct "
-        f"if its match is within a times {summary.data.reference}.",
+        f"{escape_markdown(summary.data.name)}: {summary.data.count} pairs. {legend(summary)}. PCK@a: a keypoint is "
+        f"correct if its match is within a times {summary.data.reference}.",
         markdown_table(*score_table(summary)),
     ]
-    if lines := [f"- {printable(note)}" for note in notes(summary)]:
+    if lines := [f"- {escape_markdown(note)}" for note in notes(summary)]:
         parts += ["## Excluded", "\n".join(lines)]
     names = sorted({name for feature in summary.features for name in feature.categories} - {ALL})
     for alpha in summary.alphas:

@@ -230,8 +230,8 @@ def from_preset(
 
     The other parts of a preset are up to your training loop: generator, optimiser, stages (the size is that of the last
     one that is not on tiles), views (the entire image is used) and schedules (a term that is active every n-th step has
-    1/n of its weight; its first step, ``terms.NAME.start``, is ignored). Everything is computed in float32, whatever the
-    precision of the preset.
+    1/n of its weight; its first step, ``terms.NAME.start``, is ignored). Everything is computed in float32, whatever
+    the precision of the preset.
 
     Args:
         preset: name of a preset, a YAML file, or settings.

@@ -44,9 +44,9 @@ def manager_of(plugin: object) -> pluggy.PluginManager:
 
 
 def _check_marked(manager: pluggy.PluginManager, plugin: object) -> None:
-    for name in dir(plugin):
-        function = inspect.getattr_static(plugin, name)
-        if not name.startswith("vitsplice_") or not inspect.isroutine(function):
+    for name in (name for name in dir(plugin) if name.startswith("vitsplice_")):
+        function = inspect.getattr_static(plugin, name, None)
+        if not inspect.isroutine(function):
             continue
         is_hookspec = function is getattr(hookspecs, name, None)  # a plugin may import one
         if not is_hookspec and manager.parse_hookimpl_opts(plugin, name) is None:

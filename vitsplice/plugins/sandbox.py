@@ -6,6 +6,7 @@ import random
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from types import FrameType
@@ -34,13 +35,16 @@ def time_limit(seconds: float) -> Iterator[None]:
     def expire(number: int, frame: FrameType | None) -> None:
         raise TookTooLong(f"loading it took more than {seconds:g} seconds")
 
-    before = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before, began = signal.signal(signal.SIGALRM, expire), time.monotonic()
+    delay, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        if before is not None:  # a handler that was not set from Python
+            signal.signal(signal.SIGALRM, before)
+        if delay:  # a timer of the host program
+            signal.setitimer(signal.ITIMER_REAL, max(delay - (time.monotonic() - began), 1e-3), interval)
 
 
 @contextmanager

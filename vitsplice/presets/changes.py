@@ -11,6 +11,7 @@ import yaml
 from vitsplice.config import RunConfig
 from vitsplice.errors import UserError
 from vitsplice.presets.settings import settings_for
+from vitsplice.support import bounded_yaml
 
 ARGUMENTS = ("steps", "size", "seed", "device", "precision", "structure_strength", "appearance_strength")
 """Settings that are arguments of `settings_for` themselves."""
@@ -91,5 +92,6 @@ def _can_be_merged(before: Any, after: Any) -> bool:
 
 def _inline(value: Any) -> str:
     """Format a value as YAML on one line."""
-    text = str(yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=float("inf")))
+    style: dict[str, Any] = {"default_flow_style": True, "sort_keys": False, "allow_unicode": True, "width": 2**31 - 1}
+    text = str(yaml.dump(value, Dumper=bounded_yaml.Dumper, **style))
     return text.removesuffix("...\n").strip()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +81,19 @@ def settings_for(
     elif named is not None:
         changes["backbone"] = {"name": named, **settings.backbone.model_dump(include={"weights", "sha256"})}
     changed = {key: value for key, value in changes.items() if value is not None}
+    _check_given_once(changed.keys() - {"backbone"}, overrides)
+    if backbone is not None and changed_keys & {"", "name"}:
+        raise UserError(Argument("backbone"), " and an override of its name exclude each other; leave one out")
     kept = {} if "backbone" in changed else {k: v for k, v in settings.with_fallback.items() if k not in changed}
     data = _merged(settings, changed) | {"with_fallback": kept}
     return pinned(loading.validate(data, source, [(key,) for key in changed]))
+
+
+def _check_given_once(arguments: Collection[str], overrides: Sequence[str]) -> None:
+    """Raise UserError if an override sets what an argument sets too."""
+    for override in overrides:
+        if (key := override.partition("=")[0].strip()) in arguments:
+            raise UserError(Argument(key), f" and the override {override!r} exclude each other; leave one out")
 
 
 def _merged(settings: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,11 +137,12 @@ def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str, 
             Argument("preset"),
             f" is the name of a preset, a YAML file, a model folder, or settings, not {type_with_article(preset)}",
         )
-    path = Path(preset)
-    if os.path.isdir(path) and not (isinstance(preset, str) and preset in catalogue().presets):
+    path, registered = Path(preset), isinstance(preset, str) and preset in catalogue().presets
+    if os.path.isdir(path) and not registered:
         return settings_of_model(path).to_yaml(), f"model {path}", path
-    if isinstance(preset, str) and path.suffix not in {".yaml", ".yml"} and not os.path.isfile(path):
-        return catalogue().presets[preset].path.read_text(encoding="utf-8"), f"preset '{preset}'", None
+    unknown = isinstance(preset, str) and path.suffix not in {".yaml", ".yml"} and not os.path.isfile(path)
+    if registered or unknown:
+        return catalogue().presets[str(preset)].path.read_text(encoding="utf-8"), f"preset '{preset}'", None
     return loading.read_text(path), f"preset {path}", path.parent
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -141,6 +142,8 @@ def regions_from(images: Mapping[str, Any], appearances: Sequence[int | str]) ->
 def parse_region(text: str, number: int) -> Region:
     """Parse ``MASK=IMAGE`` or ``MASK=IMAGE:MASK``, the inverse of `region_text`.
 
+    The mask ends at the first ``=`` before which there is the path of a file, or else at the first.
+
     Args:
         text: path of a mask, name of an appearance image or its number from 1, and path of a mask of that image.
         number: number of appearance images.
@@ -148,7 +151,9 @@ def parse_region(text: str, number: int) -> Region:
     Raises:
         UserError: if the text is not of this form.
     """
-    mask, _, rest = text.partition("=")
+    ends = [index for index, character in enumerate(text) if character == "="] or [len(text)]
+    end = next((index for index in ends if os.path.isfile(text[:index])), ends[0])
+    mask, rest = text[:end], text[end + 1 :]
     image, _, other = rest.partition(":")
     if not mask or not image:
         raise UserError(f"a region is MASK=IMAGE or MASK=IMAGE:MASK, not {text!r}")

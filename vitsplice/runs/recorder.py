@@ -119,7 +119,7 @@ class Recording:
             UserError: if the folder holds no run.
         """
         path = Path(path)
-        chosen = path if path.suffix == ".json" else None
+        chosen = path if path.suffix == ".json" and not os.path.isdir(path) else None
         folder = RunFolder(path.parent.parent if chosen else path)
         settings, inputs, weights, appearances = _read_inputs(folder)
         settings = _apply_overrides(settings, overrides)

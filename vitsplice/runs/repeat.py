@@ -42,12 +42,16 @@ def command_line(
     masks = as_sequence(arguments.get("appearance_mask"))
     options += [("appearance_mask", mask or NO_MASK) for mask in masks if any(masks)]
     options += [("region", region_text(region)) for region in regions]
-    words = ["vitsplice", "run", arguments["structure"], *appearances]
+    words = ["vitsplice", "run", *map(_not_an_option, [arguments["structure"], *appearances])]
     for name, value in options:
         words += [f"--{name.replace('_', '-')}", str(value)]
     for override in changes.overrides:
         words += ["--set", override]
     return shlex.join([*words, "-o", out])
+
+
+def _not_an_option(path: str) -> str:
+    return f"./{path}" if path.startswith("-") else path
 
 
 def python_code(

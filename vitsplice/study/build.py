@@ -16,6 +16,7 @@ from vitsplice.evaluation.leakage import read_optimised
 from vitsplice.evaluation.plan import LAYOUT, Method
 from vitsplice.study.page import ImageEmbedder, StudyPage
 from vitsplice.study.plan import PlannedCheck, PlannedPair, StudyPlan
+from vitsplice.support.bounded_yaml import is_valid_text
 
 Outputs = Mapping[tuple[str, str], Path]
 """Paths by (pair id, method name)."""
@@ -72,6 +73,9 @@ def build_study(
     Raises:
         UserError: if a file is missing or unreadable, or the settings require more trials or checks than possible.
     """
+    for name, text in (("title", settings.title), ("question", settings.question)):
+        if not is_valid_text(text):
+            raise UserError(Argument(name), f" has an incomplete Unicode character: {text!r}")
     pairs = list(read(manifest))
     for pair in pairs:
         pair.check_plain("a study shows one appearance image")

@@ -31,7 +31,7 @@ LEGEND = """\
 
 def report_files(analysis: StudyAnalysis) -> dict[str, bytes]:
     """Return the content of the files of an analysis by name (`FILES`)."""
-    data = json.dumps(asdict(analysis), indent=2, ensure_ascii=False) + "\n"
+    data = json.dumps(asdict(analysis), indent=2) + "\n"
     texts = (data, _csv(analysis), markdown(analysis))
     return {name: text.encode() for name, text in zip(FILES, texts, strict=True)}
 

@@ -174,8 +174,9 @@ def temporary_files(folder: Path) -> list[Path]:
 
 
 def safe_file_name(name: str) -> str:
-    """Replace characters that file systems or shells may not accept by ``_``, and truncate to 80 characters."""
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:80].lstrip(".") or "_"
+    """Replace characters that file systems or shells may not accept by ``_``, and truncate to 160 bytes."""
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+    return safe.encode()[:160].decode(errors="ignore").lstrip(".") or "_"
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

@@ -111,7 +111,7 @@ def remove_listed(folder: Path, record: str, pattern: re.Pattern[str], keep: Con
 
 
 class FolderLock:
-    """Lock of a folder, held by this process from construction to `release`; also a context manager.
+    """Lock of a folder (or, with a name, of a file in it), held from construction to `release`; a context manager.
 
     The lock of a process that is killed is released by the operating system.
 
@@ -120,8 +120,8 @@ class FolderLock:
         UserError: if the folder cannot be written to, or its lock file is a link to outside it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = inside(folder, LOCK)
+    def __init__(self, folder: Path, name: str = LOCK) -> None:
+        self._path = inside(folder, name)
         self._lock = FileLock(self._path, thread_local=False)
         try:
             self._lock.acquire(timeout=0)
@@ -206,11 +206,11 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
     plan_path = path / work.plan_file
     for name in (work.plan_file, *work.parts, *work.results):
         inside(path, name)
-    others = () if plan_path.exists() else (*work.parts, *work.results)
+    others = () if os.path.exists(plan_path) else (*work.parts, *work.results)
     check(path, others, f"files with the names of this {work.name}'s ({', '.join(others)})", force=force)
     write(path, {})
     with FolderLock(path):
-        earlier = read_json_object(plan_path) if plan_path.exists() else None
+        earlier = read_json_object(plan_path) if os.path.exists(plan_path) else None
         if earlier not in (None, plan) and not force:
             raise OutputExists(
                 f"{path} holds another {work.name}: {_difference(earlier, plan, work.plan_file)}; "

@@ -20,6 +20,7 @@ from torch import Tensor
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
 from vitsplice.plugins.discovery import PLUGINS_VARIABLE
+from vitsplice.plugins.hooks import CODE_ERRORS
 from vitsplice.plugins.kinds import SpecT
 from vitsplice.text import one_line
 
@@ -118,7 +119,7 @@ class Contract(Generic[SpecT]):
             cls().try_build()
         except SkipTest:
             pass
-        except Exception as error:  # a plugin's code may raise anything
+        except CODE_ERRORS as error:
             reason = f"{_reason(error)} (the other {len(names)} checks were not run, because they build the part)"
             return [CheckResult("build", "The part can be built.", "failed", reason)]
         return [_run_check(cls, name) for name in names]
@@ -131,12 +132,12 @@ def _run_check(contract: type[Contract[Any]], name: str) -> CheckResult:
         check()
     except SkipTest as skipped:
         return CheckResult(name, requirement, "skipped", one_line(str(skipped)))
-    except Exception as error:  # a plugin's code may raise anything
+    except CODE_ERRORS as error:
         return CheckResult(name, requirement, "failed", _reason(error))
     return CheckResult(name, requirement, "passed")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     text = str(error).split("\n")[0] if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
     return one_line(text) or "the requirement is not fulfilled"
 

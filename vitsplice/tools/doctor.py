@@ -84,7 +84,7 @@ def _folders() -> Iterator[Diagnosis]:
 
 def _folder(name: str, path: Path, advice: str) -> Diagnosis:
     """Check that a folder, or its first existing parent, can be written to and has free space."""
-    existing = next((folder for folder in (path, *path.parents) if folder.exists()), Path("/"))
+    existing = next((folder for folder in (path, *path.parents) if os.path.exists(folder)), Path("/"))
     free_bytes = shutil.disk_usage(existing).free
     value = f"{path} ({free_bytes / GIB:.1f} GiB free)"
     if not os.access(existing, os.W_OK | os.X_OK):

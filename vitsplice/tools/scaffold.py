@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from importlib.resources import files as resources
@@ -105,7 +106,7 @@ def write(name: str, kind: str, folder: Path) -> Path:
         "contract": TEMPLATES_BY_KIND[kind].contract,
     }
     root = folder / values["distribution"]
-    if root.exists():
+    if os.path.exists(root):
         raise OutputExists(f"{root} already exists; choose another name, or remove it")
     try:
         for path, text in _files(kind, values).items():

@@ -76,7 +76,7 @@ class TrainingPlan:
         """
         check_training(settings)
         path = Path(os.path.abspath(source))
-        if not path.exists():
+        if not os.path.exists(path):
             raise UserError(f"{source} does not exist; give a folder of photographs, or a manifest of pairs")
         return cls(
             path,

@@ -39,7 +39,7 @@ def app(
     """Open a page in the browser: transfers, correspondences, what backbones encode, results."""
     from vitsplice_app.server import ServerSettings, serve
 
-    if folder is not None and not folder.is_dir():
+    if folder is not None and not os.path.isdir(folder):
         raise typer.BadParameter(f"there is no folder {folder}; give one that holds results", param_hint="--folder")
     settings = ServerSettings(host, port, folder, _account(auth), allow_anyone)
     serve(settings, on_ready=lambda url: _announce(url, open_page))

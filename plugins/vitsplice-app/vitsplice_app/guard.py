@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitsplice.images import LARGEST_AREA
+from vitsplice.text import printable
 from vitsplice_app.account import Account
 from vitsplice_app.frames import FRAMES
 
@@ -100,7 +102,7 @@ class Guard:
             answer = PlainTextResponse(str(refused), refused.status, refused.headers)
             await answer(scope, receive, sender)
         except Exception as error:  # Gradio has answered with status 500
-            LOGGER.warning("%s %s: %s", scope["method"], scope["path"][:100], type(error).__name__)
+            LOGGER.warning("%s %s: %s", scope["method"], printable(scope["path"][:100]), type(error).__name__)
 
     async def _checked(self, request: Request) -> Receive:
         """Return a function that receives the body of a request. Raises Refused."""
@@ -178,7 +180,11 @@ def _named_paths(value: Any) -> Iterator[str]:
 
 def _size(folder: Path) -> int:
     """Return the size of all files in a folder in bytes."""
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+    size = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # moved or removed by another request
+            size += path.lstat().st_size if path.is_file() else 0
+    return size
 
 
 async def _discard(request: Request, limit: int) -> None:

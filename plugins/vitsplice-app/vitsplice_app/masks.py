@@ -9,8 +9,6 @@ from typing import Any
 
 import gradio as gr
 
-from vitsplice.errors import ImageError
-
 
 def mask_input(label: str, **settings: Any) -> gr.ImageEditor:
     """Create an editor in which a mask is painted, white, over an image.
@@ -33,17 +31,12 @@ def painted_mask(layer: bytes | None, image: str | Path) -> bytes | None:
     Raises:
         ImageError: if the layer or the image cannot be read.
     """
-    from PIL import Image
-
     from vitsplice.images import encode_png, from_pil, is_black, read, read_mask, to_pil
+    from vitsplice.images.decode import read_header
 
     if layer is None:
         return None
-    try:
-        opened = Image.open(io.BytesIO(layer))
-    except (OSError, Image.DecompressionBombError) as error:
-        raise ImageError(f"the painted mask cannot be read: {error}") from error
-    mask = read_mask(opened).pixels
+    mask = read_mask(read_header(io.BytesIO(layer), "painted mask")).pixels
     if is_black(mask):
         return None
     height, width = read(image).pixels.shape[-2:]

@@ -120,8 +120,8 @@ def listen(host: str, port: int | None) -> socket.socket:
     """
     try:
         socket.getaddrinfo(host, None)
-    except socket.gaierror as error:
-        problem = f"cannot listen on {printable(host)}: {error.strerror}; choose another "
+    except (OSError, ValueError) as error:  # an invalid name is a UnicodeError, which is a ValueError
+        problem = f"cannot listen on {printable(host)}: {getattr(error, 'strerror', None) or error}; choose another "
         raise UserError(problem, Argument("host")) from error
     ports = range(FIRST_PORT, FIRST_PORT + PORTS) if port is None else [port]
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -72,16 +72,18 @@ class Transfer(io.ComfyNode):
         appearance_mask: Tensor | None = None,
     ) -> io.NodeOutput:
         """Run every pair of the batches."""
+        lines = [*filter(None, map(str.strip, overrides.splitlines()))]
+        seeded = any(line.partition("=")[0].strip() == "seed" for line in lines)
         settings = settings_for(
             preset,
             backbone=chosen(backbone),
             steps=steps or None,
             size=size or None,
-            seed=seed,
+            seed=None if seeded else seed,
             device=device(),
-            structure_strength=structure_strength,
-            appearance_strength=appearance_strength,
-            overrides=["metrics=none", *filter(None, map(str.strip, overrides.splitlines()))],
+            structure_strength=None if structure_strength == 1 else structure_strength,
+            appearance_strength=None if appearance_strength == 1 else appearance_strength,
+            overrides=["metrics=none", *lines],
         )
         structure_mask, appearance_mask = mask_batch(structure_mask), mask_batch(appearance_mask)
         count = batch_size(

@@ -50,3 +50,10 @@ def test_distance_of_a_constant_image_to_itself_is_zero(name):
 
 def test_losses_are_in_the_catalogue():
     assert {"ssim", "sobel", "laplacian"} <= set(catalogue().losses)
+
+
+def test_laplacian_is_the_mean_over_the_levels_that_an_image_has():
+    target, other = image()[..., :16, :16], image(1)[..., :16, :16]
+    torch.testing.assert_close(
+        distances.laplacian(other, target, levels=9), distances.laplacian(other, target, levels=3)
+    )

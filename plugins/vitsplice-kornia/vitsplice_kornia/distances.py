@@ -36,16 +36,14 @@ def sobel(output: Tensor, target: Tensor, scales: int = 1) -> Tensor:
 
 def laplacian(output: Tensor, target: Tensor, levels: int = 3) -> Tensor:
     """Compute the mean absolute difference of the levels of Laplacian pyramids of lightness, averaged over levels."""
-    total = output.new_zeros(())
     first, second = _lightness(output), _lightness(target)
-    for _ in range(levels):
-        if min(first.shape[-2:]) < 4:
-            break
+    values = [output.new_zeros(())] if min(first.shape[-2:]) < 4 else []
+    while len(values) < levels and min(first.shape[-2:]) >= 4:
         coarse = [kornia.geometry.transform.pyrdown(maps) for maps in (first, second)]
         fine = [maps - _resized(low, maps) for maps, low in zip((first, second), coarse, strict=True)]
-        total = total + (fine[0] - fine[1]).abs().mean()
+        values.append((fine[0] - fine[1]).abs().mean())
         first, second = coarse
-    return total / levels
+    return torch.stack(values).mean()
 
 
 def _mean_over_scales(
