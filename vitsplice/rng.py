@@ -16,6 +16,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 _GLOBAL = threading.Lock()
 """Lock of torch's global generator, for the few operations that cannot use another one."""
 
+_THREAD = threading.local()
+"""``redirected`` is True while such an operation runs in a thread, with its generator's state in the global one."""
+
 
 def stream(seed: int, *key: object) -> Generator:
     """Return the CPU generator of a key such as ``(step, "views")``.
@@ -62,7 +65,9 @@ class _Redirection(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if not _is_random(func) or not _on_cpu(args, kwargs):
+        if not _is_random(func) or not _on_cpu(args, kwargs) or getattr(_THREAD, "redirected", False):
+            return func(*args, **kwargs)
+        if not _argument(func, "dropout_p", args, kwargs, 1.0):  # attention without dropout
             return func(*args, **kwargs)
         overload, position = _with_generator(func)
         if overload is None:
@@ -78,9 +83,11 @@ class _Redirection(TorchDispatchMode):  # type: ignore[no-untyped-call]
         with _GLOBAL:
             before = torch.get_rng_state()
             torch.set_rng_state(self._rng.get_state())
+            _THREAD.redirected = True
             try:
                 return func(*args, **kwargs)
             finally:
+                _THREAD.redirected = False
                 self._rng.set_state(torch.get_rng_state())
                 torch.set_rng_state(before)
 
@@ -89,6 +96,18 @@ class _Redirection(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _is_random(func: Any) -> bool:
     """Return whether an operation uses a generator; torch takes about 0.1 ms to look up the tags of one."""
     return torch.Tag.nondeterministic_seeded in func.tags
+
+
+def _argument(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], absent: Any) -> Any:
+    """Return an argument of an operation, or its default; ``absent`` for an operation without it."""
+    position, default = _arguments(func).get(name, (len(args), absent))
+    return args[position] if position < len(args) else kwargs.get(name, default)
+
+
+@cache
+def _arguments(func: Any) -> dict[str, tuple[int, Any]]:
+    """Return the position and default value of each argument of an operation, by name."""
+    return {each.name: (position, each.default_value) for position, each in enumerate(func._schema.arguments)}
 
 
 def _on_cpu(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

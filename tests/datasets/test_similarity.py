@@ -95,7 +95,8 @@ def test_cached_features_are_not_computed_again(compute, images, tmp_path):
         assert np.array_equal(features[path].values, expected[path].values)
 
 
-def test_cache_of_another_process_is_refused(compute, images, tmp_path):
+def test_cache_of_another_process_is_refused(compute, images, tmp_path, monkeypatch):
+    monkeypatch.setattr("vitsplice.datasets.image_cache.WAIT", 0.1)
     with FolderLock(tmp_path, ".cache.lock"), pytest.raises(OutputBusy, match="another run is writing to"):
         compute(images)
     assert compute(images)[1] == 4

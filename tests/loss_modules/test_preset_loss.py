@@ -57,7 +57,7 @@ def test_values_equal_those_of_the_engine(vit, cnn, images, monkeypatch, mirrore
 
 
 def test_loss_is_a_scalar_whose_gradients_agree_with_finite_differences(backbone, images):
-    loss = from_preset("quick", *images[:2], backbone=backbone, overrides=SMALL)
+    loss = from_preset("quick", *images[:2], backbone=backbone, overrides=SMALL).eval()
     output = (0.1 + 0.8 * noise(1, 3, 64, 64)).requires_grad_()
     value = loss(output)
     assert value.shape == ()
@@ -82,13 +82,16 @@ def test_optimising_pixels_lowers_the_loss(vit, images):
 
 
 def test_total_is_the_weighted_sum_with_strengths(vit, images):
-    loss = from_preset("quick", *images[:2], backbone=vit, appearance_strength=0.5, overrides=SMALL)
+    loss = from_preset("quick", *images[:2], backbone=vit, appearance_strength=0.5, overrides=SMALL).eval()
     values = loss(images[2], unreduced=True)
     losses = catalogue().losses
     halves = {name: 0.5 if losses[term.loss].target == "appearance" else 1 for name, term in QUICK.items()}
     assert loss.weights == {name: term.weight * halves[name] / term.every for name, term in QUICK.items()}
     total = sum(loss.weights[name] * value for name, value in values.items())
     torch.testing.assert_close(loss(images[2]), total)
+    loss.train()
+    detail = [loss(images[2], unreduced=True)["detail"] for _ in range(2)]
+    assert detail[0] != detail[1]  # at other random positions
 
 
 def test_weight_is_divided_by_the_interval_of_a_term(vit):

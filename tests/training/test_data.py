@@ -207,6 +207,7 @@ def test_stopped_work_resumes_where_it_was(tmp_path, pairs, vit, cnn, parts):
     ],
 )
 def test_another_setting_computes_again_only_what_depends_on_it(folder, pairs, vit, cnn, override, recomputed):
+    TrainingData.prepare(recipe(vit, cnn), pairs, folder / "cache")  # cached, unless this is the first test of a worker
     progress = Stopping(10**6)
     data = TrainingData.prepare(recipe(vit, cnn, override), pairs, folder / "cache", progress=progress.reporter())
     assert {description.split()[0] for description in progress.descriptions} == recomputed

@@ -39,6 +39,7 @@ class TransferRecord:
     @cached_property
     def _log(self) -> JsonLinesLog:
         output_folder.write(self.folder, {})
+        self._file.enter_context(output_folder.FolderLock(self.folder))
         return self._file.enter_context(JsonLinesLog(self.folder / RECORD, lambda record: key_of(record["name"])))
 
     def holds(self, name: str, images: Mapping[str, Any]) -> bool:

@@ -92,7 +92,7 @@ def train(
     if resume is not None:
         check_alone(context, "the training", allowed=("tensorboard",))
         checkpoint = resume if resume.suffix == ".json" and not os.path.isdir(resume) else None
-        folder = resume.parent.parent if checkpoint else resume
+        folder = Path(os.path.abspath(resume)).parent.parent if checkpoint else resume
         _train(TrainingPlan.read(folder), folder, checkpoint, force=False, tensorboard=tensorboard)
         return
     if source is None or out is None:

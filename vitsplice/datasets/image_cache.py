@@ -14,6 +14,9 @@ from vitsplice.support.progress import ProgressReporter
 
 ValueT = TypeVar("ValueT")
 
+WAIT = 60.0
+"""Seconds to wait for another process that uses the cache; those that train together read it one after another."""
+
 
 def cached_by_image(
     images: Sequence[Path],
@@ -40,11 +43,11 @@ def cached_by_image(
 
     Raises:
         VitspliceError: if the cache cannot be written.
-        OutputBusy: if another process uses it.
+        OutputBusy: if another process uses it for longer than `WAIT`.
     """
     values: dict[Path, ValueT] = {}
     errors = []
-    with FolderLock(cache.parent, f".{cache.name}.lock"), JsonLinesLog(cache) as log:
+    with FolderLock(cache.parent, f".{cache.name}.lock", WAIT), JsonLinesLog(cache) as log:
         for number, path in enumerate(images):
             if progress.stopped():
                 return None

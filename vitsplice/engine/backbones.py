@@ -242,16 +242,17 @@ def load_settings(settings: RunConfig, loader: BackboneLoader, known: Catalogue)
         return loader.load(config, known, device, pick_precision(config.precision or precision, device))
 
     settings, backbones, substitutions = load_all(settings, load)
-    in_use = {name: _in_use(config, substitutions.get(name)) for name, config in settings.backbones.items()}
+    in_use = {name: _in_use(config, substitutions.get(name), device) for name, config in settings.backbones.items()}
     update = {"backbones": in_use, "device": str(device), "precision": precision, "with_fallback": {}}
     return LoadedSettings(settings.model_copy(update=update), device, backbones, substitutions)
 
 
-def _in_use(config: BackboneConfig, substitution: Substitution | None) -> BackboneConfig:
-    """Replace a backbone by its fallback if there is a substitution, and remove its other fallbacks."""
+def _in_use(config: BackboneConfig, substitution: Substitution | None, device: torch.device) -> BackboneConfig:
+    """Return the settings of the backbone that is used: without fallbacks, in the precision of the device."""
+    precision = config.precision and pick_precision(config.precision, device)
     if substitution is None:
-        return config.model_copy(update={"fallback": ()})
-    return BackboneConfig(name=substitution.used, side=config.side, precision=config.precision)
+        return config.model_copy(update={"fallback": (), "precision": precision})
+    return BackboneConfig(name=substitution.used, side=config.side, precision=precision)
 
 
 def _check_file(config: BackboneConfig) -> None:

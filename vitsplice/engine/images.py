@@ -130,6 +130,12 @@ def masked(images: RunImages, config: MaskConfig) -> RunImages:
     return replace(images, pixels=pixels, masks=masks)
 
 
+def without_excluded(image: Tensor, mask: Tensor) -> Tensor:
+    """Return an appearance image ``(1, 3, H, W)`` `neutralised` by its mask ``(1, 3, H, W)``, unless that is empty."""
+    grey = mask.mean(1, keepdim=True)
+    return neutralised(image, grey) if bool(grey.any()) and bool((grey < WHITE).any()) else image
+
+
 def neutralised(image: Tensor, mask: Tensor) -> Tensor:
     """Replace images ``(B, 3, H, W)`` outside of masks ``(B, 1, H, W)`` by their mean colours inside the masks."""
     mean = (image * mask).mean((2, 3), keepdim=True) / mask.mean((2, 3), keepdim=True)

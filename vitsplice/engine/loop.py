@@ -123,8 +123,12 @@ class Optimisation:
     def generated(self) -> Tensor:
         """The current output of the generator, before the structure mask is applied, ``(1, 3, H, W)``."""
         self._set_progress(1.0)
+        generator = self.problem.generator
+        buffers = [(buffer, buffer.clone()) for buffer in generator.buffers()]
         with torch.no_grad(), private_rng(self.problem.config.seed):
-            output: Tensor = self.problem.generator(self.problem.generator_input)
+            output: Tensor = generator(self.problem.generator_input)
+            for buffer, before in buffers:  # such as the running statistics of a norm
+                buffer.copy_(before)
         return output.detach()
 
     def state(self) -> dict[str, Tensor]:

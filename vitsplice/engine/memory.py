@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vitsplice.config import StageConfig
 from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest
@@ -22,6 +22,9 @@ from vitsplice.engine.stages import stages_for
 from vitsplice.engine.tiles import OVERLAP
 from vitsplice.errors import Argument, OutOfMemory, Part, allocation_failure
 from vitsplice.rng import private_rng
+
+GENERATOR_SIDE = 128
+"""Side of the image on which a generator is measured: a U-Net of five levels pads smaller ones to it."""
 
 SAMPLE_SIDE = 64
 """Side, in pixels, of the image on which generator and backbone are measured."""
@@ -101,17 +104,20 @@ class Estimate:
             self._measure_generator(components)
 
     def _measure_generator(self, components: Components) -> None:
-        """Measure the generator on an image of `SAMPLE_SIDE` pixels a side."""
+        """Measure the generator on an image of `GENERATOR_SIDE` pixels a side; its parameters on a larger one, too."""
         steps = self._config.steps
         active = [term for term in components.terms if term.config.ever_active(steps)]
         self._inputs = {name: len({term.input for term in active if term.backbone == name}) for name in self._infos}
         with private_rng(self._config.seed):
-            sample = torch.rand(1, 3, SAMPLE_SIDE, SAMPLE_SIDE)
+            sample = torch.rand(1, 3, GENERATOR_SIDE, GENERATOR_SIDE)
         generator = components.build_generator(sample)
         with private_rng(self._config.seed):
-            self._generator_bytes = saved_for_backward(lambda: generator(sample)) / SAMPLE_SIDE**2
-        parameters = sum(p.numel() * p.element_size() for p in generator.parameters())
-        self._parameter_bytes = (parameters / SAMPLE_SIDE**2, 0) if self._canvas else (0.0, parameters)
+            self._generator_bytes = saved_for_backward(lambda: generator(sample)) / GENERATOR_SIDE**2
+        fixed, per_pixel = _parameter_bytes(generator), 0.0
+        if self._canvas:
+            doubled = _parameter_bytes(components.build_generator(sample.repeat(1, 1, 2, 1)))
+            per_pixel = (doubled - fixed) / GENERATOR_SIDE**2
+        self._parameter_bytes = (per_pixel, round(fixed - per_pixel * GENERATOR_SIDE**2))
 
     def required_bytes(self, structure: Size, appearance: Size, number: int = 1) -> int:
         """Estimate the bytes: the images at full size, plus the maximum over start, stages and metrics.
@@ -282,3 +288,7 @@ def out_of_memory_advice() -> Iterator[None]:
         if (reason := allocation_failure(error)) is None:
             raise
         raise OutOfMemory(f"out of memory ({reason}); ", *ADVICE) from error
+
+
+def _parameter_bytes(generator: nn.Module) -> int:
+    return sum(parameter.numel() * parameter.element_size() for parameter in generator.parameters())

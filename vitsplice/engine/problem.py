@@ -168,8 +168,8 @@ def assemble(
         ConfigError: if a blur kernel does not fit the images.
     """
     config = components.config
-    _check_blur("structure", config.views.structure, images.pixels["structure"])
-    _check_blur("appearance", config.views.appearance, images.pixels["appearance"])
+    check_blur("structure", config.views.structure, min(images.pixels["structure"].shape[-2:]))
+    check_blur("appearance", config.views.appearance, min(images.pixels["appearance"].shape[-2:]))
     generator_input = images.pixels["start"] if generator_input is None else generator_input
     return Problem(
         config=config,
@@ -218,8 +218,9 @@ def resizer(config: RunConfig, backbone: BackboneConfig, stage: StageConfig | No
     return Area(stage.side) if stage else Resize(**config.resize.model_dump())
 
 
-def _check_blur(role: Role, view: ViewConfig, image: Tensor) -> None:
-    smallest = round(view.crop[0] * min(image.shape[-2:]))
+def check_blur(role: Role, view: ViewConfig, side: int) -> None:
+    """Raise ConfigError if a blur kernel is too large for views of an image with this shorter side."""
+    smallest = round(view.crop[0] * side)
     if view.blur.probability > 0 and view.blur.kernel // 2 >= smallest:
         raise ConfigError(
             f"views.{role}.blur.kernel: {view.blur.kernel} is too large for views of {smallest} px; "

@@ -131,9 +131,13 @@ def joined(features: Features, weights: Sequence[float], axis: int) -> Features:
 
 
 def separated(mask: Features, axis: int, number: int) -> Features:
-    """Exclude the last line of each of several images in their joined mask: pixel patches across two do not count."""
+    """Exclude the last line of each of several images in their joined mask: pixel patches across two do not count.
+
+    A mask that would become empty is unchanged.
+    """
     if number == 1:
         return mask
     lines = torch.arange(mask.maps.shape[axis], device=mask.values.device)
     inside = (lines + 1) % (len(lines) // number) != 0
-    return Features.from_maps(mask.maps * (inside if axis == -1 else inside[:, None]))
+    separate = mask.maps * (inside if axis == -1 else inside[:, None])
+    return Features.from_maps(separate) if bool(separate.any()) else mask

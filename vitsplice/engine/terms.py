@@ -12,7 +12,7 @@ from vitsplice.contracts import INPUT, MASK, MATCH, POSITIONS, FeatureRequest, L
 from vitsplice.engine.features import random_positions
 from vitsplice.engine.images import ViewKey
 from vitsplice.engine.targets import FeatureTable
-from vitsplice.errors import LossTermRejected
+from vitsplice.errors import LossTermRejected, UserError
 
 OF_THE_INPUT = (INPUT, MATCH, MASK)
 """Features that are computed from the generator's input image instead of its output."""
@@ -72,6 +72,7 @@ def term_values(
         key: determines the facet ``positions``.
 
     Raises:
+        UserError: if a term cannot compare its images.
         LossTermRejected: if a term returns anything but a scalar that is differentiable in the output's features.
     """
     terms = tuple(terms)
@@ -84,7 +85,10 @@ def term_values(
     values = {}
     for term in terms:
         target = targets[term.target] | positions[1]
-        values[term.name] = value = term.term.function(complete[term.input], target)
+        try:
+            values[term.name] = value = term.term.function(complete[term.input], target)
+        except UserError as error:
+            raise UserError(f"terms.{term.name}: ", *error.parts) from error
         differentiable = any(features.values.requires_grad for features in complete[term.input].values())
         if mistake := value_mistake(value, differentiable=differentiable):
             raise LossTermRejected(

@@ -54,6 +54,7 @@ class TermsLoss(nn.Module):
         self.check = check
         self._images: Batches = {}
         self._cache: tuple[torch.device, Targets] | None = None
+        self._calls: int = 0
 
     @property
     def backbone(self) -> Backbone:
@@ -113,6 +114,7 @@ class TermsLoss(nn.Module):
         """
         self._check_images(outputs, self._images if images is None else images)
         device = next(iter(outputs.values())).device
+        self._calls += 1
         with numerics(grad=None):
             targets = self._cached_targets(device) if images is None else self._targets(images, device)
             values = {name: self._backbone_values(name, outputs, targets[name]) for name in targets}
@@ -130,7 +132,8 @@ class TermsLoss(nn.Module):
         }
         tables = self._features(name, outputs, requests)
         rows = range(max(len(tables), len(targets)))
-        values = [term_values(terms, tables[r % len(tables)], targets[r % len(targets)]) for r in rows]
+        call = self._calls if self.training else 0
+        values = [term_values(terms, tables[r % len(tables)], targets[r % len(targets)], call, r) for r in rows]
         return {term.name: torch.stack([value[term.name] for value in values]).mean() for term in terms}
 
     def _cached_targets(self, device: torch.device) -> Targets:

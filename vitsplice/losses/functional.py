@@ -46,10 +46,16 @@ def distance(output: Tensor, target: Tensor, form: str = "mse") -> Tensor:
         norms: Tensor = torch.linalg.vector_norm((output - target).flatten(1), dim=1)
         return norms.mean()
     if form == "relative":
-        mean = target.mean(dim=tuple(range(1, target.ndim - 1)) or -1, keepdim=True)
+        mean = target.mean(dim=_dimensions(target), keepdim=True)
         error, spread = ((output - target).square(), (target - mean).square())
         return (error.flatten(1).sum(1) / spread.flatten(1).sum(1).clamp(min=1e-12)).mean()
     raise UserError(f"form '{form}' is unknown; it is one of {', '.join(FORMS)}")
+
+
+def _dimensions(target: Tensor) -> tuple[int, ...]:
+    """Return the dimensions of the locations, over which the mean is taken; with a single one, that of the channels."""
+    locations = tuple(range(1, target.ndim - 1))
+    return locations if target[0, ..., :1].numel() > 1 else (-1,)
 
 
 def self_similarity(keys: Tensor) -> Tensor:

@@ -80,10 +80,13 @@ def texture(context: TermContext) -> LossTerm:
     """
     layers = requests_at_depths(context.backbone, context.options["depths"])
     samples, guide = context.options["samples"], context.options["guide"]
+    match = match_requests(context)
 
     def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
         ours, theirs = (
-            sampled_hypercolumns(features, layers, number) if samples else grid_hypercolumns(features, layers)
+            sampled_hypercolumns(features, layers, match, number)
+            if samples
+            else grid_hypercolumns(features, layers, match)
             for features, number in ((output, samples), (target, 2 * samples))
         )
         cost = cosine_cost(ours.values, theirs.values) + EXCLUDED_COST * ~usable(theirs.coverage)
@@ -93,18 +96,22 @@ def texture(context: TermContext) -> LossTerm:
         mass = target_mass(similarities[0], theirs.coverage, context)
         return relaxed_earth_mover(cost + guide * (1 - similarities), mass[None])
 
-    return LossTerm((*layers, *match_requests(context), MASK, *([POSITIONS] if samples else [])), function)
+    return LossTerm((*layers, *match, MASK, *([POSITIONS] if samples else [])), function)
 
 
-def grid_hypercolumns(features: FeaturesByRequest, layers: Sequence[FeatureRequest]) -> Hypercolumns:
+def grid_hypercolumns(
+    features: FeaturesByRequest, layers: Sequence[FeatureRequest], match: Sequence[FeatureRequest]
+) -> Hypercolumns:
     """Pool the features of all layers, the correspondence and the mask to the grid of the last layer."""
     grid = features[layers[-1]].grid
     values = torch.cat([F.normalize(pooled_to(features[layer], grid).values, dim=-1) for layer in layers], -1)
-    match = pooled_to(features[MATCH], grid).values if MATCH in features else None
-    return Hypercolumns(values, match, pooled_to(features[MASK], grid).values[0, :, 0])
+    vectors = pooled_to(features[MATCH], grid).values if match else None
+    return Hypercolumns(values, vectors, pooled_to(features[MASK], grid).values[0, :, 0])
 
 
-def sampled_hypercolumns(features: FeaturesByRequest, layers: Sequence[FeatureRequest], samples: int) -> Hypercolumns:
+def sampled_hypercolumns(
+    features: FeaturesByRequest, layers: Sequence[FeatureRequest], match: Sequence[FeatureRequest], samples: int
+) -> Hypercolumns:
     """Interpolate the features of all layers, the correspondence and the mask at the first random positions.
 
     If the mask covers none of them, all are used: the image outside the mask is filled with the mean colour of its
@@ -112,9 +119,9 @@ def sampled_hypercolumns(features: FeaturesByRequest, layers: Sequence[FeatureRe
     """
     positions = features[POSITIONS].values[:, :samples].to(features[layers[0]].values)
     values = torch.cat([F.normalize(sample_bilinear(features[layer].maps, positions), dim=-1) for layer in layers], -1)
-    match = sample_bilinear(features[MATCH].maps, positions) if MATCH in features else None
+    vectors = sample_bilinear(features[MATCH].maps, positions) if match else None
     covered = sample_bilinear(features[MASK].maps, positions)[0, :, 0]
-    return Hypercolumns(values, match, covered if bool(covered.any()) else torch.ones_like(covered))
+    return Hypercolumns(values, vectors, covered if bool(covered.any()) else torch.ones_like(covered))
 
 
 def statistics(context: TermContext) -> LossTerm:
@@ -223,7 +230,7 @@ def uniform_mass(coverage: Tensor) -> Tensor:
 @torch.no_grad()
 def mass_map(output: FeaturesByRequest, target: FeaturesByRequest, context: TermContext) -> Tensor:
     """Compute `target_mass` on the grid of the target's correspondence (without it, of the mask), ``(1, 1, h, w)``."""
-    if MATCH not in output:
+    if not match_requests(context):
         return uniform_mass(target[MASK].maps.flatten()).reshape(target[MASK].maps.shape)
     ours, theirs = output[MATCH], target[MATCH]
     grid = theirs.grid or (1, 1)

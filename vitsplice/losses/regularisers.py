@@ -6,6 +6,8 @@ import kornia
 import torch
 from torch import Tensor
 
+from vitsplice.errors import UserError
+
 NEIGHBOURHOOD = 20.0
 """Standard deviation in pixels of the neighbourhood that an edge is compared with."""
 
@@ -63,6 +65,12 @@ def edge_distance(output: Tensor, target: Tensor, sharpness: float = 1.0) -> Ten
 
     Returns:
         A scalar, at least 0.
+
+    Raises:
+        UserError: if the sizes differ.
     """
+    if output.shape != target.shape:
+        sizes = " and ".join(f"{image.shape[-1]}x{image.shape[-2]}" for image in (output, target))
+        raise UserError(f"cannot compare the edges of images of different sizes, {sizes} px (width x height)")
     differences = [(ours - theirs).abs() for ours, theirs in zip(gradients(output), gradients(target), strict=True)]
     return (edge_weight(target, sharpness) * sum(differences)).mean()

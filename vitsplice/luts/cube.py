@@ -73,9 +73,14 @@ def _text(lut: Lut, title: str) -> str:
     head = [f'TITLE "{one_line(title).replace(chr(34), chr(39))}"'] if title else []
     head.append(f"LUT_3D_SIZE {lut.size}")
     for name, end in zip(("DOMAIN_MIN", "DOMAIN_MAX"), lut.domain, strict=True):
-        head.append(" ".join([name, *(f"{value:.6f}" for value in end)]))
+        head.append(" ".join([name, *map(_domain_text, end)]))
     rows = lut.values.permute(2, 1, 0, 3).reshape(-1, 3).tolist()
     return "\n".join([*head, *("{:.6f} {:.6f} {:.6f}".format(*row) for row in rows)]) + "\n"
+
+
+def _domain_text(value: float) -> str:
+    """Format an end of the domain with 6 decimals, unless it would become 0 by that."""
+    return f"{value:.6f}" if abs(value) >= 1e-6 or value == 0 else repr(value)
 
 
 class _Parser:

@@ -101,7 +101,7 @@ class Lut:
             sizes = " and ".join(f"{width}x{height}" for height, width in shapes)
             raise UserError(f"the images of a LUT and their mask must have the same size; these have {sizes} px")
         if mask is not None:
-            inside = mask.reshape(-1) >= 0.5
+            inside = mask.reshape(-1).cpu() >= 0.5
             first, second = first[inside], second[inside]
         if not len(first):
             raise UserError("the mask excludes every pixel; there is nothing to fit a LUT to")

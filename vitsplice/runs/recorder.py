@@ -120,7 +120,7 @@ class Recording:
         """
         path = Path(path)
         chosen = path if path.suffix == ".json" and not os.path.isdir(path) else None
-        folder = RunFolder(path.parent.parent if chosen else path)
+        folder = RunFolder(Path(os.path.abspath(path)).parent.parent if chosen else path)
         settings, inputs, weights, appearances = _read_inputs(folder)
         settings = _apply_overrides(settings, overrides)
         RunFolder.check(folder.path, force=True)

@@ -16,7 +16,7 @@ from vitsplice.contracts import Case, ImageName
 from vitsplice.engine import memory
 from vitsplice.engine.backbones import BackboneLoader, load_settings
 from vitsplice.engine.device import pick_device
-from vitsplice.engine.images import RunImages, masked, read_masks
+from vitsplice.engine.images import RunImages, masked, read_masks, without_excluded
 from vitsplice.engine.problem import Components, check_run
 from vitsplice.engine.stack import AppearanceImage, stack
 from vitsplice.engine.stages import Snapshot, StagedOptimisation
@@ -97,9 +97,12 @@ class Run:
         def on_device(images: dict[str, Tensor]) -> dict[str, Tensor]:
             return {name: (resize_to(image, size) if size else image).to(device) for name, image in images.items()}
 
-        pixels = on_device({name: image.pixels for name, image in self.images.items()})
         regions = labelled(self.regions)
         used = limited_masks(self.masks, regions, self.appearances)
+        pixels = {name: image.pixels for name, image in self.images.items()}
+        if size or len(self.appearances) > 1:  # resizing would mix what masks exclude into the rest
+            pixels |= {name: without_excluded(pixels[name], used[name]) for name in self.appearances if name in used}
+        pixels = on_device(pixels)
         masks = {name: mask.mean(1, keepdim=True) for name, mask in on_device(used).items()}
         parts = zip(self.appearances, self.weights, strict=True)
         stacked = stack([AppearanceImage(pixels[name], masks.get(name), weight) for name, weight in parts])

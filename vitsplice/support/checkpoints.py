@@ -45,11 +45,13 @@ class CheckpointFormat(Generic[Parsed]):
         version: version of the format; others are refused.
         parse: function that converts the content of the JSON file and the tensors. It may raise a ValueError,
             LookupError, AttributeError, TypeError or OverflowError if they were not written by this kind of work.
+        selectable: whether the user can choose the checkpoint to resume from.
     """
 
     work: str
     version: int
     parse: Callable[[dict[str, Any], dict[str, Tensor]], Parsed]
+    selectable: bool = True
 
     def write(self, folder: Path, step: int, content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Write a checkpoint, and remove all but the last `MAX_CHECKPOINTS`.
@@ -64,7 +66,7 @@ class CheckpointFormat(Generic[Parsed]):
             VitspliceError: if it cannot be written; earlier checkpoints are not removed.
         """
         path, tensors_path = (inside(folder, f"step-{step:08d}{end}") for end in (".json", ".safetensors"))
-        data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+        data = save(separate(tensors))
         complete = {"format": self.version, "tensors": hashlib.sha256(data).hexdigest(), **content}
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +113,8 @@ class CheckpointFormat(Generic[Parsed]):
             older = next((path for path in paths[1:] if self._is_valid(path)), None)
             advice: tuple[Part, ...] = (f"No earlier checkpoint is valid; restart the {self.work} with ", REPLACE)
             if older:
-                advice = ("An earlier checkpoint is valid; resume with ", Argument("resume", str(older)))
+                way = ("resume with ", Argument("resume", str(older))) if self.selectable else (f"remove {paths[0]}",)
+                advice = ("An earlier checkpoint is valid; ", *way)
             raise CheckpointRejected(*error.parts, "\n", *advice) from error
 
     def resume(
@@ -158,6 +161,18 @@ class CheckpointFormat(Generic[Parsed]):
         except CheckpointRejected:
             return False
         return True
+
+
+def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Move tensors to the CPU, and copy those that share memory with another one, which safetensors refuses."""
+    memory: set[int] = set()
+    result = {}
+    for name, tensor in tensors.items():
+        moved = tensor.detach().cpu().contiguous()
+        address = moved.untyped_storage().data_ptr()
+        result[name] = moved.clone() if address in memory else moved
+        memory.add(address)
+    return result
 
 
 def checkpoint_files(folder: Path) -> list[Path]:

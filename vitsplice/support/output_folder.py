@@ -115,16 +115,21 @@ class FolderLock:
 
     The lock of a process that is killed is released by the operating system.
 
+    Args:
+        folder: the folder, which exists.
+        name: name of the lock file.
+        wait: seconds to wait for another process that holds the lock.
+
     Raises:
-        OutputBusy: at once, if another process holds the lock.
+        OutputBusy: if another process holds the lock.
         UserError: if the folder cannot be written to, or its lock file is a link to outside it.
     """
 
-    def __init__(self, folder: Path, name: str = LOCK) -> None:
+    def __init__(self, folder: Path, name: str = LOCK, wait: float = 0.0) -> None:
         self._path = inside(folder, name)
         self._lock = FileLock(self._path, thread_local=False)
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=wait)
         except Timeout as error:
             raise OutputBusy(f"another run is writing to {folder}; wait for it, or choose another folder") from error
         except OSError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from vitsplice.datasets import Pair
+from vitsplice.engine.problem import check_blur
 from vitsplice.errors import Argument, Setting, TrainingCacheError
 from vitsplice.support.files import file_sha256, reading
 from vitsplice.support.progress import ProgressReporter
@@ -15,7 +16,7 @@ from vitsplice.text import printable
 from vitsplice.training.cache import TensorCache, gigabytes, record_bytes
 from vitsplice.training.jobs import Job, JobLists
 from vitsplice.training.records import Recipe
-from vitsplice.training.views import check_shapes
+from vitsplice.training.views import ROLES, check_shapes
 
 LIMIT = 32 * 10**9
 """Default maximum size of a cache in bytes."""
@@ -50,7 +51,10 @@ def prepare(
         TrainingCacheError: if the records need more space than is available (the message says for how many pairs it is
             enough), or if a shard is damaged.
     """
-    check_shapes(recipe.config.views)
+    views = recipe.config.views
+    check_shapes(views)
+    for role in ROLES:
+        check_blur(role, views.of(role), recipe.training.side)
     cache = TensorCache(folder, limit)
     work = _Preparation(recipe, pairs, cache, device, progress)
     if work.complete():

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vitsplice.config import MaskConfig
 from vitsplice.contracts import ImageName
-from vitsplice.engine.images import RunImages, masked, read_masks
+from vitsplice.engine.images import RunImages, masked, read_masks, without_excluded
 from vitsplice.engine.stack import AppearanceImage, stack
 from vitsplice.images import LoadedImage, read, resize_to
 from vitsplice.runs.inputs import appearances_of, checked_weights, described, named_inputs
@@ -61,13 +61,17 @@ class Appearances:
             config: settings of masks.
         """
 
-        def resized(image: LoadedImage) -> Tensor:
-            return (resize_to(image.pixels, size) if size else image.pixels).to(device)
+        def resized(pixels: Tensor) -> Tensor:
+            return (resize_to(pixels, size) if size else pixels).to(device)
 
         parts = []
         for (name, image), weight in zip(self.images.items(), self.weights, strict=True):
-            mask = resized(self.masks[name]).mean(1, keepdim=True) if name in self.masks else None
-            parts.append(AppearanceImage(resized(image), mask, weight))
+            if name not in self.masks:
+                parts.append(AppearanceImage(resized(image.pixels), None, weight))
+                continue
+            mask = self.masks[name].pixels
+            pixels = without_excluded(image.pixels, mask) if size or len(self.images) > 1 else image.pixels
+            parts.append(AppearanceImage(resized(pixels), resized(mask).mean(1, keepdim=True), weight))
         stacked = stack(parts)
         masks: dict[ImageName, Tensor] = {} if stacked.mask is None else {"appearance": stacked.mask}
         return masked(RunImages({"appearance": stacked.pixels}, masks, stacked.images), config)

@@ -20,6 +20,10 @@ EDGE_RELATIVE, EDGE_ABSOLUTE = 0.01, 0.002
 """The edge of a motion f is where |grad u|^2 + |grad v|^2 > EDGE_RELATIVE |f|^2 + EDGE_ABSOLUTE, in pixels."""
 
 
+TRUSTED = 1 - 1e-4
+"""Validity of a pixel that is fully trusted, up to the rounding of its interpolation."""
+
+
 def warping_error(earlier: Tensor, later: Tensor, motion: Motion) -> float | None:
     """Compute the warping error of two frames.
 
@@ -30,7 +34,7 @@ def warping_error(earlier: Tensor, later: Tensor, motion: Motion) -> float | Non
     Returns:
         The error, or None if the motion can be trusted nowhere.
     """
-    mask = without_edges(motion).resized((earlier.shape[-2], earlier.shape[-1])).valid >= 1
+    mask = without_edges(motion).resized((earlier.shape[-2], earlier.shape[-1])).valid >= TRUSTED
     if not mask.any():
         return None
     difference = (earlier - motion.sample(later)).square().sum(1, keepdim=True)

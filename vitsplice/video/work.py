@@ -133,7 +133,7 @@ def remove_parts(folder: Path) -> None:
             _clear(part)
 
 
-CHECKPOINT = CheckpointFormat("video", 1, _parse)
+CHECKPOINT = CheckpointFormat("video", 1, _parse, selectable=False)
 
 WORK = ResumableWork(
     name="video",
