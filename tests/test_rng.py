@@ -117,3 +117,20 @@ def test_a_global_seed_set_in_the_block_is_restored(monkeypatch):
 def test_a_stream_depends_on_every_part_of_its_key():
     assert torch.equal(torch.rand(3, generator=stream(0, "a", 1)), torch.rand(3, generator=stream(0, "a", 1)))
     assert not torch.equal(torch.rand(3, generator=stream(0, "a", 1)), torch.rand(3, generator=stream(0, "a", 2)))
+
+
+def test_attention_without_dropout_does_not_touch_the_global_generator(monkeypatch):
+    attention = nn.MultiheadAttention(8, 2, batch_first=True).eval()
+    x = torch.ones(1, 4, 8)
+    with private_rng(0):
+        monkeypatch.setattr(torch, "set_rng_state", None)
+        attention(x, x, x, need_weights=False)
+
+
+@pytest.mark.timeout(60)
+def test_blocks_may_be_nested_for_operations_that_support_only_the_global_generator():
+    with private_rng(0), private_rng(1):
+        nested = F.dropout(torch.ones(100), training=True), torch.ops.aten.native_dropout(torch.ones(100), 0.5, True)[0]
+    with private_rng(1):
+        alone = F.dropout(torch.ones(100), training=True), torch.ops.aten.native_dropout(torch.ones(100), 0.5, True)[0]
+    assert all(torch.equal(*pair) for pair in zip(nested, alone, strict=True))

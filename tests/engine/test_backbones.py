@@ -7,9 +7,10 @@ import torch
 import vitsplice_tiny
 
 from vitsplice.config import BackboneConfig
-from vitsplice.engine.backbones import BackboneCache, BackboneLoader
+from vitsplice.engine.backbones import BackboneCache, BackboneLoader, load_settings
 from vitsplice.errors import WeightsUnavailable
 from vitsplice.plugins import catalogue
+from vitsplice.presets.settings import settings_for
 
 CPU = torch.device("cpu")
 
@@ -74,3 +75,11 @@ def test_fallback_is_cached_and_failed_load_is_retried():
         assert (backbone.info.name, substitution.requested) == ("tiny-vit", "tiny-gone")
         with pytest.raises(WeightsUnavailable):
             load(cache, "tiny-gone")
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_settings_record_the_precision_that_auto_means_here(monkeypatch, native):
+    monkeypatch.setattr("vitsplice.engine.device._has_native_bfloat16", lambda device: native)
+    settings = settings_for("tiny", device="cpu", overrides=["backbone.name=tiny-vit", "backbone.precision=auto"])
+    loaded = load_settings(settings, BackboneLoader(), catalogue()).settings
+    assert loaded.backbone.precision == ("bfloat16" if native else "float32")

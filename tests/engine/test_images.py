@@ -4,6 +4,8 @@ import torch
 from tests.conftest import noise
 from vitsplice.config import MaskConfig
 from vitsplice.engine.images import RunImages, feathered, masked, neutralised
+from vitsplice.presets.settings import settings_for
+from vitsplice.runs.run import Run
 
 
 def half(value=1.0, size=(100, 120)):
@@ -64,3 +66,19 @@ def test_appearance_image_is_neutralised_and_structure_mask_is_feathered():
     assert not torch.equal(prepared.masks["structure"], half())
     assert torch.equal(prepared.masks["appearance"], half())
     assert masked(RunImages(images), MaskConfig()).pixels == images
+
+
+def test_nothing_outside_of_the_mask_is_mixed_in_by_resizing():
+    """The excluded half is black or white; the image is reduced to half its size, or stacked with a larger one."""
+    mask = torch.zeros(1, 1, 40, 40)
+    mask[..., :20] = 1
+    for more, overrides in (([], ["size=20"]), ([torch.rand(1, 3, 64, 64)], [])):
+        seen = []
+        for value in (0.0, 1.0):
+            image = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(1))
+            image[..., 20:] = value
+            settings = settings_for("tiny", overrides=["metrics=none", *overrides])
+            masks = [mask, torch.ones(1, 1, 64, 64)] if more else mask
+            run = Run(torch.rand(1, 3, 40, 40), [image, *more] if more else image, settings, appearance_mask=masks)
+            seen.append(run._optimisation._images.pixels["appearance"])
+        torch.testing.assert_close(*seen, atol=1e-5, rtol=0)

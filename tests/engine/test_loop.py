@@ -10,7 +10,7 @@ from vitsplice.contracts import FeatureRequest, LossTerm
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Optimisation, learning_rate
 from vitsplice.engine.problem import assemble
-from vitsplice.errors import LossTermRejected, NonFiniteLoss
+from vitsplice.errors import LossTermRejected, NonFiniteLoss, UserError
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import load
 
@@ -214,3 +214,38 @@ def test_cosine_schedule_decreases_from_lr_through_half_towards_zero():
     assert rates[5] == pytest.approx(0.1)
     assert rates == sorted(rates, reverse=True)
     assert 0 < rates[-1] < 0.01
+
+
+class CallCounter(torch.nn.Module):
+    """A generator whose output depends on a buffer that every call changes."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.ones(1, 3, 1, 1))
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, image):
+        self.calls += 1
+        return (self.factor * image + 0.01 * self.calls).clamp(0, 1)
+
+
+def test_looking_at_the_image_changes_no_buffer_of_the_generator(vit, pair):
+    losses = []
+    for look in (False, True):
+        optimised, _ = optimisation(vit, pair, "steps=3")
+        optimised.problem = replace(optimised.problem, generator=CallCounter())
+        steps = []
+        for step in optimised.steps():
+            steps.append(step.total)
+            if look:
+                optimised.image()
+        losses.append(steps)
+    assert losses[0] == losses[1]
+
+
+def test_error_of_a_term_names_it(vit, pair):
+    other = torch.nn.functional.interpolate(pair[1], size=(60, 40))
+    terms = "terms={mine: {loss: edges, target: appearance, view: entire, target_view: entire, weight: 1}}"
+    optimised, _ = optimisation(vit, (pair[0], other), "steps=1", terms)
+    with pytest.raises(UserError, match="terms.mine: cannot compare the edges of images of different sizes"):
+        list(optimised.steps())

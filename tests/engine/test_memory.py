@@ -160,3 +160,15 @@ def test_estimate_includes_the_larger_image_of_which_small_crops_cover_a_stage(e
         estimate_for(stages, f"views.structure.crop={crop}").required_bytes(*sizes) for crop in ("[0.3, 0.3]", "[1, 1]")
     )
     assert small > 1.5 * entire
+
+
+def test_estimate_of_a_generator_with_constant_parameters_hardly_grows_with_the_image(vit):
+    overrides = ("generator={name: prior}", "metrics=none")
+    config = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=overrides)
+    estimate = memory.Estimate(components(config, vit))
+    per_pixel, fixed = estimate._parameter_bytes
+    assert per_pixel == 0
+    parameters = components(config, vit).build_generator(torch.rand(1, 3, 64, 64)).parameters()
+    assert fixed == sum(parameter.numel() * 4 for parameter in parameters)
+    pyramid = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=("generator={name: pixels}",))
+    assert memory.Estimate(components(pyramid, vit))._parameter_bytes[0] == pytest.approx(12)

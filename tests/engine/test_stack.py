@@ -69,3 +69,11 @@ def test_pixel_patches_across_two_images_are_excluded(axis):
     lines = maps.amin(0) if axis == -1 else maps.amin(1)
     assert lines.tolist() == [1, 1, 1, 0] * 3
     assert torch.equal(separated(mask, axis, 1).maps, mask.maps)
+
+
+@pytest.mark.parametrize("axis", [-1, -2])
+def test_mask_of_the_last_line_stays(axis):
+    maps = torch.zeros(1, 1, 4, 4)
+    maps.select(axis, 1)[:] = 1
+    maps.select(axis, 3)[:] = 1
+    assert torch.equal(separated(Features.from_maps(maps), axis, 2).maps, maps)

@@ -135,7 +135,7 @@ def test_preset_without_terms_is_refused(vit):
 
 
 def test_targets_may_be_set_later_and_batches_are_compared_image_by_image(vit, images):
-    loss = from_preset("quick", backbone=vit, overrides=SMALL)
+    loss = from_preset("quick", backbone=vit, overrides=SMALL).eval()
     with pytest.raises(UserError, match=r"needs the image 'structure'"):
         loss(images[2])
     first = loss.set_targets(*images[:2])(images[2])

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from tests.conftest import noise
 from vitsplice.errors import UserError
 from vitsplice.losses.functional import (
     FORMS,
@@ -84,3 +85,8 @@ def test_distance_is_the_mean_over_the_batch():
     for form in FORMS:
         each = [distance(output[i : i + 1], target[i : i + 1], form) for i in range(2)]
         torch.testing.assert_close(distance(output, target, form), torch.stack(each).mean())
+
+
+def test_relative_distance_of_a_single_location_is_that_of_a_global_feature():
+    output, target = noise(1, 1, 8), noise(1, 1, 8, seed=1)
+    torch.testing.assert_close(distance(output, target, "relative"), distance(output[:, 0], target[:, 0], "relative"))

@@ -227,3 +227,12 @@ def test_mass_that_is_resized_to_a_coarse_grid_is_not_lost():
         resized = _resized_mass(mass, Features(torch.zeros(1, grid[0] * grid[1], 2), grid))
         torch.testing.assert_close(resized.sum(), torch.tensor(1.0))
         assert resized.min() >= 0
+
+
+@pytest.mark.parametrize("spec", [TEXTURE, STATISTICS, PATCHES], ids=lambda spec: spec.name)
+def test_value_does_not_depend_on_what_other_terms_request(spec, vit):
+    term = built(spec, vit, uniform=1.0, **({"guide": 0.0} if spec == TEXTURE else {}))
+    output, target = (features_of(vit, image(seed), [*term.requests, MATCH]) for seed in (1, 2))
+    expected = term.function({**output, MATCH: None}, {**target, MATCH: None})
+    without = ({request: each[request] for request in term.requests} for each in (output, target))
+    assert torch.equal(term.function(*without), expected)

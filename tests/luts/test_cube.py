@@ -77,3 +77,8 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     for path in (tmp_path / "none.cube", tmp_path):
         with pytest.raises(UserError, match="cannot read"):
             read_cube(path)
+
+
+def test_tiny_domain_is_read_as_it_was_written(tmp_path):
+    lut = Lut(Lut.identity(2).values, ((0, -1e-9, 0), (1e-7, 1, 1)))
+    assert read_cube(write_cube(lut, tmp_path / "lut.cube")).domain == lut.domain

@@ -308,3 +308,10 @@ def test_killed_work_resumes_from_its_finished_shards(tmp_path, pairs, vit, cnn,
             stored = resumed[index].banks[name].get(key, view, requests)
             for request, features in bank.get(key, view, requests).items():
                 assert torch.equal(stored[request].values, features.values)
+
+
+def test_blur_that_is_too_large_for_the_crops_is_refused_before_anything_is_computed(tmp_path, pairs, vit, cnn):
+    blur = "views.structure.blur={probability: 1, kernel: 101}"
+    with pytest.raises(ConfigError, match="views.structure.blur.kernel: 101 is too large"):
+        TrainingData.prepare(recipe(vit, cnn, blur), pairs, tmp_path)
+    assert not any(tmp_path.iterdir())

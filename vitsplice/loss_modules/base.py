@@ -120,6 +120,10 @@ class TermsLoss(nn.Module):
             values = {name: self._backbone_values(name, outputs, targets[name]) for name in targets}
         return {term.name: values[term.backbone][term.name] for term in self.terms}
 
+    def _position_key(self, row: int) -> tuple[int, ...]:
+        """Return the key of the random positions: new ones in each call and row, but always the same after `eval`."""
+        return (self._calls, row) if self.training else ()
+
     def _terms_of(self, backbone: str) -> list[WeightedTerm]:
         return [term for term in self.terms if term.backbone == backbone]
 
@@ -132,8 +136,9 @@ class TermsLoss(nn.Module):
         }
         tables = self._features(name, outputs, requests)
         rows = range(max(len(tables), len(targets)))
-        call = self._calls if self.training else 0
-        values = [term_values(terms, tables[r % len(tables)], targets[r % len(targets)], call, r) for r in rows]
+        values = [
+            term_values(terms, tables[r % len(tables)], targets[r % len(targets)], *self._position_key(r)) for r in rows
+        ]
         return {term.name: torch.stack([value[term.name] for value in values]).mean() for term in terms}
 
     def _cached_targets(self, device: torch.device) -> Targets:
