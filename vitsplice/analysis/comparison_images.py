@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, STRUCTURE_TRANSFORMS
-from vitsplice.backbones.inputs import Resize
 from vitsplice.config import RunConfig
 from vitsplice.datasets.sources import SUFFIXES
 from vitsplice.errors import UserError
 from vitsplice.images import LoadedImage, encode_png, read, read_mask
+from vitsplice.images.transforms import resized
 from vitsplice.runs.record import versions
 from vitsplice.runs.run import Run
 from vitsplice.support import output_folder
@@ -130,7 +130,7 @@ def _mask_of(masks: Path, name: str, image: Path) -> Path | None:
 
 def center_square(image: Tensor, size: int) -> Tensor:
     """Crop the central square of ``(1, C, H, W)`` and resize it to ``size * size`` pixels."""
-    return Resize().to(_center_crop(image), (size, size)).clamp(0, 1)
+    return resized(_center_crop(image), (size, size))
 
 
 def _center_crop(image: Tensor) -> Tensor:

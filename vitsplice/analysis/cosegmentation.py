@@ -115,7 +115,7 @@ class Cosegmentation:
             index: index of the image.
             side: maximum shorter side of the result in pixels; None: that of the image.
         """
-        pixels, labels = self._pixels(index, side), self.labels[index]
+        pixels, labels = shrink_to(self.images[index].pixels, side), self.labels[index]
         background = _upsampled(labels == 0, pixels)
         part, largest = torch.zeros_like(background, dtype=torch.int64), torch.zeros_like(background)
         for label in torch.unique(labels[labels > 0]).tolist():  # one at a time: all need much memory
@@ -159,10 +159,6 @@ class Cosegmentation:
         """Fraction of the patches of an image that each label has."""
         counts = torch.bincount(self.labels[index].flatten(), minlength=self.parts + 1)
         return {label: round(int(count) / int(counts.sum()), 4) for label, count in enumerate(counts)}
-
-    def _pixels(self, index: int, side: int | None) -> Tensor:
-        pixels = self.images[index].pixels
-        return pixels if side is None else shrink_to(pixels, side)
 
     def _row(self, index: int) -> list[tuple[str, Tensor]]:
         segments, name = self.segments(index, SHEET_SIDE), Path(self.images[index].name).name

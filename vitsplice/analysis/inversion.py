@@ -27,7 +27,7 @@ from vitsplice.images import contact_sheet, encode_png, read
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import validate
 from vitsplice.presets.settings import settings_for
-from vitsplice.runs.artifacts import RunFolder, clear_run
+from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import Recording
 from vitsplice.runs.run import Run
@@ -242,7 +242,9 @@ def inversion_folder(plan: InversionPlan, out: str | os.PathLike[str], *, force:
     runs = set(plan.run_folders.values())
     with suppress(UserError):
         runs |= set(read_plan(out).run_folders.values())
-    work = ResumableWork("inversion", PLAN_FILE, results=(SHEET, *sorted(runs)), clear=clear_run)
+    work = ResumableWork(
+        "inversion", PLAN_FILE, results=(SHEET, *sorted(runs)), clear=lambda path: RunFolder(path).clear()
+    )
     with resumable(Path(out), work, stored.model_dump(mode="json"), force=force) as path:
         yield path
 

@@ -138,7 +138,7 @@ class ComponentMaps:
             index: index of the image.
             side: maximum shorter side of the result in pixels; None: that of the image.
         """
-        maps, image = self.maps[layer][index], self._pixels(index, side)
+        maps, image = self.maps[layer][index], shrink_to(self.images[index].pixels, side)
         if self.masks is None:
             return upsample(maps, image, self.upsampling)
         mask = mask_on_grid(self.masks[index], (maps.shape[-2], maps.shape[-1]))[None]
@@ -151,12 +151,8 @@ class ComponentMaps:
         label, variance = self.info.label(FeatureRequest(self.facet, layer)), sum(self.explained_variance[layer])
         return f"{label}: {100 * variance:.0f} % of variance"
 
-    def _pixels(self, index: int, side: int | None) -> Tensor:
-        pixels = self.images[index].pixels
-        return pixels if side is None else shrink_to(pixels, side)
-
     def _rows(self, index: int) -> Iterator[list[tuple[str, Tensor]]]:
-        cells = [("image", self._pixels(index, SHEET_SIDE)[0])]
+        cells = [("image", shrink_to(self.images[index].pixels, SHEET_SIDE)[0])]
         cells += [(self.caption(layer), self.upsampled(layer, index, SHEET_SIDE)) for layer in self.maps]
         yield from (cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS))
 

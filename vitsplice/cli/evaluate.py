@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitsplice.cli.options import DEVICE, SummaryAsJson, backbone_option
-from vitsplice.cli.output import notes, print_json
+from vitsplice.cli.output import notes, print_json, print_wide
 
 if TYPE_CHECKING:
     from vitsplice.evaluation.summary import EvaluationSummary
@@ -79,18 +79,9 @@ def _optimised(options: list[str]) -> dict[str, tuple[str, ...]]:
 
 def _show(summary: EvaluationSummary) -> None:
     """Print the scores on standard output, and warnings and missing values on standard error."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Column, Table
-    from rich.text import Text
-
     from vitsplice.evaluation import report
 
-    names, rows = report.score_table(summary)
-    columns = [Column(name, no_wrap=number < 2) for number, name in enumerate(names)]
-    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    Console().print(table, Text(report.LEGEND, style="italic"))
+    print_wide(*report.score_table(summary))
+    typer.echo(report.LEGEND)
     notes(report.warnings(summary), "WARNING")
     notes(report.missing_values(summary))

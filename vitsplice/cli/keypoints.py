@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from vitsplice.cli.options import DEVICE, IMAGE_HELP, SummaryAsJson, backbone_option
-from vitsplice.cli.output import notes, print_json
+from vitsplice.cli.output import notes, print_json, print_wide
 
 if TYPE_CHECKING:
     from vitsplice.keypoints.summary import BenchmarkSummary
 
 ALL = "all"
-
-
-class Subset(StrEnum):
-    """Lists of pairs of SPair-71k."""
-
-    large = "large"
-    small = "small"
 
 
 def keypoints(
@@ -53,7 +45,9 @@ def keypoints(
         ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split of the data set. Default: test.")] = None,
-    subset: Annotated[Subset | None, typer.Option(help="List of pairs of SPair-71k. Default: large.")] = None,
+    subset: Annotated[
+        Literal["large", "small"] | None, typer.Option(help="List of pairs of SPair-71k. Default: large.")
+    ] = None,
     appearance: Annotated[
         str | None,
         typer.Option(help="Appearance transform of warped images: jitter, grey, blur or none. Default: jitter."),
@@ -78,7 +72,7 @@ def keypoints(
     from vitsplice.keypoints import KeypointBenchmark, load_dataset, run_benchmark
     from vitsplice.keypoints.benchmark import ALPHAS
 
-    data = load_dataset(sources or (), split, subset.value if subset else None, appearance)
+    data = load_dataset(sources or (), split, subset, appearance)
     names = tuple(backbone or ()), tuple(facet or ()), _layers(layer or ["-1"])
     benchmark = KeypointBenchmark(data, *names, tuple(alpha or ALPHAS), size, device)
     with parts_progress() as progress:
@@ -101,19 +95,10 @@ def _layers(numbers: list[str]) -> tuple[int, ...]:
 
 def _show(summary: BenchmarkSummary) -> None:
     """Print the table on standard output, and notes on excluded pairs and keypoints on standard error."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from vitsplice.keypoints import report
 
     columns, rows = report.score_table(summary)
     shown = [index for index, name in enumerate(columns) if name != report.PER_KEYPOINT]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for index in shown:
-        table.add_column(columns[index], overflow="fold", min_width=len(columns[index]))
-    for row in rows:
-        table.add_row(*(Text(row[index]) for index in shown))
-    Console().print(table, Text(report.legend(summary), style="italic"))
+    print_wide([columns[index] for index in shown], [[row[index] for index in shown] for row in rows])
+    typer.echo(report.legend(summary))
     notes(report.notes(summary))

@@ -7,23 +7,19 @@
 from __future__ import annotations
 
 from vitsplice.config.backbones import ONLY, BackboneConfig
-from vitsplice.config.images import MaskConfig, MatchConfig, ResizeConfig
+from vitsplice.config.images import MaskConfig, MatchConfig
 from vitsplice.config.model import ModelConfig
 from vitsplice.config.optimisation import CheckpointConfig, GeneratorConfig, OptimiserConfig
-from vitsplice.config.run import LOADED_BEFORE, RunConfig
-from vitsplice.config.settings import MAX_STEPS, Beta, Name, Probability, ascending
+from vitsplice.config.run import RunConfig
 from vitsplice.config.stages import TILED_AREA, StageConfig
 from vitsplice.config.terms import TermConfig
 from vitsplice.config.training import TrainingConfig
 from vitsplice.config.views import BlurConfig, JitterConfig, ViewConfig, ViewsConfig
 
 __all__ = [
-    "LOADED_BEFORE",
-    "MAX_STEPS",
     "ONLY",
     "TILED_AREA",
     "BackboneConfig",
-    "Beta",
     "BlurConfig",
     "CheckpointConfig",
     "GeneratorConfig",
@@ -31,15 +27,11 @@ __all__ = [
     "MaskConfig",
     "MatchConfig",
     "ModelConfig",
-    "Name",
     "OptimiserConfig",
-    "Probability",
-    "ResizeConfig",
     "RunConfig",
     "StageConfig",
     "TermConfig",
     "TrainingConfig",
     "ViewConfig",
     "ViewsConfig",
-    "ascending",
 ]

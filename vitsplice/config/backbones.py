@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, model_validator
 
-from vitsplice.config.settings import Name, Settings
+from vitsplice.config.settings import AbsolutePath, Name, Settings, Sha256
 
 ONLY = "main"
 """Key of the backbone in settings that have one, written as ``backbone``."""
@@ -36,17 +34,12 @@ class BackboneConfig(Settings):
     """
 
     name: Name
-    weights: Path | None = None
-    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    network_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    weights: AbsolutePath | None = None
+    sha256: Sha256 | None = None
+    network_sha256: Sha256 | None = None
     fallback: tuple[Name, ...] = ()
     side: Annotated[int | Literal["view"] | None, BeforeValidator(_check_side)] = None
     precision: Literal["auto", "float32", "bfloat16"] | None = None
-
-    @field_validator("weights")
-    @classmethod
-    def _make_absolute(cls, weights: Path | None) -> Path | None:
-        return None if weights is None else Path(os.path.abspath(weights))
 
     @model_validator(mode="after")
     def _check_sha256(self) -> BackboneConfig:

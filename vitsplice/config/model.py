@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import model_validator
 
-from vitsplice.config.settings import Settings
+from vitsplice.config.settings import AbsolutePath, Settings, Sha256
 
 
 class ModelConfig(Settings):
@@ -20,15 +19,10 @@ class ModelConfig(Settings):
         sha256: digest of the model (`vitsplice.presets.model_folder.ModelRecord.digest`); any other model is refused.
     """
 
-    folder: Path
-    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    folder: AbsolutePath
+    sha256: Sha256 | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _read_folder(cls, data: Any) -> Any:
         return {"folder": data} if isinstance(data, str | Path) else data
-
-    @field_validator("folder")
-    @classmethod
-    def _make_absolute(cls, folder: Path) -> Path:
-        return Path(os.path.abspath(folder))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +29,12 @@ def ascending(low: float, high: float) -> AfterValidator:
         return pair
 
     return AfterValidator(check)
+
+
+AbsolutePath = Annotated[Path, AfterValidator(lambda path: Path(os.path.abspath(path)))]
+"""A path that is resolved against the working directory if it is relative."""
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Settings(BaseModel):

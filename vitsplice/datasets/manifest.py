@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from vitsplice.datasets.pair import FIELDS, TEXTS, Pair, all_fields, check_fields, pair_of, row_of
+from vitsplice.datasets.pair import FIELDS, TEXTS, Pair, check_fields, pair_of, row_of
 from vitsplice.errors import ConfigError, UserError, VitspliceError
 from vitsplice.support.files import reading, write_atomically
 from vitsplice.support.jsonl import key_of
@@ -152,7 +152,7 @@ def _jsonl_rows(file: IO[str], path: Path) -> Iterator[tuple[int, Mapping[str, A
 
 
 def _as_csv(rows: list[dict[str, str]]) -> str:
-    fields = all_fields(rows)
+    fields = list(dict.fromkeys([*FIELDS, *(name for row in rows for name in row)]))
     return csv_document([fields, *([row.get(name, "") for name in fields] for row in rows)])
 
 

@@ -145,11 +145,6 @@ def row_of(pair: Pair, folder: Path) -> dict[str, str]:
     return row | {name: text for name in TEXTS if (text := getattr(pair, name))}
 
 
-def all_fields(rows: Iterable[Mapping[str, str]]) -> list[str]:
-    """Return the fields of a table of rows: `FIELDS`, and further ones of any row."""
-    return list(dict.fromkeys([*FIELDS, *(name for row in rows for name in row)]))
-
-
 def _text(name: str, value: Any, location: str) -> str:
     """Return a field as text without white space around it; a weight may be a number."""
     if name.endswith("_weight") and isinstance(value, int | float) and not isinstance(value, bool):

@@ -61,6 +61,11 @@ def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
     return config.lr
 
 
+def inside_mask(output: Tensor, structure: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the output inside the structure mask, and the structure image outside of it; None: the output."""
+    return output if mask is None else torch.lerp(structure, output, mask)
+
+
 def without_structure_bank(views: ViewsConfig) -> ViewsConfig:
     """Return the settings for tiles, which are different at each step."""
     return views.model_copy(update={"structure": views.structure.model_copy(update={"bank": None})})
@@ -213,11 +218,8 @@ class Optimisation:
         return self.problem.images.pixels[name]
 
     def _masked(self, output: Tensor, structure: Tensor, view: View | None = None) -> Tensor:
-        """The output inside the structure mask, and the structure image outside of it."""
         mask = self.problem.images.masks.get("structure")
-        if mask is None:
-            return output
-        return torch.lerp(structure, output, view.crop(mask) if view else mask)
+        return inside_mask(output, structure, view.crop(mask) if view and mask is not None else mask)
 
     def _update(self, index: int) -> None:
         rate = learning_rate(self.problem.config.optimiser, index - self.indices.start, len(self.indices))

@@ -7,7 +7,7 @@ the number of pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -223,14 +223,16 @@ def check(estimate: Estimate, images: RunImages, available: int | None) -> None:
     Raises:
         OutOfMemory: if it does not fit; the message states the required memory, and a size that fits.
     """
-    structure, appearance = (_height_width(images.pixels[image]) for image in ("structure", "appearance"))
+    structure, appearance = images.pixels["structure"].shape[-2:], images.pixels["appearance"].shape[-2:]
     number = len(images.pixels["appearance"])
-    needed = estimate.required_bytes(structure, appearance, number)
+    needed = estimate.required_bytes(_scaled(structure), _scaled(appearance), number)
     if available is None or needed <= available:
         return
-    shorter = min(*structure, *appearance)
-    sizes = range(shorter - 1, 15, -1)
-    fits = next((size for size in sizes if _required_at(estimate, structure, appearance, number, size) <= available), 0)
+
+    def fit(side: int) -> bool:
+        return estimate.required_bytes(_scaled(structure, side), _scaled(appearance, side), number) <= available
+
+    fits = next(filter(fit, range(min(*structure, *appearance) - 1, 15, -1)), 0)
     advice = (Argument("size", fits), " would fit") if fits else ("no size of these images would fit",)
     raise OutOfMemory(
         f"this run needs about {_format_bytes(needed)} of memory and {_format_bytes(available)} are free; ", *advice
@@ -241,17 +243,10 @@ def _format_bytes(number: int) -> str:
     return f"{number / GIB:.1f} GiB" if number >= GIB else f"{number / 2**20:.0f} MiB"
 
 
-def _height_width(image: Tensor) -> Size:
-    return image.shape[-2], image.shape[-1]
-
-
-def _scaled(image: Size, shorter: int) -> Size:
-    return round(image[0] * shorter / min(image)), round(image[1] * shorter / min(image))
-
-
-def _required_at(estimate: Estimate, structure: Size, appearance: Size, number: int, shorter: int) -> int:
-    """Estimate the bytes if the images are resized to a shorter side."""
-    return estimate.required_bytes(_scaled(structure, shorter), _scaled(appearance, shorter), number)
+def _scaled(image: Sequence[int], shorter: int = 0) -> Size:
+    """Return the size of an image that is resized to a shorter side; 0: not resized."""
+    scale = shorter / min(image) if shorter else 1
+    return round(image[0] * scale), round(image[1] * scale)
 
 
 def free_bytes(device: torch.device) -> int | None:

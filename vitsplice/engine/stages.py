@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from vitsplice.backbones.inputs import Area
 from vitsplice.config import TILED_AREA, RunConfig, StageConfig
 from vitsplice.contracts import ImageName
 from vitsplice.engine.images import RunImages
-from vitsplice.engine.loop import Optimisation
+from vitsplice.engine.loop import Optimisation, inside_mask
 from vitsplice.engine.problem import Components, assemble, check_stages
 from vitsplice.engine.start import Start, prepare
 from vitsplice.engine.values import Step
@@ -65,7 +64,8 @@ class StagedOptimisation:
             start = prepare(self._config, images, components.first_backbone, components.guided, components.model)
         images, self._vectors, self.shares = start.images, start.vectors, start.shares
         self._start = images.pixels["start"]
-        self._images = replace(images, pixels={**images.pixels, "start": self._masked(self._start, images)})
+        masked_start = inside_mask(self._start, images.pixels["structure"], images.masks.get("structure"))
+        self._images = replace(images, pixels={**images.pixels, "start": masked_start})
         self._number = 0
         self._stage_start: Tensor | None = None
         self._current: Optimisation | None = None
@@ -124,13 +124,8 @@ class StagedOptimisation:
         """The current output image at full size, ``(1, 3, H, W)``."""
         if self._current is not None and not self._stages:
             return self._current.image()
-        return self._masked(self._changed(self._start), self._images)
-
-    @staticmethod
-    def _masked(output: Tensor, images: RunImages) -> Tensor:
-        """The output inside the structure mask, and the structure image outside of it."""
-        mask = images.masks.get("structure")
-        return output if mask is None else torch.lerp(images.pixels["structure"], output, mask)
+        structure, mask = self._images.pixels["structure"], self._images.masks.get("structure")
+        return inside_mask(self._changed(self._start), structure, mask)
 
     def _changed(self, start: Tensor) -> Tensor:
         """The start at any size with the change that the stages have made so far."""

@@ -15,13 +15,6 @@ from torch import Generator, Tensor
 from vitsplice.config import JitterConfig, ViewConfig
 from vitsplice.rng import stream
 
-ADJUST = {
-    "brightness": TF.adjust_brightness,
-    "contrast": TF.adjust_contrast,
-    "saturation": TF.adjust_saturation,
-    "hue": TF.adjust_hue,
-}
-
 ENOUGH = 0.9
 """Minimum of the mask area in a view, relative to the view of the same size that contains most of the mask."""
 
@@ -54,7 +47,7 @@ class View:
         """Apply the view to an image ``(B, 3, H, W)``."""
         output = self.crop(image)
         for name, factor in self.jitter:
-            output = ADJUST[name](output, factor)
+            output = getattr(TF, f"adjust_{name}")(output, factor)
         if self.blur:
             output = TF.gaussian_blur(output, [self.blur[0]] * 2, [self.blur[1]] * 2)
         return output
@@ -69,43 +62,45 @@ def draw(config: ViewConfig, height: int, width: int, rng: Generator) -> View:
     """Draw a view of an image of ``height`` by ``width`` pixels."""
     if config.shape == "square":
         side = min(height, width)
-        crop_height = crop_width = _integer(rng, *(max(1, round(scale * side)) for scale in config.crop))
+        crop_height = crop_width = integer(rng, *(max(1, round(scale * side)) for scale in config.crop))
     else:
-        scale = _uniform(rng, *config.crop)
+        scale = uniform(rng, *config.crop)
         crop_height, crop_width = max(1, round(scale * height)), max(1, round(scale * width))
     return View(
-        top=_integer(rng, 0, height - crop_height),
-        left=_integer(rng, 0, width - crop_width),
+        top=integer(rng, 0, height - crop_height),
+        left=integer(rng, 0, width - crop_width),
         height=crop_height,
         width=crop_width,
         flip=_happens(rng, config.flip),
         jitter=_jitter(config.jitter, rng) if _happens(rng, config.jitter.probability) else (),
         blur=(
-            (config.blur.kernel, _uniform(rng, *config.blur.sigma)) if _happens(rng, config.blur.probability) else None
+            (config.blur.kernel, uniform(rng, *config.blur.sigma)) if _happens(rng, config.blur.probability) else None
         ),
     )
 
 
 def _jitter(config: JitterConfig, rng: Generator) -> tuple[tuple[str, float], ...]:
     amounts = [
-        ("brightness", _uniform(rng, 1 - config.brightness, 1 + config.brightness)),
-        ("contrast", _uniform(rng, 1 - config.contrast, 1 + config.contrast)),
-        ("saturation", _uniform(rng, 1 - config.saturation, 1 + config.saturation)),
-        ("hue", _uniform(rng, -config.hue, config.hue)),
+        ("brightness", uniform(rng, 1 - config.brightness, 1 + config.brightness)),
+        ("contrast", uniform(rng, 1 - config.contrast, 1 + config.contrast)),
+        ("saturation", uniform(rng, 1 - config.saturation, 1 + config.saturation)),
+        ("hue", uniform(rng, -config.hue, config.hue)),
     ]
     return tuple(amounts[i] for i in torch.randperm(len(amounts), generator=rng).tolist())
 
 
-def _integer(rng: Generator, low: int, high: int) -> int:
+def integer(rng: Generator, low: int, high: int) -> int:
+    """Draw an integer from ``low`` to ``high``, both included."""
     return int(torch.randint(low, high + 1, (), generator=rng))
 
 
-def _uniform(rng: Generator, low: float, high: float) -> float:
+def uniform(rng: Generator, low: float, high: float) -> float:
+    """Draw a number between ``low`` and ``high``."""
     return low + (high - low) * float(torch.rand((), generator=rng, dtype=torch.float64))
 
 
 def _happens(rng: Generator, probability: float) -> bool:
-    return _uniform(rng, 0, 1) < probability
+    return uniform(rng, 0, 1) < probability
 
 
 def draw_for(config: ViewConfig, image: Tensor, seed: int, step: int, role: str, mask: Tensor | None = None) -> View:
@@ -119,7 +114,7 @@ def draw_for(config: ViewConfig, image: Tensor, seed: int, step: int, role: str,
     """
     rng = stream(seed, step, role)
     if config.bank is not None:
-        rng = stream(seed, "bank", role, _integer(rng, 0, config.bank - 1))
+        rng = stream(seed, "bank", role, integer(rng, 0, config.bank - 1))
     view = draw(config, image.shape[-2], image.shape[-1], rng)
     return view if mask is None else covering(view, mask, rng)
 
@@ -131,7 +126,7 @@ def covering(view: View, mask: Tensor, rng: Generator) -> View:
     if enough[view.top, view.left]:
         return view
     corners = enough.nonzero()
-    top, left = corners[_integer(rng, 0, len(corners) - 1)].tolist()
+    top, left = corners[integer(rng, 0, len(corners) - 1)].tolist()
     return replace(view, top=top, left=left)
 
 

@@ -11,7 +11,7 @@ image's own detail is added back, scaled to the local contrast. This is not part
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import kornia
 import torch
@@ -117,7 +117,7 @@ def warm_start_from_maps(
     """Compute the warm start from `warm_start_maps`; ``match`` has the small spots of the structure image."""
     structure_lab, size = to_lab(structure), structure.shape[-2:]
     enlarged = F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
-    maps = _guided(structure, max(2, round(RADIUS / _working_scale(structure))))(enlarged)
+    maps = _guided(structure, enlarged, max(2, round(RADIUS / _working_scale(structure))))
     colour, smooth, gain = maps[:, :3], maps[:, 3:6], maps[:, 6:]
     detail = (structure_lab - smooth) * eased(detail_strength)
     output = torch.cat([(colour + detail * gain)[:, :1], (colour + CHROMA_DETAIL * detail)[:, 1:]], 1)
@@ -177,16 +177,12 @@ def _averaged(columns: list[tuple[Tensor, Tensor]], down: Tensor, lab: Tensor) -
     return torch.as_tensor(total / weights)
 
 
-def _guided(guide: Tensor, radius: int) -> Callable[[Tensor], Tensor]:
+def _guided(guide: Tensor, values: Tensor, radius: int) -> Tensor:
     subsample = max(1, radius // 4)
     # The filter pads by reflection, so its radius must be smaller than the image.
     radii = [min(radius, max(0, side // subsample - 1) * subsample) for side in guide.shape[-2:]]
     window = (2 * radii[0] + 1, 2 * radii[1] + 1)
-
-    def smooth(values: Tensor) -> Tensor:
-        return torch.as_tensor(kornia.filters.guided_blur(guide, values, window, EPSILON, subsample=subsample))
-
-    return smooth
+    return torch.as_tensor(kornia.filters.guided_blur(guide, values, window, EPSILON, subsample=subsample))
 
 
 def _means(image: Tensor, grid: tuple[int, int], mask: Tensor | None = None) -> Tensor:

@@ -36,9 +36,9 @@ def sample_bilinear(maps: Tensor, points: Tensor) -> Tensor:
     return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)[:, :, 0].transpose(1, 2)
 
 
-def shrink_to(pixels: Tensor, side: int) -> Tensor:
-    """Resize images ``(B, 3, H, W)`` so that the shorter side is at most ``side``, as `resize_to` does."""
-    return resize_to(pixels, min(side, *pixels.shape[-2:]))
+def shrink_to(pixels: Tensor, side: int | None) -> Tensor:
+    """Resize images ``(B, 3, H, W)`` so that the shorter side is at most ``side``, as `resize_to` does; None: not."""
+    return pixels if side is None else resize_to(pixels, min(side, *pixels.shape[-2:]))
 
 
 def resize_to(pixels: Tensor, size: int) -> Tensor:

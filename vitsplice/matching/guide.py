@@ -79,7 +79,8 @@ def match_vectors(match: Correspondence, *others: Tensor) -> MatchVectors:
     parts = torch.split(right, [other.patches for other in match.others])
     maps = [_maps(part, other.grid) for part, other in zip(parts, match.others, strict=True)]
     grid = [max(each.shape[axis] for each in maps) for axis in (-2, -1)]
-    return MatchVectors(_maps(left, match.grid), torch.cat([_resized(each, grid) for each in maps]))
+    resized = [F.interpolate(each, size=grid, mode="bilinear", align_corners=False) for each in maps]
+    return MatchVectors(_maps(left, match.grid), torch.cat(resized))
 
 
 def factorise(values: Tensor, rank: int) -> tuple[Tensor, Tensor]:
@@ -107,9 +108,3 @@ def _smooth_colours(image: Tensor, grid: tuple[int, int]) -> Tensor:
 
 def _maps(vectors: Tensor, grid: tuple[int, int]) -> Tensor:
     return vectors.T.reshape(1, -1, *grid)
-
-
-def _resized(maps: Tensor, grid: list[int]) -> Tensor:
-    if list(maps.shape[-2:]) == grid:
-        return maps
-    return F.interpolate(maps, size=grid, mode="bilinear", align_corners=False)

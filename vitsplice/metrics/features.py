@@ -11,7 +11,7 @@ from torch import Tensor
 from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import GLOBAL_FACETS, Backbone, Case, FeatureRequest, Features, Metric, MetricContext
 from vitsplice.errors import ConfigError
-from vitsplice.images.transforms import to_lab
+from vitsplice.images.transforms import resized, to_lab
 from vitsplice.losses.functional import structure_loss
 from vitsplice.matching import correspond
 
@@ -79,8 +79,7 @@ def local_appearance(context: MetricContext) -> Metric:
 
 def colour_statistics(image: Tensor, grid: tuple[int, int]) -> Tensor:
     """Compute Lab / 100 means and the standard deviation of lightness of each patch of a grid, ``(h * w, 4)``."""
-    resized = Resize().to(image, (grid[0] * PATCH, grid[1] * PATCH)).clamp(0, 1)
-    lab = to_lab(resized)
+    lab = to_lab(resized(image, (grid[0] * PATCH, grid[1] * PATCH)))
     mean = F.avg_pool2d(lab, PATCH)
     lightness = lab[:, :1] - F.interpolate(mean[:, :1], scale_factor=PATCH, mode="nearest")
     deviation = F.avg_pool2d(lightness.square(), PATCH).sqrt()

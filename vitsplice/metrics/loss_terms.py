@@ -26,7 +26,7 @@ from vitsplice.contracts import (
     Role,
     TermContext,
 )
-from vitsplice.engine.features import extract, random_positions
+from vitsplice.engine.features import SizedBackbone, random_positions
 from vitsplice.engine.stack import AppearanceImage
 from vitsplice.engine.warm_start import warm_start
 from vitsplice.matching import Correspondence, correspond, match_vectors
@@ -85,4 +85,4 @@ def _features(
         name = "structure"
     height, width = images[name if request.facet in GLOBAL_FACETS else "structure"].shape[-2:]
     image = resize.to(images[name], resize.target_size(height, width, backbone.info))
-    return extract(backbone, Fit(), {0: image}, [request])[0][request]
+    return SizedBackbone(backbone, Fit()).features({0: image}, [request])[0][request]

@@ -18,6 +18,7 @@ from torch import Tensor
 from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import Case, Metric, MetricContext
 from vitsplice.errors import VitspliceError
+from vitsplice.images.transforms import resized
 
 SIZE = 512
 """Shorter side of the measured images in pixels, or that of the smaller photograph if it has less."""
@@ -83,7 +84,7 @@ def measured_sizes(*images: Tensor) -> list[tuple[int, int]]:
 
 
 def _features_at(image: Tensor, size: tuple[int, int], smallest: int) -> Tensor:
-    return features(Resize().to(image, size).clamp(0, 1), smallest)
+    return features(resized(image, size), smallest)
 
 
 def features(image: Tensor, side: int) -> Tensor:

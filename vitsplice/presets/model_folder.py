@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vitsplice.config import GeneratorConfig, ModelConfig, RunConfig
 from vitsplice.contracts import BackboneInfo
@@ -77,15 +77,6 @@ class ModelRecord(BaseModel):
     metrics: dict[str, Any] = Field(default_factory=dict)
     weights: str = Field(default="", pattern="^([0-9a-f]{64})?$")
     digest: str = ""
-
-    @field_validator("settings", mode="before")
-    @classmethod
-    def _read_settings(cls, settings: Any) -> Any:
-        return settings if isinstance(settings, RunConfig) else RunConfig.model_validate(settings)
-
-    @field_serializer("settings")
-    def _write_settings(self, settings: RunConfig) -> dict[str, Any]:
-        return settings.model_dump(mode="json")
 
     @property
     def backbone(self) -> BackboneId:

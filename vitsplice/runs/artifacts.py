@@ -199,7 +199,7 @@ class RunFolder:
                 marks = stage_marks(result.settings, result.record["sizes"])
                 self._write(PLOT, losses_png(result.losses, names, marks))
             self._write(REPORT, report(result, self.previews(), self.path).encode())
-        self._write(RECORD, record_json(result).encode())
+        self._write(RECORD, json_bytes(result.record | {"metrics": [asdict(metric) for metric in result.metrics]}))
 
     def _write(self, name: str, data: bytes) -> Path:
         path = inside(self.path, name)
@@ -209,11 +209,6 @@ class RunFolder:
         except OSError as error:
             raise VitspliceError(f"cannot write {path}: {error.strerror or error}") from error
         return path
-
-
-def clear_run(path: Path) -> None:
-    """Remove the files of a run from its folder. Raises VitspliceError."""
-    RunFolder(path).clear()
 
 
 def _has_content(path: Path, data: bytes) -> bool:
@@ -244,11 +239,6 @@ def _remove(paths: Sequence[Path]) -> None:
                 folder.rmdir()
     except OSError as error:
         raise VitspliceError(f"cannot remove {error.filename}: {error.strerror or error}") from error
-
-
-def record_json(result: RunOutput) -> str:
-    """Return the content of ``run.json``: the record of a run and its metrics."""
-    return json.dumps(result.record | {"metrics": [asdict(metric) for metric in result.metrics]}, indent=2) + "\n"
 
 
 def losses_csv(steps: Sequence[Step], names: Sequence[str]) -> str:

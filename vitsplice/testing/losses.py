@@ -22,7 +22,7 @@ from vitsplice.contracts import (
     LossTerm,
     TermContext,
 )
-from vitsplice.engine.features import extract, random_positions
+from vitsplice.engine.features import SizedBackbone, random_positions
 from vitsplice.engine.terms import value_mistake
 from vitsplice.errors import ConfigError
 from vitsplice.options import complete
@@ -139,8 +139,9 @@ class LossContract(Contract[LossSpec]):
 def _features(backbone: Backbone, term: LossTerm, image: Tensor) -> dict[FeatureRequest, Features]:
     """Features of an image as if generated from a coarse one; its pixels, averaged, take the place of `MATCH`."""
     requests = [request for request in term.requests if request not in (INPUT, MATCH, POSITIONS)]
-    features = extract(backbone, Resize(), {"image": image}, requests)["image"]
-    features |= extract(backbone, Resize(), {"image": _coarse(image.detach())}, [INPUT])["image"]
+    sized = SizedBackbone(backbone, Resize())
+    features = sized.features({"image": image}, requests)["image"]
+    features |= sized.features({"image": _coarse(image.detach())}, [INPUT])["image"]
     vectors = F.normalize(F.adaptive_avg_pool2d(image.detach(), (6, 8)).flatten(2).transpose(1, 2), dim=-1)
     engine = {MATCH: Features(vectors, (6, 8)), POSITIONS: random_positions()}
     return {request: (features | engine)[request] for request in term.requests}

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from vitsplice.config import ViewConfig, ViewsConfig
 from vitsplice.contracts import Role
 from vitsplice.engine.images import RunImages, ViewKey
-from vitsplice.engine.views import View, draw, entire
+from vitsplice.engine.views import View, draw, entire, integer, uniform
 from vitsplice.errors import ConfigError
 from vitsplice.rng import stream
 
@@ -51,7 +50,7 @@ def draw_views(
         if view.bank is None:
             views[role, "crop"] = _drawn(view, image, "".join(identities.values()), seed, step, role)
         else:
-            number = int(torch.randint(view.bank, (), generator=stream(seed, step, role)))
+            number = integer(stream(seed, step, role), 0, view.bank - 1)
             views[role, "crop"] = _bank_view(view, image, identities[role], seed, role, number)
     for kind in ("entire", "crop"):
         views["start", kind] = views["structure", kind]
@@ -82,6 +81,6 @@ def _bank_view(config: ViewConfig, image: Tensor, identity: str, seed: int, role
 def _drawn(config: ViewConfig, image: Tensor, identity: str, seed: int, *key: object) -> View:
     """Draw the scale of the crop by the key alone, and everything else by the key and the image."""
     low, high = config.crop
-    scale = low + (high - low) * float(torch.rand((), generator=stream(seed, *key, "scale"), dtype=torch.float64))
+    scale = uniform(stream(seed, *key, "scale"), low, high)
     fixed = config.model_copy(update={"crop": (scale, scale)})
     return draw(fixed, image.shape[-2], image.shape[-1], stream(seed, *key, identity))

@@ -18,7 +18,7 @@ from torch import Tensor
 from vitsplice.images import to_pil
 from vitsplice.video.packages import pyav
 
-UNSPECIFIED, BT709, BT601 = 2, 1, 6
+UNSPECIFIED = 2
 FULL_RANGE, LIMITED_RANGE = 2, 1
 RGB = 0
 

@@ -20,7 +20,7 @@ from vitsplice.images import Source, contact_sheet, encode_png, resize_to
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import settings_digest
-from vitsplice.support.files import file_sha256, read_json_object
+from vitsplice.support.files import file_sha256, json_bytes, read_json_object
 from vitsplice.support.output_folder import resumable, write
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable
@@ -231,8 +231,8 @@ class _Work:
         record: dict[str, Any] = json.loads(json.dumps(self._record(path, notes, loader)))
         errors, appearances = self._state.errors, [image.name for image in self._appearances.images.values()]
         page = report(record, self._video.name, appearances, errors, self._excerpt.film())
-        files = {ERRORS: flicker_table(errors), REPORT: page, RECORD: json.dumps(record, indent=2) + "\n"}
-        write(self._folder, {name: text.encode() for name, text in files.items()})
+        files = {ERRORS: flicker_table(errors).encode(), REPORT: page.encode(), RECORD: json_bytes(record)}
+        write(self._folder, files)
         remove_parts(self._folder)
         return record
 

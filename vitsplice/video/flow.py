@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vitsplice.images.transforms import sample_bilinear
 from vitsplice.video.colours import Pixels
 from vitsplice.video.packages import opencv
 
@@ -84,9 +85,7 @@ class Motion:
         Returns:
             The moved points ``(K, 2)``, and the validity at each, ``(K,)``.
         """
-        positions = 2 * points.flip(-1)[None, None] - 1
-        maps = torch.cat([self.flow, self.valid], 1)
-        values = F.grid_sample(maps, positions, padding_mode="border", align_corners=False)[0, :, 0].T
+        values = sample_bilinear(torch.cat([self.flow, self.valid], 1), points[None])[0]
         return points + values[:, :2].flip(-1), values[:, 2]
 
 

@@ -54,11 +54,6 @@ def is_installed(spec: BackboneSpec) -> bool:
         return False
 
 
-def facet_choices(info: BackboneInfo) -> list[str]:
-    """Return the facets of a backbone with one vector for each patch."""
-    return list(info.local_facets)
-
-
 def layer_choices(info: BackboneInfo) -> list[tuple[str, int]]:
     """Return the layers of a backbone from the first to the last, each with both of its numbers."""
     return [(layer_label(layer, info.layers), layer) for layer in info.every_layer]

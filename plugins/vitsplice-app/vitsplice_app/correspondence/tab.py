@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from vitsplice_app.choices import facet_choices, layer_choices
+from vitsplice_app.choices import layer_choices
 from vitsplice_app.context import AppContext
 from vitsplice_app.correspondence.matching import TOGETHER, backbone_info, match, viewer_html
 from vitsplice_app.dropdowns import backbone_dropdown
@@ -52,7 +52,7 @@ def build(context: AppContext) -> None:
         if chosen == TOGETHER:
             return {layer: gr.update(visible=False)}
         info = backbone_info(backbone_name)
-        facets, layers = [TOGETHER, *facet_choices(info)], layer_choices(info)
+        facets, layers = [TOGETHER, *info.local_facets], layer_choices(info)
         chosen = chosen if chosen in facets else TOGETHER
         chosen_layer = chosen_layer if -chosen_layer <= info.layers else -1
         return {
