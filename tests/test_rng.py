@@ -121,10 +121,14 @@ def test_a_stream_depends_on_every_part_of_its_key():
 
 def test_attention_without_dropout_does_not_touch_the_global_generator(monkeypatch):
     attention = nn.MultiheadAttention(8, 2, batch_first=True).eval()
-    x = torch.ones(1, 4, 8)
+    x, states = torch.ones(1, 4, 8), []
     with private_rng(0):
-        monkeypatch.setattr(torch, "set_rng_state", None)
+        monkeypatch.setattr(torch, "set_rng_state", states.append)
         attention(x, x, x, need_weights=False)
+        assert not states
+        F.scaled_dot_product_attention(x[None], x[None], x[None], dropout_p=0.5)
+        torch.ops.aten.native_dropout(x, 0.5, True)
+    assert states
 
 
 @pytest.mark.timeout(60)

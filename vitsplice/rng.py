@@ -67,7 +67,7 @@ class _Redirection(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if not _is_random(func) or not _on_cpu(args, kwargs) or getattr(_THREAD, "redirected", False):
             return func(*args, **kwargs)
-        if not _argument(func, "dropout_p", args, kwargs, 1.0):  # attention without dropout
+        if _is_attention_without_dropout(func, args, kwargs):
             return func(*args, **kwargs)
         overload, position = _with_generator(func)
         if overload is None:
@@ -98,16 +98,18 @@ def _is_random(func: Any) -> bool:
     return torch.Tag.nondeterministic_seeded in func.tags
 
 
-def _argument(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], absent: Any) -> Any:
-    """Return an argument of an operation, or its default; ``absent`` for an operation without it."""
-    position, default = _arguments(func).get(name, (len(args), absent))
-    return args[position] if position < len(args) else kwargs.get(name, default)
+def _is_attention_without_dropout(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether an operation is attention that draws no numbers, although torch tags it as random."""
+    position = _dropout_position(func)
+    if position is None:
+        return False
+    return not (args[position] if position < len(args) else kwargs.get("dropout_p", 0.0))
 
 
 @cache
-def _arguments(func: Any) -> dict[str, tuple[int, Any]]:
-    """Return the position and default value of each argument of an operation, by name."""
-    return {each.name: (position, each.default_value) for position, each in enumerate(func._schema.arguments)}
+def _dropout_position(func: Any) -> int | None:
+    names = [argument.name for argument in func._schema.arguments]
+    return names.index("dropout_p") if "dropout_p" in names else None
 
 
 def _on_cpu(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -173,7 +173,7 @@ def _resume(context: typer.Context, path: Path, overrides: list[str], lut: Path 
     from vitsplice.luts import check_cube
     from vitsplice.runs.recorder import Recording
 
-    check_alone(context, "the run", allowed=("set_", "lut", *(["force"] if lut else [])))
+    check_alone(context, "the run", allowed=("set_", "lut", "force") if lut else ("set_",))
     if lut is not None:
         check_cube(lut, force=force)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -87,12 +86,12 @@ def train(
     Several processes are started by `accelerate launch` or `torchrun`.
     """
     from vitsplice.cli.run import check_alone
+    from vitsplice.support.checkpoints import folder_and_checkpoint
     from vitsplice.training.plan import TrainingPlan
 
     if resume is not None:
         check_alone(context, "the training", allowed=("tensorboard",))
-        checkpoint = resume if resume.suffix == ".json" and not os.path.isdir(resume) else None
-        folder = Path(os.path.abspath(resume)).parent.parent if checkpoint else resume
+        folder, checkpoint = folder_and_checkpoint(resume)
         _train(TrainingPlan.read(folder), folder, checkpoint, force=False, tensorboard=tensorboard)
         return
     if source is None or out is None:

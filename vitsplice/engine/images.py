@@ -12,10 +12,10 @@ from torch import Tensor
 
 from vitsplice.config import MaskConfig, ViewsConfig
 from vitsplice.contracts import ImageName
-from vitsplice.engine.stack import AppearanceImage, StackedImage
+from vitsplice.engine.stack import AppearanceImage, Stack, StackedImage, stack
 from vitsplice.engine.views import View, draw_for, entire
 from vitsplice.errors import UserError
-from vitsplice.images import LoadedImage, is_black, read_mask
+from vitsplice.images import LoadedImage, is_black, read_mask, resize_to
 from vitsplice.matching import MaskedRegion
 
 WHITE = 0.999
@@ -130,10 +130,22 @@ def masked(images: RunImages, config: MaskConfig) -> RunImages:
     return replace(images, pixels=pixels, masks=masks)
 
 
-def without_excluded(image: Tensor, mask: Tensor) -> Tensor:
-    """Return an appearance image ``(1, 3, H, W)`` `neutralised` by its mask ``(1, 3, H, W)``, unless that is empty."""
-    grey = mask.mean(1, keepdim=True)
-    return neutralised(image, grey) if bool(grey.any()) and bool((grey < WHITE).any()) else image
+def stack_appearances(images: Sequence[AppearanceImage], size: int | None, device: torch.device) -> Stack:
+    """Resize appearance images to a shorter side in pixels (None: not), and stack them on a device.
+
+    What masks exclude is `neutralised` before images are resized, which would mix it into the rest.
+    """
+
+    def resize(maps: Tensor) -> Tensor:
+        return (resize_to(maps, size) if size else maps).to(device)
+
+    are_resized, parts = bool(size) or len(images) > 1, []
+    for image in images:
+        pixels, mask = image.pixels, image.mask
+        if mask is not None and are_resized and bool(mask.any()) and bool((mask < WHITE).any()):
+            pixels = neutralised(pixels, mask)
+        parts.append(AppearanceImage(resize(pixels), None if mask is None else resize(mask), image.weight))
+    return stack(parts)
 
 
 def neutralised(image: Tensor, mask: Tensor) -> Tensor:

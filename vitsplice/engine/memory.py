@@ -7,7 +7,7 @@ the number of pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,11 +23,9 @@ from vitsplice.engine.tiles import OVERLAP
 from vitsplice.errors import Argument, OutOfMemory, Part, allocation_failure
 from vitsplice.rng import private_rng
 
-GENERATOR_SIDE = 128
-"""Side of the image on which a generator is measured: a U-Net of five levels pads smaller ones to it."""
-
-SAMPLE_SIDE = 64
-"""Side, in pixels, of the image on which generator and backbone are measured."""
+SAMPLE_SIDE = 128
+"""Side, in pixels, of the image on which generator and backbone are measured; a U-Net of five levels pads
+smaller ones."""
 
 FULL_SIZE_FLOATS = 40
 """Float32 numbers per pixel of both images at full size: images, Lab colours, filters of the warm start."""
@@ -104,20 +102,20 @@ class Estimate:
             self._measure_generator(components)
 
     def _measure_generator(self, components: Components) -> None:
-        """Measure the generator on an image of `GENERATOR_SIDE` pixels a side; its parameters on a larger one, too."""
+        """Measure the generator on an image of `SAMPLE_SIDE` pixels a side; its parameters on a larger one, too."""
         steps = self._config.steps
         active = [term for term in components.terms if term.config.ever_active(steps)]
         self._inputs = {name: len({term.input for term in active if term.backbone == name}) for name in self._infos}
         with private_rng(self._config.seed):
-            sample = torch.rand(1, 3, GENERATOR_SIDE, GENERATOR_SIDE)
+            sample = torch.rand(1, 3, SAMPLE_SIDE, SAMPLE_SIDE)
         generator = components.build_generator(sample)
         with private_rng(self._config.seed):
-            self._generator_bytes = saved_for_backward(lambda: generator(sample)) / GENERATOR_SIDE**2
+            self._generator_bytes = saved_for_backward(lambda: generator(sample)) / SAMPLE_SIDE**2
         fixed, per_pixel = _parameter_bytes(generator), 0.0
         if self._canvas:
             doubled = _parameter_bytes(components.build_generator(sample.repeat(1, 1, 2, 1)))
-            per_pixel = (doubled - fixed) / GENERATOR_SIDE**2
-        self._parameter_bytes = (per_pixel, round(fixed - per_pixel * GENERATOR_SIDE**2))
+            per_pixel = (doubled - fixed) / SAMPLE_SIDE**2
+        self._parameter_bytes = (per_pixel, round(fixed - per_pixel * SAMPLE_SIDE**2))
 
     def required_bytes(self, structure: Size, appearance: Size, number: int = 1) -> int:
         """Estimate the bytes: the images at full size, plus the maximum over start, stages and metrics.
@@ -201,7 +199,7 @@ class Estimate:
 def _backbone_bytes_per_pixel(backbone: Backbone, device: torch.device) -> float:
     """Measure the bytes that autograd saves per pixel of the backbone's input."""
     info: BackboneInfo = backbone.info
-    side = max(info.min_size, math.ceil(2 * SAMPLE_SIDE / info.size_multiple) * info.size_multiple)
+    side = max(info.min_size, math.ceil(SAMPLE_SIDE / info.size_multiple) * info.size_multiple)
     height, width = info.fixed_size or (side, side)
     last = FeatureRequest(info.structure.facet, -1)
 
@@ -223,9 +221,9 @@ def check(estimate: Estimate, images: RunImages, available: int | None) -> None:
     Raises:
         OutOfMemory: if it does not fit; the message states the required memory, and a size that fits.
     """
-    structure, appearance = images.pixels["structure"].shape[-2:], images.pixels["appearance"].shape[-2:]
+    structure, appearance = (_height_width(images.pixels[image]) for image in ("structure", "appearance"))
     number = len(images.pixels["appearance"])
-    needed = estimate.required_bytes(_scaled(structure), _scaled(appearance), number)
+    needed = estimate.required_bytes(structure, appearance, number)
     if available is None or needed <= available:
         return
 
@@ -243,10 +241,12 @@ def _format_bytes(number: int) -> str:
     return f"{number / GIB:.1f} GiB" if number >= GIB else f"{number / 2**20:.0f} MiB"
 
 
-def _scaled(image: Sequence[int], shorter: int = 0) -> Size:
-    """Return the size of an image that is resized to a shorter side; 0: not resized."""
-    scale = shorter / min(image) if shorter else 1
-    return round(image[0] * scale), round(image[1] * scale)
+def _height_width(image: Tensor) -> Size:
+    return image.shape[-2], image.shape[-1]
+
+
+def _scaled(image: Size, shorter: int) -> Size:
+    return round(image[0] * shorter / min(image)), round(image[1] * shorter / min(image))
 
 
 def free_bytes(device: torch.device) -> int | None:

@@ -118,11 +118,11 @@ def start_with(
     if match is None:
         return Start(_with_start(images, start), None)
     vectors = match_vectors(match, *(image.pixels for image in images.appearances)) if guided else None
-    begun, shares = _with_start(images, start), match.shares.T.reshape(-1, *match.grid)
+    with_start, shares = _with_start(images, start), match.shares.T.reshape(-1, *match.grid)
     mirrored = [other.mirrored for other in match.others]
     if config.start == "structure" or not any(mirrored):
-        return Start(begun, vectors, shares)
-    return Start(begun.mirrored(mirrored), vectors and _mirrored(vectors, mirrored), shares)
+        return Start(with_start, vectors, shares)
+    return Start(with_start.mirrored(mirrored), vectors and _mirrored(vectors, mirrored), shares)
 
 
 def match_images(images: RunImages, backbone: Backbone, settings: MatchConfig) -> Correspondence:

@@ -22,7 +22,7 @@ from vitsplice.config import ModelConfig
 from vitsplice.errors import ModelRejected
 from vitsplice.presets.model_folder import RECORD, ModelRecord, read_record
 from vitsplice.support import output_folder
-from vitsplice.support.checkpoints import separate
+from vitsplice.support.checkpoints import unshared
 from vitsplice.support.files import read_regular
 from vitsplice.text import printable
 
@@ -70,7 +70,7 @@ def write_model(
         UserError, VitspliceError: if it cannot be written.
     """
     digests = sorted(set(images))
-    tensors = separate({f"{GENERATOR}{name}": value for name, value in weights.items()})
+    tensors = unshared({f"{GENERATOR}{name}": value for name, value in weights.items()})
     tensors[IMAGES] = torch.tensor([list(bytes.fromhex(digest)) for digest in digests], dtype=torch.uint8)
     data = save(tensors)
     record = record.model_copy(update={"images": len(digests), "weights": hashlib.sha256(data).hexdigest()})

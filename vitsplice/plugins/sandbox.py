@@ -41,7 +41,7 @@ def time_limit(seconds: float) -> Iterator[None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        if before is not None:  # a handler that was not set from Python
+        if before is not None:  # None: a handler that was not set from Python cannot be restored
             signal.signal(signal.SIGALRM, before)
         if delay:  # a timer of the host program
             signal.setitimer(signal.ITIMER_REAL, max(delay - (time.monotonic() - began), 1e-3), interval)

@@ -25,6 +25,7 @@ from vitsplice.runs.lut import write_lut
 from vitsplice.runs.record import versions
 from vitsplice.runs.result import Result
 from vitsplice.runs.run import Run
+from vitsplice.support.checkpoints import folder_and_checkpoint
 from vitsplice.support.output_folder import REPLACE, FolderLock
 
 CHANGEABLE_SETTINGS = {"preset", "previews", "metrics", "plots", "checkpoint"}
@@ -118,9 +119,8 @@ class Recording:
             ConfigError: if an override changes another setting, or its value is not allowed.
             UserError: if the folder holds no run.
         """
-        path = Path(path)
-        chosen = path if path.suffix == ".json" and not os.path.isdir(path) else None
-        folder = RunFolder(Path(os.path.abspath(path)).parent.parent if chosen else path)
+        path, chosen = folder_and_checkpoint(Path(path))
+        folder = RunFolder(path)
         settings, inputs, weights, appearances = _read_inputs(folder)
         settings = _apply_overrides(settings, overrides)
         RunFolder.check(folder.path, force=True)

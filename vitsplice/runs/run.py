@@ -16,9 +16,9 @@ from vitsplice.contracts import Case, ImageName
 from vitsplice.engine import memory
 from vitsplice.engine.backbones import BackboneLoader, load_settings
 from vitsplice.engine.device import pick_device
-from vitsplice.engine.images import RunImages, masked, read_masks, without_excluded
+from vitsplice.engine.images import RunImages, masked, read_masks, stack_appearances
 from vitsplice.engine.problem import Components, check_run
-from vitsplice.engine.stack import AppearanceImage, stack
+from vitsplice.engine.stack import AppearanceImage
 from vitsplice.engine.stages import Snapshot, StagedOptimisation
 from vitsplice.engine.values import Step
 from vitsplice.images import LoadedImage, read, resize_to
@@ -94,21 +94,20 @@ class Run:
     def _run_images(self, device: torch.device, size: int | None) -> RunImages:
         """The images and masks on the device, resized to a shorter side in pixels; None: not resized."""
 
-        def on_device(images: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {name: (resize_to(image, size) if size else image).to(device) for name, image in images.items()}
+        def on_device(maps: Tensor) -> Tensor:
+            return (resize_to(maps, size) if size else maps).to(device)
 
         regions = labelled(self.regions)
-        used = limited_masks(self.masks, regions, self.appearances)
-        pixels = {name: image.pixels for name, image in self.images.items()}
-        if size or len(self.appearances) > 1:  # resizing would mix what masks exclude into the rest
-            pixels |= {name: without_excluded(pixels[name], used[name]) for name in self.appearances if name in used}
-        pixels = on_device(pixels)
-        masks = {name: mask.mean(1, keepdim=True) for name, mask in on_device(used).items()}
+        limited = limited_masks(self.masks, regions, self.appearances)
+        masks = {name: mask.mean(1, keepdim=True) for name, mask in limited.items()}
         parts = zip(self.appearances, self.weights, strict=True)
-        stacked = stack([AppearanceImage(pixels[name], masks.get(name), weight) for name, weight in parts])
-        mask_of: dict[ImageName, Tensor | None] = {"structure": masks.get("structure"), "appearance": stacked.mask}
+        appearances = [AppearanceImage(self.images[name].pixels, masks.get(name), weight) for name, weight in parts]
+        stacked = stack_appearances(appearances, size, device)
+        mask_of: dict[ImageName, Tensor | None] = {"appearance": stacked.mask}
+        if "structure" in masks:
+            mask_of["structure"] = on_device(masks["structure"])
         images = RunImages(
-            {"structure": pixels["structure"], "appearance": stacked.pixels},
+            {"structure": on_device(self.images["structure"].pixels), "appearance": stacked.pixels},
             {name: mask for name, mask in mask_of.items() if mask is not None},
             stacked.images,
             tuple(masked_region(region, device) for region in regions),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ class CheckpointFormat(Generic[Parsed]):
             VitspliceError: if it cannot be written; earlier checkpoints are not removed.
         """
         path, tensors_path = (inside(folder, f"step-{step:08d}{end}") for end in (".json", ".safetensors"))
-        data = save(separate(tensors))
+        data = save(unshared(tensors))
         complete = {"format": self.version, "tensors": hashlib.sha256(data).hexdigest(), **content}
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -163,7 +164,7 @@ class CheckpointFormat(Generic[Parsed]):
         return True
 
 
-def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Move tensors to the CPU, and copy those that share memory with another one, which safetensors refuses."""
     memory: set[int] = set()
     result = {}
@@ -173,6 +174,13 @@ def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         result[name] = moved.clone() if address in memory else moved
         memory.add(address)
     return result
+
+
+def folder_and_checkpoint(path: Path) -> tuple[Path, Path | None]:
+    """Return the folder that ``--resume`` names, and the checkpoint if it names one, FOLDER/checkpoint/step-*.json."""
+    if path.suffix != ".json" or os.path.isdir(path):
+        return path, None
+    return Path(os.path.abspath(path)).parent.parent, path
 
 
 def checkpoint_files(folder: Path) -> list[Path]:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from vitsplice.config import MaskConfig
 from vitsplice.contracts import ImageName
-from vitsplice.engine.images import RunImages, masked, read_masks, without_excluded
-from vitsplice.engine.stack import AppearanceImage, stack
-from vitsplice.images import LoadedImage, read, resize_to
+from vitsplice.engine.images import RunImages, masked, read_masks, stack_appearances
+from vitsplice.engine.stack import AppearanceImage
+from vitsplice.images import LoadedImage, read
 from vitsplice.runs.inputs import appearances_of, checked_weights, described, named_inputs
 
 
@@ -60,18 +60,9 @@ class Appearances:
             size: shorter side in pixels to which they are resized; None: they are not resized.
             config: settings of masks.
         """
-
-        def resized(pixels: Tensor) -> Tensor:
-            return (resize_to(pixels, size) if size else pixels).to(device)
-
-        parts = []
-        for (name, image), weight in zip(self.images.items(), self.weights, strict=True):
-            if name not in self.masks:
-                parts.append(AppearanceImage(resized(image.pixels), None, weight))
-                continue
-            mask = self.masks[name].pixels
-            pixels = without_excluded(image.pixels, mask) if size or len(self.images) > 1 else image.pixels
-            parts.append(AppearanceImage(resized(pixels), resized(mask).mean(1, keepdim=True), weight))
-        stacked = stack(parts)
+        grey = {name: mask.pixels.mean(1, keepdim=True) for name, mask in self.masks.items()}
+        parts = zip(self.images.items(), self.weights, strict=True)
+        images = [AppearanceImage(image.pixels, grey.get(name), weight) for (name, image), weight in parts]
+        stacked = stack_appearances(images, size, device)
         masks: dict[ImageName, Tensor] = {} if stacked.mask is None else {"appearance": stacked.mask}
         return masked(RunImages({"appearance": stacked.pixels}, masks, stacked.images), config)

@@ -131,8 +131,8 @@ class FrameTransfer:
         components = Components.build(self.settings, self.backbones, catalogue(), self.model)
         memory.check(memory.Estimate(components), images, memory.free_bytes(self.device))
         with numerics(), memory.out_of_memory_advice():
-            begun = start_with(self.settings, images, start, match, components.guided)
-            optimisation = StagedOptimisation(components, images, begun)
+            prepared = start_with(self.settings, images, start, match, components.guided)
+            optimisation = StagedOptimisation(components, images, prepared)
             for _ in optimisation.steps():
                 pass
             return optimisation.image().detach()

@@ -73,6 +73,7 @@ class Transfer(io.ComfyNode):
     ) -> io.NodeOutput:
         """Run every pair of the batches."""
         lines = [*filter(None, map(str.strip, overrides.splitlines()))]
+        # A preset or a line of overrides sets what is at its default here.
         seeded = any(line.partition("=")[0].strip() == "seed" for line in lines)
         settings = settings_for(
             preset,
