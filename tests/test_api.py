@@ -195,12 +195,12 @@ def test_one_step_of_the_tiny_preset_gives_the_stored_values(pair):
 
 
 def test_backbone_or_default_substitutes_only_without_a_name(monkeypatch):
-    backbone, substitution = backbone_or_default("tiny-cnn")
+    backbone, substitution = backbone_or_default("tiny-cnn", torch.device("cpu"))
     assert (backbone.info.name, substitution) == ("tiny-cnn", None)
     with pytest.raises(WeightsUnavailable):
-        backbone_or_default("tiny-gone")
+        backbone_or_default("tiny-gone", torch.device("cpu"))
     monkeypatch.setattr(vitsplice.settings_for, "__defaults__", ("tiny",))
-    backbone, substitution = backbone_or_default(None)
+    backbone, substitution = backbone_or_default(None, torch.device("cpu"))
     assert (backbone.info.name, substitution.requested, substitution.used) == ("tiny-vit", "tiny-gone", "tiny-vit")
 
 

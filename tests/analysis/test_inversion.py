@@ -9,7 +9,7 @@ import torch
 from vitsplice.analysis import inversion
 from vitsplice.analysis.inversion import (
     InversionPlan,
-    feature_requests,
+    combined_requests,
     inversion_folder,
     inversion_settings,
     invert,
@@ -18,6 +18,7 @@ from vitsplice.analysis.inversion import (
     record_inversion,
 )
 from vitsplice.contracts import FeatureRequest
+from vitsplice.engine.values import last_loss
 from vitsplice.errors import OutputExists, PathRejected, UserError
 from vitsplice.runs.artifacts import RunFolder
 
@@ -70,7 +71,16 @@ def test_default_prior_is_pixels_for_global_and_network_for_local_facets():
 def test_local_facets_get_no_noise_unless_it_is_set():
     assert inversion_settings(CLS, "invert-official").generator.options["noise"] == [10, 2, 0.5]
     assert inversion_settings(KEY, "invert-official").generator.options["noise"] == [0]
-    assert inversion_settings(KEY, overrides=["generator.options.noise=[1.0]"]).generator.options["noise"] == [1.0]
+    for noise in ([1.0], [10.0, 2.0, 0.5]):
+        settings = inversion_settings(KEY, overrides=[f"generator.options.noise={noise}"])
+        assert settings.generator.options["noise"] == noise
+
+
+def test_an_unknown_prior_and_overrides_as_one_text_are_refused(png):
+    with pytest.raises(UserError, match=r"no image prior 'net'; it is network or pixels"):
+        plan_inversions(png[0], prior="net")
+    with pytest.raises(UserError, match="overrides must be a list"):
+        plan_inversions(png[0], overrides="steps=3")
 
 
 def test_preset_without_the_term_is_refused():
@@ -78,14 +88,14 @@ def test_preset_without_the_term_is_refused():
         inversion_settings(CLS, "quick")
 
 
-def test_feature_requests_default_to_the_roles_and_combine_facets_with_layers(vit, cnn):
-    assert feature_requests(vit.info) == [CLS, KEY]
-    assert [request.facet for request in feature_requests(cnn.info)] == ["pooled", "map"]
-    assert feature_requests(vit.info, ["key", "cls"], [-1, -2])[1] == FeatureRequest("key", -2)
-    both_ends = feature_requests(vit.info, ["key"], [-1, vit.info.layers - 1, 0])
+def test_combined_requests_default_to_the_roles_and_combine_facets_with_layers(vit, cnn):
+    assert combined_requests(vit.info) == [CLS, KEY]
+    assert [request.facet for request in combined_requests(cnn.info)] == ["pooled", "map"]
+    assert combined_requests(vit.info, ["key", "cls"], [-1, -2])[1] == FeatureRequest("key", -2)
+    both_ends = combined_requests(vit.info, ["key"], [-1, vit.info.layers - 1, 0])
     assert both_ends == [KEY, FeatureRequest("key", -vit.info.layers)]
     with pytest.raises(UserError, match="no facet 'cls'"):
-        feature_requests(cnn.info, ["cls"])
+        combined_requests(cnn.info, ["cls"])
 
 
 def test_plan_takes_the_features_of_the_backbone_in_the_overrides(png):
@@ -106,9 +116,9 @@ def test_runs_can_be_stepped_and_seen_one_step_at_a_time(png):
     plan = plan_of(png[0], CLS, KEY)
     result, images = invert(plan), {}
     for request, run in inversion.inversion_runs(plan):
-        assert math.isnan(inversion.last_loss(run))
+        assert math.isnan(last_loss(run.history, inversion.TERM))
         images[request] = [run.pixels() for _ in run.steps()]
-        assert inversion.last_loss(run) == result.losses[request]
+        assert last_loss(run.history, inversion.TERM) == result.losses[request]
     assert {request: len(of_steps) for request, of_steps in images.items()} == {CLS: 3, KEY: 3}
     assert all(torch.equal(of_steps[-1], result.outputs[request]) for request, of_steps in images.items())
     assert not torch.equal(images[KEY][0], images[KEY][1])

@@ -12,7 +12,7 @@ from vitsplice.analysis.cosegmentation import cosegment
 from vitsplice.analysis.pca import principal_components
 from vitsplice.contracts import Features, layer_file_label
 from vitsplice.engine.backbones import load_configured
-from vitsplice.errors import PathRejected
+from vitsplice.errors import PathRejected, UserError
 from vitsplice.images import encode_png, read
 
 
@@ -82,6 +82,24 @@ def test_components_of_a_foreground_equal_those_of_its_patches_alone():
     assert not maps[:, :, 5:].any()
 
 
+def test_fewer_than_three_components_leave_channels_black():
+    features = three_parts()
+    (maps,), variance = principal_components(
+        [Features(features.values[..., :2], features.grid, features.prefix)], "features"
+    )
+    assert maps.shape == (3, 8, 10)
+    assert len(variance) == 2
+    assert maps[:2].any()
+    assert not maps[2].any()
+
+
+def test_an_unknown_decomposition_and_empty_masks_are_refused():
+    with pytest.raises(UserError, match=r"'self_similarity' is not allowed; it is self-similarity or features"):
+        principal_components([three_parts()], "self_similarity")
+    with pytest.raises(UserError, match="no patch is inside the masks"):
+        principal_components([three_parts()], masks=[torch.zeros(8, 10, dtype=torch.bool)])
+
+
 def test_decomposing_features_differs_from_decomposing_their_self_similarity():
     (maps,), explained_variance = principal_components([three_parts()], "features")
     assert 0.5 < explained_variance.sum() <= 1.0
@@ -144,7 +162,7 @@ def test_layers_are_in_order_of_depth_and_show_both_numbers(png):
     info = vitsplice_tiny.tiny_vit(depth=11).info
     assert [layer_file_label(layer, info.layers) for layer in (-11, -2, -1)] == ["layer_00", "layer_09", "layer_10"]
     maps = pca.pca(png[:1], backbone="tiny-vit", size=64)
-    assert [caption.partition(":")[0] for caption, _ in next(maps._rows(0))[1:]] == [
+    assert [caption.partition(":")[0] for caption, _ in maps._rows(0)[0][1:]] == [
         "key at layer 0 (-3)", "key at layer 1 (-2)", "key at layer 2 (-1)",
     ]  # fmt: skip
     assert torch.equal(pca.pca(png[:1], backbone="tiny-vit", size=64, layer=1).maps[-2][0], maps.maps[-2][0])

@@ -5,11 +5,11 @@ from PIL import Image
 
 from vitsplice.batch.plan import run_folder
 from vitsplice.contracts import Metric, MetricSpec
-from vitsplice.datasets.sources import SUFFIXES
 from vitsplice.errors import UserError
 from vitsplice.evaluation.plan import WORK, EvaluationPlan, Method, parse_method
 from vitsplice.images.decode import FORMATS
 from vitsplice.metrics.values import BuiltMetrics
+from vitsplice.support.image_files import SUFFIXES
 
 
 @pytest.mark.parametrize(

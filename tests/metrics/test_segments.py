@@ -7,7 +7,7 @@ import torch
 
 from tests.metrics.conftest import PATCH, SIDE, case, scene
 from vitsplice.contracts import MetricContext
-from vitsplice.metrics.segments import clusters_inside, cosegmentation, mask_iou, mask_overlap
+from vitsplice.metrics.segments import cluster_mask_iou, clusters_inside, cosegmentation, mask_iou
 
 PATCHES = (SIDE // PATCH) ** 2
 SHIFTS = [(12, 0, 0), (12, 3, 0), (12, 3, 5), (10, 10, 0), (20, 1, 1)]
@@ -28,21 +28,21 @@ def iou(side, right, down):
 def test_shifted_square_has_the_iou_of_the_squares(context, side, right, down):
     images = shifted(side, right, down)
     square = iou(side, right, down)
-    assert mask_overlap(context).value(images) == pytest.approx(square)
+    assert cluster_mask_iou(context).value(images) == pytest.approx(square)
     overlap = max(side - right, 0) * max(side - down, 0)
     ground = (PATCHES - 2 * side * side + overlap) / (PATCHES - overlap)
     assert cosegmentation(context).value(images) == pytest.approx((square + ground) / 2)
 
 
 def test_mask_overlap_is_nan_without_a_mask(context):
-    assert math.isnan(mask_overlap(context).value(case(*[scene(1, 1, 4)[0]] * 2)))
+    assert math.isnan(cluster_mask_iou(context).value(case(*[scene(1, 1, 4)[0]] * 2)))
 
 
 def test_uniform_output_of_any_size_has_mask_overlap_0(context):
     structure, mask = scene(6, 8, 12)
     for size in ((SIDE, SIDE), (100, 50)):
         output = structure[..., :1, :1].expand(1, 3, *size)
-        assert mask_overlap(context).value(case(structure, output, mask=mask)) == 0
+        assert cluster_mask_iou(context).value(case(structure, output, mask=mask)) == 0
 
 
 def test_clusters_are_inside_the_mask_by_majority():
@@ -62,5 +62,5 @@ def test_keys_of_a_trained_vit_give_the_known_iou(trained_backbones, name):
     context = MetricContext(trained_backbones.load, name)
     for right in (0, 2, 4):
         images = shifted(8, right, 0, patch=14)
-        assert mask_overlap(context).value(images) == pytest.approx(iou(8, right, 0))
+        assert cluster_mask_iou(context).value(images) == pytest.approx(iou(8, right, 0))
     assert cosegmentation(context).value(shifted(8, 0, 0, patch=14)) == 1

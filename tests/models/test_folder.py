@@ -9,14 +9,15 @@ from vitsplice import load_backbone, load_model
 from vitsplice.config import GeneratorConfig, ModelConfig
 from vitsplice.errors import ModelRejected, UnknownName
 from vitsplice.models.folder import read_model
-from vitsplice.presets.model_folder import BackboneId, digest_of, read_record
+from vitsplice.presets.model_folder import BackboneId, read_record
+from vitsplice.support.files import json_sha256
 
 
 def rewrite(folder, **changes):
     """Change the record of a model, with a valid digest."""
     content = yaml.safe_load((folder / "model.yaml").read_text())
     content = {key: value for key, value in (content | changes).items() if key != "digest"}
-    (folder / "model.yaml").write_text(yaml.safe_dump(content | {"digest": digest_of(content)}))
+    (folder / "model.yaml").write_text(yaml.safe_dump(content | {"digest": json_sha256(content)}))
 
 
 def test_a_model_is_read_as_it_was_written(tmp_path):

@@ -1,13 +1,14 @@
 """Checkpoints of any kind of work."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from vitsplice.errors import CheckpointRejected
-from vitsplice.support.checkpoints import CheckpointFormat
+from vitsplice.support.checkpoints import CheckpointFormat, checkpoint_files, remove_checkpoints
 
 
 @dataclass
@@ -37,3 +38,38 @@ def test_advice_for_a_damaged_checkpoint_is_what_the_work_offers(tmp_path, selec
     (tmp_path / "step-00000002.json").write_text("{")
     with pytest.raises(CheckpointRejected, match=advice):
         checkpoints.read_last(tmp_path)
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_last_two_checkpoints_and_the_one_just_written_are_kept_and_incomplete_ones_removed(tmp_path):
+    (tmp_path / "step-00000001.safetensors").write_bytes(b"without its JSON")
+    for step in (300, 200, 150):
+        format_of().write(tmp_path, step, {}, {"a": torch.zeros(1)})
+    assert [path.stem for path in checkpoint_files(tmp_path)] == ["step-00000300", "step-00000200", "step-00000150"]
+    assert len(names_in(tmp_path)) == 6
+    format_of().write(tmp_path, 400, {}, {"a": torch.zeros(1)})
+    assert [path.stem for path in checkpoint_files(tmp_path)] == ["step-00000400", "step-00000300"]
+
+
+def test_removal_that_is_killed_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    for step in (1, 2):
+        format_of().write(tmp_path, step, {}, {"a": torch.zeros(1)})
+    unlink, removed = Path.unlink, []
+
+    def killed_after_two(path, missing_ok=False):
+        if len(removed) == 2:
+            raise KeyboardInterrupt
+        removed.append(path.name)
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", killed_after_two)
+        with pytest.raises(KeyboardInterrupt):
+            remove_checkpoints(tmp_path)
+    assert removed == ["step-00000001.json", "step-00000001.safetensors"]
+    (tmp_path / "step-00000003.safetensors").write_bytes(b"without its JSON")
+    remove_checkpoints(tmp_path)
+    assert not tmp_path.exists()

@@ -233,17 +233,19 @@ def test_features_of_another_backbone_are_not_mixed_up(folder, pairs, vit, cnn, 
 
 
 def test_too_little_space_is_refused_with_what_would_fit(tmp_path, pairs, vit, cnn):
-    with pytest.raises(TrainingCacheError, match=r"no pairs of that many images"):
+    with pytest.raises(TrainingCacheError, match=r"none of them: give fewer images, or lower any of views"):
         TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path, limit=120_000)
     small = recipe(vit, cnn, "training.partners=8")
-    with pytest.raises(TrainingCacheError, match=r"features of 12 pairs of 4 training images need up to") as refused:
+    with pytest.raises(TrainingCacheError, match=r"of 12 pairs of 4 images need up to .* for 11 pairs") as refused:
         TrainingData.prepare(small, pairs, tmp_path, limit=400_000)
-    needed, pair_size = (float(size) * 1e6 for size in re.findall(r"([\d.]+) MB", str(refused.value))[:2])
+    needed, for_pairs = (float(size) * 1e6 for size in re.findall(r"([\d.]+) MB", str(refused.value))[:2])
     computed = TensorCache(tmp_path, 0).bytes
     with pytest.raises(
-        TrainingCacheError, match=r"enough for \d more pairs: give fewer pairs or images, or lower training\.partners,"
+        TrainingCacheError,
+        match=r"enough for 8 of these pairs: give fewer pairs or images, or lower any of training\.partners, "
+        r"views\.structure\.bank, views\.appearance\.bank, training\.side;",
     ):
-        TrainingData.prepare(small, pairs, tmp_path, limit=int(computed + needed - 6.5 * pair_size))
+        TrainingData.prepare(small, pairs, tmp_path, limit=int(computed + needed - 2.5 * for_pairs / 11))
     assert len(TrainingData.prepare(small, pairs, tmp_path, limit=int(computed + needed + 100_000))) == 12
 
 
@@ -304,7 +306,7 @@ def test_killed_work_resumes_from_its_finished_shards(tmp_path, pairs, vit, cnn,
             assert torch.equal(resumed[index].condition[name], value)
         for name, bank in data[index].banks.items():
             key, view = ("appearance", "crop"), data[index].views(1)["appearance", "crop"]
-            requests = bank.recipe.targets[name][key]
+            requests = bank.recipe.requests_by_view[name][key]
             stored = resumed[index].banks[name].get(key, view, requests)
             for request, features in bank.get(key, view, requests).items():
                 assert torch.equal(stored[request].values, features.values)

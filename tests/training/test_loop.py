@@ -12,7 +12,7 @@ from vitsplice.training.data import TrainingData
 from vitsplice.training.loop import Training, generator_input
 from vitsplice.training.parts import TrainingParts
 from vitsplice.training.processes import Processes
-from vitsplice.training.schedule import average_decay, pair_at, warmed_up
+from vitsplice.training.schedule import average_decay, learning_rate_with_warm_up, pair_at
 
 TRAINED = (
     "generator={name: tiny-tint}",
@@ -124,7 +124,7 @@ def test_each_pair_occurs_once_in_each_round_in_a_new_order():
 
 def test_learning_rate_rises_linearly_and_falls_to_zero():
     config = OptimiserConfig(lr=1, schedule="cosine")
-    rates = [warmed_up(config, 4, step, 100) for step in range(100)]
+    rates = [learning_rate_with_warm_up(config, 4, step, 100) for step in range(100)]
     assert rates[0] == pytest.approx(0.2)
     assert max(rates) == rates[4] > 0.99
     assert rates[4:] == sorted(rates[4:], reverse=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from clips import panned, write_clip
 
-from vitsplice.errors import ImageError
+from vitsplice.errors import ImageError, UserError
 from vitsplice.images import encode_png
 from vitsplice.video.colours import as_tensor
 from vitsplice.video.source import FOLDER_RATE, open_source
@@ -79,7 +79,7 @@ def test_what_is_no_video_is_refused_with_a_reason(tmp_path):
             open_source(tmp_path / name)
     with pytest.raises(ImageError, match=r"gone\.mp4' does not exist"):
         open_source(tmp_path / "gone.mp4")
-    with pytest.raises(ImageError, match="has no images; frames are files"):
+    with pytest.raises(UserError, match=r"none holds no images\. Images end in "):
         open_source(tmp_path / "none")
 
 

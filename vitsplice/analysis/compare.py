@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -40,6 +39,7 @@ from vitsplice.runs.recorder import Recording
 from vitsplice.support import output_folder
 from vitsplice.support.files import inside, safe_file_name
 from vitsplice.support.output_folder import ResumableWork, resumable
+from vitsplice.support.page import embedded
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 
 METRICS, INTERVALS, DIFFERENCES, REPORT = "metrics.csv", "intervals.csv", "differences.csv", "report.html"
@@ -92,8 +92,7 @@ class BackboneComparison(ComparisonData):
     """A comparison that displays its report in a notebook."""
 
     def _repr_html_(self) -> str:
-        page = html.escape(report(self), quote=True)
-        return f'<iframe srcdoc="{page}" style="width: 100%; height: 48rem; border: 0"></iframe>'
+        return embedded(report(self), "Comparison of backbones", "48rem")
 
 
 def compare(

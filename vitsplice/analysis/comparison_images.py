@@ -14,7 +14,6 @@ from torch import Tensor
 
 from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, STRUCTURE_TRANSFORMS
 from vitsplice.config import RunConfig
-from vitsplice.datasets.sources import SUFFIXES
 from vitsplice.errors import UserError
 from vitsplice.images import LoadedImage, encode_png, read, read_mask
 from vitsplice.images.transforms import resized
@@ -22,6 +21,7 @@ from vitsplice.runs.record import versions
 from vitsplice.runs.run import Run
 from vitsplice.support import output_folder
 from vitsplice.support.files import unique_names
+from vitsplice.support.image_files import is_image_name
 from vitsplice.support.progress import ProgressReporter
 
 STYLE = "style"
@@ -118,7 +118,7 @@ def _mask_of(masks: Path, name: str, image: Path) -> Path | None:
     def files_named(path: str) -> list[Path]:
         folder, stem = (masks / path).parent, Path(path).name
         files = folder.iterdir() if os.path.isdir(folder) else ()
-        return sorted(file for file in files if file.stem == stem and file.suffix.lower() in SUFFIXES)
+        return sorted(file for file in files if file.stem == stem and is_image_name(file))
 
     own, shared = files_named(name), files_named(image.stem)
     if shared and not own:

@@ -6,6 +6,7 @@ import colorsys
 import os
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +174,8 @@ def match_images(
     """
     target = pick_device(device)
     images = [read(image) for image in (first, second)]
-    network, substitution = backbone_or_default(backbone)
-    network, info = network.to(target, torch.float32), network.info
+    network, substitution = backbone_or_default(backbone, target)
+    info = network.info
     requests = _requests(info, facet, layer)
     cache = description_cache() if cache is None else cache
     descriptions = [
@@ -199,12 +200,7 @@ def description_cache(limit: int = CACHE_BYTES) -> DescriptionCache:
         limit: maximum size in bytes. A description by DINOv2 ViT-S/14 on 40 x 40 patches has 20 MB, twice that with
             its mirror image.
     """
-    return SizedCache(limit, lambda description: sum(values.nbytes for values in _tensors(description)))
-
-
-def _tensors(description: Description) -> list[Tensor]:
-    mirrored = [] if description.mirrored is None else [description.mirrored]
-    return [description.descriptors, description.colours, *mirrored]
+    return SizedCache(limit, attrgetter("nbytes"))
 
 
 def _requests(info: BackboneInfo, facet: str | None, layer: int | None) -> tuple[FeatureRequest, ...]:

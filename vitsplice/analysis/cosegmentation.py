@@ -41,7 +41,7 @@ MOST_PARTS = 20
 """Maximum number of parts: the number of colours of matplotlib's "tab20"."""
 
 SHEET_SIDE = 360
-"""Maximum shorter side of an image on the sheet, in pixels."""
+"""Shorter side in pixels at which images are drawn for the sheet, which shows them smaller."""
 
 OPACITY = 0.6
 """Opacity of the colours of parts on an image."""
@@ -222,8 +222,7 @@ def cosegment(
     if clusters is not None and clusters < 2:
         raise UserError(f"the number of clusters must be at least 2, for foreground and background; it is {clusters}")
     target, loaded = pick_device(device), tuple(map(read, images))
-    network, substitution = backbone_or_default(backbone)
-    network = network.to(target, torch.float32)
+    network, substitution = backbone_or_default(backbone, target)
     patches = [patch_features(image, network, size, target) for image in loaded]
     foreground = common_foreground(
         [image.structure for image in patches], [image.saliency for image in patches], clusters

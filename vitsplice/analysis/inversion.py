@@ -1,27 +1,27 @@
 """Feature inversion: images optimised to have one feature of an image (Mahendran and Vedaldi 2015).
 
 An inversion shows what a feature encodes: [CLS] inverted has the appearance without the layout, keys inverted have the
-layout (Tumanyan et al. 2022, section 3.1). Each inversion is a run whose only data term is `feature`.
+layout (Tumanyan et al. 2022, section 3.1). Each inversion is a run with a term named `TERM` that compares features; its
+other terms, if any, are regularisers.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from torch import Tensor
 
 from vitsplice.config import RunConfig
 from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest, layer_file_label
-from vitsplice.engine.backbones import BackboneLoader, load_configured
-from vitsplice.engine.values import Step
+from vitsplice.engine.backbones import BackboneCache, BackboneLoader, load_configured
+from vitsplice.engine.values import Step, last_loss
 from vitsplice.errors import AlreadyFinished, Argument, UserError
 from vitsplice.images import contact_sheet, encode_png, read
 from vitsplice.plugins import catalogue
@@ -39,7 +39,7 @@ PRESETS = {"network": "invert", "pixels": "invert-pixels"}
 """Image prior -> its preset."""
 
 TERM = "inversion"
-"""Name of the data term in the presets."""
+"""Name, in the presets, of the term that compares features."""
 
 SHEET, PLAN_FILE = "inversions.png", "inversions.json"
 
@@ -61,7 +61,7 @@ class InversionPlan:
     @property
     def run_folders(self) -> dict[FeatureRequest, str]:
         """Names of the folders of the inversions; those of one facet sort by depth."""
-        return {r: f"{r.facet}_{layer_file_label(r.layer, self.layers)}" for r in self.settings}
+        return {each: f"{each.facet}_{layer_file_label(each.layer, self.layers)}" for each in self.settings}
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Inversions:
     Args:
         image: the image, ``(1, 3, H, W)``.
         outputs: inversion of each feature, ``(3, h, w)``.
-        losses: final value of the data term of each inversion.
+        losses: final unweighted value of the term `TERM` of each inversion.
         layers: number of layers of the backbone.
     """
 
@@ -101,14 +101,14 @@ def plan_inversions(
     prior: Literal["network", "pixels"] | None = None,
     preset: str | os.PathLike[str] | RunConfig | None = None,
     backbone: str | None = None,
-    overrides: Iterable[str] = (),
+    overrides: Sequence[str] = (),
     **settings: Any,
 ) -> InversionPlan:
     """Resolve the features and the settings of their inversions.
 
     Args:
         image: path of the image.
-        facets, layers: facets and layers to invert, in every combination; see `feature_requests`.
+        facets, layers: facets and layers to invert, in every combination; see `combined_requests`.
         prior: image prior, which determines what the feature leaves open. None: ``network`` for local facets and
             ``pixels`` for global ones, for which ``network`` needs many more steps.
         preset: instead of a prior, a preset with a term named ``inversion``.
@@ -122,23 +122,26 @@ def plan_inversions(
     if preset is not None and prior is not None:
         choice = f"a prior selects {' or '.join(PRESETS.values())}"
         raise UserError("give ", Argument("prior"), " or ", Argument("preset"), f", not both: {choice}")
-    chosen, overrides = PRESETS[prior] if prior else preset, list(overrides)
-    backbone_overrides = [override for override in overrides if override.startswith("backbone")]
-    configured = settings_for(chosen or PRESETS["network"], backbone=backbone, overrides=backbone_overrides).backbone
+    if prior is not None and prior not in PRESETS:
+        raise UserError(f"no image prior '{prior}'; it is {' or '.join(PRESETS)}")
+    chosen_preset = PRESETS[prior] if prior else preset
+    of_backbone = [override for override in overrides if override.strip().startswith("backbone")]
+    configured = settings_for(chosen_preset or PRESETS["network"], backbone=backbone, overrides=of_backbone).backbone
     info = load_configured(configured, catalogue())[0].info
-    by_request = {
-        request: inversion_settings(request, chosen, backbone=backbone, overrides=overrides, **settings)
-        for request in feature_requests(info, facets, layers)
+    settings_by_request = {
+        request: inversion_settings(request, chosen_preset, backbone=backbone, overrides=overrides, **settings)
+        for request in combined_requests(info, facets, layers)
     }
-    return InversionPlan(Path(image), by_request, info.layers)
+    return InversionPlan(Path(image), settings_by_request, info.layers)
 
 
-def feature_requests(
+def combined_requests(
     info: BackboneInfo, facets: Iterable[str] = (), layers: Iterable[int] = ()
 ) -> list[FeatureRequest]:
-    """Request every facet (default: those for appearance and structure) at every layer (default: the last).
+    """Combine the facets with the layers.
 
-    Without facets and layers these are the backbone's default requests.
+    Facets alone are those of the last layer, layers alone those of the facets for appearance and structure. With
+    neither, these are the backbone's requests for appearance and structure.
 
     Raises:
         UserError: if the backbone has no such facet or layer.
@@ -151,16 +154,20 @@ def feature_requests(
 
 
 def inversion_settings(
-    request: FeatureRequest, preset: str | os.PathLike[str] | RunConfig | None = None, **settings: Any
+    request: FeatureRequest,
+    preset: str | os.PathLike[str] | RunConfig | None = None,
+    overrides: Sequence[str] = (),
+    **settings: Any,
 ) -> RunConfig:
     """Return the settings of one inversion: those of a preset, with the facet and layer of the feature.
 
-    As in the released code, the generator ``prior`` gets no added noise for a local facet, unless the settings change
-    the noise.
+    As in the released code, the generator named ``prior`` (deep image prior) gets no added noise for a local facet,
+    unless an override sets the noise.
 
     Args:
         request: the feature.
         preset: preset with a term named ``inversion``; None is the default for the facet.
+        overrides: ``dotted.key=value`` of settings.
         settings: see `vitsplice.presets.settings.settings_for`.
 
     Raises:
@@ -168,15 +175,15 @@ def inversion_settings(
     """
     if preset is None:
         preset = PRESETS["pixels" if request.facet in GLOBAL_FACETS else "network"]
-    config = settings_for(preset, **settings)
+    config = settings_for(preset, overrides=overrides, **settings)
     if TERM not in config.terms:
-        raise UserError(f"this preset has no term '{TERM}'; presets that have one: {', '.join(PRESETS.values())}")
+        presets = [*PRESETS.values(), "invert-official"]
+        raise UserError(f"this preset has no term '{TERM}'; presets that have one: {', '.join(presets)}")
     data = config.model_dump(mode="json")
     data["terms"][TERM] |= {"facet": request.facet, "layer": request.layer}
-    if config.generator.name == "prior" and request.facet not in GLOBAL_FACETS:
-        noise = settings_for(preset).generator.options.get("noise")
-        if config.generator.options.get("noise") == noise:
-            data["generator"]["options"] |= {"noise": [0.0]}
+    noise_is_set = any("noise" in override for override in overrides)
+    if config.generator.name == "prior" and request.facet not in GLOBAL_FACETS and not noise_is_set:
+        data["generator"]["options"] |= {"noise": [0.0]}
     return validate(data, "settings")
 
 
@@ -187,7 +194,7 @@ def invert(plan: InversionPlan, on_step: Callable[[FeatureRequest, Step], object
         for step in run.steps():
             if on_step:
                 on_step(request, step)
-        outputs[request], losses[request] = run.pixels(), last_loss(run)
+        outputs[request], losses[request] = run.pixels(), last_loss(run.history, TERM)
     return Inversions(read(plan.image).pixels, outputs, losses, plan.layers)
 
 
@@ -200,16 +207,11 @@ def inversion_runs(
 
     Args:
         plan: features and settings of their inversions.
-        backbones: see `vitsplice.Run`.
+        backbones: see `vitsplice.Run`; None: the inversions share a backbone.
     """
-    image = read(plan.image)
+    image, backbones = read(plan.image), backbones or BackboneCache(1)
     for request, settings in plan.settings.items():
         yield request, Run(image, image, settings, backbones=backbones)
-
-
-def last_loss(run: Run) -> float:
-    """Return the last value of the data term of an inversion; NaN before the first step."""
-    return next((step.losses[TERM] for step in reversed(run.history) if TERM in step.losses), math.nan)
 
 
 class _StoredImage(BaseModel):
@@ -218,17 +220,18 @@ class _StoredImage(BaseModel):
 
 
 class _StoredPlan(BaseModel):
-    """Content of the plan file. The feature of an inversion is that of the data term in its settings."""
+    """Content of the plan file. The feature of an inversion is that of the term `TERM` in its settings."""
 
     format: int
     image: _StoredImage
     layers: int
-    inversions: list[RunConfig]
+    inversions: list[RunConfig] = Field(min_length=1)
     versions: dict[str, str]
 
 
-@contextmanager
-def inversion_folder(plan: InversionPlan, out: str | os.PathLike[str], *, force: bool = False) -> Iterator[Path]:
+def inversion_folder(
+    plan: InversionPlan, out: str | os.PathLike[str], *, force: bool = False
+) -> AbstractContextManager[Path]:
     """Lock a folder for the inversions of a plan; finished inversions of the same plan are reused.
 
     Raises:
@@ -245,12 +248,11 @@ def inversion_folder(plan: InversionPlan, out: str | os.PathLike[str], *, force:
     work = ResumableWork(
         "inversion", PLAN_FILE, results=(SHEET, *sorted(runs)), clear=lambda path: RunFolder(path).clear()
     )
-    with resumable(Path(out), work, stored.model_dump(mode="json"), force=force) as path:
-        yield path
+    return resumable(Path(out), work, stored.model_dump(mode="json"), force=force)
 
 
 def read_plan(out: str | os.PathLike[str]) -> InversionPlan:
-    """Read the plan in a folder; nothing in the file is trusted.
+    """Read and validate the plan in a folder.
 
     Raises:
         UserError: if the folder holds no valid plan of this version's format.
@@ -268,7 +270,7 @@ def read_plan(out: str | os.PathLike[str]) -> InversionPlan:
 
 
 def _request_of(settings: RunConfig, layers: int) -> FeatureRequest:
-    """Return the feature of an inversion. Raises KeyError without a data term, ValueError for an invalid feature."""
+    """Return the feature of an inversion. Raises KeyError without that term, ValueError for an invalid feature."""
     term = settings.terms[TERM]
     facet, layer = term.facet, term.layer
     if facet is None or layer is None or not FACET_NAME.fullmatch(facet) or not -layers <= layer < 0:

@@ -74,8 +74,8 @@ def local_features(
     """
     target = pick_device(device)
     loaded = tuple(map(read, images))
-    network, substitution = backbone_or_default(backbone)
-    network, info = network.to(target, torch.float32), network.info
+    network, substitution = backbone_or_default(backbone, target)
+    info = network.info
     facet = facet or info.structure.facet
     requests = local_requests(info, facet, layer)
     outputs = [network(Resize(size)(image.pixels.to(target), info), requests) for image in loaded]

@@ -10,18 +10,18 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vitsplice.analysis.pca import principal_components, three_channels
+from vitsplice.analysis.pca import principal_components
 from vitsplice.contracts import Features
+from vitsplice.images import to_uint8
 from vitsplice.matching import Correspondence, most_similar_patches
 from vitsplice.matching.guide import factorise
 from vitsplice.numerics import numerics
-from vitsplice.support.page import data_uri
+from vitsplice.support.page import data_uri, embedded
 from vitsplice.support.script_page import render_script_page
 from vitsplice.text import printable
 
@@ -70,8 +70,7 @@ class MatchViewer:
 
     def frame(self) -> str:
         """Return the page as an element of another page; it becomes as high as its content."""
-        style = "width:100%;height:46rem;border:0"
-        return f'<iframe srcdoc="{escape(self.html())}" title="{escape(self.title)}" style="{style}"></iframe>'
+        return embedded(self.html(), self.title, "46rem")
 
     def _repr_html_(self) -> str:
         return self.frame()
@@ -92,8 +91,8 @@ class MatchViewer:
                 for side, values in enumerate((similarities, similarities.T))
             ],
             "scales": (scales[0] * scales[1]).tolist(),
-            "warped": _base64(_levels(self.warped)),
-            "colours": _base64(_levels(_colour_map())),
+            "warped": _base64(to_uint8(self.warped)),
+            "colours": _base64(to_uint8(_colour_map())),
             "nearest": count,
             "selected": _selected(self.match),
             "record": self.record,
@@ -119,7 +118,7 @@ def _image(
         "grid": grid,
         "uri": data_uri(pixels, IMAGE_SIDE),
         "vectors": _base64(integers),
-        "components": _base64(_levels(three_channels(components).flatten(1).T)),
+        "components": _base64(to_uint8(components.flatten(1).T)),
         "nearest": _base64(nearest.to(torch.int32)),
         "similarities": _base64(similarities.gather(1, nearest)),
     }
@@ -129,11 +128,6 @@ def _quantised(vectors: Tensor) -> tuple[Tensor, Tensor]:
     """Return vectors ``(N, D)`` as int8, and the value of 1 in each dimension ``(D,)``."""
     scales = vectors.abs().amax(0).clamp(min=1e-12) / 127
     return (vectors / scales).round().to(torch.int8), scales
-
-
-def _levels(colours: Tensor) -> Tensor:
-    """Convert colours in [0, 1] to uint8."""
-    return (colours.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def _base64(values: Tensor) -> str:

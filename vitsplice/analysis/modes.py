@@ -118,10 +118,9 @@ def appearance_modes(
         UserError: if there are fewer images than modes.
     """
     target = pick_device(device)
-    network, substitution = backbone_or_default(backbone)
+    network, substitution = backbone_or_default(backbone, target)
     if substitution:
         progress.note(str(substitution))
-    network = network.to(target, torch.float32)
     output_folder.write(cache.parent, {})
     if (result := appearance_features(images, network, target, cache, progress)) is None:
         return None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,8 @@ from vitsplice.analysis.local_features import LocalFeatures, local_features
 from vitsplice.analysis.upsampling import Upsampling, sharpened, upsample
 from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, Features, layer_file_label
 from vitsplice.engine.backbones import backbone_or_default
+from vitsplice.engine.device import pick_device
+from vitsplice.errors import UserError
 from vitsplice.images import LoadedImage, Source, contact_sheet, encode_png
 from vitsplice.images.transforms import shrink_to
 from vitsplice.matching.cosegmentation import mask_on_grid
@@ -30,14 +32,14 @@ Decompose = Literal["self-similarity", "features"]
 
 SHEET, DATA = "pca.png", "pca.json"
 
-MAP_FILE = re.compile(r"[0-9]+-[^/\\\0]+_layer_-?[0-9]+\.png")
+MAP_FILE = re.compile(r"[0-9]+-[^/\\\0]+_layer_[0-9]+\.png")
 """File name of a map. `save` removes only such files, whatever an earlier ``pca.json`` lists."""
 
 COLUMNS = 7
-"""Images in a row of the sheet: the image itself and half of the 12 layers of a ViT."""
+"""Cells in a row of the sheet; the first cell of an image is the image itself."""
 
 SHEET_SIDE = 360
-"""Maximum shorter side of an image on the sheet, in pixels."""
+"""Shorter side in pixels at which maps are upsampled for the sheet, which shows them smaller."""
 
 LEAST_BRIGHTNESS = 0.15
 """Least value of a component in a foreground, so that none of it is as black as the background."""
@@ -58,16 +60,25 @@ def principal_components(
         features: local features of each image, ``(1, N, D)`` with a grid; prefix tokens are ignored.
         decompose: ``self-similarity`` decomposes the rows of the cosine self-similarity of all patches of all
             images, ``features`` the features themselves.
-        masks: for each image the patches to decompose, ``(h, w)`` bool; None: all. The other patches are black.
+        masks: for each image the patches to decompose, ``(h', w')`` bool, resized to the grid of its features;
+            None: all. The other patches are black.
 
     Returns:
-        One map ``(C, h, w)`` per image, in [0, 1] on a scale shared by all images, and the fraction of the variance
-        that each component explains, ``(C,)``; C is 3, or the number of channels if that is less.
+        One map ``(3, h, w)`` per image, in [0, 1] on a scale shared by all images, and the fraction of the variance
+        that each component explains, ``(C,)``; C is 3, or the number of channels if that is less, and further channels
+        of the maps are black.
+
+    Raises:
+        UserError: if ``decompose`` is another text, or no patch is to be decomposed.
     """
-    inside = [torch.ones(image.patches.shape[1], dtype=torch.bool) for image in features]
+    if decompose not in get_args(Decompose):
+        raise UserError(f"decompose={decompose!r} is not allowed; it is {' or '.join(get_args(Decompose))}")
+    selections = [torch.ones(image.patches.shape[1], dtype=torch.bool) for image in features]
     if masks is not None:
-        inside = [mask_on_grid(mask, image.grid).flatten() for mask, image in zip(masks, features, strict=True)]
-    patches = torch.cat([image.patches[0][chosen] for image, chosen in zip(features, inside, strict=True)])
+        selections = [mask_on_grid(mask, image.grid).flatten() for mask, image in zip(masks, features, strict=True)]
+    patches = torch.cat([image.patches[0][selected] for image, selected in zip(features, selections, strict=True)])
+    if not len(patches):
+        raise UserError("no patch is inside the masks")
     patches = patches.cpu().double()
     rows = _self_similarity_factor(F.normalize(patches, dim=-1)) if decompose == "self-similarity" else patches
     centred = rows - rows.mean(0)
@@ -76,28 +87,30 @@ def principal_components(
     scores = scores * torch.where(scores.pow(3).sum(0) < 0, -1.0, 1.0)
     low, high = (torch.quantile(scores, quantile, dim=0) for quantile in QUANTILES)
     scaled = ((scores - low) / (high - low).clamp(min=1e-12)).clamp(0, 1).float()
-    parts = torch.split(scaled, [int(chosen.sum()) for chosen in inside])
-    values = [_scattered(part, chosen) for part, chosen in zip(parts, inside, strict=True)]
-    maps = [own.T.reshape(-1, *(image.grid or (-1, 1))) for own, image in zip(values, features, strict=True)]
+    padded = F.pad(scaled, (0, 3 - scaled.shape[1]))
+    per_image = torch.split(padded, [int(selected.sum()) for selected in selections])
+    maps = [
+        _scattered(values, selected).T.reshape(3, *(image.grid or (1, -1)))
+        for values, selected, image in zip(per_image, selections, features, strict=True)
+    ]
     variance = variances.flip(0).clamp(min=0)
     return maps, (variance[:3] / variance.sum().clamp(min=1e-12)).float()
 
 
-def _scattered(values: Tensor, chosen: Tensor) -> Tensor:
-    """Return values ``(M, C)`` at the ``M`` chosen of ``N`` patches and 0 at others, ``(N, C)``."""
-    scattered = values.new_zeros(len(chosen), values.shape[1])
-    scattered[chosen] = values
-    return scattered
+def _scattered(values: Tensor, selected: Tensor) -> Tensor:
+    """Return values ``(M, C)`` at the ``M`` selected of ``N`` patches and 0 at others, ``(N, C)``."""
+    return values.new_zeros(len(selected), values.shape[1]).masked_scatter(selected[:, None], values)
 
 
 def _self_similarity_factor(directions: Tensor) -> Tensor:
     """For ``X`` ``(N, D)``, compute ``(N, D)`` whose rows have the same scalar products as the rows of ``X X^T``.
 
     ``(X X^T)(X X^T)^T = X (X^T X) X^T``: the result, ``X`` times a square root of ``X^T X``, has the same principal
-    components and needs no ``(N, N)`` matrix.
+    component scores and needs no ``(N, N)`` matrix.
     """
     values, vectors = torch.linalg.eigh(directions.T @ directions)
-    return torch.as_tensor(directions @ (vectors * values.clamp(min=0).sqrt()))
+    factor: Tensor = directions @ (vectors * values.clamp(min=0).sqrt())
+    return factor
 
 
 @dataclass(frozen=True)
@@ -107,7 +120,7 @@ class ComponentMaps:
     Args:
         images: the images.
         maps: layer -> one ``(3, h, w)`` per image in [0, 1], one pixel per patch.
-        explained_variance: layer -> fraction of the variance that each of the three components explains.
+        explained_variance: layer -> fraction of the variance that each component explains.
         info: description of the backbone.
         facet, decompose, size, upsampling: see `pca`.
         masks: the patches of each image that were decomposed, ``(h, w)`` bool; None: all. Others are black.
@@ -144,17 +157,18 @@ class ComponentMaps:
         mask = mask_on_grid(self.masks[index], (maps.shape[-2], maps.shape[-1]))[None]
         *colours, share = upsample(torch.cat([maps, mask]), image, self.upsampling)
         lifted = LEAST_BRIGHTNESS + (1 - LEAST_BRIGHTNESS) * torch.stack(colours) / share.clamp(min=0.1)
-        return torch.as_tensor(lifted.clamp(0, 1) * sharpened(share))
+        upsampled: Tensor = lifted.clamp(0, 1) * sharpened(share)
+        return upsampled
 
     def caption(self, layer: int) -> str:
         """Describe the map of a layer, such as ``key at layer 11 (-1): 62 % of variance``."""
         label, variance = self.info.label(FeatureRequest(self.facet, layer)), sum(self.explained_variance[layer])
         return f"{label}: {100 * variance:.0f} % of variance"
 
-    def _rows(self, index: int) -> Iterator[list[tuple[str, Tensor]]]:
+    def _rows(self, index: int) -> list[list[tuple[str, Tensor]]]:
         cells = [("image", shrink_to(self.images[index].pixels, SHEET_SIDE)[0])]
         cells += [(self.caption(layer), self.upsampled(layer, index, SHEET_SIDE)) for layer in self.maps]
-        yield from (cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS))
+        return [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
 
     def _repr_png_(self) -> bytes:
         return encode_png(self.sheet)
@@ -186,7 +200,7 @@ def pca(
         ImageError: if an image cannot be read.
         UserError: if the backbone has no such facet or layer, the facet is not local, or there is no foreground.
     """
-    network, substitution = backbone_or_default(backbone)
+    network, substitution = backbone_or_default(backbone, pick_device(device))
     notes = [str(substitution)] if substitution else []
     features = local_features(images, backbone=network, facet=facet, layer=layer, size=size, device=device)
     masks = None
@@ -206,18 +220,12 @@ def component_maps(
     """Compute three principal components of features, jointly over images; see `pca` and `principal_components`."""
     maps, explained_variance = {}, {}
     for layer, of_images in features.features.items():
-        components, explained = principal_components(of_images, decompose, masks)
+        maps[layer], explained = principal_components(of_images, decompose, masks)
         explained_variance[layer] = [round(float(part), 4) for part in explained]
-        maps[layer] = list(map(three_channels, components))
     return ComponentMaps(
         features.images, maps, explained_variance, features.info, features.facet, decompose, features.size, upsampling,
         None if masks is None else tuple(masks), features.notes,
     )  # fmt: skip
-
-
-def three_channels(maps: Tensor) -> Tensor:
-    """Pad with black channels: a backbone may have fewer than three components."""
-    return torch.cat([maps, maps.new_zeros(3, *maps.shape[1:])])[:3]
 
 
 def save(maps: ComponentMaps, folder: str | os.PathLike[str], *, force: bool = False) -> Path:

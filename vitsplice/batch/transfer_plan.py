@@ -12,11 +12,11 @@ from typing import Any
 from vitsplice.batch.transfer_record import read_record
 from vitsplice.datasets import Pair
 from vitsplice.datasets import read as read_manifest
-from vitsplice.datasets.sources import SUFFIXES, images_at
 from vitsplice.errors import ImageError, OutputExists, UserError
 from vitsplice.models.mixing import check_weights
 from vitsplice.runs.inputs import appearance_names
 from vitsplice.support.files import file_sha256
+from vitsplice.support.image_files import images_at, is_image_name
 from vitsplice.support.output_folder import REPLACE
 from vitsplice.text import printable
 
@@ -87,7 +87,7 @@ def plan_in(out: Path, transfers: Sequence[Transfer]) -> TransferPlan:
     Raises:
         UserError: if it is a file, or another kind of image.
     """
-    if os.path.isdir(out) or out.suffix.lower() not in SUFFIXES:
+    if os.path.isdir(out) or not is_image_name(out):
         if os.path.exists(out) and not os.path.isdir(out):
             raise UserError(f"{printable(str(out))} is a file; give the name of a folder, or of a .png file")
         return TransferPlan(out, transfers)

@@ -13,7 +13,7 @@ from vitsplice.cli.output import notes, print_json, print_wide
 if TYPE_CHECKING:
     from vitsplice.keypoints.summary import BenchmarkSummary
 
-ALL = "all"
+EVERY_LAYER = "all"
 
 
 def keypoints(
@@ -31,11 +31,13 @@ def keypoints(
     ] = None,
     facet: Annotated[
         list[str] | None,
-        typer.Option(help="key, query, value, token or map; can be repeated. Default: that of the backbone."),
+        typer.Option(help="key, query, value, token or map; can be repeated. Default: that for structure."),
     ] = None,
     layer: Annotated[
         list[str] | None,
-        typer.Option(help="0 is the first, -1 the last; can be repeated, or all. Default: -1.", metavar="N"),
+        typer.Option(
+            help="0 is the first, -1 the last, all is every layer; can be repeated. Default: -1.", metavar="LAYER"
+        ),
     ] = None,
     alpha: Annotated[
         list[float] | None,
@@ -61,44 +63,46 @@ def keypoints(
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-keypoints"),
     device: Annotated[str, DEVICE] = "auto",
     as_json: SummaryAsJson = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a benchmark of other data.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a benchmark of other data, size, device or versions.")
+    ] = False,
 ) -> None:
-    """Match keypoints of one image in another by features: PCK on SPair-71k, PF-PASCAL or synthetic warps.
+    """Measure how many keypoints features match correctly (PCK): SPair-71k, PF-PASCAL or synthetic warps.
 
     Finished pairs are stored: the same command resumes a stopped benchmark.
-    With more backbones, facets or layers it measures only the new ones.
+    With more backbones, facets, layers or thresholds, it measures only what is new.
     """
     from vitsplice.cli.progress import parts_progress, unless_stopped
     from vitsplice.keypoints import KeypointBenchmark, load_dataset, run_benchmark
     from vitsplice.keypoints.benchmark import ALPHAS
+    from vitsplice.keypoints.report import MARKDOWN
 
     data = load_dataset(sources or (), split, subset, appearance)
-    names = tuple(backbone or ()), tuple(facet or ()), _layers(layer or ["-1"])
-    benchmark = KeypointBenchmark(data, *names, tuple(alpha or ALPHAS), size, device)
+    benchmark = KeypointBenchmark(
+        data, tuple(backbone or ()), tuple(facet or ()), _layers(layer or ["-1"]), tuple(alpha or ALPHAS), size, device
+    )
     with parts_progress() as progress:
         summary = unless_stopped(run_benchmark(benchmark, out, force=force, progress=progress))
     if as_json:
         print_json(summary.to_json())
         return
     _show(summary)
-    typer.echo(out / "summary.md")
+    typer.echo(out / MARKDOWN)
 
 
-def _layers(numbers: list[str]) -> tuple[int, ...]:
-    if ALL in numbers:
+def _layers(values: list[str]) -> tuple[int, ...]:
+    if EVERY_LAYER in values:
         return ()
     try:
-        return tuple(map(int, numbers))
+        return tuple(map(int, values))
     except ValueError:
-        raise typer.BadParameter(f"--layer takes whole numbers, or {ALL}: {', '.join(numbers)}") from None
+        raise typer.BadParameter(f"--layer takes whole numbers, or {EVERY_LAYER}: {', '.join(values)}") from None
 
 
 def _show(summary: BenchmarkSummary) -> None:
     """Print the table on standard output, and notes on excluded pairs and keypoints on standard error."""
     from vitsplice.keypoints import report
 
-    columns, rows = report.score_table(summary)
-    shown = [index for index, name in enumerate(columns) if name != report.PER_KEYPOINT]
-    print_wide([columns[index] for index in shown], [[row[index] for index in shown] for row in rows])
+    print_wide(*report.score_table(summary))
     typer.echo(report.legend(summary))
     notes(report.notes(summary))

@@ -31,8 +31,8 @@ def modes(
         raise typer.BadParameter("give --model and --structure together")
     from vitsplice.analysis import modes as analysis
     from vitsplice.cli.progress import parts_progress, unless_stopped
-    from vitsplice.datasets.sources import images_at
     from vitsplice.models.loading import load_model
+    from vitsplice.support.image_files import images_at
 
     analysis.check_output(out, force=force)
     paths = list(dict.fromkeys(path for each in images for path in images_at(each)))

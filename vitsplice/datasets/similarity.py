@@ -78,8 +78,7 @@ def pair_by_similarity(
         VitspliceError: if the cache cannot be written.
     """
     target = pick_device(device)
-    backbone, substitution = backbone_or_default(name)
-    backbone = backbone.to(target, torch.float32)
+    backbone, substitution = backbone_or_default(name, target)
     progress.note(
         str(substitution) if substitution else f"similarity by the appearance feature of {backbone.info.name}"
     )

@@ -1,7 +1,4 @@
-"""Sources of pairs: folders and lists of images, in the layouts of data sets of this field.
-
-Images are recognised by the suffixes of their names and not opened; hidden files are ignored.
-"""
+"""Sources of pairs: folders and lists of images, in the layouts of data sets of this field. No image is opened."""
 
 from __future__ import annotations
 
@@ -17,13 +14,9 @@ from vitsplice.datasets.manifest import PairIds
 from vitsplice.datasets.pair import Pair
 from vitsplice.errors import ConfigError, UserError
 from vitsplice.support.files import reading
+from vitsplice.support.image_files import HINT, SUFFIXES, entries, images_at, images_in, is_image_name
 from vitsplice.support.validation_errors import first_problem
 from vitsplice.text import printable
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
-"""Suffixes of images, in small or capital letters."""
-
-HINT = f"Images end in {', '.join(SUFFIXES)}"
 
 RELEASED_FOLDERS = {"structure": "A", "appearance": "B"}
 """Subfolder that holds the single image of a role in the released Splice data."""
@@ -77,7 +70,7 @@ def read_source(path: Path, appearance: Path | None = None) -> SourceContents:
     """
     if not os.path.exists(path):
         raise UserError(f"{_shown(path)} does not exist")
-    if os.path.isdir(path) or path.suffix.lower() in SUFFIXES:
+    if os.path.isdir(path) or is_image_name(path):
         return _read_folder(path) if appearance is None else _read_two(path, appearance)
     return _read_file(path, appearance)
 
@@ -85,7 +78,7 @@ def read_source(path: Path, appearance: Path | None = None) -> SourceContents:
 def _read_folder(path: Path) -> SourceContents:
     if os.path.isfile(path):
         raise UserError(f"{_shown(path)} is one image; give an appearance image, or a folder of them, after it")
-    if images := _images_in(path):
+    if images := images_in(path):
         return SourceContents("a folder of images", (ImageGroup(images, images),), default_by="random")
     ids = PairIds()
     if pairs := tuple(pair for folder in _folders_in(path) if (pair := _subfolder_pair(folder, ids))):
@@ -117,7 +110,7 @@ def _read_file(path: Path, appearance: Path | None) -> SourceContents:
 def _domains(path: Path) -> tuple[ImageGroup, ...]:
     """Make a group of each folder of ``DOMAIN/*`` and ``SPLIT/DOMAIN/*``, the layout of AFHQ."""
     folders = [inner for outer in _folders_in(path) for inner in (outer, *_folders_in(outer))]
-    groups = [(folder, images) for folder in folders if (images := _images_in(folder))]
+    groups = [(folder, images) for folder in folders if (images := images_in(folder))]
     if not groups:
         raise UserError(
             f"{_shown(path)} holds no images; give a folder of images, one with a subfolder for each pair, a tree "
@@ -147,11 +140,11 @@ def _role_image(folder: Path, role: str) -> Path | None:
     released = folder / RELEASED_FOLDERS[role]
     if (image := _named_image(folder, role)) or not os.path.isdir(released):
         return image
-    return _single(_images_in(released), released, "; to pair two folders of images, give both")
+    return _single(images_in(released), released, "; to pair two folders of images, give both")
 
 
 def _named_image(folder: Path, stem: str) -> Path | None:
-    return _single([path for path in _images_in(folder) if path.stem == stem], folder / f"{stem}.*")
+    return _single([path for path in images_in(folder) if path.stem == stem], folder / f"{stem}.*")
 
 
 def _single(images: Sequence[Path], pattern: Path, hint: str = "") -> Path | None:
@@ -224,7 +217,7 @@ def _scene_frames(path: Path) -> tuple[tuple[Path, ...], dict[Path, Path]]:
 
 
 def _with_suffix(path: Path) -> Path:
-    if path.suffix.lower() in SUFFIXES:
+    if is_image_name(path):
         return path
     candidates = (path.with_name(path.name + suffix) for suffix in SUFFIXES)
     return next(filter(os.path.isfile, candidates), path.with_name(f"{path.name}.png"))
@@ -244,30 +237,8 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
 
 
-def images_at(path: Path) -> tuple[Path, ...]:
-    """List the images of a folder, or return one image. Raises UserError if there is none."""
-    if not os.path.exists(path):
-        raise UserError(f"{_shown(path)} does not exist")
-    if os.path.isdir(path):
-        if images := _images_in(path):
-            return images
-        raise UserError(f"{_shown(path)} holds no images. {HINT}")
-    if path.suffix.lower() in SUFFIXES:
-        return (path,)
-    raise UserError(f"{_shown(path)} is not an image. {HINT}")
-
-
-def _images_in(folder: Path) -> tuple[Path, ...]:
-    return tuple(path for path in _entries(folder) if path.suffix.lower() in SUFFIXES and os.path.isfile(path))
-
-
 def _folders_in(folder: Path) -> list[Path]:
-    return list(filter(os.path.isdir, _entries(folder)))
-
-
-def _entries(folder: Path) -> list[Path]:
-    with reading(folder):
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    return list(filter(os.path.isdir, entries(folder)))
 
 
 def _shown(path: Path) -> str:

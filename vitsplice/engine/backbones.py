@@ -93,17 +93,18 @@ def load_configured(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backb
     raise WeightsUnavailable(*unavailable.parts, *reasons) from unavailable
 
 
-def backbone_or_default(backbone: str | Backbone | None) -> tuple[Backbone, Substitution | None]:
-    """Load a backbone by name, or that of the default preset (or its fallback), in float32 on the CPU.
+def backbone_or_default(backbone: str | Backbone | None, device: torch.device) -> tuple[Backbone, Substitution | None]:
+    """Load a backbone by name, or that of the default preset (or its fallback), in float32 on a device.
 
-    A loaded backbone is returned unchanged.
+    A loaded backbone is moved there.
 
     Raises:
         UnknownName, WeightsUnavailable, WeightsRejected: see `load_configured`.
     """
     if not (backbone is None or isinstance(backbone, str)):
-        return backbone, None
-    return load_configured(settings_for(backbone=backbone).backbone, catalogue())
+        return backbone.to(device, torch.float32), None
+    network, substitution = load_configured(settings_for(backbone=backbone).backbone, catalogue())
+    return network.to(device, torch.float32), substitution
 
 
 Loaded = tuple[Backbone, Substitution | None]

@@ -108,6 +108,11 @@ def check_gradients(index: int, generator: nn.Module) -> None:
         raise NonFiniteLoss(index, "", norm)
 
 
+def last_loss(steps: Sequence[Step], term: str) -> float:
+    """Return the unweighted value of a term at its last active step; NaN if it was never active."""
+    return next((step.losses[term] for step in reversed(steps) if term in step.losses), math.nan)
+
+
 def summed(steps: Sequence[Step]) -> Step:
     """Return the sums of the losses of the parts of one step, which have the same terms."""
     losses = {name: sum(step.losses[name] for step in steps) for name in steps[0].losses}

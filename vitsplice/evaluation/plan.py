@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from vitsplice.batch.plan import BATCH, pair_folder
-from vitsplice.datasets.sources import SUFFIXES
 from vitsplice.errors import Argument, UserError
 from vitsplice.metrics.values import BuiltMetrics
 from vitsplice.presets.model_folder import is_model_folder
 from vitsplice.runs.artifacts import OUTPUT
 from vitsplice.runs.record import versions
 from vitsplice.support.files import file_sha256, inside, read_json_object, reading
+from vitsplice.support.image_files import SUFFIXES
 from vitsplice.support.output_folder import ResumableWork
 from vitsplice.text import printable
 

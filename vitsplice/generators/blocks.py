@@ -1,7 +1,8 @@
-"""Residual blocks of conditional generators, and their input.
+"""Residual blocks and input of conditional generators.
 
-Blocks have no normalisation, so that an output depends only on its neighbourhood, never on the rest of the image or of
-the batch. Residual blocks divide the sum of their two branches by sqrt(2) to keep its variance (Karras et al. 2020).
+Activations are not normalised, so that an output pixel depends only on input pixels near it and on the vector, never on
+the rest of the image or of the batch. Residual blocks divide the sum of their two branches by sqrt(2), so that the
+output has the variance of one branch (Karras et al. 2020).
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ from vitsplice.generators.modulation import ModulatedConv2d
 SLOPE = 0.2
 """Negative slope of LeakyReLU: that of the released code of Splice."""
 
+GAIN = nn.init.calculate_gain("leaky_relu", SLOPE)
+"""Gain of a convolution before LeakyReLU, so that both together keep the mean square (He et al. 2015)."""
 
-GAIN = math.sqrt(2 / (1 + SLOPE**2))
-"""Gain of a convolution before LeakyReLU, so that both together keep the variance (He et al. 2015)."""
 
-
-def activated(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
-    """Return a convolution and LeakyReLU."""
+def conv_leaky_relu(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
+    """Return an equalised convolution followed by LeakyReLU."""
     return nn.Sequential(EqualisedConv2d(inputs, outputs, kernel, stride, GAIN), nn.LeakyReLU(SLOPE, inplace=True))
 
 
@@ -43,17 +43,19 @@ class DownBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(activated(inputs, outputs), activated(outputs, outputs, stride=2))
+        self.body = nn.Sequential(conv_leaky_relu(inputs, outputs), conv_leaky_relu(outputs, outputs, stride=2))
         self.shortcut = nn.Sequential(nn.AvgPool2d(2), projection(inputs, outputs))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, maps: Tensor) -> Tensor:
         """Map ``(B, inputs, H, W)``, H and W even, to ``(B, outputs, H / 2, W / 2)``."""
-        output: Tensor = (self.body(images) + self.shortcut(images)) / math.sqrt(2)
+        output: Tensor = (self.body(maps) + self.shortcut(maps)) / math.sqrt(2)
         return output
 
 
 class ModulatedBlock(nn.Module):
     """Residual block of two modulated 3x3 convolutions; the shortcut is a 1x1 convolution if the channels change.
+
+    The convolutions have no gain, so that its output has 0.64 times the mean square of its input.
 
     Args:
         inputs, outputs: numbers of channels.
@@ -66,11 +68,11 @@ class ModulatedBlock(nn.Module):
         self.second = ModulatedConv2d(outputs, outputs, 3, vector)
         self.shortcut = nn.Identity() if inputs == outputs else projection(inputs, outputs)
 
-    def forward(self, images: Tensor, vectors: Tensor) -> Tensor:
-        """Map images ``(B, inputs, H, W)`` and vectors ``(B, vector)`` to ``(B, outputs, H, W)``."""
-        hidden = F.leaky_relu(self.first(images, vectors), SLOPE)
+    def forward(self, maps: Tensor, vectors: Tensor) -> Tensor:
+        """Map feature maps ``(B, inputs, H, W)`` and vectors ``(B, vector)`` to ``(B, outputs, H, W)``."""
+        hidden = F.leaky_relu(self.first(maps, vectors), SLOPE)
         hidden = F.leaky_relu(self.second(hidden, vectors), SLOPE)
-        output: Tensor = (hidden + self.shortcut(images)) / math.sqrt(2)
+        output: Tensor = (hidden + self.shortcut(maps)) / math.sqrt(2)
         return output
 
 
@@ -80,7 +82,9 @@ def upsampled(maps: Tensor) -> Tensor:
 
 
 def network_input(images: Tensor, multiple: int) -> Tensor:
-    """Scale images ``(B, C, H, W)`` from [0, 1] to [-1, 1], and replicate their last row and column up to a multiple.
+    """Scale images ``(B, C, H, W)`` from [0, 1] to [-1, 1], and pad height and width to multiples of ``multiple``.
+
+    The padding repeats the last row and column.
 
     The result has the memory format ``channels_last``, in which convolutions are faster.
     """
@@ -90,6 +94,6 @@ def network_input(images: Tensor, multiple: int) -> Tensor:
     return (2 * padded - 1).contiguous(memory_format=torch.channels_last)
 
 
-def scaled_widths(channels: Sequence[int], width: float) -> list[int]:
+def scaled_widths(channels: Sequence[int], factor: float) -> list[int]:
     """Multiply numbers of channels by a factor, and round each to at least 1."""
-    return [max(1, round(number * width)) for number in channels]
+    return [max(1, round(number * factor)) for number in channels]

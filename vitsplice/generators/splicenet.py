@@ -23,7 +23,14 @@ import torch
 from torch import Tensor, nn
 
 from vitsplice.contracts import Condition, ConditionName
-from vitsplice.generators.blocks import DownBlock, ModulatedBlock, activated, network_input, scaled_widths, upsampled
+from vitsplice.generators.blocks import (
+    DownBlock,
+    ModulatedBlock,
+    conv_leaky_relu,
+    network_input,
+    scaled_widths,
+    upsampled,
+)
 from vitsplice.generators.modulation import MappingNetwork, ModulatedConv2d
 
 CHANNELS = (32, 64, 128, 256, 512, 1024)
@@ -50,7 +57,7 @@ class SpliceNet(nn.Module):
         self.multiple = 2 ** len(levels)
         self.reach = 6 * self.multiple
         self.mapping = MappingNetwork(features["cls"], vector)
-        self.first = activated(3, channels[0], kernel=1)
+        self.first = conv_leaky_relu(3, channels[0], kernel=1)
         self.down = nn.ModuleList(DownBlock(above, below) for above, below in levels)
         self.skip = nn.ModuleList(ModulatedBlock(above, above, vector) for above, _ in reversed(levels))
         self.up = nn.ModuleList(ModulatedBlock(below + above, above, vector) for above, below in reversed(levels))

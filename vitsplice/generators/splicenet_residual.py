@@ -20,7 +20,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitsplice.contracts import Condition, ConditionName
-from vitsplice.generators.blocks import ModulatedBlock, activated, network_input, projection, scaled_widths, upsampled
+from vitsplice.generators.blocks import (
+    ModulatedBlock,
+    conv_leaky_relu,
+    network_input,
+    projection,
+    scaled_widths,
+    upsampled,
+)
 from vitsplice.generators.equalised import EqualisedConv2d
 from vitsplice.generators.modulation import MappingNetwork, unit_scale
 
@@ -71,9 +78,10 @@ class SpliceNetResidual(nn.Module):
         self.multiple = 2 ** len(steps)
         self.reach = 9 * self.multiple
         self.mapping = MappingNetwork(features["cls"], vector)
-        self.first = activated(6, channels[0])
+        self.first = conv_leaky_relu(6, channels[0])
         self.down = nn.ModuleList(
-            nn.Sequential(activated(above, below, stride=2), activated(below, below)) for above, below in steps
+            nn.Sequential(conv_leaky_relu(above, below, stride=2), conv_leaky_relu(below, below))
+            for above, below in steps
         )
         self.warped = projection(features["warped"], deepest)
         self.middle = ModulatedBlock(deepest, deepest, vector)

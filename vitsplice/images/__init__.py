@@ -5,7 +5,7 @@ Inside the package an image is RGB float32 in [0, 1], ``(1, 3, H, W)``. Colour p
 
 from vitsplice.images.checks import LARGEST_AREA, LARGEST_SIDE, SMALLEST_SIDE
 from vitsplice.images.decode import FORMATS
-from vitsplice.images.encode import contact_sheet, encode_labels, encode_png, from_pil, to_pil
+from vitsplice.images.encode import contact_sheet, encode_jpeg, encode_labels, encode_png, from_pil, to_pil, to_uint8
 from vitsplice.images.loading import (
     EXAMPLE_PAIRS,
     LoadedImage,
@@ -27,6 +27,7 @@ __all__ = [
     "LoadedImage",
     "Source",
     "contact_sheet",
+    "encode_jpeg",
     "encode_labels",
     "encode_png",
     "example",
@@ -37,4 +38,5 @@ __all__ = [
     "read_mask",
     "resize_to",
     "to_pil",
+    "to_uint8",
 ]

@@ -34,28 +34,41 @@ def to_pil(pixels: Tensor) -> Image.Image:
     values = pixels.detach().to("cpu", torch.float32).reshape(3, *pixels.shape[-2:])
     if values.isnan().any():
         raise ImageError("pixels contain NaN and cannot be written as an image")
-    rounded = (values.clamp(0, 1) * 255).round().to(torch.uint8)
-    return Image.fromarray(np.ascontiguousarray(rounded.permute(1, 2, 0).numpy()))
+    return Image.fromarray(to_uint8(values).permute(1, 2, 0).numpy())
+
+
+def to_uint8(values: Tensor) -> Tensor:
+    """Convert values in [0, 1] to 0 to 255: clamped and rounded to the nearest."""
+    return (values.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def from_pil(image: Image.Image) -> Tensor:
-    """Convert an 8-bit RGB PIL image to ``(3, H, W)`` in [0, 1], the inverse of `to_pil`. For files, use `read`."""
+    """Convert an 8-bit RGB PIL image to ``(3, H, W)`` in [0, 1]; the way back is `to_pil`. For files, use `read`."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
 
 
 def encode_png(pixels: Tensor) -> bytes:
     """Encode one image as an 8-bit RGB PNG without metadata. Equal pixels give equal bytes. See `to_pil`."""
-    buffer = io.BytesIO()
-    to_pil(pixels).save(buffer, format="PNG", compress_level=6)
-    return buffer.getvalue()
+    return _encoded(to_pil(pixels), "PNG", compress_level=6)
+
+
+def encode_jpeg(pixels: Tensor, max_side: int, quality: int) -> bytes:
+    """Encode one image as a JPEG for display, scaled down so that no side exceeds ``max_side`` pixels. See `to_pil`."""
+    image = to_pil(pixels)
+    image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, reducing_gap=None)
+    return _encoded(image, "JPEG", quality=quality)
 
 
 def encode_labels(labels: Tensor, colours: Sequence[tuple[int, int, int]]) -> bytes:
-    """Encode labels ``(H, W)`` from 0 as a PNG with a palette: the 8-bit RGB colour of each label, at most 256."""
+    """Encode labels ``(H, W)`` as a PNG with a palette: label i has the 8-bit colour ``colours[i]``, at most 256."""
     image = Image.fromarray(labels.to(torch.uint8).numpy())
     image.putpalette([channel for colour in colours for channel in colour])
+    return _encoded(image, "PNG", compress_level=6)
+
+
+def _encoded(image: Image.Image, file_format: str, **options: int) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", compress_level=6)
+    image.save(buffer, format=file_format, **options)
     return buffer.getvalue()
 
 

@@ -16,8 +16,6 @@ from vitsplice.support.tables import csv_row, escape_markdown, markdown_table
 
 PAIRS, CSV, JSON, MARKDOWN = "pairs.csv", "summary.csv", "summary.json", "summary.md"
 
-PER_KEYPOINT = "per keypoint"
-
 
 def write_report(folder: Path, summary: BenchmarkSummary, log: JsonLinesLog, keys: Keys) -> None:
     """Write the metrics of every pair, and the summary. Raises VitspliceError if a file cannot be written."""
@@ -75,7 +73,7 @@ def score_table(summary: BenchmarkSummary) -> tuple[list[str], list[list[str]]]:
         means = [mean.format(_number) for mean in pck.per_pair.values()]
         rows.append([*feature.label, *means, per_keypoint, str(pck.keypoints), str(pck.pairs)])
     names = [f"PCK@{alpha:g}" for alpha in summary.alphas]
-    return ["backbone", "facet", "layer", *names, PER_KEYPOINT, "keypoints", "pairs"], rows
+    return ["backbone", "facet", "layer", *names, "per keypoint", "keypoints", "pairs"], rows
 
 
 def _number(value: float) -> str:

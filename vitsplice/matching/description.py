@@ -45,6 +45,12 @@ class Description:
     spots: SmallSpots = field(repr=False)
     features: Mapping[FeatureRequest, Features] = field(default_factory=dict, repr=False)
 
+    @property
+    def nbytes(self) -> int:
+        """Size of descriptors, colours and features in bytes."""
+        tensors = [self.descriptors, self.mirrored, self.colours, *(each.values for each in self.features.values())]
+        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
 
 @numerics(grad=False)
 def describe_image(

@@ -41,7 +41,7 @@ METRICS = (
     ),
     MetricSpec(
         "iou-mask",
-        lazy(f"{__name__}.segments", "mask_overlap"),
+        lazy(f"{__name__}.segments", "cluster_mask_iou"),
         "IoU of the clusters inside the structure mask with that mask",
         better="higher",
     ),

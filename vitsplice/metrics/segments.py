@@ -15,7 +15,7 @@ SIZE = 336
 
 
 def cosegmentation(context: MetricContext) -> Metric:
-    """Mean IoU of the clusters of the output and of the structure image, over the structure image's clusters."""
+    """Build the mean, over the structure image's clusters, of the IoU of their patches there and in the output."""
     backbone = context.load(context.backbone)
 
     def value(case: Case) -> float:
@@ -25,10 +25,10 @@ def cosegmentation(context: MetricContext) -> Metric:
     return Metric(value, (backbone.info,), _parameters(backbone))
 
 
-def mask_overlap(context: MetricContext) -> Metric:
-    """IoU of the structure mask with the output's patches of the clusters inside the mask; NaN without a mask.
+def cluster_mask_iou(context: MetricContext) -> Metric:
+    """Build the IoU of the structure mask and the output's patches whose cluster lies inside it in the structure image.
 
-    A cluster is inside the mask if most of its patches in the structure image are.
+    A cluster lies inside if most of its patches do. NaN without a mask, or if it covers no patch by more than half.
     """
     backbone = context.load(context.backbone)
 
@@ -58,15 +58,18 @@ def joint_clusters(backbone: Backbone, case: Case) -> tuple[Tensor, Tensor, tupl
 
 
 def clusters_inside(labels: Tensor, mask: Tensor) -> Tensor:
-    """Return for each cluster whether most of its patches lie inside a mask, ``(CLUSTERS,)`` bool; both ``(N,)``."""
-    inside = [((labels == c) & mask).sum() * 2 > (labels == c).sum() for c in range(CLUSTERS)]
-    return torch.stack(inside)
+    """Return which clusters have most of their patches inside a mask, ``(CLUSTERS,)`` bool.
+
+    Args:
+        labels: cluster of each patch, ``(N,)``.
+        mask: patches inside the mask, ``(N,)`` bool.
+    """
+    return 2 * torch.bincount(labels[mask], minlength=CLUSTERS) > torch.bincount(labels, minlength=CLUSTERS)
 
 
 def mask_iou(output: Tensor, target: Tensor) -> float:
-    """Intersection over union of two masks ``(N,)``; NaN where both are empty."""
-    union = int((output | target).sum())
-    return int((output & target).sum()) / union if union else float("nan")
+    """Compute the intersection over union of two masks ``(N,)``; NaN if both are empty."""
+    return float((output & target).sum() / (output | target).sum())
 
 
 def _parameters(backbone: Backbone) -> dict[str, object]:

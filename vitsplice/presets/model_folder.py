@@ -6,10 +6,7 @@ weights (`vitsplice.models.folder`). A model folder stands for a preset: the out
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,7 @@ from vitsplice.config import GeneratorConfig, ModelConfig, RunConfig
 from vitsplice.contracts import BackboneInfo
 from vitsplice.errors import ModelRejected
 from vitsplice.support import bounded_yaml
-from vitsplice.support.files import read_regular
+from vitsplice.support.files import json_sha256, read_regular
 from vitsplice.support.output_folder import other_format
 from vitsplice.support.validation_errors import first_problem
 from vitsplice.text import one_line, printable
@@ -99,12 +96,7 @@ class ModelRecord(BaseModel):
     def content(self) -> dict[str, Any]:
         """Return the record as plain data, with its digest."""
         content = self.model_dump(mode="json", exclude={"digest"})
-        return content | {"digest": digest_of(content)}
-
-
-def digest_of(content: Mapping[str, Any]) -> str:
-    """Compute the SHA-256 of the content of a record without its digest."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return content | {"digest": json_sha256(content)}
 
 
 def is_model_folder(path: str | os.PathLike[str]) -> bool:
@@ -135,7 +127,7 @@ def read_record(folder: str | os.PathLike[str]) -> ModelRecord:
         raise ModelRejected(f"model {name} is damaged: {RECORD} is not a mapping")
     if "format" in content and (reason := other_format(content, FORMAT)):
         raise ModelRejected(f"model {name} cannot be used: {reason}")
-    if content.get("digest") != digest_of({key: value for key, value in content.items() if key != "digest"}):
+    if content.get("digest") != json_sha256({key: value for key, value in content.items() if key != "digest"}):
         raise ModelRejected(f"model {name} is damaged: {RECORD} is truncated or was altered")
     try:
         return ModelRecord.model_validate(content)

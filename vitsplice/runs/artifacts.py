@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vitsplice.engine.values import Step
+from vitsplice.engine.values import Step, last_loss
 from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
 from vitsplice.images import encode_png
 from vitsplice.runs.losses_plot import losses_png, stage_marks
 from vitsplice.runs.provenance import provenance_map
 from vitsplice.runs.report import report
-from vitsplice.support.files import inside, inside_file, json_bytes, read_regular, temporary_files, write_atomically
+from vitsplice.support.checkpoints import checkpoint_parts
+from vitsplice.support.files import (
+    inside,
+    inside_file,
+    json_bytes,
+    read_regular,
+    reading,
+    temporary_files,
+    write_atomically,
+)
 from vitsplice.support.output_folder import REPLACE
 from vitsplice.support.tables import csv_document, escape_csv
 
@@ -84,8 +92,7 @@ class RunFolder:
         names = (RECORD, SETTINGS, OUTPUT, LOSSES, PLOT, REPORT, PROVENANCE, f"{CHECKPOINTS}/{INPUTS}")
         named = [inside_file(self.path, name) for name in names]
         previews = [path for _, path in self.previews()]
-        checkpoints = [path for kind in ("json", "safetensors") for path in self.checkpoints.glob(f"step-*.{kind}")]
-        return [path for path in [*named, *previews, *checkpoints] if path.is_file()]
+        return [path for path in [*named, *previews, *checkpoint_parts(self.checkpoints)] if path.is_file()]
 
     def holds_a_run(self) -> bool:
         """Return whether the folder has files of a run. May raise OSError."""
@@ -154,8 +161,8 @@ class RunFolder:
         return sorted((int(step), path) for step, path in numbered if step.isdecimal())
 
     def losses(self) -> list[Step]:
-        """Read the losses of the steps that were saved."""
-        with (self.path / LOSSES).open(newline="") as file:
+        """Read the losses of the steps that were saved. Raises UserError if the file cannot be read."""
+        with reading(self.path / LOSSES), (self.path / LOSSES).open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         return [
             Step(
@@ -168,9 +175,7 @@ class RunFolder:
 
     def last_loss(self, term: str) -> float:
         """Read the unweighted value of a term at its last active step; NaN if it was never active."""
-        name = escape_csv(term)
-        values = [step.losses[name] for step in self.losses() if name in step.losses]
-        return values[-1] if values else math.nan
+        return last_loss(self.losses(), escape_csv(term))
 
     def write_inputs(self, inputs: dict[str, Any]) -> None:
         """Write the inputs file, which `inputs` reads when the run is resumed."""

@@ -5,7 +5,6 @@ The page and every result contain the digest of the plan, so that the analysis c
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from vitsplice.errors import UserError
-from vitsplice.support.files import read_regular, reading
+from vitsplice.support.files import json_sha256, read_regular, reading
 from vitsplice.support.validation_errors import first_problem
 from vitsplice.text import printable
 
@@ -94,7 +93,7 @@ class StudyPlan(StrictModel):
     def content_digest(self) -> str:
         """Compute the SHA-256 of all fields but `DERIVED`."""
         content = self.model_dump(mode="json", by_alias=True, exclude=DERIVED)
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return json_sha256(content)
 
     @property
     def trials_with_checks(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -19,7 +19,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from vitsplice.errors import Argument, CheckpointRejected, Part, VitspliceError, allocation_failure
-from vitsplice.support.files import inside, read_regular, write_atomically
+from vitsplice.support.files import inside, json_sha256, read_regular, write_atomically
 from vitsplice.support.output_folder import REPLACE
 
 MAX_CHECKPOINTS = 2
@@ -27,7 +27,7 @@ MAX_CHECKPOINTS = 2
 
 
 class ParsedCheckpoint(Protocol):
-    """A checkpoint as data."""
+    """Content of a checkpoint, as `CheckpointFormat.parse` returns it."""
 
     @property
     def belongs_to(self) -> Mapping[str, str]:
@@ -39,7 +39,7 @@ Parsed = TypeVar("Parsed", bound=ParsedCheckpoint)
 
 @dataclass(frozen=True)
 class CheckpointFormat(Generic[Parsed]):
-    """Checkpoints of one kind of work.
+    """Format of the checkpoints of one kind of work: reads and writes them.
 
     Args:
         work: name of the work in messages, such as ``run``.
@@ -72,9 +72,9 @@ class CheckpointFormat(Generic[Parsed]):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(tensors_path, data)
-            write_atomically(path, json.dumps(complete | {"digest": _digest(complete)}).encode())
-            for old in checkpoint_files(folder)[MAX_CHECKPOINTS:]:
-                _remove(old)
+            write_atomically(path, json.dumps(complete | {"digest": json_sha256(complete)}).encode())
+            kept = {path.stem, *(latest.stem for latest in checkpoint_files(folder)[:MAX_CHECKPOINTS])}
+            _remove(part for part in checkpoint_parts(folder) if part.stem not in kept)
         except OSError as error:
             raise VitspliceError(f"cannot write checkpoint {path}: {error.strerror or error}") from error
 
@@ -82,28 +82,27 @@ class CheckpointFormat(Generic[Parsed]):
         """Read a checkpoint by the path of its JSON file.
 
         Raises:
-            CheckpointRejected: if it is missing, truncated or altered, or of another format; it names the file.
+            CheckpointRejected: if it is missing, truncated or altered, or of another format; the message names
+                the file.
         """
         content, data = _read_files(path)
         if content.get("format") != self.version:
             raise CheckpointRejected(
                 f"checkpoint {path} has format {content.get('format')}, of another version of vitsplice; this one "
-                f"reads format {self.version}. Resume it with the version that wrote it, or start the {self.work} "
-                "again with ",
-                REPLACE,
+                f"reads format {self.version}. Resume it with the version that wrote it"
             )
         if content.get("tensors") != hashlib.sha256(data).hexdigest():
             raise CheckpointRejected(f"checkpoint {path.with_suffix('.safetensors')} is truncated or was altered")
         try:
             return self.parse(content, load(data))
         except (ValueError, AttributeError, LookupError, TypeError, OverflowError, SafetensorError) as error:
-            raise CheckpointRejected(f"checkpoint {path} was not written by a {self.work}") from error
+            raise CheckpointRejected(f"checkpoint {path} is not a checkpoint of a {self.work}") from error
 
     def read_last(self, folder: Path) -> Parsed | None:
         """Read the last checkpoint of a folder; None if there is none.
 
         Raises:
-            CheckpointRejected: as `read`; it names the last valid checkpoint.
+            CheckpointRejected: as `read`; the message also says which earlier checkpoint is valid, if any.
         """
         paths = checkpoint_files(folder)
         if not paths:
@@ -112,7 +111,7 @@ class CheckpointFormat(Generic[Parsed]):
             return self.read(paths[0])
         except CheckpointRejected as error:
             older = next((path for path in paths[1:] if self._is_valid(path)), None)
-            advice: tuple[Part, ...] = (f"No earlier checkpoint is valid; restart the {self.work} with ", REPLACE)
+            advice: tuple[Part, ...] = (f"No earlier checkpoint is valid; start the {self.work} again with ", REPLACE)
             if older:
                 way = ("resume with ", Argument("resume", str(older))) if self.selectable else (f"remove {paths[0]}",)
                 advice = ("An earlier checkpoint is valid; ", *way)
@@ -124,37 +123,34 @@ class CheckpointFormat(Generic[Parsed]):
         chosen: Path | None,
         current: Mapping[str, str],
         restore: Callable[[Parsed], object],
-    ) -> Parsed | None:
+    ) -> None:
         """Restore work from the last checkpoint of a folder, or from a chosen one.
 
         Args:
             folder: folder of the checkpoints.
             chosen: path of the JSON file of a checkpoint; None: the last one.
             current: digests of everything that the work depends on, by name.
-            restore: function that loads the checkpoint. It may raise a LookupError, ValueError or RuntimeError if the
-                checkpoint does not fit.
-
-        Returns:
-            The checkpoint; None if there is none.
+            restore: function that loads its state into the work. It may raise a LookupError, ValueError or
+                RuntimeError if the state does not fit. It is not called if there is no checkpoint.
 
         Raises:
             CheckpointRejected: as `read` and `read_last`, or if the checkpoint belongs to other work.
         """
         checkpoint = self.read(chosen) if chosen else self.read_last(folder)
         if checkpoint is None:
-            return None
+            return
         path = chosen or checkpoint_files(folder)[0]
         stored = checkpoint.belongs_to
         if differing := [name for name in {**stored, **current} if stored.get(name) != current.get(name)]:
-            others = ", another ".join(differing)
-            raise CheckpointRejected(f"checkpoint {path} belongs to a {self.work} with another {others}")
+            raise CheckpointRejected(
+                f"checkpoint {path} belongs to another {self.work}, which differs in: {', '.join(differing)}"
+            )
         try:
             restore(checkpoint)
         except (LookupError, ValueError, RuntimeError) as error:
             if allocation_failure(error):
                 raise
-            raise CheckpointRejected(f"checkpoint {path} does not fit its {self.work}; resume from another") from error
-        return checkpoint
+            raise CheckpointRejected(f"checkpoint {path} does not fit its {self.work}") from error
 
     def _is_valid(self, path: Path) -> bool:
         try:
@@ -188,10 +184,14 @@ def checkpoint_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.json"), reverse=True)
 
 
+def checkpoint_parts(folder: Path) -> list[Path]:
+    """List all files of checkpoints, complete or not: the earliest first, and each JSON file before its tensors."""
+    return sorted(path for path in folder.glob("step-*") if path.suffix in (".json", ".safetensors"))
+
+
 def remove_checkpoints(folder: Path) -> None:
-    """Remove all checkpoints of a folder, and the folder if it is then empty. May raise OSError."""
-    for path in checkpoint_files(folder):
-        _remove(path)
+    """Remove all checkpoints of a folder, the last one last, and the folder if it is then empty. May raise OSError."""
+    _remove(checkpoint_parts(folder))
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 
@@ -206,16 +206,11 @@ def _read_files(path: Path) -> tuple[dict[str, Any], bytes]:
         raise CheckpointRejected(f"checkpoint {error.filename} cannot be read: {error.strerror}") from error
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointRejected(f"{path} is truncated or not a checkpoint") from error
-    if digest != _digest(content):
+    if digest != json_sha256(content):
         raise CheckpointRejected(f"checkpoint {path} was altered")
     return content, data
 
 
-def _remove(path: Path) -> None:
-    """Remove a checkpoint, the JSON file first: tensors without it are no checkpoint."""
-    path.unlink(missing_ok=True)
-    path.with_suffix(".safetensors").unlink(missing_ok=True)
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)

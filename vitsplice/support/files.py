@@ -159,6 +159,11 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def json_sha256(content: Any) -> str:
+    """Compute the SHA-256 of plain data as JSON with sorted keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def read_json_object(path: Path) -> dict[str, Any]:
     """Read a JSON object from a regular file; {} if it does not exist or is not a JSON object."""
     try:

@@ -7,16 +7,15 @@ give the same bytes.
 from __future__ import annotations
 
 import base64
-import io
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import jinja2
 from markupsafe import Markup
-from PIL import Image
 
-from vitsplice.images import to_pil
+from vitsplice.images import encode_jpeg
 from vitsplice.text import printable
 
 if TYPE_CHECKING:
@@ -185,11 +184,13 @@ def render(title: str, blocks: Sequence[Block], lead: str = "") -> str:
 
 def data_uri(pixels: Tensor, max_side: int = MAX_SIDE, quality: int = 88) -> str:
     """Encode an image ``(3, H, W)`` in [0, 1] as a data URI of a JPEG, scaled down to at most ``max_side`` pixels."""
-    image = to_pil(pixels)
-    image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, reducing_gap=None)
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=quality)
-    return jpeg_uri(file.getvalue())
+    return jpeg_uri(encode_jpeg(pixels, max_side, quality))
+
+
+def embedded(page: str, title: str, height: str) -> str:
+    """Return a page as an element of another page, such as a notebook; ``height`` is a length of CSS."""
+    style = f"width:100%;height:{height};border:0"
+    return f'<iframe srcdoc="{html.escape(page)}" title="{html.escape(title)}" style="{style}"></iframe>'
 
 
 def jpeg_uri(data: bytes) -> str:

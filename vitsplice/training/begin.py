@@ -72,7 +72,7 @@ def _prepare(
 
     Returns None if it was stopped. Raises OutputBusy if another training selects pairs with the same cache.
     """
-    cache, backbone = plan.cache_folder, parts.recipe.matching.backbone
+    cache, backbone = plan.cache_folder, parts.recipe.matching_backbone.backbone
     output_folder.write(cache, {})
     trained = parts.initial.images if parts.initial else frozenset()
     with output_folder.FolderLock(cache) if main else nullcontext():

@@ -22,7 +22,7 @@ from torch import Tensor
 from vitsplice.errors import Argument, TrainingCacheError
 from vitsplice.runs.record import versions
 from vitsplice.support import output_folder
-from vitsplice.support.files import file_sha256, inside, read_json_object, temporary_files
+from vitsplice.support.files import file_sha256, inside, json_sha256, read_json_object, temporary_files
 from vitsplice.text import printable
 
 FORMAT = 1
@@ -49,8 +49,7 @@ def record_key(kind: str, **content: Any) -> str:
         content: data for JSON.
     """
     origin = {"format": FORMAT, "version": versions()["vitsplice"], "kind": kind}
-    text = json.dumps(origin | content, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return json_sha256(origin | content)[:32]
 
 
 class TensorCache:
@@ -109,8 +108,8 @@ class TensorCache:
             inside(self.folder, path.name).unlink(missing_ok=True)
         return lock
 
-    def add(self, key: str, tensors: Mapping[str, Tensor]) -> int:
-        """Add a record within `writing`, and write a shard when it is full; return the size in bytes.
+    def add(self, key: str, tensors: Mapping[str, Tensor]) -> None:
+        """Add a record within `writing`, and write a shard when it is full.
 
         Raises:
             TrainingCacheError: if the disk is full, or the limit is reached.
@@ -119,7 +118,6 @@ class TensorCache:
         self._pending[key] = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         if self._pending_bytes() >= SHARD_BYTES or len(self._pending) >= SHARD_RECORDS:
             self.flush()
-        return record_bytes(tensors.values())
 
     def flush(self) -> None:
         """Write the records that are not in a shard yet."""

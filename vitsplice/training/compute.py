@@ -13,12 +13,12 @@ from vitsplice.datasets import Pair
 from vitsplice.engine.conditions import DescribedImage, described_image, pair_condition
 from vitsplice.engine.images import ViewKey
 from vitsplice.engine.views import View
-from vitsplice.images import read, resize_to
+from vitsplice.images import read, resize_to, to_uint8
 from vitsplice.matching import match_vectors
 from vitsplice.numerics import numerics
 from vitsplice.support.sized_cache import SizedCache
-from vitsplice.training.cache import Record, TensorCache, record_bytes
-from vitsplice.training.records import Recipe, from_features, from_pixels, half, to_pixels
+from vitsplice.training.cache import Record, TensorCache
+from vitsplice.training.records import Recipe, from_features, from_uint8, half
 
 DESCRIBED = 3 * 2**29
 """Maximum number of bytes of descriptors in memory; those of the least recently used image are computed again."""
@@ -50,20 +50,20 @@ class RecordComputer:
     @numerics(grad=False)
     def pixels(self, path: Path) -> Record:
         """Read an image and resize its shorter side. Raises ImageError."""
-        return {"pixels": from_pixels(resize_to(read(path).pixels, self._recipe.training.side))}
+        return {"pixels": to_uint8(resize_to(read(path).pixels, self._recipe.training.side))}
 
     @numerics(grad=False)
     def conditions(self, pair: Pair) -> Record:
         """Compute the conditions of a pair, its start and its vectors, as far as they are needed."""
-        recipe, info = self._recipe, self._recipe.matching.backbone.info
+        recipe, info = self._recipe, self._recipe.matching_backbone.backbone.info
         structure, appearance = self._describe(pair.structure), self._describe(pair.appearance)
         condition = pair_condition(recipe.computed_conditions, structure, appearance, info, recipe.config.match)
         match = condition.match
         record: Record = {"mirrored": torch.tensor(match is not None and match.mirrored)}
         for name in recipe.stored_conditions:
             value = condition.values[name]
-            record[name] = from_pixels(value) if name == "start" else half(value)
-        if recipe.guided and match is not None:
+            record[name] = to_uint8(value) if name == "start" else half(value)
+        if recipe.has_guided_terms and match is not None:
             vectors = match_vectors(match, appearance.pixels)
             oriented = vectors.appearance.flip(-1) if match.mirrored else vectors.appearance
             record |= {"structure_vectors": half(vectors.structure), "appearance_vectors": half(oriented)}
@@ -73,19 +73,19 @@ class RecordComputer:
     def view(self, backbone: str, key: ViewKey, pair: Pair, mirrored: bool, view: View) -> Record:
         """Compute the target features of a view of an image of a pair."""
         image = self._oriented(key[0], pair, mirrored)
-        requests = self._recipe.targets[backbone][key]
+        requests = self._recipe.requests_by_view[backbone][key]
         return from_features(self._recipe.backbones[backbone].features({key: view(image)}, requests)[key])
 
     def _oriented(self, name: ImageName, pair: Pair, mirrored: bool) -> Tensor:
         if name == "start":
             key = self._recipe.pair_key(self._digests[pair.structure], self._digests[pair.appearance])
-            return to_pixels(self._cache[key]["start"].to(self._device))
+            return from_uint8(self._cache[key]["start"].to(self._device))
         image = self._image(pair.appearance if name == "appearance" else pair.structure)
         return image.flip(-1) if name == "appearance" and mirrored else image
 
     def _image(self, path: Path) -> Tensor:
         stored = self._cache[self._recipe.pixels_key(self._digests[path])]["pixels"]
-        return to_pixels(stored.to(self._device))
+        return from_uint8(stored.to(self._device))
 
     def _describe(self, path: Path) -> DescribedImage:
         """Describe an image, once for all its pairs as far as memory allows."""
@@ -95,7 +95,7 @@ class RecordComputer:
         recipe = self._recipe
         return described_image(
             self._image(path),
-            recipe.matching.backbone,
+            recipe.matching_backbone.backbone,
             recipe.computed_conditions,
             recipe.config.match.grid,
             appearance=path in self._mirrorable,
@@ -103,9 +103,4 @@ class RecordComputer:
 
 
 def _bytes(image: DescribedImage) -> int:
-    """Return the size of an image and its description in bytes."""
-    tensors, description = [image.pixels], image.description
-    if description:
-        tensors += [description.descriptors, *(further.values for further in description.features.values())]
-        tensors += [] if description.mirrored is None else [description.mirrored]
-    return record_bytes(tensors)
+    return image.pixels.nbytes + (image.description.nbytes if image.description else 0)

@@ -20,9 +20,12 @@ from vitsplice.engine.views import View
 from vitsplice.matching import MatchVectors
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.training.cache import Record, TensorCache
-from vitsplice.training.prepare import LIMIT, prepare
-from vitsplice.training.records import Recipe, to_features, to_pixels
+from vitsplice.training.prepare import prepare
+from vitsplice.training.records import Recipe, from_uint8, to_features
 from vitsplice.training.views import ROLES, draw_views
+
+LIMIT = 32 * 10**9
+"""Default maximum size of a cache in bytes."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class StoredFeatures:
 
     def get(self, key: ViewKey, view: View, requests: Sequence[FeatureRequest]) -> ViewFeatures | None:
         """Read the features of a view; None if they are not stored."""
-        stored = self.recipe.targets[self.backbone].get(key, ())
+        stored = self.recipe.requests_by_view[self.backbone].get(key, ())
         record = self.recipe.features_key(self.backbone, self.identities[key[0]], view, stored)
         if record not in self.cache or not set(requests) <= set(stored):
             return None
@@ -159,21 +162,21 @@ class TrainingData:
                 {
                     "structure": structure,
                     "appearance": appearance.flip(-1) if mirrored else appearance,
-                    "start": self._to_pixels(record["start"]) if "start" in record else structure,
+                    "start": self._from_uint8(record["start"]) if "start" in record else structure,
                 }
             ),
             self._condition(*digests),
             self._own_condition(digests[1], mirrored) if recipe.applied_to_appearance else None,
-            self._vectors(record) if recipe.guided else None,
+            self._vectors(record) if recipe.has_guided_terms else None,
             {name: self._bank(name, digests, mirrored) for name in recipe.backbones},
             recipe,
         )
 
     def _pixels(self, digest: str) -> Tensor:
-        return self._to_pixels(self._cache[self.recipe.pixels_key(digest)]["pixels"])
+        return self._from_uint8(self._cache[self.recipe.pixels_key(digest)]["pixels"])
 
-    def _to_pixels(self, values: Tensor) -> Tensor:
-        return to_pixels(values.to(self.device))
+    def _from_uint8(self, values: Tensor) -> Tensor:
+        return from_uint8(values.to(self.device))
 
     def _vectors(self, record: Record) -> MatchVectors:
         sides = (record[f"{side}_vectors"].to(self.device).float() for side in ROLES)
@@ -182,12 +185,12 @@ class TrainingData:
     def _condition(self, structure: str, appearance: str) -> Condition:
         recipe, record = self.recipe, self._cache[self.recipe.pair_key(structure, appearance)]
         values: dict[ConditionName, Tensor] = {
-            name: self._to_pixels(record[name]) if name == "start" else record[name].to(self.device).float()
+            name: self._from_uint8(record[name]) if name == "start" else record[name].to(self.device).float()
             for name in recipe.stored_conditions
         }
         if "appearance" in recipe.conditions:
             first, second = (DescribedImage(self._pixels(digest), None) for digest in (structure, appearance))
-            info = recipe.matching.backbone.info
+            info = recipe.matching_backbone.backbone.info
             values |= pair_condition(["appearance"], first, second, info, recipe.config.match).values
         return {name: values[name] for name in recipe.conditions}
 
@@ -199,5 +202,5 @@ class TrainingData:
 
     def _bank(self, backbone: str, digests: tuple[str, str], mirrored: bool) -> StoredFeatures:
         names = cast(tuple[ImageName, ...], ("structure", "appearance", "start"))
-        identities = {name: self.recipe.image_identity(name, *digests, mirrored) for name in names}
+        identities = {name: self.recipe.pixels_id(name, *digests, mirrored) for name in names}
         return StoredFeatures(self._cache, self.recipe, backbone, identities, self.device)

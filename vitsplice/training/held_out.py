@@ -13,7 +13,7 @@ from vitsplice.contracts import Case, MetricContext, MetricSpec
 from vitsplice.engine.backbones import BackboneLoader
 from vitsplice.images import contact_sheet, encode_png
 from vitsplice.metrics import run_metrics
-from vitsplice.metrics.values import MetricValue, measure
+from vitsplice.metrics.values import MetricValue, mean_values, measure
 from vitsplice.plugins import catalogue
 from vitsplice.support.progress import ProgressReporter
 from vitsplice.training.data import TrainingData, TrainingExample
@@ -89,8 +89,9 @@ class HeldOut:
             progress.part(f"metrics of {self.data.pairs[number].id}", number, len(self))
             values.append(_measured(training, self.data[number], specs, context))
         side = training.parts.training.side
+        means = mean_values(values, [1.0] * len(values))
         return {"pairs": len(values), "side": side} | {
-            spec.name: _means([each[index] for each in values]) for index, spec in enumerate(specs)
+            mean.name: {"output": mean.value, "start": mean.start, "unchanged": mean.unchanged} for mean in means
         }
 
 
@@ -105,13 +106,3 @@ def _measured(
 
 def _pixels_on_cpu(example: TrainingExample) -> dict[str, Tensor]:
     return {name: image.cpu() for name, image in example.images.pixels.items()}
-
-
-def _means(values: Sequence[MetricValue]) -> dict[str, float | None]:
-    """Return the means of a metric of outputs, starts and structure images; None if a value is missing."""
-    columns = {"output": "value", "start": "start", "unchanged": "unchanged"}
-    means: dict[str, float | None] = {}
-    for column, attribute in columns.items():
-        numbers = [getattr(value, attribute) for value in values]
-        means[column] = None if None in numbers else fmean(numbers)
-    return means

@@ -19,6 +19,9 @@ from vitsplice.training.compute import RecordComputer
 from vitsplice.training.records import Recipe
 from vitsplice.training.views import stored_views
 
+PAIR = ("pair",)
+"""Kind of the records of pairs, without those of an appearance image with itself."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -88,13 +91,17 @@ class JobLists:
 
     def conditions(self) -> Iterator[Job]:
         """List the pairs; for terms that apply the generator to the appearance image, also that with itself."""
-        appearances = dict.fromkeys(pair.appearance for pair in self.pairs if self._recipe.applied_to_appearance)
-        for pair in (*self.pairs, *(Pair("", path, path) for path in appearances)):
-            description = f"pair {pair.structure.name}, {pair.appearance.name}"
-            yield Job(self.pair_key(pair), ("pair",), description, partial(self._computer.conditions, pair))
+        yield from (self._pair_job(pair, PAIR) for pair in self.pairs)
+        if self._recipe.applied_to_appearance:
+            appearances = dict.fromkeys(pair.appearance for pair in self.pairs)
+            yield from (self._pair_job(Pair("", path, path), ("appearance with itself",)) for path in appearances)
+
+    def _pair_job(self, pair: Pair, kind: tuple[str, ...]) -> Job:
+        description = f"pair {pair.structure.name}, {pair.appearance.name}"
+        return Job(self.pair_key(pair), kind, description, partial(self._computer.conditions, pair))
 
     def pair_key(self, pair: Pair) -> str:
-        """Return the key of the conditions of a pair."""
+        """Return the key of the record of a pair."""
         return self._recipe.pair_key(self._digests[pair.structure], self._digests[pair.appearance])
 
     def views(self, number: int | None = None) -> Iterator[Job]:
@@ -105,22 +112,22 @@ class JobLists:
         """
         seen: set[tuple[str, ViewKey, str]] = set()
         for pair in self.pairs[:number]:
-            mirrored = self._recipe.matched and bool(self._cache[self.pair_key(pair)]["mirrored"])
+            mirrored = self._recipe.needs_match and bool(self._cache[self.pair_key(pair)]["mirrored"])
             yield from self._views_of_pair(pair, mirrored, seen)
 
     def all_views(self) -> Iterator[Job]:
         """List the views of all images, whether the conditions are known or not: of appearance images also mirrored."""
         seen: set[tuple[str, ViewKey, str]] = set()
         for pair in self.pairs:
-            for mirrored in (False, True) if self._recipe.matched else (False,):
+            for mirrored in (False, True) if self._recipe.needs_match else (False,):
                 yield from self._views_of_pair(pair, mirrored, seen)
 
     def _views_of_pair(self, pair: Pair, mirrored: bool, seen: set[tuple[str, ViewKey, str]]) -> Iterator[Job]:
         """List the views of images that are not in ``seen`` yet."""
         digests = self._digests[pair.structure], self._digests[pair.appearance]
-        for name, targets in self._recipe.targets.items():
+        for name, targets in self._recipe.requests_by_view.items():
             for key in targets:
-                identity = self._recipe.image_identity(key[0], *digests, mirrored)
+                identity = self._recipe.pixels_id(key[0], *digests, mirrored)
                 if (name, key, identity) not in seen:
                     seen.add((name, key, identity))
                     yield from self._views_of_image(name, key, pair, mirrored, identity)
@@ -130,6 +137,6 @@ class JobLists:
         pixels = self._cache[self._recipe.pixels_key(self._digests[path])]["pixels"]
         config = self._recipe.config
         for view in stored_views(config.views, key, pixels, self._digests[path], config.seed):
-            record = self._recipe.features_key(name, identity, view, self._recipe.targets[name][key])
+            record = self._recipe.features_key(name, identity, view, self._recipe.requests_by_view[name][key])
             compute = partial(self._computer.view, name, key, pair, mirrored, view)
             yield Job(record, (name, *key), f"features of {path.name}", compute)

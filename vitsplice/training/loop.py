@@ -22,16 +22,16 @@ from vitsplice.rng import private_rng, stream
 from vitsplice.training.data import TrainingData, TrainingExample
 from vitsplice.training.parts import TrainingParts
 from vitsplice.training.processes import Processes
-from vitsplice.training.schedule import average_decay, pair_at, warmed_up
+from vitsplice.training.schedule import average_decay, learning_rate_with_warm_up, pair_at
 
 AVERAGE = "average."
 """Prefix of the averaged weights in the state of a training."""
 
 
-class Batches(nn.Module):
+class BatchedGenerator(nn.Module):
     """Applies a conditional generator to inputs of any sizes; those of one size share a call.
 
-    One call for all outputs of a step is what torch's ``DistributedDataParallel`` expects.
+    One call for all outputs of a batch is what torch's ``DistributedDataParallel`` expects.
 
     Args:
         generator: the generator.
@@ -55,8 +55,9 @@ class Batches(nn.Module):
 class Training:
     """Takes the steps of a training, one at a time.
 
-    The losses of a step are means over its pairs. Views, pairs and random numbers depend on seed and step alone. With
-    several processes each computes its share of the pairs, and the gradients are those of one process with all pairs.
+    The losses of a step are means over its pairs. Pairs, views and random numbers depend on the settings and the step,
+    not on the steps before. With several processes, each computes ``training.batch`` pairs of its own in every batch;
+    the gradients are those of one process with all these pairs, if the generator draws no random numbers.
 
     Attributes:
         generator: the generator with the weights of the last step.
@@ -73,11 +74,13 @@ class Training:
     def __init__(self, parts: TrainingParts, data: TrainingData, processes: Processes) -> None:
         self.parts, self.data, self.processes, self.next = parts, data, processes, 0
         self.generator = parts.build_generator()
-        self.average = deepcopy(self.generator).requires_grad_(False)
+        self.average = deepcopy(self.generator).eval().requires_grad_(False)
         config = parts.config.optimiser
         self.optimiser = torch.optim.Adam(self.generator.parameters(), lr=config.lr, betas=config.betas)
         precision = pick_precision(parts.training.precision, parts.device)
-        self._batches = processes.wrapped(Batches(self.generator, torch.bfloat16 if precision == "bfloat16" else None))
+        self._batched_generator = processes.wrapped(
+            BatchedGenerator(self.generator, torch.bfloat16 if precision == "bfloat16" else None)
+        )
 
     def steps(self) -> Iterator[Step]:
         """Take the remaining steps; each is yielded after its update.
@@ -110,14 +113,14 @@ class Training:
     @numerics(grad=False)
     def output(self, example: TrainingExample) -> Tensor:
         """Return the output of the averaged generator for the entire structure image, ``(1, 3, H, W)`` on the CPU."""
-        output: Tensor = self.average.eval()(example.images.pixels["structure"], example.condition)
+        output: Tensor = self.average(example.images.pixels["structure"], example.condition)
         return output.float().cpu()
 
     @numerics(grad=False)
     def losses(self, example: TrainingExample) -> dict[str, float]:
         """Return the unweighted value of every term with the averaged generator, at the views of step 0."""
         terms = self.parts.recipe.terms
-        values = self._values(0, terms, [example], [0], Batches(self.average.eval(), None))[0]
+        values = self._values(0, terms, [example], [0], BatchedGenerator(self.average, None))[0]
         return {name: value.item() for name, value in values.items()}
 
     def _take(self, index: int) -> Step:
@@ -126,17 +129,17 @@ class Training:
             return Step(index, 0.0, {})
         self.optimiser.zero_grad(set_to_none=True)
         count = self.parts.training.accumulation
-        steps = [self._add_gradients(index, active, number, count) for number in range(count)]
+        parts = [self._backward_batch(index, active, number, count) for number in range(count)]
         check_gradients(index, self.generator)
         self._update(index)
-        return summed(steps)
+        return summed(parts)
 
-    def _add_gradients(self, index: int, active: Sequence[WeightedTerm], number: int, count: int) -> Step:
-        """Add the gradients of one of ``count`` batches of a step, divided by their number. Raises NonFiniteLoss."""
-        with self.processes.gradients(self._batches, averaged=number == count - 1):
+    def _backward_batch(self, index: int, active: Sequence[WeightedTerm], number: int, count: int) -> Step:
+        """Add the gradients of one of ``count`` batches of a step, divided by ``count``. Raises NonFiniteLoss."""
+        with self.processes.gradients(self._batched_generator, averaged=number == count - 1):
             slots = self._slots(number)
             examples = [self._example(index, slot) for slot in slots]
-            values = self._values(index, active, examples, slots, self._batches)
+            values = self._values(index, active, examples, slots, self._batched_generator)
             losses = {term.name: torch.stack([each[term.name] for each in values]).mean() / count for term in active}
             means = self.processes.mean(torch.stack([loss.detach() for loss in losses.values()])).tolist()
             shared = dict(zip(losses, means, strict=True))
@@ -162,7 +165,7 @@ class Training:
         active: Sequence[WeightedTerm],
         examples: Sequence[TrainingExample],
         slots: Sequence[int],
-        batches: nn.Module,
+        generator: nn.Module,
     ) -> list[dict[str, Tensor]]:
         """Compute the unweighted value of each active term for each example."""
         seed, views = self.parts.config.seed, [example.views(index) for example in examples]
@@ -171,7 +174,7 @@ class Training:
             generator_input(example, key, own) for example, own in zip(examples, views, strict=True) for key in keys
         ]
         with private_rng(stream(seed, index, "generator", slots[0])):
-            outputs = iter(batches(inputs))
+            outputs = iter(generator(inputs))
         pairs = [
             PairOutputs(
                 {key: next(outputs) for key in keys},
@@ -188,7 +191,7 @@ class Training:
     def _update(self, index: int) -> None:
         training, config = self.parts.training, self.parts.config
         for group in self.optimiser.param_groups:
-            group["lr"] = warmed_up(config.optimiser, training.warm_up, index, config.steps)
+            group["lr"] = learning_rate_with_warm_up(config.optimiser, training.warm_up, index, config.steps)
         self.optimiser.step()
         decay = average_decay(training.ema, index)
         for average, weight in zip(self.average.parameters(), self.generator.parameters(), strict=True):

@@ -16,7 +16,7 @@ from vitsplice.models.folder import WEIGHTS
 from vitsplice.presets import loading
 from vitsplice.presets.model_folder import RECORD, pinned_model, read_record
 from vitsplice.presets.settings import pinned
-from vitsplice.support.checkpoints import checkpoint_files
+from vitsplice.support.checkpoints import checkpoint_files, checkpoint_parts
 from vitsplice.support.files import cache_folder, read_json_object
 from vitsplice.support.output_folder import REPLACE, ResumableWork, other_format, resumable
 from vitsplice.training.parts import check_training
@@ -31,9 +31,8 @@ SETTINGS_KEYS = ("settings", "source", "licence", "initial")
 
 def _clear(folder: Path) -> None:
     """Remove checkpoints and previews from their folder. May raise OSError."""
-    for pattern in ("step-*.json", "step-*.safetensors", "step-*.png"):
-        for path in folder.glob(pattern):
-            path.unlink(missing_ok=True)
+    for path in [*checkpoint_parts(folder), *folder.glob("step-*.png")]:
+        path.unlink(missing_ok=True)
 
 
 WORK = ResumableWork(

@@ -1,8 +1,12 @@
-"""Preparation of the cache of a training: missing records are computed, after a check of the space that they need."""
+"""Preparation of the cache of a training: missing records are computed.
+
+The pixels of all images and the records of one pair come first; from their size, the space for the rest is checked.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -14,12 +18,9 @@ from vitsplice.support.files import file_sha256, reading
 from vitsplice.support.progress import ProgressReporter
 from vitsplice.text import printable
 from vitsplice.training.cache import TensorCache, gigabytes, record_bytes
-from vitsplice.training.jobs import Job, JobLists
-from vitsplice.training.records import Recipe
+from vitsplice.training.jobs import PAIR, Job, JobLists
+from vitsplice.training.records import START, Recipe
 from vitsplice.training.views import ROLES, check_shapes
-
-LIMIT = 32 * 10**9
-"""Default maximum size of a cache in bytes."""
 
 
 def prepare(
@@ -31,7 +32,7 @@ def prepare(
     device: torch.device,
     progress: ProgressReporter,
 ) -> tuple[dict[Path, str], TensorCache] | None:
-    """Compute the records of pairs that a cache does not have; after a kill it resumes.
+    """Compute the records that a cache lacks. A stopped or killed preparation resumes.
 
     Args:
         recipe: what the records depend on; its backbones are on the device.
@@ -42,12 +43,13 @@ def prepare(
         progress: reports each image and pair; if it stops the work, what is computed stays.
 
     Returns:
-        SHA-256 of each image file, and the cache; None if it was stopped.
+        SHA-256 of each image file, and the cache; None if the progress reporter stopped the work.
 
     Raises:
         ConfigError: if the crops of the settings are not square.
         ImageError, UserError: if an image cannot be read.
         OutputBusy: if something is missing and another process is writing to the folder.
+        VitspliceError: if the folder cannot be written.
         TrainingCacheError: if the records need more space than is available (the message says for how many pairs it is
             enough), or if a shard is damaged.
     """
@@ -61,10 +63,12 @@ def prepare(
         return work.digests, cache
     with cache.writing():
         try:
-            finished = work.run()
+            work.run()
+        except _Stopped:
+            return None
         finally:
             cache.flush()
-    return (work.digests, cache) if finished else None
+    return work.digests, cache
 
 
 def file_digests(pairs: Iterable[Pair]) -> dict[Path, str]:
@@ -74,6 +78,10 @@ def file_digests(pairs: Iterable[Pair]) -> dict[Path, str]:
         with reading(path):
             digests[path] = file_sha256(path)
     return digests
+
+
+class _Stopped(Exception):
+    """The progress reporter stopped the work."""
 
 
 class _Preparation:
@@ -92,79 +100,83 @@ class _Preparation:
     def complete(self) -> bool:
         """Return whether no record is missing."""
         lists = self._lists
-        return not any(map(self._missing, (lists.pixels(), lists.conditions(), lists.views())))
+        return all(job.key in self._cache for job in chain(lists.pixels(), lists.conditions(), lists.views()))
 
-    def run(self) -> bool:
-        """Compute all missing records; return False if it was stopped."""
+    def run(self) -> None:
+        """Compute all missing records. Raises _Stopped."""
         lists = self._lists
-        return (
-            self._all(lists.pixels())
-            and self._check_space()
-            and self._all(lists.conditions())
-            and self._all(lists.views())
-        )
+        self._compute(lists.pixels())
+        self._check_space()
+        self._compute(lists.conditions())
+        self._compute(lists.views())
 
     def _missing(self, jobs: Iterable[Job]) -> list[Job]:
         return list({job.key: job for job in jobs if job.key not in self._cache}.values())
 
-    def _all(self, listed: Iterable[Job]) -> bool:
-        """Compute the records that are missing; return False if it was stopped."""
+    def _compute(self, listed: Iterable[Job]) -> None:
+        """Compute the records that are missing. Raises _Stopped."""
         jobs = self._missing(listed)
         for number, job in enumerate(jobs):
             if self._progress.stopped():
-                return False
+                raise _Stopped
             self._progress.part(job.description, number, len(jobs))
             self._cache.add(job.key, job.compute())
-        return True
 
-    def _check_space(self) -> bool:
-        """Compute the records of one pair, and estimate the size of all missing ones; return False if it was stopped.
+    def _check_space(self) -> None:
+        """Compute the records of one pair, and estimate the size of all missing ones.
 
         Raises:
             TrainingCacheError: if they will not fit.
+            _Stopped: if the progress reporter stopped the work.
         """
-        pair = next(iter(self._lists.conditions()))
-        if not self._all([pair]):
-            return False
+        pair_job = next(self._lists.conditions())
+        self._compute([pair_job])
         samples = {job.kind: job for job in self._lists.views(1)}
-        if not self._all(samples.values()):
-            return False
+        self._compute(samples.values())
         self._cache.flush()
-        sizes = {kind: self._size(job) for kind, job in samples.items()}
-        needed_for_views = sum(sizes[job.kind] for job in self._missing(self._lists.all_views()))
-        self._check_fit(needed_for_views, self._size(pair), len(self._missing(self._lists.conditions())))
-        return True
+        pair_size, sizes = self._size(pair_job), {kind: self._size(job) for kind, job in samples.items()}
+        conditions, views = self._missing(self._lists.conditions()), self._missing(self._lists.all_views())
+        pairs = sum(job.kind == PAIR for job in conditions)
+        starts = sum(sizes[job.kind] for job in views if START in job.kind)
+        for_images = pair_size * (len(conditions) - pairs) + sum(sizes[job.kind] for job in views) - starts
+        self._check_fit(pairs, pair_size * pairs + starts, for_images)
 
     def _size(self, job: Job) -> int:
         return record_bytes(self._cache[job.key].values())
 
-    def _check_fit(self, needed_for_views: int, pair_size: int, pairs: int) -> None:
-        """Raise TrainingCacheError if the missing records need more space than is available."""
+    def _check_fit(self, pairs: int, for_pairs: int, for_images: int) -> None:
+        """Raise TrainingCacheError if the missing records need more space than is available.
+
+        Args:
+            pairs: number of pairs without a record.
+            for_pairs: bytes of the missing records that a pair has, in proportion to the number of pairs.
+            for_images: bytes of those that an image has, of whichever pairs.
+        """
         available = self._cache.available()
-        needed = needed_for_views + pair_size * pairs
-        if needed <= available:
+        if for_pairs + for_images <= available:
             return
-        enough = max(0, available - needed_for_views) // pair_size
+        fitting = pairs * max(0, available - for_images) // max(1, for_pairs)
         raise TrainingCacheError(
-            f"features of {len(self._pairs)} pairs of {len(self.digests)} training images need up to "
-            f"{gigabytes(needed)}: {gigabytes(pair_size)} a pair, and {gigabytes(needed_for_views)} for views of the "
-            f"images. {printable(str(self._cache.folder))} holds {gigabytes(self._cache.bytes)}, and "
+            f"the missing records of {len(self._pairs)} pairs of {len(self.digests)} images need up to "
+            f"{gigabytes(for_pairs + for_images)}, of which {gigabytes(for_pairs)} for {pairs} pairs and the rest for "
+            f"their images. {printable(str(self._cache.folder))} holds {gigabytes(self._cache.bytes)}, and "
             f"{gigabytes(available)} more are available, which is enough for ",
-            *_advice(enough),
+            *self._advice(fitting),
         )
 
-
-def _advice(pairs: int) -> list[str | Setting | Argument]:
-    """Say for how many pairs the space is enough, and what needs less of it."""
-    advice: list[str | Setting | Argument] = [
-        Setting("views.structure.bank"),
-        ", ",
-        Setting("views.appearance.bank"),
-        " or ",
-        Setting("training.side"),
-        "; or choose another folder with ",
-        Argument("cache"),
-    ]
-    if pairs < 1:
-        return ["no pairs of that many images: give fewer images, or lower ", *advice]
-    return [f"{pairs} more pairs: give fewer pairs or images, or lower ", Setting("training.partners"), ", ", *advice]
+    def _advice(self, pairs: int) -> list[str | Setting | Argument]:
+        """Return for how many pairs the space is enough, and what needs less of it."""
+        views = self._recipe.config.views
+        banks = [f"views.{role}.bank" for role in ROLES if views.of(role).bank is not None]
+        partners = ["training.partners"] if pairs else []
+        first, *others = [*partners, *banks, "training.side"]
+        return [
+            f"{pairs} of these pairs: give fewer pairs or images"
+            if pairs
+            else "none of these pairs: give fewer images",
+            ", or lower any of ",
+            Setting(first),
+            *(part for name in others for part in (", ", Setting(name))),
+            "; or choose another folder with ",
+            Argument("cache"),
+        ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import Note, settings_digest
 from vitsplice.support import output_folder
 from vitsplice.support.checkpoints import CheckpointFormat, remove_checkpoints
+from vitsplice.support.files import json_sha256
 from vitsplice.support.progress import ProgressReporter
 from vitsplice.training.held_out import HeldOut
 from vitsplice.training.loop import Training
@@ -201,7 +200,7 @@ class TrainingRecorder:
         pairs = [[data.digests[pair.structure], data.digests[pair.appearance]] for pair in data.pairs]
         weights = {f"weights of {name}": each.backbone.info.sha256 for name, each in parts.recipe.backbones.items()}
         return {
-            "set of pairs": hashlib.sha256(json.dumps(pairs).encode()).hexdigest(),
+            "set of pairs": json_sha256(pairs),
             "settings": settings_digest(parts.config),
             "number of processes": str(self.training.processes.count),
             **weights,

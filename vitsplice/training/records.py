@@ -21,8 +21,6 @@ from vitsplice.training.cache import Record, record_key
 
 START: ConditionName = "start"
 
-LARGEST = torch.finfo(torch.float16).max
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -31,7 +29,7 @@ class Recipe:
     Args:
         config: settings with ``training``, with resolved device and precision.
         backbones: backbones by their keys in the settings; the first matches the images.
-        terms: the weighted loss terms; none: examples without target features.
+        terms: the weighted loss terms; empty: examples have no target features.
         conditions: conditions that the generator requests.
     """
 
@@ -46,44 +44,44 @@ class Recipe:
         return self.config.training or TrainingConfig()
 
     @property
-    def matching(self) -> SizedBackbone:
+    def matching_backbone(self) -> SizedBackbone:
         """The backbone that matches the images."""
         return next(iter(self.backbones.values()))
 
     @cached_property
-    def guided(self) -> bool:
-        """Whether a term requests the correspondence."""
+    def has_guided_terms(self) -> bool:
+        """True if a term requests the correspondence."""
         return any(MATCH in term.term.requests for term in self.terms)
 
     @cached_property
     def has_start(self) -> bool:
-        """Whether the warm start is needed: as a condition, or as the target of a term."""
+        """True if the warm start is needed: as a condition, or as the target of a term."""
         return START in self.conditions or any(term.target[0] == START for term in self.terms)
 
     @cached_property
-    def matched(self) -> bool:
-        """Whether the images of a pair are matched."""
-        return self.guided or self.has_start or bool(set(SPATIAL).intersection(self.conditions))
+    def needs_match(self) -> bool:
+        """True if the images of a pair are matched."""
+        return self.has_guided_terms or self.has_start or bool(set(SPATIAL).intersection(self.conditions))
 
     @cached_property
     def applied_to_appearance(self) -> bool:
-        """Whether a term applies the generator to the appearance image."""
+        """True if a term applies the generator to the appearance image."""
         return any(term.input[0] == "appearance" for term in self.terms)
 
     @cached_property
     def stored_conditions(self) -> tuple[ConditionName, ...]:
-        """The conditions that are stored; ``appearance`` is computed from pixels."""
+        """Conditions that are stored, and the start if a term compares with it; ``appearance`` is stored as pixels."""
         stored = [name for name in self.conditions if name != "appearance"]
         return tuple(dict.fromkeys([*stored, START] if self.has_start else stored))
 
     @cached_property
     def computed_conditions(self) -> tuple[ConditionName, ...]:
-        """The conditions that are computed: of guided terms also the start, which implies a correspondence."""
-        return tuple(dict.fromkeys([*self.stored_conditions, START] if self.matched else self.stored_conditions))
+        """Those to request so that the images are matched if `needs_match`: the start requires the correspondence."""
+        return tuple(dict.fromkeys([*self.stored_conditions, START] if self.needs_match else self.stored_conditions))
 
     @cached_property
-    def targets(self) -> dict[str, dict[ViewKey, tuple[FeatureRequest, ...]]]:
-        """The features that need a backbone, by its key and by view."""
+    def requests_by_view(self) -> dict[str, dict[ViewKey, tuple[FeatureRequest, ...]]]:
+        """Requests for target features, by the key of their backbone and by view."""
         return {
             name: {
                 key: needed
@@ -102,54 +100,52 @@ class Recipe:
         return record_key("pixels", image=sha256, side=self.training.side)
 
     def pair_key(self, structure: str, appearance: str) -> str:
-        """Return the key of what is computed from both images of a pair, given their SHA-256."""
+        """Return the key of the record of a pair (conditions, start and vectors), given the SHA-256 of both files."""
         return record_key(
             "pair",
             images=[structure, appearance],
             side=self.training.side,
-            match=self.config.match.model_dump() if self.matched else None,
-            backbone=self._identity(next(iter(self.backbones))),
-            parts=sorted([*self.stored_conditions, *(["vectors"] if self.guided else [])]),
+            match=self.config.match.model_dump() if self.needs_match else None,
+            backbone=self._backbone_id(next(iter(self.backbones))),
+            parts=sorted([*self.stored_conditions, *(["vectors"] if self.has_guided_terms else [])]),
         )
 
-    def image_identity(self, name: ImageName, structure: str, appearance: str, mirrored: bool) -> str:
+    def pixels_id(self, name: ImageName, structure: str, appearance: str, mirrored: bool) -> str:
         """Return text that identifies the pixels of an image of a pair, given the SHA-256 of both files."""
         if name == "start":
             return f"start {self.pair_key(structure, appearance)}"
-        return structure if name == "structure" else f"{appearance}{' mirrored' if mirrored else ''}"
+        if name == "structure":
+            return structure
+        return f"{appearance} mirrored" if mirrored else appearance
 
-    def features_key(self, name: str, image: str, view: View, requests: tuple[FeatureRequest, ...]) -> str:
-        """Return the key of features of a view of an image, given text that identifies its pixels."""
-        resize = self.backbones[name].resize
+    def features_key(self, backbone: str, pixels_id: str, view: View, requests: tuple[FeatureRequest, ...]) -> str:
+        """Return the key of features of a view of an image, given the key of a backbone and `pixels_id`."""
+        resize = self.backbones[backbone].resize
         return record_key(
             "features",
-            image=image,
+            image=pixels_id,
             side=self.training.side,
             view=asdict(view),
-            backbone=self._identity(name),
+            backbone=self._backbone_id(backbone),
             resize=[type(resize).__name__, vars(resize)],
             requests=sorted(map(str, requests)),
         )
 
-    def _identity(self, name: str) -> list[str]:
-        info = self.backbones[name].backbone.info
-        precision = self.config.backbones[name].precision or self.config.precision
+    def _backbone_id(self, backbone: str) -> list[str]:
+        info = self.backbones[backbone].backbone.info
+        precision = self.config.backbones[backbone].precision or self.config.precision
         return [info.name, info.sha256, precision, str(info.structure), str(info.appearance)]
 
 
-def from_pixels(pixels: Tensor) -> Tensor:
-    """Round an image in [0, 1] to uint8."""
-    return (pixels * 255).round().clamp(0, 255).to(torch.uint8)
-
-
-def to_pixels(values: Tensor) -> Tensor:
-    """Convert uint8 to an image in [0, 1]."""
+def from_uint8(values: Tensor) -> Tensor:
+    """Convert 0 to 255 to [0, 1]."""
     return values.float() / 255
 
 
 def half(values: Tensor) -> Tensor:
     """Convert to float16 if all values are in its range."""
-    return values.half() if bool((values.abs() < LARGEST).all()) else values
+    rounded = values.half()
+    return rounded if bool(rounded.isfinite().all()) else values
 
 
 def from_features(features: ViewFeatures) -> Record:
@@ -161,7 +157,7 @@ def from_features(features: ViewFeatures) -> Record:
 
 
 def to_features(record: Record, device: torch.device) -> ViewFeatures:
-    """Convert tensors back to features, in float32 on a device; the inverse of `from_features`."""
+    """Convert tensors of `from_features` back to features, in float32 on a device; they stay rounded."""
     features: ViewFeatures = {}
     for name, values in record.items():
         facet, *numbers = name.split(":")

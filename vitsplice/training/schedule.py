@@ -11,7 +11,7 @@ from vitsplice.engine.loop import learning_rate
 from vitsplice.rng import stream
 
 
-def warmed_up(config: OptimiserConfig, warm_up: int, step: int, steps: int) -> float:
+def learning_rate_with_warm_up(config: OptimiserConfig, warm_up: int, step: int, steps: int) -> float:
     """Return the learning rate at a step (from 0): that of the schedule, after a linear increase.
 
     Args:
@@ -21,7 +21,7 @@ def warmed_up(config: OptimiserConfig, warm_up: int, step: int, steps: int) -> f
         steps: number of all steps.
 
     Example:
-        >>> [round(warmed_up(OptimiserConfig(lr=1), 3, step, 10), 2) for step in range(5)]
+        >>> [round(learning_rate_with_warm_up(OptimiserConfig(lr=1), 3, step, 10), 2) for step in range(5)]
         [0.25, 0.5, 0.75, 1.0, 1.0]
     """
     return learning_rate(config, step, steps) * min(1.0, (step + 1) / (warm_up + 1))

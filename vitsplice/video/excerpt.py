@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
-from vitsplice.images import encode_png
+from vitsplice.images import encode_jpeg, encode_png
 from vitsplice.support.output_folder import write
 from vitsplice.video.colours import Pixels, as_tensor
 from vitsplice.video.source import Frame
@@ -47,7 +44,7 @@ class Excerpt:
             for when, pixels in (("before", frame.pixels), ("after", output)):
                 name = f"{frame.index:05d}-{when}"
                 if frame.index < FILM:
-                    files[f"{name}.jpg"] = _jpeg(pixels)
+                    files[f"{name}.jpg"] = encode_jpeg(as_tensor(pixels), FILM_SIDE, QUALITY)
                 if frame.index in self._samples():
                     files[f"{name}.png"] = encode_png(as_tensor(pixels))
         write(self.folder / EXCERPT, files)
@@ -70,10 +67,3 @@ class Excerpt:
 
     def _files(self, pattern: str) -> list[Path]:
         return sorted((self.folder / EXCERPT).glob(pattern))
-
-
-def _jpeg(pixels: Pixels) -> bytes:
-    image, file = Image.fromarray(pixels), io.BytesIO()
-    image.thumbnail((FILM_SIDE, FILM_SIDE), Image.Resampling.LANCZOS)
-    image.save(file, "JPEG", quality=QUALITY)
-    return file.getvalue()

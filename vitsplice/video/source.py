@@ -18,15 +18,13 @@ from vitsplice.errors import ImageError
 from vitsplice.images import read
 from vitsplice.images.checks import check_size
 from vitsplice.support.files import file_sha256, reading
+from vitsplice.support.image_files import images_at
 from vitsplice.text import one_line, printable
 from vitsplice.video.colours import ColourSpace, Pixels, as_pixels, as_tensor, to_rgb
 from vitsplice.video.packages import pyav
 
 FOLDER_RATE = Fraction(25)
 """Frames per second of a folder of images."""
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
-"""Images of a folder that are frames."""
 
 LOCAL_FILES = {
     "protocol_whitelist": "file",
@@ -121,11 +119,7 @@ class FrameFolder(VideoSource):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        with reading(path):
-            images = (file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
-            self._files = sorted(file for file in images if not file.name.startswith("."))
-        if not self._files:
-            raise ImageError(f"folder '{self.name}' has no images; frames are files {', '.join(SUFFIXES)}")
+        self._files = images_at(path)
         height, width = read(self._files[0]).pixels.shape[-2:]
         self.info = VideoInfo(width, height, FOLDER_RATE, 1 / FOLDER_RATE, len(self._files))
 

@@ -109,10 +109,11 @@ def invert(plan: InversionPlan, stopped: Callable[[], bool] = lambda: False) -> 
 
 
 def _ending(run: Run) -> str:
-    from vitsplice.analysis.inversion import last_loss
+    from vitsplice.analysis.inversion import TERM
+    from vitsplice.engine.values import last_loss
 
     taken, requested = len(run.history), run.settings.steps
-    return f"loss {last_loss(run):.2g}, " + (
+    return f"loss {last_loss(run.history, TERM):.2g}, " + (
         f"{taken} steps" if run.finished else f"stopped after {taken} of {requested} steps"
     )
 
