@@ -1,4 +1,4 @@
-"""Random numbers that do not touch torch's global random state, which belongs to the host program."""
+"""Random numbers that do not touch torch's global CPU generator, which belongs to the host program."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _GLOBAL = threading.Lock()
-"""Lock of torch's global generator, for the few operations that cannot use another one."""
+"""Serialises our own use of torch's global generator, for the few operations that cannot use another one."""
 
 _THREAD = threading.local()
-"""``redirected`` is True while such an operation runs in a thread, with its generator's state in the global one."""
+"""``redirected`` is True in a thread while the global generator has the state of its private one."""
 
 
 def stream(seed: int, *key: object) -> Generator:
-    """Return the CPU generator of a key such as ``(step, "views")``.
+    """Return a new CPU generator, seeded by a seed and a key such as ``(step, "views")``.
 
-    It depends only on the arguments, so that the random numbers of a step do not depend on the steps before it.
+    Its numbers depend only on the arguments, so that those of a step do not depend on the steps before it.
     """
     text = ":".join(map(str, (seed, *key)))
     return seeded(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1)
@@ -38,14 +38,17 @@ def seeded(seed: int) -> Generator:
 def private_rng(rng: int | Generator) -> Iterator[None]:
     """Redirect operations that use torch's global CPU generator to another one, in this thread only.
 
-    Such operations occur in the initialisation of modules, in dropout and in plugins. The global generator is neither
-    read nor changed, so that other threads can use it at the same time. A call of ``torch.manual_seed`` cannot be
-    redirected: the global state is restored afterwards if this is the only thread, since another one may have set it.
+    Such operations occur in the initialisation of modules, in dropout and in plugins. Dropout, and attention with
+    dropout, take no other generator: while one runs, the global generator has the state of the private one, and other
+    threads of the host should not draw from it. A call of ``torch.manual_seed`` cannot be redirected: if the seed is
+    then another one, the global state is restored afterwards, unless there are other threads, which may have set it.
+    Random numbers on other devices are not redirected.
 
     Args:
         rng: generator, or the seed of a new one.
     """
-    seed, state = torch.initial_seed(), torch.get_rng_state()
+    with _GLOBAL:
+        seed, state = torch.initial_seed(), torch.get_rng_state()
     try:
         with _Redirection(seeded(rng) if isinstance(rng, int) else rng):
             yield
@@ -55,7 +58,7 @@ def private_rng(rng: int | Generator) -> Iterator[None]:
 
 
 class _Redirection(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Passes a generator to every random operation on the CPU that has none."""
+    """Passes a generator to every random operation on the CPU that is called without one."""
 
     def __init__(self, rng: Generator) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -65,9 +68,9 @@ class _Redirection(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if not _is_random(func) or not _on_cpu(args, kwargs) or getattr(_THREAD, "redirected", False):
-            return func(*args, **kwargs)
-        if _is_attention_without_dropout(func, args, kwargs):
+        in_private_state = getattr(_THREAD, "redirected", False)
+        draws = _is_random(func) and not _is_attention_without_dropout(func, args, kwargs)
+        if in_private_state or not draws or not _on_cpu(args, kwargs):
             return func(*args, **kwargs)
         overload, position = _with_generator(func)
         if overload is None:
@@ -79,7 +82,7 @@ class _Redirection(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return overload(*args, **kwargs)
 
     def _run_with_global(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run an operation that supports only the global generator, with the state of this one in it."""
+        """Run an operation that supports only the global generator, which has the private state meanwhile."""
         with _GLOBAL:
             before = torch.get_rng_state()
             torch.set_rng_state(self._rng.get_state())
@@ -113,7 +116,7 @@ def _dropout_position(func: Any) -> int | None:
 
 
 def _on_cpu(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    tensor = next((argument for argument in args if isinstance(argument, Tensor)), None)
+    tensor = next((argument for argument in (*args, kwargs.get("out")) if isinstance(argument, Tensor)), None)
     device = kwargs.get("device") or (tensor.device if tensor is not None else "cpu")
     return torch.device(device).type == "cpu"
 

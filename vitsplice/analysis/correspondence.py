@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import os
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -20,6 +19,7 @@ from vitsplice.analysis.match_viewer import MatchViewer
 from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest
 from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.engine.device import pick_device
+from vitsplice.errors import UserError
 from vitsplice.images import Source, encode_png, from_pil, read, to_pil
 from vitsplice.matching import Correspondence, Description, describe_image, descriptor_requests, match_descriptions
 from vitsplice.numerics import numerics
@@ -27,18 +27,25 @@ from vitsplice.support import output_folder
 from vitsplice.support.files import json_bytes
 from vitsplice.support.sized_cache import SizedCache
 
-POINTS, WARPED, CONFIDENCE, DATA = "matches.png", "warped.png", "confidence.png", "matches.json"
+MATCHES, WARPED, CONFIDENCE, DATA = "matches.png", "warped.png", "confidence.png", "matches.json"
 VIEWER = "matches.html"
 
 DescriptionCache = SizedCache[tuple[object, ...], Description]
-"""Cache of descriptions by image, backbone, features and grid."""
+"""Cache of descriptions by image, backbone (its info), features, grid, device and whether it is mirrored."""
 
 CACHE_BYTES = 2**29
 
 
 @dataclass(frozen=True)
 class PointMatch:
-    """A mutual nearest neighbour match: (x, y) in pixels of either image, x to the right, y down."""
+    """A mutual nearest neighbour match.
+
+    Args:
+        first, second: (x, y) of the patch centres, each in pixels of its own image, x to the right, y down.
+        similarity: cosine similarity of the two patches.
+        confidence: of the assignment of the first patch (`vitsplice.matching.Correspondence.confidence`), which
+            considers its neighbours too.
+    """
 
     first: tuple[float, float]
     second: tuple[float, float]
@@ -46,14 +53,14 @@ class PointMatch:
     confidence: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageCorrespondence:
     """The correspondence of the patches of one image to those of another; displayed in a notebook as a viewer.
 
     Args:
         first, second: the images, ``(1, 3, H, W)`` in [0, 1].
         correspondence: the correspondence of their patches.
-        info: description of the backbone.
+        info: information on the backbone.
         requests: features that are matched.
         names: names of the images.
         notes: messages for the user.
@@ -70,8 +77,8 @@ class ImageCorrespondence:
     def matches(self, limit: int | None = None) -> list[PointMatch]:
         """Return mutual nearest neighbours, the most similar first, at most ``limit`` of them; None: all."""
         match = self.correspondence
-        similarity = match.similarity.max(1).values
         confidence, best, mutual = match.confidence, match.best, match.mutual
+        similarity = match.similarity.gather(1, best[:, None])[:, 0]
         order = [n for n in torch.argsort(similarity, descending=True).tolist() if mutual[n]]
         return [
             PointMatch(
@@ -84,7 +91,7 @@ class ImageCorrespondence:
         ]
 
     def warped_colours(self) -> Tensor:
-        """Colours of the second image at the matching patches of the first, ``(3, H, W)``."""
+        """Colour of each patch of the first image by the assignment, a weighted mean of the second's, ``(3, H, W)``."""
         return self._upsampled(self._warped())
 
     def confidence_map(self) -> Tensor:
@@ -93,15 +100,15 @@ class ImageCorrespondence:
 
     @property
     def summary(self) -> tuple[str, str]:
-        """What is matched, and how many matches are mutual, as text."""
+        """Two lines of text: the matched features, and the number of mutual matches."""
         mutual = self.correspondence.mutual
         return (
             f"matched by {self.info.name}: {', '.join(map(self.info.label, self.requests))}",
-            f"{int(mutual.sum())} of {len(mutual)} patches are mutual nearest neighbours",
+            f"{int(mutual.sum())} of {len(mutual)} patches have a mutual nearest neighbour",
         )
 
-    def record(self, limit: int | None = None) -> dict[str, Any]:
-        """Return the content of ``matches.json``: at most ``limit`` matches, and how they were computed."""
+    def record(self) -> dict[str, Any]:
+        """Return the content of ``matches.json``: all matches, and how they were computed."""
         match = self.correspondence
         return {
             "backbone": self.info.name,
@@ -113,7 +120,7 @@ class ImageCorrespondence:
             "first_grid": match.grid,
             "second_grid": match.other_grid,
             "mutual": int(match.mutual.sum()),
-            "matches": [asdict(point) for point in self.matches(limit)],
+            "matches": [asdict(point) for point in self.matches()],
         }
 
     def viewer(self) -> MatchViewer:
@@ -127,7 +134,7 @@ class ImageCorrespondence:
         return self.viewer().frame()
 
     def _warped(self) -> Tensor:
-        """Compute the colours of the second image at the matching patches of the first, ``(N, 3)``."""
+        """Compute for each patch of the first image the mean colour of the second's by the assignment, ``(N, 3)``."""
         colours = F.adaptive_avg_pool2d(self.second, self.correspondence.other_grid).flatten(2)[0].T
         return self.correspondence.warp(colours)
 
@@ -160,18 +167,21 @@ def match_images(
 
     Args:
         first, second: images, as `vitsplice.images.read` takes them.
-        backbone: name, or a loaded backbone, which is not loaded again; None is that of the default preset.
-        facet, layer: local facet, and its layer: 0 is the first, -1 the last. None and None match several features
-            together (`vitsplice.matching.descriptor_requests`); a layer alone is one of the backbone's facet for
-            structure, a facet alone is that of the last layer.
+        backbone: name, or a loaded backbone, which is not loaded again; None: the backbone of the default preset.
+        facet, layer: local facet, and its layer: 0 is the first, -1 the last. Neither: several features together
+            (`vitsplice.matching.descriptor_requests`). Only a layer: that layer of the backbone's facet for structure.
+            Only a facet: its last layer.
         grid, temperature, balance: see `vitsplice.matching.correspond`.
         device: see `vitsplice.engine.device.pick_device`.
         cache: descriptions of images that are matched again; see `description_cache`.
 
     Raises:
         ImageError: if an image cannot be read.
+        UnknownName, WeightsUnavailable: if the backbone is unknown or unavailable.
         UserError: if the backbone has no such facet or layer, the facet is not local, or a value is out of range.
     """
+    if grid < 2:
+        raise UserError(f"grid={grid} is not allowed; it must be at least 2")
     target = pick_device(device)
     images = [read(image) for image in (first, second)]
     network, substitution = backbone_or_default(backbone, target)
@@ -212,7 +222,7 @@ def _requests(info: BackboneInfo, facet: str | None, layer: int | None) -> tuple
 
 def draw(matches: list[PointMatch], first: Tensor, second: Tensor, height: int = 480) -> Tensor:
     """Draw two images ``(1, 3, H, W)`` side by side with a line for each match, ``(3, height, W)``."""
-    images = [to_pil(image[0]) for image in (first, second)]
+    images = [to_pil(image) for image in (first, second)]
     scales = [height / image.height for image in images]
     left, right = (
         image.resize((max(1, round(image.width * scale)), height)) for image, scale in zip(images, scales, strict=True)
@@ -222,7 +232,7 @@ def draw(matches: list[PointMatch], first: Tensor, second: Tensor, height: int =
     sheet.paste(right, (left.width, 0))
     pen = ImageDraw.Draw(sheet)
     for number, match in enumerate(matches):
-        colour = tuple(round(255 * c) for c in colorsys.hsv_to_rgb(number / max(1, len(matches)), 0.9, 1.0))
+        colour = f"hsv({360 * number / len(matches):.2f}, 90%, 100%)"
         start = (match.first[0] * scales[0], match.first[1] * scales[0])
         end = (left.width + match.second[0] * scales[1], match.second[1] * scales[1])
         pen.line([start, end], fill=colour, width=1)
@@ -231,8 +241,8 @@ def draw(matches: list[PointMatch], first: Tensor, second: Tensor, height: int =
     return from_pil(sheet)
 
 
-def save(result: ImageCorrespondence, folder: str | os.PathLike[str], points: int, *, force: bool = False) -> Path:
-    """Write at most ``points`` matches, warped colours, confidence, data and viewer; return the path of the matches.
+def save(result: ImageCorrespondence, folder: str | os.PathLike[str], limit: int, *, force: bool = False) -> Path:
+    """Write drawing, warped colours, confidence, data and viewer; return the path of the drawing, of ``limit`` matches.
 
     Raises:
         OutputExists: if the folder holds a correspondence and ``force`` is not set.
@@ -240,16 +250,16 @@ def save(result: ImageCorrespondence, folder: str | os.PathLike[str], points: in
     """
     path = check_output(folder, force=force)
     files = {
-        POINTS: encode_png(draw(result.matches(points), result.first, result.second)),
+        MATCHES: encode_png(draw(result.matches(limit), result.first, result.second)),
         WARPED: encode_png(result.warped_colours()),
         CONFIDENCE: encode_png(result.confidence_map()),
-        DATA: json_bytes(result.record(points)),
+        DATA: json_bytes(result.record()),
         VIEWER: result.viewer().html().encode(),
     }
     output_folder.write(path, files)
-    return path / POINTS
+    return path / MATCHES
 
 
 def check_output(folder: str | os.PathLike[str], *, force: bool) -> Path:
     """Return the folder, untouched, if a correspondence may be written to it. Raises as `save` does."""
-    return output_folder.check(folder, (POINTS, WARPED, CONFIDENCE, DATA, VIEWER), "a correspondence", force=force)
+    return output_folder.check(folder, (MATCHES, WARPED, CONFIDENCE, DATA, VIEWER), "a correspondence", force=force)

@@ -6,15 +6,12 @@ import sys
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from vitsplice.cli.options import AsJson, backbone_option
-from vitsplice.cli.output import print_json
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from vitsplice.cli.output import print_json, print_wide
 
 
 class Part(StrEnum):
@@ -30,20 +27,23 @@ def bench(
     part: Annotated[
         list[Part] | None,
         typer.Option(
-            help="Benchmark; can be repeated; without it: all. processes: a run alone, and two at once. steps: those "
-            "of presets against a plain loop of the published recipe. passes: those of a backbone against matrix "
-            "multiplication. run: the stages of a run, and the share of each backbone."
+            help="Benchmark; can be repeated; without it: all. processes: a run alone, and two at once. steps: steps "
+            "of presets, relative to a plain loop of the published recipe. passes: forward and backward passes of a "
+            "backbone, relative to matrix multiplication. run: stages of a run, and the share of each backbone."
         ),
     ] = None,
     preset: Annotated[str, typer.Option(help="Preset of run and processes, on the packaged pair.")] = "quick",
-    backbone: Annotated[str | None, backbone_option("Default: those of the presets, or their fallbacks.")] = None,
+    backbone: Annotated[
+        str | None,
+        backbone_option("Default: for processes and run those of --preset, for the others that of official."),
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Number of timed steps of each loop.")] = 8,
     preset_steps: Annotated[
-        int | None, typer.Option(min=0, help="Number of steps of the preset; without it: all.")
+        int | None, typer.Option(min=0, help="Number of steps of a run; without it: that of --preset.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Time presets on this machine: their steps, stages and backbones, and two runs at once. All take some minutes."""
+    """Time presets on this machine: their steps, stages and backbones, and two runs at once. It takes some minutes."""
     from vitsplice.presets.settings import settings_for
     from vitsplice.tools import bench as benchmarks
 
@@ -53,7 +53,7 @@ def bench(
         backbone,
         steps,
         part or list(Part),
-        note=lambda name: typer.echo(f"measuring {name}", err=True),
+        note=lambda description: typer.echo(f"measuring {description}", err=True),
     )
     if as_json:
         print_json(results)
@@ -69,65 +69,57 @@ def _run_command(preset: str, backbone: str | None, steps: int | None) -> Callab
 
 
 def _show(results: dict[str, Any]) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
     machine = results["machine"]
-    console.print(f"{machine['threads']} threads on the CPU, torch {machine['torch']}")
-    for part in filter(results.get, SHOW):
-        console.print()
-        SHOW[part](console, results[part])
+    typer.echo(f"{machine['threads']} threads on the CPU, torch {machine['torch']}")
+    for part in filter(results.get, PRINTERS):
+        typer.echo()
+        PRINTERS[part](results[part])
 
 
-def _show_steps(console: Console, steps: list[dict[str, Any]]) -> None:
-    from rich.table import Table
-
-    table = Table("a step at 224 px", "seconds", "ratio to the plain loop (minimum to maximum)", box=None)
+def _show_steps(steps: list[dict[str, Any]]) -> None:
+    rows = []
     for step in steps:
         ratio = step["of_plain"]
         cells = f"{ratio['median']:.2f} ({ratio['minimum']:.2f} to {ratio['maximum']:.2f})"
-        table.add_row(step["loop"], f"{step['seconds']:.3f}", cells)
-    console.print(table)
+        rows.append([step["loop"], f"{step['seconds']:.3f}", cells])
+    print_wide(["loop", "seconds per step", "ratio to the plain loop (minimum to maximum)"], rows)
 
 
-def _show_passes(console: Console, passes: dict[str, Any]) -> None:
-    console.print(f"backbone {passes['backbone']}")
+def _show_passes(passes: dict[str, Any]) -> None:
+    typer.echo(f"backbone {passes['backbone']}")
     for precision, rate in passes["matmul_gflops"].items():
         share = passes["share_of_matmul_rate"][precision]
-        console.print(f"{precision}: matrix multiplication {rate:.0f} GFLOP/s, the backbone reaches {share:.0%} of it")
-    for title, key in (("side in px", "seconds_by_size"), ("views", "seconds_by_views")):
-        row = ", ".join(f"{name}: {seconds:.3f} s" for name, seconds in passes[key].items())
-        console.print(f"a forward and backward pass by {title}: {row}")
+        typer.echo(f"{precision}: matrix multiplication {rate:.0f} GFLOP/s, the backbone reaches {share:.0%} of it")
+    for title, key in (("side in px", "seconds_by_size"), ("number of views", "seconds_by_views")):
+        row = ", ".join(f"{name}: {seconds:.3f}" for name, seconds in passes[key].items())
+        typer.echo(f"seconds of a forward and backward pass, by {title}: {row}")
 
 
-def _show_run(console: Console, run: dict[str, Any]) -> None:
-    from rich.table import Column, Table
-
-    backbones = list(dict.fromkeys(name for part in run["parts"] for name in part["backbones"]))
-    passes_columns = [Column(name, overflow="fold") for name in backbones]
-    table = Table(f"a run of {run['preset']}", "seconds", "steps", "s per step", *passes_columns, "other", box=None)
-    for part in run["parts"]:
-        seconds, steps = part["seconds"], part["steps"]
-        passes = [part["backbones"].get(name, 0.0) for name in backbones]
-        shares = [f"{time / seconds:.0%}" if time else "" for time in (*passes, seconds - sum(passes))]
-        table.add_row(
-            part["name"], f"{seconds:.1f}", str(steps or ""), f"{seconds / steps:.3f}" if steps else "", *shares
-        )
-    console.print(table)
-    console.print("shares of the time in forward and backward passes of each backbone; other: generator, losses, views")
+def _show_run(run: dict[str, Any]) -> None:
+    typer.echo(f"a run of {run['preset']}")
+    backbones = list(dict.fromkeys(name for phase in run["parts"] for name in phase["backbones"]))
+    rows = []
+    for phase in run["parts"]:
+        seconds, steps = phase["seconds"], phase["steps"]
+        pass_seconds = [phase["backbones"].get(name, 0.0) for name in backbones]
+        shares = [f"{time / seconds:.0%}" if time else "" for time in (*pass_seconds, seconds - sum(pass_seconds))]
+        per_step = f"{seconds / steps:.3f}" if steps else ""
+        rows.append([phase["name"], f"{seconds:.1f}", str(steps or ""), per_step, *shares])
+    print_wide(["phase", "seconds", "steps", "s per step", *backbones, "other"], rows)
+    typer.echo("shares of the time in forward and backward passes of each backbone; other: everything else")
 
 
-def _show_processes(console: Console, processes: dict[str, Any]) -> None:
-    for title, number in (("one run", "one"), ("two runs at once", "two")):
-        times = processes[number]
-        console.print(
+def _show_processes(processes: dict[str, Any]) -> None:
+    for title, key in (("one run", "one"), ("two runs at once", "two")):
+        times = processes[key]
+        typer.echo(
             f"{title}: {times['seconds']:.1f} s, {times['cpu_seconds']:.1f} CPU seconds, "
             f"largest process {times['peak_memory_mib']:.0f} MiB"
         )
-    console.print(f"two runs at once take {processes['two_to_one']:.2f} times as long as one")
+    typer.echo(f"two runs at once take {processes['two_to_one']:.2f} times as long as one")
 
 
-SHOW: dict[str, Callable[[Console, Any], None]] = {
+PRINTERS: dict[str, Callable[[Any], None]] = {
     "steps": _show_steps,
     "passes": _show_passes,
     "run": _show_run,

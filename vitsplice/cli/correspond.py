@@ -33,7 +33,7 @@ def correspond(
         float,
         typer.Option(min=0, max=1, help="0: patches are matched independently; 1: SECOND is used evenly (Sinkhorn)."),
     ] = 0.2,
-    points: Annotated[int, typer.Option(min=1, help="Maximum number of matches to draw.")] = 60,
+    points: Annotated[int, typer.Option(min=1, help="Maximum number of matches in the drawing.")] = 60,
     device: Annotated[str, DEVICE] = "auto",
     force: ReplaceResults = False,
 ) -> None:

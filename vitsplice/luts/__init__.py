@@ -1,8 +1,8 @@
 """3D lookup tables of colours: fitting to two images, application, and .cube files."""
 
 from vitsplice.luts.cube import check_cube, read_cube, write_cube
+from vitsplice.luts.fitted_lut import ColourDifference, FittedLut, colour_difference, fit_lut
 from vitsplice.luts.lut import Lut
-from vitsplice.luts.transfer import ColourDifference, FittedLut, colour_difference, fit_lut
 
 __all__ = [
     "ColourDifference",

@@ -1,12 +1,14 @@
-"""The colour part of a transfer as a LUT, with its error."""
+"""A LUT that was fitted to a structure image and an output, with its error."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
+from vitsplice.images.checks import single_image
 from vitsplice.images.transforms import LAB_SCALE, to_lab
 from vitsplice.luts.fitting import SMOOTHNESS
 from vitsplice.luts.lut import SIZE, Lut
@@ -32,14 +34,14 @@ def colour_difference(first: Tensor, second: Tensor, mask: Tensor | None = None)
     r"""Compute the CIE 1976 colour difference :math:`\Delta E^*_{ab}`, the Euclidean distance in CIE Lab.
 
     Args:
-        first, second: ``(3, H, W)`` each, in [0, 1].
+        first, second: of one size, as `Lut.fit` takes them.
         mask: ``(1, H, W)``; only pixels where it is at least 0.5 count. None: all pixels.
     """
-    distances = (to_lab(first[None]) - to_lab(second[None])).norm(dim=1).mul(LAB_SCALE)
+    first, second = single_image(first, "first"), single_image(second, "second")
+    distances = (to_lab(first) - to_lab(second)).norm(dim=1).mul(LAB_SCALE)
     if mask is not None:
-        distances = distances[mask >= 0.5]
-    values = distances.flatten().sort().values
-    return ColourDifference(float(values.mean()), float(values[min(len(values) - 1, int(0.95 * len(values)))]))
+        distances = distances[mask.reshape(distances.shape) >= 0.5]
+    return ColourDifference(float(distances.mean()), float(np.percentile(distances.detach().cpu().numpy(), 95)))
 
 
 @dataclass(frozen=True)
@@ -49,19 +51,19 @@ class FittedLut:
     Args:
         lut: LUT that was fitted to a structure image and an output.
         error: difference between the structure image after the LUT and the output.
-        unchanged: difference between the structure image and the output.
+        baseline: difference between the structure image and the output.
     """
 
     lut: Lut
     error: ColourDifference
-    unchanged: ColourDifference
+    baseline: ColourDifference
 
     def record(self) -> dict[str, Any]:
         """Return size and errors as plain data."""
-        return {"size": self.lut.size, "delta_e": asdict(self.error), "delta_e_unchanged": asdict(self.unchanged)}
+        return {"size": self.lut.size, "delta_e": asdict(self.error), "delta_e_unchanged": asdict(self.baseline)}
 
     def __str__(self) -> str:
-        return f"{self.error}; structure image without it: {self.unchanged}"
+        return f"{self.error}; without the LUT: {self.baseline}"
 
 
 def fit_lut(
@@ -72,7 +74,7 @@ def fit_lut(
     size: int = SIZE,
     smoothness: float = SMOOTHNESS,
 ) -> FittedLut:
-    """Fit a LUT to a structure image and an output ``(3, H, W)``, and measure its error. See `Lut.fit`."""
+    """Fit a LUT to a structure image and an output, and measure its error; arguments as for `Lut.fit`."""
     lut = Lut.fit(structure, output, mask=mask, size=size, smoothness=smoothness)
     error = colour_difference(lut.apply(structure), output, mask)
     return FittedLut(lut, error, colour_difference(structure, output, mask))
