@@ -51,9 +51,13 @@ CNNS = (
 )
 
 
+SMALLER = {"vgg11_bn": {"mlp_ratio": 0.01}, "densenet121": {"growth_rate": 4, "block_config": (1, 1, 1, 1)}}
+"""Settings of the largest CNNs."""
+
+
 def network_of(name, **settings):
     with private_rng(0):
-        network = timm.create_model(name, **settings)
+        network = timm.create_model(name, **SMALLER.get(name, {}), **settings)
         with torch.no_grad():  # layer scales and norms are initialised as constants, which would hide errors
             for parameter in network.parameters():
                 parameter.add_(0.02 * torch.randn(parameter.shape))
@@ -78,7 +82,12 @@ def reload(name, settings, model_settings):
 
     def create(state_dict):
         return timm.create_model(
-            name, pretrained=True, pretrained_cfg_overlay={"state_dict": state_dict}, **settings, **model_settings
+            name,
+            pretrained=True,
+            pretrained_cfg_overlay={"state_dict": state_dict},
+            **SMALLER.get(name, {}),
+            **settings,
+            **model_settings,
         )
 
     return load_traced(create, tensors, "file", name)

@@ -44,6 +44,13 @@ def test_batch_with_one_variant_is_a_method_and_one_with_several_is_refused(tmp_
         parse_method(f"mine={tmp_path}")
 
 
+@pytest.mark.parametrize("content", ["{", "[]", json.dumps({"variants": {}}), json.dumps({"other": 1})])
+def test_a_file_of_that_name_without_variants_is_named(tmp_path, content):
+    (tmp_path / "batch.json").write_text(content)
+    with pytest.raises(UserError, match=r"batch\.json is not the record of a batch"):
+        parse_method(f"mine={tmp_path}")
+
+
 @pytest.mark.parametrize("text", ["", "x", "=x", "a b=.", "x=", "x=nowhere", f"x={'n' * 300}", "é=."])
 def test_invalid_methods_are_rejected(text):
     with pytest.raises(UserError, match=r"NAME=FOLDER|there is no folder"):

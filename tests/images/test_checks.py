@@ -108,7 +108,7 @@ def test_uint8_batch_is_divided_by_255():
     [
         (torch.zeros(1, H, W, 3), r"\(1, 20, 24, 3\).*movedim\(-1, -3\)"),
         (torch.zeros(H, W, 3), "movedim"),
-        (torch.zeros(1, 1, H, W), "expand"),
+        (torch.zeros(1, 1, H, W), "repeat_interleave"),
         (torch.zeros(1, 4, H, W), "RGB has 3 channels"),
         (torch.zeros(H, W), r"\(3, H, W\) or \(B, 3, H, W\)"),
         (torch.zeros(0, 3, H, W), r"\(0, 3, 20, 24\)"),

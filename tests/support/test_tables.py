@@ -18,7 +18,7 @@ from vitsplice.evaluation import report as evaluation
 from vitsplice.keypoints import report as keypoints
 from vitsplice.metrics.statistics import MeanInterval
 from vitsplice.runs.artifacts import RunFolder, losses_csv
-from vitsplice.support.tables import csv_row, escape_csv, markdown_table, unescape_csv
+from vitsplice.support.tables import csv_row, escape_csv, escape_markdown, markdown_table, unescape_csv
 
 HOSTILE = [
     "=1+cmd|' /C calc'!A0",
@@ -122,6 +122,12 @@ def test_every_csv_file_is_written_by_one_module():
     for path in set(house.rglob("*.py")) - {house / "support" / "tables.py"}:
         calls = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
         assert not calls & {"writer", "DictWriter", "to_csv", "savetxt"}, path
+
+
+def test_links_code_and_headings_are_escaped_in_markdown_and_intervals_are_not():
+    assert escape_markdown("[x](y) `c` ~~d~~ #") == r"[x]\(y) \`c\` \~\~d\~\~ #"
+    assert escape_markdown("# heading") == r"\# heading"
+    assert escape_markdown("0.5 [0.4, 0.6] (1)") == "0.5 [0.4, 0.6] (1)"
 
 
 def test_markdown_table_shows_cells_as_text():

@@ -6,7 +6,7 @@ from clips import panned
 from vitsplice.video.colours import as_pixels
 from vitsplice.video.flow import Motion, no_motion
 from vitsplice.video.outputs import Key, changed, propagated
-from vitsplice.video.propagation import Carried
+from vitsplice.video.propagation import KeyMotions
 from vitsplice.video.segments import segments
 from vitsplice.video.source import Frame
 
@@ -57,28 +57,28 @@ def test_key_frames_are_at_both_ends_of_a_shot_and_in_between(count, matched):
 
 def test_without_changes_a_frame_is_its_start():
     key = Key(None, START)
-    assert changed(START, key, key, Carried(moved(3), moved(0), 0.5)) is START
+    assert changed(START, key, key, KeyMotions(moved(3), moved(0), 0.5)) is START
 
 
 def test_a_change_moves_with_the_motion():
     pattern = torch.rand(1, 3, 32, 48) / 2
-    output = changed(START, Key(None, START, change=pattern), key(0.3), Carried(moved(5), moved(0), 0.0))
+    output = changed(START, Key(None, START, change=pattern), key(0.3), KeyMotions(moved(5), moved(0), 0.0))
     assert torch.allclose(output[..., :40], (START + pattern.roll(-5, -1))[..., :40], atol=1e-5)
 
 
 @pytest.mark.parametrize(("fraction", "expected"), [(0.0, 0.6), (0.5, 0.7), (0.75, 0.75)])
 def test_changes_of_both_key_frames_are_blended_by_the_distance_in_time(fraction, expected):
     still = no_motion((32, 48))
-    output = changed(START, key(0.1), key(0.3), Carried(still, still, fraction))
+    output = changed(START, key(0.1), key(0.3), KeyMotions(still, still, fraction))
     assert torch.allclose(output, torch.full_like(START, expected), atol=1e-5)
 
 
 def test_where_one_motion_cannot_be_trusted_the_other_change_is_used():
-    output = changed(START, key(0.1), key(0.3), Carried(moved(0, valid=0.0), no_motion((32, 48)), 0.25))
+    output = changed(START, key(0.1), key(0.3), KeyMotions(moved(0, valid=0.0), no_motion((32, 48)), 0.25))
     assert torch.allclose(output, torch.full_like(START, 0.8), atol=1e-5)
 
 
 def test_where_no_motion_can_be_trusted_there_is_no_change():
     hidden = moved(0, valid=0.0)
-    output = changed(START, key(0.1), key(0.3), Carried(hidden, hidden, 0.5))
+    output = changed(START, key(0.1), key(0.3), KeyMotions(hidden, hidden, 0.5))
     assert torch.allclose(output, START, atol=1e-5)

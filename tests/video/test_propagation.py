@@ -10,10 +10,10 @@ from vitsplice.matching import Correspondence, MatchedImage
 from vitsplice.matching.small_spots import SmallSpots
 from vitsplice.video.flow import Motion, no_motion
 from vitsplice.video.propagation import (
-    Carried,
-    between,
-    carried_motions,
-    carried_start,
+    KeyMotions,
+    blended_correspondence,
+    blended_start,
+    key_motions,
     mean_entropy,
     moved_spots,
     preference,
@@ -44,7 +44,7 @@ def maps(weights):
 
 def test_weights_move_with_the_motion():
     key = match()
-    moved = between(FRAME, key, match(1), Carried(shift(2), no_motion((48, 64)), 0.0), [])
+    moved = blended_correspondence(FRAME, key, match(1), KeyMotions(shift(2), no_motion((48, 64)), 0.0), [])
     assert torch.allclose(maps(moved.weights)[:, :6], maps(key.weights)[:, 2:], atol=1e-5)
     assert torch.allclose(moved.weights.sum(1), torch.ones(48))
     assert moved.mirrored
@@ -53,7 +53,7 @@ def test_weights_move_with_the_motion():
 def test_weights_are_blended_by_the_distance_in_time():
     first, second = match(0), match(1)
     still = no_motion((48, 64))
-    blended = between(FRAME, first, second, Carried(still, still, 0.25), [])
+    blended = blended_correspondence(FRAME, first, second, KeyMotions(still, still, 0.25), [])
     entropy = torch.lerp(mean_entropy(first.weights), mean_entropy(second.weights), 0.25)
     expected = sharpened(torch.lerp(first.weights, second.weights, 0.25), entropy)
     assert torch.allclose(blended.weights, expected, atol=1e-5)
@@ -61,8 +61,8 @@ def test_weights_are_blended_by_the_distance_in_time():
 
 def test_a_motion_that_cannot_be_trusted_gives_way_to_the_other():
     first, second = match(0), match(1)
-    carried = Carried(shift(0, valid=0.0), no_motion((48, 64)), 0.25)
-    blended = between(FRAME, first, second, carried, [])
+    carried = KeyMotions(shift(0, valid=0.0), no_motion((48, 64)), 0.25)
+    blended = blended_correspondence(FRAME, first, second, carried, [])
     assert torch.allclose(blended.weights, second.weights, atol=5e-3)
 
 
@@ -76,7 +76,7 @@ def test_blended_assignments_are_sharpened_to_the_entropy_of_the_key_frames():
 
 def test_an_assignment_of_patches_of_other_colours_gives_way_to_the_other():
     first, second, still = replace(match(0), colours=COLOURS + 0.5), match(1), no_motion((48, 64))
-    blended = between(FRAME, first, second, Carried(still, still, 0.25), [])
+    blended = blended_correspondence(FRAME, first, second, KeyMotions(still, still, 0.25), [])
     assert torch.allclose(blended.weights, second.weights, atol=1e-2)
 
 
@@ -92,7 +92,7 @@ def test_the_preference_is_strongest_for_the_colours_that_were_matched_where_the
 
 def test_motions_of_a_segment_lead_to_its_key_frames():
     part = next(segments([Frame(n, pixels, n) for n, pixels in enumerate(panned(5, 96, 128, 3))], 4))
-    carried = carried_motions(part)
+    carried = key_motions(part)
     inner = (slice(None), 0, slice(24, -24), slice(24, -24))
     assert [each.fraction for each in carried] == [0, 0.25, 0.5, 0.75, 1]
     for number, each in enumerate(carried):
@@ -126,15 +126,15 @@ def start_maps(seed=0):
 def test_maps_of_a_start_are_those_of_the_key_frames_along_the_motion():
     maps = start_maps()
     still = no_motion((48, 64))
-    assert torch.allclose(carried_start(maps, maps, start_maps(1), Carried(still, still, 0.0)), maps, atol=1e-5)
-    moved = carried_start(maps, maps, start_maps(1), Carried(shift(1), still, 0.0))
+    assert torch.allclose(blended_start(maps, maps, start_maps(1), KeyMotions(still, still, 0.0)), maps, atol=1e-5)
+    moved = blended_start(maps, maps, start_maps(1), KeyMotions(shift(1), still, 0.0))
     assert torch.allclose(moved[..., :56], maps[..., 8:], atol=0.05)
 
 
 def test_maps_of_both_key_frames_are_blended_by_the_distance_in_time():
     still = no_motion((48, 64))
     first, second = start_maps(), start_maps(1)
-    blended = carried_start(first, first, second, Carried(still, still, 0.25))
+    blended = blended_start(first, first, second, KeyMotions(still, still, 0.25))
     assert torch.allclose(blended, torch.lerp(first, second, 0.25), atol=1e-5)
 
 
@@ -142,5 +142,5 @@ def test_maps_of_the_frame_itself_are_used_where_a_motion_leads_to_other_colours
     own, key = start_maps(), start_maps(1)
     key[:, 3:6] += 0.5
     still, hidden = no_motion((48, 64)), shift(0, valid=0.0)
-    assert torch.allclose(carried_start(own, key, key, Carried(still, still, 0.5)), own, atol=1e-3)
-    assert torch.allclose(carried_start(own, own, own, Carried(hidden, hidden, 0.5)), own, atol=1e-5)
+    assert torch.allclose(blended_start(own, key, key, KeyMotions(still, still, 0.5)), own, atol=1e-3)
+    assert torch.allclose(blended_start(own, own, own, KeyMotions(hidden, hidden, 0.5)), own, atol=1e-5)

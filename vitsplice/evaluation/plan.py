@@ -37,12 +37,12 @@ WORK = ResumableWork(
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")
 
 LAYOUT = f"FOLDER/ID{{{','.join(SUFFIXES)}}}, FOLDER/ID/{OUTPUT}, or a folder of `vitsplice batch`"
-"""Files that are outputs of a method."""
+"""The files that are read as outputs, for messages."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method.
+    """A method to evaluate: a name, and the folder of its outputs.
 
     Args:
         name: name of the method.
@@ -74,7 +74,7 @@ def parse_method(text: str) -> Method:
     if not NAME.fullmatch(name) or not folder:
         raise UserError(
             f"'{printable(text)}' is not a method; give NAME=FOLDER, with a name of at most 40 letters, digits and "
-            ". _ + -"
+            ". _ + -, the first a letter or digit"
         )
     path = Path(folder)
     if not os.path.isdir(path):
@@ -87,8 +87,10 @@ def parse_method(text: str) -> Method:
     if os.path.isfile(path / BATCH):
         record = read_json_object(path / BATCH).get("variants")
         variants = sorted(record) if isinstance(record, dict) else []
-        if len(variants) != 1:
-            names = ", ".join(map(printable, variants[:8])) or "none"
+        if not variants:
+            raise UserError(f"method {name}: {printable(str(path / BATCH))} is not the record of a batch")
+        if len(variants) > 1:
+            names = ", ".join(map(printable, variants[:8]))
             raise UserError(
                 f"method {name}: {printable(folder)} is a batch of {len(variants)} variants ({names}); "
                 f"give each as a method, such as NAME={printable(os.path.join(folder, *variants[:1]))}"
@@ -99,15 +101,15 @@ def parse_method(text: str) -> Method:
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """What to evaluate.
+    """Pairs, methods and metrics of an evaluation.
 
     Args:
         pairs: manifest of the pairs (`vitsplice.datasets.manifest`).
         methods: methods, at least one.
-        metrics: names of metrics; none for all.
-        backbone: backbone of the metrics that work with any; None for that of the default preset.
+        metrics: names of metrics; empty: all.
+        backbone: backbone of the metrics that work with any; None: that of the default preset.
         device: device of the metrics (`vitsplice.engine.device.pick_device`).
-        optimised: method -> names of the backbones that it optimised, for outputs without a run record.
+        optimised: method -> names of the backbones that it optimised; replaces what its run records state.
     """
 
     pairs: Path
@@ -125,14 +127,15 @@ class EvaluationPlan:
             raise UserError(f"method '{duplicates[0]}' is given twice; methods need different names")
         if unknown := [name for name in self.optimised if name not in names]:
             raise UserError(
-                Argument("optimised"), f" names '{printable(unknown[0])}'; the methods are {', '.join(names)}"
+                Argument("optimised"),
+                f": no method '{printable(unknown[0])}'; the methods are {', '.join(names)}",
             )
 
     def record(self, built: BuiltMetrics, device: str) -> dict[str, Any]:
-        """Return everything that the values depend on, as JSON data.
+        """Return what all values depend on, as JSON data; the files of a case are in its key.
 
         Args:
-            built: metrics.
+            built: the metrics, with their networks and parameters.
             device: device of the metrics.
 
         Raises:

@@ -21,7 +21,7 @@ LARGEST_AREA = 64_000_000
 """Maximum of height times width in pixels."""
 
 LARGEST_ASPECT = 32
-"""Maximum of longer side / shorter side: networks scale images by the shorter side."""
+"""Maximum of longer side / shorter side: images are resized by the shorter side, and the longer one grows with it."""
 
 LARGEST = f"at most {LARGEST_SIDE} pixels a side and {LARGEST_AREA // 10**6} megapixels are allowed"
 
@@ -60,10 +60,11 @@ def check_range(name: str, values: NDArray[Any] | Tensor, tolerance: float = 0.0
         tolerance: allowed distance from [0, 1].
     """
     low, high = float(values.min()), float(values.max())
+    allowed = f"[{-tolerance:g}, {1 + tolerance:g}]" if tolerance else "[0, 1]"
     if math.isnan(low):
         raise ImageError(f"'{name}' contains NaN; values must be in [0, 1]")
     if low < -tolerance or high > 1 + tolerance:
-        raise ImageError(f"'{name}' contains values from {low:.9g} to {high:.9g}; they must be in [0, 1]")
+        raise ImageError(f"'{name}' contains values from {low:.9g} to {high:.9g}; they must be in {allowed}")
 
 
 def check_dense(tensor: Tensor, name: str) -> None:
@@ -78,7 +79,7 @@ def check_dense(tensor: Tensor, name: str) -> None:
 
 
 def image_batch(pixels: Tensor, name: str, *, tolerance: float = 0.0, check: bool = True) -> Tensor:
-    """Check images and convert them to ``(B, 3, H, W)``, float32 in [0, 1], on their device.
+    """Check images and convert them to ``(B, 3, H, W)``, float32, on their device; values are not clamped.
 
     The conversion is differentiable; gradients have the dtype of the input. Type, shape and size are always checked,
     before anything is computed.
@@ -87,7 +88,7 @@ def image_batch(pixels: Tensor, name: str, *, tolerance: float = 0.0, check: boo
         pixels: ``(3, H, W)`` or ``(B, 3, H, W)``, uint8 (divided by 255) or floating point in [0, 1].
         name: name of the argument, for messages.
         tolerance: allowed distance of values from [0, 1].
-        check: check the value range, which on a GPU waits for the device.
+        check: check the value range, which synchronises a GPU. The rest is always checked.
 
     Raises:
         ImageError: if type, shape, size or values are not allowed.
@@ -107,7 +108,7 @@ def image_batch(pixels: Tensor, name: str, *, tolerance: float = 0.0, check: boo
         raise ImageError(f"a tensor must be uint8 or floating point; '{name}' is {pixels.dtype}")
     values = pixels.as_subclass(Tensor).to(torch.float32)
     values = values / 255 if pixels.dtype == torch.uint8 else values
-    if check:
+    if check and pixels.is_floating_point():
         check_range(name, values.detach(), tolerance)
     return values.reshape(-1, *shape[-3:])
 
@@ -128,5 +129,5 @@ def _layout_hint(shape: tuple[int, ...]) -> str:
     if len(shape) in (3, 4) and shape[-1] == 3:
         return ": channels come first, .movedim(-1, -3) moves them"
     if len(shape) in (3, 4) and shape[-3] in (1, 4):
-        return ": RGB has 3 channels" + (", .expand(-1, 3, -1, -1) repeats a grey one" if shape[-3] == 1 else "")
+        return ": RGB has 3 channels" + (", .repeat_interleave(3, -3) repeats a grey one" if shape[-3] == 1 else "")
     return ""

@@ -1,9 +1,9 @@
-"""Tables as CSV and as Markdown. Every CSV file and Markdown table of the project is written here.
+"""Tables as CSV and as Markdown: all of the package are formatted here.
 
-Names of methods, files, categories and raters come from elsewhere, and no cell may be more than text. A spreadsheet
-evaluates a cell such as ``=cmd|'/C calc'!A0``, so text that starts like a formula gets an apostrophe before it
-(https://owasp.org/www-community/attacks/CSV_Injection); numbers, also negative ones, are written unchanged. Markdown
-and HTML markup in cells is escaped.
+Names of methods, files, categories and raters come from users and plugins; a cell must never act as a formula or as
+markup. A spreadsheet evaluates a cell such as ``=cmd|'/C calc'!A0``, so text that starts like a formula gets an
+apostrophe before it (https://owasp.org/www-community/attacks/CSV_Injection), for spreadsheets that split at commas;
+numbers, also negative ones, are written unchanged.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from collections.abc import Iterable
 from vitsplice.text import printable
 
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-"""Start of a formula, also in full-width characters, and leading apostrophes, so that `unescape_csv` is exact."""
+"""Start of a formula, in ASCII or full-width characters, after any number of apostrophes.
+
+Text that begins with an apostrophe gets another one, so that `unescape_csv` is exact.
+"""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
-_MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {c: f"\\{c}" for c in "\\|*_"})
+_MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {c: f"\\{c}" for c in "\\|*_`~"})
 
 
 def escape_csv(text: str) -> str:
@@ -41,7 +44,7 @@ def csv_row(cells: Iterable[object]) -> str:
     """Format one row, with its newline. ``None`` is an empty cell; floats have all their digits."""
     row = [cell if cell is None or isinstance(cell, int | float) else escape_csv(str(cell)) for cell in cells]
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(row)  # \r\n: so that cells with either character are quoted
+    csv.writer(text, lineterminator="\r\n").writerow(row)  # csv quotes only cells with these characters
     return text.getvalue().removesuffix("\r\n") + "\n"
 
 
@@ -51,8 +54,8 @@ def csv_document(rows: Iterable[Iterable[object]]) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Return the text on one line, without effect as Markdown or HTML."""
-    return printable(text).translate(_MARKDOWN)
+    """Return the text on one line, without effect as Markdown or HTML; addresses may still become links."""
+    return re.sub(r"^#|(?<=\])\(", r"\\\g<0>", printable(text).translate(_MARKDOWN))
 
 
 def markdown_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from vitsplice.contracts import Case
+from vitsplice.contracts import Case, MetricSpec
 from vitsplice.engine.backbones import BackboneLoader
 from vitsplice.images import read
 from vitsplice.metrics import run_metrics
-from vitsplice.metrics.values import build_metrics, compute
+from vitsplice.metrics.values import MetricValue, build_metrics, compute, mean_values
 from vitsplice.plugins import catalogue
 from vitsplice.video.appearances import Appearances
 from vitsplice.video.colours import Pixels, as_tensor
@@ -28,21 +28,22 @@ def warping_errors(segment: Segment, outputs: Sequence[Pixels]) -> list[tuple[in
         outputs: 8-bit RGB of the outputs of its frames and of the key frame after it.
 
     Returns:
-        Number of a frame, and warping error of input and output from it to the next frame.
+        For each two consecutive frames with trusted pixels: number of the first, error of the input, error of the
+        output.
     """
     frames = segment.frames if segment.following is None else (*segment.frames, segment.following)
+    inputs_in_pairs = pairwise(as_tensor(frame.pixels) for frame in frames)
+    outputs_in_pairs = pairwise(map(as_tensor, outputs))
     errors = []
-    for number, step in enumerate(segment.steps):
-        pairs = [as_tensor(frame.pixels) for frame in frames[number : number + 2]]
-        source = warping_error(pairs[0], pairs[1], step.forward)
-        output = warping_error(as_tensor(outputs[number]), as_tensor(outputs[number + 1]), step.forward)
-        if source is not None and output is not None:
-            errors.append((frames[number].index, source, output))
+    for frame, step, inputs, results in zip(frames, segment.steps, inputs_in_pairs, outputs_in_pairs, strict=False):
+        input_error, output_error = warping_error(*inputs, step.forward), warping_error(*results, step.forward)
+        if input_error is not None and output_error is not None:
+            errors.append((frame.index, input_error, output_error))
     return errors
 
 
 def mean_errors(errors: Sequence[tuple[int, float, float]]) -> dict[str, float | None]:
-    """Return the mean warping error of input and output as plain data; None if there is no pair of frames."""
+    """Return the mean warping error of input and output as plain data; None if ``errors`` is empty."""
     if not errors:
         return {"input": None, "output": None}
     return {"input": fmean(error[1] for error in errors), "output": fmean(error[2] for error in errors)}
@@ -55,33 +56,28 @@ def frame_metrics(
 
     Args:
         samples: number of each frame, and files of input and output.
-        appearances: the appearance images; values are means of those for each of them, by weight.
+        appearances: the appearance images; each value is the weighted mean over them.
         backbone: name of the backbone that matched the frames.
         loader: loader of the backbones of metrics.
 
     Returns:
-        For each metric the mean over the frames (None with a reason), the better direction and what it compares with.
+        For each metric the mean over the frames (None with a reason, if a frame has no value), the better direction and
+        what it compares with.
     """
     known = catalogue()
-    built = build_metrics(run_metrics(known.metrics), loader.metric_context(backbone, known))
-    pairs = list(zip(appearances.images.values(), appearances.weights, strict=True))
-    cases = [
-        (Case(str(number), read(before).pixels, image.pixels, read(after).pixels), weight)
-        for number, before, after in samples
-        for image, weight in pairs
-    ]
-    values: dict[str, dict[str, Any]] = {
-        name: {"value": None, "reason": reason} for name, reason in built.unavailable.items()
-    }
-    for spec, metric in built.metrics:
-        each = [(compute(spec, metric, case), weight) for case, weight in cases]
-        numbers = [(value.value, weight) for value, weight in each if value.value is not None]
-        reasons = [value.reason for value, _ in each if value.reason]
-        mean = fmean(*zip(*numbers, strict=True)) if numbers else math.nan
-        values[spec.name] = {
-            "value": None if math.isnan(mean) else mean,
-            "reason": reasons[0] if reasons and not numbers else "",
-            "better": spec.better,
-            "against": spec.against,
-        }
-    return values
+    specs = run_metrics(known.metrics)
+    built = build_metrics(specs, loader.metric_context(backbone, known))
+    values, weights = [], []
+    for number, before, after in samples:
+        structure, output = read(before).pixels, read(after).pixels
+        for image, weight in zip(appearances.images.values(), appearances.weights, strict=True):
+            case = Case(str(number), structure, image.pixels, output)
+            values.append([compute(spec, metric, case) for spec, metric in built.metrics])
+            weights.append(weight)
+    means = {mean.name: mean for mean in mean_values(values, weights)}
+    return {spec.name: _as_data(means.get(spec.name), built.unavailable.get(spec.name, ""), spec) for spec in specs}
+
+
+def _as_data(mean: MetricValue | None, why_unavailable: str, spec: MetricSpec) -> dict[str, Any]:
+    value, reason = (mean.value, mean.reason) if mean else (None, why_unavailable)
+    return {"value": value, "reason": reason, "better": spec.better, "against": spec.against}

@@ -15,12 +15,12 @@ from vitsplice.numerics import numerics
 from vitsplice.video.colours import Pixels, as_pixels
 from vitsplice.video.flow import Motion
 from vitsplice.video.propagation import (
-    Carried,
-    between,
-    carried_maps,
-    carried_motions,
-    carried_start,
+    KeyMotions,
+    blended_correspondence,
+    blended_maps,
+    blended_start,
     faded,
+    key_motions,
     moved_spots,
     preference,
     soft_trust,
@@ -78,7 +78,7 @@ def propagated(transfer: FrameTransfer, segment: Segment, first: Key | None, rep
         first = _key(transfer, transfer.prepared(segment.frames[0].tensor()))
     if segment.last_key is None:
         return SegmentOutputs([as_pixels(first.output)], None)
-    motions = [_on_device(each, transfer.device) for each in carried_motions(segment)]
+    motions = [_on_device(each, transfer.device) for each in key_motions(segment)]
     last = _key(transfer, transfer.prepared(segment.last_key.tensor()), first, motions[-1].earlier)
     forward = moved_spots(first.match, [step.forward for step in segment.steps])
     backward = moved_spots(last.match, [step.backward for step in reversed(segment.steps)])
@@ -95,16 +95,16 @@ def propagated(transfer: FrameTransfer, segment: Segment, first: Key | None, rep
 
 
 def _between(
-    transfer: FrameTransfer, frame: Tensor, first: Key, last: Key, carried: Carried, spots: list[SmallSpots]
+    transfer: FrameTransfer, frame: Tensor, first: Key, last: Key, motions: KeyMotions, spots: list[SmallSpots]
 ) -> Tensor:
     """Compute the output of a frame between two key frames; ``spots`` as in `between`."""
     match = None
     if first.match is not None and last.match is not None:
-        match = between(frame, first.match, last.match, carried, spots)
+        match = blended_correspondence(frame, first.match, last.match, motions, spots)
     maps = transfer.start_maps(frame, match)
     if maps is not None and first.maps is not None and last.maps is not None:
-        maps = carried_start(maps, first.maps, last.maps, carried)
-    return changed(transfer.start(frame, match, maps), first, last, carried)
+        maps = blended_start(maps, first.maps, last.maps, motions)
+    return changed(transfer.start(frame, match, maps), first, last, motions)
 
 
 @numerics(grad=False)
@@ -145,15 +145,15 @@ def _key(transfer: FrameTransfer, frame: Tensor, previous: Key | None = None, mo
     return Key(match, output, maps, output - start)
 
 
-def changed(start: Tensor, first: Key, last: Key, carried: Carried) -> Tensor:
+def changed(start: Tensor, first: Key, last: Key, motions: KeyMotions) -> Tensor:
     """Add the changes of the key frames around a frame to its start, where their motion can be trusted."""
     if first.change is None or last.change is None:
         return start
     size = start.shape[-2], start.shape[-1]
-    trusts = soft_trust(carried.earlier, size), soft_trust(carried.later, size)
-    change = carried_maps(torch.zeros_like(start), first.change, last.change, carried, trusts)
+    trusts = soft_trust(motions.earlier, size), soft_trust(motions.later, size)
+    change = blended_maps(torch.zeros_like(start), first.change, last.change, motions, trusts)
     return (start + change).clamp(0, 1)
 
 
-def _on_device(carried: Carried, device: torch.device) -> Carried:
-    return Carried(carried.earlier.to(device), carried.later.to(device), carried.fraction)
+def _on_device(motions: KeyMotions, device: torch.device) -> KeyMotions:
+    return KeyMotions(motions.earlier.to(device), motions.later.to(device), motions.fraction)

@@ -1,9 +1,9 @@
-"""What key frames took from the appearance images, carried along the motion of a video to the frames between them.
+"""Propagation of the matches and warm starts of key frames to the frames between them, along the motion of a video.
 
-Key frames are matched with the appearance images, each with a preference for the colours that the previous one took. A
-frame between two of them takes the maps of their warm starts, moved along the motion pixel by pixel, and weighted by
-the distance in time and by where the motion can be trusted. Where it cannot, and for trained models, it takes their
-assignments, moved likewise.
+Each key frame is matched with a preference for the colours matched in the previous one. A frame in between gets the
+maps of the warm starts of both key frames, fetched along the motion pixel by pixel, and weighted by the distance in
+frames and by where the motion can be trusted. Where neither motion can be trusted, and for trained models, it gets
+their soft assignments, fetched likewise.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from vitsplice.video.flow import Motion, no_motion
 from vitsplice.video.segments import Segment
 
 PREFERENCE = 0.15
-"""Score that is added for patches of the colour that the previous key frame took, in units of similarity."""
+"""Maximum score that is added for patches of the colours of the previous key frame, in units of similarity."""
 
 HIDDEN = 1e-3
 """Weight of an assignment where its motion cannot be trusted, so that weights never sum to 0."""
 
 LEAST = 1e-12
-"""Minimum of a weight whose logarithm is taken, or by which is divided."""
+"""Lower bound of weights before a logarithm or a division."""
 
 SOFT = 5
 """Side in pixels of the square over which the validity of a motion is averaged before maps are blended."""
@@ -44,13 +44,13 @@ SHARPEST, HALVINGS, EVERY = 4.0, 6, 8
 
 
 @dataclass(frozen=True)
-class Carried:
+class KeyMotions:
     """The motion between a frame and the key frames around it.
 
     Args:
         earlier: motion from the frame to the key frame before it.
         later: motion to the key frame after it.
-        fraction: time since the earlier key frame, as a fraction of the time between both.
+        fraction: frames since the earlier key frame, as a fraction of those between both.
     """
 
     earlier: Motion
@@ -58,8 +58,8 @@ class Carried:
     fraction: float
 
 
-def carried_motions(segment: Segment) -> list[Carried]:
-    """Compute the motion between each frame of a segment, the next key frame included, and the key frames at its ends.
+def key_motions(segment: Segment) -> list[KeyMotions]:
+    """Compute the motion from each frame of a segment, and from the key frame after it, to the key frames at both ends.
 
     Args:
         segment: a segment with at least one step.
@@ -71,7 +71,7 @@ def carried_motions(segment: Segment) -> list[Carried]:
     for step in reversed(segment.steps):
         later.append(step.forward.then(later[-1]))
     fractions = [number / len(segment.steps) for number in range(len(earlier))]
-    return [Carried(*each) for each in zip(earlier, reversed(later), fractions, strict=True)]
+    return [KeyMotions(*each) for each in zip(earlier, reversed(later), fractions, strict=True)]
 
 
 def preference(match: Correspondence, motion: Motion, colours: Tensor) -> Preference:
@@ -82,69 +82,70 @@ def preference(match: Correspondence, motion: Motion, colours: Tensor) -> Prefer
         motion: motion from the other frame to the key frame.
         colours: mean colour of each patch of the appearance images in Lab / 100, ``(M, 3)``.
     """
-    taken = _carried(match.warp(colours), match.grid, motion)
+    taken = _fetched(match.warp(colours), match.grid, motion)
     trusted = motion.resized(match.grid).valid.flatten()[:, None]
     return Preference(PREFERENCE * trusted * colour_similarity(torch.cdist(taken, colours).square()), match.others)
 
 
-def between(
-    frame: Tensor, earlier: Correspondence, later: Correspondence, carried: Carried, spots: Sequence[SmallSpots]
+def blended_correspondence(
+    frame: Tensor, earlier: Correspondence, later: Correspondence, motions: KeyMotions, spots: Sequence[SmallSpots]
 ) -> Correspondence:
     """Compute the correspondence of a frame from those of the key frames around it.
 
     Args:
         frame: ``(1, 3, H, W)`` in [0, 1].
         earlier, later: correspondences of the key frames.
-        carried: motion between the frame and the key frames.
+        motions: motion between the frame and the key frames.
         spots: small spots of both key frames, moved to the frame.
 
     Returns:
-        The correspondence. Its similarities are those of the earlier key frame.
+        The correspondence. Its ``similarity`` is that of the earlier key frame, unmoved: do not use ``best`` and
+        ``mutual``.
     """
     colours = F.adaptive_avg_pool2d(to_lab(frame), earlier.grid).flatten(2)[0].T
-    first = (1 - carried.fraction) * _trust(earlier, carried.earlier, colours)
-    second = carried.fraction * _trust(later, carried.later, colours)
-    weights = first * _carried(earlier.weights, earlier.grid, carried.earlier)
-    weights = weights + second * _carried(later.weights, later.grid, carried.later)
-    entropy = torch.lerp(mean_entropy(earlier.weights), mean_entropy(later.weights), carried.fraction)
+    first = (1 - motions.fraction) * _trust(earlier, motions.earlier, colours)
+    second = motions.fraction * _trust(later, motions.later, colours)
+    weights = first * _fetched(earlier.weights, earlier.grid, motions.earlier)
+    weights = weights + second * _fetched(later.weights, later.grid, motions.later)
+    entropy = torch.lerp(mean_entropy(earlier.weights), mean_entropy(later.weights), motions.fraction)
     weights = sharpened(weights / (first + second), entropy)
     return replace(earlier, weights=weights, colours=colours, spots=_joined(spots))
 
 
-def carried_maps(own: Tensor, earlier: Tensor, later: Tensor, carried: Carried, trusts: Sequence[Tensor]) -> Tensor:
-    """Carry maps of both key frames along the motion, weighted by the distance in time, and blend them.
+def blended_maps(own: Tensor, earlier: Tensor, later: Tensor, motions: KeyMotions, trusts: Sequence[Tensor]) -> Tensor:
+    """Carry maps of both key frames along the motion, weighted by the distance in frames, and blend them.
 
     Args:
         own: ``(1, C, h, w)``, the values where no motion can be trusted.
         earlier, later: maps of the key frames, ``(1, C, h, w)``.
-        carried: motion between the frame and the key frames.
+        motions: motion between the frame and the key frames.
         trusts: how far each of the two motions can be trusted, ``(1, 1, h, w)`` in [0, 1].
     """
-    shares = (1 - carried.fraction) * trusts[0], carried.fraction * trusts[1]
-    moved = shares[0] * carried.earlier.sample(earlier) + shares[1] * carried.later.sample(later)
+    shares = (1 - motions.fraction) * trusts[0], motions.fraction * trusts[1]
+    moved = shares[0] * motions.earlier.sample(earlier) + shares[1] * motions.later.sample(later)
     return torch.lerp(own, moved / (shares[0] + shares[1]).clamp(min=LEAST), torch.maximum(*trusts))
 
 
-def carried_start(own: Tensor, earlier: Tensor, later: Tensor, carried: Carried) -> Tensor:
+def blended_start(own: Tensor, earlier: Tensor, later: Tensor, motions: KeyMotions) -> Tensor:
     """Carry the maps of the warm starts of both key frames along the motion.
 
-    A motion is trusted less where the colours of the key frame that it fetches differ from those of the frame.
+    A motion is trusted less where the colours that it fetches from the key frame differ from those of the frame.
 
     Args:
         own: maps of the warm start of the frame itself, which are used where no motion can be trusted.
         earlier, later: maps of the warm starts of the key frames, ``(1, 7, h, w)``.
-        carried: motion between the frame and the key frames.
+        motions: motion between the frame and the key frames.
     """
     size, trusts = (own.shape[-2], own.shape[-1]), []
-    for maps, motion in ((earlier, carried.earlier), (later, carried.later)):
-        difference = (motion.sample(maps[:, OWN_COLOURS]) - own[:, OWN_COLOURS]).square().sum(1, keepdim=True)
-        trusts.append(soft_trust(motion, size) * colour_similarity(difference))
-    return carried_maps(own, earlier, later, carried, trusts)
+    for maps, motion in ((earlier, motions.earlier), (later, motions.later)):
+        squared_distance = (motion.sample(maps[:, OWN_COLOURS]) - own[:, OWN_COLOURS]).square().sum(1, keepdim=True)
+        trusts.append(soft_trust(motion, size) * colour_similarity(squared_distance))
+    return blended_maps(own, earlier, later, motions, trusts)
 
 
-def colour_similarity(difference: Tensor) -> Tensor:
-    """Return how similar colours are, in [0, 1], from their squared difference (Lab / 100)."""
-    return torch.exp(-difference / (2 * COLOUR_SIGMA**2))
+def colour_similarity(squared_distance: Tensor) -> Tensor:
+    """Return how similar colours are, in [0, 1], from their squared distance (Lab / 100)."""
+    return torch.exp(-squared_distance / (2 * COLOUR_SIGMA**2))
 
 
 def soft_trust(motion: Motion, size: tuple[int, int]) -> Tensor:
@@ -154,12 +155,12 @@ def soft_trust(motion: Motion, size: tuple[int, int]) -> Tensor:
 
 def mean_entropy(weights: Tensor) -> Tensor:
     """Return the mean entropy of the rows of an assignment ``(N, M)``, a scalar."""
-    entropies: Tensor = -torch.special.xlogy(weights, weights).sum(1)
+    entropies: Tensor = torch.special.entr(weights).sum(1)
     return entropies.mean()
 
 
 def sharpened(weights: Tensor, entropy: Tensor) -> Tensor:
-    """Raise the weights to a power, so that their mean entropy is not higher than a given one.
+    """Raise the weights to a power of at most `SHARPEST`, so that their mean entropy comes down to about a given one.
 
     Interpolated and blended assignments are softer than those of key frames, and would mix more colours.
 
@@ -183,12 +184,12 @@ def moved_spots(match: Correspondence | None, steps: Sequence[Motion]) -> list[S
         steps: motion from the key frame to the next frame, from that to the one after it, and so on.
 
     Returns:
-        The spots in the key frame and in each of the frames, without those that are hidden or left the frame before.
+        The spots in the key frame and in each of the frames; a spot is dropped from the frame on in which it is hidden
+        or outside.
     """
-    spots = match.spots if match else None
-    if match is None or spots is None:
+    if match is None or match.spots is None:
         return [None] * (len(steps) + 1)
-    sides, moved = spots.centres.new_tensor(match.grid), [spots]
+    sides, moved = match.spots.centres.new_tensor(match.grid), [match.spots]
     for step in steps:
         points, valid = step.to(sides.device).track(moved[-1].centres / sides)
         spots = replace(moved[-1], centres=points * sides, strengths=moved[-1].strengths * valid)
@@ -207,7 +208,7 @@ def _joined(spots: Sequence[SmallSpots]) -> SmallSpots | None:
     return SmallSpots(*(torch.cat([getattr(each, name) for each in spots]) for name in vars(spots[0])))
 
 
-def _carried(values: Tensor, grid: tuple[int, int], motion: Motion) -> Tensor:
+def _fetched(values: Tensor, grid: tuple[int, int], motion: Motion) -> Tensor:
     """Fetch values of the patches of a key frame ``(N, C)`` along the motion."""
     return motion.sample(values.T.reshape(1, -1, *grid)).flatten(2)[0].T
 
@@ -217,5 +218,5 @@ def _trust(match: Correspondence, motion: Motion, colours: Tensor) -> Tensor:
     valid = motion.resized(match.grid).valid.flatten()[:, None]
     if match.colours is None:
         return valid + HIDDEN
-    difference = (_carried(match.colours, match.grid, motion) - colours).square().sum(1, keepdim=True)
-    return (valid + HIDDEN) * (colour_similarity(difference) + HIDDEN)
+    squared_distance = (_fetched(match.colours, match.grid, motion) - colours).square().sum(1, keepdim=True)
+    return (valid + HIDDEN) * (colour_similarity(squared_distance) + HIDDEN)

@@ -1,0 +1,52 @@
+import pytest
+
+from tests.conftest import noise
+from vitsplice.contracts import Case, Metric, MetricSpec
+from vitsplice.engine.backbones import BackboneLoader
+from vitsplice.errors import UserError
+from vitsplice.images import encode_png, read
+from vitsplice.video import measurement
+from vitsplice.video.appearances import Appearances
+
+
+def mean_of_output(case: Case) -> float:
+    return float(case.output.mean())
+
+
+def only_dark(case: Case) -> float:
+    mean = mean_of_output(case)
+    return mean if mean < 0.3 else float("nan")
+
+
+def unavailable(context):
+    raise UserError("no weights")
+
+
+SPECS = (
+    MetricSpec("brightness", lambda context: Metric(mean_of_output), "brightness"),
+    MetricSpec("darkness", lambda context: Metric(only_dark), "darkness", better="higher", against="appearance"),
+    MetricSpec("absent", unavailable, "absent"),
+)
+
+
+@pytest.fixture
+def samples(tmp_path):
+    """Two frames: number, and files of input and of output, the second output brighter."""
+    files = []
+    for number, level in enumerate((0.2, 0.6)):
+        paths = tmp_path / f"{number}-before.png", tmp_path / f"{number}-after.png"
+        for path, pixels in zip(paths, (noise(3, 32, 32), noise(3, 32, 32) * 0 + level), strict=True):
+            path.write_bytes(encode_png(pixels))
+        files.append((number, *paths))
+    return files
+
+
+def test_a_metric_is_the_mean_over_frames_and_has_none_if_a_frame_has_none(samples, monkeypatch):
+    monkeypatch.setattr(measurement, "run_metrics", lambda known: list(SPECS))
+    images = {f"a{number}": read(samples[number][1]) for number in (0, 1)}
+    values = measurement.frame_metrics(samples, Appearances(images, weights=(1.0, 3.0)), "tiny-vit", BackboneLoader())
+    assert list(values) == ["brightness", "darkness", "absent"]
+    assert values["brightness"]["value"] == pytest.approx(0.4, abs=0.01)
+    assert (values["darkness"]["value"], values["darkness"]["better"]) == (None, "higher")
+    assert values["darkness"]["reason"]
+    assert values["absent"] == {"value": None, "reason": "no weights", "better": "lower", "against": "structure"}
