@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from tests.conftest import noise
-from vitsplice.analysis.correspondence import PointMatch, description_cache, draw, match_images
+from vitsplice.analysis.correspondence import PointMatch, description_cache, draw, match_images, save
 from vitsplice.errors import UserError
 
 
@@ -69,3 +69,19 @@ def test_descriptions_in_the_cache_are_not_computed_again(pair, vit):
     assert torch.equal(first.correspondence.similarity, second.correspondence.similarity)
     match_images(*pair, backbone=Counted(), grid=6, layer=0, cache=cache)
     assert len(passes) == 2 * before
+
+
+def test_limit_concerns_the_drawing_only(pair, vit, tmp_path):
+    result = match_images(*pair, backbone=vit, grid=4)
+    for limit in (1, 100):
+        save(result, tmp_path / str(limit), limit)
+    drawings, data = (
+        [(tmp_path / limit / name).read_bytes() for limit in ("1", "100")] for name in ("matches.png", "matches.json")
+    )
+    assert drawings[0] != drawings[1]
+    assert data[0] == data[1]
+
+
+def test_a_grid_below_2_is_refused(pair, vit):
+    with pytest.raises(UserError, match="grid=1 is not allowed"):
+        match_images(*pair, backbone=vit, grid=1)

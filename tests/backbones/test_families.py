@@ -52,7 +52,7 @@ CNNS = (
 
 
 SMALLER = {"vgg11_bn": {"mlp_ratio": 0.01}, "densenet121": {"growth_rate": 4, "block_config": (1, 1, 1, 1)}}
-"""Settings of the largest CNNs."""
+"""Settings that make the largest CNNs small."""
 
 
 def network_of(name, **settings):

@@ -34,11 +34,11 @@ def test_shifted_square_has_the_iou_of_the_squares(context, side, right, down):
     assert cosegmentation(context).value(images) == pytest.approx((square + ground) / 2)
 
 
-def test_mask_overlap_is_nan_without_a_mask(context):
+def test_cluster_mask_iou_is_nan_without_a_mask(context):
     assert math.isnan(cluster_mask_iou(context).value(case(*[scene(1, 1, 4)[0]] * 2)))
 
 
-def test_uniform_output_of_any_size_has_mask_overlap_0(context):
+def test_uniform_output_of_any_size_has_cluster_mask_iou_0(context):
     structure, mask = scene(6, 8, 12)
     for size in ((SIDE, SIDE), (100, 50)):
         output = structure[..., :1, :1].expand(1, 3, *size)

@@ -28,6 +28,7 @@ from vitsplice.errors import (
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.recorder import Recording
 from vitsplice.support import checkpoints
+from vitsplice.support.files import json_sha256
 
 pytestmark = pytest.mark.slow
 
@@ -319,7 +320,7 @@ def test_checkpoint_of_invalid_content_with_a_valid_digest_is_refused(stopped, c
     path = checkpoints.checkpoint_files(stopped / "checkpoint")[0]
     content = json.loads(path.read_text()) | changed
     content.pop("digest")
-    path.write_text(json.dumps(content | {"digest": checkpoints._digest(content)}))
+    path.write_text(json.dumps(content | {"digest": json_sha256(content)}))
     with pytest.raises(CheckpointRejected):
         Recording.resume(path)
 
@@ -345,7 +346,7 @@ def test_checkpoint_with_tensors_of_another_run_is_refused(stopped, changed):
     path.with_suffix(".safetensors").write_bytes(tensors)
     content = json.loads(path.read_text()) | {"tensors": hashlib.sha256(tensors).hexdigest()}
     content.pop("digest")
-    path.write_text(json.dumps(content | {"digest": checkpoints._digest(content)}))
+    path.write_text(json.dumps(content | {"digest": json_sha256(content)}))
     with pytest.raises(CheckpointRejected, match="does not fit"):
         Recording.resume(stopped)
 

@@ -233,19 +233,19 @@ def test_features_of_another_backbone_are_not_mixed_up(folder, pairs, vit, cnn, 
 
 
 def test_too_little_space_is_refused_with_what_would_fit(tmp_path, pairs, vit, cnn):
-    with pytest.raises(TrainingCacheError, match=r"none of them: give fewer images, or lower any of views"):
+    with pytest.raises(TrainingCacheError, match=r"enough for no pairs: give fewer images, or lower any of training"):
         TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path, limit=120_000)
     small = recipe(vit, cnn, "training.partners=8")
-    with pytest.raises(TrainingCacheError, match=r"of 12 pairs of 4 images need up to .* for 11 pairs") as refused:
+    with pytest.raises(TrainingCacheError, match=r"records of 12 pairs of 4 images need up to") as refused:
         TrainingData.prepare(small, pairs, tmp_path, limit=400_000)
     needed, for_pairs = (float(size) * 1e6 for size in re.findall(r"([\d.]+) MB", str(refused.value))[:2])
     computed = TensorCache(tmp_path, 0).bytes
     with pytest.raises(
         TrainingCacheError,
-        match=r"enough for 8 of these pairs: give fewer pairs or images, or lower any of training\.partners, "
-        r"views\.structure\.bank, views\.appearance\.bank, training\.side;",
+        match=r"enough for about (59|60|61) % of the pairs: give fewer pairs or images, or lower any of "
+        r"training\.side, training\.partners, views\.structure\.bank, views\.appearance\.bank;",
     ):
-        TrainingData.prepare(small, pairs, tmp_path, limit=int(computed + needed - 2.5 * for_pairs / 11))
+        TrainingData.prepare(small, pairs, tmp_path, limit=int(computed + needed - 0.4 * for_pairs))
     assert len(TrainingData.prepare(small, pairs, tmp_path, limit=int(computed + needed + 100_000))) == 12
 
 

@@ -84,7 +84,7 @@ def test_checkpoint_of_another_training_is_refused(shared, tmp_path):
     (path,) = checkpoint_files(tmp_path / "checkpoint")
     assert begin(plan_of(shared), tmp_path).resumed_at == 1
     for override, difference in (("optimiser.lr=0.5", "settings"), ("training.held_out=0.6", "set of pairs")):
-        with pytest.raises(CheckpointRejected, match=f"belongs to a training with another.*{difference}"):
+        with pytest.raises(CheckpointRejected, match=f"belongs to another training, which differs in: .*{difference}"):
             begin(plan_of(shared, override), tmp_path, checkpoint=path)
     path.write_text(path.read_text().replace('"step": 1', '"step": 2'))
     with pytest.raises(CheckpointRejected, match="was altered"):

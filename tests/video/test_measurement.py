@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from tests.conftest import noise
 from vitsplice.contracts import Case, Metric, MetricSpec
@@ -18,6 +19,10 @@ def only_dark(case: Case) -> float:
     return mean if mean < 0.3 else float("nan")
 
 
+def mean_of_appearance(case: Case) -> float:
+    return float(case.appearance.mean())
+
+
 def unavailable(context):
     raise UserError("no weights")
 
@@ -25,6 +30,7 @@ def unavailable(context):
 SPECS = (
     MetricSpec("brightness", lambda context: Metric(mean_of_output), "brightness"),
     MetricSpec("darkness", lambda context: Metric(only_dark), "darkness", better="higher", against="appearance"),
+    MetricSpec("appearance", lambda context: Metric(mean_of_appearance), "brightness of the appearance image"),
     MetricSpec("absent", unavailable, "absent"),
 )
 
@@ -35,7 +41,7 @@ def samples(tmp_path):
     files = []
     for number, level in enumerate((0.2, 0.6)):
         paths = tmp_path / f"{number}-before.png", tmp_path / f"{number}-after.png"
-        for path, pixels in zip(paths, (noise(3, 32, 32), noise(3, 32, 32) * 0 + level), strict=True):
+        for path, pixels in zip(paths, (noise(3, 32, 32), torch.full((3, 32, 32), level)), strict=True):
             path.write_bytes(encode_png(pixels))
         files.append((number, *paths))
     return files
@@ -43,9 +49,10 @@ def samples(tmp_path):
 
 def test_a_metric_is_the_mean_over_frames_and_has_none_if_a_frame_has_none(samples, monkeypatch):
     monkeypatch.setattr(measurement, "run_metrics", lambda known: list(SPECS))
-    images = {f"a{number}": read(samples[number][1]) for number in (0, 1)}
+    images = {f"a{number}": read(samples[number][2]) for number in (0, 1)}
     values = measurement.frame_metrics(samples, Appearances(images, weights=(1.0, 3.0)), "tiny-vit", BackboneLoader())
-    assert list(values) == ["brightness", "darkness", "absent"]
+    assert list(values) == ["brightness", "darkness", "appearance", "absent"]
+    assert values["appearance"]["value"] == pytest.approx((0.2 + 3 * 0.6) / 4, abs=0.01)
     assert values["brightness"]["value"] == pytest.approx(0.4, abs=0.01)
     assert (values["darkness"]["value"], values["darkness"]["better"]) == (None, "higher")
     assert values["darkness"]["reason"]

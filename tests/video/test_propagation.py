@@ -61,8 +61,8 @@ def test_weights_are_blended_by_the_distance_in_time():
 
 def test_a_motion_that_cannot_be_trusted_gives_way_to_the_other():
     first, second = match(0), match(1)
-    carried = KeyMotions(shift(0, valid=0.0), no_motion((48, 64)), 0.25)
-    blended = blended_correspondence(FRAME, first, second, carried, [])
+    motions = KeyMotions(shift(0, valid=0.0), no_motion((48, 64)), 0.25)
+    blended = blended_correspondence(FRAME, first, second, motions, [])
     assert torch.allclose(blended.weights, second.weights, atol=5e-3)
 
 
@@ -92,10 +92,10 @@ def test_the_preference_is_strongest_for_the_colours_that_were_matched_where_the
 
 def test_motions_of_a_segment_lead_to_its_key_frames():
     part = next(segments([Frame(n, pixels, n) for n, pixels in enumerate(panned(5, 96, 128, 3))], 4))
-    carried = key_motions(part)
+    motions = key_motions(part)
     inner = (slice(None), 0, slice(24, -24), slice(24, -24))
-    assert [each.fraction for each in carried] == [0, 0.25, 0.5, 0.75, 1]
-    for number, each in enumerate(carried):
+    assert [each.fraction for each in motions] == [0, 0.25, 0.5, 0.75, 1]
+    for number, each in enumerate(motions):
         assert float(each.earlier.flow[inner].mean()) * 128 == pytest.approx(3 * number, abs=0.5)
         assert float(each.later.flow[inner].mean()) * 128 == pytest.approx(3 * number - 12, abs=0.5)
 

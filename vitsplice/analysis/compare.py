@@ -82,6 +82,10 @@ class ComparisonPlan:
     def __post_init__(self) -> None:
         if len(self.images) < 2:
             raise UserError("give at least two images: changes are relative to the change from one image to another")
+        if not 0 <= self.transfers <= (number := len(self.images)):
+            raise UserError(
+                Argument("transfers", self.transfers), f" is not allowed: {number} images have {number} pairs"
+            )
         if not self.backbones:
             raise UserError(
                 "give at least one backbone (", Argument("backbone"), "); `vitsplice list backbones` lists them"
@@ -109,17 +113,17 @@ def compare(
 
     Raises:
         OutputExists, OutputBusy: see `vitsplice.support.output_folder.resumable`.
-        VitspliceError: if an image cannot be read or a backbone cannot be loaded, before the long work begins.
+        VitspliceError: if an image cannot be read, or one of ``plan.backbones`` cannot be loaded; before the long work.
     """
     infos = {name: load_backbone(name).info for name in dict.fromkeys(plan.backbones)}
-    if plan.transfers > (number := len(plan.images)):
-        raise UserError(Argument("transfers", plan.transfers), f" is too many: {number} images have {number} pairs")
     plain = image_sources(plan.images, plan.masks, plan.size)
     for name in infos if plan.transfers else ():
-        _transfer_settings(plan, name)
-    style = None if plan.style is None else settings_for(plan.style, device=plan.device, overrides=["metrics=none"])
+        _transfer_settings(plan, name)  # raises now if the preset does not fit
+    style_settings = (
+        None if plan.style is None else settings_for(plan.style, device=plan.device, overrides=["metrics=none"])
+    )
     with resumable(Path(out), WORK, _record(plan, infos), force=force) as path:
-        if (images := _with_styles(style, path, plain, progress)) is None:
+        if (images := _styled_if_available(style_settings, path, plain, progress)) is None:
             return None
         parts = _Parts(plan, path, infos, images, progress)
         if (readers := parts.encode()) is None or (transfers := parts.transfer()) is None:
@@ -150,7 +154,7 @@ def _transfer_settings(plan: ComparisonPlan, backbone: str) -> RunConfig:
     return settings_for(plan.preset, backbone=backbone, steps=plan.steps, device=plan.device, overrides=["metrics=all"])
 
 
-def _with_styles(
+def _styled_if_available(
     settings: RunConfig | None, path: Path, images: list[ImageSource], progress: ProgressReporter
 ) -> list[ImageSource] | None:
     """Add the style transform unless the plan has none or its weights are unavailable; None if it was stopped."""
@@ -219,7 +223,8 @@ class _Parts:
     def _run(self, name: str, structure: Path, appearance: Path) -> RunFolder | None:
         plan, images = self.plan, {"structure": structure, "appearance": appearance}
         settings = _transfer_settings(plan, name)
-        key = _key(settings.model_dump_json(), read(structure).sha256, read(appearance).sha256)
+        images_sha256 = read(structure).sha256, read(appearance).sha256
+        key = _key(settings.model_dump_json(), self.infos[name].sha256, *images_sha256)
         folder = inside(self.path, f"transfers/{safe_file_name(name)}-{key}")
         try:
             with Recording.begin_or_resume(images, settings, folder) as recording:
@@ -257,6 +262,6 @@ class _Parts:
         )
 
 
-def _key(*parts: str) -> str:
-    """Digest of the parts and of the versions of all packages that results depend on."""
-    return hashlib.sha256("".join([*parts, str(versions())]).encode()).hexdigest()[:16]
+def _key(*values: str) -> str:
+    """Digest of values and of the versions of all packages that results depend on."""
+    return hashlib.sha256("".join([*values, str(versions())]).encode()).hexdigest()[:16]

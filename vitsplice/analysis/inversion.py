@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,7 +101,7 @@ def plan_inversions(
     prior: Literal["network", "pixels"] | None = None,
     preset: str | os.PathLike[str] | RunConfig | None = None,
     backbone: str | None = None,
-    overrides: Sequence[str] = (),
+    overrides: Iterable[str] = (),
     **settings: Any,
 ) -> InversionPlan:
     """Resolve the features and the settings of their inversions.
@@ -125,6 +125,7 @@ def plan_inversions(
     if prior is not None and prior not in PRESETS:
         raise UserError(f"no image prior '{prior}'; it is {' or '.join(PRESETS)}")
     chosen_preset = PRESETS[prior] if prior else preset
+    overrides = overrides if isinstance(overrides, str) else list(overrides)
     of_backbone = [override for override in overrides if override.strip().startswith("backbone")]
     configured = settings_for(chosen_preset or PRESETS["network"], backbone=backbone, overrides=of_backbone).backbone
     info = load_configured(configured, catalogue())[0].info
@@ -156,7 +157,7 @@ def combined_requests(
 def inversion_settings(
     request: FeatureRequest,
     preset: str | os.PathLike[str] | RunConfig | None = None,
-    overrides: Sequence[str] = (),
+    overrides: Iterable[str] = (),
     **settings: Any,
 ) -> RunConfig:
     """Return the settings of one inversion: those of a preset, with the facet and layer of the feature.
@@ -175,14 +176,15 @@ def inversion_settings(
     """
     if preset is None:
         preset = PRESETS["pixels" if request.facet in GLOBAL_FACETS else "network"]
+    overrides = overrides if isinstance(overrides, str) else list(overrides)
     config = settings_for(preset, overrides=overrides, **settings)
     if TERM not in config.terms:
         presets = [*PRESETS.values(), "invert-official"]
         raise UserError(f"this preset has no term '{TERM}'; presets that have one: {', '.join(presets)}")
     data = config.model_dump(mode="json")
     data["terms"][TERM] |= {"facet": request.facet, "layer": request.layer}
-    noise_is_set = any("noise" in override for override in overrides)
-    if config.generator.name == "prior" and request.facet not in GLOBAL_FACETS and not noise_is_set:
+    sets_noise = any(override.strip().startswith("generator") and "noise" in override for override in overrides)
+    if config.generator.name == "prior" and request.facet not in GLOBAL_FACETS and not sets_noise:
         data["generator"]["options"] |= {"noise": [0.0]}
     return validate(data, "settings")
 

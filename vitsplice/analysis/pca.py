@@ -32,8 +32,8 @@ Decompose = Literal["self-similarity", "features"]
 
 SHEET, DATA = "pca.png", "pca.json"
 
-MAP_FILE = re.compile(r"[0-9]+-[^/\\\0]+_layer_[0-9]+\.png")
-"""File name of a map. `save` removes only such files, whatever an earlier ``pca.json`` lists."""
+MAP_FILE = re.compile(r"[0-9]+-[^/\\\0]+_layer_-?[0-9]+\.png")
+"""File name of a map. `save` removes only such files, whatever an earlier ``pca.json`` lists; layers had signs."""
 
 COLUMNS = 7
 """Cells in a row of the sheet; the first cell of an image is the image itself."""

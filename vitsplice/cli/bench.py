@@ -35,15 +35,16 @@ def bench(
     preset: Annotated[str, typer.Option(help="Preset of run and processes, on the packaged pair.")] = "quick",
     backbone: Annotated[
         str | None,
-        backbone_option("Default: for processes and run those of --preset, for the others that of official."),
+        backbone_option("Default: those of --preset, for steps and passes that of official, or their fallbacks."),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Number of timed steps of each loop.")] = 8,
     preset_steps: Annotated[
-        int | None, typer.Option(min=0, help="Number of steps of a run; without it: that of --preset.")
+        int | None,
+        typer.Option(min=0, help="Number of steps of a run; default: that of --preset."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Time presets on this machine: their steps, stages and backbones, and two runs at once. It takes some minutes."""
+    """Time presets on this machine: their steps, stages and backbones, and two runs at once. All take some minutes."""
     from vitsplice.presets.settings import settings_for
     from vitsplice.tools import bench as benchmarks
 
@@ -77,6 +78,9 @@ def _show(results: dict[str, Any]) -> None:
 
 
 def _show_steps(steps: list[dict[str, Any]]) -> None:
+    from vitsplice.tools.bench import SIZE
+
+    typer.echo(f"steps at {SIZE} px")
     rows = []
     for step in steps:
         ratio = step["of_plain"]

@@ -31,7 +31,9 @@ def keypoints(
     ] = None,
     facet: Annotated[
         list[str] | None,
-        typer.Option(help="key, query, value, token or map; can be repeated. Default: that for structure."),
+        typer.Option(
+            help="key, query, value, token or map; can be repeated. Default: the backbone's facet for structure."
+        ),
     ] = None,
     layer: Annotated[
         list[str] | None,
@@ -67,7 +69,7 @@ def keypoints(
         bool, typer.Option("--force", help="Replace a benchmark of other data, size, device or versions.")
     ] = False,
 ) -> None:
-    """Measure how many keypoints features match correctly (PCK): SPair-71k, PF-PASCAL or synthetic warps.
+    """Measure how many keypoints are matched correctly by features (PCK), on a data set or synthetic warps.
 
     Finished pairs are stored: the same command resumes a stopped benchmark.
     With more backbones, facets, layers or thresholds, it measures only what is new.

@@ -2,7 +2,7 @@
 
 Activations are not normalised, so that an output pixel depends only on input pixels near it and on the vector, never on
 the rest of the image or of the batch. Residual blocks divide the sum of their two branches by sqrt(2), so that the
-output has the variance of one branch (Karras et al. 2020).
+output has the mean variance of the branches (Karras et al. 2020).
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from vitsplice.contracts import (
 from vitsplice.errors import ConfigError
 from vitsplice.images.transforms import sample_bilinear
 from vitsplice.losses.regularisers import edge_distance, total_variation
-from vitsplice.losses.splice import pooled_to
+from vitsplice.losses.splice import pooled, pooled_to
 from vitsplice.losses.transport import cosine_cost, relaxed_earth_mover, sliced_wasserstein
 from vitsplice.matching import assignment, usable
 from vitsplice.numerics import numerics
@@ -112,10 +112,10 @@ def grid_hypercolumns(
 def sampled_hypercolumns(
     features: FeaturesByRequest, layers: Sequence[FeatureRequest], match: Sequence[FeatureRequest], samples: int
 ) -> Hypercolumns:
-    """Interpolate the features of all layers, the correspondence and the mask at the first random positions.
+    """Interpolate features of all layers, correspondence and mask at the first ``samples`` random positions.
 
-    If the mask covers none of them, all are used: the image outside the mask is filled with the mean colour of its
-    inside.
+    If the mask covers none of them, all are used, which is harmless: outside the mask, the image has the mean colour of
+    its inside.
     """
     positions = features[POSITIONS].values[:, :samples].to(features[layers[0]].values)
     values = torch.cat([F.normalize(sample_bilinear(features[layer].maps, positions), dim=-1) for layer in layers], -1)
@@ -232,11 +232,10 @@ def mass_map(output: FeaturesByRequest, target: FeaturesByRequest, context: Term
     """Compute `target_mass` on the grid of the target's correspondence (without it, of the mask), ``(1, 1, h, w)``."""
     if not match_requests(context):
         return uniform_mass(target[MASK].maps.flatten()).reshape(target[MASK].maps.shape)
-    ours, theirs = output[MATCH], target[MATCH]
-    grid = theirs.grid or (1, 1)
-    coarse = ours.grid and (min(ours.grid[0], MASS_GRID), min(ours.grid[1], MASS_GRID))
-    similarities = pooled_to(ours, coarse).values[0] @ theirs.patches[0].T
-    return target_mass(similarities, pooled_to(target[MASK], grid).values[0, :, 0], context).reshape(1, 1, *grid)
+    theirs = target[MATCH]
+    similarities = pooled(output[MATCH], MASS_GRID).patches[0] @ theirs.patches[0].T
+    mass = target_mass(similarities, pooled_to(target[MASK], theirs.grid).values[0, :, 0], context)
+    return Features(mass[None, :, None], theirs.grid).maps
 
 
 def _covered_mass(mass: Tensor, coverage: Tensor) -> Tensor:

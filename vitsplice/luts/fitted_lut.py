@@ -51,19 +51,19 @@ class FittedLut:
     Args:
         lut: LUT that was fitted to a structure image and an output.
         error: difference between the structure image after the LUT and the output.
-        baseline: difference between the structure image and the output.
+        unchanged: difference between the structure image and the output.
     """
 
     lut: Lut
     error: ColourDifference
-    baseline: ColourDifference
+    unchanged: ColourDifference
 
     def record(self) -> dict[str, Any]:
         """Return size and errors as plain data."""
-        return {"size": self.lut.size, "delta_e": asdict(self.error), "delta_e_unchanged": asdict(self.baseline)}
+        return {"size": self.lut.size, "delta_e": asdict(self.error), "delta_e_unchanged": asdict(self.unchanged)}
 
     def __str__(self) -> str:
-        return f"{self.error}; without the LUT: {self.baseline}"
+        return f"{self.error}; without the LUT: {self.unchanged}"
 
 
 def fit_lut(

@@ -15,7 +15,7 @@ SIZE = 336
 
 
 def cosegmentation(context: MetricContext) -> Metric:
-    """Build the mean, over the structure image's clusters, of the IoU of their patches there and in the output."""
+    """Build the metric: IoU of each cluster of the structure image with the same cluster of the output, averaged."""
     backbone = context.load(context.backbone)
 
     def value(case: Case) -> float:
@@ -26,9 +26,10 @@ def cosegmentation(context: MetricContext) -> Metric:
 
 
 def cluster_mask_iou(context: MetricContext) -> Metric:
-    """Build the IoU of the structure mask and the output's patches whose cluster lies inside it in the structure image.
+    """Build the metric: IoU of the structure mask with the output's patches of the clusters inside it.
 
-    A cluster lies inside if most of its patches do. NaN without a mask, or if it covers no patch by more than half.
+    A cluster is inside the mask if most of its patches in the structure image are. NaN without a mask, or if it covers
+    no patch by more than half.
     """
     backbone = context.load(context.backbone)
 

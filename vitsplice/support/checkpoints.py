@@ -89,7 +89,7 @@ class CheckpointFormat(Generic[Parsed]):
         if content.get("format") != self.version:
             raise CheckpointRejected(
                 f"checkpoint {path} has format {content.get('format')}, of another version of vitsplice; this one "
-                f"reads format {self.version}. Resume it with the version that wrote it"
+                f"reads format {self.version}. Resume with the version that wrote it"
             )
         if content.get("tensors") != hashlib.sha256(data).hexdigest():
             raise CheckpointRejected(f"checkpoint {path.with_suffix('.safetensors')} is truncated or was altered")
@@ -150,7 +150,8 @@ class CheckpointFormat(Generic[Parsed]):
         except (LookupError, ValueError, RuntimeError) as error:
             if allocation_failure(error):
                 raise
-            raise CheckpointRejected(f"checkpoint {path} does not fit its {self.work}") from error
+            advice = "; resume from another" if self.selectable else ""
+            raise CheckpointRejected(f"checkpoint {path} does not fit its {self.work}{advice}") from error
 
     def _is_valid(self, path: Path) -> bool:
         try:

@@ -1,9 +1,9 @@
-"""Tables as CSV and as Markdown: all of the package are formatted here.
+"""Tables as CSV and as Markdown. Every CSV file and Markdown table of the package is formatted here.
 
 Names of methods, files, categories and raters come from users and plugins; a cell must never act as a formula or as
 markup. A spreadsheet evaluates a cell such as ``=cmd|'/C calc'!A0``, so text that starts like a formula gets an
-apostrophe before it (https://owasp.org/www-community/attacks/CSV_Injection), for spreadsheets that split at commas;
-numbers, also negative ones, are written unchanged.
+apostrophe before it (https://owasp.org/www-community/attacks/CSV_Injection); numbers, also negative ones, are written
+unchanged. A spreadsheet that does not split at commas can still see a formula.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from vitsplice.text import printable
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 """Start of a formula, in ASCII or full-width characters, after any number of apostrophes.
 
-Text that begins with an apostrophe gets another one, so that `unescape_csv` is exact.
+Text of this form gets one more apostrophe, so that `unescape_csv` is exact.
 """
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
-_MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {c: f"\\{c}" for c in "\\|*_`~"})
+_MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {c: f"\\{c}" for c in "\\|*_~"})
 
 
 def escape_csv(text: str) -> str:
@@ -44,7 +44,7 @@ def csv_row(cells: Iterable[object]) -> str:
     """Format one row, with its newline. ``None`` is an empty cell; floats have all their digits."""
     row = [cell if cell is None or isinstance(cell, int | float) else escape_csv(str(cell)) for cell in cells]
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(row)  # csv quotes only cells with these characters
+    csv.writer(text, lineterminator="\r\n").writerow(row)  # csv quotes cells with a character of it
     return text.getvalue().removesuffix("\r\n") + "\n"
 
 
@@ -54,7 +54,7 @@ def csv_document(rows: Iterable[Iterable[object]]) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Return the text on one line, without effect as Markdown or HTML; addresses may still become links."""
+    """Return the text on one line, without effect as Markdown or HTML within a line; addresses may become links."""
     return re.sub(r"^#|(?<=\])\(", r"\\\g<0>", printable(text).translate(_MARKDOWN))
 
 

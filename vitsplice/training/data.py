@@ -162,7 +162,7 @@ class TrainingData:
                 {
                     "structure": structure,
                     "appearance": appearance.flip(-1) if mirrored else appearance,
-                    "start": self._from_uint8(record["start"]) if "start" in record else structure,
+                    "start": self._image(record["start"]) if "start" in record else structure,
                 }
             ),
             self._condition(*digests),
@@ -173,9 +173,9 @@ class TrainingData:
         )
 
     def _pixels(self, digest: str) -> Tensor:
-        return self._from_uint8(self._cache[self.recipe.pixels_key(digest)]["pixels"])
+        return self._image(self._cache[self.recipe.pixels_key(digest)]["pixels"])
 
-    def _from_uint8(self, values: Tensor) -> Tensor:
+    def _image(self, values: Tensor) -> Tensor:
         return from_uint8(values.to(self.device))
 
     def _vectors(self, record: Record) -> MatchVectors:
@@ -185,7 +185,7 @@ class TrainingData:
     def _condition(self, structure: str, appearance: str) -> Condition:
         recipe, record = self.recipe, self._cache[self.recipe.pair_key(structure, appearance)]
         values: dict[ConditionName, Tensor] = {
-            name: self._from_uint8(record[name]) if name == "start" else record[name].to(self.device).float()
+            name: self._image(record[name]) if name == "start" else record[name].to(self.device).float()
             for name in recipe.stored_conditions
         }
         if "appearance" in recipe.conditions:

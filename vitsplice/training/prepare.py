@@ -135,48 +135,42 @@ class _Preparation:
         self._compute(samples.values())
         self._cache.flush()
         pair_size, sizes = self._size(pair_job), {kind: self._size(job) for kind, job in samples.items()}
-        conditions, views = self._missing(self._lists.conditions()), self._missing(self._lists.all_views())
-        pairs = sum(job.kind == PAIR for job in conditions)
-        starts = sum(sizes[job.kind] for job in views if START in job.kind)
-        for_images = pair_size * (len(conditions) - pairs) + sum(sizes[job.kind] for job in views) - starts
-        self._check_fit(pairs, pair_size * pairs + starts, for_images)
+        missing = self._missing(chain(self._lists.conditions(), self._lists.all_views()))
+        of_pairs = [job for job in missing if job.kind == PAIR or job.kind[1:2] == (START,)]
+        for_pairs = sum(sizes.get(job.kind, pair_size) for job in of_pairs)
+        self._check_fit(for_pairs, sum(sizes.get(job.kind, pair_size) for job in missing) - for_pairs)
 
     def _size(self, job: Job) -> int:
         return record_bytes(self._cache[job.key].values())
 
-    def _check_fit(self, pairs: int, for_pairs: int, for_images: int) -> None:
+    def _check_fit(self, for_pairs: int, for_images: int) -> None:
         """Raise TrainingCacheError if the missing records need more space than is available.
 
         Args:
-            pairs: number of pairs without a record.
-            for_pairs: bytes of the missing records that a pair has, in proportion to the number of pairs.
-            for_images: bytes of those that an image has, of whichever pairs.
+            for_pairs: bytes of missing records that belong to one pair.
+            for_images: bytes of those that belong to an image, however many pairs it is in.
         """
         available = self._cache.available()
         if for_pairs + for_images <= available:
             return
-        fitting = pairs * max(0, available - for_images) // max(1, for_pairs)
+        percent = 100 * max(0, available - for_images) // max(1, for_pairs)
         raise TrainingCacheError(
             f"the missing records of {len(self._pairs)} pairs of {len(self.digests)} images need up to "
-            f"{gigabytes(for_pairs + for_images)}, of which {gigabytes(for_pairs)} for {pairs} pairs and the rest for "
-            f"their images. {printable(str(self._cache.folder))} holds {gigabytes(self._cache.bytes)}, and "
-            f"{gigabytes(available)} more are available, which is enough for ",
-            *self._advice(fitting),
+            f"{gigabytes(for_pairs + for_images)}, of which {gigabytes(for_pairs)} for pairs and the rest for images. "
+            f"{printable(str(self._cache.folder))} holds {gigabytes(self._cache.bytes)}, and {gigabytes(available)} "
+            f"more are available, which is enough for {f'about {percent} % of the pairs' if percent else 'no pairs'}",
+            *self._advice(pairs_fit=percent > 0),
         )
 
-    def _advice(self, pairs: int) -> list[str | Setting | Argument]:
-        """Return for how many pairs the space is enough, and what needs less of it."""
+    def _advice(self, *, pairs_fit: bool) -> list[str | Setting | Argument]:
+        """Return what needs less space."""
         views = self._recipe.config.views
-        banks = [f"views.{role}.bank" for role in ROLES if views.of(role).bank is not None]
-        partners = ["training.partners"] if pairs else []
-        first, *others = [*partners, *banks, "training.side"]
-        return [
-            f"{pairs} of these pairs: give fewer pairs or images"
-            if pairs
-            else "none of these pairs: give fewer images",
-            ", or lower any of ",
-            Setting(first),
-            *(part for name in others for part in (", ", Setting(name))),
-            "; or choose another folder with ",
-            Argument("cache"),
+        settings = ["training.partners"] if pairs_fit else []
+        settings += [f"views.{role}.bank" for role in ROLES if views.of(role).bank is not None]
+        advice: list[str | Setting | Argument] = [
+            ": give fewer pairs or images, or lower any of " if pairs_fit else ": give fewer images, or lower any of ",
+            Setting("training.side"),
         ]
+        for name in settings:
+            advice += [", ", Setting(name)]
+        return [*advice, "; or choose another folder with ", Argument("cache")]

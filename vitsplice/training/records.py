@@ -70,13 +70,13 @@ class Recipe:
 
     @cached_property
     def stored_conditions(self) -> tuple[ConditionName, ...]:
-        """Conditions that are stored, and the start if a term compares with it; ``appearance`` is stored as pixels."""
+        """Conditions in the record of a pair: all but ``appearance``, and the start if a term compares with it."""
         stored = [name for name in self.conditions if name != "appearance"]
         return tuple(dict.fromkeys([*stored, START] if self.has_start else stored))
 
     @cached_property
     def computed_conditions(self) -> tuple[ConditionName, ...]:
-        """Those to request so that the images are matched if `needs_match`: the start requires the correspondence."""
+        """`stored_conditions`, and the start if `needs_match`: computing it matches the images."""
         return tuple(dict.fromkeys([*self.stored_conditions, START] if self.needs_match else self.stored_conditions))
 
     @cached_property

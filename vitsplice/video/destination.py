@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 
 from vitsplice.errors import OutputExists, UserError, VitspliceError
@@ -19,32 +19,30 @@ from vitsplice.video.encoding import Encoding, encoding_for, join, write_segment
 from vitsplice.video.source import Frame, VideoFile, VideoInfo, VideoSource
 from vitsplice.video.work import SEGMENTS
 
-FRAME_NAME = re.compile(r"\d{6,}\.png")
-
 
 class Destination(ABC):
     """Takes the outputs of segments."""
 
     @abstractmethod
-    def add(self, folder: Path, number: int, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> None:
+    def add(self, work_folder: Path, number: int, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> None:
         """Write a segment. Raises VitspliceError if it cannot be written.
 
         Args:
-            folder: folder of the work.
+            work_folder: folder of the work, which the output is not in.
             number: number of the segment, from 0.
-            frames: frames of the input, whose times the outputs have.
+            frames: input frames; each output gets the index and time of its frame.
             outputs: 8-bit RGB of each output.
         """
 
     @abstractmethod
-    def finish(self, folder: Path, count: int, source: VideoSource, frames: int) -> list[str]:
+    def finish(self, work_folder: Path, segments: int, source: VideoSource, frames: int) -> list[str]:
         """Finish the output, and return notes for the user.
 
         Args:
-            folder: folder of the work.
-            count: number of segments.
+            work_folder: folder of the work, which the output is not in.
+            segments: number of segments.
             source: the input, whose audio the output has.
-            frames: number of frames.
+            frames: number of output frames.
         """
 
 
@@ -55,16 +53,16 @@ class FileDestination(Destination):
     path: Path
     encoding: Encoding
 
-    def add(self, folder: Path, number: int, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> None:
+    def add(self, work_folder: Path, number: int, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> None:
         """Encode a segment into a file of its own."""
-        write(folder / SEGMENTS, {})
+        write(work_folder / SEGMENTS, {})  # creates the folder
         timed = ((pixels, frame.time) for frame, pixels in zip(frames, outputs, strict=True))
-        write_segment(_segment(folder, number), timed, self.encoding)
+        write_segment(_segment(work_folder, number), timed, self.encoding)
 
-    def finish(self, folder: Path, count: int, source: VideoSource, frames: int) -> list[str]:
+    def finish(self, work_folder: Path, segments: int, source: VideoSource, frames: int) -> list[str]:
         """Join the segments, with the audio of the input."""
         audio = source.path if isinstance(source, VideoFile) and source.info.audio else None
-        return join([_segment(folder, number) for number in range(count)], self.path, audio)
+        return join([_segment(work_folder, number) for number in range(segments)], self.path, audio)
 
 
 @dataclass(frozen=True)
@@ -73,17 +71,17 @@ class FolderDestination(Destination):
 
     path: Path
 
-    def add(self, folder: Path, number: int, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> None:
+    def add(self, work_folder: Path, number: int, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> None:
         """Write a PNG file for each frame."""
         pairs = zip(frames, outputs, strict=True)
-        write(self.path, {f"{frame.index:06d}.png": encode_png(as_tensor(pixels)) for frame, pixels in pairs})
+        write(self.path, {_frame_name(frame.index): encode_png(as_tensor(pixels)) for frame, pixels in pairs})
 
-    def finish(self, folder: Path, count: int, source: VideoSource, frames: int) -> list[str]:
-        """Remove further frames of an earlier output, and return a note if the input has audio."""
+    def finish(self, work_folder: Path, segments: int, source: VideoSource, frames: int) -> list[str]:
+        """Remove the frames of an earlier output that follow the last one, and return a note if the input has audio."""
+        following = (self.path / _frame_name(index) for index in count(frames))
         try:
-            for path in self.path.glob("*.png"):
-                if FRAME_NAME.fullmatch(path.name) and int(path.stem) >= frames:
-                    path.unlink(missing_ok=True)
+            for path in reversed(list(takewhile(os.path.isfile, following))):  # a killed removal leaves no gap
+                path.unlink(missing_ok=True)
         except OSError as error:
             raise VitspliceError(f"cannot remove {error.filename}: {error.strerror or error}") from error
         return ["a folder of images has no audio"] if source.info.audio else []
@@ -95,6 +93,8 @@ def destination_for(path: Path, info: VideoInfo) -> Destination:
     Raises:
         UserError: if the suffix is unknown, there is no encoder for it, or the folder of the file does not exist.
     """
+    if path.is_file() and not path.suffix:
+        raise UserError(f"{printable(str(path))} is a file; give a folder for frames, or a video file such as out.mp4")
     if path.is_dir() or not path.suffix:
         return FolderDestination(path)
     if not path.parent.is_dir():
@@ -103,11 +103,15 @@ def destination_for(path: Path, info: VideoInfo) -> Destination:
 
 
 def check_free(path: Path, *, force: bool) -> None:
-    """Raise OutputExists if a file or a folder with files has the name of the output, unless ``force`` is given."""
+    """Raise OutputExists if the output is an existing file or a folder that is not empty, unless ``force`` is given."""
     taken = any(path.iterdir()) if path.is_dir() else os.path.lexists(path)
     if taken and not force:
         raise OutputExists(f"{printable(str(path))} already exists; choose another name, or replace it with ", REPLACE)
 
 
-def _segment(folder: Path, number: int) -> Path:
-    return inside(folder, f"{SEGMENTS}/{number:05d}.nut")
+def _frame_name(index: int) -> str:
+    return f"{index:06d}.png"
+
+
+def _segment(work_folder: Path, number: int) -> Path:
+    return inside(work_folder, f"{SEGMENTS}/{number:05d}.nut")

@@ -97,7 +97,7 @@ def propagated(transfer: FrameTransfer, segment: Segment, first: Key | None, rep
 def _between(
     transfer: FrameTransfer, frame: Tensor, first: Key, last: Key, motions: KeyMotions, spots: list[SmallSpots]
 ) -> Tensor:
-    """Compute the output of a frame between two key frames; ``spots`` as in `between`."""
+    """Compute the output of a frame between two key frames; ``spots`` as in `blended_correspondence`."""
     match = None
     if first.match is not None and last.match is not None:
         match = blended_correspondence(frame, first.match, last.match, motions, spots)

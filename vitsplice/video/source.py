@@ -103,8 +103,8 @@ def open_source(path: str | os.PathLike[str]) -> VideoSource:
     """Open a video file, or a folder of images in the order of their names.
 
     Raises:
-        UserError: if PyAV is not installed.
-        ImageError: if the path does not exist, is no video, or has no frames of a valid size.
+        UserError: if PyAV is not installed, or a folder has no images.
+        ImageError: if the path does not exist, is no video, or its frames have no valid size.
     """
     path = Path(path)
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""Arguments of events, and events that optimise: one at a time on the whole page, each with a button to stop it."""
+"""Arguments of events, and events that optimise: one at a time on the server, each with a button to stop it."""
 
 from __future__ import annotations
 
@@ -31,22 +31,23 @@ STOPPING = "() => ({__type__: 'update', value: 'Stopping…', interactive: false
 """Script of a stop button, which says at once that it was pressed: the server may be busy until the step ends."""
 
 
-def checked_by_handler(component: gr.Slider | gr.Dropdown) -> None:
-    """Give event handlers the value of a component that other events change, whatever its range or its choices are.
+def disable_gradio_check(component: gr.Slider | gr.Dropdown) -> None:
+    """Disable Gradio's check of the value of a component whose range or choices other events change.
 
-    Gradio would compare the value of an event that has waited with the range or the choices of now, and fail outside of
-    the handler.
+    Gradio would check a value that waited in the queue against the new range or choices, and fail outside the handler.
     """
     component.preprocess = lambda payload: payload  # type: ignore[method-assign]
 
 
 @dataclass
 class Work:
-    """The optimisation of one opened page.
+    """State of the optimisation of a tab of one opened page.
+
+    It is mutable: all handlers of the page get the same object, so that a running one sees ``stopped``.
 
     Args:
-        running: whether it runs, or waits in the queue.
-        stopped: whether the user has asked to stop it.
+        running: True while it runs, or waits in the queue.
+        stopped: True after the user has asked to stop it.
     """
 
     running: bool = False
@@ -54,11 +55,11 @@ class Work:
 
 
 def stop_button() -> gr.Button:
-    """Create a button that stops an optimisation; it can be pressed while one runs or waits, see `can_stop`."""
+    """Create a button that stops an optimisation; `stop_button_update` enables it while one runs or waits."""
     return gr.Button("Stop", variant="stop", interactive=False, min_width=80)
 
 
-def can_stop(running: bool) -> Any:
+def stop_button_update(running: bool) -> Any:
     """Return the update of a stop button when an optimisation has begun or ended."""
     return gr.update(value="Stop", interactive=running)
 
@@ -91,18 +92,18 @@ def connect_start(
     Args:
         starts: the button, and others that cannot be pressed while it runs or waits.
         stop: button that stops it.
-        handler: generator. Its first argument is a `Work`, which must obey the request to stop.
+        handler: generator function. Its first argument is the `Work`; it ends soon after `Work.stopped` becomes True.
         inputs: state of the work, and the components of the other arguments.
-        outputs: components of the values of the handler.
-        live: the one that shows the state, and the place in the queue.
-        ended: function of the state that is called at the end, also after an error.
-        shown: components of its values.
+        outputs: components that the values of the handler update.
+        live: component that shows the progress, and the position in the queue.
+        ended: function of the `Work` that is called at the end, also after an error; its values update ``shown``.
+        shown: components.
     """
 
     def begin(work: Work) -> list[Any]:
         work.running, work.stopped = True, False
         waiting = gr.update(value=Progress("waiting to start").html(), visible=True)
-        return [waiting, can_stop(True), *[gr.update(interactive=False)] * len(starts)]
+        return [waiting, stop_button_update(True), *[gr.update(interactive=False)] * len(starts)]
 
     def run(work: Work, *values: Any) -> Iterator[Any]:
         if not work.stopped:
@@ -120,7 +121,7 @@ def connect_start(
         event(end, state, list(shown), **IMMEDIATE)
 
 
-def connect_stoppable(
+def connect_start_and_stop(
     start: gr.Button,
     stop: gr.Button,
     handler: Callable[..., Iterator[Any]],
@@ -128,10 +129,10 @@ def connect_stoppable(
     outputs: Sequence[Any],
     live: gr.HTML,
 ) -> None:
-    """Connect the buttons of an optimisation without results that outlast it. See `connect_start`."""
+    """Connect the buttons of an optimisation whose end only clears ``live``; arguments as for `connect_start`."""
 
     def ended(work: Work) -> list[Any]:
-        return ["", can_stop(False), gr.update(interactive=True)]
+        return ["", stop_button_update(False), gr.update(interactive=True)]
 
     state = gr.State(Work())
     connect_start([start], stop, handler, [state, *inputs], outputs, live, ended, [live, stop, start])

@@ -11,7 +11,7 @@ from vitsplice_app.context import AppContext
 from vitsplice_app.correspondence.matching import TOGETHER, backbone_info, match, viewer_html
 from vitsplice_app.dropdowns import backbone_dropdown
 from vitsplice_app.errors import error_card, guarded
-from vitsplice_app.events import IMMEDIATE, SHOW_OUTCOME, checked_by_handler
+from vitsplice_app.events import IMMEDIATE, SHOW_OUTCOME, disable_gradio_check
 from vitsplice_app.images import check_uploads, image_inputs
 
 INTRODUCTION = (
@@ -38,8 +38,8 @@ def build(context: AppContext) -> None:
             with gr.Row():
                 facet = gr.Dropdown(FACETS, value=TOGETHER, label="Facet", min_width=120)
                 layer = gr.Dropdown([("last", -1)], value=-1, label="Layer", min_width=120, visible=False)
-            checked_by_handler(facet)
-            checked_by_handler(layer)
+            disable_gradio_check(facet)
+            disable_gradio_check(layer)
             grid = gr.Slider(*GRIDS, value=40, step=1, label="Patches per side")
             button = gr.Button("Match", variant="primary")
         with gr.Column(scale=3, min_width=320, elem_classes="outcome"):

@@ -11,7 +11,7 @@ from vitsplice.analysis.compare import REPORT
 from vitsplice_app.choices import backbone_choices, default_backbone
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import error_card, guarded
-from vitsplice_app.events import IMMEDIATE, Work, connect_stoppable, stop_button
+from vitsplice_app.events import IMMEDIATE, Work, connect_start_and_stop, stop_button
 from vitsplice_app.images import packaged_images
 from vitsplice_app.inside.comparison import ComparisonForm, compare, folder_of
 from vitsplice_app.live import Progress
@@ -73,4 +73,4 @@ def build(context: AppContext) -> None:
 
     packaged.click(lambda: packaged_images(context.workspace), None, images, **IMMEDIATE)
     inputs = [images, backbones, transfers, steps, style]
-    connect_stoppable(button, stop, guarded(card, run), inputs, [card, live, report], live)
+    connect_start_and_stop(button, stop, guarded(card, run), inputs, [card, live, report], live)

@@ -10,7 +10,7 @@ import gradio as gr
 from vitsplice_app.context import AppContext
 from vitsplice_app.dropdowns import backbone_dropdown
 from vitsplice_app.errors import error_card, guarded
-from vitsplice_app.events import Work, connect_stoppable, stop_button
+from vitsplice_app.events import Work, connect_start_and_stop, stop_button
 from vitsplice_app.images import check_uploads, image_inputs
 from vitsplice_app.inside.inversion import InversionForm, invert
 
@@ -60,4 +60,4 @@ def build(context: AppContext) -> None:
             yield {live: state.progress.html(), images: shown}
 
     inputs = [image, roles, backbone, layer, steps, size, seed]
-    connect_stoppable(button, stop, guarded(card, run), inputs, [card, live, images], live)
+    connect_start_and_stop(button, stop, guarded(card, run), inputs, [card, live, images], live)

@@ -11,7 +11,7 @@ from vitsplice.presets import loading
 from vitsplice_app.choices import about_backbone, about_preset, backbone_choices, preset_choices
 from vitsplice_app.dropdowns import described_dropdown
 from vitsplice_app.errors import error_card
-from vitsplice_app.events import IMMEDIATE, checked_by_handler, stop_button
+from vitsplice_app.events import IMMEDIATE, disable_gradio_check, stop_button
 from vitsplice_app.images import file_inputs, image_inputs
 from vitsplice_app.masks import mask_input
 from vitsplice_app.transfer.form import AS_IN_PRESET, Sliders, preset_yaml
@@ -150,7 +150,7 @@ def _sliders(values: Sliders) -> list[gr.Slider]:
     size = gr.Slider(0, MOST_SIZE, values.size, step=16, label="Size: shorter side in pixels (0: unchanged)")
     sliders = [structure, appearance, steps, size, seed]
     for slider in sliders:
-        checked_by_handler(slider)
+        disable_gradio_check(slider)
     return sliders
 
 

@@ -13,7 +13,7 @@ from vitsplice.errors import VitspliceError
 from vitsplice_app.choices import about_preset
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import card_html, guarded
-from vitsplice_app.events import IMMEDIATE, can_stop, connect_start, connect_stop
+from vitsplice_app.events import IMMEDIATE, connect_start, connect_stop, stop_button_update
 from vitsplice_app.images import check_uploads
 from vitsplice_app.live import Progress
 from vitsplice_app.masks import painted_mask
@@ -170,7 +170,7 @@ class Events:
         can_resume = bool(runs) and not session.running and not runs[-1].folder.finished()
         updates = {
             controls.run: can_run(session),
-            controls.stop: gr.skip() if session.running else can_stop(False),
+            controls.stop: gr.skip() if session.running else stop_button_update(False),
             controls.resume: gr.update(interactive=can_resume),
             results.live: gr.update(visible=session.running),
             results.area: gr.update(visible=bool(runs)),
