@@ -242,7 +242,7 @@ def draw(matches: list[PointMatch], first: Tensor, second: Tensor, height: int =
 
 
 def save(result: ImageCorrespondence, folder: str | os.PathLike[str], limit: int, *, force: bool = False) -> Path:
-    """Write drawing, warped colours, confidence, data and viewer; return the path of the drawing, of ``limit`` matches.
+    """Write a drawing of at most ``limit`` matches, warped colours, confidence, data and viewer; return its path.
 
     Raises:
         OutputExists: if the folder holds a correspondence and ``force`` is not set.

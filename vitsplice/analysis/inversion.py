@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,7 +117,8 @@ def plan_inversions(
         settings: steps, size, seed and device, as `vitsplice.presets.settings.settings_for` takes them.
 
     Raises:
-        UserError: if both prior and preset are given, the preset has no such term, or the backbone has no such feature.
+        UserError: if the prior is unknown, both prior and preset are given, the preset has no such term, or the
+            backbone has no such feature.
     """
     if preset is not None and prior is not None:
         choice = f"a prior selects {' or '.join(PRESETS.values())}"
@@ -157,7 +158,7 @@ def combined_requests(
 def inversion_settings(
     request: FeatureRequest,
     preset: str | os.PathLike[str] | RunConfig | None = None,
-    overrides: Iterable[str] = (),
+    overrides: Sequence[str] = (),
     **settings: Any,
 ) -> RunConfig:
     """Return the settings of one inversion: those of a preset, with the facet and layer of the feature.
@@ -176,7 +177,6 @@ def inversion_settings(
     """
     if preset is None:
         preset = PRESETS["pixels" if request.facet in GLOBAL_FACETS else "network"]
-    overrides = overrides if isinstance(overrides, str) else list(overrides)
     config = settings_for(preset, overrides=overrides, **settings)
     if TERM not in config.terms:
         presets = [*PRESETS.values(), "invert-official"]

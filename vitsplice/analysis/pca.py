@@ -33,7 +33,10 @@ Decompose = Literal["self-similarity", "features"]
 SHEET, DATA = "pca.png", "pca.json"
 
 MAP_FILE = re.compile(r"[0-9]+-[^/\\\0]+_layer_-?[0-9]+\.png")
-"""File name of a map. `save` removes only such files, whatever an earlier ``pca.json`` lists; layers had signs."""
+"""File name of a map. `save` removes only such files, whatever an earlier ``pca.json`` lists.
+
+Earlier versions wrote layers with a sign.
+"""
 
 COLUMNS = 7
 """Cells in a row of the sheet; the first cell of an image is the image itself."""

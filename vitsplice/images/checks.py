@@ -60,11 +60,13 @@ def check_range(name: str, values: NDArray[Any] | Tensor, tolerance: float = 0.0
         tolerance: allowed distance from [0, 1].
     """
     low, high = float(values.min()), float(values.max())
-    allowed = f"[{-tolerance:g}, {1 + tolerance:g}]" if tolerance else "[0, 1]"
     if math.isnan(low):
         raise ImageError(f"'{name}' contains NaN; values must be in [0, 1]")
     if low < -tolerance or high > 1 + tolerance:
-        raise ImageError(f"'{name}' contains values from {low:.9g} to {high:.9g}; they must be in {allowed}")
+        raise ImageError(
+            f"'{name}' contains values from {low:.9g} to {high:.9g}; they must be in "
+            f"[{0 - tolerance:g}, {1 + tolerance:g}]"
+        )
 
 
 def check_dense(tensor: Tensor, name: str) -> None:

@@ -50,8 +50,8 @@ def prepare(
         ImageError, UserError: if an image cannot be read.
         OutputBusy: if something is missing and another process is writing to the folder.
         VitspliceError: if the folder cannot be written.
-        TrainingCacheError: if the records need more space than is available (the message says for how many pairs it is
-            enough), or if a shard is damaged.
+        TrainingCacheError: if the records need more space than is available (the message says for what share of the
+            pairs it is enough), or if a shard is damaged.
     """
     views = recipe.config.views
     check_shapes(views)
@@ -154,16 +154,17 @@ class _Preparation:
         if for_pairs + for_images <= available:
             return
         percent = 100 * max(0, available - for_images) // max(1, for_pairs)
+        share = f"about {percent} % of the pairs" if percent else "no pairs"
         raise TrainingCacheError(
             f"the missing records of {len(self._pairs)} pairs of {len(self.digests)} images need up to "
             f"{gigabytes(for_pairs + for_images)}, of which {gigabytes(for_pairs)} for pairs and the rest for images. "
             f"{printable(str(self._cache.folder))} holds {gigabytes(self._cache.bytes)}, and {gigabytes(available)} "
-            f"more are available, which is enough for {f'about {percent} % of the pairs' if percent else 'no pairs'}",
+            f"more are available, which is enough for {share}",
             *self._advice(pairs_fit=percent > 0),
         )
 
     def _advice(self, *, pairs_fit: bool) -> list[str | Setting | Argument]:
-        """Return what needs less space."""
+        """Return advice on what would need less space, for the end of the message."""
         views = self._recipe.config.views
         settings = ["training.partners"] if pairs_fit else []
         settings += [f"views.{role}.bank" for role in ROLES if views.of(role).bank is not None]

@@ -50,7 +50,7 @@ class KeyMotions:
     Args:
         earlier: motion from the frame to the key frame before it.
         later: motion to the key frame after it.
-        fraction: frames since the earlier key frame, as a fraction of those between both.
+        fraction: number of frames since the earlier key frame, divided by that from it to the later one.
     """
 
     earlier: Motion
@@ -113,7 +113,7 @@ def blended_correspondence(
 
 
 def blended_maps(own: Tensor, earlier: Tensor, later: Tensor, motions: KeyMotions, trusts: Sequence[Tensor]) -> Tensor:
-    """Carry maps of both key frames along the motion, weighted by the distance in frames, and blend them.
+    """Fetch maps of both key frames along the motion, and blend them, weighted by the distance in frames.
 
     Args:
         own: ``(1, C, h, w)``, the values where no motion can be trusted.
@@ -127,7 +127,7 @@ def blended_maps(own: Tensor, earlier: Tensor, later: Tensor, motions: KeyMotion
 
 
 def blended_start(own: Tensor, earlier: Tensor, later: Tensor, motions: KeyMotions) -> Tensor:
-    """Carry the maps of the warm starts of both key frames along the motion.
+    """Fetch the maps of the warm starts of both key frames along the motion, and blend them.
 
     A motion is trusted less where the colours that it fetches from the key frame differ from those of the frame.
 

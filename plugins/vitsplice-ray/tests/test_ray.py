@@ -2,17 +2,17 @@
 
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import batches
 import pytest
 import vitsplice_ray
 from vitsplice_ray import executor
 
-from vitsplice.batch.probe_jobs import run_short
-from vitsplice.contracts import Job
 from vitsplice.errors import VitspliceError
 from vitsplice.options import complete
 from vitsplice.testing import ExecutorContract
@@ -242,9 +242,9 @@ def test_server_that_answers_slowly_is_accepted(listener):
 
 
 @pytest.mark.slow
-def test_jobs_run_on_a_cluster_of_this_machine(monkeypatch):
-    for name, value in batches.environment().items():
-        monkeypatch.setenv(name, value)
-    jobs = [Job(f"j{number}", "/nowhere", {}, "{}", 1, "/nowhere/.stop") for number in range(4)]
-    outcomes = list(executor_with(workers=1, address="local").run(run_short, jobs))
-    assert [outcome.state for outcome in outcomes] == ["done"] * 4
+def test_batch_runs_on_a_cluster_of_this_machine(tmp_path):
+    script = Path(__file__).parents[3] / "examples" / "13_batch_overhead.py"
+    command = [sys.executable, script, tmp_path, "--pairs", "4", "--workers", "1", "--executor", "ray"]
+    done = subprocess.run(command, env=batches.environment(), capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert "ray: 4 pairs, 1 workers" in done.stdout

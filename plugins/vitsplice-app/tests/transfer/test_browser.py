@@ -228,7 +228,7 @@ def test_error_of_the_yaml_is_shown_once(tab):
 
 
 @pytest.mark.weights
-def test_masked_example_with_pretrained_networks(browser, server, tmp_path):
+def test_masked_example_and_quick_with_pretrained_networks(browser, server, tmp_path):
     with checked_pages(browser, lambda url: url.startswith((server.url, "blob:")), EDITOR_WARNINGS) as open_url:
         tab = TransferTab(open_url(server.url, viewport={"width": 1280, "height": 900}))
         tab.page.get_by_role("button", name="Example: apple and orange").first.click()
@@ -241,6 +241,22 @@ def test_masked_example_with_pretrained_networks(browser, server, tmp_path):
         tab.wait_for("run 1: instant, ")
         assert tab.page.get_by_role("row", name="cnn-statistics").count() == 1
         tab.download(tmp_path)
+
+        tab.page.get_by_label("Paint masks").uncheck()
+        tab.choose_preset("quick", "# One to three minutes")
+        small = (
+            "size=128",
+            "match.grid=20",
+            "stages=[{side: 112}]",
+            "backbones.vit.side=112",
+            "terms.detail.options.samples=200",
+        )
+        tab.edit_yaml(edited_yaml("quick", *small, "steps=6", "metrics=none", "plots=none"))
+        tab.press("Run")
+        tab.wait_for("of 6 steps")
+        changes = "first => document.querySelector('img[alt^=preview]').src != first"
+        tab.page.wait_for_function(changes, arg=tab.preview())
+        tab.wait_for("run 2: quick, 6 steps")
     (mask,) = tmp_path.glob("instant-*/images/structure_mask/mask.png")
     (structure,) = tmp_path.glob("instant-*/images/structure/apple.jpg")
     painted, image = read(mask).pixels, read(structure).pixels
