@@ -113,12 +113,14 @@ def test_complete_file_of_a_cnn_is_accepted(name):
 def test_vit_tokens_and_cls_equal_timms(family):
     backbone, (_, _, prefix, appearance) = vit(family), VITS[family]
     images = noise(2, 3, 32, 32)
-    ours = backbone(images, [FeatureRequest("token"), FeatureRequest("token", 0), backbone.info.appearance])
+    pooled = FeatureRequest("pooled")
+    ours = backbone(images, [FeatureRequest("token"), FeatureRequest("token", 0), pooled, backbone.info.appearance])
     features = backbone.model.forward_features(normalised(backbone, images))
     last = ours[FeatureRequest("token")]
     assert (last.prefix, last.grid, backbone.info.appearance.facet) == (prefix, (4, 4), appearance)
     norm = backbone.model.norm
     if isinstance(norm, torch.nn.Identity):  # models that pool normalise afterwards
+        torch.testing.assert_close(ours[pooled].values, backbone.model.forward_head(features, pre_logits=True))
         features = backbone.model.fc_norm(features)
     torch.testing.assert_close(last.values, features)
     summary = features[:, 0] if appearance == "cls" else features[:, prefix:].mean(1)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
+from vitsplice.contracts import FeatureRequest
 from vitsplice.datasets import read, similarity
 from vitsplice.datasets.build import BuildOptions, build
 from vitsplice.datasets.similarity import AppearanceFeature, appearance_features, most_similar, nearest
@@ -53,8 +55,8 @@ def test_images_without_a_feature_are_skipped():
 
 
 class CountingBackbone:
-    def __init__(self, backbone):
-        self.info, self.backbone, self.calls = backbone.info, backbone, 0
+    def __init__(self, backbone, **info):
+        self.info, self.backbone, self.calls = replace(backbone.info, **info), backbone, 0
 
     def __call__(self, images, requests):
         self.calls += 1
@@ -73,8 +75,8 @@ def images(tmp_path):
 def compute(vit, tmp_path):
     """Compute features until stopped; returns them and the number of images that the backbone was given."""
 
-    def run(paths, stop=10**9):
-        backbone, checks = CountingBackbone(vit), iter(range(10**9))
+    def run(paths, stop=10**9, **info):
+        backbone, checks = CountingBackbone(vit, **info), iter(range(10**9))
         progress = ProgressReporter(stopped=lambda: next(checks) >= stop)
         return appearance_features(paths, backbone, torch.device("cpu"), tmp_path / "cache", progress), backbone.calls
 
@@ -93,6 +95,14 @@ def test_cached_features_are_not_computed_again(compute, images, tmp_path):
     for path in images:
         assert features[path].sha256 == expected[path].sha256 == read_image(path).sha256
         assert np.array_equal(features[path].values, expected[path].values)
+
+
+def test_cached_features_of_another_request_are_not_used(compute, images):
+    (token, _), _ = compute(images)
+    (mean, _), calls = compute(images, appearance=FeatureRequest("pooled"))
+    assert calls == 4
+    assert not any(np.array_equal(token[path].values, mean[path].values) for path in images)
+    assert compute(images)[1] == 0
 
 
 def test_cache_of_another_process_is_refused(compute, images, tmp_path, monkeypatch):

@@ -168,7 +168,8 @@ def test_failing_metric_loses_only_its_own_values(evaluated, method, tmp_path):
     assert score.reason == "RuntimeError: not this one"
     assert [row["partial"] for row in rows(tmp_path)] == ["1.0", "", "", "1.0", "1.0"]
     assert all(row["structure-difference"] for row in rows(tmp_path))
-    assert "partial: no value for 2 of one; RuntimeError: not this one" in (tmp_path / "out" / "summary.md").read_text()
+    report = (tmp_path / "out" / "summary.md").read_text()
+    assert "partial: no value for 2 of one (RuntimeError: not this one)" in report
 
 
 @pytest.mark.slow

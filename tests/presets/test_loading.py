@@ -106,6 +106,11 @@ def test_invalid_setting_is_named_by_its_key(override, message):
         settings_yaml.load(PAPER, "paper", [override])
 
 
+def test_key_that_an_override_leaves_missing_is_not_blamed_on_the_preset():
+    with pytest.raises(ConfigError, match=r"^terms\.new\.loss: is missing"):
+        settings_yaml.load(PAPER, "paper", ["terms.new.weight=1"])
+
+
 @pytest.mark.parametrize("text", ["- a\n", "just words", "", "a: [", "!!python/object/apply:os.getcwd []"])
 def test_yaml_other_than_a_mapping_is_refused(text):
     with pytest.raises(ConfigError):

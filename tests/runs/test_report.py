@@ -126,7 +126,7 @@ def test_report_shows_evenly_spaced_previews_with_first_and_last(result, tmp_pat
         folder.write_preview(step, result.pixels)
     folder.write_records(result)
     page = (folder.path / "report.html").read_text()
-    shown = [step for step in range(1, 25) if f"<figcaption>after step {step}</figcaption>" in page]
+    shown = [step for step in range(1, 25) if f"<figcaption>step {step}</figcaption>" in page]
     assert shown == [1, 4, 8, 11, 14, 17, 21, 24]
 
 

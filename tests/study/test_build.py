@@ -195,6 +195,18 @@ def test_checks_take_the_wrong_answer_from_a_pair_that_shares_no_image():
     assert Counter(pair for pair, _, _ in checks) == dict.fromkeys(IMAGES, 2)
 
 
+@pytest.mark.parametrize("methods", ["ab", "abc", "abcd"])
+@pytest.mark.parametrize("pairs", [2, 3, 4, 6])
+def test_checks_are_balanced_over_pairs_and_methods(pairs, methods):
+    images = {str(number): frozenset((str(number),)) for number in range(pairs)}
+    for number in range(1, pairs * len(methods) + 1):
+        checks = choose_checks(number, images, methods, seed=0)
+        assert len({(pair, method) for pair, method, _ in checks}) == number
+        for place, names in ((0, images), (1, methods)):
+            counts = Counter(check[place] for check in checks)
+            assert max(counts.values()) - min(counts[name] for name in names) <= 1
+
+
 def test_checks_depend_on_the_seed():
     assert len({tuple(choose_checks(2, IMAGES, ("a", "b"), seed)) for seed in range(20)}) > 1
     assert choose_checks(2, IMAGES, ("a", "b"), 3) == choose_checks(2, IMAGES, ("a", "b"), 3)

@@ -37,6 +37,9 @@ class TransformerBackbone(FrozenBackbone):
     prefix = 0
     """Number of tokens before the patch tokens: [CLS] and registers."""
 
+    norm_after_mean = False
+    """Whether the final norm follows the mean in ``pooled``, as in the training of the network, or precedes it."""
+
     def _run(self, inputs: Tensor) -> None:
         """Run the network on normalised images."""
         raise NotImplementedError
@@ -65,6 +68,8 @@ class TransformerBackbone(FrozenBackbone):
         if request.facet in PROJECTIONS:
             return Features(self._project(block, tokens, request.facet).float(), grid, self.prefix)
         tokens, grid = self._tokens(tensors["block", block], inputs)
+        if request.facet == "pooled" and self.norm_after_mean:
+            return Features(self._final_norm(block, tokens[:, self.prefix :].mean(1)).float())
         tokens = self._final_norm(block, tokens).float()
         if request.facet == "cls":
             return Features(tokens[:, 0])

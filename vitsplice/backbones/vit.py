@@ -59,6 +59,7 @@ class TimmViT(TransformerBackbone):
             **arguments,
         )
         self.prefix = network.num_prefix_tokens
+        self.norm_after_mean = isinstance(network.norm, nn.Identity)
         for number, block in enumerate(network.blocks):
             capture_input(block.attn, "attention", number)
             capture_output(block, "block", number)

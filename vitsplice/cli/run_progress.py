@@ -13,7 +13,7 @@ from vitsplice.cli.progress import StepProgress
 from vitsplice.engine.device import is_emulated, pick_device
 from vitsplice.metrics.leakage import REMARKS
 from vitsplice.runs.inputs import described
-from vitsplice.runs.record import describe_sizes, image_names, is_inversion, legend
+from vitsplice.runs.record import describe_sizes, has_single_image, image_names, legend
 from vitsplice.text import duration, plain, truncate
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class RunProgress(StepProgress):
         settings = self._run.settings
         record = self._run.record()
         names = image_names(record)
-        for role, image in list(self._run.images.items())[: 1 if is_inversion(record) else None]:
+        for role, image in list(self._run.images.items())[: 1 if has_single_image(record) else None]:
             height, width = image.pixels.shape[-2:]
             self.note(f"{names[role]} {image.name}, {width}x{height} px{_notes(image)}")
         for role, mask in self._run.masks.items():

@@ -108,7 +108,8 @@ def appearance_features(
     Returns:
         The features by path and the errors of unreadable images, or None if it was stopped.
     """
-    key = (backbone.info.name, backbone.info.sha256, SHORTER_SIDE)
+    info = backbone.info
+    key = (info.name, info.sha256, info.appearance, info.cls_normalised, SHORTER_SIDE, LONGER_SIDE)
     return cached_by_image(
         images, key, lambda path: _compute(path, backbone, device), _encoded, _decoded, cache, progress
     )

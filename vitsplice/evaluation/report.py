@@ -20,7 +20,8 @@ MARKS = {"network": "†", "term": "‡", "unknown": "?", "none": ""}
 LEGEND = (
     f"mean [95 % interval]; {BEST} best mean over the pairs that all methods have; biased in favour of the method: "
     f"{MARKS['network']} it optimised the metric's network, {MARKS['term']} it optimised a loss term like the metric; "
-    f"{MARKS['unknown']} it is unknown what it optimised; mean rank: over metrics that are biased for no method"
+    f"{MARKS['unknown']} it is unknown what it optimised; mean rank: over metrics without {MARKS['network']} "
+    f"and {MARKS['term']}"
 )
 
 FEW_PAIRS = 10
@@ -128,10 +129,9 @@ def missing_values(summary: EvaluationSummary) -> Iterator[str]:
     for name, metric in summary.metrics.items():
         incomplete = {method: score for method, score in metric.methods.items() if score.missing}
         if incomplete:
-            over_pairs = metric.over == "pair"
-            methods = ", ".join(f"{score.missing} of {m}" if over_pairs else m for m, score in incomplete.items())
-            reason = next((score.reason for score in incomplete.values() if score.reason), "it is undefined for them")
-            yield f"{name}: no value for {methods}; {reason}"
+            numbers = {m: f"{score.missing} of {m}" if metric.over == "pair" else m for m, score in incomplete.items()}
+            methods = [f"{numbers[m]} ({score.reason or 'undefined'})" for m, score in incomplete.items()]
+            yield f"{name}: no value for {', '.join(methods)}"
     for name, reason in summary.unavailable.items():
         yield f"{name} is unavailable: {reason}"
 

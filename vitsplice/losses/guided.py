@@ -32,7 +32,7 @@ from vitsplice.rng import stream
 FeaturesByRequest = Mapping[FeatureRequest, Features]
 
 EXCLUDED_COST = 10.0
-"""Added to the cost of patches that the mask excludes; much larger than any other cost."""
+"""Added, times 1 + guide, to the cost of patches that the mask excludes; larger than any other cost."""
 
 MASS_GRID = 24
 """Maximum side of the grid of output locations from which the mass of the target is computed."""
@@ -74,9 +74,9 @@ def texture(context: TermContext) -> LossTerm:
     """Build the term texture: the guided relaxed earth mover's distance between hypercolumns.
 
     The cost of an output location i and a target location j is 1 - cos(x_i, y_j) + guide * (1 - s_ij), with s_ij the
-    dot product of the facet ``match`` at i and j, plus `EXCLUDED_COST` if the mask excludes j. With ``samples: 0`` all
-    locations on the grid of the deepest layer are compared, otherwise features at random positions (hypercolumns, as
-    in STROTSS), twice as many in the target.
+    dot product of the facet ``match`` at i and j, plus `EXCLUDED_COST` * (1 + guide) if the mask excludes j. With
+    ``samples: 0`` all locations on the grid of the deepest layer are compared, otherwise features at random positions
+    (hypercolumns, as in STROTSS), twice as many in the target.
     """
     layers = requests_at_depths(context.backbone, context.options["depths"])
     samples, guide = context.options["samples"], context.options["guide"]
@@ -89,7 +89,8 @@ def texture(context: TermContext) -> LossTerm:
             else grid_hypercolumns(features, layers, match)
             for features, number in ((output, samples), (target, 2 * samples))
         )
-        cost = cosine_cost(ours.values, theirs.values) + EXCLUDED_COST * ~usable(theirs.coverage)
+        excluded = EXCLUDED_COST * (1 + guide) * ~usable(theirs.coverage)
+        cost = cosine_cost(ours.values, theirs.values) + excluded
         if ours.match is None or theirs.match is None:
             return relaxed_earth_mover(cost, uniform_mass(theirs.coverage)[None])
         similarities = ours.match @ theirs.match.transpose(1, 2)

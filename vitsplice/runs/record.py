@@ -68,8 +68,8 @@ def describe_sizes(sizes: Mapping[str, Any]) -> str:
     return f"works at {', then '.join(stages)}; output {output}" if stages else f"output {output}"
 
 
-def is_inversion(record: Mapping[str, Any]) -> bool:
-    """Return whether a run has one appearance image, which is the same as its structure image."""
+def has_single_image(record: Mapping[str, Any]) -> bool:
+    """Return whether the only appearance image of a run is its structure image, as in an inversion."""
     images = [image["sha256"] for image in record["inputs"].values()]
     return len(images) == 2 and images[0] == images[1]
 
@@ -81,6 +81,6 @@ def legend(columns: Iterable[str]) -> str:
 
 
 def image_names(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return the names of the images in reports, by name or ``both``; always "image" in an inversion."""
+    """Return the names of the images in reports, by name or ``both``; always "image" if there is only one."""
     names = {name: described(name) for name in record["inputs"]} | {"both": "both images"}
-    return dict.fromkeys(names, "image") if is_inversion(record) else names
+    return dict.fromkeys(names, "image") if has_single_image(record) else names

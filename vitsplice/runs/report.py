@@ -15,7 +15,7 @@ from vitsplice.presets.changes import Changes
 from vitsplice.runs.inputs import Region, appearances_of, described
 from vitsplice.runs.losses_plot import CAPTION, height_for, losses_figure, stage_marks
 from vitsplice.runs.provenance import colour_name, provenance_map
-from vitsplice.runs.record import describe_sizes, image_names, is_inversion
+from vitsplice.runs.record import describe_sizes, has_single_image, image_names
 from vitsplice.runs.repeat import command_line
 from vitsplice.support.page import (
     Block,
@@ -78,12 +78,14 @@ def _title(result: RunOutput) -> str:
 
 def _inverted_features(result: RunOutput) -> list[str]:
     """Return labels of the features that an inversion optimised; empty for a transfer."""
-    if not is_inversion(result.record):
+    if not has_single_image(result.record):
         return []
-    layers = next(iter(result.record["backbones"].values()))["layers"]
+    settings, backbones = result.settings, result.record["backbones"]
     return [
-        FeatureRequest(term.facet, -1 if term.layer is None else term.layer).label(layers)
-        for term in result.settings.terms.values()
+        FeatureRequest(term.facet, -1 if term.layer is None else term.layer).label(
+            backbones[settings.backbone_of(term)]["layers"]
+        )
+        for term in settings.terms.values()
         if term.facet and term.loss == "feature"
     ]
 
@@ -145,7 +147,7 @@ def _previews(previews: Sequence[tuple[int, Path]]) -> list[Block]:
         return []
     count = min(PREVIEWS, len(previews))
     chosen = [previews[round(n * (len(previews) - 1) / max(1, count - 1))] for n in range(count)]
-    images = [ImageBlock(_read(path), f"after step {step}" if step else "the start") for step, path in chosen]
+    images = [ImageBlock(_read(path), f"step {step}" if step else "the start") for step, path in chosen]
     return [Heading("Over time"), ImageRow(images)]
 
 
@@ -168,7 +170,7 @@ def _losses(result: RunOutput) -> list[Block]:
 def _inputs_and_versions(record: dict[str, Any]) -> Properties:
     images = {
         image_names(record)[role]: f"{image['name']}, {image['width']}x{image['height']} px, {_digest(image)}"
-        for role, image in list(record["inputs"].items())[: 1 if is_inversion(record) else None]
+        for role, image in list(record["inputs"].items())[: 1 if has_single_image(record) else None]
     }
     images |= {described(f"{name}_mask"): f"{mask['name']}, {_digest(mask)}" for name, mask in record["masks"].items()}
     for number, region in enumerate(record.get("regions", ()), 1):

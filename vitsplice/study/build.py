@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import comb
+from math import comb, lcm
 from pathlib import Path
 
 from vitsplice.datasets import Pair, read
@@ -174,7 +174,7 @@ def choose_checks(
 ) -> list[tuple[str, str, str]]:
     """Choose trials with a known answer: the output for a pair beside that for an unrelated pair, upside down.
 
-    Pairs and methods take turns, so that the outputs of no method are right answers more often than those of another.
+    Pairs and methods take turns: of two methods, or two pairs, one is in at most one check more than the other.
 
     Args:
         number: number of checks.
@@ -200,8 +200,9 @@ def choose_checks(
             Argument("checks"),
             " (0 for none)",
         )
-    turns = [(index, lap) for lap in range(len(methods)) for index in range(len(order))][:number]
+    turns = [order[turn % len(order)] for turn in range(number)]
+    period = lcm(len(order), len(methods))  # after it, a shift by one method gives new combinations
     return [
-        (order[index], methods[(index + lap) % len(methods)], rng.choice(unrelated[order[index]]))
-        for index, lap in turns
+        (pair, methods[(turn + turn // period) % len(methods)], rng.choice(unrelated[pair]))
+        for turn, pair in enumerate(turns)
     ]

@@ -22,6 +22,7 @@ WORDINGS = (
     (r"Field required", "is missing"),
     (r"Extra inputs are not permitted", "unknown key"),
     (r"Input should be a valid integer.*", "must be an integer"),
+    (r"Input should be a valid (array|tuple)", "must be a list"),
     (r"Input should be a valid (\w+).*", r"must be a \1"),
     (r"Input should be (.*)", r"must be \1"),
     (r"Input is not a valid path.*", "must be a path"),
@@ -35,6 +36,8 @@ WORDINGS = (
 def explain(error: ValidationError, model: type[BaseModel], data: Mapping[str, Any]) -> list[tuple[Location, str]]:
     """Return the location and the message of each mistake. Several unknown keys of one mapping are one mistake.
 
+    The location of a missing key is that of the mapping that lacks it.
+
     Args:
         error: error of the validation.
         model: model that ``data`` was validated against.
@@ -45,7 +48,10 @@ def explain(error: ValidationError, model: type[BaseModel], data: Mapping[str, A
         location, kind = mistake["loc"], mistake["type"]
         group = location[:-1] if kind in {"extra_forbidden", "missing"} else location
         groups.setdefault((kind, group), []).append(mistake)
-    return [(mistakes[0]["loc"], _message(mistakes, model, data)) for mistakes in groups.values()]
+    return [
+        (group if kind == "missing" and group else mistakes[0]["loc"], _message(mistakes, model, data))
+        for (kind, group), mistakes in groups.items()
+    ]
 
 
 def first_problem(error: ValidationError) -> str:

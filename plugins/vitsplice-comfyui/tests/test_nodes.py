@@ -101,8 +101,9 @@ def test_placeholder_of_an_image_without_a_mask_is_ignored_and_any_other_mask_is
     assert torch.equal(output, transfer(comfyui, **inputs, steps=1))
     with pytest.raises(UserError, match="it must be as large as the structure image, 48x40"):
         transfer(comfyui, **inputs, structure_mask=torch.ones(1, 64, 64))
-    with pytest.raises(UserError, match="black everywhere"):
-        transfer(comfyui, **inputs, structure_mask=torch.zeros(1, 40, 48))
+    for size in ((40, 48), (128, 128)):
+        with pytest.raises(UserError, match="black everywhere|as large as"):
+            transfer(comfyui, **inputs, structure_mask=torch.zeros(1, *size))
 
 
 def test_values_outside_of_the_range_are_clamped_and_nan_is_refused(comfyui, inputs, pair):

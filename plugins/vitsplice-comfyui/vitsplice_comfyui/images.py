@@ -17,6 +17,9 @@ from vitsplice.errors import UserError
 
 Array = NDArray[np.float32]
 
+PLACEHOLDER = (64, 64)
+"""Height and width of the mask that ComfyUI gives for an image without one."""
+
 
 def batch_size(**batches: Tensor | None) -> int:
     """Return the number of images of batches; a batch of one is used for all images of the others.
@@ -52,13 +55,13 @@ def mask_batch(mask: Tensor | None) -> Tensor | None:
     return None if mask is None else mask.reshape(-1, *mask.shape[-2:])
 
 
-def mask_of(batch: Tensor | None, index: int, image: Array) -> Array | None:
+def mask_of(batch: Tensor | None, index: int) -> Array | None:
     """Return a mask of a batch as an array ``(H, W)``, or None if there is none.
 
-    For an image without a mask, ComfyUI's Load Image gives one that is black everywhere and not as large as the image.
+    For an image without a mask, ComfyUI's Load Image gives one of `PLACEHOLDER` pixels that is black everywhere.
     """
     mask = None if batch is None else item_of(batch, index)
-    return None if mask is None or (mask.shape != image.shape[:2] and not mask.any()) else mask
+    return None if mask is None or (mask.shape == PLACEHOLDER and not mask.any()) else mask
 
 
 def to_images(pixels: Sequence[Tensor]) -> Tensor:

@@ -96,7 +96,7 @@ class Transfer(io.ComfyNode):
         progress, outputs = Progress(count), []
         for index in range(count):
             images = item_of(structure, index), item_of(appearance, index)
-            masks = mask_of(structure_mask, index, images[0]), mask_of(appearance_mask, index, images[1])
+            masks = mask_of(structure_mask, index), mask_of(appearance_mask, index)
             run = _prepared(settings, images, masks)
             if not index:
                 note(*run.substitutions.values())

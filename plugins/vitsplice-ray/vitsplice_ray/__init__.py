@@ -12,7 +12,7 @@ from vitsplice.hookspecs import hookimpl
 OPTIONS = {
     "address": Option("local", "address of a cluster, host:port; auto: find one; local: start one on this machine"),
     "cpus": Option(0.0, "CPUs of its node that a run takes; 0: its number of threads", minimum=0),
-    "gpus": Option(0.0, "GPUs of its node that a run takes, also fractions", minimum=0),
+    "gpus": Option(0.0, "GPUs of its node that a run takes: a fraction of one, or a whole number", minimum=0),
     "resources": Option({}, "custom resources that a run takes, such as {a100: 1}"),
     "node_losses": Option(20, "number of further attempts at a run whose process or node died", minimum=0),
     "ahead": Option(1.0, "number of waiting runs in Ray per run that the cluster has room for", minimum=0, maximum=10),
@@ -30,8 +30,10 @@ def build(workers: int, threads: int, options: Mapping[str, Any]) -> Executor:
                 f"resources: {name}: {amount!r} is not allowed; give the amount of a custom resource, a number above 0 "
                 "(CPU and GPU are the options cpus and gpus)"
             )
+    if (gpus := options["gpus"]) > 1 and gpus != int(gpus):
+        raise ConfigError(f"gpus: {gpus:g} is not allowed; give a fraction of one GPU, such as 0.5, or a whole number")
     threads = threads or 1
-    resources = RunResources(options["cpus"] or threads, options["gpus"], options["resources"])
+    resources = RunResources(options["cpus"] or threads, gpus, options["resources"])
     return RayExecutor(workers, threads, options["address"], resources, options["node_losses"], options["ahead"])
 
 

@@ -50,7 +50,7 @@ class RunResources:
 
     Args:
         cpus: number of CPUs.
-        gpus: number of GPUs, also a fraction.
+        gpus: a fraction of a GPU, or a whole number.
         custom: amounts of custom resources by name.
     """
 
@@ -92,14 +92,14 @@ class RayExecutor:
 
     def run(self, work: Work, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """Run the jobs: see `vitsplice.contracts.Executor`."""
-        with self._connected() as ray:
+        with self._connected() as (ray, may_grow):
             task = ray.remote(work).options(
                 num_cpus=self.resources.cpus,
                 num_gpus=self.resources.gpus,
                 resources=dict(self.resources.custom) or None,
                 max_retries=self.node_losses,
             )
-            pending, submitted, limits = iter(jobs), dict[Any, str](), self._limits(ray)
+            pending, submitted, limits = iter(jobs), dict[Any, str](), self._limits(ray, may_grow)
             try:
                 while True:
                     while len(submitted) < next(limits) and (job := next(pending, None)):
@@ -115,14 +115,14 @@ class RayExecutor:
                 for reference in submitted:
                     ray.cancel(reference, force=True)
 
-    def _limits(self, ray: Any) -> Iterator[int]:
-        """Yield the current limit of tasks in Ray. Raises VitspliceError if this machine has no room for a run."""
+    def _limits(self, ray: Any, may_grow: bool) -> Iterator[int]:
+        """Yield the current limit of tasks in Ray. Raises VitspliceError if a cluster that cannot grow has no room."""
         next_check, room, warned = 0.0, 0, False
         while True:
             if time.monotonic() >= next_check:
                 nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
                 room, next_check = sum(map(self.resources.fit, nodes)), time.monotonic() + POLL_SECONDS
-                if not room and self.address == LOCAL:
+                if not room and not may_grow:
                     raise VitspliceError(
                         f"Ray has no room on this machine for a run that takes {self.resources}; use fewer ",
                         Argument("threads"),
@@ -142,8 +142,12 @@ class RayExecutor:
         return self.workers or min(MAX_TASKS, max(1, int(room * (1 + self.ahead))))
 
     @contextmanager
-    def _connected(self) -> Iterator[Any]:
-        """Connect to Ray until the end of the block, unless the host program is connected."""
+    def _connected(self) -> Iterator[tuple[Any, bool]]:
+        """Connect to Ray until the end of the block, unless the host program is connected.
+
+        Yields:
+            Ray, and whether nodes may join the cluster: all but those that start here.
+        """
         ray = _import_ray()
         connected = ray.is_initialized()
         if not connected:
@@ -164,7 +168,7 @@ class RayExecutor:
                 ) from error
         try:
             with nullcontext() if connected else _messages_logged(ray):
-                yield ray
+                yield ray, connected or self.address != LOCAL
         finally:
             if not connected:
                 ray.shutdown()
