@@ -59,6 +59,8 @@ MODES = {
     "medium": lambda: changed(
         torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "medium"
     ),
+    "allow_tf32": lambda: attribute(CUDA.matmul, "allow_tf32", True),
+    "mkldnn": lambda: attribute(type(BACKENDS.mkldnn.matmul)("mkldnn", "all"), "fp32_precision", "bf16"),
     "fp32_precision": lambda: attribute(BACKENDS, "fp32_precision", "tf32"),
     "mkldnn.matmul": lambda: attribute(BACKENDS.mkldnn.matmul, "fp32_precision", "bf16"),
     "mkldnn.conv": lambda: attribute(BACKENDS.mkldnn.conv, "fp32_precision", "bf16"),

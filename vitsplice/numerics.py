@@ -55,11 +55,11 @@ def process_settings() -> tuple[TorchSetting, ...]:
     cuda = torch.backends.cuda
     return (
         TorchSetting("default_dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32),
-        # From general to specific: a precision of "none" follows the more general one.
-        *(_backend(f"{name}fp32_precision", "none") for name in ("", "mkldnn.", "cudnn.")),
-        TorchSetting(
-            "float32_matmul_precision", _matmul_precision, torch.set_float32_matmul_precision, "highest", (None,)
-        ),
+        # From general to specific: a precision of "none" reads as the more general one until that is reset.
+        _backend("fp32_precision", "none"),
+        _onednn_precision(),
+        _backend("cudnn.fp32_precision", "none"),
+        TorchSetting("float32_matmul_precision", _matmul_precision, _set_matmul_precision, "highest", (None,)),
         *(_backend(f"mkldnn.{op}.fp32_precision", "ieee", "none") for op in ("matmul", "conv", "rnn")),
         _backend("cuda.matmul.fp32_precision", "ieee", "none"),
         *(_backend(f"cudnn.{op}.fp32_precision", "tf32") for op in ("conv", "rnn")),
@@ -79,12 +79,28 @@ def _backend(name: str, value: Any, *same: Any) -> TorchSetting:
     return TorchSetting(name, partial(getattr, module, attribute), partial(setattr, module, attribute), value, same)
 
 
+def _onednn_precision() -> TorchSetting:
+    """The precision of oneDNN; ``torch.backends.mkldnn.fp32_precision`` reads it, but writes that of all backends."""
+    general = type(attrgetter("mkldnn.matmul")(torch.backends))("mkldnn", "all")
+    read, write = partial(getattr, general, "fp32_precision"), partial(setattr, general, "fp32_precision")
+    return TorchSetting("mkldnn.fp32_precision", read, write, "none")
+
+
 def _matmul_precision() -> str | None:
     """None if torch's newer precision settings are in use, which make reading this one an error."""
     try:
         return torch.get_float32_matmul_precision()
     except RuntimeError:
         return None
+
+
+def _set_matmul_precision(precision: str) -> None:
+    """Set torch's older setting; the newer ones, which torch then changes too, stay."""
+    newer = attrgetter("cuda.matmul", "mkldnn.matmul")(torch.backends)
+    before = [setting.fp32_precision for setting in newer]
+    torch.set_float32_matmul_precision(precision)
+    for setting, value in zip(newer, before, strict=True):
+        setting.fp32_precision = value
 
 
 def _deterministic() -> tuple[bool, bool]:

@@ -57,7 +57,7 @@ def test_modes_from_cached_features_are_the_same(photos):
 
 def test_one_mode_for_each_image_is_allowed_and_more_are_refused(photos):
     assert len(find(photos, k=9).modes) == 9
-    with pytest.raises(UserError, match="10 modes need at least 10 images; 9 of the 9 images can be read"):
+    with pytest.raises(UserError, match="10 modes need at least 10 images, not 9"):
         find(photos, k=10)
 
 
@@ -66,6 +66,8 @@ def test_unreadable_images_are_skipped(photos):
     result = find(photos)
     assert len(result.skipped) == 1
     assert sum(len(mode.images) for mode in result.modes) == 9
+    with pytest.raises(UserError, match="10 modes need at least 10 images; 9 of the 10 images can be read"):
+        find(photos, k=10)
 
 
 def test_sheet_json_and_outputs_are_written(photos, tmp_path):

@@ -25,7 +25,17 @@ def test_every_alias_is_a_timm_name_with_weights_and_the_licence_in_timm():
         cfg = timm.get_pretrained_cfg(alias.timm_name, allow_unregistered=False)
         assert cfg is not None, name
         assert cfg.has_weights, name
-        assert alias.licence.split(" ")[0].lower() in cfg.license.lower(), (name, cfg.license)
+        assert alias.licence == cfg.license, name
+
+
+def test_weights_in_the_cache_of_torch_hub_are_located(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
+    spec = next(spec for spec in timm_specs.aliases() if spec.name == "dino-vitb8")
+    assert spec.weights_location() == ""
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "dino_vitbase8_pretrain.pth").touch()
+    assert spec.weights_location() == "in torch.hub's cache"
 
 
 def test_listing_imports_neither_torch_nor_timm():
@@ -131,7 +141,8 @@ def test_architecture_that_timm_registers_without_a_configuration_is_known():
 
 @pytest.mark.parametrize("prefix", ["", "untrained-"])
 def test_unknown_weights_of_a_known_architecture_name_those_that_there_are(prefix):
-    with pytest.raises(UnknownName, match=r"no weights 'r160' of 'test_vit'\. Did you mean test_vit\.r160_in1k\?"):
+    message = rf"no weights 'r160' of 'test_vit'\. Did you mean {prefix}test_vit\.r160_in1k\?"
+    with pytest.raises(UnknownName, match=message):
         catalogue().backbones[f"{prefix}test_vit.r160"]
 
 

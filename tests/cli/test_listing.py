@@ -15,7 +15,7 @@ def test_filter_by_part_of_the_name(vitsplice):
         "patch": 8,
         "size": 224,
         "parameters": 85_807_872,
-        "licence": "Apache-2.0",
+        "licence": "apache-2.0",
         "weights": "hub timm/vit_base_patch8_224.dino",
         "cached": "no",
         "summary": "DINO v1 ViT-B/8, the paper's",

@@ -16,10 +16,10 @@ PARTS = OptimisedParts((NetworkId("tiny-vit", "ab"),), ("patches",))
 
 def test_leakage_warnings_name_metrics_and_networks():
     warnings = [*leakage_warnings("mine", PARTS, {"a": "network", "b": "none", "c": "network", "d": "term"})]
-    assert "mine optimised tiny-vit, the network of a, c: biased" in warnings[0]
+    assert "mine used tiny-vit, the network of a, c: biased" in warnings[0]
     assert "loss terms like d: biased" in warnings[1]
     several = OptimisedParts((NetworkId("vit"), NetworkId("cnn")))
-    assert "mine optimised vit, cnn, one of them the network of a: biased" in next(
+    assert "mine used vit, cnn, one of them the network of a: biased" in next(
         leakage_warnings("mine", several, {"a": "network"})
     )
     assert not [*leakage_warnings("mine", PARTS, {"b": "none"}), *leakage_warnings("mine", None, {"a": "unknown"})]
@@ -75,6 +75,6 @@ def test_method_optimised_the_union_of_its_records(tmp_path):
         assert parts["a"] == OptimisedParts((NetworkId("tiny-vit", "ab"), NetworkId("other")), ("edges", "patches"))
         assert (parts["b"], parts["c"], parts["d"]) == (OptimisedParts(), PARTS, None)
         assert optimised_by_methods(replace(plan, optimised={"a": ("dino", "lite")}), log, keys)["a"] == OptimisedParts(
-            (NetworkId("dino"), NetworkId("lite"))
+            (NetworkId("dino"), NetworkId("lite")), ("edges", "patches")
         )
         assert optimised_by_methods(replace(plan, optimised={}), log, keys)["b"] is None

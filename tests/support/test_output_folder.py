@@ -1,5 +1,7 @@
 import json
+import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,30 @@ def test_another_plan_is_refused_and_force_preserves_only_valid_parts(tmp_path, 
         assert (path / "parts.jsonl").exists() is stays
         assert not (path / "summary.md").exists()
     assert json.loads((path / "plan.json").read_text()) == other
+
+
+def test_parts_without_part_keys_depend_on_all_of_the_plan(tmp_path):
+    work = replace(WORK, part_keys=())
+    for guests in (PLAN["guests"], "another"):
+        with resumable(tmp_path, work, PLAN | {"guests": guests}, force=True) as path:
+            (path / "parts.jsonl").touch()
+    with resumable(tmp_path, work, PLAN, force=True):
+        assert not (path / "parts.jsonl").exists()
+
+
+def test_work_that_fails_at_its_start_can_be_repeated_beside_other_files(tmp_path):
+    (tmp_path / "notes.txt").write_text("flour is in the cellar")
+    os.utime(tmp_path / "notes.txt", (0, 0))
+
+    def fail(plan):
+        with resumable(tmp_path, WORK, plan, force=False) as path:
+            (path / "parts.jsonl").touch()
+            raise VitspliceError("no flour")
+
+    for plan in (PLAN, PLAN | {"flour": "another"}):
+        with pytest.raises(VitspliceError, match="no flour"):
+            fail(plan)
+    assert files(tmp_path) == ["notes.txt"]
 
 
 @pytest.mark.parametrize("error", [VitspliceError, RuntimeError])

@@ -116,6 +116,24 @@ def test_spots_that_leave_the_frame_are_dropped():
     assert [len(each.radii) for each in moved] == [1, 1, 0, 0]
 
 
+def spots_at(*centres, strength):
+    values = torch.full((len(centres),), 0.5)
+    return SmallSpots(torch.tensor(centres), values, values, values, torch.full((len(centres),), strength))
+
+
+def test_spots_of_both_key_frames_are_one_and_keep_their_strength():
+    still = no_motion((48, 64))
+    for second, expected in (
+        (spots_at((3.0, 4.2), strength=0.25), [((3.0, 4.05), 1.0), ((1.0, 1.0), 0.75)]),
+        (spots_at((3.0, 5.0), strength=0.25), [((3.0, 4.0), 0.75), ((1.0, 1.0), 0.75), ((3.0, 5.0), 0.25)]),
+        (spots_at((3.0, 4.2), strength=0.25)[:0], [((3.0, 4.0), 0.75), ((1.0, 1.0), 0.75)]),
+    ):
+        spots = [spots_at((3.0, 4.0), (1.0, 1.0), strength=0.75), second]
+        joined = blended_correspondence(FRAME, match(), match(), KeyMotions(still, still, 0.25), spots).spots
+        torch.testing.assert_close(joined.centres, torch.tensor([centre for centre, _ in expected]))
+        torch.testing.assert_close(joined.strengths, torch.tensor([strength for _, strength in expected]))
+
+
 def start_maps(seed=0):
     """Maps of a warm start whose own colours are smooth."""
     maps = torch.rand(1, 7, 48, 64, generator=torch.Generator().manual_seed(seed))

@@ -37,7 +37,7 @@ SHEET, DATA, FEATURES = "modes.png", "modes.json", "features.jsonl"
 """The sheet, the modes as JSON, and the cached features."""
 
 OUTPUT = re.compile(r"mode-[0-9]+\.png")
-"""File names of outputs, of which `save` removes those of earlier modes."""
+"""Names of output files; `save` removes those that an earlier call wrote and this one does not."""
 
 COLUMNS, HEIGHT = 10, 160
 """Maximum number of images of a mode on the sheet, and their height in pixels."""
@@ -112,11 +112,14 @@ def appearance_modes(
         progress: progress reporter.
 
     Returns:
-        The modes, fewer than ``k`` if images have equal features; None if the progress reporter stopped the work.
+        The modes, fewer than ``k`` if clusters are empty, such as for images of equal features; None if the progress
+        reporter stopped the work.
 
     Raises:
         UserError: if there are fewer images than modes.
     """
+    if len(images) < k:
+        raise UserError(f"{k} modes need at least {k} images, not {len(images)}")
     target = pick_device(device)
     network, substitution = backbone_or_default(backbone, target)
     if substitution:
@@ -166,7 +169,7 @@ def sheet(modes: AppearanceModes, outputs: Sequence[Tensor] = ()) -> Tensor:
 def _row(number: int, modes: AppearanceModes, outputs: Sequence[Tensor]) -> Iterator[tuple[str, Tensor]]:
     mode = modes.modes[number]
     if outputs:
-        yield f"in mode {number + 1}", outputs[number]
+        yield f"output, mode {number + 1}", outputs[number]
     for column, path in enumerate(mode.images[:COLUMNS]):
         small = shrink_to(read(path).pixels, HEIGHT)[0]
         yield (f"mode {number + 1}: {len(mode.images)} images" if column == 0 else printable(path.stem)), small
@@ -189,6 +192,7 @@ def save(
     path = check_output(folder, force=force)
     files = {f"mode-{number}.png": encode_png(output) for number, output in enumerate(outputs, 1)}
     data = json_bytes(modes.to_json() | {"files": list(files)})
+    drawn = encode_png(sheet(modes, outputs))
     output_folder.remove_listed(path, DATA, OUTPUT, keep=files)
-    output_folder.write(path, {**files, DATA: data, SHEET: encode_png(sheet(modes, outputs))})
+    output_folder.write(path, {**files, DATA: data, SHEET: drawn})
     return path / SHEET

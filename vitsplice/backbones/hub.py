@@ -54,7 +54,7 @@ def hub_state_dict(pretrained_cfg: Mapping[str, Any], model: str) -> tuple[dict[
     names = file_names(pretrained_cfg.get("hf_hub_filename"))
     if repo and (path := in_hub_cache(repo, names, revision or None)):
         return read_state_dict(path), f"hub {hub_id}"
-    if path := _in_torch_cache(url):
+    if path := in_torch_cache(url):
         return read_state_dict(path), f"url {url}"
     if not repo:
         raise WeightsUnavailable(f"the weights of '{model}' are not cached, and only {url} has them.", *ADVICE)
@@ -85,8 +85,8 @@ def in_hub_cache(repo: str, names: list[str], revision: str | None = None) -> Pa
     return next((Path(path) for path in paths if isinstance(path, str)), None)
 
 
-def _in_torch_cache(url: str) -> Path | None:
-    """Return the path of the file that torch.hub has cached for a URL."""
+def in_torch_cache(url: str) -> Path | None:
+    """Return the path of the file that torch.hub has cached for a URL; None for "" too."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
     readable = path.suffix in {".safetensors", ".pth", ".pt", ".bin"}
     return path if readable and path.is_file() else None

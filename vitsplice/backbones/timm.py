@@ -1,6 +1,6 @@
 """Specs of timm models: short names of common ones, any model by its timm name, and untrained ones.
 
-Nothing here loads torch; timm is imported only to look up a name that is not a short one.
+Listing the short names loads neither torch nor timm.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from vitsplice.text import did_you_mean
 UNTRAINED = "untrained-"
 """Prefix of a timm name or a short name, for the same network with random weights."""
 
-APACHE = "Apache-2.0"
-DINOV3 = "DINOv3 licence (Meta; gated)"
+APACHE = "apache-2.0"
+DINOV3 = "dinov3-license"
 
 
 class Alias(NamedTuple):
@@ -26,7 +26,7 @@ class Alias(NamedTuple):
 
     Args:
         timm_name: name of the model in timm.
-        licence: licence of the weights.
+        licence: licence of the weights, as timm names it.
         summary: description in one line.
         stride, image_size, parameters: see `vitsplice.contracts.BackboneSpec`.
     """
@@ -60,9 +60,9 @@ ALIASES = {
     "supervised-vitb16": Alias(
         "vit_base_patch16_224.augreg_in1k", APACHE, "ViT-B/16 supervised on ImageNet-1k", 16, 224, 85_798_656
     ),
-    "mae-vitb16": Alias("vit_base_patch16_224.mae", "CC-BY-NC-4.0", "MAE ViT-B/16", 16, 224, 85_798_656),
+    "mae-vitb16": Alias("vit_base_patch16_224.mae", "cc-by-nc-4.0", "MAE ViT-B/16", 16, 224, 85_798_656),
     "resnet50": Alias("resnet50.a1_in1k", APACHE, "ResNet-50 supervised on ImageNet-1k", 32, 224, 23_508_032),
-    "vgg19": Alias("vgg19.tv_in1k", "BSD-3-Clause", "VGG-19 supervised on ImageNet-1k", 32, 224, 20_024_384),
+    "vgg19": Alias("vgg19.tv_in1k", "bsd-3-clause", "VGG-19 supervised on ImageNet-1k", 32, 224, 20_024_384),
     "convnext-tiny": Alias(
         "convnext_tiny.fb_in1k", APACHE, "ConvNeXt-T supervised on ImageNet-1k", 32, 224, 27_818_592
     ),
@@ -81,7 +81,7 @@ def aliases() -> list[BackboneSpec]:
             summary=alias.summary,
             licence=alias.licence,
             source=f"hub timm/{alias.timm_name}",
-            find_weights=partial(_find_weights, f"timm/{alias.timm_name}"),
+            find_weights=partial(_find_weights, alias.timm_name),
             stride=alias.stride,
             image_size=alias.image_size,
             parameters=alias.parameters,
@@ -103,7 +103,7 @@ def spec_for(name: str) -> BackboneSpec | None:
         summary, build = f"timm {timm_name}, untrained", partial(_build_untrained, timm_name, name)
         if not timm.is_model(timm_name):
             return None
-        _pretrained_cfg(timm_name)
+        _pretrained_cfg(timm_name, UNTRAINED)
         return BackboneSpec(name, build, summary, "none", RANDOM_WEIGHTS)
     if not timm.is_model(name):
         return None
@@ -112,8 +112,11 @@ def spec_for(name: str) -> BackboneSpec | None:
     return BackboneSpec(name, partial(_build, name, name), f"timm {name}", licence, f"hub timm/{name}")
 
 
-def _pretrained_cfg(timm_name: str) -> Any:
-    """Return timm's configuration of a model, or None. Raises UnknownName for weights that timm does not list."""
+def _pretrained_cfg(timm_name: str, prefix: str = "") -> Any:
+    """Return timm's configuration of a model; None if it has none, as for a deprecated name.
+
+    Raises UnknownName for weights that timm does not list.
+    """
     import timm
 
     try:
@@ -121,14 +124,17 @@ def _pretrained_cfg(timm_name: str) -> Any:
     except RuntimeError as error:
         architecture, _, tag = timm_name.partition(".")
         others = timm.list_pretrained(f"{architecture}.*")
-        hint = did_you_mean(timm_name, others) or (f" It has {', '.join(others[:5])}." if others else " It has none.")
+        examples = f" It has {len(others)}, such as {', '.join(others[:5])}." if others else " It has none."
+        hint = did_you_mean(timm_name, others, prefix) or examples
         raise UnknownName(f"timm has no weights '{tag}' of '{architecture}'.{hint}") from error
 
 
-def _find_weights(repo: str) -> str:
-    from vitsplice.backbones.hub import file_names, in_hub_cache
+def _find_weights(timm_name: str) -> str:
+    from vitsplice.backbones.hub import file_names, in_hub_cache, in_torch_cache
 
-    return "in the hub's cache" if in_hub_cache(repo, file_names()) else ""
+    if in_hub_cache(f"timm/{timm_name}", file_names()):
+        return "in the hub's cache"
+    return "in torch.hub's cache" if in_torch_cache(_pretrained_cfg(timm_name).url or "") else ""
 
 
 def _build(timm_name: str, name: str, weights: Path | None) -> Backbone:

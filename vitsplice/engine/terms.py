@@ -50,7 +50,8 @@ def output_requests(terms: Iterable[WeightedTerm]) -> list[FeatureRequest]:
 
 
 def target_requests(terms: Iterable[WeightedTerm]) -> dict[ViewKey, list[FeatureRequest]]:
-    """Return the features of each view of the images that terms request; targets first."""
+    """Return the requests of terms by view of the images: those for targets first, then those for inputs."""
+    terms = tuple(terms)
     requests: dict[ViewKey, list[FeatureRequest]] = {}
     for term in terms:
         requests.setdefault(term.target, []).extend(term.term.requests)

@@ -44,14 +44,16 @@ def _terms(settings: str) -> tuple[str, ...]:
 
 
 def optimised_by_methods(plan: EvaluationPlan, log: JsonLinesLog, keys: Keys) -> dict[str, OptimisedParts | None]:
-    """Return what each method optimised, from the plan or from the records of all its outputs; None if unknown."""
+    """Return what each method optimised, from the records of all its outputs; None if unknown.
+
+    The plan replaces the networks of the records.
+    """
     parts: dict[str, OptimisedParts | None] = {}
     for row, method in enumerate(plan.methods):
-        backbones = plan.optimised.get(method.name)
-        if backbones is None:
-            parts[method.name] = _union(log[int(key)].get("optimised") for key in keys[row] if key)
-        else:
-            parts[method.name] = OptimisedParts(tuple(map(NetworkId, backbones)))
+        recorded = _union(log[int(key)].get("optimised") for key in keys[row] if key)
+        parts[method.name] = recorded
+        if (backbones := plan.optimised.get(method.name)) is not None:
+            parts[method.name] = OptimisedParts(tuple(map(NetworkId, backbones)), recorded.terms if recorded else ())
     return parts
 
 
@@ -73,6 +75,6 @@ def leakage_warnings(method: str, optimised: OptimisedParts | None, leakages: Ma
     if metrics := [name for name, leaked in leakages.items() if leaked == "network"]:
         networks = ", ".join(printable(network.name) for network in optimised.networks)
         which = "the network" if len(optimised.networks) == 1 else "one of them the network"
-        yield f"{method} optimised {networks}, {which} of {', '.join(metrics)}: biased in its favour"
+        yield f"{method} used {networks}, {which} of {', '.join(metrics)}: biased in its favour"
     if metrics := [name for name, leaked in leakages.items() if leaked == "term"]:
         yield f"{method} optimised loss terms like {', '.join(metrics)}: biased in its favour"

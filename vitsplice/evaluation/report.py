@@ -19,8 +19,8 @@ BEST = "*"
 MARKS = {"network": "†", "term": "‡", "unknown": "?", "none": ""}
 LEGEND = (
     f"mean [95 % interval]; {BEST} best mean over the pairs that all methods have; biased in favour of the method: "
-    f"{MARKS['network']} it optimised the metric's network, {MARKS['term']} it optimised a loss term like the metric; "
-    f"{MARKS['unknown']} it is unknown what it optimised; mean rank: over metrics without {MARKS['network']} "
+    f"{MARKS['network']} it used the metric's network, {MARKS['term']} it optimised a loss term like the metric; "
+    f"{MARKS['unknown']} it is unknown what it used; mean rank: over metrics without {MARKS['network']} "
     f"and {MARKS['term']}"
 )
 

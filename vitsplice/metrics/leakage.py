@@ -1,4 +1,4 @@
-"""Metric leakage: an output was optimised with the network that a metric uses, or with a loss term like the metric."""
+"""Metric leakage: outputs were computed with the network of a metric, or with a loss term like it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any, Literal
 from vitsplice.contracts import Metric
 
 Leakage = Literal["network", "term", "none", "unknown"]
-"""Bias of a metric in favour of a method: it optimised the network of the metric, or a loss term like it."""
+"""How a metric is biased in favour of a method, which optimised or matched images with a network of the metric
+(``network``) or optimised a loss term like the metric (``term``); ``unknown``: there is no record of what it used."""
 
 REMARKS: Mapping[Leakage, str] = {
-    "network": "measured with a network that the run optimised",
-    "term": "optimised by the run",
+    "network": "measured with a network that the run used",
+    "term": "the run optimised a loss term like this metric",
 }
 """Remarks beside the metrics of a run."""
 
@@ -42,8 +43,8 @@ class OptimisedParts:
         """Return the networks in a run's record, and its loss terms.
 
         Args:
-            record: content of ``run.json``, with the information on all backbones by name as ``backbones``, and if the
-                run started from a model, what that was trained with as ``model``.
+            record: content of ``run.json``. ``backbones`` has the information on each backbone; ``model``, if the run
+                started from one, the networks and terms that it was trained with.
             terms: names of the loss terms that the run optimised.
 
         Raises:
@@ -56,7 +57,7 @@ class OptimisedParts:
 
 
 def leakage(metric: Metric, optimised: OptimisedParts | None) -> Leakage:
-    """Return the bias of a metric in favour of a method, by what the method optimised (None if unknown)."""
+    """Return how a metric is biased in favour of a method, given what the method optimised; None: unknown."""
     if not metric.networks and not metric.optimised_by:
         return "none"
     if optimised is None:

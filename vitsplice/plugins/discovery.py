@@ -27,7 +27,7 @@ class PluginRecord:
 
     Args:
         name: name of its entry point.
-        distribution, version: name and version of its package; "" if it is not installed.
+        distribution, version: name and version of its package; "" for a missing plugin that `PLUGINS_VARIABLE` names.
         specs: names of its specs by kind ("backbones", "losses", ...); empty if it failed.
         failure: reason why it is not used, on one line, or None.
         listed: names of specs that a failed plugin returned before it failed.
@@ -84,7 +84,12 @@ def _from_entry_point(point: importlib.metadata.EntryPoint) -> InstalledPlugin:
 def selected(
     plugins: Sequence[InstalledPlugin], selection: str | None
 ) -> tuple[list[InstalledPlugin], list[PluginRecord]]:
-    """Return the plugins that the environment variable selects, and a record for each name that is not installed."""
+    """Return the plugins that the environment variable selects, and a record for each name that is not installed.
+
+    Args:
+        plugins: installed plugins.
+        selection: value of the variable; None if it is not set, which selects all.
+    """
     if selection is None:
         return list(plugins), []
     names = {_canonical(name): one_line(name) for name in selection.split(",") if name.strip()}
@@ -95,7 +100,7 @@ def selected(
 
 
 def _canonical(name: str) -> str:
-    """Normalise a name as packaging does: case and separators do not count."""
+    """Normalise a name as packaging does: case, and which of - _ . separates words, do not count."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 

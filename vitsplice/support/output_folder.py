@@ -177,7 +177,7 @@ class ResumableWork:
         plan_file: file that holds the plan as JSON.
         parts: files, or folders of runs, with finished parts of the work.
         results: files, or folders of runs, computed from all parts.
-        part_keys: keys of the plan that finished parts depend on.
+        part_keys: keys of the plan that finished parts depend on; (): all of them.
         clear: function that empties the folder of a part or result; by default it does nothing. It may raise OSError.
     """
 
@@ -193,14 +193,15 @@ class ResumableWork:
 def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force: bool) -> Iterator[Path]:
     """Lock a folder for resumable work; parts and results of the same plan are reused.
 
-    Work that fails before it writes anything but empty files leaves no plan: the folder can then be used for another.
+    Work that fails before it writes anything but empty files leaves no plan: the folder can then be used for another
+    plan.
 
     Args:
         path: output folder; it need not exist.
         work: kind of work.
         plan: plan as JSON data: a round trip through JSON must not change it.
-        force: allow another plan to be replaced. Its results are removed, and its parts too unless all ``part_keys``
-            are equal.
+        force: allow another plan to be replaced. Its results are removed, and its parts too if any of the
+            ``part_keys`` differs.
 
     Raises:
         OutputExists: if the folder holds another plan, or other files of these names, and ``force`` is not given.
@@ -211,8 +212,9 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
     plan_path = path / work.plan_file
     for name in (work.plan_file, *work.parts, *work.results):
         inside(path, name)
-    others = () if os.path.exists(plan_path) else (*work.parts, *work.results)
-    check(path, others, f"files with the names of this {work.name}'s ({', '.join(others)})", force=force)
+    names = () if os.path.exists(plan_path) else (*work.parts, *work.results)
+    others = [name for name in names if os.path.exists(path / name)]
+    check(path, others, f"{', '.join(others)}, which this {work.name} writes", force=force)
     write(path, {})
     with FolderLock(path):
         earlier = read_json_object(plan_path) if os.path.exists(plan_path) else None
@@ -222,7 +224,7 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
                 "choose another folder, or replace it with ",
                 REPLACE,
             )
-        if earlier is None or any(earlier.get(key) != plan[key] for key in work.part_keys):
+        if earlier is None or any(earlier.get(key) != plan[key] for key in work.part_keys or plan):
             _remove(path, work.parts, work.clear)
         if earlier != plan:
             _remove(path, work.results, work.clear)
@@ -232,11 +234,19 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
         try:
             yield path
         except Exception:
-            files = {file for file in path.rglob("*") if file.is_file()} - {plan_path, path / LOCK}
-            written = any(file.stat().st_size for file in files)
-            if earlier != plan and not written:
+            if earlier != plan and not _written_since(path, plan_path):
                 plan_path.unlink()
+                for part in (path / name for name in work.parts):
+                    if part.is_file() and not part.stat().st_size:
+                        part.unlink()
             raise
+
+
+def _written_since(folder: Path, plan: Path) -> bool:
+    """Return whether a file of a folder that is not empty was written after the plan."""
+    files = (file for file in folder.rglob("*") if file not in (plan, folder / LOCK) and file.is_file())
+    since = plan.stat().st_mtime_ns
+    return any(status.st_size and status.st_mtime_ns >= since for status in (file.stat() for file in files))
 
 
 def other_format(record: Mapping[str, Any], expected: int) -> str:

@@ -2,14 +2,15 @@
 
 Each key frame is matched with a preference for the colours matched in the previous one. A frame in between gets the
 maps of the warm starts of both key frames, fetched along the motion pixel by pixel, and weighted by the distance in
-frames and by where the motion can be trusted. Where neither motion can be trusted, and for trained models, it gets
-their soft assignments, fetched likewise.
+frames and by where the motion can be trusted. Where neither motion can be trusted, and for trained models, it is
+computed from the soft assignments of the key frames, fetched and blended likewise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -22,10 +23,10 @@ from vitsplice.video.flow import Motion, no_motion
 from vitsplice.video.segments import Segment
 
 PREFERENCE = 0.15
-"""Maximum score that is added for patches of the colours of the previous key frame, in units of similarity."""
+"""Maximum score that is added for patches in the colours that the previous key frame took, in units of similarity."""
 
 HIDDEN = 1e-3
-"""Weight of an assignment where its motion cannot be trusted, so that weights never sum to 0."""
+"""Added to the validity of a motion and to the similarity of its colours, so that weights never sum to 0."""
 
 LEAST = 1e-12
 """Lower bound of weights before a logarithm or a division."""
@@ -109,7 +110,7 @@ def blended_correspondence(
     weights = weights + second * _fetched(later.weights, later.grid, motions.later)
     entropy = torch.lerp(mean_entropy(earlier.weights), mean_entropy(later.weights), motions.fraction)
     weights = sharpened(weights / (first + second), entropy)
-    return replace(earlier, weights=weights, colours=colours, spots=_joined(spots))
+    return replace(earlier, weights=weights, colours=colours, spots=reduce(_joined, spots) if spots else None)
 
 
 def blended_maps(own: Tensor, earlier: Tensor, later: Tensor, motions: KeyMotions, trusts: Sequence[Tensor]) -> Tensor:
@@ -184,8 +185,8 @@ def moved_spots(match: Correspondence | None, steps: Sequence[Motion]) -> list[S
         steps: motion from the key frame to the next frame, from that to the one after it, and so on.
 
     Returns:
-        The spots in the key frame and in each of the frames; a spot is dropped from the frame on in which it is hidden
-        or outside.
+        The spots in the key frame and in each of the frames. A spot is missing from the first frame in which it is
+        hidden or outside, and from all later ones.
     """
     if match is None or match.spots is None:
         return [None] * (len(steps) + 1)
@@ -202,9 +203,23 @@ def faded(spots: SmallSpots | None, share: float) -> list[SmallSpots]:
     return [] if spots is None else [replace(spots, strengths=spots.strengths * share)]
 
 
-def _joined(spots: Sequence[SmallSpots]) -> SmallSpots | None:
-    if not spots:
-        return None
+def _joined(first: SmallSpots, second: SmallSpots) -> SmallSpots:
+    """Join the spots of two key frames; two that are each other's nearest and overlap become one of added strength."""
+    if not len(first.radii) or not len(second.radii):
+        return _concatenated(first, second)
+    distances = torch.cdist(first.centres, second.centres)
+    nearest, partners = distances.min(1)
+    mutual = distances.argmin(0)[partners] == torch.arange(len(partners), device=partners.device)
+    same = mutual & (nearest < torch.minimum(first.radii, second.radii[partners]))
+    one, other, alone = first[same], second[partners[same]], torch.ones_like(second.radii, dtype=torch.bool)
+    alone[partners[same]] = False
+    strengths = one.strengths + other.strengths
+    shares, values = other.strengths / strengths, zip(vars(one).values(), vars(other).values(), strict=True)
+    middle = (torch.lerp(a.movedim(0, -1), b.movedim(0, -1), shares).movedim(-1, 0) for a, b in values)
+    return _concatenated(replace(SmallSpots(*middle), strengths=strengths), first[~same], second[alone])
+
+
+def _concatenated(*spots: SmallSpots) -> SmallSpots:
     return SmallSpots(*(torch.cat([getattr(each, name) for each in spots]) for name in vars(spots[0])))
 
 

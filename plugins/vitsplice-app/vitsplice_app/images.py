@@ -25,9 +25,9 @@ _CHECKING = threading.Lock()
 def image_input(label: str, **settings: Any) -> gr.Image:
     """Create an input for an image: by drop, paste or file.
 
-    Its value is the path of the uploaded file, which nothing has read: give it to a function of vitsplice, whose errors
-    `vitsplice_app.errors.guarded` shows. No event may change anything but its value: Gradio would create it anew, and
-    open the files itself.
+    Its value is the path of the uploaded file, not yet opened: give it to a function of vitsplice, whose errors
+    `vitsplice_app.errors.guarded` shows. Events may update only the value: for any other property Gradio would replace
+    the component by a new one, which opens files itself.
 
     Args:
         label: label, also for screen readers.
@@ -38,7 +38,7 @@ def image_input(label: str, **settings: Any) -> gr.Image:
     return image
 
 
-def file_inputs(label: str, *, multiple: bool = False) -> gr.File:
+def files_input(label: str, *, multiple: bool = False) -> gr.File:
     """Create an input for one or several image files; its value is a list of paths, in the order shown.
 
     Unlike `image_input` it takes little space, and keeps the order of several files.
@@ -54,7 +54,7 @@ def file_inputs(label: str, *, multiple: bool = False) -> gr.File:
 
 
 def image_inputs(workspace: Workspace, *labels: str, height: int = 240, **settings: Any) -> list[gr.Image]:
-    """Create inputs for images beside each other, and below them buttons that take packaged images.
+    """Create inputs for images beside each other, and below them buttons that fill them with packaged images.
 
     Args:
         workspace: temporary folder of the server.
@@ -69,7 +69,7 @@ def image_inputs(workspace: Workspace, *labels: str, height: int = 240, **settin
 
 
 def check_uploads(card: gr.HTML, *images: gr.Image) -> None:
-    """Show an error while one of the images cannot be read, from its upload on.
+    """Check the images whenever one changes, and show the error of the first that cannot be read.
 
     Args:
         card: card of the tab, see `vitsplice_app.errors.error_card`.
@@ -88,7 +88,7 @@ def check_images(*paths: str | Path | None) -> None:
 
 
 def _path(payload: Any) -> str | None:
-    """Return the path of an uploaded file; Gradio would open the file, and fail outside of the handler."""
+    """Return the path of an uploaded file. Gradio's own method would open it, and fail outside of the handler."""
     return None if payload is None else payload.path
 
 
@@ -100,7 +100,7 @@ def _paths(payload: Any) -> list[str]:
 
 
 def packaged_examples(workspace: Workspace, *images: gr.Image) -> None:
-    """Create a button for each packaged pair of images, or for each image if there is one input, that puts it there.
+    """Create buttons that fill the inputs: one for each packaged pair, or for one input one for each packaged image.
 
     Unlike ``gr.Examples``, they change nothing but the values of the inputs (see `image_input`), and the keyboard
     reaches them.
@@ -127,4 +127,8 @@ def packaged_pairs(workspace: Workspace) -> list[list[str]]:
     """Copy the packaged pairs to where the browser can fetch them; return the paths (structure, appearance) of each."""
     folder = workspace.files / "packaged"
     folder.mkdir(exist_ok=True)
-    return [[str(shutil.copy(path, folder)) for path in example(name)] for name in EXAMPLE_PAIRS]
+    pairs = [example(name) for name in EXAMPLE_PAIRS]
+    for path in (path for pair in pairs for path in pair):
+        if not (folder / path.name).exists():
+            shutil.copyfile(path, folder / path.name)
+    return [[str(folder / path.name) for path in pair] for pair in pairs]

