@@ -16,7 +16,7 @@ METRICS = ("gradient-ssim", "cnn-statistics")
 
 
 def with_images(data):
-    transfers = [Measure(name, "", -1, "transfer", metric, PAIR, 0.123) for name in data.infos for metric in METRICS]
+    transfers = [Measure(name, "", None, "transfer", metric, PAIR, 0.123) for name in data.infos for metric in METRICS]
     return dataclasses.replace(
         data,
         measures=(*data.measures, *transfers),

@@ -51,6 +51,8 @@ def test_key_depends_on_method_and_files(pair, tmp_path):
     before = case_key(pair, Method("m", tmp_path), output)
     assert case_key(pair, Method("m", tmp_path), output) == before
     assert case_key(pair, Method("n", tmp_path), output) != before
+    one, other = (replace(pair, **{f"{role}_mask": output}) for role in ("structure", "appearance"))
+    assert case_key(one, Method("m", tmp_path), output) != case_key(other, Method("m", tmp_path), output)
     output.write_bytes(output.read_bytes() + b" ")
     assert case_key(pair, Method("m", tmp_path), output) != before
     pair.appearance.unlink()

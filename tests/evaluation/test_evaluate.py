@@ -327,7 +327,7 @@ def test_folder_of_another_format_names_the_version_that_wrote_it(evaluated, met
     first, plan = method("one", 10), tmp_path / "out" / "evaluate.json"
     evaluated(first)
     plan.write_text(json.dumps(json.loads(plan.read_text()) | {"format": 2, "versions": {"vitsplice": "0.0.9"}}))
-    with pytest.raises(OutputExists, match=r"written by vitsplice 0\.0\.9 in format 2; this version reads format 3"):
+    with pytest.raises(OutputExists, match=r"written by vitsplice 0\.0\.9 in format 2; this version reads format 4"):
         evaluated(first)
     evaluated(first, force=True)
     assert len(rows(tmp_path)) == 5

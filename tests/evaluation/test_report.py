@@ -50,7 +50,7 @@ def test_missing_values_are_reported_with_reasons(summary):
 
 def test_warnings_cover_leakage_unknown_methods_different_pairs_and_few_pairs(summary):
     leaked, unknown, different, few = report.warnings(summary)
-    assert leaked.startswith("one optimised net")
+    assert leaked.startswith("one used net")
     assert unknown.startswith("it is unknown what these methods optimised: two;")
     assert different.startswith("the means of a_b|c are over different pairs")
     assert few.startswith("few pairs are measured (3 of one, 1 of two)")

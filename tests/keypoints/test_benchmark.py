@@ -209,7 +209,7 @@ def test_backbone_with_other_weights_is_measured_again(tmp_path, spair, extracte
     run_benchmark(small(spair), tmp_path / "out")
     (selected,) = select_features(["tiny-vit"], [], [-1], torch.device("cpu"))
     other = replace(selected, info=replace(selected.info, sha256="0" * 64))
-    monkeypatch.setitem(run_benchmark.__globals__, "select_features", lambda *_: (other,))
+    monkeypatch.setattr("vitsplice.keypoints.benchmark.select_features", lambda *_: (other,))
     run_benchmark(small(spair), tmp_path / "out")
     assert len(extracted) == 4
 

@@ -6,6 +6,7 @@ from discs import disc, iou
 from vitsplice.contracts import FeatureRequest, Features
 from vitsplice.errors import UserError
 from vitsplice.matching.cosegmentation import (
+    _cleaned,
     attention_requests,
     border_distance,
     cls_attention,
@@ -85,6 +86,14 @@ def test_small_holes_are_filled_and_specks_removed():
     (own,) = segmented([image], parts=1)
     assert own[15, 15] == 1
     assert own[25, 1] == 0
+
+
+def test_small_background_at_the_border_is_no_hole():
+    mask = torch.ones(32, 32, dtype=torch.bool)
+    mask[:4, :5] = mask[10:14, 10:14] = False
+    cleaned = _cleaned(mask)
+    assert not cleaned[:4, :5].any()
+    assert cleaned.sum() == 32 * 32 - 20
 
 
 def test_small_mask_stays_on_a_coarser_grid_and_an_empty_one_empty():

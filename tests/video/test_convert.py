@@ -162,11 +162,41 @@ def test_finished_work_is_not_repeated(clip, appearance, whole, monkeypatch):
     assert notes == [f"{whole.path} is finished already"]
 
 
+def test_finished_frames_that_were_removed_are_computed_again(tmp_path, appearance):
+    clip = write_clip(tmp_path / "clip.mp4", panned(5))
+    out, notes = tmp_path / "frames", []
+    transfer(clip, appearance, out)
+    frames = {path.name: path.read_bytes() for path in out.iterdir()}
+    shutil.rmtree(out)
+    transfer(clip, appearance, out, progress=ProgressReporter(note=notes.append))
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == frames
+    assert not any("finished already" in note for note in notes)
+
+    shutil.rmtree(out)
+    shutil.rmtree(out.with_name("frames-video"))
+    stop = [False, False, False, False, True]
+    progress = ProgressReporter(stopped=lambda: stop.pop(0) if stop else False)
+    assert transfer(clip, appearance, out, progress=progress) is None
+    (out / "000001.png").unlink()
+    transfer(clip, appearance, out, progress=ProgressReporter(note=notes.append))
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == frames
+    assert "finished frames are missing; starting again" in notes
+
+
+def test_the_frames_of_the_input_are_refused_as_folder_of_the_records(tmp_path, appearance):
+    (tmp_path / "walk-video").mkdir()
+    (tmp_path / "walk-video" / "000000.png").write_bytes(appearance.read_bytes())
+    with pytest.raises(UserError, match="walk-video is the input; choose another output"):
+        transfer(tmp_path / "walk-video", appearance, tmp_path / "walk.mp4")
+
+
 def test_another_output_is_replaced_only_with_force(tmp_path, clip, appearance, whole):
     shutil.copytree(whole.path.parent, tmp_path, dirs_exist_ok=True)
     with pytest.raises(OutputExists, match=r"out\.mp4 already exists"):
         transfer(clip, appearance, tmp_path / "out.mp4", key_every=4)
     assert transfer(clip, appearance, tmp_path / "out.mp4", key_every=4, force=True).record["key_every"] == 4
+    with pytest.raises(OutputExists, match=r"out-video holds the records of out\.mp4; choose another name than out"):
+        transfer(clip, appearance, tmp_path / "out.webm")
 
 
 def test_a_finished_output_that_was_replaced_is_only_overwritten_with_force(tmp_path, clip, appearance, whole):
@@ -289,7 +319,7 @@ def test_a_state_of_other_work_is_not_used(tmp_path, clip, appearance):
     progress = ProgressReporter(stopped=iter([False] * 4 + [True] * 9).__next__)
     assert transfer(clip, appearance, tmp_path / "a.mp4", progress=progress) is None
     shutil.copytree(tmp_path / "a-video", tmp_path / "b-video")
-    with pytest.raises(OutputExists, match="holds another video: it differs in output"):
+    with pytest.raises(OutputExists, match=r"holds the records of .*; choose another name than"):
         transfer(clip, appearance, tmp_path / "b.mp4")
 
 

@@ -32,6 +32,7 @@ from vitsplice.engine.backbones import load_backbone
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import AlreadyFinished, Argument, UserError, WeightsUnavailable
 from vitsplice.images import read
+from vitsplice.numerics import numerics
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.record import versions
@@ -99,6 +100,7 @@ class BackboneComparison(ComparisonData):
         return embedded(report(self), "Comparison of backbones", "48rem")
 
 
+@numerics(grad=False)
 def compare(
     plan: ComparisonPlan,
     out: str | os.PathLike[str],
@@ -249,7 +251,7 @@ class _Parts:
         agreement = layer_agreement(names, list(readers.values()))
         for (name, pair), run in transfers.items():
             metrics = [metric for metric in run.record()["metrics"] if metric["value"] is not None]
-            measures += [Measure(name, "", -1, "transfer", m["name"], pair, m["value"]) for m in metrics]
+            measures += [Measure(name, "", None, "transfer", m["name"], pair, m["value"]) for m in metrics]
         shown = {f"{s.name} from {a.name}": (s, a) for s, a in self._pairs[:MAX_SHOWN_TRANSFERS]}
         return BackboneComparison(
             infos=self.infos,

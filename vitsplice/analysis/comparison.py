@@ -50,7 +50,7 @@ class Measure:
     Args:
         backbone: name of the backbone.
         facet: facet of the features; "" for a transfer.
-        layer: layer, counted from the end.
+        layer: layer, counted from the end; None for a transfer.
         metric: ``structure change`` or ``appearance change`` (of the feature of that role), ``pck``, ``part iou``,
             ``cka`` or ``transfer``.
         detail: the transform, the warp, ``labels``, the other backbone with facet and layer, or the metric of the
@@ -61,7 +61,7 @@ class Measure:
 
     backbone: str
     facet: str
-    layer: int
+    layer: int | None
     metric: str
     detail: str
     image: str
@@ -117,7 +117,7 @@ class ComparisonData:
         index = {image: number for number, image in enumerate(self.images)}
         tables: dict[tuple[str, int, str], dict[str, Array]] = {}
         for measure in self.measures:
-            if measure.image in index and measure.metric != "transfer":
+            if measure.image in index and measure.layer is not None:
                 table = tables.setdefault((measure.backbone, measure.layer, measure.metric), {})
                 values = table.setdefault(measure.detail, np.full(len(index), np.nan))
                 values[index[measure.image]] = measure.value
@@ -160,8 +160,10 @@ class ComparisonData:
         layers = self.infos[backbone].layers
         return (layer + layers + 1) / layers
 
-    def layer_cells(self, backbone: str, layer: int) -> tuple[int, int, str]:
-        """Return the CSV cells of a layer; see `LAYER_COLUMNS`."""
+    def layer_cells(self, backbone: str, layer: int | None) -> tuple[object, ...]:
+        """Return the CSV cells of a layer, see `LAYER_COLUMNS`; empty for None."""
+        if layer is None:
+            return ("",) * len(LAYER_COLUMNS)
         return layer, self.infos[backbone].layers + layer, f"{self.depth(backbone, layer):.4g}"
 
     def csv(self) -> str:

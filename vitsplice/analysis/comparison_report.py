@@ -28,6 +28,7 @@ from vitsplice.support.page import (
     render,
 )
 from vitsplice.support.plots import WIDTH, error_bars, plot, styles
+from vitsplice.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,10 +48,10 @@ MAX_FOR_ALL_PAIRS = 6
 
 CONTRASTS_CAPTION = (
     "The backbone with the higher mean first; the ratio of the two for selectivity, otherwise the difference, with its "
-    "95 % interval over images. p: exact sign-flip test for fewer than 13 images, otherwise Wilcoxon's signed-rank "
-    "test; adjusted by Holm's method over the pairs of a quantity. Supported: the interval excludes equality and "
-    f"the adjusted p is below 0.05. For more than {MAX_FOR_ALL_PAIRS} backbones only neighbours in rank are shown; all "
-    "pairs are in differences.csv."
+    "95 % interval over images. p: exact sign-flip test for fewer than 13 nonzero differences, otherwise Wilcoxon's "
+    "signed-rank test; adjusted by Holm's method over the pairs of a quantity. Supported: the interval excludes "
+    f"equality and the adjusted p is below 0.05. For more than {MAX_FOR_ALL_PAIRS} backbones only neighbours in rank "
+    "are shown; all pairs are in differences.csv."
 )
 
 Rows = list[list[str | float | None]]
@@ -60,7 +61,7 @@ def report(comparison: ComparisonData) -> str:
     """Format the report as one HTML file."""
     backbones, images = len(comparison.infos), len(comparison.images)
     lead = (
-        f"{images} images, {backbones} {'backbone' if backbones == 1 else 'backbones'}. The change of each layer's "
+        f"{images} images, {counted(backbones, 'backbone')}. The change of each layer's "
         "features by known transforms of an image. Bars and bands are 95 % intervals over images."
     )
     return render("What backbones encode as structure and as appearance", blocks(comparison), lead)
@@ -151,8 +152,8 @@ def _last_layer_plot(comparison: ComparisonData) -> Plot:
             first.set_ylim(len(names) - 0.5, -0.5)
 
     caption = (
-        f"Layer -1, the last, of each backbone; {len(comparison.images)} images. Selectivity: ratio of the change of a "
-        f"feature by transforms of its own kind to that by the others. {_features_sentence(comparison)}"
+        f"Layer -1, the last, of each backbone; {len(comparison.images)} images. Selectivity: how much transforms "
+        f"of its own kind change a feature, divided by how much the others do. {_features_sentence(comparison)}"
     )
     return plot(draw, (WIDTH, 1.2 + 0.3 * len(names)), caption)
 
@@ -177,9 +178,9 @@ def _agreement_plot(comparison: ComparisonData) -> Plot:
     widest = float((agreement.high - agreement.low).max())
     width = f", with 95 % intervals at most {widest:.2g} wide" if math.isfinite(widest) else ""
     caption = (
-        "Centred kernel alignment (CKA) of the self-similarities of all layers; the first layer of each backbone is "
-        f"left and at the top. 1: equal up to scale. Means over {agreement.n} images{width}. "
-        f"Features: {_features_phrase(comparison, 'structure')}."
+        "Centred kernel alignment (CKA) of the self-similarities of all layers; within a backbone, layers run from "
+        "left to right and from top to bottom. 1: equal up to scale and offset. "
+        f"Means over {agreement.n} images{width}. Features: {_features_phrase(comparison, 'structure')}."
     )
     return plot(draw, (side + NAME_WIDTH + 0.9, side + NAME_WIDTH), caption)
 
@@ -190,7 +191,7 @@ def _features_phrase(comparison: ComparisonData, role: Role) -> str:
     for name, info in comparison.infos.items():
         by_facet.setdefault(info.default_request(role).facet, []).append(name)
     few = len(comparison.infos) <= MAX_NAMED
-    facets = [f"{f} ({', '.join(n) if few else f'{len(n)} backbones'})" for f, n in by_facet.items()]
+    facets = [f"{f} ({', '.join(n) if few else counted(len(n), 'backbone')})" for f, n in by_facet.items()]
     return f"{'self-similarity of ' if role == 'structure' else ''}{' and '.join(facets)}"
 
 

@@ -180,9 +180,10 @@ def findings(comparison: ComparisonData) -> list[str]:
     rankings = [_last_layer_sentence(comparison, quantity) for quantity in tested_quantities(comparison)]
     depths = [_depth_sentence(comparison, SELECTIVITY[role]) for role in ROLES]
     if sentences := [sentence for sentence in (*rankings, *depths) if sentence]:
-        return [*sentences, CAUTION]
+        return [*sentences, CAUTION] if len(comparison.infos) > 1 else sentences
+    compared = "backbones" if len(comparison.infos) > 1 else "the first and the last layer"
     return [
-        f"No difference between backbones is supported by these {number} images: the interval of each includes "
+        f"No difference between {compared} is supported by these {number} images: the interval of each includes "
         "equality, or p >= 0.05 after adjustment for the number of comparisons. More images may support some."
     ]
 

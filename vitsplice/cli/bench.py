@@ -35,7 +35,7 @@ def bench(
     preset: Annotated[str, typer.Option(help="Preset of run and processes, on the packaged pair.")] = "quick",
     backbone: Annotated[
         str | None,
-        backbone_option("Default: those of --preset, for steps and passes that of official, or their fallbacks."),
+        backbone_option("Default: those of --preset; for steps and passes that of official."),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Number of timed steps of each loop.")] = 8,
     preset_steps: Annotated[
@@ -44,7 +44,7 @@ def bench(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Time presets on this machine: their steps, stages and backbones, and two runs at once. All take some minutes."""
+    """Time presets on this machine: their steps, stages and backbones, and two runs at once. Takes some minutes."""
     from vitsplice.presets.settings import settings_for
     from vitsplice.tools import bench as benchmarks
 
@@ -55,11 +55,10 @@ def bench(
         steps,
         part or list(Part),
         note=lambda description: typer.echo(f"measuring {description}", err=True),
+        done=lambda part, result: None if as_json else PRINTERS[part](result),
     )
     if as_json:
         print_json(results)
-    else:
-        _show(results)
 
 
 def _run_command(preset: str, backbone: str | None, steps: int | None) -> Callable[[Path], Sequence[str]]:
@@ -69,18 +68,14 @@ def _run_command(preset: str, backbone: str | None, steps: int | None) -> Callab
     return lambda folder: [*command, "--out", str(folder)]
 
 
-def _show(results: dict[str, Any]) -> None:
-    machine = results["machine"]
+def _show_machine(machine: dict[str, Any]) -> None:
     typer.echo(f"{machine['threads']} threads on the CPU, torch {machine['torch']}")
-    for part in filter(results.get, PRINTERS):
-        typer.echo()
-        PRINTERS[part](results[part])
 
 
 def _show_steps(steps: list[dict[str, Any]]) -> None:
     from vitsplice.tools.bench import SIZE
 
-    typer.echo(f"steps at {SIZE} px")
+    typer.echo(f"\nsteps at {SIZE} px")
     rows = []
     for step in steps:
         ratio = step["of_plain"]
@@ -90,7 +85,7 @@ def _show_steps(steps: list[dict[str, Any]]) -> None:
 
 
 def _show_passes(passes: dict[str, Any]) -> None:
-    typer.echo(f"backbone {passes['backbone']}")
+    typer.echo(f"\nbackbone {passes['backbone']}")
     for precision, rate in passes["matmul_gflops"].items():
         share = passes["share_of_matmul_rate"][precision]
         typer.echo(f"{precision}: matrix multiplication {rate:.0f} GFLOP/s, the backbone reaches {share:.0%} of it")
@@ -100,7 +95,7 @@ def _show_passes(passes: dict[str, Any]) -> None:
 
 
 def _show_run(run: dict[str, Any]) -> None:
-    typer.echo(f"a run of {run['preset']}")
+    typer.echo(f"\na run of {run['preset']}")
     backbones = list(dict.fromkeys(name for phase in run["parts"] for name in phase["backbones"]))
     rows = []
     for phase in run["parts"]:
@@ -110,10 +105,11 @@ def _show_run(run: dict[str, Any]) -> None:
         per_step = f"{seconds / steps:.3f}" if steps else ""
         rows.append([phase["name"], f"{seconds:.1f}", str(steps or ""), per_step, *shares])
     print_wide(["phase", "seconds", "steps", "s per step", *backbones, "other"], rows)
-    typer.echo("shares of the time in forward and backward passes of each backbone; other: everything else")
+    typer.echo("shares of the time in passes of the run's backbones; other: all else, also passes of metrics")
 
 
 def _show_processes(processes: dict[str, Any]) -> None:
+    typer.echo()
     for title, key in (("one run", "one"), ("two runs at once", "two")):
         times = processes[key]
         typer.echo(
@@ -124,6 +120,7 @@ def _show_processes(processes: dict[str, Any]) -> None:
 
 
 PRINTERS: dict[str, Callable[[Any], None]] = {
+    "machine": _show_machine,
     "steps": _show_steps,
     "passes": _show_passes,
     "run": _show_run,

@@ -67,7 +67,7 @@ def inside_mask(output: Tensor, structure: Tensor, mask: Tensor | None) -> Tenso
 
 
 def without_structure_bank(views: ViewsConfig) -> ViewsConfig:
-    """Return the settings for tiles, which are different at each step."""
+    """Return the settings without the bank of the structure image, as tiles are different at each step."""
     return views.model_copy(update={"structure": views.structure.model_copy(update={"bank": None})})
 
 

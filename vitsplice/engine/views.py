@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-import torchvision.transforms.functional as TF
 from torch import Generator, Tensor
 
 from vitsplice.config import JitterConfig, ViewConfig
@@ -46,6 +45,10 @@ class View:
     def __call__(self, image: Tensor) -> Tensor:
         """Apply the view to an image ``(B, 3, H, W)``."""
         output = self.crop(image)
+        if not self.jitter and not self.blur:
+            return output
+        import torchvision.transforms.functional as TF  # takes seconds: it imports the compiler of torch
+
         for name, factor in self.jitter:
             output = getattr(TF, f"adjust_{name}")(output, factor)
         if self.blur:

@@ -136,10 +136,10 @@ def _path_key(path: Path) -> int:
 
 
 def case_key(pair: Pair, method: Method, output: Path) -> int:
-    """Compute a 64-bit key from paths, sizes and modification times of a case's files, and weights.
+    """Compute a 64-bit key from the roles, paths, sizes and modification times of a case's files, and weights.
 
     Raises:
         ImageError: if a file cannot be read.
     """
-    stamps = [image_stamp(path) for path in (*pair.images.values(), output)]
+    stamps = [(name, *image_stamp(path)) for name, path in (*pair.images.items(), ("output", output))]
     return key_of(method.name, pair.id, *stamps, *pair.weights)

@@ -56,7 +56,7 @@ def evaluate(
     Raises:
         OutputExists: if the folder holds another evaluation and ``force`` is not given.
         OutputBusy: if another process is writing to the folder.
-        UserError: if a method has no outputs at all, or no metric is available.
+        UserError: if there are no pairs, a method has no output for any of them, or no metric is available.
         VitspliceError: if the manifest cannot be read, or a file cannot be written.
     """
     device = pick_device(plan.device)
@@ -206,7 +206,7 @@ def compute_rounded(
     cases: Sequence[Case | Iterator[Case]],
     weights: Sequence[float] = (),
 ) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Compute metrics of one output.
+    """Compute metrics of one output, or of a set of outputs.
 
     Args:
         metrics: metrics over pairs, or over sets.

@@ -21,7 +21,7 @@ from vitsplice.support.image_files import SUFFIXES
 from vitsplice.support.output_folder import ResumableWork
 from vitsplice.text import printable
 
-FORMAT = 3
+FORMAT = 4
 PLAN, VALUES, SETS = "evaluate.json", "values.jsonl", "sets.jsonl"
 CSV, JSON, MARKDOWN, GALLERY = "values.csv", "summary.json", "summary.md", "gallery.html"
 PLOTS = ("differences.png", "scatter.png", "distributions.png")

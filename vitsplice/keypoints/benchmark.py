@@ -22,6 +22,7 @@ from vitsplice.keypoints.matching import match_points
 from vitsplice.keypoints.report import CSV, JSON, MARKDOWN, PAIRS, write_report
 from vitsplice.keypoints.summary import BenchmarkSummary, summarise
 from vitsplice.matching.pck import point_errors
+from vitsplice.numerics import numerics
 from vitsplice.runs.record import versions
 from vitsplice.support.jsonl import JsonLinesLog, Keys, key_of
 from vitsplice.support.output_folder import ResumableWork, resumable
@@ -66,6 +67,7 @@ class KeypointBenchmark:
             raise UserError(f"thresholds must be above 0 and at most 1: {', '.join(map(str, self.alphas))}")
 
 
+@numerics(grad=False)
 def run_benchmark(
     benchmark: KeypointBenchmark,
     out: str | os.PathLike[str],

@@ -77,7 +77,8 @@ def common_foreground(
     ]
     if not any(mask.any() for mask in masks):
         raise UserError(
-            "the images have no common foreground: no cluster of patches is salient; try another number of clusters"
+            "the images have no common foreground: no cluster of patches is salient, or only small specks are; try "
+            "another number of clusters, or crop the images"
         )
     return masks
 
@@ -100,14 +101,18 @@ def _votes(labels: Tensor, saliency: Tensor) -> Tensor:
 
 def _cleaned(mask: Tensor) -> Tensor:
     """Fill small holes of a mask ``(h, w)``, then remove small specks."""
-    return ~_filled(~_filled(mask, LARGEST_HOLE), LARGEST_SPECK)
+    outside = _small_parts(~mask, LARGEST_HOLE)
+    border = torch.cat([outside[0], outside[-1], outside[:, 0], outside[:, -1]])
+    filled = mask | (outside > 0) & ~torch.isin(outside, border)  # what reaches the border is no hole
+    specks = _small_parts(filled, LARGEST_SPECK)
+    return filled & (specks == 0)
 
 
-def _filled(mask: Tensor, largest: float) -> Tensor:
-    """Fill the connected parts outside of a mask that cover at most a fraction of it."""
-    outside, number = ndimage.label(~mask.numpy())
-    small = [part for part in range(1, number + 1) if (outside == part).sum() <= largest * mask.numel()]
-    return mask | torch.isin(torch.from_numpy(outside), torch.tensor(small))
+def _small_parts(mask: Tensor, largest: float) -> Tensor:
+    """Number the connected parts of a mask ``(h, w)`` that cover at most a fraction of the image; others are 0."""
+    labels = torch.from_numpy(ndimage.label(mask.numpy())[0]).long()
+    sizes = torch.bincount(labels.flatten())
+    return labels * (sizes[labels] <= largest * mask.numel())
 
 
 @numerics(grad=False)
@@ -134,7 +139,7 @@ def common_parts(descriptors: Sequence[Features], foreground: Sequence[Tensor], 
 def mask_on_grid(mask: Tensor, grid: tuple[int, int] | None) -> Tensor:
     """Resize a mask ``(h, w)`` bool to another patch grid; None: that of the mask.
 
-    A mask that would become empty keeps the patches of which it covers most.
+    If no patch would be inside, those are that the mask covers most.
     """
     size = grid or (mask.shape[0], mask.shape[1])
     share = F.interpolate(mask[None, None].float(), size=size, mode="bilinear")[0, 0]

@@ -64,7 +64,7 @@ def local_appearance(context: MetricContext) -> Metric:
     """Distance of local Lab mean and contrast of output and appearance image, at corresponding patches.
 
     Patches of structure and appearance image correspond where they are mutual nearest neighbours; the output takes no
-    part in the matching. The value is the mean of `colour_distance` over these patches.
+    part in the matching. The value is the `colour_distance` of these patches.
     """
     backbone = context.load(context.backbone)
 
@@ -101,7 +101,7 @@ def local_request(backbone: Backbone) -> FeatureRequest:
 
 
 def local_features(backbone: Backbone, case: Case, size: int) -> list[Features]:
-    """Compute local features of the output and the structure image, both at the structure image's size.
+    """Compute local features of the output and the structure image, both resized as the structure image.
 
     Args:
         backbone: backbone with local features.

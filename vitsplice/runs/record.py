@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from vitsplice.runs.inputs import described
+from vitsplice.text import duration
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,6 +61,12 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "not installed"
+
+
+def describe_seconds(record: Mapping[str, Any]) -> str:
+    """Describe the duration of a run, of a resumed one since the step at which it was resumed."""
+    resumed = record["steps"]["resumed_at"]
+    return f"{duration(sum(record['seconds'].values()))}{f' since step {resumed}' if resumed else ''}"
 
 
 def describe_sizes(sizes: Mapping[str, Any]) -> str:

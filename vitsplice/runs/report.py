@@ -15,7 +15,7 @@ from vitsplice.presets.changes import Changes
 from vitsplice.runs.inputs import Region, appearances_of, described
 from vitsplice.runs.losses_plot import CAPTION, height_for, losses_figure, stage_marks
 from vitsplice.runs.provenance import colour_name, provenance_map
-from vitsplice.runs.record import describe_sizes, has_single_image, image_names
+from vitsplice.runs.record import describe_seconds, describe_sizes, has_single_image, image_names
 from vitsplice.runs.repeat import command_line
 from vitsplice.support.page import (
     Block,
@@ -60,9 +60,8 @@ def report(result: RunOutput, previews: Sequence[tuple[int, Path]] = (), folder:
     taken, requested = record["steps"]["taken"], record["steps"]["requested"]
     steps = f"{taken} steps" if result.finished else f"stopped after {taken} of {requested} steps"
     preset = f"preset {record['preset']}, " if record["preset"] else ""
-    seconds = sum(record["seconds"].values())
     names = " and ".join(backbone["name"] for backbone in record["backbones"].values())
-    lead = f"{preset}{steps} with {names} on {record['device']}, {seconds:.0f} s"
+    lead = f"{preset}{steps} with {names} on {record['device']}, {describe_seconds(record)}"
     blocks = [*_images(result), *_provenance(result), *_substitutions(record), *_metrics(result)]
     blocks += [*_previews(previews), *_losses(result), Heading("Inputs and settings"), _inputs_and_versions(record)]
     return render(_title(result), [*blocks, *_settings(result, folder)], lead)

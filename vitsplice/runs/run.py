@@ -146,12 +146,15 @@ class Run:
         return {"working": working, "output": output}
 
     def snapshot(self) -> Snapshot:
-        """The state between two steps."""
+        """The state between two steps. Its tensors are in use: write or copy them before the next step."""
         return self._optimisation.snapshot()
 
     @numerics()
     def restore(self, snapshot: Snapshot, history: Iterable[Step]) -> None:
-        """Resume from a snapshot of a run of the same images, settings and weights; the output has the same bytes."""
+        """Resume from a snapshot of a run of the same images, settings and weights, before the first step of this one.
+
+        The output has the same bytes as that of the other run.
+        """
         self._optimisation.restore(snapshot)
         self.history = list(history)
         self.resumed_at = snapshot.step
@@ -207,7 +210,7 @@ class Run:
         )
 
     def provenance(self) -> Tensor | None:
-        """Share of each appearance image in what the patches of the structure image take, ``(K, h, w)`` in [0, 1].
+        """Share that each patch of the structure image takes from each appearance image, ``(K, h, w)`` in [0, 1].
 
         None with one appearance image, and if the images were not matched.
         """
@@ -215,7 +218,7 @@ class Run:
         return None if shares is None or len(self.appearances) == 1 else shares.float().cpu()
 
     def record(self) -> dict[str, Any]:
-        """Return the content of ``run.json`` except for the metrics: inputs, backbone, versions, seconds and losses."""
+        """Return the content of ``run.json`` except for the metrics; its losses are those of the last step."""
         last = self.history[-1] if self.history else None
         return {
             "finished": self.finished,

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from vitsplice.errors import Argument, OutputBusy, OutputExists, UserError, VitspliceError
 from vitsplice.support.files import inside, json_bytes, read_json_object, temporary_files, write_atomically
-from vitsplice.text import printable
+from vitsplice.text import printable, truncate
 
 try:
     import fcntl
@@ -271,7 +271,20 @@ def _difference(earlier: Mapping[str, Any], plan: Mapping[str, Any], name: str) 
         return f"its {name} cannot be read"
     if "format" in plan and (reason := other_format(earlier, plan["format"])):
         return reason
-    return f"it differs in {' and '.join(key for key in plan if earlier.get(key) != plan[key])}"
+    return f"it differs in {' and '.join(_differing(earlier, plan))}"
+
+
+def _differing(earlier: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the keys whose values differ; for mappings, followed by their keys."""
+    for key, value in plan.items():
+        before = earlier.get(key)
+        if before == value:
+            continue
+        if isinstance(value, dict) and isinstance(before, dict):
+            names = [name for name in {**before, **value} if before.get(name) != value.get(name)]
+            yield truncate(f"{key} ({', '.join(names)})")
+        else:
+            yield key
 
 
 def _remove(folder: Path, names: Iterable[str], clear: Callable[[Path], object]) -> None:

@@ -39,6 +39,9 @@ SIZE = 224
 CPU = torch.device("cpu")
 """Device of all benchmarks except ``run`` and ``processes``."""
 
+MAX_STEPS = 1000
+"""Maximum number of timed steps of a loop."""
+
 WARM_UP = 3
 """Steps that are not timed: the first allocates memory, and step 0 of a recipe has other terms."""
 
@@ -110,6 +113,7 @@ def bench(
     steps: int = 8,
     parts: Sequence[str] = tuple(PARTS),
     note: Callable[[str], object] = lambda _: None,
+    done: Callable[[str, Any], object] = lambda part, result: None,
 ) -> dict[str, Any]:
     """Run benchmarks.
 
@@ -117,9 +121,10 @@ def bench(
         run: settings of the run that is timed, on the packaged pair.
         command: function that returns a command for the same run, which writes to the given folder.
         backbone: backbone of the other benchmarks; None: that of the preset ``official``, or its fallback.
-        steps: number of timed steps of each loop.
+        steps: number of timed steps of each loop, at most `MAX_STEPS`.
         parts: names of the benchmarks: keys of `PARTS`.
         note: called with the description of each benchmark before it starts.
+        done: called with the name and the results of the machine and of each benchmark as soon as they are known.
 
     Returns:
         Results by name, as plain data for JSON.
@@ -134,9 +139,11 @@ def bench(
         "run": lambda: preset_times(run),
     }
     results: dict[str, Any] = {"machine": {"threads": torch.get_num_threads(), "torch": torch.__version__}}
+    done("machine", results["machine"])
     for part in filter(parts.__contains__, PARTS):
         note(PARTS[part])
         results[part] = measurements[part]()
+        done(part, results[part])
     return results
 
 
@@ -255,7 +262,7 @@ def _splice_of_quick(backbone: str, precision: str, extra: tuple[str, ...]) -> I
     in_every_step = [f"terms.{term}.every=1" for term in SPLICE_TERMS]
     overrides = (*other_terms, *in_every_step, "start=structure", f"resize.size={SIZE}", *extra)
     settings = settings_for("quick", backbone=backbone, precision=precision, size=SIZE, overrides=overrides).model_copy(
-        update={"stages": (), "steps": 1000}
+        update={"stages": (), "steps": MAX_STEPS + WARM_UP}
     )
     return Optimisation(_problem(settings, _new_backbone(backbone, precision))).steps()
 

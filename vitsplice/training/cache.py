@@ -123,11 +123,10 @@ class TensorCache:
         """Write the records that are not in a shard yet."""
         if not self._pending:
             return
-        if (needed := self._pending_bytes()) > (available := self.available()):
+        if (needed := self._pending_bytes()) > self.available():
             raise TrainingCacheError(
-                f"{self._shown} holds {gigabytes(self.bytes)} of features of training images; {gigabytes(needed)} more "
-                f"are needed, but only {gigabytes(available)} are available. Free space on its disk, or choose another "
-                "folder with ",
+                f"{gigabytes(needed)} of features of training images do not fit. {self.space()}: free space, delete the "
+                "cache if no training needs it, or choose another folder with ",
                 Argument("cache"),
             )
         name = f"shard-{1 + max((int(name[6:]) for name in self._sizes), default=0):06d}"
@@ -143,9 +142,13 @@ class TensorCache:
         """Return the number of bytes that may be added: up to the limit, and leaving `FREE` bytes on the disk."""
         return max(0, min(self.limit - self.bytes, shutil.disk_usage(self.folder).free - FREE))
 
-    @property
-    def _shown(self) -> str:
-        return printable(str(self.folder))
+    def space(self) -> str:
+        """Describe the size of the cache and what limits it."""
+        limit = gigabytes(self.limit)
+        if self.available() < self.limit - self.bytes:
+            limit = f"{gigabytes(self.bytes + self.available())}, all that fits on its disk"
+        shown = printable(str(self.folder))
+        return f"The cache {shown} holds {gigabytes(self.bytes)} of at most {limit}"
 
     def _load_index(self) -> None:
         self._shards: dict[str, str] = {}

@@ -16,7 +16,6 @@ from vitsplice.engine.problem import check_blur
 from vitsplice.errors import Argument, Setting, TrainingCacheError
 from vitsplice.support.files import file_sha256, reading
 from vitsplice.support.progress import ProgressReporter
-from vitsplice.text import printable
 from vitsplice.training.cache import TensorCache, gigabytes, record_bytes
 from vitsplice.training.jobs import PAIR, Job, JobLists
 from vitsplice.training.records import START, Recipe
@@ -154,12 +153,11 @@ class _Preparation:
         if for_pairs + for_images <= available:
             return
         percent = 100 * max(0, available - for_images) // max(1, for_pairs)
-        share = f"about {percent} % of the pairs" if percent else "no pairs"
+        share = f"about {percent} % of those for pairs" if percent else "none for pairs"
         raise TrainingCacheError(
             f"the missing records of {len(self._pairs)} pairs of {len(self.digests)} images need up to "
             f"{gigabytes(for_pairs + for_images)}, of which {gigabytes(for_pairs)} for pairs and the rest for images. "
-            f"{printable(str(self._cache.folder))} holds {gigabytes(self._cache.bytes)}, and {gigabytes(available)} "
-            f"more are available, which is enough for {share}",
+            f"{self._cache.space()}, enough for {share}",
             *self._advice(pairs_fit=percent > 0),
         )
 
@@ -174,4 +172,4 @@ class _Preparation:
         ]
         for name in settings:
             advice += [", ", Setting(name)]
-        return [*advice, "; or choose another folder with ", Argument("cache")]
+        return [*advice, "; delete the cache if no training needs it, or choose another with ", Argument("cache")]

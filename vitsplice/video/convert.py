@@ -15,13 +15,13 @@ import torch
 
 from vitsplice.config import RunConfig
 from vitsplice.engine.backbones import BackboneLoader
-from vitsplice.errors import UserError
+from vitsplice.errors import OutputExists, UserError
 from vitsplice.images import Source, contact_sheet, encode_png, resize_to
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import settings_digest
 from vitsplice.support.files import file_sha256, json_bytes, read_json_object
-from vitsplice.support.output_folder import resumable, write
+from vitsplice.support.output_folder import REPLACE, resumable, write
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable
 from vitsplice.video.appearances import Appearances
@@ -127,8 +127,11 @@ def splice_video(
     if not 1 <= key_every <= MAX_KEY_EVERY:
         raise UserError(f"key_every={key_every} is not allowed; it must be in 1 to {MAX_KEY_EVERY}")
     video, path, loader = open_source(source), Path(out), BackboneLoader()
-    if os.path.exists(path) and os.path.samefile(path, source):
-        raise UserError(f"{printable(str(path))} is the input; choose another output")
+    target = path if path.name not in ("", "..") else Path(os.path.abspath(path))
+    folder = target.with_name(f"{target.stem}-video")
+    for used in (path, folder):
+        if os.path.exists(used) and os.path.samefile(used, source):
+            raise UserError(f"{printable(str(used))} is the input; choose another output")
     destination_for(path, video.info)
     appearances = Appearances.read(appearance, appearance_mask, appearance_weights)
     transfer = load_transfer(appearances, settings_for(preset, **settings), loader)
@@ -139,11 +142,16 @@ def splice_video(
         "settings": settings_digest(transfer.settings),
         "weights": " ".join(backbone.info.sha256 for backbone in transfer.backbones.values()),
     }
-    target = path if path.name not in ("", "..") else Path(os.path.abspath(path))
     plan = {"format": FORMAT, "output": target.name, "temporal": temporal, "key_every": key_every, "inputs": inputs}
-    folder = target.with_name(f"{target.stem}-video")
-    begun = read_json_object(folder / WORK.plan_file) == plan
-    if begun and (record := _finished(folder, path)):
+    earlier = read_json_object(folder / WORK.plan_file)
+    if (other := earlier.get("output", target.name)) != target.name and not force:
+        raise OutputExists(
+            f"{printable(str(folder))} holds the records of {printable(str(other))}; choose another name than "
+            f"{target.stem}, or replace them with ",
+            REPLACE,
+        )
+    begun = earlier == plan
+    if begun and (record := _finished(folder, path, destination)):
         progress.note(f"{printable(str(path))} is finished already")
         return VideoResult(path, folder, record)
     if not begun or (folder / RECORD).is_file():
@@ -187,6 +195,9 @@ class _Work:
         self._excerpt = Excerpt(folder, video.info.frames or 0)
 
     def _restore(self, state: State) -> None:
+        if not self._destination.holds(self._folder, state.segments, state.next):
+            self._progress.note("finished frames are missing; starting again")
+            return
         self._state = state
         state.key = on_device(state.key, self._transfer.device)
         self._progress.note(f"resumes at frame {state.next}")
@@ -265,9 +276,9 @@ def _preview(segment: Segment, output: Pixels) -> bytes:
     return encode_png(contact_sheet([pair], height=min(PREVIEW_HEIGHT, len(output))))
 
 
-def _finished(folder: Path, path: Path) -> dict[str, Any]:
+def _finished(folder: Path, path: Path, destination: Destination) -> dict[str, Any]:
     """Return the record of finished work; {} if there is none, or the output has changed."""
     record = read_json_object(folder / RECORD)
-    if record and path.is_file() and record.get("output_sha256") != file_sha256(path):
-        return {}
-    return record if path.exists() else {}
+    if path.is_file():
+        return record if record.get("output_sha256") == file_sha256(path) else {}
+    return record if record and destination.holds(folder, 0, record["frames"]) else {}

@@ -21,27 +21,31 @@ from vitsplice.video.work import SEGMENTS
 
 
 class Destination(ABC):
-    """Takes the outputs of segments."""
+    """Takes the outputs of segments. ``work_folder`` is the folder of the work; the output is outside of it."""
 
     @abstractmethod
     def add(self, work_folder: Path, number: int, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> None:
         """Write a segment. Raises VitspliceError if it cannot be written.
 
         Args:
-            work_folder: folder of the work, which the output is not in.
+            work_folder: folder of the work.
             number: number of the segment, from 0.
             frames: input frames; each output gets the index and time of its frame.
             outputs: 8-bit RGB of each output.
         """
 
     @abstractmethod
+    def holds(self, work_folder: Path, segments: int, frames: int) -> bool:
+        """Return whether what `add` wrote for the first segments, with this number of frames, is still there."""
+
+    @abstractmethod
     def finish(self, work_folder: Path, segments: int, source: VideoSource, frames: int) -> list[str]:
         """Finish the output, and return notes for the user.
 
         Args:
-            work_folder: folder of the work, which the output is not in.
+            work_folder: folder of the work.
             segments: number of segments.
-            source: the input, whose audio the output has.
+            source: the input, whose audio a video file gets.
             frames: number of output frames.
         """
 
@@ -58,6 +62,10 @@ class FileDestination(Destination):
         write(work_folder / SEGMENTS, {})  # creates the folder
         timed = ((pixels, frame.time) for frame, pixels in zip(frames, outputs, strict=True))
         write_segment(_segment(work_folder, number), timed, self.encoding)
+
+    def holds(self, work_folder: Path, segments: int, frames: int) -> bool:
+        """Return whether the files of all segments exist."""
+        return all(_segment(work_folder, number).is_file() for number in range(segments))
 
     def finish(self, work_folder: Path, segments: int, source: VideoSource, frames: int) -> list[str]:
         """Join the segments, with the audio of the input."""
@@ -76,6 +84,10 @@ class FolderDestination(Destination):
         pairs = zip(frames, outputs, strict=True)
         write(self.path, {_frame_name(frame.index): encode_png(as_tensor(pixels)) for frame, pixels in pairs})
 
+    def holds(self, work_folder: Path, segments: int, frames: int) -> bool:
+        """Return whether the files of all frames exist."""
+        return all((self.path / _frame_name(index)).is_file() for index in range(frames))
+
     def finish(self, work_folder: Path, segments: int, source: VideoSource, frames: int) -> list[str]:
         """Remove the frames of an earlier output that follow the last one, and return a note if the input has audio."""
         following = (self.path / _frame_name(index) for index in count(frames))
@@ -91,7 +103,8 @@ def destination_for(path: Path, info: VideoInfo) -> Destination:
     """Return the destination of a path: a folder if it is one or has no suffix, or else a video file.
 
     Raises:
-        UserError: if the suffix is unknown, there is no encoder for it, or the folder of the file does not exist.
+        UserError: if the path is a file without a suffix, the suffix is unknown, there is no encoder for it, or the
+            folder of the file does not exist.
     """
     if path.is_file() and not path.suffix:
         raise UserError(f"{printable(str(path))} is a file; give a folder for frames, or a video file such as out.mp4")

@@ -85,6 +85,7 @@ def test_oldest_runs_are_removed(session, new_run, monkeypatch):
     for number in range(3):
         run = ended(new_run())
         paths.append(run.path)
-        session.keep(run)
+        removed = session.keep(run)
         assert len(session.runs) == min(2, number + 1)
+    assert [old.path for old in removed] == paths[:1]
     assert [path.exists() for path in paths] == [False, True, True]

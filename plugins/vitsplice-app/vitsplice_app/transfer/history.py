@@ -69,7 +69,7 @@ class Session(Work):
     def new_run(self, path: Path, settings: RunConfig, sources: Mapping[str, Path | bytes | None]) -> TransferRun:
         """Create a run with copies of its images in its folder.
 
-        Its number is one more than that of the latest run in the history: a run without an output takes none.
+        Its number is one more than the highest in the history: a run without an output takes none.
 
         Args:
             path: new folder of the run.
@@ -92,19 +92,21 @@ class Session(Work):
         number = 1 + max((run.number for run in self.runs), default=0)
         return TransferRun(number, path, settings, images)
 
-    def keep(self, run: TransferRun) -> None:
-        """Add a run that has ended, was stopped or failed after its start, and show it; remove the folder of any other.
+    def keep(self, run: TransferRun) -> list[TransferRun]:
+        """Add a run that has a record, and show it; return the runs that were removed with their folders.
 
-        The same run may be kept again after it was resumed.
+        A run without a record failed before its start, and is removed. The same run may be kept again after it was
+        resumed.
         """
         if not (run.path / RECORD).is_file():
             shutil.rmtree(run.path, ignore_errors=True)
-            return
+            return [run]
         self.runs = [*(other for other in self.runs if other.number != run.number), run]
         self.shown = [run.number]
-        for old in self.runs[:-MOST]:
+        removed, self.runs = self.runs[:-MOST], self.runs[-MOST:]
+        for old in removed:
             shutil.rmtree(old.path, ignore_errors=True)
-        self.runs = self.runs[-MOST:]
+        return removed
 
     def choose(self, number: int) -> None:
         """Show a run alone; or, if another one is shown alone, compare it with this one."""

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from vitsplice.metrics.leakage import REMARKS
 from vitsplice.presets.changes import Changes, changes_from_preset
 from vitsplice.runs.artifacts import SETTINGS
-from vitsplice.runs.record import image_names, legend
+from vitsplice.runs.record import describe_seconds, image_names, legend
 from vitsplice.runs.repeat import command_line, python_code
 from vitsplice.support.output_folder import LOCK
-from vitsplice.text import duration
 from vitsplice_app.live import loss_curves
 from vitsplice_app.transfer.history import TransferRun
 
@@ -32,7 +31,7 @@ def summary(run: TransferRun) -> str:
     steps = f", {taken} steps" if taken else ""
     if not record["finished"]:
         steps = f", stopped after {taken} of {requested} steps"
-    return f"{run.name}: {run.settings.preset}{steps}, {duration(sum(record['seconds'].values()))}"
+    return f"{run.name}: {run.settings.preset}{steps}, {describe_seconds(record)}"
 
 
 def before_and_after(runs: Sequence[TransferRun]) -> tuple[tuple[Image, Image], str]:
@@ -81,6 +80,11 @@ def resolved_settings(run: TransferRun) -> str:
     return (run.path / SETTINGS).read_text(encoding="utf-8")
 
 
+def zip_path(run: TransferRun, folder: Path) -> Path:
+    """Return the path of the zip file of a run in a folder."""
+    return folder / f"vitsplice-{run.path.name}.zip"
+
+
 def zip_run(run: TransferRun, folder: Path) -> Path:
     """Write a zip file with all files of a run, and return its path.
 
@@ -88,7 +92,7 @@ def zip_run(run: TransferRun, folder: Path) -> Path:
         run: run that has ended.
         folder: existing folder of the zip file.
     """
-    path = folder / f"vitsplice-{run.path.name}.zip"
+    path = zip_path(run, folder)
     files = sorted(file for file in run.path.rglob("*") if file.is_file() and file.name != LOCK)
     with zipfile.ZipFile(path, "w") as archive:
         for file in files:

@@ -157,7 +157,8 @@ class Events:
             for state in states:
                 yield {self.results.live: gr.update(value=state.html(), visible=True)}
         finally:
-            session.keep(run)
+            for removed in session.keep(run):
+                outcome.zip_path(removed, self.context.workspace.files).unlink(missing_ok=True)
 
     def choose(self, session: Session, event: gr.SelectData) -> Updates:
         """Show a run of the history, or compare it with the one that is shown."""
