@@ -216,15 +216,15 @@ def test_jobs_are_drawn_one_at_a_time(batch, sequential):
 @pytest.mark.slow
 @pytest.mark.parametrize("state", ["done", "failed"])
 def test_memory_per_job_is_bounded(batch, sequential, png, state):
-    """Measured over 1,200 jobs, twice: a hash table of the interpreter may double during one of them."""
-    number, memory = 3_000, {}
+    """Measured over 600 jobs, twice: a hash table of the interpreter may double during one of them."""
+    number, memory = 1_500, {}
     write(batch.manifest, (Pair(f"pair-{index}", *png) for index in range(number)))
 
     def outcome(job):
         return done(job) if state == "done" else Outcome(job.id, "failed", "a reason " * 20)
 
     def report(tally, outcome):
-        if (finished := tally.done + tally.failed) in (600, 1_800, number):
+        if (finished := tally.done + tally.failed) in (300, 900, number):
             memory[finished] = tracemalloc.get_traced_memory()[0]
 
     executor = sequential(outcome)
@@ -234,7 +234,7 @@ def test_memory_per_job_is_bounded(batch, sequential, png, state):
         run_batch(batch.out, batch.manifest, batch.variants, executor, number, retries=0, report=report)
     finally:
         tracemalloc.stop()
-    assert min(after - before for before, after in pairwise(memory.values())) / 1_200 < 40  # bytes
+    assert min(after - before for before, after in pairwise(memory.values())) / 600 < 40  # bytes
 
 
 @pytest.mark.parametrize("name", [BATCH, RESULTS, FAILURES, ".stop", ".lock", "tiny", "tiny/shard"])

@@ -32,6 +32,7 @@ class RunContract(ResumableContract):
 
 class TestRunWithPlots(RunContract):
     program = staticmethod(main)
+    moments = 2
 
     def command(self, inputs, out):
         images = inputs / "structure.png", inputs / "appearance.png"
