@@ -14,7 +14,7 @@ Leakage = Literal["network", "term", "none", "unknown"]
 
 REMARKS: Mapping[Leakage, str] = {
     "network": "measured with a network that the run used",
-    "term": "the run optimised a loss term like this metric",
+    "term": "like a loss term",
 }
 """Remarks beside the metrics of a run."""
 
