@@ -72,6 +72,7 @@ def one_pair(monkeypatch):
     [
         ("06_backbone_plugin.py", (), "against itself: 0.0000"),
         ("09_pca.py", ("tiny-vit",), "saved: out/example-pca/pca.png"),
+        ("02_losses_in_your_loop.py", ("tiny-vit", "tiny-cnn"), "smoothness       1 x"),
         ("10_inversion.py", ("tiny-vit", "2"), "cls[-1]"),
         ("11_comparison.py", ("tiny-vit", "tiny-cnn"), "tiny-cnn ["),
         ("12_many_images.py", ("many", "--images", "5"), "5 images: "),

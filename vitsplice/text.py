@@ -63,10 +63,10 @@ def type_with_article(value: object) -> str:
     return "None" if value is None else f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
-def counted(number: int, noun: str) -> str:
+def with_count(number: int, noun: str) -> str:
     """Return a number and a noun, in the plural unless the number is 1.
 
-    >>> counted(1, "image"), counted(1200, "image")
+    >>> with_count(1, "image"), with_count(1200, "image")
     ('1 image', '1,200 images')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -230,5 +230,5 @@ def test_link_out_of_the_folder_is_refused(plan, tmp_path, victim, name):
     path.parent.mkdir(parents=True)
     path.symlink_to(victim / ("report.html" if path.suffix else "run"))
     for force in (False, True):
-        with pytest.raises(UserError, match="leads out of|files with the names"):
+        with pytest.raises(UserError, match="leads out of"):
             compare.compare(plan, tmp_path / "out", force=force)

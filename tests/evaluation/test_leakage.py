@@ -73,7 +73,7 @@ def test_method_optimised_the_union_of_its_records(tmp_path):
             log.add(key, {"optimised": asdict(record)} if record else {})
         parts = optimised_by_methods(plan, log, keys)
         assert parts["a"] == OptimisedParts((NetworkId("tiny-vit", "ab"), NetworkId("other")), ("edges", "patches"))
-        assert (parts["b"], parts["c"], parts["d"]) == (OptimisedParts(), PARTS, None)
+        assert (parts["b"], parts["c"], parts["d"]) == (OptimisedParts(terms=PARTS.terms), PARTS, None)
         assert optimised_by_methods(replace(plan, optimised={"a": ("dino", "lite")}), log, keys)["a"] == OptimisedParts(
             (NetworkId("dino"), NetworkId("lite")), ("edges", "patches")
         )

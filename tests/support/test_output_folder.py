@@ -101,9 +101,12 @@ def test_work_that_fails_at_its_start_can_be_repeated_beside_other_files(tmp_pat
     (tmp_path / "notes.txt").write_text("flour is in the cellar")
     os.utime(tmp_path / "notes.txt", (0, 0))
 
+    work = replace(WORK, parts=("parts.jsonl", "shards"))
+
     def fail(plan):
-        with resumable(tmp_path, WORK, plan, force=False) as path:
+        with resumable(tmp_path, work, plan, force=False) as path:
             (path / "parts.jsonl").touch()
+            (path / "shards").mkdir()
             raise VitspliceError("no flour")
 
     for plan in (PLAN, PLAN | {"flour": "another"}):
@@ -126,6 +129,17 @@ def test_work_that_fails_before_it_writes_a_file_leaves_no_plan(tmp_path, writte
     with pytest.raises(error, match="no flour"):
         fail()
     assert (tmp_path / "plan.json").exists() is written
+
+
+def test_work_that_fails_keeps_the_parts_of_a_plan_that_it_replaced(tmp_path):
+    with resumable(tmp_path, WORK, PLAN, force=False):
+        (tmp_path / "parts.jsonl").write_text("a part")
+    os.utime(tmp_path / "parts.jsonl", (0, 0))
+    other = PLAN | {"guests": "another"}
+    for force in (True, False):
+        with pytest.raises(VitspliceError), resumable(tmp_path, WORK, other, force=force):
+            raise VitspliceError("no flour")
+        assert (tmp_path / "parts.jsonl").read_text() == "a part"
 
 
 def test_resumed_work_that_fails_keeps_its_plan(tmp_path):

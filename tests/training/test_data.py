@@ -234,7 +234,8 @@ def test_features_of_another_backbone_are_not_mixed_up(folder, pairs, vit, cnn, 
 
 def test_too_little_space_is_refused_with_what_would_fit(tmp_path, pairs, vit, cnn):
     with pytest.raises(
-        TrainingCacheError, match=r"enough for none for pairs: give fewer images, or lower any of training"
+        TrainingCacheError,
+        match=r"the rest is enough for no records of pairs: give fewer images, or lower any of training",
     ):
         TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path, limit=120_000)
     small = recipe(vit, cnn, "training.partners=8")
@@ -244,7 +245,7 @@ def test_too_little_space_is_refused_with_what_would_fit(tmp_path, pairs, vit, c
     computed = TensorCache(tmp_path, 0).bytes
     with pytest.raises(
         TrainingCacheError,
-        match=r"enough for about (59|60|61) % of those for pairs: give fewer pairs or images, or lower any of "
+        match=r"enough for about (59|60|61) % of the records of pairs: give fewer pairs or images, or lower any of "
         r"training\.side, training\.partners, views\.structure\.bank, views\.appearance\.bank;",
     ):
         TrainingData.prepare(small, pairs, tmp_path, limit=int(computed + needed - 0.4 * for_pairs))

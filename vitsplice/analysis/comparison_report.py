@@ -28,7 +28,7 @@ from vitsplice.support.page import (
     render,
 )
 from vitsplice.support.plots import WIDTH, error_bars, plot, styles
-from vitsplice.text import counted
+from vitsplice.text import with_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +61,7 @@ def report(comparison: ComparisonData) -> str:
     """Format the report as one HTML file."""
     backbones, images = len(comparison.infos), len(comparison.images)
     lead = (
-        f"{images} images, {counted(backbones, 'backbone')}. The change of each layer's "
+        f"{with_count(images, 'image')}, {with_count(backbones, 'backbone')}. The change of each layer's "
         "features by known transforms of an image. Bars and bands are 95 % intervals over images."
     )
     return render("What backbones encode as structure and as appearance", blocks(comparison), lead)
@@ -191,7 +191,7 @@ def _features_phrase(comparison: ComparisonData, role: Role) -> str:
     for name, info in comparison.infos.items():
         by_facet.setdefault(info.default_request(role).facet, []).append(name)
     few = len(comparison.infos) <= MAX_NAMED
-    facets = [f"{f} ({', '.join(n) if few else counted(len(n), 'backbone')})" for f, n in by_facet.items()]
+    facets = [f"{f} ({', '.join(n) if few else with_count(len(n), 'backbone')})" for f, n in by_facet.items()]
     return f"{'self-similarity of ' if role == 'structure' else ''}{' and '.join(facets)}"
 
 

@@ -31,7 +31,7 @@ from vitsplice.models.model import Model
 from vitsplice.support import output_folder
 from vitsplice.support.files import json_bytes
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
-from vitsplice.text import counted, printable
+from vitsplice.text import printable, with_count
 
 SHEET, DATA, FEATURES = "modes.png", "modes.json", "features.jsonl"
 """The sheet, the modes as JSON, and the cached features."""
@@ -172,7 +172,7 @@ def _row(number: int, modes: AppearanceModes, outputs: Sequence[Tensor]) -> Iter
         yield f"output, mode {number + 1}", outputs[number]
     for column, path in enumerate(mode.images[:COLUMNS]):
         small = shrink_to(read(path).pixels, HEIGHT)[0]
-        title = f"mode {number + 1}: {counted(len(mode.images), 'image')}"
+        title = f"mode {number + 1}: {with_count(len(mode.images), 'image')}"
         yield (printable(path.stem) if column else title), small
 
 

@@ -52,8 +52,8 @@ ALIASES = {
     "dinov2-vitb14-reg": Alias(
         "vit_base_patch14_reg4_dinov2.lvd142m", APACHE, "DINOv2 ViT-B/14 with registers", 14, 518, 86_582_016
     ),
-    "dinov3-vits16": Alias("vit_small_patch16_dinov3.lvd1689m", DINOV3, "DINOv3 ViT-S/16", 16, 256, 21_586_944),
-    "dinov3-vitb16": Alias("vit_base_patch16_dinov3.lvd1689m", DINOV3, "DINOv3 ViT-B/16", 16, 256, 85_641_216),
+    "dinov3-vits16": Alias("vit_small_patch16_dinov3.lvd1689m", DINOV3, "DINOv3 ViT-S/16 (gated)", 16, 256, 21_586_944),
+    "dinov3-vitb16": Alias("vit_base_patch16_dinov3.lvd1689m", DINOV3, "DINOv3 ViT-B/16 (gated)", 16, 256, 85_641_216),
     "supervised-vits16": Alias(
         "vit_small_patch16_224.augreg_in1k", APACHE, "ViT-S/16 supervised on ImageNet-1k", 16, 224, 21_665_664
     ),

@@ -37,8 +37,8 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="METHOD=BACKBONE",
-            help="Backbone that a method without run records optimised: METHOD=BACKBONE, or METHOD=none. Repeatable. "
-            "Metrics of the same network are marked.",
+            help="Backbone that a method optimised, instead of those of its run records: METHOD=BACKBONE, or "
+            "METHOD=none. Repeatable. Metrics of the same network are marked.",
         ),
     ] = None,
     device: Annotated[str, DEVICE] = "auto",

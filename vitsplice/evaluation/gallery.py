@@ -21,7 +21,7 @@ from vitsplice.runs.inputs import appearances_of, described
 from vitsplice.support.jsonl import JsonLinesLog, Keys
 from vitsplice.support.page import Block, Card, Cards, Heading, Table, Text, Thumbnail, data_uri, render
 from vitsplice.support.progress import ProgressReporter
-from vitsplice.text import counted
+from vitsplice.text import with_count
 
 MAX_IMAGES = 1000
 
@@ -65,7 +65,7 @@ def gallery(
         values = [[record.get(name) for record in records] for name in names]
         cards.append(_card(plan, pair, values, chosen[index]))
     methods = ", ".join(summary.counts)
-    lead = f"{counted(summary.pairs, 'pair')}; {methods}"
+    lead = f"{with_count(summary.pairs, 'pair')}; {methods}"
     return render("Evaluation", list(_blocks(summary, names, cards)), lead)
 
 

@@ -44,15 +44,17 @@ def _terms(settings: str) -> tuple[str, ...]:
 
 
 def optimised_by_methods(plan: EvaluationPlan, log: JsonLinesLog, keys: Keys) -> dict[str, OptimisedParts | None]:
-    """Return what each method optimised, from the records of all its outputs; None if unknown.
+    """Return what each method optimised, from the records of its outputs; None if unknown.
 
-    The plan replaces the networks of the records.
+    Networks that the plan states replace those of the records.
     """
     parts: dict[str, OptimisedParts | None] = {}
     for row, method in enumerate(plan.methods):
-        recorded = _union(log[int(key)].get("optimised") for key in keys[row] if key)
-        parts[method.name] = recorded
-        if (backbones := plan.optimised.get(method.name)) is not None:
+        records = [log[int(key)].get("optimised") for key in keys[row] if key]
+        if (backbones := plan.optimised.get(method.name)) is None:
+            parts[method.name] = _union(records)
+        else:
+            recorded = _union(record for record in records if record is not None)
             parts[method.name] = OptimisedParts(tuple(map(NetworkId, backbones)), recorded.terms if recorded else ())
     return parts
 

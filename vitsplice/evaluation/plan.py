@@ -109,7 +109,7 @@ class EvaluationPlan:
         metrics: names of metrics; empty: all.
         backbone: backbone of the metrics that work with any; None: that of the default preset.
         device: device of the metrics (`vitsplice.engine.device.pick_device`).
-        optimised: method -> names of the backbones that it optimised; replaces what its run records state.
+        optimised: method -> names of the backbones that it optimised; they replace those of its run records.
     """
 
     pairs: Path

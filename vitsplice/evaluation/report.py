@@ -20,8 +20,8 @@ MARKS = {"network": "†", "term": "‡", "unknown": "?", "none": ""}
 LEGEND = (
     f"mean [95 % interval]; {BEST} best mean over the pairs that all methods have; biased in favour of the method: "
     f"{MARKS['network']} it used the metric's network, {MARKS['term']} it optimised a loss term like the metric; "
-    f"{MARKS['unknown']} it is unknown what it used; mean rank: over metrics without {MARKS['network']} "
-    f"and {MARKS['term']}"
+    f"{MARKS['unknown']} it is unknown what it used; mean rank: over metrics with {MARKS['network']} "
+    f"or {MARKS['term']} for no method"
 )
 
 FEW_PAIRS = 10

@@ -139,7 +139,7 @@ def common_parts(descriptors: Sequence[Features], foreground: Sequence[Tensor], 
 def mask_on_grid(mask: Tensor, grid: tuple[int, int] | None) -> Tensor:
     """Resize a mask ``(h, w)`` bool to another patch grid; None: that of the mask.
 
-    If no patch would be inside, those are that the mask covers most.
+    If no patch would be inside, the patches that the mask covers most are.
     """
     size = grid or (mask.shape[0], mask.shape[1])
     share = F.interpolate(mask[None, None].float(), size=size, mode="bilinear")[0, 0]

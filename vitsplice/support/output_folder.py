@@ -193,8 +193,8 @@ class ResumableWork:
 def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force: bool) -> Iterator[Path]:
     """Lock a folder for resumable work; parts and results of the same plan are reused.
 
-    Work that fails before it writes anything but empty files leaves no plan: the folder can then be used for another
-    plan.
+    Work that fails before it writes a part leaves no plan and no empty parts: the folder can then be used for another
+    plan. Other files may be in it.
 
     Args:
         path: output folder; it need not exist.
@@ -224,7 +224,8 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
                 "choose another folder, or replace it with ",
                 REPLACE,
             )
-        if earlier is None or any(earlier.get(key) != plan[key] for key in work.part_keys or plan):
+        is_new = earlier is None or any(earlier.get(key) != plan[key] for key in work.part_keys or plan)
+        if is_new:
             _remove(path, work.parts, work.clear)
         if earlier != plan:
             _remove(path, work.results, work.clear)
@@ -234,11 +235,9 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
         try:
             yield path
         except Exception:
-            if earlier != plan and not _written_since(path, plan_path):
+            if is_new and not _written_since(path, plan_path):
                 plan_path.unlink()
-                for part in (path / name for name in work.parts):
-                    if part.is_file() and not part.stat().st_size:
-                        part.unlink()
+                _remove_empty(path / name for name in work.parts)
             raise
 
 
@@ -247,6 +246,16 @@ def _written_since(folder: Path, plan: Path) -> bool:
     files = (file for file in folder.rglob("*") if file not in (plan, folder / LOCK) and file.is_file())
     since = plan.stat().st_mtime_ns
     return any(status.st_size and status.st_mtime_ns >= since for status in (file.stat() for file in files))
+
+
+def _remove_empty(paths: Iterable[Path]) -> None:
+    """Remove files and folders that are empty."""
+    for path in paths:
+        if path.is_dir():
+            with suppress(OSError):
+                path.rmdir()
+        elif path.is_file() and not path.stat().st_size:
+            path.unlink()
 
 
 def other_format(record: Mapping[str, Any], expected: int) -> str:
@@ -282,7 +291,7 @@ def _differing(earlier: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[
             continue
         if isinstance(value, dict) and isinstance(before, dict):
             names = [name for name in {**before, **value} if before.get(name) != value.get(name)]
-            yield truncate(f"{key} ({', '.join(names)})")
+            yield truncate(f"{key} ({printable(', '.join(names))})")
         else:
             yield key
 

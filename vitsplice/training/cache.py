@@ -125,8 +125,8 @@ class TensorCache:
             return
         if (needed := self._pending_bytes()) > self.available():
             raise TrainingCacheError(
-                f"{gigabytes(needed)} of features of training images do not fit. {self.space()}: free space, delete "
-                "the cache if no training needs it, or choose another folder with ",
+                f"{gigabytes(needed)} of features of training images do not fit. {self.space()}. Free space "
+                "on its disk if that limits it, delete the cache if no training needs it, or choose another with ",
                 Argument("cache"),
             )
         name = f"shard-{1 + max((int(name[6:]) for name in self._sizes), default=0):06d}"

@@ -153,11 +153,11 @@ class _Preparation:
         if for_pairs + for_images <= available:
             return
         percent = 100 * max(0, available - for_images) // max(1, for_pairs)
-        share = f"about {percent} % of those for pairs" if percent else "none for pairs"
+        share = f"about {percent} % of the records of pairs" if percent else "no records of pairs"
         raise TrainingCacheError(
             f"the missing records of {len(self._pairs)} pairs of {len(self.digests)} images need up to "
             f"{gigabytes(for_pairs + for_images)}, of which {gigabytes(for_pairs)} for pairs and the rest for images. "
-            f"{self._cache.space()}, enough for {share}",
+            f"{self._cache.space()}; the rest is enough for {share}",
             *self._advice(pairs_fit=percent > 0),
         )
 

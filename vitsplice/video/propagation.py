@@ -204,7 +204,10 @@ def faded(spots: SmallSpots | None, share: float) -> list[SmallSpots]:
 
 
 def _joined(first: SmallSpots, second: SmallSpots) -> SmallSpots:
-    """Join the spots of two key frames; two that are each other's nearest and overlap become one of added strength."""
+    """Join the spots of two key frames.
+
+    Two that are each other's nearest, at a distance below both radii, become one with the sum of their strengths.
+    """
     if not len(first.radii) or not len(second.radii):
         return _concatenated(first, second)
     distances = torch.cdist(first.centres, second.centres)

@@ -98,11 +98,14 @@ def test_machine_without_room_is_an_error_and_cluster_without_room_is_waited_for
     assert "no node has room for a run that takes CPU 4" in caplog.text
 
 
-@pytest.mark.parametrize(("connected", "address", "may_grow"), [(True, "local", True), (False, "local", False)])
+@pytest.mark.parametrize(
+    ("connected", "address", "may_grow"), [(True, "local", True), (False, "local", False), (False, "auto", True)]
+)
 def test_cluster_of_the_host_program_may_grow(connected, address, may_grow, monkeypatch):
     ray = SimpleNamespace(is_initialized=lambda: connected, init=lambda **_: None, shutdown=lambda: None)
     ray._private = SimpleNamespace(worker=SimpleNamespace())
     monkeypatch.setattr(executor, "_import_ray", lambda: ray)
+    monkeypatch.setattr(executor, "_check_address", lambda address: None)
     with executor_with(address=address)._connected() as (_, grows):
         assert grows is may_grow
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitsplice.errors import ImageError, UserError
-from vitsplice.text import printable
+from vitsplice.text import printable, with_count
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -63,7 +63,7 @@ def summary(folder: Path | None, results: Sequence[StoredResult]) -> str:
     name = f"`{printable(str(folder)).replace('`', '')}`"
     if not results:
         return f"{name} holds no evaluation, study, batch or comparison, nor do its subfolders."
-    return f"{len(results)} {'result' if len(results) == 1 else 'results'} in {name}, the newest first."
+    return f"{with_count(len(results), 'result')} in {name}, the newest first."
 
 
 def show(result: StoredResult, frames: FramedPages) -> Shown:
