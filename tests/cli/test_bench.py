@@ -14,10 +14,11 @@ def settings_with_small_views(*arguments, overrides=(), **settings):
 
 @pytest.fixture
 def short(monkeypatch):
-    """Use small images, one step before those that are timed, and two calls of every other function."""
+    """Use small images, at most one timed step after another one, and two calls of every other function."""
     monkeypatch.setattr("vitsplice.tools.bench.SIZE", 56)
     monkeypatch.setattr("vitsplice.tools.bench.settings_for", settings_with_small_views)
     monkeypatch.setattr("vitsplice.tools.bench.WARM_UP", 1)
+    monkeypatch.setattr("vitsplice.tools.bench.MAX_STEPS", 1)
     monkeypatch.setattr("vitsplice.tools.bench.best_seconds", lambda function, repeats: best_seconds(function, 2))
 
 

@@ -214,6 +214,13 @@ def test_backbone_with_other_weights_is_measured_again(tmp_path, spair, extracte
     assert len(extracted) == 4
 
 
+def test_values_do_not_depend_on_torch_settings_of_the_host(tmp_path):
+    image = example()[0]
+    with torch.device("meta"):
+        changed = run_benchmark(small(image), tmp_path / "changed")
+    assert changed.to_json() == run_benchmark(small(image), tmp_path / "usual").to_json()
+
+
 def test_category_without_keypoints_is_not_part_of_the_mean_of_categories(tmp_path, spair):
     edit_annotation(spair, "3-a-a:dog", src_kps=[[999, 9]] * 3)
     feature = run_benchmark(small(spair, alphas=(0.1,)), tmp_path / "out").features[0]

@@ -321,6 +321,12 @@ def test_a_state_of_other_work_is_not_used(tmp_path, clip, appearance):
     shutil.copytree(tmp_path / "a-video", tmp_path / "b-video")
     with pytest.raises(OutputExists, match=r"holds the records of .*; choose another name than"):
         transfer(clip, appearance, tmp_path / "b.mp4")
+    plan = tmp_path / "b-video" / "plan.json"
+    plan.write_text(json.dumps(json.loads(plan.read_text()) | {"output": "b.mp4"}))
+    with pytest.raises(OutputExists, match=r"holds another video: it differs in inputs \(settings\)"):
+        transfer(clip, appearance, tmp_path / "b.mp4", seed=1)
+    other = transfer(clip, appearance, tmp_path / "b.mp4", seed=1, force=True)
+    assert other.record["frames"] == 5
 
 
 @pytest.mark.kill
