@@ -105,22 +105,24 @@ class JobLists:
         return self._recipe.pair_key(self._digests[pair.structure], self._digests[pair.appearance])
 
     def views(self, number: int | None = None) -> Iterator[Job]:
-        """List the stored views of the images of the first pairs; their conditions must be in the cache.
+        """List the stored views of the images of the first pairs.
+
+        Of pairs whose conditions are not in the cache yet, those of both orientations of the appearance image.
 
         Args:
             number: number of pairs; None: all.
         """
         seen: set[tuple[str, ViewKey, str]] = set()
         for pair in self.pairs[:number]:
-            mirrored = self._recipe.needs_match and bool(self._cache[self.pair_key(pair)]["mirrored"])
-            yield from self._views_of_pair(pair, mirrored, seen)
-
-    def all_views(self) -> Iterator[Job]:
-        """List the views of all images, whether the conditions are known or not: of appearance images also mirrored."""
-        seen: set[tuple[str, ViewKey, str]] = set()
-        for pair in self.pairs:
-            for mirrored in (False, True) if self._recipe.needs_match else (False,):
+            for mirrored in self._orientations(pair):
                 yield from self._views_of_pair(pair, mirrored, seen)
+
+    def _orientations(self, pair: Pair) -> tuple[bool, ...]:
+        """Return whether the appearance image of a pair is mirrored; both if that is not known yet."""
+        if not self._recipe.needs_match:
+            return (False,)
+        key = self.pair_key(pair)
+        return (bool(self._cache[key]["mirrored"]),) if key in self._cache else (False, True)
 
     def _views_of_pair(self, pair: Pair, mirrored: bool, seen: set[tuple[str, ViewKey, str]]) -> Iterator[Job]:
         """List the views of images that are not in ``seen`` yet."""

@@ -134,7 +134,7 @@ class _Preparation:
         self._compute(samples.values())
         self._cache.flush()
         pair_size, sizes = self._size(pair_job), {kind: self._size(job) for kind, job in samples.items()}
-        missing = self._missing(chain(self._lists.conditions(), self._lists.all_views()))
+        missing = self._missing(chain(self._lists.conditions(), self._lists.views()))
         of_pairs = [job for job in missing if job.kind == PAIR or job.kind[1:2] == (START,)]
         for_pairs = sum(sizes.get(job.kind, pair_size) for job in of_pairs)
         self._check_fit(for_pairs, sum(sizes.get(job.kind, pair_size) for job in missing) - for_pairs)
