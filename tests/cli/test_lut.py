@@ -3,6 +3,7 @@ from functools import partial
 
 import pytest
 import torch
+from PIL import Image
 
 from vitsplice.images import read
 from vitsplice.luts import Lut, fit_lut, read_cube, write_cube
@@ -26,6 +27,14 @@ def test_run_writes_the_lut_of_its_colours_and_records_the_error(vitsplice, png,
     assert f"delta E mean {record['delta_e']['mean']:.2f}" in done.stderr
     assert record["delta_e"]["mean"] <= record["delta_e_unchanged"]["mean"]
     assert read_cube(tmp_path / "new" / "colours.cube").size == 33
+
+
+def test_finished_run_whose_lut_fails_is_not_to_be_resumed(vitsplice, png, tmp_path):
+    Image.new("L", (48, 40), 90).save(tmp_path / "grey.png")
+    done = vitsplice(*TINY, *png, "--structure-mask", "grey.png", "-o", "out", "--lut", "new.cube")
+    assert (done.returncode, "excludes every pixel" in done.stderr) == (2, True), done.stderr
+    assert "out/output.png" in done.stdout
+    assert not any(words in done.stderr for words in ("resume with", "stopped after"))
 
 
 @pytest.fixture

@@ -121,6 +121,8 @@ def test_nan_loss_exits_with_1_and_saves_the_last_finite_image(vitsplice, png, t
     done = vitsplice(*TINY, *png, "-o", "out", "--set", terms)
     assert done.returncode == 1
     assert "term 'odd' became nan at step 3" in done.stderr
+    assert "the image is saved" in done.stderr
+    assert "resume with" not in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "out" / "output.png").is_file()
     assert json.loads((tmp_path / "out" / "run.json").read_text())["finished"] is False

@@ -1,4 +1,5 @@
 import pytest
+import yaml
 
 from vitsplice.errors import ConfigError
 from vitsplice.plugins import catalogue
@@ -163,6 +164,17 @@ def test_weights_of_a_preset_file_are_in_its_folder_or_have_a_sha256(tmp_path):
     for none in ("''", "abc", "5", "null", "[]"):
         with pytest.raises(ConfigError, match=r"own folder|sha256"):
             load(f"/elsewhere/w.pt\n  sha256: {none}")
+
+
+def test_weights_for_a_fallback_are_in_the_folder_of_the_preset_too(tmp_path):
+    def load(weights):
+        changes = {"backbones": {"cnn": {"name": "tiny-cnn", "weights": weights}}}
+        text = yaml.safe_dump(yaml.safe_load(PAPER) | {"with_fallback": changes})
+        return settings_yaml.load(text, "preset", folder=tmp_path).with_fallback["backbones"]["cnn"]["weights"]
+
+    assert load("own.safetensors") == str(tmp_path / "own.safetensors")
+    with pytest.raises(ConfigError, match=r"with_fallback: backbones\.cnn\.weights: '/etc/passwd' is not allowed"):
+        load("/etc/passwd")
 
 
 def test_weights_are_recorded_as_an_absolute_path_with_their_sha256(tmp_path, monkeypatch):

@@ -5,8 +5,10 @@ import io
 import json
 import sys
 import types
+from dataclasses import replace
 
 import pytest
+import torch
 
 from tests.training.conftest import photographs
 from vitsplice.engine.values import Step
@@ -107,6 +109,17 @@ def test_full_disk_is_noted_and_the_training_continues(shared, tmp_path, monkeyp
     monkeypatch.setattr("vitsplice.support.checkpoints.write_atomically", full)
     assert len(list(recorder.steps(notes.append))) == 6
     assert sum("no checkpoint: cannot write checkpoint" in note for note in notes) == 2
+    assert recorder.write_checkpoint(notes.append) is False
+
+
+def test_checkpoint_is_that_of_all_processes_whatever_their_gpus(shared, tmp_path):
+    recorder, digests = begin(plan_of(shared), tmp_path), []
+    parts = recorder.training.parts
+    for device in ("cuda:0", "cuda:1"):
+        recipe = replace(parts.recipe, config=parts.config.model_copy(update={"device": device}))
+        recorder.training.parts = replace(parts, recipe=recipe, device=torch.device(device))
+        digests.append(recorder._digests())
+    assert digests[0] == digests[1]
 
 
 def test_held_out_pairs_are_spread_over_the_structure_images(shared, tmp_path):

@@ -140,30 +140,36 @@ def _run(job: Job) -> Outcome:
     except AlreadyFinished:
         FolderLock(Path(job.folder)).release()
         return Outcome(job.id, "done", record=_read_record(job) or {})
+    if recording is None:
+        return Outcome(job.id, "stopped")
     with recording:
         for _ in recording.steps(_discard):
             if stopped():
                 break
         if not recording.run.finished:
-            recording.write_checkpoint(_discard)
-            return Outcome(job.id, "stopped")
+            notes: list[str] = []
+            recording.write_checkpoint(notes.append)
+            return Outcome(job.id, "stopped", "; ".join(notes))
         recording.save()
     return Outcome(job.id, "done", record=_read_record(job) or {})
 
 
-def _open_when_unlocked(job: Job, stopped: StopFile) -> Recording:
+def _open_when_unlocked(job: Job, stopped: StopFile) -> Recording | None:
+    """Open a run, once no other process holds its lock; None if the batch was stopped before."""
     deadline = time.monotonic() + LOCK_WAIT_SECONDS
     while True:
         try:
             return _open(job)
         except OutputBusy:
-            if time.monotonic() > deadline or stopped():
+            if stopped():
+                return None
+            if time.monotonic() > deadline:
                 raise
         time.sleep(0.2)
 
 
 def _open(job: Job) -> Recording:
-    """Resume a run; restart it if its checkpoint is corrupt or of other settings or images."""
+    """Resume a run, or begin it, also in place of one whose checkpoint is corrupt or of other settings or images."""
     folder, settings = RunFolder(Path(job.folder)), RunConfig.model_validate_json(job.settings)
     if folder.finished():
         return Recording.resume(folder.path, backbones=_backbones())

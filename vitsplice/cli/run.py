@@ -230,14 +230,14 @@ def follow(recording: Recording, resume_command: str = "", lut: Path | None = No
                     progress.step(step)
                     if interrupt.requested:
                         break
-        except Exception:
-            _save_after_failure(recording, progress)
+        except Exception as error:
+            _save_after_failure(recording, progress, error)
             raise
         try:
             result = recording.finish(progress.note, lut)
         except VitspliceError:
             if recording.folder.finished():
-                progress.saved(recording.folder)
+                progress.saved(recording.folder, finished=True)
             raise
     progress.metrics(result)
     if table := result.record.get("lut"):
@@ -249,11 +249,13 @@ def follow(recording: Recording, resume_command: str = "", lut: Path | None = No
         raise typer.Exit(130)
 
 
-def _save_after_failure(recording: Recording, progress: RunProgress) -> None:
+def _save_after_failure(recording: Recording, progress: RunProgress, failure: Exception) -> None:
     """Save the last good image of a run that failed; the first error is raised even if this fails."""
+    from vitsplice.errors import NonFiniteLoss
+
     try:
         recording.save()
     except Exception as error:
         progress.note(f"the image cannot be saved: {error_message(error)}")
-    else:
-        progress.saved(recording.folder)
+    else:  # the same steps would end with the same loss
+        progress.saved(recording.folder, resumable=not isinstance(failure, NonFiniteLoss))

@@ -100,11 +100,12 @@ class RunProgress(StepProgress):
             style="bold yellow",
         )
 
-    def saved(self, folder: RunFolder, *, finished: bool = False) -> None:
+    def saved(self, folder: RunFolder, *, finished: bool = False, resumable: bool = True) -> None:
         """Print the path of the output on standard output, and the report and resume command on standard error."""
         if not finished:
             self.note(f"stopped after {len(self._run.history)} of {self._run.settings.steps} steps; the image is saved")
-            self.note(f"resume with: {self._resume_command}")
+            if resumable:
+                self.note(f"resume with: {self._resume_command}")
         if folder.report.is_file():
             self.note(f"report: {folder.report}")
         print(folder.output, flush=True)

@@ -150,11 +150,12 @@ def _follow(recorder: TrainingRecorder, processes: Processes) -> None:
             if processes.any(interrupt.requested):
                 break
     with parts_progress() as progress:
-        recorder.finish(progress)
+        written = recorder.finish(progress)
     if not recorder.finished:
         if processes.main:
             taken, steps = recorder.training.next, recorder.training.parts.config.steps
-            typer.echo(f"stopped after {taken} of {steps} steps; the model is written", err=True)
+            state = "the model is written" if written else "neither checkpoint nor model could be written"
+            typer.echo(f"stopped after {taken} of {steps} steps; {state}", err=True)
             typer.echo(f"resume with: vitsplice train --resume {shlex.quote(str(recorder.folder))}", err=True)
         raise typer.Exit(130)
     if processes.main:

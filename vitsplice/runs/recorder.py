@@ -58,7 +58,7 @@ class Recording:
         force: bool = False,
         backbones: BackboneLoader | None = None,
     ) -> Recording:
-        """Begin a run. Everything needed to resume it is written before any slow operation.
+        """Begin a run. What is needed to resume it is written before any slow operation; if it replaces a run, after.
 
         Args:
             images: path of each image by name (`vitsplice.runs.inputs`); masks are optional.
@@ -71,7 +71,7 @@ class Recording:
 
         Raises:
             OutputBusy: if another process is writing to the folder.
-            VitspliceError: see `vitsplice.Run` and `RunFolder.create`. The folder is unchanged after any error.
+            VitspliceError: see `vitsplice.Run` and `RunFolder.create`. A run that could not be replaced is unchanged.
         """
         checked = RunFolder.check(out, force=force)
         is_new, replaces = not checked.path.exists(), checked.holds_a_run()
@@ -99,6 +99,9 @@ class Recording:
             with suppress(OSError):
                 if is_new:
                     folder.path.rmdir()
+            raise
+        except BaseException:  # the run can be resumed
+            lock.release()
             raise
         return cls(run, folder, lock)
 
@@ -135,7 +138,7 @@ class Recording:
                 folder.checkpoints, chosen, digests(run), lambda stored: run.restore(stored.snapshot, stored.history)
             )
             folder.write_settings(run.settings)
-        except Exception:
+        except BaseException:
             lock.release()
             raise
         return cls(run, folder, lock)

@@ -95,6 +95,8 @@ def _describe(pairs: SplitPairs, progress: ProgressReporter) -> None:
         {path for pair in subset for path in (pair.structure, pair.appearance)}
         for subset in (pairs.training, pairs.held_out)
     )
-    progress.note(f"{len(pairs.training)} pairs of {len(training)} images; {len(held_out)} other images are held out")
+    progress.note(f"{len(pairs.training)} pairs of {len(training)} images; held-out pairs of {len(held_out)} others")
     if pairs.crossing:
         progress.note(f"{pairs.crossing} pairs are left out: one image is held out and the other is not")
+    if pairs.crossing and not pairs.held_out:
+        progress.note("no pair has both images held out: there are no previews and metrics; give a folder of images")

@@ -37,8 +37,10 @@ class SplitPairs:
     def __post_init__(self) -> None:
         if not self.training:
             raise UserError(
-                f"no pair has both images in the training subset ({self.crossing} have one in each subset); give more "
+                f"no pair has both images in the training subset: {self.crossing} have one in each subset; give more "
                 "pairs, or a folder of images"
+                if self.crossing
+                else "no training image has another one of its domain as partner; give more images of each domain"
             )
 
 

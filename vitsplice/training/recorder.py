@@ -126,30 +126,34 @@ class TrainingRecorder:
                     self.write_checkpoint(note)
             yield step
 
-    def write_checkpoint(self, note: Note) -> None:
-        """Write a checkpoint and the model, if this is the main process."""
+    def write_checkpoint(self, note: Note) -> bool:
+        """Write a checkpoint and the model, if this is the main process; return True if they were written."""
         step, content = self.training.next, {"log": self._log.state(), "belongs_to": self._digests()}
 
         def write() -> None:
             CHECKPOINT.write(self.folder / CHECKPOINTS, step, {"step": step, **content}, self.training.state())
             self._write_model()
 
-        self._attempt(write, "checkpoint", note)
+        return self._attempt(write, "checkpoint", note)
 
-    def finish(self, progress: ProgressReporter) -> None:
+    def finish(self, progress: ProgressReporter) -> bool:
         """Write a checkpoint and the model. Measure a finished model on held-out pairs, and remove its checkpoints.
+
+        Returns:
+            True if this process wrote the checkpoint and the model.
 
         Raises:
             VitspliceError: if the model of a finished training cannot be written.
         """
-        self.write_checkpoint(progress.note)
+        written = self.write_checkpoint(progress.note)
         if not self.training.processes.main or not self.finished:
-            return
+            return written
         if self.training.parts.config.metrics == "all":
             self.metrics = self.held_out.metrics(self.training, progress)
         self._write_model()
         with suppress(OSError):
             remove_checkpoints(self.folder / CHECKPOINTS)
+        return True
 
     def _write_losses(self, steps: int, note: Note, *, held_out: bool) -> None:
         losses = self.held_out.losses(self.training) if held_out and self.training.processes.main else {}
@@ -195,13 +199,13 @@ class TrainingRecorder:
         return True
 
     def _digests(self) -> dict[str, str]:
-        """Compute the SHA-256 of everything that the training depends on, by name."""
+        """Compute the SHA-256 of everything that the training depends on, by name; it is the same in all processes."""
         parts, data = self.training.parts, self.training.data
         pairs = [[data.digests[pair.structure], data.digests[pair.appearance]] for pair in data.pairs]
         weights = {f"weights of {name}": each.backbone.info.sha256 for name, each in parts.recipe.backbones.items()}
         return {
             "set of pairs": json_sha256(pairs),
-            "settings": settings_digest(parts.config),
+            "settings": settings_digest(parts.config.model_copy(update={"device": parts.device.type})),
             "number of processes": str(self.training.processes.count),
             **weights,
         }

@@ -111,7 +111,7 @@ class Guard:
             await anyio.sleep(FAILED_LOGIN_SECONDS)
             raise Refused(401, "wrong user or password", **{"www-authenticate": 'Basic realm="vitsplice"'})
         if request.method in ("GET", "HEAD"):
-            self._check_read(request.url.path)
+            self._check_read(request.scope["path"])
             return request.receive
         return await self._checked_body(request)
 
@@ -130,7 +130,7 @@ class Guard:
             raise Refused(403, "only files of the page can be read")
 
     async def _checked_body(self, request: Request) -> Receive:
-        path = request.url.path
+        path = request.scope["path"]
         if request.method != "POST" or (path not in WRITE and not path.startswith(CALLS)):
             raise Refused(404, "not found")
         length = request.headers.get("content-length", "")

@@ -1,5 +1,6 @@
 "use strict";
 {
+  const DAY_MS = 86400000; // maximum time of a choice in a result
   const MIN_RESPONSE_MS = 250; // a faster click was meant for the previous trial
   const byId = (id) => document.getElementById(id);
   const study = JSON.parse(atob(byId("plan").textContent));
@@ -184,7 +185,8 @@
 
   function answer(choice) {
     if (state.shownAt === null || byId(choice).disabled) return;
-    state.answers.push({ choice, milliseconds: Math.round(state.undoneMs + performance.now() - state.shownAt) });
+    const milliseconds = Math.round(state.undoneMs + performance.now() - state.shownAt);
+    state.answers.push({ choice, milliseconds: Math.min(milliseconds, DAY_MS) });
     state.undoneMs = 0;
     if (state.answers.length === state.trials.length) state.finished = new Date().toISOString();
     save();

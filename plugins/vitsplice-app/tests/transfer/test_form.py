@@ -54,6 +54,10 @@ def test_edited_yaml_is_the_preset_with_overrides(tmp_path):
         ),
         ("backbone: {name: tiny-vit}\nmodel: /etc\nstart: model\nsteps: 0\n", "without its sha256"),
         (
+            f"backbone: {{name: tiny-vit, weights: /etc/passwd, sha256: '{'0' * 64}'}}\nstart: match\nsteps: 0\n",
+            "without its sha256",
+        ),
+        (
             "backbone: {name: tiny-vit}\nterms: {a: {loss: structure, weight: 1, options: {x: 1}}}\nsteps: 1\n",
             "options",
         ),
