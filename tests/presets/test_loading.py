@@ -154,7 +154,7 @@ def test_weights_of_a_preset_file_are_in_its_folder_or_have_a_sha256(tmp_path):
     assert load("own.safetensors") == tmp_path / "own.safetensors"
     assert load("sub/../own.safetensors") == tmp_path / "own.safetensors"
     for outside in ("../other.safetensors", "/etc/passwd", "sub/../../other.safetensors"):
-        with pytest.raises(ConfigError, match=r"only name what is in its own folder.*yourself: backbone.weights="):
+        with pytest.raises(ConfigError, match=r"only name what is in their own folder.*yourself: backbone.weights="):
             load(outside)
     (tmp_path / "link.safetensors").symlink_to("/etc/passwd")
     with pytest.raises(ConfigError, match="own folder"):
@@ -175,6 +175,21 @@ def test_weights_for_a_fallback_are_in_the_folder_of_the_preset_too(tmp_path):
     assert load("own.safetensors") == str(tmp_path / "own.safetensors")
     with pytest.raises(ConfigError, match=r"with_fallback: backbones\.cnn\.weights: '/etc/passwd' is not allowed"):
         load("/etc/passwd")
+
+
+def test_model_for_a_fallback_has_no_sha256_of_another_model(tmp_path):
+    def load(changed):
+        data = yaml.safe_load(catalogue().presets["tiny"].path.read_text())
+        model = {"folder": "/elsewhere", "sha256": "0" * 64}
+        data |= {"start": "model", "model": model, "with_fallback": {"model": changed}}
+        return settings_yaml.with_fallback(
+            settings_yaml.load(yaml.safe_dump(data), "preset", folder=tmp_path), "preset"
+        )
+
+    for changed in ("own", {"folder": "own"}):
+        assert (load(changed).model.folder, load(changed).model.sha256) == (tmp_path / "own", None)
+    with pytest.raises(ConfigError, match="folder"):
+        load({"sha256": None})
 
 
 def test_weights_are_recorded_as_an_absolute_path_with_their_sha256(tmp_path, monkeypatch):

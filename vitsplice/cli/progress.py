@@ -165,7 +165,7 @@ class BatchProgress(ProgressDisplay):
         self._reasons: deque[str] = deque(maxlen=100)
 
     def show(self, tally: Tally, outcome: Outcome | None) -> None:
-        """Show the tally after an outcome; each new failure reason is printed."""
+        """Show the tally after an outcome; each new reason is printed."""
         if outcome and outcome.reason and outcome.reason not in self._reasons:
             self.note(f"{outcome.id}: {outcome.state}: {outcome.reason}")
             self._reasons.append(outcome.reason)

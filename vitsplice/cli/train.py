@@ -154,7 +154,7 @@ def _follow(recorder: TrainingRecorder, processes: Processes) -> None:
     if not recorder.finished:
         if processes.main:
             taken, steps = recorder.training.next, recorder.training.parts.config.steps
-            state = "the model is written" if written else "neither checkpoint nor model could be written"
+            state = "the model is written" if written else "the checkpoint or the model could not be written"
             typer.echo(f"stopped after {taken} of {steps} steps; {state}", err=True)
             typer.echo(f"resume with: vitsplice train --resume {shlex.quote(str(recorder.folder))}", err=True)
         raise typer.Exit(130)

@@ -41,9 +41,9 @@ class Outcome:
 
     Args:
         id: identifier of the job.
-        state: ``done``; ``stopped``: has a checkpoint and can be resumed; ``failed``: may succeed when it is tried
-            again; ``refused``: cannot succeed, for example because an input file is not an image.
-        reason: reason in one line; "" for ``done``.
+        state: ``done``; ``stopped``: the next call resumes it; ``failed``: may succeed when it is tried again;
+            ``refused``: cannot succeed, for example because an input file is not an image.
+        reason: reason in one line; "" for ``done``; of ``stopped``, why there is no checkpoint.
         record: entries of the run for ``results.jsonl``, as JSON values.
     """
 

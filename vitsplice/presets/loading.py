@@ -48,8 +48,8 @@ def load(
         overrides: changes of settings as ``dotted.key=value`` with values in YAML.
         folder: folder of an untrusted YAML file: a weights file or model folder that it names without a SHA-256 must be
             in this folder. None: the YAML is trusted. Overrides are always trusted.
-        allow_known: allow it to name others with their SHA-256. Error messages then tell whether a file exists, and
-            the SHA-256 that it has.
+        allow_known: allow it to name others with their SHA-256. Error messages then tell whether such a file exists,
+            and the SHA-256 that it has.
 
     Raises:
         ConfigError: with the key, the given value and what is allowed.
@@ -124,6 +124,8 @@ def _check_paths(data: dict[str, Any], folder: Path, source: str, allow_known: b
     """
     if isinstance(changes := data.get("with_fallback"), dict):
         _check_paths(changes, folder, f"{source}: with_fallback", allow_known)
+        if isinstance(changes.get("model"), dict):  # the SHA-256 of another model would be that of this one
+            changes["model"] = {"sha256": None, **changes["model"], "folder": changes["model"].get("folder")}
     if isinstance(model := data.get("model"), str):
         data["model"] = model = {"folder": model}
     if isinstance(model, dict) and isinstance(path := model.get("folder"), str):
@@ -141,8 +143,8 @@ def _checked_path(weights: str, folder: Path, known: bool, key: str) -> str:
     path = (folder / weights).resolve()
     if not path.is_relative_to(folder.resolve()) and not known:
         raise ConfigError(
-            f"{key}: {weights!r} is not allowed: without its sha256 a preset may only name what is in its own folder; "
-            "to use it, give it yourself: ",
+            f"{key}: {weights!r} is not allowed: untrusted settings may only name what is in their own folder, or what "
+            "they give the sha256 of; to use it, leave it out and give it yourself: ",
             Setting(key.rpartition(": ")[2], weights),
         )
     return str(path)

@@ -95,7 +95,10 @@ def _describe(pairs: SplitPairs, progress: ProgressReporter) -> None:
         {path for pair in subset for path in (pair.structure, pair.appearance)}
         for subset in (pairs.training, pairs.held_out)
     )
-    progress.note(f"{len(pairs.training)} pairs of {len(training)} images; held-out pairs of {len(held_out)} others")
+    progress.note(
+        f"{len(pairs.training)} pairs of {len(training)} images; "
+        f"{len(pairs.held_out)} held-out pairs of {len(held_out)} other images"
+    )
     if pairs.crossing:
         progress.note(f"{pairs.crossing} pairs are left out: one image is held out and the other is not")
     if pairs.crossing and not pairs.held_out:

@@ -65,8 +65,7 @@ class JobLists:
         recipe: what the records depend on.
         pairs: the pairs.
         digests: SHA-256 of each image file.
-        cache: cache with the pixels of all images before conditions are computed, and with the conditions of a pair
-            before its views are listed.
+        cache: cache with the pixels of all images before conditions are computed or views are listed.
         device: device to compute on.
     """
 

@@ -140,7 +140,7 @@ class TrainingRecorder:
         """Write a checkpoint and the model. Measure a finished model on held-out pairs, and remove its checkpoints.
 
         Returns:
-            True if this process wrote the checkpoint and the model.
+            True if this process wrote the model, and the checkpoint of an unfinished training.
 
         Raises:
             VitspliceError: if the model of a finished training cannot be written.

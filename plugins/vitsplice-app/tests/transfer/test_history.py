@@ -1,11 +1,7 @@
 """The runs of one opened page."""
 
-from types import SimpleNamespace
-
 import pytest
 from vitsplice_app.transfer import history
-from vitsplice_app.transfer.outcome import zip_run
-from vitsplice_app.transfer.tab import Events
 
 from vitsplice.errors import ImageError, UserError
 
@@ -81,17 +77,6 @@ def test_resumed_run_keeps_its_number(session, runs):
     session.keep(session.runs[0])
     assert [run.number for run in session.runs] == [2, 1]
     assert [run.number for run in session.shown_runs()] == [1]
-
-
-def test_runs_of_a_closed_page_are_removed_unless_one_is_running(session, runs, tmp_path):
-    events = Events(SimpleNamespace(workspace=SimpleNamespace(files=tmp_path)), None, None)
-    archives = [zip_run(run, tmp_path) for run in session.runs]
-    session.running = True
-    events.discard(session)
-    assert all(run.path.exists() for run in session.runs)
-    session.running = False
-    events.discard(session)
-    assert not any(path.exists() for path in (*archives, *(run.path for run in session.runs)))
 
 
 def test_oldest_runs_are_removed(session, new_run, monkeypatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +46,7 @@ def build(context: AppContext) -> None:
             results = Results.build()
     check_uploads(results.card, controls.structure, controls.appearance)
     events = Events(context, controls, results)
-    session = gr.State(Session(), delete_callback=events.discard)
+    session = gr.State(Session())
     events.connect_form(session)
     events.connect_runs(session)
 
@@ -160,12 +159,6 @@ class Events:
         finally:
             for removed in session.keep(run):
                 outcome.zip_path(removed, self.context.workspace.files).unlink(missing_ok=True)
-
-    def discard(self, session: Session) -> None:
-        """Remove the files of a page that was closed, unless a run still writes some of them."""
-        for run in () if session.running else session.runs:
-            shutil.rmtree(run.path, ignore_errors=True)
-            outcome.zip_path(run, self.context.workspace.files).unlink(missing_ok=True)
 
     def choose(self, session: Session, event: gr.SelectData) -> Updates:
         """Show a run of the history, or compare it with the one that is shown."""

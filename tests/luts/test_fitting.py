@@ -1,0 +1,40 @@
+from itertools import product
+
+import numpy as np
+import pytest
+
+from vitsplice.luts import Lut
+from vitsplice.luts.fitting import DECAY, LATTICE, REACH, fitted_values
+
+
+def least_squares(colours, targets, size, smoothness):
+    """Minimise the function of the module with dense matrices; return the change of each lattice point."""
+    positions, points = colours * (size - 1), list(product(range(size), repeat=3))
+    interpolation = np.prod(np.maximum(0, 1 - abs(positions[:, None] - np.array(points))), axis=-1)
+    weight = smoothness * ((size - 1) / (LATTICE - 1)) ** 4
+    decay, same = min(weight, DECAY), np.eye(size)
+
+    def differences(order):
+        one = np.diff(same, order, axis=0)
+        factors = ([one if axis == differed else same for axis in range(3)] for differed in range(3))
+        return np.concatenate([np.kron(np.kron(a, b), c) for a, b, c in factors])
+
+    share = np.count_nonzero(interpolation.sum(0)) / len(colours)
+    rows = [
+        share**0.5 * interpolation,
+        weight**0.5 * differences(2),
+        decay**0.5 / REACH * differences(1),
+        decay**0.5 / REACH**2 * np.eye(size**3),
+    ]
+    right = np.zeros((sum(map(len, rows)), 3))
+    right[: len(colours)] = share**0.5 * (targets - colours)
+    return np.linalg.lstsq(np.concatenate(rows), right)[0].reshape(size, size, size, 3)
+
+
+@pytest.mark.parametrize("smoothness", [1e6, 400.0, 20.0])
+def test_fit_is_the_minimum(smoothness):
+    colours = 0.3 + 0.4 * np.random.default_rng(0).random((300, 3)).astype(np.float32)
+    targets = colours**1.3
+    fitted = fitted_values(colours, targets, Lut.identity(7).values.numpy(), smoothness)
+    expected = Lut.identity(7).values.numpy() + least_squares(colours, targets, 7, smoothness)
+    np.testing.assert_allclose(fitted, expected.clip(0, 1), atol=1e-3)
