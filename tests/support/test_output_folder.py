@@ -100,7 +100,6 @@ def test_parts_without_part_keys_depend_on_all_of_the_plan(tmp_path):
 def test_work_that_fails_at_its_start_can_be_repeated_beside_other_files(tmp_path):
     (tmp_path / "notes.txt").write_text("flour is in the cellar")
     os.utime(tmp_path / "notes.txt", (0, 0))
-
     work = replace(WORK, parts=("parts.jsonl", "shards"))
 
     def fail(plan):

@@ -86,7 +86,7 @@ def in_hub_cache(repo: str, names: list[str], revision: str | None = None) -> Pa
 
 
 def in_torch_cache(url: str) -> Path | None:
-    """Return the path of the file that torch.hub has cached for a URL; None for "" too."""
+    """Return the path of the file that torch.hub has cached for a URL; None if there is none, or the URL is empty."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
     readable = path.suffix in {".safetensors", ".pth", ".pt", ".bin"}
     return path if readable and path.is_file() else None

@@ -124,7 +124,7 @@ class RunProgress(StepProgress):
             reason = f"; not measured: {metric.reason}" if metric.reason else ""
             values = (metric.value, *[metric.start] * has_start, metric.unchanged)
             cells = ["-" if value is None else f"{value:.3g}" for value in values]
-            table.add_row(metric.name, *cells, plain(f"{names[metric.against]}{mark}{reason}"))
+            table.add_row(plain(f"{metric.name}{mark}"), *cells, plain(f"{names[metric.against]}{reason}"))
         self._console.print(table)
 
 

@@ -81,11 +81,14 @@ def fitted_values(source: Colours, target: Colours, identity: Colours, smoothnes
 
 @dataclass(frozen=True)
 class _Penalty:
-    """The matrix of all terms but the first, in which each axis has the same matrix, by the eigenvectors of that.
+    """The matrix ``(N^3, N^3)`` of the terms that do not depend on the colours, by its eigenvectors.
+
+    It is the sum over the axes of the same matrix along each of them, so that the products of the eigenvectors of that
+    matrix are its eigenvectors.
 
     Args:
-        vectors: eigenvectors of the matrix of an axis, ``(N, N)``.
-        eigenvalues: ``(N, N, N)``.
+        vectors: eigenvectors of the matrix of an axis, in columns, ``(N, N)``.
+        eigenvalues: eigenvalue of each product of three, ``(N, N, N)``.
     """
 
     vectors: NDArray[np.float64]
@@ -100,7 +103,7 @@ class _Penalty:
         return cls(vectors, eigenvalues)
 
     def times(self, values: NDArray[np.float64], eigenvalues: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Multiply values ``(N^3,)`` by the matrix that has these eigenvectors, and the given eigenvalues."""
+        """Multiply values ``(N^3,)`` by the matrix that has these eigenvectors and the given eigenvalues."""
         rotated = values.reshape(eigenvalues.shape)
         for _ in range(3):  # each product moves the next axis to the front
             rotated = np.tensordot(rotated, self.vectors, axes=(0, 0))

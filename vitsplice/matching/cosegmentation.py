@@ -103,9 +103,8 @@ def _cleaned(mask: Tensor) -> Tensor:
     """Fill small holes of a mask ``(h, w)``, then remove small specks."""
     outside = _small_parts(~mask, LARGEST_HOLE)
     border = torch.cat([outside[0], outside[-1], outside[:, 0], outside[:, -1]])
-    filled = mask | (outside > 0) & ~torch.isin(outside, border)  # what reaches the border is no hole
-    specks = _small_parts(filled, LARGEST_SPECK)
-    return filled & (specks == 0)
+    filled = mask | ((outside > 0) & ~torch.isin(outside, border))  # what reaches the border is no hole
+    return filled & (_small_parts(filled, LARGEST_SPECK) == 0)
 
 
 def _small_parts(mask: Tensor, largest: float) -> Tensor:

@@ -38,7 +38,7 @@ def load(
     overrides: Iterable[str] = (),
     folder: Path | None = None,
     *,
-    allow_known: bool = True,
+    allow_outside: bool = True,
 ) -> RunConfig:
     """Load settings from YAML.
 
@@ -48,8 +48,8 @@ def load(
         overrides: changes of settings as ``dotted.key=value`` with values in YAML.
         folder: folder of an untrusted YAML file: a weights file or model folder that it names without a SHA-256 must be
             in this folder. None: the YAML is trusted. Overrides are always trusted.
-        allow_known: allow it to name others with their SHA-256. Error messages then tell whether such a file exists,
-            and the SHA-256 that it has.
+        allow_outside: allow it to name others together with their SHA-256. Error messages then state whether such a
+            file exists, and the SHA-256 that it has.
 
     Raises:
         ConfigError: with the key, the given value and what is allowed.
@@ -63,7 +63,7 @@ def load(
     if not isinstance(data, dict):
         raise ConfigError(f"{source} must be a mapping of settings; see `vitsplice presets show paper`")
     if folder is not None:
-        _check_paths(data, folder, source, allow_known)
+        _check_paths(data, folder, source, allow_outside)
     # Overrides that match NAMES are applied first, so that they do not remove what another override sets.
     overrides = sorted(overrides, key=lambda override: not NAMES.match(override))
     return validate(data, source, [_apply(override, data) for override in overrides])
@@ -117,31 +117,31 @@ def _overlaps(location: Location, others: Iterable[Location]) -> bool:
     return bool(location) and any(all(map(eq, location, other)) for other in others)
 
 
-def _check_paths(data: dict[str, Any], folder: Path, source: str, allow_known: bool) -> None:
+def _check_paths(data: dict[str, Any], folder: Path, source: str, allow_outside: bool) -> None:
     """Make the paths of a preset's weights files and model absolute; refuse one outside of its folder without SHA-256.
 
     A matching SHA-256 shows that the author of the preset knows the file already.
     """
     if isinstance(changes := data.get("with_fallback"), dict):
-        _check_paths(changes, folder, f"{source}: with_fallback", allow_known)
-        if isinstance(changes.get("model"), dict):  # the SHA-256 of another model would be that of this one
-            changes["model"] = {"sha256": None, **changes["model"], "folder": changes["model"].get("folder")}
+        _check_paths(changes, folder, f"{source}: with_fallback", allow_outside)
+        if isinstance(changes.get("model"), dict):  # it is merged: neither key may come from the other model
+            changes["model"] = {"folder": None, "sha256": None} | changes["model"]
     if isinstance(model := data.get("model"), str):
         data["model"] = model = {"folder": model}
     if isinstance(model, dict) and isinstance(path := model.get("folder"), str):
-        known = allow_known and bool(model.get("sha256"))
-        model["folder"] = _checked_path(path, folder, known, f"{source}: model.folder")
+        may_be_outside = allow_outside and bool(model.get("sha256"))
+        model["folder"] = _checked_path(path, folder, may_be_outside, f"{source}: model.folder")
     backbones = data.get("backbones")
     keyed = {f"backbones.{name}": value for name, value in backbones.items()} if isinstance(backbones, dict) else {}
     for key, backbone in [("backbone", data.get("backbone")), *keyed.items()]:
         if isinstance(backbone, dict) and isinstance(weights := backbone.get("weights"), str):
-            known = allow_known and bool(backbone.get("sha256"))
-            backbone["weights"] = _checked_path(weights, folder, known, f"{source}: {key}.weights")
+            may_be_outside = allow_outside and bool(backbone.get("sha256"))
+            backbone["weights"] = _checked_path(weights, folder, may_be_outside, f"{source}: {key}.weights")
 
 
-def _checked_path(weights: str, folder: Path, known: bool, key: str) -> str:
+def _checked_path(weights: str, folder: Path, may_be_outside: bool, key: str) -> str:
     path = (folder / weights).resolve()
-    if not path.is_relative_to(folder.resolve()) and not known:
+    if not path.is_relative_to(folder.resolve()) and not may_be_outside:
         raise ConfigError(
             f"{key}: {weights!r} is not allowed: untrusted settings may only name what is in their own folder, or what "
             "they give the sha256 of; to use it, leave it out and give it yourself: ",

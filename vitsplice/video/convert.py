@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -144,12 +144,8 @@ def splice_video(
     }
     plan = {"format": FORMAT, "output": target.name, "temporal": temporal, "key_every": key_every, "inputs": inputs}
     earlier = read_json_object(folder / WORK.plan_file)
-    if (other := earlier.get("output", target.name)) != target.name and not force:
-        raise OutputExists(
-            f"{printable(str(folder))} holds the records of {printable(str(other))}; choose another name than "
-            f"{target.stem}, or replace them with ",
-            REPLACE,
-        )
+    if not force:
+        _check_records(folder, earlier, target)
     begun = earlier == plan
     if begun and (record := _finished(folder, path, destination)):
         progress.note(f"{printable(str(path))} is finished already")
@@ -165,6 +161,16 @@ def splice_video(
             return None
         record = work.finish(path, loader)
     return VideoResult(path, folder, record)
+
+
+def _check_records(folder: Path, earlier: Mapping[str, Any], target: Path) -> None:
+    """Raise OutputExists if a folder of records belongs to another output, such as ``a.webm`` instead of ``a.mp4``."""
+    if (other := earlier.get("output", target.name)) != target.name:
+        raise OutputExists(
+            f"{printable(str(folder))} holds the records of {printable(str(other))}; choose another name than "
+            f"{target.stem}, or replace them with ",
+            REPLACE,
+        )
 
 
 def _output_info(info: VideoInfo, size: int | None) -> VideoInfo:

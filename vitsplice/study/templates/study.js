@@ -1,6 +1,6 @@
 "use strict";
 {
-  const DAY_MS = 86400000; // maximum time of a choice in a result
+  const DAY_MS = 86400000; // maximum time of a choice, as in study/results.py
   const MIN_RESPONSE_MS = 250; // a faster click was meant for the previous trial
   const byId = (id) => document.getElementById(id);
   const study = JSON.parse(atob(byId("plan").textContent));

@@ -106,7 +106,7 @@ def read_yaml(preset: str, text: str, folder: Path) -> RunConfig:
     """Read the settings of a preset from its YAML as it was edited, and check its parts. See `Form.settings`."""
     from vitsplice.engine.problem import check_run
 
-    settings = loading.load(text, YAML, folder=folder, allow_known=False).model_copy(update={"preset": preset})
+    settings = loading.load(text, YAML, folder=folder, allow_outside=False).model_copy(update={"preset": preset})
     check_run(settings, catalogue())
     return settings
 
