@@ -74,26 +74,29 @@ def imports(path):
                 yield inner if inner in FILES else inner.rpartition(".")[0] or inner
 
 
-IMPORTS = {name: set(imports(path)) - {name} for name, path in FILES.items()}
+@pytest.fixture(scope="module")
+def imports_of_files():
+    """The files of the package that each of its files imports."""
+    return {name: set(imports(path)) - {name} for name, path in FILES.items()}
 
 
-def test_packages_import_only_lower_packages():
+def test_packages_import_only_lower_packages(imports_of_files):
     upward = [
         f"{name} -> {other}"
-        for name, others in IMPORTS.items()
+        for name, others in imports_of_files.items()
         for other in others
         if ROOMS.index(room_of(other)) > ROOMS.index(room_of(name))
     ]
     assert not upward
 
 
-def test_files_have_no_import_cycles():
-    TopologicalSorter(IMPORTS).prepare()
+def test_files_have_no_import_cycles(imports_of_files):
+    TopologicalSorter(imports_of_files).prepare()
 
 
 @pytest.mark.parametrize("kind", ["backbones", "losses", "generators"])
-def test_built_in_parts_import_only_what_a_plugin_may_import(kind):
-    for name, others in IMPORTS.items():
+def test_built_in_parts_import_only_what_a_plugin_may_import(imports_of_files, kind):
+    for name, others in imports_of_files.items():
         if room_of(name) == kind:
             assert set(map(room_of, others)) <= OPEN_TO_PLUGINS, name
 

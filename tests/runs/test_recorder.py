@@ -4,7 +4,9 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
+from glob import glob
 
 import pytest
 import torch
@@ -158,11 +160,16 @@ def test_corrupt_checkpoint_is_refused_and_the_previous_one_suggested(stopped, c
     through(resumed)
 
 
-def test_error_states_that_no_checkpoint_is_valid(stopped):
+def test_run_without_a_valid_checkpoint_starts_again_as_the_error_says(stopped):
     for path in (stopped / "checkpoint").glob("step-*.json"):
         truncated(path)
-    with pytest.raises(CheckpointRejected, match="No earlier checkpoint is valid"):
+    with pytest.raises(CheckpointRejected, match="No earlier checkpoint is valid") as caught:
         Recording.resume(stopped)
+    for name in glob(re.search("remove (.*) to start", str(caught.value))[1]):
+        os.remove(name)
+    resumed = Recording.resume(stopped)
+    assert resumed.run.resumed_at == 0
+    through(resumed)
 
 
 def test_resume_with_a_changed_image_is_refused(stopped, png):

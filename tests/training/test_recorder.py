@@ -89,8 +89,11 @@ def test_checkpoint_of_another_training_is_refused(shared, tmp_path):
         with pytest.raises(CheckpointRejected, match=f"belongs to another training, which differs in: .*{difference}"):
             begin(plan_of(shared, override), tmp_path, checkpoint=path)
     path.write_text(path.read_text().replace('"step": 1', '"step": 2'))
-    with pytest.raises(CheckpointRejected, match="was altered"):
+    with pytest.raises(CheckpointRejected, match=f"was altered\nNo earlier .*; remove {path.parent}/step-\\* to start"):
         begin(plan_of(shared), tmp_path)
+    for part in path.parent.glob("step-*"):
+        part.unlink()
+    assert begin(plan_of(shared), tmp_path).resumed_at == 0
 
 
 def test_training_that_diverges_leaves_its_checkpoint(shared, tmp_path):

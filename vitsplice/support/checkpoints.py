@@ -20,7 +20,9 @@ from torch import Tensor
 
 from vitsplice.errors import Argument, CheckpointRejected, Part, VitspliceError, allocation_failure
 from vitsplice.support.files import inside, json_sha256, read_regular, write_atomically
-from vitsplice.support.output_folder import REPLACE
+
+PATTERN = "step-*"
+"""Pattern of the files of checkpoints, complete or not."""
 
 MAX_CHECKPOINTS = 2
 """Number of checkpoints in a folder; older ones are removed."""
@@ -111,7 +113,7 @@ class CheckpointFormat(Generic[Parsed]):
             return self.read(paths[0])
         except CheckpointRejected as error:
             older = next((path for path in paths[1:] if self._is_valid(path)), None)
-            advice: tuple[Part, ...] = (f"No earlier checkpoint is valid; start the {self.work} again with ", REPLACE)
+            advice: tuple[Part, ...] = (f"No earlier checkpoint is valid; remove {folder / PATTERN} to start again",)
             if older:
                 way = ("resume with ", Argument("resume", str(older))) if self.selectable else (f"remove {paths[0]}",)
                 advice = ("An earlier checkpoint is valid; ", *way)
@@ -187,7 +189,7 @@ def checkpoint_files(folder: Path) -> list[Path]:
 
 def checkpoint_parts(folder: Path) -> list[Path]:
     """List all files of checkpoints, complete or not: the earliest first, and each JSON file before its tensors."""
-    return sorted(path for path in folder.glob("step-*") if path.suffix in (".json", ".safetensors"))
+    return sorted(path for path in folder.glob(PATTERN) if path.suffix in (".json", ".safetensors"))
 
 
 def remove_checkpoints(folder: Path) -> None:
