@@ -29,6 +29,17 @@ def test_frequent_terms_are_subsampled_and_rare_terms_are_not():
     assert list(rare) == list(range(0, 2800, 75))
 
 
+@pytest.mark.parametrize(("losses", "labels"), [((0.06, 0.25), ["0.1"]), ((3e-6, 0.02), ["1e-05", "0.001"])])
+def test_labels_of_the_log_scale_are_decimal_numbers(losses, labels):
+    figure = Figure()
+    losses_figure(figure, [Step(n, loss, {"often": loss}) for n, loss in enumerate(losses)], ["often"])
+    figure.draw_without_rendering()
+    axis = figure.axes[0].yaxis
+    shown = [label.get_text() for label in (*axis.get_majorticklabels(), *axis.get_minorticklabels())]
+    assert set(labels) <= set(shown)
+    assert not any("$" in text for text in shown)
+
+
 def test_only_curves_of_many_points_have_a_smoothed_line():
     total, _, rare = drawn(STEPS, ["often", "rare"])
     assert len(total.lines) == 2

@@ -93,7 +93,20 @@ def _curve(axes: Axes, points: Points) -> None:
     if smoothed:
         axes.plot(steps, running_mean(values), linewidth=1.6, color="tab:blue")
     if all(value > 0 for value in values):
-        axes.set_yscale("log")
+        _set_log_scale(axes)
+
+
+def _set_log_scale(axes: Axes) -> None:
+    """Use a log scale with labels such as 0.06; matplotlib's powers of ten take about as long as the rest of a plot."""
+    from matplotlib.ticker import LogFormatter
+
+    class Decimal(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(Decimal())
+    axes.yaxis.set_minor_formatter(Decimal())
 
 
 def height_for(steps: Sequence[Step], names: Sequence[str]) -> float:
