@@ -8,8 +8,9 @@ import torch
 from tests.conftest import noise
 from vitsplice.analysis import compare, comparison, encoding
 from vitsplice.analysis.compare import ComparisonPlan
-from vitsplice.errors import OutputBusy, OutputExists, UserError, WeightsUnavailable
+from vitsplice.errors import OutputBusy, OutputExists, UserError, VitspliceError, WeightsUnavailable
 from vitsplice.images import encode_png, read
+from vitsplice.runs.recorder import Recording
 from vitsplice.support.progress import ProgressReporter
 
 
@@ -57,7 +58,8 @@ def test_every_backbone_has_measures_of_every_image(plan, tmp_path):
     assert {(m.backbone, m.image) for m in result.measures if m.metric == "pck"} == {
         (name, image) for name in result.infos for image in result.images
     }
-    assert reports[-1][1:] == (4, 4)
+    assert [total for _, _, total in reports] == [4, 4, 4, 4, 3, 3, 3, 3]
+    assert reports[-1] == ("report", 3, 3)
     assert (tmp_path / "out" / "metrics.csv").read_text() == result.csv()
 
 
@@ -75,6 +77,47 @@ def test_resume_gives_identical_metrics_wherever_it_was_stopped(plan, tmp_path, 
     assert compare.compare(plan, tmp_path / "out", progress=progress) is None
     assert not (tmp_path / "out" / compare.REPORT).exists()
     assert compare.compare(plan, tmp_path / "out").csv() == uninterrupted
+
+
+@pytest.mark.slow
+def test_transfer_that_ends_as_it_is_stopped_is_saved(plan, tmp_path):
+    plan = replace(plan, transfers=1, preset="tiny", steps=4, backbones=("tiny-vit",))
+    calls, notes = iter(range(1_000)), []
+    progress = ProgressReporter(stopped=lambda: next(calls) >= 5, note=notes.append)
+    assert compare.compare(plan, tmp_path / "out", progress=progress) is not None
+    (run,) = (tmp_path / "out" / "transfers").iterdir()
+    assert json.loads((run / "run.json").read_text())["finished"]
+    assert notes == []
+
+
+def test_notes_of_transfers_are_reported(plan, tmp_path, monkeypatch):
+    def steps(recording, note):
+        note("no checkpoint: disk full")
+        return iter(())
+
+    def interrupted(recording):
+        raise VitspliceError("ends here")
+
+    monkeypatch.setattr(Recording, "steps", steps)
+    monkeypatch.setattr(Recording, "save", interrupted)
+    plan, notes = replace(plan, transfers=1, preset="tiny", steps=1, backbones=("tiny-vit",)), []
+    with pytest.raises(VitspliceError, match="ends here"):
+        compare.compare(plan, tmp_path / "out", progress=ProgressReporter(note=notes.append))
+    assert notes == ["no checkpoint: disk full"]
+
+
+def test_temporary_files_of_a_killed_process_are_removed_and_parts_of_another_plan_stay(png, tmp_path, encoded):
+    first, second, out = plan_of(png, "tiny-vit"), plan_of(png, "tiny-cnn"), tmp_path / "out"
+    compare.compare(first, out)
+    compare.compare(second, out, force=True)
+    stored = {path.name for path in (out / "encodings").iterdir()}
+    assert len(stored) == 4
+    (out / "encodings" / f".{'0' * 16}.tmp").write_bytes(b"")
+    compare.compare(second, out)
+    assert {path.name for path in (out / "encodings").iterdir()} == stored
+    encoded.clear()
+    compare.compare(first, out, force=True)
+    assert encoded == []
 
 
 def test_only_missing_encodings_are_computed(plan, tmp_path, encoded):

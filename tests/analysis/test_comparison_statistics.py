@@ -1,13 +1,16 @@
 import csv
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.analysis.synthetic import comparison, info
+from vitsplice.analysis import comparison_statistics
 from vitsplice.analysis.comparison_statistics import (
     CAUTION,
+    MAX_LISTED,
     MIN_IMAGES,
     PCK,
     SELECTIVITY,
@@ -97,7 +100,32 @@ def test_findings_of_too_few_images_say_so():
 
 def test_findings_without_a_difference_say_so():
     (sentence,) = findings(two(1.0, 1.0))
-    assert sentence.startswith("No difference between backbones is supported by these 20 images")
+    assert sentence == (
+        "No difference between backbones is supported by these 20 images: for each, the 95 % interval includes "
+        "equality, or the adjusted p is at least 0.05. More images may support some."
+    )
+
+
+def without_values(data, *names):
+    """Remove the values of backbones from a comparison."""
+    return replace(data, measures=tuple(measure for measure in data.measures if measure.backbone not in names))
+
+
+def test_findings_name_backbones_without_a_value_and_do_not_rank_them():
+    names = [f"b{n}" for n in range(6)]
+    data = comparison([info(name) for name in names], {name: 1.0 + n for n, name in enumerate(names)}, images=40)
+    (sentence, *_) = findings(without_values(data, "b0"))
+    assert "nan" not in sentence
+    assert "lowest b1" in sentence
+    assert sentence.endswith("; no value: b0.")
+    assert "b0" not in sentence.removesuffix("; no value: b0.")
+
+
+def test_as_many_pairs_as_backbones_are_listed():
+    data = comparison([info(name) for name in "abcd"], {"a": 9.0, "b": 1.0, "c": 1.0, "d": 1.0}, images=40)
+    contrasts = last_layer_contrasts(data, STRUCTURE)
+    four = [replace(contrast, adjusted=1.0) for contrast in contrasts[:MAX_LISTED]]
+    assert comparison_statistics._indistinct_pairs(data, four).count(" and ") == MAX_LISTED
 
 
 def test_findings_of_many_backbones_are_short():

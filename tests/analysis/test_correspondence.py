@@ -4,6 +4,7 @@ import torch
 from tests.conftest import noise
 from vitsplice.analysis.correspondence import PointMatch, description_cache, draw, match_images, save
 from vitsplice.errors import UserError
+from vitsplice.images import read
 
 
 def test_lines_connect_the_points_of_a_match():
@@ -82,6 +83,26 @@ def test_limit_concerns_the_drawing_only(pair, vit, tmp_path):
     assert data[0] == data[1]
 
 
-def test_a_grid_below_2_is_refused(pair, vit):
-    with pytest.raises(UserError, match="grid=1 is not allowed"):
-        match_images(*pair, backbone=vit, grid=1)
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"grid": 1}, "grid=1"), ({"temperature": 0.0}, "temperature=0.0"), ({"balance": 1.5}, "balance=1.5")],
+)
+def test_a_value_out_of_range_is_refused_before_the_backbone_is_loaded(pair, wrong, message):
+    with pytest.raises(UserError, match=f"{message} is not allowed"):
+        match_images(*pair, backbone="tiny-gone", **wrong)
+
+
+def test_a_negative_limit_is_refused(pair, vit):
+    result = match_images(*pair, backbone=vit, grid=4)
+    assert result.matches(0) == []
+    with pytest.raises(UserError, match="limit=-1 is not allowed"):
+        result.matches(-1)
+
+
+def test_record_has_the_images_and_how_they_were_matched(pair, vit):
+    mirrored = pair[0].flip(3)
+    record = match_images(pair[0], mirrored, backbone=vit, grid=6, temperature=0.1, balance=0.5).record()
+    assert record["images"] == [{"name": "tensor", "sha256": read(image).sha256} for image in (pair[0], mirrored)]
+    assert (record["grid"], record["temperature"], record["balance"]) == (6, 0.1, 0.5)
+    assert record["second_mirrored"]
+    assert not match_images(pair[0], pair[0], backbone=vit, grid=6).record()["second_mirrored"]

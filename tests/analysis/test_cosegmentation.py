@@ -83,7 +83,10 @@ def test_force_removes_files_of_the_earlier_call_and_no_other_file(discs, tmp_pa
     }
 
 
-@pytest.mark.parametrize(("options", "message"), [({"parts": 0}, "1 to 20; it is 0"), ({"clusters": 1}, "at least 2")])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"parts": 0}, "1 to 20; it is 0"), ({"clusters": 1}, "at least 2"), ({"size": 0}, "size=0 is not allowed")],
+)
 def test_numbers_out_of_range_are_refused(discs, options, message):
     with pytest.raises(UserError, match=message):
         find(discs[0], **options)

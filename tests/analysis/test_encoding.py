@@ -33,8 +33,9 @@ def halves(side=64):
 def test_cka_is_1_for_equal_kernels_at_any_scale_and_0_with_a_constant():
     kernel = encoding.structure_feature(pooled(noise(1, 3, 64, 64)))
     torch.testing.assert_close(encoding.cka(torch.stack([kernel, kernel, 3 * kernel + 2])), torch.ones(3, 3))
-    constant = encoding.cka(torch.stack([kernel, torch.ones_like(kernel)]))
-    torch.testing.assert_close(constant, torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
+    for value in (1.0, 0.9):
+        constant = encoding.cka(torch.stack([kernel, torch.full_like(kernel, value)]))
+        torch.testing.assert_close(constant, torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
 
 
 def test_cka_equals_its_definition():
@@ -83,6 +84,15 @@ def test_pck_uses_the_euclidean_distance():
 
     assert warp_pck(features, features, source_of, alpha=0.07) == 0
     assert warp_pck(features, features, source_of, alpha=0.09) == 1
+
+
+def test_pck_does_not_depend_on_the_number_of_patches_that_are_matched_at_once(monkeypatch):
+    first, second, shapes, normal = pooled(noise(1, 3, 64, 64)), pooled(noise(1, 3, 64, 64, seed=1)), [], torch.matmul
+    expected = warp_pck(first, second, lambda points: points, alpha=0.3)
+    monkeypatch.setattr(encoding, "MAX_SIMILARITIES", 5 * 64 + 1)
+    monkeypatch.setattr(torch.Tensor, "__matmul__", lambda *two: shapes.append(two[0].shape[0]) or normal(*two))
+    assert warp_pck(first, second, lambda points: points, alpha=0.3) == expected
+    assert shapes == [*[5] * 12, 4]
 
 
 def test_pck_ignores_patches_from_outside_of_the_image():

@@ -17,7 +17,9 @@ from vitsplice.analysis.inversion import (
     read_plan,
     record_inversion,
 )
+from vitsplice.config import BackboneConfig
 from vitsplice.contracts import FeatureRequest
+from vitsplice.engine.backbones import BackboneCache, load_configured
 from vitsplice.engine.values import last_loss
 from vitsplice.errors import OutputExists, PathRejected, UserError
 from vitsplice.runs.artifacts import RunFolder
@@ -79,8 +81,46 @@ def test_local_facets_get_no_noise_unless_it_is_set():
 def test_an_unknown_prior_and_overrides_as_one_text_are_refused(png):
     with pytest.raises(UserError, match=r"no image prior 'net'; it is network or pixels"):
         plan_inversions(png[0], prior="net")
-    with pytest.raises(UserError, match="overrides must be a list"):
-        plan_inversions(png[0], overrides="steps=3")
+    for overrides in ("steps=3", {"seed": 1}):
+        with pytest.raises(UserError, match=r"overrides must be a list, such as overrides=\['terms"):
+            plan_inversions(png[0], overrides=overrides)
+
+
+@pytest.mark.parametrize("wrong", [{"facets": "cls"}, {"layers": -1}])
+def test_a_single_facet_or_layer_is_refused(png, wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(UserError) as refused:
+        plan_inversions(png[0], backbone="tiny-vit", **wrong)
+    assert str(refused.value) == f"{name} must be a list, such as {name}={[value]!r}; it is {value!r}"
+
+
+def test_a_plan_uses_the_fallback_even_if_the_backbone_becomes_available_later(png):
+    preset = inversion_settings(KEY, "invert-pixels", backbone="tiny-vit", steps=2)
+    unavailable = {"backbones": {"main": BackboneConfig(name="tiny-gone", fallback=("tiny-cnn",))}}
+    plan = plan_inversions(png[0], preset=preset.model_copy(update=unavailable))
+    assert {request.facet for request in plan.settings} == {"pooled", "map"}
+    assert {(s.backbone.name, s.backbone.fallback) for s in plan.settings.values()} == {("tiny-cnn", ())}
+    assert {(s.device, s.precision) for s in plan.settings.values()} == {(preset.device, preset.precision)}
+
+
+def test_a_plan_with_a_cache_of_backbones_loads_the_backbone_once(png, monkeypatch):
+    loads = []
+    monkeypatch.setattr("vitsplice.engine.backbones.load_configured", lambda *a: loads.append(a) or load_configured(*a))
+    backbones = BackboneCache()
+    for _ in range(2):
+        plan = plan_inversions(png[0], backbone="tiny-vit", size=32, backbones=backbones)
+        for _ in inversion.inversion_runs(plan, backbones):
+            pass
+    assert len(loads) == 1
+
+
+def test_a_facet_that_cannot_name_a_folder_is_refused(png, tmp_path):
+    upper, spaced = FeatureRequest("Key", -1), FeatureRequest("a key", -1)
+    with inversion_folder(InversionPlan(png[0], {upper: small(upper)}, LAYERS), tmp_path):
+        pass
+    assert list(read_plan(tmp_path).settings) == [upper]
+    with pytest.raises(UserError, match="facet 'a key' cannot be inverted: a folder is named after it"):
+        InversionPlan(png[0], {spaced: small(spaced)}, LAYERS)
 
 
 def test_preset_without_the_term_is_refused():

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from tests.conftest import noise
+from vitsplice.analysis.cosegmentation import cosegment
 from vitsplice.analysis.local_features import heat_map, local_features, patch_at, similarity_map
 from vitsplice.analysis.pca import component_maps, pca
 from vitsplice.contracts import Features
@@ -35,11 +36,18 @@ def test_loaded_backbone_and_images_are_used(png, vit):
         ({"facet": "cls"}, UserError, "facet 'cls' is global"),
         ({"facet": "map"}, ConfigError, "no facet 'map'"),
         ({"layer": 3}, ConfigError, "no layer 3"),
+        ({"size": -5}, UserError, "size=-5 is not allowed; it must be at least 1"),
     ],
 )
-def test_unusable_feature_is_reported(png, wrong, error, message):
+def test_unusable_feature_or_size_is_reported(png, wrong, error, message):
     with pytest.raises(error, match=message):
         local_features(png, backbone="tiny-vit", **wrong)
+
+
+@pytest.mark.parametrize("analysis", [local_features, pca, cosegment])
+def test_no_image_is_reported_before_the_backbone_is_loaded(analysis):
+    with pytest.raises(UserError, match="give at least one image"):
+        analysis([], backbone="tiny-gone")
 
 
 def test_components_of_features_equal_those_of_the_images(png):
@@ -71,7 +79,7 @@ def test_patch_contains_the_point():
     assert patch_at((-5, 99), image, (3, 4)) == (2, 0)
 
 
-def test_heat_map_is_blue_at_the_lowest_and_yellow_at_the_highest_value():
+def test_heat_map_is_purple_at_the_lowest_and_yellow_at_the_highest_value():
     image = noise(1, 3, 8, 12)
     drawn = heat_map(torch.tensor([[-1.0, 1.0]]), image, opacity=1.0)
     assert drawn.shape == (3, 8, 12)

@@ -26,7 +26,10 @@ def test_same_command_resumes_and_another_is_refused(vitsplice, png):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(("--transfers", "1", "--preset", "tinyy"), "tinyy"), (("--transfers", "3"), "2 images have 2 pairs")],
+    [
+        (("--transfers", "1", "--preset", "tinyy"), "tinyy"),
+        (("--transfers", "3"), "--transfers 3 is not allowed: 2 images give at most 2 transfers"),
+    ],
 )
 def test_invalid_transfers_are_reported_before_anything_is_computed(vitsplice, png, tmp_path, arguments, message):
     done = vitsplice("compare", *png, *BOTH, *arguments, "-o", "out")

@@ -44,6 +44,19 @@ def test_same_command_resumes_and_another_is_refused_without_force(vitsplice, pn
     assert vitsplice(*command, "--seed", "5", "--force").returncode == 0
 
 
+def test_resume_of_a_changed_image_is_refused_without_force(vitsplice, png, tmp_path):
+    command = ("invert", png[0], "--prior", "pixels", "--facet", "key", *SMALL, "-o", "out")
+    assert vitsplice(*command).returncode == 0
+    png[0].write_bytes(png[1].read_bytes())
+    refused = vitsplice("invert", "--resume", "out")
+    assert (refused.returncode, "it differs in image (sha256)" in refused.stderr) == (2, True)
+    assert "--force" in refused.stderr
+    done = vitsplice("invert", "--resume", "out", "--force")
+    assert (done.returncode, "already finished" in done.stderr) == (0, False), done.stderr
+    again = vitsplice("invert", "--resume", "out", "--force")
+    assert (again.returncode, "already finished" in again.stderr) == (0, True)
+
+
 def test_backbone_can_be_given_as_a_setting(vitsplice, png, tmp_path):
     done = vitsplice("invert", png[0], "--set", "backbone={name: tiny-cnn}", "--prior", "pixels", *SMALL[2:])
     assert done.returncode == 0, done.stderr
@@ -61,7 +74,7 @@ def test_backbone_can_be_given_as_a_setting(vitsplice, png, tmp_path):
         (("nowhere.png", *SMALL), "nowhere.png"),
         (("broken.png", *SMALL), "broken.png"),
         (("--resume", "nowhere"), "no inversions that can be resumed"),
-        (("--resume", "nowhere", "--steps", "4"), "leave out --steps"),
+        (("--resume", "nowhere", "--steps", "4"), "uses the images and settings of the inversions; leave out --steps"),
     ],
 )
 def test_invalid_arguments_are_reported(vitsplice, png, tmp_path, arguments, message):

@@ -38,7 +38,10 @@ def test_writes_maps_of_a_cnn(vitsplice, png):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--facet", "cls"), "it has no patches to show; local facets of tiny-vit: key, query, value, token"),
+        (
+            ("--facet", "cls"),
+            "facet 'cls' is global and has no patches; local facets of tiny-vit: key, query, value, token",
+        ),
         (("--facet", "cls", "--backbone", "tiny-cnn"), "no facet 'cls'; it has"),
         (("--facet", "map"), "no facet 'map'"),
         (("--layer", "9"), "no layer 9"),

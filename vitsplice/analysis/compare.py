@@ -44,7 +44,15 @@ from vitsplice.support.page import embedded
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 
 METRICS, INTERVALS, DIFFERENCES, REPORT = "metrics.csv", "intervals.csv", "differences.csv", "report.html"
-WORK = ResumableWork("comparison", "compare.json", results=(METRICS, INTERVALS, DIFFERENCES, REPORT))
+ENCODINGS, STYLED, TRANSFERS = "encodings", "styled", "transfers"
+
+WORK = ResumableWork(
+    name="comparison",
+    plan_file="compare.json",
+    parts=(ENCODINGS, STYLED, TRANSFERS),
+    results=(METRICS, INTERVALS, DIFFERENCES, REPORT),
+)
+"""A comparison: the name of each stored part is a digest of what it depends on, so those of another plan can stay."""
 
 FORMAT = 2
 """Format of ``compare.json``."""
@@ -85,7 +93,8 @@ class ComparisonPlan:
             raise UserError("give at least two images: changes are relative to the change from one image to another")
         if not 0 <= self.transfers <= (number := len(self.images)):
             raise UserError(
-                Argument("transfers", self.transfers), f" is not allowed: {number} images have {number} pairs"
+                Argument("transfers", self.transfers),
+                f" is not allowed: {number} images give at most {number} transfers, one from each image to the next",
             )
         if not self.backbones:
             raise UserError(
@@ -131,7 +140,6 @@ def compare(
         if (readers := parts.encode()) is None or (transfers := parts.transfer()) is None:
             return None
         comparison = parts.collect(readers, transfers)
-        progress.part("report", parts.total, parts.total)
         files = {
             METRICS: comparison.csv(),
             INTERVALS: intervals_csv(comparison),
@@ -153,7 +161,8 @@ def _record(plan: ComparisonPlan, infos: Mapping[str, BackboneInfo]) -> dict[str
 
 
 def _transfer_settings(plan: ComparisonPlan, backbone: str) -> RunConfig:
-    return settings_for(plan.preset, backbone=backbone, steps=plan.steps, device=plan.device, overrides=["metrics=all"])
+    overrides = ["metrics=all", "previews=0"]
+    return settings_for(plan.preset, backbone=backbone, steps=plan.steps, device=plan.device, overrides=overrides)
 
 
 def _styled_if_available(
@@ -163,7 +172,7 @@ def _styled_if_available(
     if settings is None:
         return images
     try:
-        return with_styles(images, settings, inside(path, "styled"), progress)
+        return with_styles(images, settings, inside(path, STYLED), progress)
     except WeightsUnavailable as error:
         progress.note(f"the transform 'style' is left out: {error}")
         return images
@@ -201,7 +210,7 @@ class _Parts:
                     return None
                 self.progress.part(f"{name}, {image.name}", len(readers) * len(self.images) + len(files), self.total)
                 file = f"{safe_file_name(name)}-{_key(name, info.sha256, digest(image))}.safetensors"
-                files[image.name] = path = inside(self.path, f"encodings/{file}")
+                files[image.name] = path = inside(self.path, f"{ENCODINGS}/{file}")
                 if encoding.read_encoding(path) is None:
                     encoding.write_encoding(path, encoding.encode_image(image.load(), load(), device))
             readers[name] = encoding.cached_reader(files)
@@ -227,11 +236,11 @@ class _Parts:
         settings = _transfer_settings(plan, name)
         images_sha256 = read(structure).sha256, read(appearance).sha256
         key = _key(settings.model_dump_json(), self.infos[name].sha256, *images_sha256)
-        folder = inside(self.path, f"transfers/{safe_file_name(name)}-{key}")
+        folder = inside(self.path, f"{TRANSFERS}/{safe_file_name(name)}-{key}")
         try:
             with Recording.begin_or_resume(images, settings, folder) as recording:
-                for _ in recording.steps(lambda _: None):
-                    if self.progress.stopped():
+                for _ in recording.steps(self.progress.note):
+                    if self.progress.stopped() and not recording.run.finished:
                         recording.write_checkpoint(self.progress.note)
                         return None
                 recording.save()
@@ -244,14 +253,16 @@ class _Parts:
     ) -> BackboneComparison:
         """Compute the values of the comparison from its finished parts."""
         names, measures = tuple(image.name for image in self.images), list[Measure]()
+        total = len(readers) + 1
         for number, (name, read_encoding) in enumerate(readers.items()):
-            self.progress.part(f"measures of {name}", number, len(readers) + 1)
+            self.progress.part(f"measures of {name}", number, total)
             measures += backbone_measures(self.infos[name], names, read_encoding)
-        self.progress.part("agreement of layers", len(readers), len(readers) + 1)
+        self.progress.part("agreement of layers", len(readers), total)
         agreement = layer_agreement(names, list(readers.values()))
         for (name, pair), run in transfers.items():
             metrics = [metric for metric in run.record()["metrics"] if metric["value"] is not None]
             measures += [Measure(name, "", None, "transfer", m["name"], pair, m["value"]) for m in metrics]
+        self.progress.part("report", total, total)
         shown = {f"{s.name} from {a.name}": (s, a) for s, a in self._pairs[:MAX_SHOWN_TRANSFERS]}
         return BackboneComparison(
             infos=self.infos,

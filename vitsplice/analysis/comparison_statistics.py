@@ -183,22 +183,24 @@ def findings(comparison: ComparisonData) -> list[str]:
         return [*sentences, CAUTION] if len(comparison.infos) > 1 else sentences
     compared = "backbones" if len(comparison.infos) > 1 else "the first and the last layer"
     return [
-        f"No difference between {compared} is supported by these {number} images: the interval of each includes "
-        "equality, or p >= 0.05 after adjustment for the number of comparisons. More images may support some."
+        f"No difference between {compared} is supported by these {number} images: for each, the 95 % interval "
+        "includes equality, or the adjusted p is at least 0.05. More images may support some."
     ]
 
 
 def _last_layer_sentence(comparison: ComparisonData, quantity: Quantity) -> str:
     """Rank the backbones at the last layer; "" unless at least one difference is supported."""
-    pairs = last_layer_contrasts(comparison, quantity)
+    pairs = [contrast for contrast in last_layer_contrasts(comparison, quantity) if contrast.mean.n]
     if not any(contrast.supported for contrast in pairs):
         return ""
     layers = list(dict.fromkeys(layer for contrast in pairs for layer in (contrast.first, contrast.second)))
     means = [
         f"{_marked(comparison, layer[0])} {format_mean(interval(comparison, quantity, layer))}" for layer in layers
     ]
+    missing = [name for name in comparison.infos if not interval(comparison, quantity, (name, -1)).n]
+    without = f"; no value: {', '.join(_marked(comparison, name) for name in missing)}" if missing else ""
     listed = ", ".join(means) if len(means) <= MAX_LISTED else f"highest {means[0]}, lowest {means[-1]}"
-    return f"{_capitalised(quantity.name)}, layer -1: {listed}; {_indistinct_pairs(comparison, pairs)}."
+    return f"{_capitalised(quantity.name)}, layer -1: {listed}; {_indistinct_pairs(comparison, pairs)}{without}."
 
 
 def _indistinct_pairs(comparison: ComparisonData, pairs: Sequence[Contrast]) -> str:
@@ -209,7 +211,7 @@ def _indistinct_pairs(comparison: ComparisonData, pairs: Sequence[Contrast]) -> 
     ]
     if not indistinct:
         return "all pairs differ" if len(pairs) > 1 else "the two differ"
-    if len(indistinct) < MAX_LISTED:
+    if len(indistinct) <= MAX_LISTED:
         return f"not distinguished: {', '.join(indistinct)}"
     return f"{len(indistinct)} pairs are not distinguished"
 

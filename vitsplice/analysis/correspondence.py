@@ -21,7 +21,14 @@ from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import UserError
 from vitsplice.images import Source, encode_png, from_pil, read, to_pil
-from vitsplice.matching import Correspondence, Description, describe_image, descriptor_requests, match_descriptions
+from vitsplice.matching import (
+    Correspondence,
+    Description,
+    assignment,
+    describe_image,
+    descriptor_requests,
+    match_descriptions,
+)
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
 from vitsplice.support.files import json_bytes
@@ -43,8 +50,8 @@ class PointMatch:
     Args:
         first, second: (x, y) of the patch centres, each in pixels of its own image, x to the right, y down.
         similarity: cosine similarity of the two patches.
-        confidence: of the assignment of the first patch (`vitsplice.matching.Correspondence.confidence`), which
-            considers its neighbours too.
+        confidence: confidence of the soft assignment of the first patch
+            (`vitsplice.matching.Correspondence.confidence`), which also depends on what its neighbours match.
     """
 
     first: tuple[float, float]
@@ -63,6 +70,8 @@ class ImageCorrespondence:
         info: information on the backbone.
         requests: features that are matched.
         names: names of the images.
+        sha256: SHA-256 of their files; of an image in memory see `vitsplice.images.LoadedImage`.
+        grid, temperature, balance: see `match_images`.
         notes: messages for the user.
     """
 
@@ -72,10 +81,20 @@ class ImageCorrespondence:
     info: BackboneInfo
     requests: tuple[FeatureRequest, ...]
     names: tuple[str, str]
+    sha256: tuple[str, str]
+    grid: int
+    temperature: float
+    balance: float
     notes: tuple[str, ...] = ()
 
     def matches(self, limit: int | None = None) -> list[PointMatch]:
-        """Return mutual nearest neighbours, the most similar first, at most ``limit`` of them; None: all."""
+        """Return mutual nearest neighbours, the most similar first, at most ``limit`` of them; None: all.
+
+        Raises:
+            UserError: if the limit is negative.
+        """
+        if limit is not None and limit < 0:
+            raise UserError(f"limit={limit} is not allowed; it must be at least 0, or None for all matches")
         match = self.correspondence
         confidence, best, mutual = match.confidence, match.best, match.mutual
         similarity = match.similarity.gather(1, best[:, None])[:, 0]
@@ -117,6 +136,11 @@ class ImageCorrespondence:
                 {"facet": request.facet, "layer": request.layer, "layers": self.info.layers}
                 for request in self.requests
             ],
+            "images": [{"name": name, "sha256": sha256} for name, sha256 in zip(self.names, self.sha256, strict=True)],
+            "grid": self.grid,
+            "temperature": self.temperature,
+            "balance": self.balance,
+            "second_mirrored": match.mirrored,
             "first_grid": match.grid,
             "second_grid": match.other_grid,
             "mutual": int(match.mutual.sum()),
@@ -182,6 +206,7 @@ def match_images(
     """
     if grid < 2:
         raise UserError(f"grid={grid} is not allowed; it must be at least 2")
+    assignment(torch.zeros(1, 1), temperature, balance)  # raises now if one is out of range
     target = pick_device(device)
     images = [read(image) for image in (first, second)]
     network, substitution = backbone_or_default(backbone, target)
@@ -196,10 +221,13 @@ def match_images(
         for image, mirror in zip(images, (False, True), strict=True)
     ]
     match = match_descriptions(*descriptions, temperature=temperature, balance=balance).cpu()
-    first_name, second_name = (Path(image.name).name for image in images)
+    (first_name, first_sha256), (second_name, second_sha256) = (
+        (Path(image.name).name, image.sha256) for image in images
+    )
     return ImageCorrespondence(
         images[0].pixels, images[1].pixels, match, info, requests or descriptor_requests(info),
-        (first_name, second_name), (str(substitution),) if substitution else (),
+        (first_name, second_name), (first_sha256, second_sha256), grid, temperature, balance,
+        (str(substitution),) if substitution else (),
     )  # fmt: skip
 
 
@@ -242,7 +270,10 @@ def draw(matches: list[PointMatch], first: Tensor, second: Tensor, height: int =
 
 
 def save(result: ImageCorrespondence, folder: str | os.PathLike[str], limit: int, *, force: bool = False) -> Path:
-    """Write a drawing of at most ``limit`` matches, warped colours, confidence, data and viewer; return its path.
+    """Write a drawing of at most ``limit`` matches, warped colours, confidence, data and viewer.
+
+    Returns:
+        Path of the drawing.
 
     Raises:
         OutputExists: if the folder holds a correspondence and ``force`` is not set.

@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vitsplice.analysis.local_features import read_images
 from vitsplice.analysis.upsampling import sharpened, upsample
 from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import Backbone, BackboneInfo, Features
 from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import UserError
-from vitsplice.images import LoadedImage, Source, contact_sheet, encode_labels, encode_png, read
+from vitsplice.images import LoadedImage, Source, contact_sheet, encode_labels, encode_png
 from vitsplice.images.transforms import shrink_to
 from vitsplice.matching.cosegmentation import (
     attention_requests,
@@ -204,12 +205,12 @@ def cosegment(
         parts: number of parts of the foreground, 1 to `MOST_PARTS`.
         clusters: number of clusters of all patches, each of which is foreground or background; None: at the elbow of
             the inertia.
-        size: shorter side of the backbone's input, in pixels.
+        size: requested shorter side of the backbone's input, in pixels; the backbone may need another.
         device: see `vitsplice.engine.device.pick_device`.
 
     Raises:
         ImageError: if an image cannot be read.
-        UserError: if there is no common foreground, or a number is out of range.
+        UserError: if there is no image, no common foreground, or a number is out of range.
 
     Example:
         >>> from vitsplice.images import example
@@ -221,7 +222,7 @@ def cosegment(
         raise UserError(f"the number of parts must be 1 to {MOST_PARTS}; it is {parts}")
     if clusters is not None and clusters < 2:
         raise UserError(f"the number of clusters must be at least 2, for foreground and background; it is {clusters}")
-    target, loaded = pick_device(device), tuple(map(read, images))
+    loaded, target = read_images(images, size), pick_device(device)
     network, substitution = backbone_or_default(backbone, target)
     patches = [patch_features(image, network, size, target) for image in loaded]
     foreground = common_foreground(
@@ -242,10 +243,10 @@ def patch_features(image: LoadedImage, backbone: Backbone, size: int, device: to
     structure, descriptors = features[info.structure], join_features(features, requests)
     grid = structure.grid or (1, 1)
     saliency = cls_attention(*(features[request] for request in attention)) if attention else border_distance(grid)
-    return PatchFeatures(_on_cpu(structure), _on_cpu(descriptors), saliency.cpu())
+    return PatchFeatures(_patches_on_cpu(structure), _patches_on_cpu(descriptors), saliency.cpu())
 
 
-def _on_cpu(features: Features) -> Features:
+def _patches_on_cpu(features: Features) -> Features:
     """Return the patches of local features, without prefix tokens, on the CPU."""
     return Features(features.patches.cpu(), features.grid)
 

@@ -38,6 +38,12 @@ PCK_ALPHA = 0.1
 FORMAT = 3
 """Format of stored encodings; those of another format are computed again."""
 
+MAX_SIMILARITIES = 2**24
+"""Maximum number of similarities of patches in memory."""
+
+FLAT_KERNEL = 1e-6
+"""RMS of a centred kernel below which it counts as constant, because float32 rounds values of up to 1."""
+
 MAX_IN_MEMORY = 9
 """Maximum number of encodings of one backbone in memory."""
 
@@ -66,10 +72,13 @@ def cka(kernels: Tensor) -> Tensor:
         kernels: self-similarities ``(M, N, N)`` of the same N patches.
 
     Returns:
-        ``(M, M)`` in [0, 1]; 1 for kernels that are equal up to scale and offset, 0 with a constant kernel.
+        ``(M, M)`` in [0, 1]; 1 for kernels that are equal up to scale and offset, 0 with a constant kernel
+        (`FLAT_KERNEL`).
     """
     centred = kernels - kernels.mean(1, keepdim=True) - kernels.mean(2, keepdim=True) + kernels.mean((1, 2), True)
-    flat = F.normalize(centred.flatten(1), dim=1)
+    flat = centred.flatten(1)
+    norms = flat.norm(dim=1, keepdim=True)
+    flat = torch.where(norms < FLAT_KERNEL * kernels.shape[1], 0.0, flat / norms.clamp(min=1e-12))
     return flat @ flat.T
 
 
@@ -91,7 +100,8 @@ def warp_pck(features: Features, warped: Features, source_of: PointMap, alpha: f
     true = source_of(warped_centres)
     inside = ((true >= 0) & (true <= 1)).all(1)
     descriptors, queries = (F.normalize(f.patches[0], dim=-1) for f in (features, warped))
-    matched = centres[(queries[inside] @ descriptors.T).argmax(1)]
+    rows = max(1, MAX_SIMILARITIES // len(descriptors))
+    matched = centres[torch.cat([(some @ descriptors.T).argmax(1) for some in torch.split(queries[inside], rows)])]
     return pck.pck(pck.point_errors(matched, true[inside], (1, 1), 1), alpha)
 
 

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 from torch import Tensor
 
 from vitsplice.config import RunConfig
 from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest, layer_file_label
-from vitsplice.engine.backbones import BackboneCache, BackboneLoader, load_configured
+from vitsplice.engine.backbones import BackboneCache, BackboneLoader, load_settings
 from vitsplice.engine.values import Step, last_loss
 from vitsplice.errors import AlreadyFinished, Argument, UserError
 from vitsplice.images import contact_sheet, encode_png, read
@@ -34,6 +34,9 @@ from vitsplice.runs.run import Run
 from vitsplice.support import output_folder
 from vitsplice.support.files import inside, read_json_object
 from vitsplice.support.output_folder import ResumableWork, other_format, resumable
+from vitsplice.text import printable
+
+Value = TypeVar("Value")
 
 PRESETS = {"network": "invert", "pixels": "invert-pixels"}
 """Image prior -> its preset."""
@@ -46,17 +49,28 @@ SHEET, PLAN_FILE = "inversions.png", "inversions.json"
 FORMAT = 2
 """Format of the plan file."""
 
-FACET_NAME = re.compile(r"[a-z0-9_-]{1,40}")
+FACET_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 """Facet names that may be part of a folder name."""
 
 
 @dataclass(frozen=True)
 class InversionPlan:
-    """Settings of the inversion of each feature of an image, and the number of layers of the backbone."""
+    """Settings of the inversion of each feature of an image, and the number of layers of the backbone.
+
+    Raises UserError if the name of a facet cannot be part of a folder name.
+    """
 
     image: Path
     settings: Mapping[FeatureRequest, RunConfig]
     layers: int
+
+    def __post_init__(self) -> None:
+        for facet in (request.facet for request in self.settings):
+            if not FACET_NAME.fullmatch(facet):
+                raise UserError(
+                    f"facet '{printable(facet)}' cannot be inverted: a folder is named after it, so its name must "
+                    "consist of 1 to 40 of the characters A-Z, a-z, 0-9, _ and -"
+                )
 
     @property
     def run_folders(self) -> dict[FeatureRequest, str]:
@@ -102,9 +116,10 @@ def plan_inversions(
     preset: str | os.PathLike[str] | RunConfig | None = None,
     backbone: str | None = None,
     overrides: Iterable[str] = (),
+    backbones: BackboneLoader | None = None,
     **settings: Any,
 ) -> InversionPlan:
-    """Resolve the features and the settings of their inversions.
+    """Resolve the features and the settings of their inversions, with the backbones in use in place of fallbacks.
 
     Args:
         image: path of the image.
@@ -114,11 +129,13 @@ def plan_inversions(
         preset: instead of a prior, a preset with a term named ``inversion``.
         backbone: name; None is that of the preset.
         overrides: ``dotted.key=value`` of settings.
+        backbones: see `vitsplice.Run`; a cache makes loading unnecessary. None: the backbone is loaded once.
         settings: steps, size, seed and device, as `vitsplice.presets.settings.settings_for` takes them.
 
     Raises:
-        UserError: if the prior is unknown, both prior and preset are given, the preset has no such term, or the
-            backbone has no such feature.
+        UserError: if the prior is unknown, both prior and preset are given, the preset has no such term, the
+            backbone has no such feature, or facets, layers or overrides are not lists.
+        WeightsUnavailable: if neither the weights of the backbone nor those of a fallback are available.
     """
     if preset is not None and prior is not None:
         choice = f"a prior selects {' or '.join(PRESETS.values())}"
@@ -126,15 +143,34 @@ def plan_inversions(
     if prior is not None and prior not in PRESETS:
         raise UserError(f"no image prior '{prior}'; it is {' or '.join(PRESETS)}")
     chosen_preset = PRESETS[prior] if prior else preset
-    overrides = overrides if isinstance(overrides, str) else list(overrides)
-    of_backbone = [override for override in overrides if override.strip().startswith("backbone")]
-    configured = settings_for(chosen_preset or PRESETS["network"], backbone=backbone, overrides=of_backbone).backbone
-    info = load_configured(configured, catalogue())[0].info
+    overrides = _listed("overrides", overrides, "terms.inversion.weight=2")
+    loader = BackboneCache() if backbones is None else backbones
+    configured = settings_for(
+        chosen_preset or PRESETS["network"],
+        backbone=backbone,
+        overrides=list(filter(_chooses_backbone, overrides)),
+        device=settings.get("device"),
+        precision=settings.get("precision"),
+    )
+    info = next(iter(load_settings(configured, loader, catalogue()).backbones.values())).info
     settings_by_request = {
-        request: inversion_settings(request, chosen_preset, backbone=backbone, overrides=overrides, **settings)
+        request: _without_fallbacks(
+            inversion_settings(request, chosen_preset, backbone=backbone, overrides=overrides, **settings), loader
+        )
         for request in combined_requests(info, facets, layers)
     }
     return InversionPlan(Path(image), settings_by_request, info.layers)
+
+
+def _chooses_backbone(override: str) -> bool:
+    """Return whether an override affects which backbone is loaded, to which device, or in which precision."""
+    return override.strip().startswith(("backbone", "device", "precision"))
+
+
+def _without_fallbacks(settings: RunConfig, loader: BackboneLoader) -> RunConfig:
+    """Return settings with the backbones in use, so that one that becomes available later does not replace them."""
+    in_use = load_settings(settings, loader, catalogue()).settings
+    return in_use.model_copy(update={"device": settings.device, "precision": settings.precision})
 
 
 def combined_requests(
@@ -146,13 +182,20 @@ def combined_requests(
     neither, these are the backbone's requests for appearance and structure.
 
     Raises:
-        UserError: if the backbone has no such facet or layer.
+        UserError: if the backbone has no such facet or layer, or facets or layers are not lists.
     """
-    facets, layers = list(facets), list(layers)
+    facets, layers = _listed("facets", facets, "cls"), _listed("layers", layers, -1)
     if not facets and not layers:
         return [info.appearance, info.structure]
     facets = facets or [info.appearance.facet, info.structure.facet]
     return list(dict.fromkeys(info.request(facet, layer) for facet in facets for layer in layers or [-1]))
+
+
+def _listed(name: str, values: Iterable[Value], example: Value) -> list[Value]:
+    """Return values as a list. Raises UserError for a mapping, or a single text or number."""
+    if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
+        raise UserError(f"{name} must be a list, such as {name}={[example]!r}; it is {values!r}")
+    return list(values)
 
 
 def inversion_settings(
@@ -266,16 +309,16 @@ def read_plan(out: str | os.PathLike[str]) -> InversionPlan:
     try:
         stored = _StoredPlan.model_validate(record)
         settings = {_request_of(config, stored.layers): config for config in stored.inversions}
-    except (KeyError, ValueError) as error:
+        return InversionPlan(stored.image.path, settings, stored.layers)
+    except (KeyError, ValueError, UserError) as error:
         raise UserError(f"{out} holds no inversions that can be resumed: its {PLAN_FILE} is invalid") from error
-    return InversionPlan(stored.image.path, settings, stored.layers)
 
 
 def _request_of(settings: RunConfig, layers: int) -> FeatureRequest:
     """Return the feature of an inversion. Raises KeyError without that term, ValueError for an invalid feature."""
     term = settings.terms[TERM]
     facet, layer = term.facet, term.layer
-    if facet is None or layer is None or not FACET_NAME.fullmatch(facet) or not -layers <= layer < 0:
+    if facet is None or layer is None or not -layers <= layer < 0:
         raise ValueError(f"invalid facet {facet!r} or layer {layer!r}")
     return FeatureRequest(facet, layer)
 

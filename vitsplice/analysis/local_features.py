@@ -13,9 +13,12 @@ from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, Features
 from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.engine.device import pick_device
-from vitsplice.errors import UserError
+from vitsplice.errors import Argument, UserError
 from vitsplice.images import LoadedImage, Source, read
 from vitsplice.numerics import numerics
+
+COLOUR_MAP = "viridis"
+"""matplotlib's name of the colours of similarities."""
 
 OPACITY = 0.75
 """Opacity of a heat map on its image."""
@@ -30,7 +33,7 @@ class LocalFeatures:
         features: layer, counted from the end -> features of each image, ``(1, N, D)`` with a grid.
         info: description of the backbone.
         facet: the facet.
-        size: shorter side of the backbone's input, in pixels.
+        size: requested shorter side of the backbone's input, in pixels; the backbone may need another.
         notes: messages for the user.
     """
 
@@ -59,12 +62,13 @@ def local_features(
         backbone: name, or a loaded backbone, which is not loaded again; None is that of the default preset.
         facet: local facet; None is the backbone's facet for structure.
         layer: index, 0 for the first layer, -1 for the last; None is all layers.
-        size: shorter side of the backbone's input, in pixels.
+        size: requested shorter side of the backbone's input, in pixels; the backbone may need another.
         device: see `vitsplice.engine.device.pick_device`.
 
     Raises:
         ImageError: if an image cannot be read.
-        UserError: if the backbone has no such facet or layer, or the facet is not local.
+        UserError: if there is no image, the size is not positive, the backbone has no such facet or layer, or the facet
+            is not local.
 
     Example:
         >>> from vitsplice.images import example
@@ -72,8 +76,7 @@ def local_features(
         >>> sorted(keys.features), keys.features[-1][0].grid
         ([-6, -5, -4, -3, -2, -1], (10, 15))
     """
-    target = pick_device(device)
-    loaded = tuple(map(read, images))
+    loaded, target = read_images(images, size), pick_device(device)
     network, substitution = backbone_or_default(backbone, target)
     info = network.info
     facet = facet or info.structure.facet
@@ -81,6 +84,20 @@ def local_features(
     outputs = [network(Resize(size)(image.pixels.to(target), info), requests) for image in loaded]
     features = {request.layer: tuple(_on_cpu(output[request]) for output in outputs) for request in requests}
     return LocalFeatures(loaded, features, info, facet, size, (str(substitution),) if substitution else ())
+
+
+def read_images(images: Sequence[Source], size: int) -> tuple[LoadedImage, ...]:
+    """Read images that are resized to a shorter side of ``size`` pixels.
+
+    Raises:
+        ImageError: if an image cannot be read.
+        UserError: if there is no image, or the size is not positive.
+    """
+    if size < 1:
+        raise UserError(Argument("size", size), " is not allowed; it must be at least 1")
+    if loaded := tuple(map(read, images)):
+        return loaded
+    raise UserError("give at least one image")
 
 
 def local_requests(info: BackboneInfo, facet: str, layer: int | None) -> list[FeatureRequest]:
@@ -91,7 +108,7 @@ def local_requests(info: BackboneInfo, facet: str, layer: int | None) -> list[Fe
     """
     if facet not in info.local_facets and facet in info.facets:
         local = ", ".join(info.local_facets)
-        raise UserError(f"facet '{facet}' is global: it has no patches to show; local facets of {info.name}: {local}")
+        raise UserError(f"facet '{facet}' is global and has no patches; local facets of {info.name}: {local}")
     return [info.request(facet, number) for number in (info.every_layer if layer is None else [layer])]
 
 
@@ -132,7 +149,7 @@ def patch_at(point: tuple[float, float], image: Tensor, grid: tuple[int, int]) -
 
 
 def heat_map(values: Tensor, image: Tensor, opacity: float = OPACITY, patch: tuple[int, int] | None = None) -> Tensor:
-    """Draw values of patches over an image: the lowest value dark blue, the highest yellow (matplotlib's "viridis").
+    """Draw values of patches over an image: the lowest value dark purple, the highest yellow (`COLOUR_MAP`).
 
     Args:
         values: ``(h, w)``.
@@ -147,7 +164,7 @@ def heat_map(values: Tensor, image: Tensor, opacity: float = OPACITY, patch: tup
 
     scaled = (values - values.min()) / (values.max() - values.min()).clamp(min=1e-12)
     smooth = F.interpolate(scaled[None, None], size=image.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
-    colours = torch.from_numpy(colormaps["viridis"](smooth.numpy())[..., :3]).permute(2, 0, 1).to(image)
+    colours = torch.from_numpy(colormaps[COLOUR_MAP](smooth.numpy())[..., :3]).permute(2, 0, 1).to(image)
     drawn = opacity * colours + (1 - opacity) * image[0].mean(0, keepdim=True)
     if patch is not None:
         _outline(drawn, patch, (values.shape[0], values.shape[1]))

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vitsplice.analysis.local_features import COLOUR_MAP
 from vitsplice.analysis.pca import principal_components
 from vitsplice.contracts import Features
 from vitsplice.images import to_uint8
@@ -34,9 +35,6 @@ NEAREST = 10
 IMAGE_SIDE = 1000
 """Maximum length of the longer side of an image in the page, in pixels."""
 
-COLOUR_MAP = "viridis"
-"""matplotlib's name of the colours of similarities."""
-
 
 @dataclass(frozen=True)
 class MatchViewer:
@@ -47,7 +45,7 @@ class MatchViewer:
         names: their names.
         match: the correspondence, of ``N`` patches with ``M``.
         warped: colour of each patch of the first image, taken from its matches, ``(N, 3)`` in [0, 1].
-        record: mutual matches and how they were computed, as plain data; the page offers them as files.
+        record: content of ``matches.json``; the page offers it as a file, and its matches as CSV.
         lead: sentence below the title.
     """
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.analysis.cosegmentation import cosegment
-from vitsplice.analysis.local_features import LocalFeatures, local_features
+from vitsplice.analysis.local_features import LocalFeatures, local_features, read_images
 from vitsplice.analysis.upsampling import Upsampling, sharpened, upsample
 from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, Features, layer_file_label
 from vitsplice.engine.backbones import backbone_or_default
@@ -45,7 +45,7 @@ SHEET_SIDE = 360
 """Shorter side in pixels at which maps are upsampled for the sheet, which shows them smaller."""
 
 LEAST_BRIGHTNESS = 0.15
-"""Least value of a component in a foreground, so that none of it is as black as the background."""
+"""Minimum value of the components in the foreground, so that no foreground pixel is as black as the background."""
 
 QUANTILES = (0.01, 0.99)
 """Quantiles of a component that are mapped to 0 and 1."""
@@ -72,10 +72,12 @@ def principal_components(
         of the maps are black.
 
     Raises:
-        UserError: if ``decompose`` is another text, or no patch is to be decomposed.
+        UserError: if there is no image, ``decompose`` has another value, or no patch is to be decomposed.
     """
     if decompose not in get_args(Decompose):
         raise UserError(f"decompose={decompose!r} is not allowed; it is {' or '.join(get_args(Decompose))}")
+    if not features:
+        raise UserError("give at least one image")
     selections = [torch.ones(image.patches.shape[1], dtype=torch.bool) for image in features]
     if masks is not None:
         selections = [mask_on_grid(mask, image.grid).flatten() for mask, image in zip(masks, features, strict=True)]
@@ -201,14 +203,15 @@ def pca(
 
     Raises:
         ImageError: if an image cannot be read.
-        UserError: if the backbone has no such facet or layer, the facet is not local, or there is no foreground.
+        UserError: as `local_features` raises it, or if there is no common foreground.
     """
+    loaded = read_images(images, size)
     network, substitution = backbone_or_default(backbone, pick_device(device))
     notes = [str(substitution)] if substitution else []
-    features = local_features(images, backbone=network, facet=facet, layer=layer, size=size, device=device)
+    features = local_features(loaded, backbone=network, facet=facet, layer=layer, size=size, device=device)
     masks = None
     if foreground:
-        segments = cosegment(features.images, backbone=network, parts=1, size=size, device=device)
+        segments = cosegment(loaded, backbone=network, parts=1, size=size, device=device)
         masks = [labels > 0 for labels in segments.labels]
         notes += segments.notes
     return replace(component_maps(features, decompose, upsampling, masks), notes=tuple(notes))

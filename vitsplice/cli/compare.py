@@ -33,7 +33,13 @@ def compare(
         typer.Option(help="Preset of the transform 'style': an image with the appearance of the next one; or none."),
     ] = "instant",
     device: Annotated[str, DEVICE] = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Replace another comparison in the output folder.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Replace another comparison in the output folder; its stored parts stay, and are reused if they fit.",
+        ),
+    ] = False,
 ) -> None:
     """Compare what backbones encode as structure and as appearance, layer by layer.
 

@@ -21,7 +21,11 @@ def correspond(
         typer.Option(help="key, query, value, token or map. Default, without --layer: several features together."),
     ] = None,
     layer: Annotated[
-        int | None, typer.Option(help="Layer of --facet: 0 is the first, -1 the last. Default: -1.")
+        int | None,
+        typer.Option(
+            help="0 is the first layer, -1 the last. Default with --facet: -1. Without --facet: a layer of the "
+            "backbone's facet for structure."
+        ),
     ] = None,
     grid: Annotated[
         int, typer.Option(min=2, max=128, help="Images are matched on a grid of about this many patches per side.")

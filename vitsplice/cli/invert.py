@@ -48,7 +48,12 @@ def invert(
     ] = None,
     force: ReplaceResults = False,
     resume: Annotated[
-        Path | None, typer.Option(metavar="OUT", help="Resume the inversions in this folder; excludes other options.")
+        Path | None,
+        typer.Option(
+            metavar="OUT",
+            help="Resume the inversions in this folder; excludes other options but --force, which restarts those that "
+            "other versions or another image began.",
+        ),
     ] = None,
 ) -> None:
     """Show what single features encode: for each, an image optimised to have that feature.
@@ -60,8 +65,8 @@ def invert(
     from vitsplice.images import example
 
     if resume is not None:
-        check_alone(context, "resume", "inversions")
-        _run(inversion.read_plan(resume), resume, force=False)
+        check_alone(context, "the inversions", allowed=("force",))
+        _run(inversion.read_plan(resume), resume, force=force)
         return
     plan = inversion.plan_inversions(
         image or example("cat-dog")[0], facet or (), layer or (), prior=prior, preset=preset, backbone=backbone,
