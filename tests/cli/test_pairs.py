@@ -58,6 +58,15 @@ def test_check_prints_issues_as_a_table_or_as_json(vitsplice, tmp_path):
     assert len(report["notes"]) == 12
 
 
+def test_check_prints_long_paths_in_full(vitsplice, tmp_path):
+    path = f"{'folder/' * 12}{'x' * 80}.png"
+    (tmp_path / "pairs.csv").write_text(f"id,structure,appearance\na,images/0.png,{path}\n")
+    done = vitsplice("pairs", "check", "pairs.csv", COLUMNS="80")
+    assert done.returncode == 1
+    assert f"'{path}' does not exist" in done.stdout
+    assert done.stdout.endswith("\n1 pair of 2 images and 0 masks: 1 missing\n")
+
+
 def test_missing_licence_changes_the_exit_code_only_if_required(vitsplice):
     assert vitsplice("pairs", "build", "images", "-o", "pairs.csv").returncode == 0
     done = vitsplice("pairs", "check", "pairs.csv")

@@ -65,7 +65,7 @@ def test_pairs_are_of_one_domain(build_pairs, tree, manifest):
     assert number == 4
     for pair in read(manifest):
         assert pair.structure.parent == pair.appearance.parent == folder / "afhq" / pair.source
-    assert any("1 structure images have no appearance image" in note for note in notes)
+    assert any("1 structure image without an appearance image" in note for note in notes)
 
 
 def test_ids_do_not_depend_on_other_domains(build_pairs, tree, manifest):
@@ -117,10 +117,13 @@ def test_similarity_skips_and_names_unreadable_images(build_pairs, images):
     ("options", "message"),
     [
         ({"by": "name"}, "by='name' needs two folders"),
-        ({"by": "all", "k": 2}, "k has no effect with by='all'"),
-        ({"by": "similarity", "seed": 2}, "seed has no effect"),
-        ({"backbone": "tiny-vit"}, "backbone has no effect with by='random'"),
+        ({"by": "all", "k": 2}, "k applies only to by='similarity' or by='random', not to by='all'"),
+        ({"by": "similarity", "seed": 2}, "seed applies only to by='random', not to by='similarity'"),
+        ({"backbone": "tiny-vit"}, "backbone applies only to by='similarity', not to by='random'"),
         ({"by": "similarity", "backbone": "no-such"}, "no backbone 'no-such'"),
+        ({"k": 0}, "k must be at least 1, not 0"),
+        ({"by": "all", "k": -1}, "k must be at least 1, not -1"),
+        ({"by": "foo"}, "by must be similarity, random, all or name, not 'foo'"),
         ({"out": "pairs.txt"}, "must end in .csv or .jsonl"),
     ],
 )
@@ -140,15 +143,52 @@ def test_list_of_pairs_takes_no_options_of_pairing(build_pairs, images, tmp_path
         build_pairs(path)
     with pytest.raises(UserError, match="by='random' has no effect"):
         build_pairs(path, by="random", force=True)
-    with pytest.raises(UserError, match="k has no effect with a source that defines the pairs"):
+    with pytest.raises(UserError, match="k applies only to .*, not to a source that defines the pairs"):
         build_pairs(path, k=1, force=True)
 
 
 def test_too_few_images_and_too_many_pairs_are_refused(build_pairs, images, monkeypatch):
     for number in range(1, 5):
         (images / f"{number}.png").unlink()
-    with pytest.raises(UserError, match="nothing to pair in .*: of 1 image"):
+    with pytest.raises(UserError, match="nothing to pair in .*: of 1 image, no"):
         build_pairs(images)
     monkeypatch.setattr("vitsplice.datasets.build.MAX_PAIRS", 0)
-    with pytest.raises(UserError, match="more than 0"):
+    with pytest.raises(UserError, match="more than 0; split it"):
         build_pairs(images, by="all")
+
+
+@pytest.mark.parametrize(("limit", "advice"), [(5, "try by='random' with k=1"), (4, "split it into several sources")])
+def test_advice_against_too_many_pairs_helps(build_pairs, images, monkeypatch, limit, advice):
+    monkeypatch.setattr("vitsplice.datasets.build.MAX_PAIRS", limit)
+    for options in ({"by": "all"}, {"by": "random", "k": 2}):
+        with pytest.raises(UserError, match=f"pairs, more than {limit}; {advice}"):
+            build_pairs(images, **options)
+
+
+def test_number_of_pairs_of_a_list_is_limited(build_pairs, images, tmp_path, monkeypatch):
+    (tmp_path / "list.txt").write_text("images/0.png images/1.png\n" * 3)
+    monkeypatch.setattr("vitsplice.datasets.build.MAX_PAIRS", 2)
+    with pytest.raises(UserError, match="list.txt would give about 3 pairs, more than 2; split it"):
+        build_pairs(tmp_path / "list.txt")
+
+
+def test_subfolders_that_are_not_used_are_noted(build_pairs, tree):
+    folder = tree("set/cow/structure.jpg", "set/cow/appearance.jpg", "set/dog/Structure.jpg") / "set"
+    number, notes = build_pairs(folder)
+    assert number == 1
+    assert any(note.startswith(f"1 subfolder with images but without a pair, such as {folder}/dog") for note in notes)
+
+
+def test_failed_similarity_leaves_no_cache(build_pairs, images, tmp_path):
+    for number in range(1, 5):
+        (images / f"{number}.png").unlink()
+    with pytest.raises(UserError, match="nothing to pair"):
+        build_pairs(images, by="similarity", backbone="tiny-vit")
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+def test_cache_of_an_interrupted_similarity_survives_other_builds(build_pairs, images, tmp_path):
+    stopped = iter([False, True])
+    assert build_pairs(images, by="similarity", backbone="tiny-vit", stopped=lambda: next(stopped))[0] is None
+    assert build_pairs(images, by="random")[0] == 5
+    assert (tmp_path / ".pairs.csv.features.jsonl").is_file()

@@ -47,10 +47,11 @@ def test_valid_manifest_has_no_issues(issues, folder):
 def test_missing_and_corrupt_files_are_issues(issues, folder):
     (folder / "cut.png").write_bytes((folder / "cat.png").read_bytes()[:900])
     (folder / "text.jpg").write_text("no image")
-    lines = ["a,gone.png,cut.png,,,CC0", "b,text.jpg,gone.png,,,CC0", "c,apple.png,dog.png,none.png,,CC0"]
+    lines = ["a,gone.png,cut.png,,,CC0", "b,text.jpg,gone.png,,,CC0", "c,apple.png,dog.png,none.png,cat.png/m.png,CC0"]
     assert issues(*lines) == [
         ("missing", "a", 2, "gone.png"),
         ("missing", "c", 1, "none.png"),
+        ("missing", "c", 1, "m.png"),
         ("corrupt", "a", 1, "cut.png"),
         ("corrupt", "b", 1, "text.jpg"),
     ]
@@ -72,6 +73,21 @@ def test_mask_size_concerns_only_pairs_with_an_image_of_another_size(issues, fol
 def test_black_mask_is_an_issue(issues, folder):
     write_mask(folder, "apple.png", 0)
     assert issues("a,apple.png,cat.png,mask.png,,CC0") == [("black-mask", "a", 1, "mask.png")]
+
+
+@pytest.mark.parametrize(("alphas", "black"), [((0, 0), True), ((0, 255), False), ((247, 255), False)])
+def test_alpha_of_a_mask_is_the_mask(issues, folder, alphas, black):
+    with Image.open(folder / "apple.png") as image:
+        mask = Image.new("RGBA", image.size, (0, 0, 0, alphas[0]))
+    mask.putpixel((5, 5), (0, 0, 0, alphas[1]))
+    mask.save(folder / "mask.png")
+    expected = [("black-mask", "a", 1, "mask.png")] if black else []
+    assert issues("a,apple.png,cat.png,mask.png,,CC0") == expected
+
+
+def test_unreadable_mask_is_not_black(issues, folder):
+    (folder / "mask.png").write_bytes(b"x")
+    assert issues("a,apple.png,cat.png,mask.png,,CC0") == [("corrupt", "a", 1, "mask.png")]
 
 
 @pytest.fixture
@@ -168,3 +184,17 @@ def test_pairs_with_equal_images_and_other_weights_are_no_duplicates(folder):
         + "".join(f"{name},cat.png,dog.png,apple.png,{weight},CC0\n" for name, weight in [("a", 1), ("b", 2), ("c", 1)])
     )
     assert [(issue.kind, issue.pair) for issue in check(folder / "pairs.csv").issues] == [("duplicate-pair", "c")]
+
+
+def test_equal_weights_count_as_no_weights(folder):
+    (folder / "pairs.csv").write_text(
+        "id,structure,appearance,appearance_2,appearance_weight,licence\n"
+        "a,cat.png,dog.png,apple.png,,CC0\nb,cat.png,dog.png,apple.png,1,CC0\n"
+    )
+    assert [(issue.kind, issue.pair) for issue in check(folder / "pairs.csv").issues] == [("duplicate-pair", "b")]
+
+
+def test_appearance_image_that_equals_the_structure_image_is_named(folder):
+    (folder / "pairs.csv").write_text("id,structure,appearance,appearance_2,licence\na,cat.png,dog.png,./cat.png,CC0\n")
+    (issue,) = check(folder / "pairs.csv").issues
+    assert issue.message == f"its structure image and its appearance image '{folder / 'cat.png'}' are one file"

@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageEnhance, ImageOps
 
 from vitsplice.datasets import fingerprints
@@ -72,12 +73,22 @@ def test_small_and_long_images_have_a_fingerprint(tmp_path, size):
     assert fingerprint(tmp_path / "p.png").bits.any()
 
 
-def test_plain_images_differ_by_their_colour(tmp_path):
-    for name, colour in (("a", "red"), ("b", "blue"), ("c", (250, 0, 0))):
-        Image.new("RGB", (64, 64), colour).save(tmp_path / f"{name}.png")
-    red, blue, nearly_red = (fingerprint(tmp_path / f"{name}.png") for name in "abc")
-    assert are_near_duplicates(red, nearly_red)
-    assert not are_near_duplicates(red, blue)
+@pytest.mark.parametrize("size", [(64, 64), (17, 540), (1111, 777)])
+def test_plain_images_differ_by_their_colour(tmp_path, size):
+    Image.new("RGB", (64, 64), (40, 200, 90)).save(tmp_path / "a.png")
+    for name, colour in (("b", "blue"), ("c", (37, 200, 90))):
+        Image.new("RGB", size, colour).save(tmp_path / f"{name}.png")
+    green, blue, nearly_green = (fingerprint(tmp_path / f"{name}.png") for name in "abc")
+    assert are_near_duplicates(green, nearly_green)
+    assert not are_near_duplicates(green, blue)
+
+
+def test_values_do_not_depend_on_torch_settings_of_the_host():
+    usual = fingerprint(PHOTOGRAPHS[0])
+    with torch.device("meta"), torch.autocast("cpu", torch.bfloat16):
+        changed = fingerprint(PHOTOGRAPHS[0])
+    assert np.array_equal(changed.bits, usual.bits)
+    assert np.array_equal(changed.colours, usual.colours)
 
 
 def random_fingerprints(number, seed=0):
@@ -160,7 +171,7 @@ def test_fingerprints_are_cached_until_the_file_changes(tmp_path, monkeypatch):
     again, _ = cached_fingerprints(paths, cache, NULL_REPORTER)
     assert computed == paths
     for path in paths:
-        assert (first[path].sha256, first[path].size, first[path].black) == (again[path].sha256, (30, 40), False)
+        assert (first[path].sha256, first[path].size) == (again[path].sha256, (30, 40))
         assert np.array_equal(first[path].bits, again[path].bits)
         assert np.array_equal(first[path].colours, again[path].colours)
     Image.effect_noise((41, 30), 80).save(paths[1])
@@ -179,6 +190,15 @@ def test_invalid_records_of_the_cache_are_computed_again(tmp_path, change):
         del record[change[0]]
     cache.write_text(json.dumps(record) + "\n")
     assert cached_fingerprints([path], cache, NULL_REPORTER)[0][path].sha256 == first.sha256
+
+
+def test_fingerprints_of_another_format_are_computed_again(tmp_path, monkeypatch):
+    path, cache = tmp_path / "a.png", tmp_path / "cache.jsonl"
+    Image.effect_noise((40, 30), 80).save(path)
+    for version in (1, 2):
+        monkeypatch.setattr(fingerprints, "FORMAT", version)
+        cached_fingerprints([path], cache, NULL_REPORTER)
+    assert len(cache.read_text().splitlines()) == 2
 
 
 def test_unreadable_images_are_returned_as_errors(tmp_path):

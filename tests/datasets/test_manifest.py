@@ -37,9 +37,13 @@ def test_paths_are_relative_to_the_manifest(tmp_path, monkeypatch):
         ("p.csv", "id,structure,appearance\na,b,c,d\n", "line 2: must have as many"),
         ("p.csv", "id,structure,appearance,mask\na,b,c,d\n", "unknown field 'mask'"),
         ("p.csv", "id,structure,appearance\na,b,c\na,d,e\n", "line 3: duplicate id 'a', also in line 2"),
+        ("p.csv", "id,structure,appearance\na,b,c\nA,d,e\n", "line 3: duplicate id 'A', also in line 2; .* capital"),
+        ("p.csv", "id,structure,appearance,appearance\na,b,c,d\n", "line 1: field appearance occurs twice; further"),
+        ("p.jsonl", '{"id": "a", "id": "b", "structure": "c", "appearance": "d"}', "line 1: field id occurs twice"),
         ("p.csv", 'id,structure,appearance\na,b,"c\n', "is not CSV"),
         ("p.csv", "id,structure,appearance\n../a,b,c\n", "cannot name a folder"),
         ("p.csv", "id,structure,appearance\n..,b,c\n", "cannot name a folder"),
+        ("p.csv", "id,structure,appearance\na.,b,c\n", "id 'a.' cannot name a folder; .* the last no '.'"),
         ("p.jsonl", '{"id": "a", "structure": 1, "appearance": "b"}', "structure must be text, not 1"),
         ("p.jsonl", '{"id": "a", "structure": "a\\u0000", "appearance": "b"}', "structure must be text"),
         ("p.jsonl", '{"id": "a", "structure": null, "appearance": "b"}', "structure is empty"),
@@ -92,9 +96,10 @@ def test_count_is_the_number_of_pairs(tmp_path):
 
 def test_count_refuses_a_duplicate_id_with_its_line(tmp_path):
     path = tmp_path / "pairs.jsonl"
-    write(path, [Pair(name, tmp_path / "s", tmp_path / "a") for name in ("a", "b", "c", "a")])
-    with pytest.raises(ConfigError, match="line 4: duplicate id 'a'"):
-        count(path)
+    for name in "aA":
+        write(path, [Pair(id_, tmp_path / "s", tmp_path / "a") for id_ in ("a", "b", "c", name)])
+        with pytest.raises(ConfigError, match=f"line 4: duplicate id '{name}'"):
+            count(path)
 
 
 ODD_NAMES = ["cat", "Kätzchen 1", "猫", "../..", "-rf", ".hidden", "a" * 300, "a\nb", "", "ﬁne", "\udcff"]

@@ -84,3 +84,19 @@ def test_a_pair_that_is_not_plain_is_refused_with_the_reason(tmp_path):
         several.check_plain("a study shows one")
     with pytest.raises(UserError, match="pair q has regions"):
         Pair("q", tmp_path / "s", tmp_path / "a", regions=(Region("m", 0),)).check_plain("")
+
+
+def test_mask_with_an_equals_sign_beside_the_manifest_is_found(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "m=1.png").touch()
+    monkeypatch.chdir(tmp_path)
+    pair = Pair("p", tmp_path / "s", tmp_path / "a", regions=(Region(tmp_path / "data" / "m=1.png", 0),))
+    write(tmp_path / "data" / "pairs.csv", [pair])
+    assert list(read(tmp_path / "data" / "pairs.csv")) == [pair]
+
+
+def test_region_that_would_not_be_read_back_is_refused(tmp_path):
+    pair = Pair("p", tmp_path / "s", tmp_path / "a", regions=(Region(tmp_path / "m=1.png", 0),))
+    with pytest.raises(UserError, match="pair p: region_1 would not be read back from 'm=1.png=1'; rename its masks"):
+        write(tmp_path / "pairs.csv", [pair])
+    assert not (tmp_path / "pairs.csv").exists()

@@ -27,6 +27,16 @@ def test_link_counts_as_the_image_itself(tmp_path):
     assert list(pair_at_random(group, 1, 0)) == [(tmp_path / "a.jpg", [])]
 
 
+def test_pairing_by_name_leaves_out_the_image_itself(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s").mkdir()
+    (tmp_path / "t").symlink_to("s")
+    (tmp_path / "s" / "a.jpg").touch()
+    structures = paths("s/a.jpg")
+    for folder in (tmp_path / "s", Path("t")):
+        assert list(pair_by_name(ImageGroup(structures, (folder / "a.jpg",)))) == [(structures[0], [])]
+
+
 def test_link_to_an_image_of_the_same_folder_is_not_paired_with_it(tmp_path):
     images = tuple(tmp_path / f"{name}.jpg" for name in "abcd")
     images[0].touch()

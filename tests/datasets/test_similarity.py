@@ -1,3 +1,5 @@
+import json
+from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from vitsplice.datasets import read, similarity
 from vitsplice.datasets.build import BuildOptions, build
 from vitsplice.datasets.similarity import AppearanceFeature, appearance_features, most_similar, nearest
 from vitsplice.datasets.sources import ImageGroup
-from vitsplice.errors import OutputBusy
+from vitsplice.errors import OutputBusy, VitspliceError
 from vitsplice.images import EXAMPLE_PAIRS, encode_png, example
 from vitsplice.images import read as read_image
 from vitsplice.support.output_folder import FolderLock
@@ -89,12 +91,39 @@ def test_cached_features_are_not_computed_again(compute, images, tmp_path):
     (tmp_path / "cache").unlink()
     assert compute(images, stop=2) == (None, 2)
     with (tmp_path / "cache").open("ab") as file:
-        file.write(b'{"key": "00ff", "sha256": "x", "feature": "%"}\n{"key": "01", "sha')
+        file.write(b'{"key": "01", "sha')
     (features, _), calls = compute(images)
     assert calls == 2
     for path in images:
         assert features[path].sha256 == expected[path].sha256 == read_image(path).sha256
         assert np.array_equal(features[path].values, expected[path].values)
+
+
+def base64(*values):
+    return b64encode(np.array(values, np.float32).tobytes()).decode()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"feature": "%"}, {"feature": base64(1, 2)}, {"feature": base64(1, np.nan), "length": 2}, {"length": None}],
+)
+def test_invalid_records_of_the_cache_are_computed_again(compute, images, tmp_path, change):
+    (expected, _), _ = compute(images)
+    first, *others = (tmp_path / "cache").read_text().splitlines()
+    (tmp_path / "cache").write_text("\n".join([json.dumps(json.loads(first) | change), *others, ""]))
+    (features, _), calls = compute(images)
+    assert calls == 1
+    assert all(np.array_equal(features[path].values, expected[path].values) for path in images)
+
+
+def test_backbone_that_returns_nan_is_refused(compute, images, vit, monkeypatch):
+    def invalid(features):
+        return {request: replace(value, values=value.values * torch.nan) for request, value in features.items()}
+
+    call = CountingBackbone.__call__
+    monkeypatch.setattr(CountingBackbone, "__call__", lambda self, *given: invalid(call(self, *given)))
+    with pytest.raises(VitspliceError, match=rf"returns NaN or infinite values for .* of '{images[0]}'"):
+        compute(images)
 
 
 def test_cached_features_of_another_request_are_not_used(compute, images):

@@ -33,6 +33,29 @@ def test_subfolders_with_roles_are_pairs(tree):
     assert (contents.groups, contents.default_by) == ((), "")
 
 
+def test_subfolders_with_images_but_without_a_pair_are_listed(tree):
+    folder = tree("cow/structure.jpg", "cow/appearance.png", "Dog/Structure.jpg", "Dog/Appearance.jpg", "notes/n.txt")
+    assert read_source(folder).ignored == (folder / "Dog",)
+
+
+@pytest.mark.parametrize("files", [["structure.png", "appearance.jpg", "structure_mask.png"], ["A/1.png", "B/2.png"]])
+def test_folder_of_one_pair_is_this_pair(tree, files):
+    folder = tree(*(f"cow/{name}" for name in files)) / "cow"
+    (pair,) = read_source(folder).pairs
+    assert pair.id == "cow"
+    assert relative(pair.images.values(), folder) == files
+
+
+def test_relative_folder_of_one_pair_has_the_name_of_the_folder(tree, monkeypatch):
+    monkeypatch.chdir(tree("cow/structure.png", "cow/appearance.png") / "cow")
+    assert [pair.id for pair in read_source(Path()).pairs] == ["cow"]
+
+
+@pytest.mark.parametrize("files", [["structure.png", "other.png"], ["A/1.png", "A/2.png", "B/3.png", "B/4.png"]])
+def test_folders_without_both_roles_are_no_pair(tree, files):
+    assert read_source(tree(*files)).default_by == "random"
+
+
 @pytest.mark.parametrize("file", ["x/y/z/deep.jpg", "note.txt"])
 def test_folder_without_images_is_refused(tree, file):
     with pytest.raises(UserError, match="holds no images"):
@@ -119,9 +142,9 @@ def test_list_of_two_paths_a_line_is_read(folder):
         (b"a.jpg,d.png", "line 1: must be two paths, not 1"),
         (b"a.jpg d.png a.jpg", "must be two paths, not 3"),
         (b"a.jpg\t\td.png", "must be two paths"),
-        (b"'a.jpg d.png", "a quotation mark without a closing one"),
+        (b"'a.jpg d.png", "line 1: a quotation mark is not closed"),
         (b"# only\n\n", "lists no pairs"),
-        (b"x/a.jpg x/d.png", "none of its 2 images exists"),
+        (b"x/a.jpg x/d.png", "lists 2 images; none exists, such as"),
         (b"\xff\xd8\xff\xe0", "not UTF-8 text"),
     ],
 )
@@ -137,11 +160,23 @@ def test_names_that_are_too_long_for_a_file_do_not_exist(folder, name):
     (pair,) = read_source(folder / "list.txt").pairs
     assert pair.appearance == folder / f"{name}.jpg"
     (folder / "list.txt").write_text(f"{name}.jpg {name}.jpg")
-    with pytest.raises(UserError, match="none of its 2 images exists"):
+    with pytest.raises(UserError, match="lists 2 images; none exists"):
         read_source(folder / "list.txt")
     (folder / "transforms.json").write_text(json.dumps({"frames": [{"file_path": "a.jpg"}, {"file_path": name}]}))
     (group,) = read_source(folder / "transforms.json", folder / "d.png").groups
     assert group.structures == (folder / "a.jpg", folder / f"{name}.png")
+
+
+def test_tab_at_either_end_of_a_line_is_ignored(folder):
+    (folder / "list.txt").write_text("\ta.jpg\tb c.jpg\na.jpg\td.png\t\n\ta.jpg d.png\n")
+    assert [pair.id for pair in read_source(folder / "list.txt").pairs] == ["a--b_c", "a--d", "a--d-2"]
+
+
+@pytest.mark.parametrize("path", ["/", ".", "..", "./"])
+def test_frame_whose_path_is_a_folder_does_not_exist(folder, path):
+    (folder / "transforms.json").write_text(json.dumps({"frames": [{"file_path": path}]}))
+    with pytest.raises(UserError, match="none exists"):
+        read_source(folder / "transforms.json", folder / "d.png")
 
 
 def test_frames_of_a_scene_are_in_order_with_masks(folder):
@@ -179,5 +214,5 @@ def test_invalid_scene_is_named(folder, text, message):
 
 def test_scene_without_existing_images_is_refused(folder):
     (folder / "transforms.json").write_text('{"frames": [{"file_path": "images/1"}]}')
-    with pytest.raises(UserError, match="paths are relative to the folder of the list"):
+    with pytest.raises(UserError, match="lists 1 image; none exists, .* relative to the folder of that file"):
         read_source(folder / "transforms.json", folder / "d.png")

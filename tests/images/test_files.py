@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tests.images.conftest import refused, rgb8
-from vitsplice.errors import UnknownName
+from vitsplice.errors import ImageError, ImageNotFound, UnknownName
 from vitsplice.images import EXAMPLE_PAIRS, decode, example, read
 
 
@@ -30,6 +30,16 @@ def test_path_that_is_not_a_regular_file_is_refused_without_blocking(tmp_path, n
 def test_invalid_file_names_are_refused(tmp_path):
     assert "a\\x00.png" in refused("a\0.png")
     assert "n.png" in refused("n" * 5000 + "n.png")
+
+
+@pytest.mark.parametrize("name", ["none.png", "file.png/a.png", "n" * 5000 + ".png"])
+def test_path_of_no_file_is_not_found(tmp_path, name):
+    (tmp_path / "file.png").write_bytes(b"x")
+    with pytest.raises(ImageNotFound):
+        read(tmp_path / name)
+    with pytest.raises(ImageError) as raised:
+        read(tmp_path / "file.png")
+    assert not isinstance(raised.value, ImageNotFound)
 
 
 def test_permission_error_is_reported(tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,3 +122,8 @@ def test_any_corrupt_byte_of_a_mat_file_raises_only_value_error(tmp_path):
         (tmp_path / "a.mat").write_bytes(content[:index] + bytes([content[index] ^ 0x55]) + content[index + 1 :])
         with suppress(ValueError):
             assert read_mat_keypoints(tmp_path / "a.mat").shape[1] == 2
+
+
+def test_name_of_the_current_folder_is_that_of_the_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(small_pfpascal(tmp_path))
+    assert pfpascal.load(Path(), "test").name == f"{tmp_path.name}, layout of PF-PASCAL, test"

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,3 +76,8 @@ def test_absent_annotation_is_missing(tmp_path):
     (tmp_path / "PairAnnotation" / "test" / "a.json").unlink()
     (unusable,) = spair.load(tmp_path, "test", "large").pairs()
     assert (unusable.id, unusable.missing) == ("a", True)
+
+
+def test_name_of_the_current_folder_is_that_of_the_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(small_spair(tmp_path))
+    assert spair.load(Path(), "test", "large").name == f"{tmp_path.name}, layout of SPair-71k, test"

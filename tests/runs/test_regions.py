@@ -10,9 +10,10 @@ from tests.conftest import STAGED_PYRAMID, smooth_pair
 from tests.runs.test_several_appearances import INSTANT, through
 from vitsplice import Region
 from vitsplice.errors import CheckpointRejected, ConfigError, UserError
-from vitsplice.images import encode_png
+from vitsplice.images import encode_png, read
 from vitsplice.presets.changes import Changes
 from vitsplice.presets.settings import settings_for
+from vitsplice.runs import regions
 from vitsplice.runs.inputs import parse_region, region_masks, region_text, regions_from
 from vitsplice.runs.recorder import Recording
 from vitsplice.runs.repeat import command_line, python_code
@@ -76,7 +77,7 @@ COLOURED, MANY = flat(RED), smooth_pair()[0][0]
 @pytest.mark.parametrize(
     ("region", "message"),
     [
-        (Region(LEFT, 2), "region 1: there is no appearance image 2"),
+        (Region(LEFT, 2), "region 1: there is no appearance image 2; numbers are 0 to 1: tensor, tensor"),
         (Region(LEFT, -1), "no appearance image -1"),
         (Region(LEFT, "zebra"), "no appearance image 'zebra'"),
         (Region(LEFT, "tensor"), "2 appearance images have the name 'tensor'"),
@@ -84,8 +85,9 @@ COLOURED, MANY = flat(RED), smooth_pair()[0][0]
         (Region(0 * LEFT), "black everywhere"),
         (Region(LEFT, 0, torch.ones(1, 20, 30)), "region 1: appearance mask tensor is 30x20 px"),
         (Region(LEFT, 0, 0 * LEFT), "black everywhere"),
-        (Region(None), "has no mask"),
-        (Region(COLOURED), "a mask in colour requires another"),
+        (Region(None), "region 1 has no structure mask; give an image of the structure image's size"),
+        (Region(COLOURED), "only one of its two masks is in colour"),
+        (Region(COLOURED, 0, LEFT), "only one of its two masks is in colour"),
         (Region(COLOURED, 0, flat(BLUE)), "no colour in common"),
         (Region(MANY, 0, MANY), "colours; a mask in colour has at most 32"),
     ],
@@ -93,6 +95,17 @@ COLOURED, MANY = flat(RED), smooth_pair()[0][0]
 def test_invalid_regions_are_named(region, message):
     with pytest.raises(UserError, match=message):
         instant([region])
+
+
+def test_colours_of_a_mask_are_computed_once(monkeypatch):
+    labels = torch.where(LEFT > 0, flat(RED), flat(BLUE))
+    masks = [read(mask) for mask in (labels, labels.flip(-1))]
+    computed, colours = [], regions._colours
+    monkeypatch.setattr(regions, "_colours", lambda mask, number: computed.append(mask) or colours(mask, number))
+    parts = regions.labelled([regions.ReadRegion(masks[0], 0, masks[1])])
+    assert len(computed) == 2
+    assert [float(part.structure_mask.pixels[..., 0, 0].mean()) for part in parts] == [0, 1]  # blue, red
+    assert all(torch.equal(part.structure_mask.pixels, part.appearance_mask.pixels.flip(-1)) for part in parts)
 
 
 def test_regions_without_effect_are_refused():

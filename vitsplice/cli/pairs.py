@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vitsplice.cli.options import DEVICE, backbone_option
-from vitsplice.cli.output import print_json
+from vitsplice.cli.output import print_json, print_table
+from vitsplice.text import with_count
 
 if TYPE_CHECKING:
     from vitsplice.datasets.check import CheckReport
@@ -25,8 +26,9 @@ def build(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="A folder of images; of subfolders with structure.* and appearance.*; a tree such as train/cat/*; "
-            "a text file of two paths a line. With APPEARANCE: structure images, or a scene's transforms.json.",
+            help="A folder of images, a folder with a subfolder per pair (structure.*, appearance.* or A/, B/), a tree "
+            "such as train/cat/*, or a text file with two paths per line. With APPEARANCE: structure images, or a "
+            "scene's transforms.json.",
         ),
     ],
     appearance: Annotated[
@@ -69,7 +71,7 @@ def build(
     options = BuildOptions(path, appearance, by, k, seed, backbone, device, licence.strip(), source.strip())
     with parts_progress() as progress:
         number = unless_stopped(build_manifest(options, out, force=force, progress=progress))
-    typer.echo(f"{number} pairs", err=True)
+    typer.echo(with_count(number, "pair"), err=True)
     typer.echo(out)
 
 
@@ -103,25 +105,18 @@ def check(
 
 
 def _print(report: CheckReport) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from vitsplice.datasets.check import KINDS
-    from vitsplice.text import one_line
 
-    table = Table("issue", "pair", "description", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.columns[0].no_wrap = True
+    rows = []
     for kind in KINDS:
         issues = [issue for issue in report.issues if issue.kind == kind]
         for issue in issues[:SHOWN]:
             more = f" and {issue.pairs - 1} more" if issue.pairs > 1 else ""
-            table.add_row(*(Text(one_line(cell)) for cell in (kind, f"{issue.pair}{more}", issue.message)))
+            rows.append((kind, f"{issue.pair}{more}", issue.message))
         if len(issues) > SHOWN:
-            table.add_row(kind, "", f"... and {len(issues) - SHOWN} more; --json prints all")
-    if report.issues:
-        Console().print(table)
+            rows.append((kind, "-", f"... and {len(issues) - SHOWN} more; --json prints all"))
+    if rows:
+        print_table(("issue", "pair", "description"), rows)
     if report.notes:
         typer.echo(
             f"note: {len(report.notes)} of {report.pairs} pairs have no licence, the first is {report.notes[0].pair}; "
@@ -129,4 +124,5 @@ def _print(report: CheckReport) -> None:
             err=True,
         )
     counts = ", ".join(f"{number} {kind}" for kind, number in report.counts.items()) or "no issues"
-    typer.echo(f"{report.pairs} pairs of {report.images} images and {report.masks} masks: {counts}")
+    images = f"{with_count(report.images, 'image')} and {with_count(report.masks, 'mask')}"
+    typer.echo(f"{with_count(report.pairs, 'pair')} of {images}: {counts}")

@@ -14,10 +14,13 @@ from vitsplice.datasets.sources import ImageGroup, SourceContents, read_source
 from vitsplice.errors import Argument, UserError
 from vitsplice.support.output_folder import check_file
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
-from vitsplice.text import printable
+from vitsplice.text import printable, with_count
 
 MAX_PAIRS = 1_000_000
 """Maximum number of pairs of a manifest that `build` writes."""
+
+WAYS = ("similarity", "random", "all", "name")
+"""Ways to pair images."""
 
 GroupPairings = list[tuple[ImageGroup, Pairing]]
 
@@ -30,12 +33,15 @@ class BuildOptions:
         path: the source, see `vitsplice.datasets.sources.read_source`.
         appearance: its appearance images, likewise.
         by: way to pair: ``similarity``, ``random``, ``all`` or ``name``; None for the default of the source.
-        k: appearance images for each structure image by ``similarity`` or ``random``; None is 1.
+        k: appearance images for each structure image by ``similarity`` or ``random``, at least 1; None is 1.
         seed: seed of ``random``; None is 0.
         backbone: backbone of ``similarity``; None for that of the default preset, with its fallback.
         device: see `vitsplice.engine.device.pick_device`.
         licence: licence of all pairs.
         source: origin of all pairs; if empty, that of a pair is the name of its group.
+
+    Raises:
+        UserError: if there is no such way to pair, or ``k`` is below 1.
     """
 
     path: Path
@@ -47,6 +53,17 @@ class BuildOptions:
     device: str = "auto"
     licence: str = ""
     source: str = ""
+
+    def __post_init__(self) -> None:
+        if self.by is not None and self.by not in WAYS:
+            raise UserError(Argument("by"), f" must be {', '.join(WAYS[:-1])} or {WAYS[-1]}, not {self.by!r}")
+        if self.per_structure < 1:
+            raise UserError(Argument("k"), f" must be at least 1, not {self.k}")
+
+    @property
+    def per_structure(self) -> int:
+        """Maximum number of appearance images for each structure image by ``similarity`` or ``random``."""
+        return 1 if self.k is None else self.k
 
 
 def build(
@@ -82,6 +99,7 @@ def build(
     paths = [printable(str(path)) for path in (options.path, options.appearance) if path is not None]
     progress.note(f"{' and '.join(paths)}: read as {contents.layout}")
     _note_missing(contents, progress.note)
+    _note_ignored(contents, progress.note)
     if contents.pairs:
         write(target, [replace(pair, licence=options.licence, source=options.source) for pair in contents.pairs])
         return len(contents.pairs)
@@ -91,7 +109,7 @@ def build(
         return None
     _note_fewer(pairings, options, progress.note)
     write(target, _pairs(pairings, options))
-    cache.unlink(missing_ok=True)
+    _remove(cache, options)
     return sum(len(appearances) for _, (_, appearances) in pairings)
 
 
@@ -112,31 +130,35 @@ def _completed(options: BuildOptions, contents: SourceContents) -> BuildOptions:
     ):
         if value is not None and by not in ways:
             way = Argument("by", by) if by else "a source that defines the pairs"
-            raise UserError(Argument(option), " has no effect with ", way, f"; it belongs to {' and '.join(ways)}")
-    options = replace(options, by=by, k=options.k or 1, seed=options.seed or 0)
-    _check_size(options, contents.groups)
+            allowed = [part for each in ways for part in (" or ", Argument("by", each))][1:]
+            raise UserError(Argument(option), " applies only to ", *allowed, ", not to ", way)
+    options = replace(options, by=by or None)
+    _check_size(options, contents)
     return options
 
 
-def _check_size(options: BuildOptions, groups: tuple[ImageGroup, ...]) -> None:
+def _check_size(options: BuildOptions, contents: SourceContents) -> None:
     """Raise UserError for more than `MAX_PAIRS` pairs; the number is an upper bound, as nothing is paired yet."""
-    per_structure = None if options.by == "all" else 1 if options.by == "name" else options.k
-    pairs = sum(len(group.structures) * len(group.appearances[:per_structure]) for group in groups)
-    if pairs > MAX_PAIRS:
-        raise UserError(
-            Argument("by", options.by),
-            f" would make about {pairs} pairs, more than {MAX_PAIRS}; try ",
-            Argument("by", "random"),
-            " with ",
-            Argument("k", 1),
-        )
+    number = None if options.by == "all" else options.per_structure
+    pairs = sum(len(group.structures) * len(group.appearances[:number]) for group in contents.groups)
+    pairs += len(contents.pairs)
+    if pairs <= MAX_PAIRS:
+        return
+    fewest = len(contents.pairs) + sum(len(group.structures) for group in contents.groups)
+    advice = (
+        ("try ", Argument("by", "random"), " with ", Argument("k", 1))
+        if fewest <= MAX_PAIRS
+        else ("split it into several sources",)
+    )
+    source = printable(str(options.path))
+    raise UserError(f"{source} would give about {pairs:,} pairs, more than {MAX_PAIRS:,}; ", *advice)
 
 
 def _pairings(
     options: BuildOptions, groups: tuple[ImageGroup, ...], cache: Path, progress: ProgressReporter
 ) -> GroupPairings | None:
     """Pair the images, or return None if the reporter stopped it. Raises UserError if no image has a partner."""
-    number = options.k or 1
+    number = options.per_structure
     pairings: GroupPairings | None
     if options.by == "similarity":
         from vitsplice.datasets.similarity import pair_by_similarity
@@ -150,12 +172,19 @@ def _pairings(
         }
         pairings = [(group, pairing) for group in groups for pairing in ways[options.by](group)]
     if pairings is not None and not any(appearances for _, (_, appearances) in pairings):
+        _remove(cache, options)
         images = len({path for group in groups for path in (*group.structures, *group.appearances)})
         raise UserError(
-            f"there is nothing to pair in {printable(str(options.path))}: of {images} image(s), no structure image "
-            "has an appearance image that can be read and is not itself"
+            f"there is nothing to pair in {printable(str(options.path))}: of {with_count(images, 'image')}, no "
+            "structure image has an appearance image that can be read and is not itself"
         )
     return pairings
+
+
+def _remove(cache: Path, options: BuildOptions) -> None:
+    """Remove the cache of features, unless it is that of an interrupted build with other options."""
+    if options.by == "similarity":
+        cache.unlink(missing_ok=True)
 
 
 def _pairs(pairings: GroupPairings, options: BuildOptions) -> Iterator[Pair]:
@@ -180,12 +209,24 @@ def _note_missing(contents: SourceContents, note: Callable[[str], object]) -> No
         )
 
 
+def _note_ignored(contents: SourceContents, note: Callable[[str], object]) -> None:
+    """Note subfolders with images that are no pair."""
+    if contents.ignored:
+        note(
+            f"{with_count(len(contents.ignored), 'subfolder')} with images but without a pair, such as "
+            f"{printable(str(contents.ignored[0]))}; a pair is structure.* and appearance.*, in small letters, or one "
+            "image in A/ and one in B/"
+        )
+
+
 def _note_fewer(pairings: GroupPairings, options: BuildOptions, note: Callable[[str], object]) -> None:
     alone = [structure for _, (structure, appearances) in pairings if not appearances]
     if alone:
-        note(f"{len(alone)} structure images have no appearance image, such as {printable(str(alone[0]))}")
+        images = with_count(len(alone), "structure image")
+        note(f"{images} without an appearance image, such as {printable(str(alone[0]))}")
     if options.by in ("similarity", "random"):
-        number = options.k or 1
+        number = options.per_structure
         fewer = sum(0 < len(appearances) < number for _, (_, appearances) in pairings)
         if fewer:
-            note(f"{fewer} structure images have fewer than {number} appearance images, as there are no more")
+            images = with_count(fewer, "structure image")
+            note(f"{images} with fewer than {number} appearance images, as there are no more")

@@ -1,4 +1,7 @@
-"""Checking a manifest for missing, corrupt and duplicate images. Each file is read once, even for several pairs."""
+"""Checking a manifest for missing, corrupt and duplicate images.
+
+An image is read once, even for several pairs; a mask twice: as an image, and as the mask that a run uses.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ from numpy.typing import NDArray
 from vitsplice.datasets.fingerprints import Fingerprint, are_near_duplicates, earlier_near_duplicates, fingerprint
 from vitsplice.datasets.manifest import read
 from vitsplice.datasets.pair import Pair
-from vitsplice.errors import ImageError, UserError
+from vitsplice.errors import ImageError, ImageNotFound, UserError
+from vitsplice.images import is_black, read_mask
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable
 
@@ -48,7 +52,7 @@ class Issue:
         kind: one of `KINDS`.
         pair: id of the first pair concerned.
         pairs: number of pairs concerned.
-        image: path of the image, as the manifest has it; "" if the issue is of the pair.
+        image: path of the image, resolved against the manifest's folder; "" if the issue is of the pair.
         message: description in words.
     """
 
@@ -123,7 +127,7 @@ class ManifestIndex:
         entries, starts, uses = array("q"), array("q", [0]), array("q")
         for pair in read(manifest):
             ids.append(pair.id)
-            weights.append(pair.weights)
+            weights.append(pair.weights if len({*pair.weights}) > 1 else ())
             unlicensed += [] if pair.licence else [pair.id]
             for path in _paths(pair):
                 number = ABSENT if path is None else numbers.setdefault(os.path.realpath(path), len(files))
@@ -193,9 +197,9 @@ def check(
     index = ManifestIndex.read(manifest)
     fingerprints, issues = _fingerprints(index, progress)
     images, masks = np.unique(index.rows[:, :2]), np.setdiff1d(index.rows[:, 2:], [ABSENT])
-    issues += _masks(index, fingerprints, masks)
-    issues += _pairs(index, fingerprints)
-    issues += _duplicates(index, fingerprints, images)
+    issues += _mask_issues(index, fingerprints, masks)
+    issues += _pair_issues(index, fingerprints)
+    issues += _duplicate_issues(index, fingerprints, images)
     unlicensed = [Issue("unlicensed", pair, 1, "", "has no licence") for pair in index.unlicensed]
     issues += unlicensed if require_licence else []
     notes = () if require_licence or "unlicensed" in ignored else tuple(unlicensed)
@@ -212,11 +216,12 @@ def _fingerprints(index: ManifestIndex, progress: ProgressReporter) -> tuple[Fin
             fingerprints.append(fingerprint(path))
         except ImageError as error:
             fingerprints.append(None)
-            issues.append(index.issue("corrupt" if os.path.exists(path) else "missing", number, str(error)))
+            kind = "missing" if isinstance(error, ImageNotFound) else "corrupt"
+            issues.append(index.issue(kind, number, str(error)))
     return fingerprints, issues
 
 
-def _masks(index: ManifestIndex, fingerprints: Fingerprints, masks: NDArray[np.int64]) -> Iterator[Issue]:
+def _mask_issues(index: ManifestIndex, fingerprints: Fingerprints, masks: NDArray[np.int64]) -> Iterator[Issue]:
     """Find masks whose size is not that of their image, and masks that are black everywhere."""
     pairs: dict[tuple[int, str], list[str]] = {}
     for pair, rows in index.pairs():
@@ -229,19 +234,20 @@ def _masks(index: ManifestIndex, fingerprints: Fingerprints, masks: NDArray[np.i
     for (number, message), ids in pairs.items():
         yield Issue("mask-size", ids[0], len(ids), str(index.files[number][0]), message)
     for number in masks.tolist():
-        if (mask := fingerprints[number]) and mask.black:
+        if fingerprints[number] and is_black(read_mask(index.files[number][0]).pixels):
             yield index.issue(
                 "black-mask", number, f"{index.name(number)} is black everywhere: it excludes every patch"
             )
 
 
-def _pairs(index: ManifestIndex, fingerprints: Fingerprints) -> Iterator[Issue]:
+def _pair_issues(index: ManifestIndex, fingerprints: Fingerprints) -> Iterator[Issue]:
     """Find pairs of two equal images, and pairs with the files and weights of an earlier one."""
     first: dict[tuple[object, ...], str] = {}
     for (pair, rows), weights in zip(index.pairs(), index.weights, strict=True):
         for structure, appearance in dict.fromkeys((row[0], row[1]) for row in rows):
             if equal := _equality(fingerprints[structure], fingerprints[appearance], same_file=structure == appearance):
-                yield Issue("same-image", pair, 1, "", f"its structure image and its appearance image {equal}")
+                message = f"its structure image and its appearance image {index.name(appearance)} {equal}"
+                yield Issue("same-image", pair, 1, "", message)
         original = first.setdefault((weights, *map(tuple, rows)), pair)
         if original != pair:
             yield Issue("duplicate-pair", pair, 1, "", f"has the same files as {original}")
@@ -258,7 +264,7 @@ def _equality(structure: Fingerprint | None, appearance: Fingerprint | None, *, 
     return "look the same" if are_near_duplicates(structure, appearance) else ""
 
 
-def _duplicates(index: ManifestIndex, fingerprints: Fingerprints, images: NDArray[np.int64]) -> Iterator[Issue]:
+def _duplicate_issues(index: ManifestIndex, fingerprints: Fingerprints, images: NDArray[np.int64]) -> Iterator[Issue]:
     """Find images with the bytes of an earlier one, and images that look the same as an earlier one."""
     originals: dict[str, int] = {}
     for number in images.tolist():

@@ -18,9 +18,13 @@ from scipy.sparse.csgraph import connected_components
 
 from vitsplice.datasets.image_cache import cached_by_image
 from vitsplice.errors import ImageError
-from vitsplice.images import is_black, read
+from vitsplice.images import read
 from vitsplice.images.transforms import LAB_SCALE, to_lab
+from vitsplice.numerics import numerics
 from vitsplice.support.progress import ProgressReporter
+
+FORMAT = 2
+"""Version of the fingerprint, part of the keys of cached ones."""
 
 SIDE = 32
 """Side in pixels to which images are resized."""
@@ -33,14 +37,17 @@ FREQUENCIES = 8
 
 BITS = FREQUENCIES**2 - 1
 
+ROUNDING = 1e-3
+"""Coefficients of a frequency, in L, that differ by less are equal: the rounding errors of resizing are up to 2e-4."""
+
 NEAR_BITS = 8
 """Maximum number of bits in which the hashes of near-duplicates differ."""
 
 NEAR_COLOURS = 10.0
 """Maximum distance of the colours of near-duplicates in Lab: root mean square over cells.
 
-Both limits were determined on 122 wallpapers and 4,367 crops of them: of 1.3 million pairs of crops with some contrast,
-none from different wallpapers is within both. Crops of the same plain colour are near-duplicates.
+Both limits were chosen on 4,367 crops of 122 wallpapers: no two crops of different wallpapers are within both limits
+(1.3 million pairs, crops of nearly one colour excluded). Images of the same plain colour are near-duplicates.
 """
 
 ROWS = 512
@@ -56,16 +63,15 @@ class Fingerprint:
         size: height and width in pixels.
         bits: ``(BITS,)``, the perceptual hash: which low frequencies of the lightness are above their median.
         colours: ``(3 * CELLS**2,)``, the mean Lab colour of each cell, L in [0, 100].
-        black: True if the image is black everywhere, and so excludes everything if it is a mask.
     """
 
     sha256: str
     size: tuple[int, int]
     bits: NDArray[np.bool_]
     colours: NDArray[np.float32]
-    black: bool = False
 
 
+@numerics(grad=False)
 def fingerprint(path: Path) -> Fingerprint:
     """Compute the fingerprint of an image.
 
@@ -80,8 +86,8 @@ def fingerprint(path: Path) -> Fingerprint:
     lab = to_lab(F.interpolate(image.pixels, (SIDE, SIDE), mode="area")) * LAB_SCALE
     frequencies = dctn(lab[0, 0].double().numpy(), norm="ortho")[:FREQUENCIES, :FREQUENCIES].ravel()[1:]
     colours = F.avg_pool2d(lab, SIDE // CELLS).flatten().to(torch.float32).numpy()
-    bits = frequencies > np.median(frequencies)
-    return Fingerprint(image.sha256, (height, width), bits, colours, is_black(image.pixels))
+    bits = frequencies > np.median(frequencies) + ROUNDING
+    return Fingerprint(image.sha256, (height, width), bits, colours)
 
 
 def cached_fingerprints(
@@ -100,12 +106,12 @@ def cached_fingerprints(
     Raises:
         VitspliceError: if the cache cannot be written.
     """
-    return cached_by_image(images, ("fingerprint",), fingerprint, _encoded, _decoded, cache, progress)
+    return cached_by_image(images, ("fingerprint", FORMAT), fingerprint, _encoded, _decoded, cache, progress)
 
 
 def _encoded(image: Fingerprint) -> dict[str, Any]:
     bits, colours = (b64encode(values.tobytes()).decode() for values in (image.bits, image.colours))
-    return {"sha256": image.sha256, "size": list(image.size), "bits": bits, "colours": colours, "black": image.black}
+    return {"sha256": image.sha256, "size": list(image.size), "bits": bits, "colours": colours}
 
 
 def _decoded(record: Mapping[str, Any]) -> Fingerprint | None:
@@ -115,7 +121,7 @@ def _decoded(record: Mapping[str, Any]) -> Fingerprint | None:
         colours = np.frombuffer(b64decode(record["colours"], validate=True), np.float32)
         height, width = map(int, record["size"])
         complete = (len(bits), len(colours)) == (BITS, 3 * CELLS**2)
-        computed = Fingerprint(str(record["sha256"]), (height, width), bits, colours, bool(record["black"]))
+        computed = Fingerprint(str(record["sha256"]), (height, width), bits, colours)
         return computed if complete else None
     except (ValueError, KeyError, TypeError):
         return None
@@ -124,16 +130,17 @@ def _decoded(record: Mapping[str, Any]) -> Fingerprint | None:
 def earlier_near_duplicates(fingerprints: Sequence[Fingerprint]) -> NDArray[np.int64]:
     """Find for each image the earlier near-duplicate with the most similar hash: its index, or -1."""
     earlier = np.full(len(fingerprints), -1)
-    for start, bits in _compared(fingerprints):
-        earlier[start : start + len(bits)] = np.where(np.isfinite(bits).any(1), bits.argmin(1), -1)
+    for start, differing_bits in _compared(fingerprints):
+        matches = np.where(np.isfinite(differing_bits).any(1), differing_bits.argmin(1), -1)
+        earlier[start : start + len(matches)] = matches
     return earlier
 
 
 def near_duplicate_groups(fingerprints: Sequence[Fingerprint]) -> NDArray[np.int64]:
     """Number the groups of images that are connected by near-duplicates: the group of each image, ``(N,)``."""
     near = np.zeros((0, 2), np.int64)
-    for start, bits in _compared(fingerprints):
-        near = np.concatenate([near, np.argwhere(np.isfinite(bits)) + np.array([start, 0])])
+    for start, differing_bits in _compared(fingerprints):
+        near = np.concatenate([near, np.argwhere(np.isfinite(differing_bits)) + np.array([start, 0])])
     graph = coo_array((np.ones(len(near)), (near[:, 0], near[:, 1])), (len(fingerprints), len(fingerprints)))
     groups: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
     return groups
@@ -152,12 +159,12 @@ def _compared(fingerprints: Sequence[Fingerprint]) -> Iterator[tuple[int, NDArra
     lengths = np.square(colours).sum(1)
     for start in range(0, len(fingerprints), ROWS):
         rows, others = slice(start, start + ROWS), slice(0, start + ROWS)
-        bits = (BITS - signs[rows] @ signs[others].T) / 2
+        differing_bits = (BITS - signs[rows] @ signs[others].T) / 2
         distances = lengths[rows, None] + lengths[others] - 2 * colours[rows] @ colours[others].T
-        near = (bits <= NEAR_BITS) & (distances / CELLS**2 <= NEAR_COLOURS**2)
+        near = (differing_bits <= NEAR_BITS) & (distances / CELLS**2 <= NEAR_COLOURS**2)
         near &= np.arange(near.shape[1]) < np.arange(start, start + len(near))[:, None]
-        bits[~near] = np.inf
-        yield start, bits
+        differing_bits[~near] = np.inf
+        yield start, differing_bits
 
 
 def are_near_duplicates(first: Fingerprint, second: Fingerprint) -> bool:

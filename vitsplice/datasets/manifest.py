@@ -10,12 +10,13 @@ import re
 import unicodedata
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from vitsplice.datasets.pair import FIELDS, TEXTS, Pair, check_fields, pair_of, row_of
+from vitsplice.datasets.pair import FIELDS, TEXTS, Pair, check_fields, check_unique, pair_of, row_of
 from vitsplice.errors import ConfigError, UserError, VitspliceError
 from vitsplice.support.files import reading, write_atomically
 from vitsplice.support.jsonl import key_of
@@ -25,16 +26,19 @@ from vitsplice.text import one_line, printable
 LONGEST_LINE = 100_000
 """Maximum number of characters of a line."""
 
+ID_RULE = "ids must differ by more than capital letters, as they name files"
+
 
 def read(path: str | os.PathLike[str], *, unique: bool = True) -> Iterator[Pair]:
     """Read the pairs of a manifest, one at a time; images are not opened.
 
     Args:
         path: ``.csv`` with a header, or ``.jsonl``. Relative paths in it are relative to its folder.
-        unique: refuse duplicate ids; every id is then stored in memory.
+        unique: refuse duplicate ids, also those that differ only in capital letters, as an id names files; every id is
+            then stored in memory.
 
     Raises:
-        ConfigError: with line and field, for an unknown, missing or invalid field, or a duplicate id.
+        ConfigError: with line and field, for an unknown, missing, repeated or invalid field, or a duplicate id.
         UserError: if the file cannot be read.
     """
     path = Path(path)
@@ -45,8 +49,8 @@ def read(path: str | os.PathLike[str], *, unique: bool = True) -> Iterator[Pair]
     with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
         for number, row in rows(file, path):
             pair = pair_of(row, path.parent, f"{path}, line {number}")
-            if unique and (first := lines.setdefault(pair.id, number)) != number:
-                raise ConfigError(f"{path}, line {number}: duplicate id {pair.id!r}, also in line {first}")
+            if unique and (first := lines.setdefault(pair.id.lower(), number)) != number:
+                raise ConfigError(f"{path}, line {number}: duplicate id {pair.id!r}, also in line {first}; {ID_RULE}")
             yield pair
 
 
@@ -56,7 +60,7 @@ def count(path: str | os.PathLike[str]) -> int:
     Raises:
         ConfigError, UserError: as `read`.
     """
-    keys = np.frombuffer(array("Q", (key_of(pair.id) for pair in read(path, unique=False))), np.uint64)
+    keys = np.frombuffer(array("Q", (key_of(pair.id.lower()) for pair in read(path, unique=False))), np.uint64)
     if len(np.unique(keys)) < len(keys):
         for _ in read(path):  # raises the error that names the line
             pass
@@ -143,12 +147,17 @@ def _jsonl_rows(file: IO[str], path: Path) -> Iterator[tuple[int, Mapping[str, A
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=partial(_unique_fields, f"{path}, line {number}"))
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"{path}, line {number}: is not JSON ({one_line(str(error))})") from error
         if not isinstance(row, dict):
             raise ConfigError(f'{path}, line {number}: must be an object, such as {{"id": ..., "structure": ...}}')
         yield number, row
+
+
+def _unique_fields(location: str, fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    check_unique([name for name, _ in fields], location)
+    return dict(fields)
 
 
 def _as_csv(rows: list[dict[str, str]]) -> str:

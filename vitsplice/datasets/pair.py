@@ -35,8 +35,9 @@ TEXTS = FIELDS[5:]
 NUMBERED = re.compile(r"appearance_weight|appearance_([2-9]|[1-9]\d+)(_mask|_weight)?|region_[1-9]\d*")
 """Fields of several appearance images and of regions."""
 
-ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-"""An id names a folder: letters, digits, ``.``, ``_`` and ``-``, at most 100, the first a letter or digit."""
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?<!\.)")
+"""An id names folders and files: letters, digits, ``.``, ``_`` and ``-``, at most 100, the first a letter or digit, the
+last no ``.``."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Pair:
     """A structure image with an appearance image, or several.
 
     Args:
-        id: unique in its manifest; names folders (`ID`).
+        id: unique in its manifest, up to capital letters; names folders and files (`ID`).
         structure: path of the structure image.
         appearance: path of the appearance image, of several the first.
         structure_mask: path of the mask of the structure image, of the same size (`vitsplice.api.splice`).
@@ -86,15 +87,25 @@ class Pair:
 
 
 def check_fields(names: Sequence[str], location: str) -> None:
-    """Raise ConfigError, with the location in the manifest, for a field that is unknown or missing."""
+    """Raise ConfigError, with the location in the manifest, for a field that is unknown, missing or repeated."""
     if unknown := [name for name in names if name not in FIELDS and not NUMBERED.fullmatch(name)]:
         hint = "; fields are separated by commas" if len(names) == 1 else ""
         raise ConfigError(
             f"{location}: unknown field {unknown[0]!r}; allowed: {', '.join(FIELDS)}; for several appearance images "
             f"appearance_2, appearance_2_mask, appearance_weight, appearance_2_weight ...; region_1 ...{hint}"
         )
+    check_unique(names, location)
     if missing := [name for name in REQUIRED if name not in names]:
         raise ConfigError(f"{location}: field {missing[0]} is missing; required: {', '.join(REQUIRED)}")
+
+
+def check_unique(names: Sequence[str], location: str) -> None:
+    """Raise ConfigError, with the location in the manifest, for a field that occurs twice."""
+    if len({*names}) < len(names):
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(
+            f"{location}: field {repeated} occurs twice; further appearance images are appearance_2, appearance_3, ..."
+        )
 
 
 def pair_of(row: Mapping[str, Any], folder: Path, location: str) -> Pair:
@@ -115,7 +126,7 @@ def pair_of(row: Mapping[str, Any], folder: Path, location: str) -> Pair:
     if not ID.fullmatch(values["id"]):
         raise ConfigError(
             f"{location}: id {values['id']!r} cannot name a folder; allowed are at most 100 letters, digits, '.', '_' "
-            "and '-', the first a letter or digit"
+            "and '-', the first a letter or digit, the last no '.'"
         )
     names = _numbered(values, "appearance", location)
     images = [values[name] for name in names]
@@ -135,13 +146,26 @@ def pair_of(row: Mapping[str, Any], folder: Path, location: str) -> Pair:
 
 
 def row_of(pair: Pair, folder: Path) -> dict[str, str]:
-    """Return the fields of a pair that are not empty; paths below a folder become relative to it."""
+    """Return the fields of a pair that are not empty; paths below a folder become relative to it.
+
+    Raises:
+        UserError: if the path of a mask of a region has a ``=`` or ``:`` and would not be read back.
+    """
     names = appearance_names(len(pair.appearances))
     row = {"id": pair.id} | {name: _relative(path, folder) for name, path in pair.images.items()}
     row |= {f"{name}_weight": str(weight) for name, weight in zip(names, pair.weights, strict=False)}
     for number, region in enumerate(pair.regions, 1):
-        ours, theirs = (mask and _relative(mask, folder) for mask in (region.structure_mask, region.appearance_mask))
-        row[f"region_{number}"] = region_text(replace(region, structure_mask=ours, appearance_mask=theirs))
+        structure_mask, appearance_mask = (
+            mask and _relative(mask, folder) for mask in (region.structure_mask, region.appearance_mask)
+        )
+        written = replace(region, structure_mask=structure_mask, appearance_mask=appearance_mask)
+        text = region_text(written)
+        if parse_region(text, len(names), folder) != written:
+            raise UserError(
+                f"pair {pair.id}: region_{number} would not be read back from {text!r}; rename its masks, without "
+                "'=' and ':'"
+            )
+        row[f"region_{number}"] = text
     return row | {name: text for name in TEXTS if (text := getattr(pair, name))}
 
 
@@ -186,12 +210,12 @@ def _regions(values: Mapping[str, str], images: Sequence[str], folder: Path, loc
     """Yield the regions of a row, whose masks are relative to a folder."""
     for number, name in enumerate(_numbered(values, "region", location), 1):
         try:
-            region = parse_region(values[name], len(images))
-            place = appearance_number(region.appearance, images, number)
+            region = parse_region(values[name], len(images), folder)
+            index = appearance_number(region.appearance, images, number)
         except UserError as error:
             raise ConfigError(f"{location}: {error}") from error
         other = region.appearance_mask
-        yield Region(folder / region.structure_mask, place, folder / other if other else None)
+        yield Region(folder / region.structure_mask, index, folder / other if other else None)
 
 
 def _relative(path: Path, folder: Path) -> str:

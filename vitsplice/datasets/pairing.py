@@ -17,7 +17,7 @@ Pairing = tuple[Path, list[Path]]
 
 
 def pair_by_name(group: ImageGroup) -> Iterator[Pairing]:
-    """Pair images with the same name up to the suffix; a structure image may remain without appearance images.
+    """Pair images with the same name up to the suffix, but none with itself; some may remain without a partner.
 
     Raises:
         UserError: if two structure images or two appearance images have the same name, or no name occurs in both roles.
@@ -32,7 +32,9 @@ def pair_by_name(group: ImageGroup) -> Iterator[Pairing]:
             " similarity, random or all",
         )
     for stem, structure in structures.items():
-        yield structure, [appearances[stem]] if stem in appearances else []
+        match = appearances.get(stem)
+        same_file = match and os.path.realpath(match) == os.path.realpath(structure)
+        yield structure, [] if match is None or same_file else [match]
 
 
 def pair_at_random(group: ImageGroup, number: int, seed: int) -> Iterator[Pairing]:

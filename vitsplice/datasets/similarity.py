@@ -23,11 +23,12 @@ from vitsplice.datasets.pairing import Pairing
 from vitsplice.datasets.sources import ImageGroup
 from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.engine.device import pick_device
-from vitsplice.errors import ImageError
+from vitsplice.errors import ImageError, VitspliceError
 from vitsplice.images import read
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
 from vitsplice.support.progress import ProgressReporter
+from vitsplice.text import printable
 
 SHORTER_SIDE, LONGER_SIDE = 224, 480
 """Pixels of an image's shorter side for the backbone, as in the released code of Splice; maximum of its longer side."""
@@ -75,7 +76,7 @@ def pair_by_similarity(
 
     Raises:
         UnknownName, WeightsUnavailable: if the backbone is unknown or unavailable.
-        VitspliceError: if the cache cannot be written.
+        VitspliceError: if the cache cannot be written, or a feature is not finite.
     """
     target = pick_device(device)
     backbone, substitution = backbone_or_default(name, target)
@@ -107,6 +108,9 @@ def appearance_features(
 
     Returns:
         The features by path and the errors of unreadable images, or None if it was stopped.
+
+    Raises:
+        VitspliceError: if the cache cannot be written, or a feature is not finite.
     """
     info = backbone.info
     key = (info.name, info.sha256, info.appearance, info.cls_normalised, SHORTER_SIDE, LONGER_SIDE)
@@ -116,7 +120,8 @@ def appearance_features(
 
 
 def _encoded(feature: AppearanceFeature) -> dict[str, Any]:
-    return {"sha256": feature.sha256, "feature": b64encode(feature.values.tobytes()).decode()}
+    encoded = b64encode(feature.values.tobytes()).decode()
+    return {"sha256": feature.sha256, "length": len(feature.values), "feature": encoded}
 
 
 @numerics(grad=False)
@@ -125,6 +130,10 @@ def _compute(path: Path, backbone: Backbone, device: torch.device) -> Appearance
     request = backbone.info.appearance
     pixels = Resize(SHORTER_SIDE, LONGER_SIDE)(image.pixels.to(device), backbone.info)
     values = backbone(pixels, (request,))[request].values.flatten()
+    if not bool(values.isfinite().all()):
+        raise VitspliceError(
+            f"backbone '{backbone.info.name}' returns NaN or infinite values for {request} of '{printable(str(path))}'"
+        )
     return AppearanceFeature(image.sha256, values.float().cpu().numpy())
 
 
@@ -132,7 +141,8 @@ def _decoded(record: Mapping[str, object]) -> AppearanceFeature | None:
     """Read a feature of the cache; None if the record is invalid."""
     try:
         values = np.frombuffer(b64decode(str(record["feature"]), validate=True), np.float32)
-        return AppearanceFeature(str(record["sha256"]), values) if len(values) else None
+        complete = len(values) == record["length"] and bool(np.isfinite(values).all())
+        return AppearanceFeature(str(record["sha256"]), values) if complete else None
     except (ValueError, KeyError):
         return None
 
@@ -161,7 +171,7 @@ def nearest(
     if not queries or not candidates:
         yield from ([] for _ in queries)
         return
-    numbers = {feature.sha256: number for number, feature in enumerate((*queries, *candidates))}
+    numbers = {feature.sha256: index for index, feature in enumerate((*queries, *candidates))}
     query_files, candidate_files = (
         np.array([numbers[feature.sha256] for feature in group], np.int64) for group in (queries, candidates)
     )

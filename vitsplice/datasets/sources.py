@@ -16,7 +16,7 @@ from vitsplice.errors import ConfigError, UserError
 from vitsplice.support.files import reading
 from vitsplice.support.image_files import HINT, SUFFIXES, entries, images_at, images_in, is_image_name
 from vitsplice.support.validation_errors import first_problem
-from vitsplice.text import printable
+from vitsplice.text import printable, with_count
 
 RELEASED_FOLDERS = {"structure": "A", "appearance": "B"}
 """Subfolder that holds the single image of a role in the released Splice data."""
@@ -48,19 +48,21 @@ class SourceContents:
         groups: images to be paired.
         pairs: pairs that the source defines.
         default_by: default way to pair the groups (`vitsplice.datasets.build.BuildOptions`); "" if it defines pairs.
+        ignored: subfolders with images that are not used, as they are no pair.
     """
 
     layout: str
     groups: tuple[ImageGroup, ...] = ()
     pairs: tuple[Pair, ...] = ()
     default_by: str = ""
+    ignored: tuple[Path, ...] = ()
 
 
 def read_source(path: Path, appearance: Path | None = None) -> SourceContents:
     """Recognise the layout of a source and list its images.
 
     Args:
-        path: folder of images, of subfolders with a pair each, or of domains; list (.txt) of pairs. With
+        path: folder of images, of a pair, of subfolders with a pair each, or of domains; list (.txt) of pairs. With
             ``appearance``: folder of structure images, one structure image, or the ``transforms.json`` of a scene.
         appearance: folder of appearance images, or one of them.
 
@@ -78,11 +80,15 @@ def read_source(path: Path, appearance: Path | None = None) -> SourceContents:
 def _read_folder(path: Path) -> SourceContents:
     if os.path.isfile(path):
         raise UserError(f"{_shown(path)} is one image; give an appearance image, or a folder of them, after it")
-    if images := images_in(path):
+    ids, images = PairIds(), images_in(path)
+    if _has_both_roles(path, images) and (pair := _folder_pair(path, ids)):
+        return SourceContents("a folder of one pair", pairs=(pair,))
+    if images:
         return SourceContents("a folder of images", (ImageGroup(images, images),), default_by="random")
-    ids = PairIds()
-    if pairs := tuple(pair for folder in _folders_in(path) if (pair := _subfolder_pair(folder, ids))):
-        return SourceContents("a folder with a subfolder for each pair", pairs=pairs)
+    folders = {folder: _folder_pair(folder, ids) for folder in _folders_in(path)}
+    if pairs := tuple(pair for pair in folders.values() if pair):
+        ignored = tuple(folder for folder, pair in folders.items() if not pair and images_in(folder))
+        return SourceContents("a folder with a subfolder for each pair", pairs=pairs, ignored=ignored)
     return SourceContents("a tree of domains", _domains(path), default_by="random")
 
 
@@ -119,8 +125,8 @@ def _domains(path: Path) -> tuple[ImageGroup, ...]:
     return tuple(ImageGroup(images, images, folder.relative_to(path).as_posix()) for folder, images in groups)
 
 
-def _subfolder_pair(folder: Path, ids: PairIds) -> Pair | None:
-    """Make the pair of a subfolder with ``structure.*`` and ``appearance.*``, or with one image in ``A/`` and ``B/``.
+def _folder_pair(folder: Path, ids: PairIds) -> Pair | None:
+    """Make the pair of a folder with ``structure.*`` and ``appearance.*``, or with one image in ``A/`` and ``B/``.
 
     The latter is the layout of the released Splice data. Masks are ``structure_mask.*`` and ``appearance_mask.*``.
     """
@@ -128,12 +134,21 @@ def _subfolder_pair(folder: Path, ids: PairIds) -> Pair | None:
     structure, appearance = images.values()
     if structure and appearance:
         structure_mask, appearance_mask = (_named_image(folder, f"{role}_mask") for role in RELEASED_FOLDERS)
-        return Pair(ids(folder.name), structure, appearance, structure_mask, appearance_mask)
+        return Pair(ids(folder.absolute().name), structure, appearance, structure_mask, appearance_mask)
     for role, image in images.items():
         if image is None and any(images.values()):
             released = f"one image in {RELEASED_FOLDERS[role]}/"
             raise UserError(f"{_shown(folder)} has no {role} image: {role}.png (.jpg, ...), or {released}")
     return None
+
+
+def _has_both_roles(folder: Path, images: Sequence[Path]) -> bool:
+    """Return True if a folder has an image of each role; an ``A/`` or ``B/`` with several images may be a domain."""
+    stems = {path.stem for path in images}
+    return all(
+        role in stems or (os.path.isdir(folder / name) and len(images_in(folder / name)) == 1)
+        for role, name in RELEASED_FOLDERS.items()
+    )
 
 
 def _role_image(folder: Path, role: str) -> Path | None:
@@ -162,7 +177,9 @@ def _listed_pairs(path: Path) -> tuple[Pair, ...]:
     ids, pairs = PairIds(), []
     for number, line in enumerate(_text(path).splitlines(), 1):
         if line.strip() and not line.lstrip().startswith("#"):
-            structure, appearance = (path.parent / name for name in _two_paths(line, f"{_shown(path)}, line {number}"))
+            structure, appearance = (
+                path.parent / name for name in _two_paths(line.strip(), f"{_shown(path)}, line {number}")
+            )
             pairs.append(Pair(ids(*dict.fromkeys((structure.stem, appearance.stem))), structure, appearance))
     if not pairs:
         raise UserError(f"{_shown(path)} lists no pairs; a line is a structure image and an appearance image")
@@ -172,9 +189,9 @@ def _listed_pairs(path: Path) -> tuple[Pair, ...]:
 
 def _two_paths(line: str, location: str) -> list[str]:
     try:
-        names = [name.strip() for name in line.split("\t")] if "\t" in line.strip() else _words(line)
+        names = [name.strip() for name in line.split("\t")] if "\t" in line else _words(line)
     except ValueError as error:
-        raise ConfigError(f"{location}: has a quotation mark without a closing one") from error
+        raise ConfigError(f"{location}: a quotation mark is not closed") from error
     if len(names) != 2 or not all(names) or "\0" in line:
         raise ConfigError(
             f"{location}: must be two paths, not {len(names)}; put a tab between them, or quotes around names with "
@@ -219,16 +236,16 @@ def _scene_frames(path: Path) -> tuple[tuple[Path, ...], dict[Path, Path]]:
 def _with_suffix(path: Path) -> Path:
     if is_image_name(path):
         return path
-    candidates = (path.with_name(path.name + suffix) for suffix in SUFFIXES)
-    return next(filter(os.path.isfile, candidates), path.with_name(f"{path.name}.png"))
+    candidates = (Path(f"{path}{suffix}") for suffix in SUFFIXES)
+    return next(filter(os.path.isfile, candidates), Path(f"{path}.png"))
 
 
 def _check_any_exists(path: Path, images: list[Path]) -> None:
     """Raise UserError if no image exists: the paths are then probably relative to another folder."""
     if not any(map(os.path.isfile, images)):
         raise UserError(
-            f"{_shown(path)}: none of its {len(images)} images exists, such as {_shown(images[0])}; paths are relative "
-            "to the folder of the list"
+            f"{_shown(path)} lists {with_count(len(images), 'image')}; none exists, such as {_shown(images[0])}; paths "
+            "are relative to the folder of that file"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from torch import Tensor
 
-from vitsplice.errors import ImageError
+from vitsplice.errors import ImageError, ImageNotFound
 from vitsplice.images.channels import AlphaHandler, Values, scaled, to_pixels, unit_values
 from vitsplice.images.checks import LARGEST, check_range, check_size
 from vitsplice.text import printable
@@ -46,6 +47,9 @@ _SIGNATURES = (
 _CONVERTIBLE_MODES = ("1", "RGBX", "CMYK", "YCbCr", "HSV")
 """Pillow's modes that its ``convert("RGB")`` handles without a relevant loss."""
 
+_CANNOT_EXIST = (errno.ENOTDIR, errno.ENAMETOOLONG)
+"""Error numbers of paths that no file can have."""
+
 _UPRIGHT = 1
 _ORIENTATIONS: dict[int, Callable[[Values], Values]] = {
     _UPRIGHT: lambda a: a,
@@ -62,7 +66,12 @@ data, and fails where they are corrupt."""
 
 
 def open_file(path: str, name: str) -> io.BufferedReader:
-    """Open a regular, non-empty file. Raises ImageError for anything else; a pipe, for example, would block."""
+    """Open a regular, non-empty file; a pipe, for example, would block.
+
+    Raises:
+        ImageNotFound: if it does not exist.
+        ImageError: if it is anything else, or cannot be opened.
+    """
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
@@ -73,11 +82,12 @@ def open_file(path: str, name: str) -> io.BufferedReader:
             raise ImageError(f"'{name}' is empty")
         return open(path, "rb")
     except FileNotFoundError:
-        raise ImageError(f"'{name}' does not exist") from None
+        raise ImageNotFound(f"'{name}' does not exist") from None
     except PermissionError:
         raise ImageError(f"'{name}' cannot be read (permission denied)") from None
     except (OSError, ValueError) as error:
-        raise ImageError(f"'{name}' cannot be opened: {_reason(error)}") from error
+        kind = ImageNotFound if getattr(error, "errno", None) in _CANNOT_EXIST else ImageError
+        raise kind(f"'{name}' cannot be opened: {_reason(error)}") from error
 
 
 def read_header(file: BinaryIO, name: str) -> Image.Image:

@@ -81,14 +81,15 @@ def run_benchmark(
         benchmark: settings. Backbones, facets, layers and thresholds may differ from those of earlier runs in the same
             folder: only what is new is measured.
         out: output folder.
-        force: allow a benchmark of other data to be replaced.
+        force: allow a benchmark of other data, size, device, format or versions to be replaced.
         progress: progress reporter.
 
     Returns:
         The summary; None if the reporter stopped the benchmark.
 
     Raises:
-        OutputExists: if the folder holds a benchmark of other data or other versions and ``force`` is not given.
+        OutputExists: if the folder holds a benchmark of other data, size, device, format or versions, and ``force``
+            is not given.
         OutputBusy: if another process is writing to it.
         UserError: if no pair can be measured.
         VitspliceError: if the data or a backbone cannot be loaded.

@@ -72,7 +72,7 @@ def load(root: Path, split: str) -> KeypointDataset:
     def pairs() -> Iterator[KeypointPair | UnusablePair]:
         return (_parse(root, line, row) for line, row in _rows(path))
 
-    return KeypointDataset(f"{root.name}, layout of PF-PASCAL, {split}", details, count, pairs)
+    return KeypointDataset(f"{root.absolute().name}, layout of PF-PASCAL, {split}", details, count, pairs)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Row]]:

@@ -54,7 +54,10 @@ def load(root: Path, split: str, subset: str) -> KeypointDataset:
     def pairs() -> Iterator[KeypointPair | UnusablePair]:
         return (_read_pair(root, folder, name) for name in names)
 
-    title, reference = f"{root.name}, layout of SPair-71k, {split}", "the larger side of the target's bounding box"
+    title, reference = (
+        f"{root.absolute().name}, layout of SPair-71k, {split}",
+        "the larger side of the target's bounding box",
+    )
     return KeypointDataset(title, details, len(names), pairs, reference)
 
 

@@ -134,25 +134,28 @@ def regions_from(images: Mapping[str, Any], appearances: Sequence[int | str]) ->
     """Return regions from images by name, and the appearance image of each; the inverse of `region_masks`."""
     masks = [(f"region_{n}_structure_mask", f"region_{n}_appearance_mask") for n in range(1, len(appearances) + 1)]
     return [
-        Region(images.get(ours), appearance, images.get(theirs))
-        for appearance, (ours, theirs) in zip(appearances, masks, strict=True)
+        Region(images.get(structure_mask), appearance, images.get(appearance_mask))
+        for appearance, (structure_mask, appearance_mask) in zip(appearances, masks, strict=True)
     ]
 
 
-def parse_region(text: str, number: int) -> Region:
-    """Parse ``MASK=IMAGE`` or ``MASK=IMAGE:MASK``, the inverse of `region_text`.
+def parse_region(text: str, number: int, folder: str | os.PathLike[str] = "") -> Region:
+    """Parse ``MASK=IMAGE`` or ``MASK=IMAGE:MASK``, as `region_text` writes it.
 
-    The mask ends at the first ``=`` before which there is the path of a file, or else at the first.
+    The mask ends at the first ``=`` before which there is the path of an existing file, or else at the first ``=``; the
+    image ends at the first ``:``. A region is therefore not read back if its mask has a ``=`` and does not exist, or
+    its image a ``:``.
 
     Args:
         text: path of a mask, name of an appearance image or its number from 1, and path of a mask of that image.
         number: number of appearance images.
+        folder: folder that the path of the mask is relative to; by default the current one.
 
     Raises:
         UserError: if the text is not of this form.
     """
     ends = [index for index, character in enumerate(text) if character == "="] or [len(text)]
-    end = next((index for index in ends if os.path.isfile(text[:index])), ends[0])
+    end = next((index for index in ends if os.path.isfile(os.path.join(folder, text[:index]))), ends[0])
     mask, rest = text[:end], text[end + 1 :]
     image, _, other = rest.partition(":")
     if not mask or not image:
@@ -162,7 +165,7 @@ def parse_region(text: str, number: int) -> Region:
 
 
 def region_text(region: Region) -> str:
-    """Return a region with paths as the command line and manifests have it."""
+    """Return a region with paths as the command line and manifests have it; `parse_region` reads it."""
     image = region.appearance if isinstance(region.appearance, str) else region.appearance + 1
     text = f"{region.structure_mask}={image}"
     return text if region.appearance_mask is None else f"{text}:{region.appearance_mask}"
@@ -182,11 +185,12 @@ def appearance_number(appearance: int | str, names: Sequence[str], region: int) 
     if isinstance(appearance, int):
         matching = [appearance] if 0 <= appearance < len(names) else []
     else:
-        known = [{name, Path(name).name, Path(name).stem} for name in names]
-        matching = [place for place, own in enumerate(known) if str(appearance) in own]
+        spellings = [{name, Path(name).name, Path(name).stem} for name in names]
+        matching = [index for index, own in enumerate(spellings) if str(appearance) in own]
     if len(matching) == 1:
         return matching[0]
     problem = f"{len(matching)} appearance images have the name" if matching else "there is no appearance image"
     files = [Path(name).name for name in names]
+    known = f"numbers are 0 to {len(files) - 1}:" if isinstance(appearance, int) else "the appearance images are"
     hint = "" if matching else did_you_mean(str(appearance), files)
-    raise UserError(f"region {region}: {problem} {appearance!r}; the appearance images are {', '.join(files)}.{hint}")
+    raise UserError(f"region {region}: {problem} {appearance!r}; {known} {', '.join(files)}.{hint}")

@@ -1,0 +1,25 @@
+import pytest
+
+from vitsplice import Region
+from vitsplice.errors import UserError
+from vitsplice.runs.inputs import appearance_number, parse_region
+
+
+def test_mask_of_a_region_is_found_in_the_folder(tmp_path, monkeypatch):
+    (tmp_path / "a=b.png").touch()
+    assert parse_region("a=b.png=1", 1, tmp_path) == Region("a=b.png", 0)
+    assert parse_region("a=b.png=1", 1) == Region("a", "b.png=1")
+    monkeypatch.chdir(tmp_path)
+    assert parse_region("a=b.png=1", 1) == Region("a=b.png", 0)
+
+
+@pytest.mark.parametrize(
+    ("appearance", "message"),
+    [
+        (2, r"region 3: there is no appearance image 2; numbers are 0 to 1: a\.png, b\.png\."),
+        ("c", r"region 3: there is no appearance image 'c'; the appearance images are a\.png, b\.png"),
+    ],
+)
+def test_unknown_appearance_image_is_refused_with_those_that_exist(appearance, message):
+    with pytest.raises(UserError, match=message):
+        appearance_number(appearance, ["x/a.png", "b.png"], 3)
