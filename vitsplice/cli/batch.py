@@ -10,7 +10,7 @@ import typer
 
 from vitsplice.cli.options import backbone_option
 
-STOPPING = b"\nstopping: unfinished runs write a checkpoint, and the same command resumes; repeat to end them now\n"
+STOPPING = b"\nstopping: unfinished runs write checkpoints; the same command resumes. Press Ctrl-C again to end at once\n"
 
 
 def batch(

@@ -119,8 +119,8 @@ def run(
         Path | None,
         typer.Option(
             metavar="OUT",
-            help="Resume the run in this folder. With it, only metrics, plots, previews and checkpoint can be --set, "
-            "and --lut given.",
+            help="Resume the run in this folder. Only --lut, and --set of metrics, plots, previews and checkpoint, "
+            "can be given with it.",
         ),
     ] = None,
 ) -> None:

@@ -1,17 +1,18 @@
 r"""Fitting of a lookup table to pairs of colours by regularised least squares.
 
-The unknown is the change :math:`d` of each lattice point. With the trilinear weights :math:`w_i` of the source colour
-:math:`s_i` and its target colour :math:`t_i`, the mean over pixels scaled to the number :math:`P` of lattice points
-with a weight, and the differences :math:`D_k` of order k along each axis,
+The changes :math:`d` of the lattice points minimise
 
 .. math::
     \frac{P}{n} \sum_i \lVert w_i d - (t_i - s_i) \rVert^2
     + \lambda \lVert D_2 d \rVert^2
     + \min(\lambda, 20) \left(R^{-2} \lVert D_1 d \rVert^2 + R^{-4} \lVert d \rVert^2\right)
 
-is minimised. Second differences leave gradual changes of colour free: a large weight :math:`\lambda` makes the change
-smoother without weakening it. Between seen colours the change is interpolated, and far from them it decays to 0 over
-about :math:`R` lattice points for :math:`\lambda` up to 20, and over twice as many by default.
+where :math:`w_i` are the trilinear weights of the source colour :math:`s_i` of pixel :math:`i` of :math:`n`,
+:math:`t_i` is its target colour, :math:`P` the number of lattice points with a weight, and :math:`D_k` are the
+differences of order k along each axis. Second differences leave gradual changes of colour free: a large
+:math:`\lambda` makes the change smoother without weakening it. Between the source colours the change is interpolated;
+far from them it decays to 0 within about :math:`R` lattice points for :math:`\lambda \le 20`, and :math:`2R` for the
+default.
 """
 
 from __future__ import annotations

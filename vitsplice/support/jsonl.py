@@ -15,7 +15,7 @@ from typing import IO, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vitsplice.errors import Argument, VitspliceError
+from vitsplice.errors import VitspliceError
 from vitsplice.support.files import write_atomically
 
 Keys = NDArray[np.uint64]
@@ -85,7 +85,7 @@ class JsonLinesLog:
             raise KeyError(key)
         parsed = self._parse(self._line_at(offset))
         if parsed is None or parsed[0] != key:
-            raise VitspliceError(f"{self.path} was changed by another program; restart with ", Argument("force", True))
+            raise VitspliceError(f"{self.path} was changed by another program; start the work again")
         return parsed[1]
 
     def add(self, key: int, record: Mapping[str, Any]) -> None:
