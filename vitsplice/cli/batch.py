@@ -10,7 +10,7 @@ import typer
 
 from vitsplice.cli.options import backbone_option
 
-STOPPING = b"\nstopping: unfinished runs write checkpoints; the same command resumes. Press Ctrl-C again to end at once\n"
+STOPPING = b"\nstopping: unfinished runs write checkpoints; the same command resumes. Press Ctrl-C again to end now\n"
 
 
 def batch(
