@@ -435,6 +435,14 @@ def test_settings_for_the_fallback_are_used_with_it_alone_and_recorded(pair):
     assert torch.equal(named.pixels, splice(pair).pixels)
 
 
+def test_size_for_the_fallback_is_used_and_recorded(pair):
+    result = splice(pair, overrides=["with_fallback={size: 24}"])
+    assert result.pixels.shape == (3, 24, 29)
+    repeated = vitsplice.splice(*pair, result.settings)
+    assert torch.equal(repeated.pixels, result.pixels)
+    assert splice(pair, backbone="tiny-vit", overrides=["with_fallback={size: 24}"]).pixels.shape == (3, 32, 38)
+
+
 @pytest.mark.slow
 def test_backbones_that_settings_for_the_fallback_add_are_loaded_with_it_alone(pair):
     changes = (

@@ -44,6 +44,20 @@ def test_saved_for_backward_releases_the_counted_tensors():
     assert results[0]() is None
 
 
+def test_weights_of_a_network_are_not_counted():
+    network, image = torch.nn.Linear(500, 3), torch.rand(2, 500, requires_grad=True)
+    assert memory.saved_for_backward(lambda: network(image)) == 4 * (2 + 3) * 500
+    assert memory.saved_for_backward(lambda: network(image), network) == 4 * 2 * 500
+
+
+def test_size_that_fits_may_be_larger_than_the_smaller_image(estimate):
+    structure, appearance = ((1, 3, 400, 400), (1, 3, 32, 32))
+    unequal = RunImages({"structure": torch.zeros(structure), "appearance": torch.zeros(appearance)})
+    with pytest.raises(OutOfMemory, match=r"size=\d+ would fit") as caught:
+        memory.check(estimate, unequal, estimate.required_bytes((200, 200), (200, 200)))
+    assert "size=200 " in str(caught.value)
+
+
 def test_estimate_is_roughly_proportional_to_the_number_of_pixels(estimate):
     small, large = (estimate.required_bytes((side, side), (side, side)) for side in (400, 800))
     assert 3.5 < large / small < 4.1
@@ -51,8 +65,9 @@ def test_estimate_is_roughly_proportional_to_the_number_of_pixels(estimate):
 
 def test_estimate_covers_the_generator_of_a_model_up_to_the_size_of_its_tiles(vit):
     config = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=TINY_MATCH)
-    without = memory.Estimate(components(config, vit))
-    estimate = memory.Estimate(components(config.model_copy(update={"start": "model"}), vit))
+    without, estimate = (
+        memory.Estimate(components(config.model_copy(update={"start": start}), vit)) for start in ("structure", "model")
+    )
     for side, pixels in ((512, 512**2), (4096, memory.MODEL_SIDE**2)):
         difference = estimate.required_bytes((side, side), (64, 64)) - without.required_bytes((side, side), (64, 64))
         assert difference == pytest.approx(memory.MARGIN * 4 * memory.MODEL_FLOATS * pixels, rel=0.05)
@@ -84,6 +99,13 @@ def test_free_memory_respects_the_limit_of_the_container(tmp_path):
     free = memory.free_bytes(torch.device("cpu"))
     assert free is not None
     assert free > 0
+
+
+def test_blocks_that_the_allocator_of_a_gpu_caches_are_free(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 1000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 700)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 500)
+    assert memory.free_bytes(torch.device("cuda")) == 300
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), MemoryError()])
@@ -126,6 +148,12 @@ def test_run_without_steps_is_estimated(estimate_for):
     assert start.required_bytes((400, 400), (400, 400)) > 4 * memory.FULL_SIZE_FLOATS * 2 * 400 * 400
     with pytest.raises(OutOfMemory, match="needs about"):
         memory.check(start, images(400), 10**6)
+
+
+def test_estimate_includes_the_warm_start_at_full_size(estimate_for):
+    needed = estimate_for("steps=0", "start=match", "metrics=none", "match.grid=4").required_bytes((800, 800), (800, 800))
+    floats = memory.FULL_SIZE_FLOATS + memory.WARM_START_FLOATS
+    assert needed == pytest.approx(memory.MARGIN * 4 * floats * 2 * 800**2, rel=0.01)
 
 
 def test_estimate_includes_matching_of_many_patches(estimate_for):

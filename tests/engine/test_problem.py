@@ -4,21 +4,21 @@ from tests.conftest import components
 from vitsplice.config import BackboneConfig, StageConfig
 from vitsplice.engine.backbones import load_configured
 from vitsplice.engine.images import RunImages
-from vitsplice.engine.problem import assemble, check_run, check_stages
+from vitsplice.engine.problem import check_run, check_stages
+from vitsplice.engine.stages import StagedOptimisation
 from vitsplice.errors import ConfigError, UnknownName, WeightsUnavailable
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import load
 from vitsplice.presets.settings import settings_for
 
 TINY = catalogue().presets["tiny"].path.read_text()
+WHOLE_RUN = [(None, range(5))]
 
 
 def build(vit, pair, *overrides):
     structure, appearance = pair
-    images = RunImages({"structure": structure, "appearance": appearance, "start": structure})
-    parts = components(load(TINY, "tiny", overrides), vit)
-    check_stages(parts, images, [None])
-    return assemble(parts, images)
+    images = RunImages({"structure": structure, "appearance": appearance})
+    return StagedOptimisation(components(load(TINY, "tiny", overrides), vit), images)
 
 
 def test_fallback_is_loaded_and_recorded():
@@ -87,8 +87,8 @@ def test_conditional_generator_is_refused_with_the_command_that_trains_it():
 
 
 def test_options_of_terms_of_weight_0_are_checked(vit, pair):
-    problem = build(vit, pair, "terms.identity.weight=0")
-    assert "identity" not in [term.name for term in problem.terms]
+    step = next(build(vit, pair, "terms.identity.weight=0").steps())
+    assert "identity" not in step.losses
     with pytest.raises(ConfigError, match="terms.identity.options"):
         build(vit, pair, "terms.identity.weight=0", "terms.identity.options.form=cubic")
 
@@ -119,15 +119,15 @@ INVERT = ["terms={it: {loss: feature, weight: 1}}"]
 def test_strength_that_affects_no_term_is_refused(vit, pair, overrides, message):
     images = RunImages({"structure": pair[0], "appearance": pair[1]})
     with pytest.raises(ConfigError, match=message):
-        check_stages(components(load(TINY, "tiny", overrides), vit), images, [None])
-    check_stages(components(load(TINY, "tiny", overrides[:1]), vit), images, [None])
+        check_stages(components(load(TINY, "tiny", overrides), vit), images, WHOLE_RUN)
+    check_stages(components(load(TINY, "tiny", overrides[:1]), vit), images, WHOLE_RUN)
 
 
 def test_appearance_mask_that_affects_no_term_is_refused(vit, pair):
     images = RunImages({"structure": pair[0], "appearance": pair[1]}, {"appearance": pair[1][:, :1]})
     with pytest.raises(ConfigError, match="appearance_mask would have no effect"):
-        check_stages(components(load(TINY, "tiny", INVERT), vit), images, [None])
-    check_stages(components(load(TINY, "tiny"), vit), images, [None])
+        check_stages(components(load(TINY, "tiny", INVERT), vit), images, WHOLE_RUN)
+    check_stages(components(load(TINY, "tiny"), vit), images, WHOLE_RUN)
 
 
 def test_stage_on_tiles_refuses_a_term_whose_input_is_the_appearance_image(vit, pair):
@@ -135,8 +135,32 @@ def test_stage_on_tiles_refuses_a_term_whose_input_is_the_appearance_image(vit, 
     terms = "terms={a: {loss: structure, weight: 1}, b: {loss: identity, weight: 1}}"
     parts = components(load(TINY, "tiny", [terms]), vit)
     with pytest.raises(ConfigError, match="'b' takes the appearance image as input"):
-        check_stages(parts, images, [StageConfig(side=64), StageConfig(side=64, tile=64)])
-    check_stages(parts, images, [StageConfig(side=64), StageConfig(side=64, tile=64, terms=("a",))])
+        check_stages(parts, images, [(StageConfig(side=64), range(3)), (StageConfig(side=64, tile=64), range(3, 5))])
+    tiled = StageConfig(side=64, tile=64, terms=("a",))
+    check_stages(parts, images, [(StageConfig(side=64), range(3)), (tiled, range(3, 5))])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["stages=[{side: 40}, {side: 48, terms: []}]"], "stage of side 43: no term .* is active in steps 2 to 4"),
+        (
+            ["terms.late={loss: structure, weight: 1, start: 4}", "stages=[{side: 32, terms: [late]}, {side: 48}]"],
+            "stage of side 32: no term .* is active in steps 0 to 1",
+        ),
+        (["views.appearance.blur={probability: 1, kernel: 35}", "stages=[{side: 44}, {side: 16}]"], "at most"),
+        (["views.appearance={crop: [0.01, 1], blur: {probability: 1, kernel: 3}}"], "views of 1 px; at most 1 is"),
+    ],
+)
+def test_stage_that_cannot_be_optimised_is_refused_before_the_first_step(vit, pair, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        build(vit, pair, *overrides)
+
+
+def test_strength_of_a_term_that_no_stage_has_is_refused(vit, pair):
+    terms = "terms={it: {loss: feature, weight: 1}, a: {loss: appearance, weight: 1}}"
+    with pytest.raises(ConfigError, match="appearance_strength would have no effect"):
+        build(vit, pair, terms, "appearance_strength=2", "stages=[{side: 40, terms: [it]}]")
 
 
 def test_settings_for_many_pairs_are_refused_for_one():

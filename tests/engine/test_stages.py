@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
+import vitsplice_tiny
 
 from tests.conftest import TINY_NETWORKS, components, noise
 from vitsplice.backbones.inputs import Area
@@ -32,6 +35,13 @@ def staged(networks, pair, *overrides, masks=None):
     config = load(QUICK, "quick", [*SMALL, *overrides])
     images = RunImages({"structure": structure, "appearance": appearance}, masks or {})
     return StagedOptimisation(components(config, *networks), images)
+
+
+def test_backbone_of_a_fixed_input_size_leaves_the_working_size(networks, pair):
+    fixed = vitsplice_tiny.tiny_vit()
+    fixed.info = replace(fixed.info, fixed_size=(64, 64))
+    sizes = [staged((network, networks[1]), pair).working_sizes for network in (networks[0], fixed)]
+    assert sizes[0] == sizes[1]
 
 
 @pytest.mark.slow

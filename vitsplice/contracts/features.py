@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Role = Literal["structure", "appearance"]
 """Role of a feature: a backbone has a default request for each."""
 
+ROLES: tuple[Role, Role] = ("structure", "appearance")
+
 ImageName = Literal["structure", "appearance", "start"]
 """An image of a run; ``start`` is the one that the output starts from: the structure image or the warm start."""
 

@@ -1,7 +1,7 @@
 """Estimate the memory that a run needs, to compare it with the free memory before the run starts.
 
-Most of it holds the tensors that autograd saves for the backward pass. They are measured on a small image and scaled by
-the number of pixels.
+Most of this memory holds the tensors that autograd saves for the backward pass. They are measured on a small image and
+scaled by the number of pixels.
 """
 
 from __future__ import annotations
@@ -24,11 +24,15 @@ from vitsplice.errors import Argument, OutOfMemory, Part, allocation_failure
 from vitsplice.rng import private_rng
 
 SAMPLE_SIDE = 128
-"""Side, in pixels, of the image on which generator and backbone are measured; a U-Net of five levels pads
-smaller ones."""
+"""Side, in pixels, of the image on which generator and backbone are measured. A U-Net of five levels would pad smaller
+ones, which distorts the measurement."""
 
 FULL_SIZE_FLOATS = 40
-"""Float32 numbers per pixel of both images at full size: images, Lab colours, filters of the warm start."""
+"""Float32 numbers per pixel of both images at full size, in every phase of a run: images, masks, Lab colours."""
+
+WARM_START_FLOATS = 100
+"""Further float32 numbers per pixel of both images while the warm start is computed. `instant` was measured at 1024 and
+1536 px: its peak was about 150 in all."""
 
 MATCH_FLOATS = 8
 """Float32 numbers per pair of patches while images are matched: similarities, assignments, agreement."""
@@ -66,12 +70,20 @@ ADVICE: tuple[Part, ...] = (
 )
 
 
-def saved_for_backward(function: Callable[[], Tensor]) -> int:
-    """Return the bytes that autograd saves for the backward pass of a function's result; each storage counts once."""
+def saved_for_backward(function: Callable[[], Tensor], network: object = None) -> int:
+    """Return the bytes that autograd saves for the backward pass of a function's result; each storage counts once.
+
+    Args:
+        function: function of no arguments.
+        network: its parameters and buffers are not counted, as their memory is in use anyway.
+    """
     storages: dict[int, int] = {}
+    weights = (*network.parameters(), *network.buffers()) if isinstance(network, nn.Module) else ()
+    in_use = {weight.untyped_storage().data_ptr() for weight in weights}
 
     def count(tensor: Tensor) -> Tensor:
-        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        if (address := tensor.untyped_storage().data_ptr()) not in in_use:
+            storages[address] = tensor.untyped_storage().nbytes()
         return tensor.detach()  # avoids a reference cycle where an operation saves its own result, such as exp
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda saved: saved):
@@ -102,7 +114,7 @@ class Estimate:
             self._measure_generator(components)
 
     def _measure_generator(self, components: Components) -> None:
-        """Measure the generator on an image of `SAMPLE_SIDE` pixels a side; its parameters on a larger one, too."""
+        """Measure the generator on an image of `SAMPLE_SIDE` pixels a side, the parameters of a canvas also on two."""
         steps = self._config.steps
         active = [term for term in components.terms if term.config.ever_active(steps)]
         self._inputs = {name: len({term.input for term in active if term.backbone == name}) for name in self._infos}
@@ -110,7 +122,7 @@ class Estimate:
             sample = torch.rand(1, 3, SAMPLE_SIDE, SAMPLE_SIDE)
         generator = components.build_generator(sample)
         with private_rng(self._config.seed):
-            self._generator_bytes = saved_for_backward(lambda: generator(sample)) / SAMPLE_SIDE**2
+            self._generator_bytes = saved_for_backward(lambda: generator(sample), generator) / SAMPLE_SIDE**2
         fixed, per_pixel = _parameter_bytes(generator), 0.0
         if self._canvas:
             doubled = _parameter_bytes(components.build_generator(sample.repeat(1, 1, 2, 1)))
@@ -125,7 +137,12 @@ class Estimate:
             number: number of appearance images of this size.
         """
         full = math.prod(structure) + number * math.prod(appearance)
-        phases = [number * self._match_bytes(), self._model_bytes(structure), self._metric_bytes(structure, appearance)]
+        warm_start = 4 * WARM_START_FLOATS * full if self._config.start == "match" else 0
+        phases = [
+            number * self._match_bytes() + warm_start,
+            self._model_bytes(structure),
+            self._metric_bytes(structure, appearance),
+        ]
         if self._config.steps:
             stages = stages_for(self._config, structure)
             phases += [self._stage_bytes(structure, appearance, stage) for stage in stages or (None,)]
@@ -207,7 +224,7 @@ def _backbone_bytes_per_pixel(backbone: Backbone, device: torch.device) -> float
         image = torch.zeros(1, 3, height, width, device=device, requires_grad=True)
         return backbone(image, [last])[last].values
 
-    return saved_for_backward(features) / (height * width)
+    return saved_for_backward(features, backbone) / (height * width)
 
 
 def check(estimate: Estimate, images: RunImages, available: int | None) -> None:
@@ -230,7 +247,7 @@ def check(estimate: Estimate, images: RunImages, available: int | None) -> None:
     def fit(side: int) -> bool:
         return estimate.required_bytes(_scaled(structure, side), _scaled(appearance, side), number) <= available
 
-    fits = next(filter(fit, range(min(*structure, *appearance) - 1, 15, -1)), 0)
+    fits = next(filter(fit, range(max(min(structure), min(appearance)), 15, -1)), 0)
     advice = (Argument("size", fits), " would fit") if fits else ("no size of these images would fit",)
     raise OutOfMemory(
         f"this run needs about {_format_bytes(needed)} of memory and {_format_bytes(available)} are free; ", *advice
@@ -250,9 +267,13 @@ def _scaled(image: Size, shorter: int) -> Size:
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Return the free bytes on a device, None if unknown; on the CPU within the limits of the container."""
+    """Return the free bytes on a device, None if unknown.
+
+    On the CPU they are within the limits of the container; on CUDA, blocks that torch's allocator caches are free.
+    """
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + cached)
     if device.type != "cpu":
         return None
     import psutil

@@ -31,7 +31,7 @@ class Components:
     Args:
         config: settings with resolved device and precision.
         backbones: backbones by their keys in the settings, in their precisions, on the device of the run.
-        terms: terms of non-zero weight; none in a run without steps.
+        terms: terms whose own weight is not 0; none in a run without steps.
         generator: spec of the generator, which each stage builds for its image size.
         generator_options: all options of the generator, validated.
         model: trained model, on the device of the run, of the start ``model``.
@@ -163,13 +163,8 @@ def assemble(
         vectors: vectors of the facet ``match``; None if no term requests it.
         stage: the stage; None: a run without stages.
         generator_input: input of the generator, ``(1, 3, H, W)``; None: the start.
-
-    Raises:
-        ConfigError: if a blur kernel does not fit the images.
     """
     config = components.config
-    check_blur("structure", config.views.structure, min(images.pixels["structure"].shape[-2:]))
-    check_blur("appearance", config.views.appearance, min(images.pixels["appearance"].shape[-2:]))
     generator_input = images.pixels["start"] if generator_input is None else generator_input
     return Problem(
         config=config,
@@ -187,20 +182,28 @@ def assemble(
     )
 
 
-def check_stages(components: Components, images: RunImages, stages: Sequence[StageConfig | None]) -> None:
+def check_stages(
+    components: Components, images: RunImages, stages: Sequence[tuple[StageConfig | None, range]]
+) -> None:
     """Check the terms of all stages before the first step.
 
     Args:
         components: components of the run.
         images: images of the run.
-        stages: stages of the run; (None,): a run without stages.
+        stages: each stage of the run with the indices of its steps; the stage is None in a run without stages.
 
     Raises:
-        ConfigError: if a mask or strength has no effect, or a term cannot be active in its stage.
+        ConfigError: if a mask or strength has no effect, a term cannot be active in its stage, or a stage has no active
+            term.
     """
-    _check_effect(components.config, components.terms, images)
-    for stage in stages:
-        for term in _terms_of(components, stage):
+    used = [term for term in components.terms if any(stage is None or stage.has(term.name) for stage, _ in stages)]
+    _check_effect(components.config, used, images)
+    for stage, steps in stages:
+        terms = _terms_of(components, stage)
+        if not any(term.weight > 0 and term.config.start < steps.stop for term in terms):
+            where = f"stages: in the stage of side {stage.side}" if stage else "terms"
+            raise ConfigError(f"{where}: no term of a weight above 0 is active in steps {steps.start} to {steps[-1]}")
+        for term in terms:
             if term.input[0] != "structure":
                 _check_other_input(components.generator, stage, term)
 
@@ -220,7 +223,7 @@ def resizer(config: RunConfig, backbone: BackboneConfig, stage: StageConfig | No
 
 def check_blur(role: Role, view: ViewConfig, side: int) -> None:
     """Raise ConfigError if a blur kernel is too large for views of an image with this shorter side."""
-    smallest = round(view.crop[0] * side)
+    smallest = max(1, round(view.crop[0] * side))
     if view.blur.probability > 0 and view.blur.kernel // 2 >= smallest:
         raise ConfigError(
             f"views.{role}.blur.kernel: {view.blur.kernel} is too large for views of {smallest} px; "
@@ -228,7 +231,7 @@ def check_blur(role: Role, view: ViewConfig, side: int) -> None:
         )
 
 
-def _check_effect(config: RunConfig, terms: tuple[WeightedTerm, ...], images: RunImages) -> None:
+def _check_effect(config: RunConfig, terms: Sequence[WeightedTerm], images: RunImages) -> None:
     """Raise ConfigError for a strength or mask that no term uses; a warm start and a model use them themselves."""
     if config.start != "structure":
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
@@ -11,10 +11,10 @@ from torch import Tensor
 
 from vitsplice.backbones.inputs import Area
 from vitsplice.config import TILED_AREA, RunConfig, StageConfig
-from vitsplice.contracts import ImageName
+from vitsplice.contracts import ROLES, ImageName
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Optimisation, inside_mask
-from vitsplice.engine.problem import Components, assemble, check_stages
+from vitsplice.engine.problem import Components, assemble, check_blur, check_stages
 from vitsplice.engine.start import Start, prepare
 from vitsplice.engine.values import Step
 from vitsplice.images.transforms import resized
@@ -59,7 +59,9 @@ class StagedOptimisation:
         height, width = images.pixels["structure"].shape[-2:]
         self._stages = [(stage, steps) for stage, steps in stage_steps(self._config, (height, width)) if steps]
         if self._config.steps:
-            check_stages(components, images, [stage for stage, _ in self._stages] or [None])
+            stages: list[tuple[StageConfig | None, range]] = [*self._stages] or [(None, range(self._config.steps))]
+            check_stages(components, images, stages)
+            self._check_blur(images, [stage for stage, _ in stages])
         if start is None:
             start = prepare(self._config, images, components.first_backbone, components.guided, components.model)
         images, self._vectors, self.shares = start.images, start.vectors, start.shares
@@ -74,6 +76,13 @@ class StagedOptimisation:
             self._current = Optimisation(problem)
         elif self._config.steps:
             self._enter(0)
+
+    def _check_blur(self, images: RunImages, stages: Sequence[StageConfig | None]) -> None:
+        """Raise ConfigError if a blur kernel does not fit the images of a stage, or of a run without stages."""
+        for role in ROLES:
+            maps, view = images.pixels[role], self._config.views.of(role)
+            for stage in stages:
+                check_blur(role, view, min(self._size(maps, role, stage) if stage else maps.shape[-2:]))
 
     @property
     def output_size(self) -> tuple[int, int]:
@@ -165,7 +174,8 @@ class StagedOptimisation:
         if stage.tile and math.isqrt(height * width) <= stage.side:
             return height, width
         side = min(round(stage.side / largest_crop), max(stage.side, math.isqrt(height * width)))
-        return Area(side).target_size(height, width, self._components.first_backbone.info)
+        info = replace(self._components.first_backbone.info, fixed_size=None)  # views are resized to a fixed size
+        return Area(side).target_size(height, width, info)
 
 
 def stages_for(config: RunConfig, output: tuple[int, int]) -> list[StageConfig]:

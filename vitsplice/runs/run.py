@@ -65,9 +65,9 @@ class Run:
     ) -> None:
         began = perf_counter()
         known: Catalogue = catalogue()
-        settings = pinned(settings)
-        check_run(settings, known)
-        device = pick_device(settings.device)
+        requested = pinned(settings)
+        check_run(requested, known)
+        device = pick_device(requested.device)
         named = named_inputs(structure, appearance, structure_mask, appearance_mask)
         self.appearances = appearances_of(named)
         self.weights = checked_weights(appearance_weights, len(self.appearances))
@@ -76,14 +76,14 @@ class Run:
         self.regions = read_regions(regions, self.images)
         self._backbones = backbones or BackboneLoader()
         with memory.out_of_memory_advice():
-            loaded_settings = load_settings(settings, self._backbones, known)
-            self.settings, self.backbones = loaded_settings.settings, loaded_settings.backbones
+            loaded_settings = load_settings(requested, self._backbones, known)
+            self.settings, self.backbones = pinned(loaded_settings.settings), loaded_settings.backbones
             self.substitutions = loaded_settings.substitutions
-            self.changed_for_fallback = changed_keys(settings.with_fallback) if self.substitutions else []
+            self.changed_for_fallback = changed_keys(requested.with_fallback) if self.substitutions else []
             loaded = perf_counter()
-            images = self._run_images(device, settings.size)
+            images = self._run_images(device, self.settings.size)
             first = next(iter(self.backbones.values()))
-            self.model = model_of(settings.model, first, device) if settings.model else None
+            self.model = model_of(self.settings.model, first, device) if self.settings.model else None
             self._components = Components.build(self.settings, self.backbones, known, self.model)
             memory.check(memory.Estimate(self._components), images, memory.free_bytes(device))
             self._optimisation = StagedOptimisation(self._components, images)

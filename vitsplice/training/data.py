@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from vitsplice.contracts import Condition, ConditionName, FeatureRequest, ImageName, Role
+from vitsplice.contracts import ROLES, Condition, ConditionName, FeatureRequest, ImageName, Role
 from vitsplice.datasets import Pair
 from vitsplice.engine.conditions import DescribedImage, pair_condition
 from vitsplice.engine.feature_bank import ViewFeatures
@@ -22,7 +22,7 @@ from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.training.cache import Record, TensorCache
 from vitsplice.training.prepare import prepare
 from vitsplice.training.records import Recipe, from_uint8, to_features
-from vitsplice.training.views import ROLES, draw_views
+from vitsplice.training.views import draw_views
 
 LIMIT = 32 * 10**9
 """Default maximum size of a cache in bytes."""

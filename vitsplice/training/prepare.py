@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from vitsplice.contracts import ROLES
 from vitsplice.datasets import Pair
 from vitsplice.engine.problem import check_blur
 from vitsplice.errors import Argument, Setting, TrainingCacheError
@@ -19,7 +20,7 @@ from vitsplice.support.progress import ProgressReporter
 from vitsplice.training.cache import TensorCache, gigabytes, record_bytes
 from vitsplice.training.jobs import PAIR, Job, JobLists
 from vitsplice.training.records import START, Recipe
-from vitsplice.training.views import ROLES, check_shapes
+from vitsplice.training.views import check_shapes
 
 
 def prepare(

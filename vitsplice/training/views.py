@@ -10,13 +10,11 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from vitsplice.config import ViewConfig, ViewsConfig
-from vitsplice.contracts import Role
+from vitsplice.contracts import ROLES, Role
 from vitsplice.engine.images import RunImages, ViewKey
 from vitsplice.engine.views import View, draw, entire, integer, uniform
 from vitsplice.errors import ConfigError
 from vitsplice.rng import stream
-
-ROLES: tuple[Role, Role] = ("structure", "appearance")
 
 
 def check_shapes(config: ViewsConfig) -> None:
