@@ -29,19 +29,23 @@ def write_clip(
     rate=10,
     times=None,
     audio=False,
+    audio_seconds=None,
     rotation=0,
     colours=None,
     codec="libx264",
     crf="1",
     pix_fmt="yuv420p",
+    form="rgb24",
 ):
     """Write frames as a video.
 
     Args:
         times: time of each frame in 1/1000 s; None: constant rate.
-        audio: add a tone of the same duration.
+        audio: add a tone, as AAC or by the name of a codec.
+        audio_seconds: duration of the tone; None: that of the frames.
         rotation: degrees counterclockwise by which players rotate it.
         colours: (matrix, range, primaries, transfer).
+        form: pixel format of ``frames``.
     """
     base = Fraction(1, 1000)
     with av.open(str(path), "w") as container:
@@ -54,9 +58,9 @@ def write_clip(
             stream.set_display_rotation(rotation)
         if colours:
             context.colorspace, context.color_range, context.color_primaries, context.color_trc = colours
-        sound = container.add_stream("aac", rate=8000) if audio else None
+        sound = container.add_stream("aac" if audio is True else audio, rate=8000) if audio else None
         for number, pixels in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(pixels)
+            frame = av.VideoFrame.from_ndarray(pixels, format=form)
             if colours:
                 frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range=colours[1])
             frame.pts = times[number] if times else round(1000 * number / rate)
@@ -64,7 +68,7 @@ def write_clip(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         if sound:
-            write_tone(container, sound, len(frames) / rate)
+            write_tone(container, sound, audio_seconds or len(frames) / rate)
     return path
 
 

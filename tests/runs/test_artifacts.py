@@ -21,6 +21,15 @@ def test_losses_csv_has_exact_values_and_empty_cells_for_inactive_terms():
     ]
 
 
+@pytest.mark.parametrize(
+    "text", ["step,loss\n0,1\n", "step,total,a\n0\n", "step,total,a\n0,x,1\n", "step,total\n0,1,2\n", "other\n1\n"]
+)
+def test_corrupt_losses_are_refused(tmp_path, text):
+    (tmp_path / "losses.csv").write_text(text)
+    with pytest.raises(UserError, match=r"losses\.csv is corrupt"):
+        RunFolder(tmp_path).losses()
+
+
 @pytest.mark.parametrize("steps", [STEPS, [Step(0, 0.0, {"a": 0.0})], []])
 def test_losses_plot_is_a_png_also_for_zero_losses_and_no_steps(steps):
     assert losses_png(steps, ["a", "b-entire", "never"]).startswith(b"\x89PNG")

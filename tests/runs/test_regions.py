@@ -101,7 +101,7 @@ def test_colours_of_a_mask_are_computed_once(monkeypatch):
     labels = torch.where(LEFT > 0, flat(RED), flat(BLUE))
     masks = [read(mask) for mask in (labels, labels.flip(-1))]
     computed, colours = [], regions._colours
-    monkeypatch.setattr(regions, "_colours", lambda mask, number: computed.append(mask) or colours(mask, number))
+    monkeypatch.setattr(regions, "_colours", lambda *args: computed.append(args) or colours(*args))
     parts = regions.labelled([regions.ReadRegion(masks[0], 0, masks[1])])
     assert len(computed) == 2
     assert [float(part.structure_mask.pixels[..., 0, 0].mean()) for part in parts] == [0, 1]  # blue, red

@@ -11,13 +11,14 @@ import av
 import numpy as np
 import pytest
 from clips import audio_packets, panned, read_clip, write_clip
+from PIL import Image
 from tiny_models import write_tiny_model
 
 from vitsplice import splice
-from vitsplice.errors import ImageError, OutputExists, UserError
+from vitsplice.errors import CheckpointRejected, ImageError, OutputExists, UserError
 from vitsplice.images import encode_png, read
 from vitsplice.support.progress import ProgressReporter
-from vitsplice.video import convert
+from vitsplice.video import convert, encoding
 from vitsplice.video.colours import RGB, as_tensor
 from vitsplice.video.convert import splice_video
 from vitsplice.video.destination import FileDestination
@@ -195,7 +196,7 @@ def test_another_output_is_replaced_only_with_force(tmp_path, clip, appearance, 
     with pytest.raises(OutputExists, match=r"out\.mp4 already exists"):
         transfer(clip, appearance, tmp_path / "out.mp4", key_every=4)
     assert transfer(clip, appearance, tmp_path / "out.mp4", key_every=4, force=True).record["key_every"] == 4
-    with pytest.raises(OutputExists, match=r"out-video holds the records of out\.mp4; choose another name than out"):
+    with pytest.raises(OutputExists, match=r"out-video holds the records of out\.mp4; choose a name other than 'out'"):
         transfer(clip, appearance, tmp_path / "out.webm")
 
 
@@ -275,6 +276,88 @@ def test_frames_are_resized(tmp_path, clip, appearance):
     assert read_clip(result.path)[0][0].shape == (32, 48, 3)
 
 
+@pytest.mark.parametrize(("name", "shape"), [("out.mp4", (26, 40, 3)), ("out", (25, 39, 3))])
+def test_resized_frames_of_a_file_have_even_sides(tmp_path, appearance, name, shape):
+    clip = write_clip(tmp_path / "clip.mp4", panned(2, 64, 100))
+    result = transfer(clip, appearance, tmp_path / name, size=25)
+    if name == "out":
+        assert np.asarray(Image.open(result.path / "000000.png")).shape == shape
+        return
+    with av.open(str(result.path)) as container:
+        frame = next(container.decode(video=0))
+    assert (frame.height, frame.width, frame.format.name) == (*shape[:2], "yuv420p")
+
+
+def test_frames_of_odd_sides_keep_them_without_a_size(tmp_path, appearance):
+    clip = write_clip(tmp_path / "clip.mkv", panned(2, 64, 95), pix_fmt="yuv444p")
+    assert read_clip(transfer(clip, appearance, tmp_path / "out.mp4").path)[0][0].shape == (64, 95, 3)
+
+
+def test_the_encoder_is_part_of_the_plan(tmp_path, clip, appearance, monkeypatch):
+    progress = ProgressReporter(stopped=iter([False] * 4 + [True] * 9).__next__)
+    assert transfer(clip, appearance, tmp_path / "out.mp4", progress=progress) is None
+    monkeypatch.setitem(encoding.ENCODERS, ".mp4", {"mpeg4": encoding.H264["mpeg4"]})
+    with pytest.raises(OutputExists, match="holds another video: it differs in encoder"):
+        transfer(clip, appearance, tmp_path / "out.mp4")
+
+
+def stopped_with_damaged_checkpoint(clip, appearance, out):
+    """Stop the work on a video after its first segment, and damage the checkpoint."""
+    progress = ProgressReporter(stopped=iter([False] * 4 + [True] * 9).__next__)
+    assert transfer(clip, appearance, out, progress=progress) is None
+    (checkpoint,) = (out.with_name(f"{out.stem}-video") / "checkpoint").glob("*.json")
+    checkpoint.write_text("{")
+
+
+def test_work_whose_checkpoint_is_damaged_starts_again_only_with_force(tmp_path, clip, appearance, whole):
+    stopped_with_damaged_checkpoint(clip, appearance, tmp_path / "out.mp4")
+    with pytest.raises(CheckpointRejected):
+        transfer(clip, appearance, tmp_path / "out.mp4")
+    notes = []
+    again = transfer(clip, appearance, tmp_path / "out.mp4", force=True, progress=ProgressReporter(note=notes.append))
+    assert notes[0] == "the checkpoint is damaged; starting again"
+    assert again.path.read_bytes() == whole.path.read_bytes()
+
+
+def test_force_resumes_work_whose_checkpoint_is_valid(tmp_path, clip, appearance, whole):
+    progress = ProgressReporter(stopped=iter([False] * 4 + [True] * 9).__next__)
+    assert transfer(clip, appearance, tmp_path / "out.mp4", progress=progress) is None
+    notes = []
+    again = transfer(clip, appearance, tmp_path / "out.mp4", force=True, progress=ProgressReporter(note=notes.append))
+    assert notes[0] == "resumes at frame 3"
+    assert again.path.read_bytes() == whole.path.read_bytes()
+
+
+def test_frames_before_the_next_segment_are_not_resized_again(tmp_path, clip, appearance, monkeypatch):
+    progress = ProgressReporter(stopped=iter([False] * 4 + [True] * 9).__next__)
+    assert transfer(clip, appearance, tmp_path / "out.mp4", progress=progress, size=32) is None
+    resized, resize = [], convert._Work._resized
+    monkeypatch.setattr(
+        convert._Work, "_resized", lambda self, frame: resized.append(frame.index) or resize(self, frame)
+    )
+    transfer(clip, appearance, tmp_path / "out.mp4", size=32)
+    assert resized == [3, 4]
+
+
+def test_a_record_without_the_number_of_frames_is_not_finished(tmp_path, appearance):
+    clip = write_clip(tmp_path / "clip.mp4", panned(2))
+    record = transfer(clip, appearance, tmp_path / "out").folder / "video.json"
+    assert {"av", "opencv"} < json.loads(record.read_text())["versions"].keys()
+    record.write_text("{}")
+    with pytest.raises(OutputExists):
+        transfer(clip, appearance, tmp_path / "out")
+
+
+def test_longer_audio_neither_changes_the_samples_nor_has_a_note(tmp_path, appearance):
+    clip = write_clip(tmp_path / "clip.mkv", panned(8), audio=True, audio_seconds=4)
+    folders = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convert, "frame_metrics", lambda samples, *others: folders.append(samples) or {})
+        result = transfer(clip, appearance, tmp_path / "out")
+    assert [number for number, _, _ in folders[0]] == [0, 1, 3, 4, 6, 7]
+    assert result.record["notes"] == ["a folder of images has no audio"]
+
+
 def test_one_frame_and_a_rotated_video(tmp_path, appearance):
     clip = write_clip(tmp_path / "one.mp4", panned(1), rotation=90)
     result = transfer(clip, appearance, tmp_path / "out.mp4")
@@ -290,11 +373,24 @@ def test_a_mistake_is_found_before_the_work(tmp_path, clip, appearance):
     write_tiny_model(tmp_path / "model")
     with pytest.raises(UserError, match="a trained model takes one appearance image, not 2"):
         transfer(clip, [appearance] * 2, tmp_path / "out.mp4", preset=tmp_path / "model", backbone=None, overrides=())
+    with pytest.raises(UserError, match="/ cannot be the output; give a video file such as out.mp4, or a folder"):
+        transfer(clip, appearance, "/")
     with pytest.raises(UserError, match="folder .*gone does not exist"):
         transfer(clip, appearance, tmp_path / "gone" / "out.mp4")
     with pytest.raises(ImageError):
         transfer(clip, tmp_path / "gone.png", tmp_path / "out.mp4")
     assert not (tmp_path / "out-video").exists()
+
+
+@pytest.mark.parametrize(("images", "preset"), [(1, "tiny"), (2, "model")])
+def test_a_preset_that_does_not_fit_is_refused_before_the_backbone_is_loaded(
+    tmp_path, clip, appearance, monkeypatch, images, preset
+):
+    write_tiny_model(tmp_path / "model")
+    monkeypatch.setattr("vitsplice.video.transfer.load_settings", None)
+    path = tmp_path / "model" if preset == "model" else preset
+    with pytest.raises(UserError, match="videos require a preset|a trained model takes one appearance image"):
+        transfer(clip, [appearance] * images, tmp_path / "out.mp4", preset=path, backbone=None, overrides=())
 
 
 def test_a_video_that_is_damaged_at_its_end_keeps_its_finished_segments(tmp_path, appearance, monkeypatch):
@@ -319,7 +415,7 @@ def test_a_state_of_other_work_is_not_used(tmp_path, clip, appearance):
     progress = ProgressReporter(stopped=iter([False] * 4 + [True] * 9).__next__)
     assert transfer(clip, appearance, tmp_path / "a.mp4", progress=progress) is None
     shutil.copytree(tmp_path / "a-video", tmp_path / "b-video")
-    with pytest.raises(OutputExists, match=r"holds the records of .*; choose another name than"):
+    with pytest.raises(OutputExists, match=r"holds the records of .*; choose a name other than"):
         transfer(clip, appearance, tmp_path / "b.mp4")
     plan = tmp_path / "b-video" / "plan.json"
     plan.write_text(json.dumps(json.loads(plan.read_text()) | {"output": "b.mp4"}))

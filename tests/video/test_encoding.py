@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
@@ -52,11 +54,48 @@ def test_audio_is_copied(tmp_path):
     assert not notes
 
 
-def test_audio_that_the_container_does_not_hold_is_noted(tmp_path):
-    path = write_clip(tmp_path / "clip.mp4", panned(8), audio=True)
-    out, notes = encoded(tmp_path, open_source(path), "out.webm", audio=path)
-    assert notes == ["the audio is left out: webm files do not hold the codec aac"]
+@pytest.mark.parametrize(("codec", "name"), [("aac", "out.webm"), ("opus", "out.mov"), ("flac", "out.mov")])
+def test_audio_that_the_container_does_not_hold_is_noted(tmp_path, codec, name):
+    path = write_clip(tmp_path / "clip.mkv", panned(8), audio={"opus": "libopus"}.get(codec, codec))
+    out, notes = encoded(tmp_path, open_source(path), name, audio=path)
+    assert notes == [f"the audio is left out: {name[4:]} files do not hold the codec {codec}"]
     assert len(read_clip(out)[0]) == 8
+
+
+def test_audio_of_an_unknown_codec_is_noted(tmp_path):
+    path = write_clip(tmp_path / "clip.mkv", panned(8), audio=True)
+    path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_XYZ"))
+    out, notes = encoded(tmp_path, open_source(path), audio=path)
+    assert notes == ["the audio is left out: its codec is unknown"]
+    assert len(read_clip(out)[0]) == 8
+
+
+def test_names_may_have_colons(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = write_clip(tmp_path / "12:30.mp4", panned(4), audio=True)
+    encoding, frames = encoding_for(Path("12:31.mp4"), open_source("12:30.mp4").info), panned(4)
+    write_segment(Path("12:31.nut"), ((pixels, 100 * n) for n, pixels in enumerate(frames)), encoding)
+    assert join([Path("12:31.nut")], Path("12:31.mp4"), Path("12:30.mp4")) == []
+    assert audio_packets(tmp_path / "12:31.mp4") == audio_packets(path)
+
+
+def test_a_segment_or_audio_that_cannot_be_read_is_named(tmp_path):
+    source = open_source(write_clip(tmp_path / "clip.mp4", panned(4)))
+    encoded(tmp_path, source)
+    first, second = tmp_path / "0.nut", tmp_path / "1.nut"
+    with pytest.raises(VitspliceError, match=r"cannot read .*gone\.mp4: "):
+        join([first], tmp_path / "out.mp4", tmp_path / "gone.mp4")
+    second.write_bytes(b"damaged")
+    with pytest.raises(VitspliceError, match=r"cannot read .*1\.nut: "):
+        join([first, second], tmp_path / "out.mp4", None)
+
+
+@pytest.mark.parametrize(("name", "options"), [("out.mkv", {}), ("out.mov", {"movflags": "+faststart"})])
+def test_options_are_those_of_the_container(tmp_path, monkeypatch, name, options):
+    muxed, given = module._muxed, []
+    monkeypatch.setattr(module, "_muxed", lambda *args, **named: given.append(named) or muxed(*args, **named))
+    encoded(tmp_path, open_source(write_clip(tmp_path / "clip.mp4", panned(4))), name)
+    assert given[-1] == {"options": options}
 
 
 @pytest.mark.parametrize("full", [1, 2])

@@ -2,6 +2,7 @@ import pytest
 import torch
 from clips import panned, texture
 
+from vitsplice.video import flow
 from vitsplice.video.flow import Motion, consistent, motions, no_motion, sample_at, working_image
 
 
@@ -59,20 +60,25 @@ def test_flows_that_disagree_are_not_consistent():
     assert not consistent(there, there).any()
 
 
-def test_flow_does_not_depend_on_the_threads_of_opencv():
+def test_flow_is_computed_with_one_thread_of_opencv(monkeypatch):
     import cv2
 
+    threads = []
+
+    def counted(first, second):
+        threads.append(cv2.getNumThreads())
+        return no_motion(first.shape).flow
+
+    monkeypatch.setattr(flow, "_flow", counted)
     earlier, later = (working_image(frame) for frame in panned(2, 96, 128, step=3))
     before = cv2.getNumThreads()
     try:
-        flows = []
-        for threads in (1, 3):
-            cv2.setNumThreads(threads)
-            flows.append(motions(earlier, later)[0].flow)
-            assert cv2.getNumThreads() == threads
+        cv2.setNumThreads(3)
+        motions(earlier, later)
+        assert cv2.getNumThreads() == 3
     finally:
         cv2.setNumThreads(before)
-    assert torch.equal(*flows)
+    assert threads == [1, 1]
 
 
 def test_large_frames_are_reduced_and_small_ones_enlarged():

@@ -5,7 +5,7 @@ from clips import panned
 
 from vitsplice.video.colours import as_pixels
 from vitsplice.video.flow import Motion, no_motion
-from vitsplice.video.outputs import Key, changed, propagated
+from vitsplice.video.outputs import Key, changed, frame_by_frame, propagated
 from vitsplice.video.propagation import KeyMotions
 from vitsplice.video.segments import segments
 from vitsplice.video.source import Frame
@@ -23,14 +23,14 @@ def moved(right, valid=1.0):
 
 
 class UnchangedFrames:
-    """A transfer whose outputs are the frames; it lists the frames that it matches."""
+    """A transfer whose outputs are the frames; it lists the frames that it matches and those that it computes."""
 
     device, optimises = torch.device("cpu"), False
 
     def __init__(self):
-        self.matched = []
+        self.matched, self.computed = [], []
 
-    def prepared(self, pixels):
+    def to_device(self, pixels):
         return pixels
 
     def match(self, frame, preference=None):
@@ -39,7 +39,8 @@ class UnchangedFrames:
     def start_maps(self, frame, match):
         return None
 
-    def start(self, frame, match, maps):
+    def start(self, frame, match, maps=None):
+        self.computed.append(frame)
         return frame
 
 
@@ -53,6 +54,18 @@ def test_key_frames_are_at_both_ends_of_a_shot_and_in_between(count, matched):
     assert all(np.array_equal(transfer.matched[n], frames[index].pixels) for n, index in enumerate(matched))
     assert len(transfer.matched) == len(matched)
     assert all(np.array_equal(output, frame.pixels) for output, frame in zip(outputs, frames, strict=True))
+
+
+@pytest.mark.parametrize("compute", [propagated, frame_by_frame])
+def test_each_frame_is_reported_before_it_is_computed(compute):
+    frames = [Frame(number, pixels, number) for number, pixels in enumerate(panned(6))]
+    transfer, reports, first = UnchangedFrames(), [], None
+    for segment in segments(frames, 2):
+        first = compute(
+            transfer, segment, first, lambda index: reports.append((index, len(transfer.computed)))
+        ).following
+    assert [computed for _, computed in reports] == list(range(6))
+    assert [index for index, _ in reports] == ([0, 1, 1, 3, 3, 5] if compute is propagated else list(range(6)))
 
 
 def test_without_changes_a_frame_is_its_start():

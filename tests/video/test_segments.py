@@ -18,13 +18,13 @@ def described(parts):
 def test_key_frames_follow_each_other_by_the_length():
     parts = list(segments(video(panned(7)), 3))
     assert described(parts) == [(0, 3, 3, True), (3, 6, 6, False), (6, 7, None, False)]
-    assert [len(part.steps) for part in parts] == [3, 3, 0]
+    assert [len(part.pairs) for part in parts] == [3, 3, 0]
 
 
 def test_a_cut_begins_a_shot_and_has_no_motion():
     parts = list(segments(video(panned(4), panned(5, seed=9)), 3))
     assert described(parts) == [(0, 3, 3, True), (3, 4, None, False), (4, 7, 7, True), (7, 9, None, False)]
-    assert [len(part.steps) for part in parts] == [3, 0, 3, 1]
+    assert [len(part.pairs) for part in parts] == [3, 0, 3, 1]
 
 
 @pytest.mark.parametrize("step", [0, 3, 8])
@@ -44,7 +44,7 @@ def test_one_frame_is_one_segment():
 
 def test_a_segment_in_the_middle_is_the_same_when_started_there():
     frames = video(panned(9))
-    part = next(segments(frames, 3, 3, after_cut=False))
+    part = next(segments(frames[3:], 3, after_cut=False))
     assert described([part]) == described(list(segments(frames, 3))[1:2])
 
 

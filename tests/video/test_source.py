@@ -3,6 +3,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from clips import panned, write_clip
+from PIL import Image
 
 from vitsplice.errors import ImageError, UserError
 from vitsplice.images import encode_png
@@ -83,13 +84,38 @@ def test_what_is_no_video_is_refused_with_a_reason(tmp_path):
         open_source(tmp_path / "none")
 
 
-def test_a_video_whose_end_is_damaged_has_fewer_frames_than_it_states(tmp_path):
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.h264"])
+def test_frames_that_a_file_does_not_state_are_counted(tmp_path, name):
+    info = open_source(write_clip(tmp_path / name, panned(8))).info
+    assert (info.frames, info.counted, info.notes) == (8, True, ())
+
+
+def test_longer_audio_does_not_add_frames(tmp_path):
+    info = open_source(write_clip(tmp_path / "clip.mkv", panned(8), audio=True, audio_seconds=3)).info
+    assert (info.frames, info.notes) == (8, ())
+
+
+def test_transparency_is_noted(tmp_path):
+    frames = [np.dstack([pixels, np.full(pixels.shape[:2], 100, np.uint8)]) for pixels in panned(2)]
+    clip = write_clip(tmp_path / "clip.mov", frames, codec="png", pix_fmt="rgba", form="rgba")
+    assert open_source(clip).info.notes == ("the transparency of the input is left out",)
+    opaque = write_clip(tmp_path / "clip.gif", panned(2), codec="gif", pix_fmt="rgb8")
+    assert open_source(opaque).info.notes == ()
+
+
+def test_notes_of_an_image_are_those_of_the_folder(tmp_path):
+    Image.new("RGBA", (48, 32), (200, 40, 60, 100)).save(tmp_path / "0.png")
+    assert open_source(tmp_path).info.notes == (f"{tmp_path / '0.png'}: alpha composited on white",)
+
+
+def test_a_video_whose_end_is_damaged_has_a_note(tmp_path):
     path = write_clip(tmp_path / "clip.mkv", panned(8, step=5), codec="mpeg4")
     data = bytearray(path.read_bytes())
     data[len(data) // 2 :] = bytes(len(data) - len(data) // 2)
     path.write_bytes(data)
     source = open_source(path)
-    assert 0 < len(list(source.frames())) < source.info.frames == 8
+    assert 0 < len(list(source.frames())) == source.info.frames < 8
+    assert source.info.notes == ("the file states a duration of 0.8 s, of which 0.1 s could be read",)
 
 
 def test_a_file_without_a_video_stream_is_refused(tmp_path):

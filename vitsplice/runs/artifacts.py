@@ -161,17 +161,13 @@ class RunFolder:
         return sorted((int(step), path) for step, path in numbered if step.isdecimal())
 
     def losses(self) -> list[Step]:
-        """Read the losses of the steps that were saved. Raises UserError if the file cannot be read."""
-        with reading(self.path / LOSSES), (self.path / LOSSES).open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return [
-            Step(
-                int(row.pop("step")),
-                float(row.pop("total")),
-                {name: float(value) for name, value in row.items() if value},
-            )
-            for row in rows
-        ]
+        """Read the losses of the steps that were saved. Raises UserError if the file cannot be read or is corrupt."""
+        path = self.path / LOSSES
+        try:
+            with reading(path), path.open(newline="", encoding="utf-8") as file:
+                return [_loss_row(row) for row in csv.DictReader(file)]
+        except (csv.Error, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{path} is corrupt") from error
 
     def last_loss(self, term: str) -> float:
         """Read the unweighted value of a term at its last active step; NaN if it was never active."""
@@ -221,6 +217,11 @@ def _has_content(path: Path, data: bytes) -> bool:
         return read_regular(path) == data
     except OSError:
         return False
+
+
+def _loss_row(row: dict[str, str]) -> Step:
+    index, total = int(row.pop("step")), float(row.pop("total"))
+    return Step(index, total, {name: float(value) for name, value in row.items() if value})
 
 
 def _read_json(path: Path, problem: str) -> dict[str, Any]:

@@ -191,6 +191,6 @@ def appearance_number(appearance: int | str, names: Sequence[str], region: int) 
         return matching[0]
     problem = f"{len(matching)} appearance images have the name" if matching else "there is no appearance image"
     files = [Path(name).name for name in names]
-    known = f"numbers are 0 to {len(files) - 1}:" if isinstance(appearance, int) else "the appearance images are"
+    known = f"the appearance images, in order, are {', '.join(files)}"
     hint = "" if matching else did_you_mean(str(appearance), files)
-    raise UserError(f"region {region}: {problem} {appearance!r}; {known} {', '.join(files)}.{hint}")
+    raise UserError(f"region {region}: {problem} {appearance!r}; {known}.{hint}")

@@ -55,7 +55,8 @@ def read_regions(regions: Sequence[Region], images: Mapping[str, LoadedImage]) -
         )
         if mask is None:
             raise UserError(
-                f"region {number} has no mask; a region is white in an image as large as the structure image"
+                f"region {number} has no structure mask; give an image of the structure image's size that is white "
+                "inside the region"
             )
         check_mask(mask, images["structure"], f"region {number}: structure mask", "structure image")
         if other is not None:
@@ -81,7 +82,7 @@ def limited_masks(
 
     Otherwise terms that compare entire images would also take colours and textures from the other parts. All masks
     are unchanged if regions do not cover the structure image, because the rest may be matched with every patch. The
-    mask of an image is unchanged if no region takes from it, or one without a mask for it.
+    mask of an image is unchanged if no region uses that image, or one of those that use it has no appearance mask.
 
     Args:
         masks: masks of the run by name.
@@ -128,13 +129,18 @@ def _labels(region: ReadRegion, number: int) -> list[ReadRegion]:
         return [region]
     if second is None or not (_is_coloured(first) and _is_coloured(second)):
         raise UserError(
-            f"region {number}: a mask in colour requires another one in colour for the appearance image; a mask "
-            "without colours is white inside"
+            f"region {number}: only one of its two masks is in colour; give both in colour (each colour is a region), "
+            "or both in black and white"
         )
-    common = [colour for colour in _colours(first, number) if colour in _colours(second, number)]
+    ours, theirs = _packed(first.pixels), _packed(second.pixels)
+    colours, others = _colours(first, ours, number), _colours(second, theirs, number)
+    common = [colour for colour in colours if colour in others]
     if not common:
         raise UserError(f"region {number}: the masks {first.name} and {second.name} have no colour in common")
-    return [ReadRegion(_where(first, colour), region.appearance, _where(second, colour)) for colour in common]
+    return [
+        ReadRegion(_white(first, ours == colour), region.appearance, _white(second, theirs == colour))
+        for colour in common
+    ]
 
 
 def _is_coloured(mask: LoadedImage) -> bool:
@@ -142,24 +148,24 @@ def _is_coloured(mask: LoadedImage) -> bool:
     return bool(((pixels.amax(1) - pixels.amin(1)) > COLOURED).float().mean() > LEAST_LABEL)
 
 
-def _eight_bit(pixels: Tensor) -> Tensor:
-    """Return the colours of the pixels ``(1, 3, H, W)`` as integers ``(H * W, 3)`` in [0, 255]."""
-    return (pixels[0] * 255).round().long().flatten(1).T
+def _packed(pixels: Tensor) -> Tensor:
+    """Return the 8-bit colours of the pixels ``(1, 3, H, W)`` as integers ``(H, W)``: 65536 R + 256 G + B."""
+    red, green, blue = (pixels[0] * 255).round().int().unbind()
+    return (red * 256 + green) * 256 + blue
 
 
-def _colours(mask: LoadedImage, number: int) -> list[tuple[int, ...]]:
-    colours, counts = torch.unique(_eight_bit(mask.pixels), dim=0, return_counts=True)
+def _colours(mask: LoadedImage, packed: Tensor, number: int) -> list[int]:
+    """Return the colours that cover enough of a mask, ascending; ``packed`` are its pixels as `_packed`."""
+    colours, counts = torch.unique(packed, return_counts=True)
     if len(colours) > MOST_LABELS:
         raise UserError(
             f"region {number}: {mask.name} has {len(colours)} colours; a mask in colour has at most {MOST_LABELS}, one "
             "for each region. Save it as PNG without smooth edges"
         )
     large = counts >= LEAST_LABEL * counts.sum()
-    return [tuple(colour) for colour in colours[large].tolist()]
+    return list(colours[large].tolist())
 
 
-def _where(mask: LoadedImage, colour: tuple[int, ...]) -> LoadedImage:
-    """Return a mask that is white where another has a colour."""
-    inside = (_eight_bit(mask.pixels) == torch.tensor(colour)).all(1)
-    pixels = inside.reshape(1, 1, *mask.pixels.shape[-2:]).expand(1, 3, -1, -1).to(mask.pixels)
-    return replace(mask, pixels=pixels)
+def _white(mask: LoadedImage, inside: Tensor) -> LoadedImage:
+    """Return a mask with other pixels: white where ``inside``, ``(H, W)``, is true."""
+    return replace(mask, pixels=inside.expand(1, 3, -1, -1).to(mask.pixels))

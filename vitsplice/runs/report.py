@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from vitsplice.metrics.values import MetricValue
     from vitsplice.runs.record import RunOutput
 
-PREVIEWS = 8
+MAX_PREVIEWS = 8
 """Maximum number of previews in the report, evenly spaced."""
 
 SCALE = (
@@ -108,7 +108,7 @@ def _inputs(result: RunOutput) -> ImageRow:
 
 
 def _provenance(result: RunOutput) -> list[Block]:
-    """The map of which appearance image each patch took from."""
+    """Map of the appearance image that each patch is matched with."""
     if result.provenance is None:
         return []
     height, width = result.pixels.shape[-2:]
@@ -117,7 +117,7 @@ def _provenance(result: RunOutput) -> list[Block]:
     image = ImageBlock(
         provenance_map(result.provenance, (height, width)), "; ".join(legend), "map of appearance images"
     )
-    return [Heading("Appearance image that each patch corresponds to"), image]
+    return [Heading("Appearance image that each patch is matched with"), image]
 
 
 def _substitutions(record: dict[str, Any]) -> list[Block]:
@@ -144,10 +144,10 @@ def _remarks(metric: MetricValue) -> list[str]:
 def _previews(previews: Sequence[tuple[int, Path]]) -> list[Block]:
     if not previews:
         return []
-    count = min(PREVIEWS, len(previews))
+    count = min(MAX_PREVIEWS, len(previews))
     chosen = [previews[round(n * (len(previews) - 1) / max(1, count - 1))] for n in range(count)]
     images = [ImageBlock(_read(path), f"step {step}" if step else "the start") for step, path in chosen]
-    return [Heading("Over time"), ImageRow(images)]
+    return [Heading("Previews"), ImageRow(images)]
 
 
 def _read(path: Path) -> Tensor:

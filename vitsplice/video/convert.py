@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,8 +14,9 @@ import torch
 
 from vitsplice.config import RunConfig
 from vitsplice.engine.backbones import BackboneLoader
-from vitsplice.errors import OutputExists, UserError
+from vitsplice.errors import CheckpointRejected, OutputExists, UserError
 from vitsplice.images import Source, contact_sheet, encode_png, resize_to
+from vitsplice.images.transforms import resized
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import settings_digest
@@ -26,13 +26,14 @@ from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable
 from vitsplice.video.appearances import Appearances
 from vitsplice.video.colours import Pixels, as_pixels, as_tensor
-from vitsplice.video.destination import Destination, check_free, destination_for
+from vitsplice.video.destination import Destination, FileDestination, check_free, destination_for
 from vitsplice.video.excerpt import Excerpt
 from vitsplice.video.measurement import frame_metrics, mean_errors, warping_errors
 from vitsplice.video.outputs import frame_by_frame, propagated
+from vitsplice.video.packages import opencv, pyav
 from vitsplice.video.report import flicker_table, report
 from vitsplice.video.segments import Segment, segments
-from vitsplice.video.source import Frame, VideoInfo, VideoSource, open_source
+from vitsplice.video.source import FEWER, Frame, VideoInfo, VideoSource, open_source
 from vitsplice.video.transfer import FrameTransfer, load_transfer
 from vitsplice.video.work import (
     CHECKPOINT,
@@ -53,11 +54,8 @@ KEY_EVERY = 12
 MAX_KEY_EVERY = 120
 """Maximum of ``key_every``: all frames of a segment are in memory."""
 
-FORMAT = 1
+FORMAT = 2
 """Version of the format of plan and state."""
-
-FEWER = 0.98
-"""If less than this fraction of the frames that a file states can be read, this is noted."""
 
 PREVIEW_HEIGHT = 360
 """Maximum height of the images of the preview, in pixels."""
@@ -112,7 +110,7 @@ def splice_video(
         appearance_mask: only the region of the appearance image where it is white is used; a list for several images,
             with None for those without one.
         appearance_weights: weight of each appearance image, above 0; None: all are equal.
-        force: replace an existing output.
+        force: replace an existing output; work whose checkpoint is damaged starts again.
         progress: progress reporter.
         settings: see `vitsplice.settings_for`.
 
@@ -122,27 +120,38 @@ def splice_video(
     Raises:
         ImageError: if the video or the image cannot be read.
         OutputExists: if the output exists, and ``force`` is not given.
+        CheckpointRejected: if the checkpoint of unfinished work is damaged, and ``force`` is not given.
         VitspliceError: if a setting or the backbone cannot be used, or a file cannot be written.
     """
     if not 1 <= key_every <= MAX_KEY_EVERY:
         raise UserError(f"key_every={key_every} is not allowed; it must be in 1 to {MAX_KEY_EVERY}")
     video, path, loader = open_source(source), Path(out), BackboneLoader()
     target = path if path.name not in ("", "..") else Path(os.path.abspath(path))
+    if not target.name:
+        raise UserError(f"{printable(str(path))} cannot be the output; give a video file such as out.mp4, or a folder")
     folder = target.with_name(f"{target.stem}-video")
     for used in (path, folder):
         if os.path.exists(used) and os.path.samefile(used, source):
             raise UserError(f"{printable(str(used))} is the input; choose another output")
-    destination_for(path, video.info)
+    encoder = _encoder(destination_for(path, video.info))
     appearances = Appearances.read(appearance, appearance_mask, appearance_weights)
     transfer = load_transfer(appearances, settings_for(preset, **settings), loader)
-    destination = destination_for(path, _output_info(video.info, transfer.settings.size))
+    info = _output_info(video.info, transfer.settings.size, even=encoder is not None)
+    destination = destination_for(path, info)
     inputs = {
         "video": video.digest(),
         **appearances.digests(),
         "settings": settings_digest(transfer.settings),
         "weights": " ".join(backbone.info.sha256 for backbone in transfer.backbones.values()),
     }
-    plan = {"format": FORMAT, "output": target.name, "temporal": temporal, "key_every": key_every, "inputs": inputs}
+    plan = {
+        "format": FORMAT,
+        "output": target.name,
+        "encoder": encoder,
+        "temporal": temporal,
+        "key_every": key_every,
+        "inputs": inputs,
+    }
     earlier = read_json_object(folder / WORK.plan_file)
     if not force:
         _check_records(folder, earlier, target)
@@ -154,7 +163,8 @@ def splice_video(
         check_free(path, force=force)
     with resumable(folder, WORK, plan, force=force):
         (folder / RECORD).unlink(missing_ok=True)
-        work = _Work(video, appearances, transfer, destination, folder, plan, progress)
+        work = _Work(video, appearances, transfer, destination, folder, plan, progress, (info.height, info.width))
+        work.resume(force=force)
         try:
             work.run()
         except Stopped:
@@ -167,22 +177,32 @@ def _check_records(folder: Path, earlier: Mapping[str, Any], target: Path) -> No
     """Raise OutputExists if a folder of records belongs to another output, such as ``a.webm`` instead of ``a.mp4``."""
     if (other := earlier.get("output", target.name)) != target.name:
         raise OutputExists(
-            f"{printable(str(folder))} holds the records of {printable(str(other))}; choose another name than "
-            f"{target.stem}, or replace them with ",
+            f"{printable(str(folder))} holds the records of {printable(str(other))}; choose a name other than "
+            f"'{target.stem}', or replace them with ",
             REPLACE,
         )
 
 
-def _output_info(info: VideoInfo, size: int | None) -> VideoInfo:
-    """Return the information on the output: the input's, with frames of another shorter side."""
+def _encoder(destination: Destination) -> str | None:
+    """Return the name of the encoder of a video file; None for a folder of images."""
+    return destination.encoding.codec if isinstance(destination, FileDestination) else None
+
+
+def _output_info(info: VideoInfo, size: int | None, *, even: bool) -> VideoInfo:
+    """Return the information on the output: the input's, with frames of another shorter side.
+
+    With ``even``, odd sides become one pixel longer: some players do not play videos of odd sides.
+    """
     if not size:
         return info
     height, width = resize_to(torch.zeros(1, 3, info.height, info.width), size).shape[-2:]
+    if even:
+        height, width = height + height % 2, width + width % 2
     return replace(info, height=height, width=width)
 
 
 class _Work:
-    """The work on one video, segment after segment."""
+    """The work on one video, segment after segment. ``size`` is height and width of its frames."""
 
     def __init__(
         self,
@@ -193,35 +213,46 @@ class _Work:
         folder: Path,
         plan: dict[str, Any],
         progress: ProgressReporter,
+        size: tuple[int, int],
     ) -> None:
         self._video, self._transfer, self._destination, self._folder = video, transfer, destination, folder
-        self._appearances, self._plan, self._progress = appearances, plan, progress
+        self._appearances, self._plan, self._progress, self._size = appearances, plan, progress, size
         self._state = State(belongs_to=plan["inputs"])
-        CHECKPOINT.resume(folder / CHECKPOINTS, None, plan["inputs"], self._restore)
         self._excerpt = Excerpt(folder, video.info.frames or 0)
+
+    def resume(self, *, force: bool) -> None:
+        """Resume from the last checkpoint, if there is one; with ``force``, start again if it is damaged."""
+        try:
+            CHECKPOINT.resume(self._folder / CHECKPOINTS, None, self._plan["inputs"], self._restore)
+        except CheckpointRejected:
+            if not force:
+                raise
+            self._progress.note("the checkpoint is damaged; starting again")
+            remove_parts(self._folder)
 
     def _restore(self, state: State) -> None:
         if not self._destination.holds(self._folder, state.segments, state.next):
             self._progress.note("finished frames are missing; starting again")
             return
-        self._state = state
         state.key = on_device(state.key, self._transfer.device)
+        self._state = state
         self._progress.note(f"resumes at frame {state.next}")
 
     def run(self) -> None:
         """Compute the segments that are not finished. Raises Stopped."""
         self._progress.note(f"preview {printable(str(self._folder / PREVIEW))}")
-        state, began = self._state, perf_counter() - self._state.seconds
-        frames = map(self._resized, self._video.frames())
-        for segment in segments(frames, self._plan["key_every"], state.next, after_cut=state.key is None):
+        state, began, start = self._state, perf_counter() - self._state.seconds, self._state.next
+        frames = (self._resized(frame) for frame in self._video.frames() if frame.index >= start)
+        for segment in segments(frames, self._plan["key_every"], after_cut=state.key is None):
             self._add(segment)
             state.seconds = perf_counter() - began
             state.write(self._folder)
 
     def _resized(self, frame: Frame) -> Frame:
-        """Resize a frame as the settings say."""
-        size = self._transfer.settings.size
-        return replace(frame, pixels=as_pixels(resize_to(frame.tensor(), size))) if size else frame
+        """Resize a frame to the size of the output."""
+        if frame.pixels.shape[:2] == self._size:
+            return frame
+        return replace(frame, pixels=as_pixels(resized(frame.tensor(), self._size)))
 
     def _add(self, segment: Segment) -> None:
         """Compute and write a segment, and update the state."""
@@ -255,7 +286,7 @@ class _Work:
 
     def _record(self, path: Path, notes: list[str], loader: BackboneLoader) -> dict[str, Any]:
         state, info, transfer = self._state, self._video.info, self._transfer
-        fewer = info.frames and state.next < FEWER * info.frames
+        fewer = info.frames and not info.counted and state.next < FEWER * info.frames
         missing = [f"the file states {info.frames} frames, of which {state.next} could be read"] if fewer else []
         return {
             **self._plan,
@@ -271,7 +302,7 @@ class _Work:
             "settings": transfer.settings.model_dump(mode="json"),
             "backbones": {name: asdict(backbone.info) for name, backbone in transfer.backbones.items()},
             "substitutions": [asdict(substitution) for substitution in transfer.substitutions.values()],
-            "versions": versions() | {"av": metadata.version("av")},
+            "versions": versions() | {"av": pyav().__version__, "opencv": opencv().__version__},
         }
 
 
@@ -283,8 +314,12 @@ def _preview(segment: Segment, output: Pixels) -> bytes:
 
 
 def _finished(folder: Path, path: Path, destination: Destination) -> dict[str, Any]:
-    """Return the record of finished work; {} if there is none, or the output has changed."""
+    """Return the record of finished work; {} if there is none, or the output has changed.
+
+    The output has changed if the bytes of a video file differ, or a file of a folder does not exist.
+    """
     record = read_json_object(folder / RECORD)
     if path.is_file():
         return record if record.get("output_sha256") == file_sha256(path) else {}
-    return record if record and destination.holds(folder, 0, record["frames"]) else {}
+    frames = record.get("frames", 0)
+    return record if frames and destination.holds(folder, 0, frames) else {}

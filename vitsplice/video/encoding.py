@@ -7,6 +7,7 @@ joined without encoding them again. A segment of the same frames has the same by
 from __future__ import annotations
 
 import heapq
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ THREADS = 4
 H264: dict[str, dict[str, str]] = {
     "libx264": {"crf": "16", "preset": "medium", "bf": "0", "threads": str(THREADS)},
     "libopenh264": {},
-    "mpeg4": {"qscale": "2", "flags": "+qscale"},
+    "mpeg4": {"flags": "+qscale"},
 }
 VP9: dict[str, dict[str, str]] = {
     "libvpx-vp9": {"crf": "20", "b": "0", "auto-alt-ref": "0", "lag-in-frames": "0", "cpu-used": "3"},
@@ -135,11 +136,13 @@ def join(segments: Sequence[Path], out: Path, audio: Path | None) -> list[str]:
         Notes for the user.
 
     Raises:
-        VitspliceError: if it cannot be written.
+        VitspliceError: if it cannot be written, or a segment or the audio cannot be read.
     """
     notes: list[str] = []
-    with _muxed(out, FORMATS[out.suffix.lower()], options={"movflags": "+faststart"}) as container:
-        with pyav().open(str(segments[0])) as first:
+    container_format = FORMATS[out.suffix.lower()]
+    options = {"movflags": "+faststart"} if container_format in ("mp4", "mov") else {}
+    with _muxed(out, container_format, options=options) as container:
+        with _opened(segments[0]) as first:
             stream = container.add_stream_from_template(first.streams.video[0])
         packets: list[Iterator[Any]] = [_packets(segments, stream)]
         if audio is not None:
@@ -156,7 +159,7 @@ def _packets(segments: Iterable[Path], stream: Any) -> Iterator[Any]:
     timestamps (DTS) for a segment of exactly 7 H.264 frames.
     """
     for path in segments:
-        with pyav().open(str(path)) as container:
+        with _opened(path) as container:
             for packet in container.demux(container.streams.video[0]):
                 if packet.pts is not None:
                     packet.stream, packet.dts = stream, packet.pts
@@ -165,24 +168,48 @@ def _packets(segments: Iterable[Path], stream: Any) -> Iterator[Any]:
 
 def _audio(path: Path, container: Any, notes: list[str]) -> list[Iterator[Any]]:
     """Add the audio streams of a file to a container and return their packets; a codec that does not fit is noted."""
-    av = pyav()
-    with av.open(os.path.abspath(path), options=LOCAL_FILES) as source:
+    with _opened(path, options=LOCAL_FILES) as source:
         kept = []
         for stream in source.streams.audio:
-            name = stream.codec_context.name
-            if name not in container.supported_codecs:
+            if not stream.codec_context:
+                notes.append("the audio is left out: its codec is unknown")
+            elif not _fits(stream, container.format.name):
+                name = stream.codec_context.name
                 notes.append(f"the audio is left out: {container.format.name} files do not hold the codec {name}")
-                continue
-            kept.append((stream.index, container.add_stream_from_template(stream)))
+            else:
+                kept.append((stream.index, container.add_stream_from_template(stream)))
     return [_audio_packets(path, index, target) for index, target in kept]
 
 
+def _fits(stream: Any, container_format: str) -> bool:
+    """Return whether a container holds a stream, by writing a header: FFmpeg's lists of codecs are too long."""
+    av = pyav()
+    try:
+        with av.open(io.BytesIO(), "w", format=container_format) as trial:
+            trial.add_stream_from_template(stream)
+            trial.start_encoding()
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
+
+
 def _audio_packets(path: Path, index: int, target: Any) -> Iterator[Any]:
-    with pyav().open(os.path.abspath(path), options=LOCAL_FILES) as source:
+    with _opened(path, options=LOCAL_FILES) as source:
         for packet in source.demux(source.streams[index]):
             if packet.dts is not None:
                 packet.stream = target
                 yield packet
+
+
+@contextmanager
+def _opened(path: Path, **options: Any) -> Iterator[Any]:
+    """Context of a container that is read. Raises VitspliceError that names the file if it cannot be read."""
+    av = pyav()
+    try:
+        with av.open(os.path.abspath(path), **options) as container:  # FFmpeg takes "12:30.mp4" for an address
+            yield container
+    except (av.FFmpegError, OSError) as error:
+        raise VitspliceError(f"cannot read {printable(str(path))}: {_reason(error)}") from error
 
 
 @contextmanager
@@ -196,5 +223,8 @@ def _muxed(path: Path, container_format: str, **options: Any) -> Iterator[Any]:
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
     except (av.FFmpegError, OSError) as error:
-        reason = one_line(error.strerror or str(error))
-        raise VitspliceError(f"cannot write {printable(str(path))}: {reason}") from error
+        raise VitspliceError(f"cannot write {printable(str(path))}: {_reason(error)}") from error
+
+
+def _reason(error: Any) -> str:
+    return one_line(error.strerror or str(error))

@@ -21,7 +21,7 @@ from vitsplice.video.colours import Pixels
 from vitsplice.video.packages import opencv
 
 SIDE = 512
-"""Maximum of the longer side in pixels at which flow is computed."""
+"""Maximum of the longer side in pixels at which flow is computed, unless the shorter side would be below `SMALLEST`."""
 
 SMALLEST = 32
 """Minimum height and width for DIS; smaller frames are enlarged."""

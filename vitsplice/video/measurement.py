@@ -35,8 +35,8 @@ def warping_errors(segment: Segment, outputs: Sequence[Pixels]) -> list[tuple[in
     inputs_in_pairs = pairwise(as_tensor(frame.pixels) for frame in frames)
     outputs_in_pairs = pairwise(map(as_tensor, outputs))
     errors = []
-    for frame, step, inputs, results in zip(frames[:-1], segment.steps, inputs_in_pairs, outputs_in_pairs, strict=True):
-        input_error, output_error = warping_error(*inputs, step.forward), warping_error(*results, step.forward)
+    for frame, pair, inputs, results in zip(frames[:-1], segment.pairs, inputs_in_pairs, outputs_in_pairs, strict=True):
+        input_error, output_error = warping_error(*inputs, pair.forward), warping_error(*results, pair.forward)
         if input_error is not None and output_error is not None:
             errors.append((frame.index, input_error, output_error))
     return errors

@@ -60,7 +60,7 @@ class SegmentOutputs:
 
 
 Report = Callable[[int], object]
-"""Function that is called with the number of a frame before it is computed."""
+"""Function that is called before each frame is computed, with the number of the first frame that is not computed."""
 
 
 @numerics(grad=False)
@@ -73,22 +73,23 @@ def propagated(transfer: FrameTransfer, segment: Segment, first: Key | None, rep
         first: its key frame, if the previous segment computed it.
         report: called before each frame.
     """
-    report(segment.start)
     if first is None:
-        first = _key(transfer, transfer.prepared(segment.frames[0].tensor()))
+        report(segment.start)
+        first = _key(transfer, transfer.to_device(segment.frames[0].tensor()))
     if segment.last_key is None:
         return SegmentOutputs([as_pixels(first.output)], None)
     motions = [_on_device(each, transfer.device) for each in key_motions(segment)]
-    last = _key(transfer, transfer.prepared(segment.last_key.tensor()), first, motions[-1].earlier)
-    forward = moved_spots(first.match, [step.forward for step in segment.steps])
-    backward = moved_spots(last.match, [step.backward for step in reversed(segment.steps)])
+    report(segment.start + 1)
+    last = _key(transfer, transfer.to_device(segment.last_key.tensor()), first, motions[-1].earlier)
+    forward = moved_spots(first.match, [pair.forward for pair in segment.pairs])
+    backward = moved_spots(last.match, [pair.backward for pair in reversed(segment.pairs)])
     outputs = [as_pixels(first.output)]
     for number, frame in enumerate(segment.frames[1:], 1):
-        report(frame.index)
         if frame is segment.last_key:
             outputs.append(as_pixels(last.output))
             continue
-        pixels, fraction = transfer.prepared(frame.tensor()), motions[number].fraction
+        report(frame.index)
+        pixels, fraction = transfer.to_device(frame.tensor()), motions[number].fraction
         spots = [*faded(forward[number], 1 - fraction), *faded(backward[-1 - number], fraction)]
         outputs.append(as_pixels(_between(transfer, pixels, first, last, motions[number], spots)))
     return SegmentOutputs(outputs, last if segment.following else None)
@@ -113,10 +114,11 @@ def frame_by_frame(transfer: FrameTransfer, segment: Segment, first: Key | None,
     keys: list[Key] = [first] if first else []
     for frame in segment.frames[len(keys) :]:
         report(frame.index)
-        keys.append(_key(transfer, transfer.prepared(frame.tensor())))
+        keys.append(_key(transfer, transfer.to_device(frame.tensor())))
     following = None
     if segment.following is not None:
-        following = _key(transfer, transfer.prepared(segment.following.tensor()))
+        report(segment.following.index)
+        following = _key(transfer, transfer.to_device(segment.following.tensor()))
     return SegmentOutputs([as_pixels(key.output) for key in keys], following)
 
 

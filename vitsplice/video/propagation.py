@@ -63,15 +63,15 @@ def key_motions(segment: Segment) -> list[KeyMotions]:
     """Compute the motion from each frame of a segment, and from the key frame after it, to the key frames at both ends.
 
     Args:
-        segment: a segment with at least one step.
+        segment: a segment with at least one pair of frames.
     """
-    height, width = segment.steps[0].backward.flow.shape[-2:]
+    height, width = segment.pairs[0].backward.flow.shape[-2:]
     earlier, later = [no_motion((height, width))], [no_motion((height, width))]
-    for step in segment.steps:
-        earlier.append(step.backward.then(earlier[-1]))
-    for step in reversed(segment.steps):
-        later.append(step.forward.then(later[-1]))
-    fractions = [number / len(segment.steps) for number in range(len(earlier))]
+    for pair in segment.pairs:
+        earlier.append(pair.backward.then(earlier[-1]))
+    for pair in reversed(segment.pairs):
+        later.append(pair.forward.then(later[-1]))
+    fractions = [number / len(segment.pairs) for number in range(len(earlier))]
     return [KeyMotions(*each) for each in zip(earlier, reversed(later), fractions, strict=True)]
 
 

@@ -20,8 +20,9 @@ UNEXPLAINED = 0.04
 """Minimum of the mean difference in lightness that the motion leaves between the frames of a cut, in [0, 1]."""
 
 TRUSTED, MIN_CORRELATION = 0.35, 0.3
-"""At a cut, the motion can be trusted in a smaller fraction of the frame than the first value, or what it predicts has
-a smaller correlation with the frame than the second. A flash or a fade is no cut: its motion can be trusted."""
+"""Two frames with a larger difference than `UNEXPLAINED` are a cut if the trusted fraction of the motion is below
+`TRUSTED`, or the correlation of the predicted with the actual frame is below `MIN_CORRELATION`. A flash or a fade is no
+cut: its motion can be trusted."""
 
 CARRIED = 0.65
 """Minimum of the fraction of the frame in which the motion since the last key frame can be trusted."""
@@ -31,7 +32,7 @@ POOL = 4
 
 
 @dataclass(frozen=True)
-class Step:
+class FramePair:
     """Two consecutive frames.
 
     Args:
@@ -50,13 +51,13 @@ class Segment:
     Args:
         frames: the frames, the first of which is the key frame.
         following: the next key frame; None before a cut and at the end of the video.
-        steps: motion between consecutive frames, with ``following`` as the last.
+        pairs: motion between consecutive frames, with ``following`` as the last.
         after_cut: whether it is the beginning of a shot.
     """
 
     frames: tuple[Frame, ...]
     following: Frame | None
-    steps: tuple[Step, ...]
+    pairs: tuple[FramePair, ...]
     after_cut: bool
 
     @property
@@ -77,37 +78,34 @@ class Segment:
         return self.frames[-1].index + 1
 
 
-def segments(frames: Iterable[Frame], length: int, start: int = 0, *, after_cut: bool = True) -> Iterator[Segment]:
+def segments(frames: Iterable[Frame], length: int, *, after_cut: bool = True) -> Iterator[Segment]:
     """Divide a video into segments.
 
     Args:
-        frames: all frames.
+        frames: the frames from a key frame on.
         length: maximum number of frames of a segment.
-        start: number of the key frame of the first segment; earlier frames are skipped.
-        after_cut: whether that segment is the beginning of a shot.
+        after_cut: whether the first segment is the beginning of a shot.
     """
     window: list[Frame] = []
-    steps: list[Step] = []
+    pairs: list[FramePair] = []
     since: Motion | None = None
     image: Pixels | None = None
     for frame in frames:
-        if frame.index < start:
-            continue
         previous, image = image, working_image(frame.pixels)
         if previous is None:
             window = [frame]
             continue
-        step = Step(*motions(previous, image))
-        since = step.backward if since is None else step.backward.then(since)
-        cut = is_cut(previous, image, step.backward)
+        pair = FramePair(*motions(previous, image))
+        since = pair.backward if since is None else pair.backward.then(since)
+        cut = is_cut(previous, image, pair.backward)
         if cut or len(window) == length or float(since.valid.mean()) < CARRIED:
             following = None if cut else frame
-            yield Segment(tuple(window), following, tuple(steps if cut else [*steps, step]), after_cut)
-            window, steps, since, after_cut = [frame], [], None, cut
+            yield Segment(tuple(window), following, tuple(pairs if cut else [*pairs, pair]), after_cut)
+            window, pairs, since, after_cut = [frame], [], None, cut
         else:
-            window, steps = [*window, frame], [*steps, step]
+            window, pairs = [*window, frame], [*pairs, pair]
     if window:
-        yield Segment(tuple(window), None, tuple(steps), after_cut)
+        yield Segment(tuple(window), None, tuple(pairs), after_cut)
 
 
 def is_cut(earlier: Pixels, later: Pixels, backward: Motion) -> bool:

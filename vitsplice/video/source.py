@@ -6,7 +6,8 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,12 @@ LOCAL_FILES = {
     "format_whitelist": "mov,matroska,avi,mpegts,mpeg,flv,ogg,asf,nut,mxf,gif,ivf,h264,hevc,m4v,mpegvideo",
 }
 """Options of FFmpeg: containers that hold their frames themselves, since playlists open other files and addresses."""
+
+FEWER = 0.98
+"""If less than this fraction of the frames or of the duration that a file states can be read, this is noted."""
+
+MICROSECONDS = 1_000_000
+"""Number of FFmpeg's units of the duration of a file in a second."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,8 @@ class VideoInfo:
         width, height: size of upright frames in pixels.
         rate: mean number of frames per second.
         time_base: unit of times in seconds.
-        frames: number of frames that the file states; None: unknown.
+        frames: number of frames that the file states, or of its packets; None: unknown.
+        counted: whether ``frames`` is the number of packets, because the file does not state the number of frames.
         colours: colour space.
         pixel_aspect: width of a pixel divided by its height.
         audio: number of audio streams.
@@ -72,6 +80,7 @@ class VideoInfo:
     rate: Fraction
     time_base: Fraction
     frames: int | None = None
+    counted: bool = False
     colours: ColourSpace = field(default_factory=ColourSpace)
     pixel_aspect: Fraction = Fraction(1)
     audio: int = 0
@@ -120,8 +129,10 @@ class FrameFolder(VideoSource):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._files = images_at(path)
-        height, width = read(self._files[0]).pixels.shape[-2:]
-        self.info = VideoInfo(width, height, FOLDER_RATE, 1 / FOLDER_RATE, len(self._files))
+        first = read(self._files[0])
+        height, width = first.pixels.shape[-2:]
+        notes = tuple(f"{first.name}: {note}" for note in first.notes)
+        self.info = VideoInfo(width, height, FOLDER_RATE, 1 / FOLDER_RATE, len(self._files), notes=notes)
 
     def digest(self) -> str:
         """Compute the SHA-256 of the names and contents of all images."""
@@ -152,6 +163,8 @@ class VideoFile(VideoSource):
             if first is None:
                 raise ImageError(f"'{self.name}' has no frames")
             self.info = self._described(container, stream, first)
+        if not self.info.frames:
+            self.info = self._counted()
 
     def _described(self, container: Any, stream: Any, first: Any) -> VideoInfo:
         colours = ColourSpace.of(first)
@@ -164,12 +177,27 @@ class VideoFile(VideoSource):
             height=height,
             rate=rate,
             time_base=Fraction(stream.time_base or 1 / rate),
-            frames=stream.frames or _expected_frames(container, rate),
+            frames=stream.frames or None,
             colours=colours,
             pixel_aspect=1 / aspect if first.rotation % 180 else aspect,
             audio=len(container.streams.audio),
             notes=tuple(_notes(container, first)),
         )
+
+    def _counted(self) -> VideoInfo:
+        """Count the packets of the video stream, without decoding them; a file that ends too early is noted."""
+        frames, end = 0, Fraction(0)
+        with self._opened() as container, suppress(pyav().FFmpegError):  # a damaged packet is reported when decoded
+            duration = Fraction(container.duration or 0, MICROSECONDS)
+            index = container.streams.video[0].index
+            for packet in container.demux():
+                frames += packet.size > 0 and packet.stream_index == index
+                if packet.pts is not None:
+                    end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
+        missing = end + 1 / self.info.rate < FEWER * duration
+        states = f"the file states a duration of {float(duration):.1f} s, of which {float(end):.1f} s could be read"
+        notes = (*self.info.notes, *([states] if missing else []))
+        return replace(self.info, frames=frames, counted=True, notes=notes)
 
     def digest(self) -> str:
         """Compute the SHA-256 of the file."""
@@ -212,22 +240,26 @@ class VideoFile(VideoSource):
             number += 1
 
 
-def _expected_frames(container: Any, rate: Fraction) -> int | None:
-    """Estimate the number of frames from the duration, which FFmpeg gives in microseconds."""
-    return round(container.duration / 1_000_000 * rate) if container.duration else None
-
-
 def _notes(container: Any, first: Any) -> Iterator[str]:
     if len(container.streams.video) > 1:
-        yield f"it has {len(container.streams.video)} video streams, of which the first is used"
+        yield f"the input has {len(container.streams.video)} video streams; the first is used"
     if container.streams.subtitles:
-        yield "its subtitles are left out"
+        yield "the subtitles of the input are left out"
     if any(part.bits > 8 for part in first.format.components):
-        yield f"its frames of {max(part.bits for part in first.format.components)} bits become 8 bits"
+        yield f"frames of {max(part.bits for part in first.format.components)} bits are converted to 8 bits"
+    if _is_transparent(first):
+        yield "the transparency of the input is left out"
     if first.color_trc in (16, 18):
-        yield "its high dynamic range is not mapped to standard dynamic range"
+        yield "the high dynamic range of the input is not mapped to standard dynamic range"
     if first.interlaced_frame:
-        yield "it is interlaced, and is not deinterlaced"
+        yield "the input is interlaced, and is not deinterlaced"
+
+
+def _is_transparent(frame: Any) -> bool:
+    """Return whether a decoded frame has pixels that are not opaque."""
+    if not any(part.is_alpha for part in frame.format.components):
+        return False
+    return bool((frame.to_ndarray(format="rgba")[..., 3] < 255).any())
 
 
 def _upright(pixels: Pixels, rotation: int) -> Pixels:

@@ -65,7 +65,7 @@ class FrameTransfer:
         """Whether the preset takes steps."""
         return self.settings.steps > 0
 
-    def prepared(self, pixels: Tensor) -> Tensor:
+    def to_device(self, pixels: Tensor) -> Tensor:
         """Move a frame ``(1, 3, H, W)`` to the device."""
         return pixels.to(self.device)
 
@@ -74,7 +74,7 @@ class FrameTransfer:
         """Match a frame with the appearance images; None if outputs do not depend on it.
 
         Args:
-            frame: ``(1, 3, H, W)``, see `prepared`.
+            frame: ``(1, 3, H, W)``, see `to_device`.
             preference: returns the matches that are preferred, given the mean colours of the patches of the appearance
                 images, ``(M, 3)``; None: none are.
         """
@@ -109,7 +109,7 @@ class FrameTransfer:
         """Compute the output of a frame before any step, ``(1, 3, H, W)``.
 
         Args:
-            frame: ``(1, 3, H, W)``, see `prepared`.
+            frame: ``(1, 3, H, W)``, see `to_device`.
             match: its correspondence; None if outputs do not depend on it.
             maps: the maps of its warm start; None if it has none.
         """
@@ -158,23 +158,29 @@ def load_transfer(
     """
     known, settings = catalogue(), pinned(settings)
     check_run(settings, known)
+    _check_preset(settings, len(appearances.images))
     loaded = load_settings(settings, backbones or BackboneLoader(), known)
     settings, device = loaded.settings, loaded.device
-    if settings.start == "structure":
-        raise UserError(
-            "videos require a preset with a warm start or a model: instant, quick, best, a YAML file with "
-            "start: match, or a model folder"
-        )
+    _check_preset(settings, len(appearances.images))  # a fallback of the backbone may have other settings
 
     images = appearances.on_device(device, settings.size, settings.mask)
     backbone, pixels = next(iter(loaded.backbones.values())), [image.pixels for image in images.appearances]
     model, grid = model_of(settings.model, backbone, device) if settings.model else None, settings.match.grid
     if model is None:
         described = tuple(DescribedImage(each, describe_image(each, backbone, grid, mirror=True)) for each in pixels)
-    elif len(pixels) == 1:
-        described = (described_image(pixels[0], backbone, model.spec.conditions, grid, appearance=True),)
     else:
-        raise UserError(
-            f"a trained model takes one appearance image, not {len(pixels)}; use another preset, such as instant"
-        )
+        described = (described_image(pixels[0], backbone, model.spec.conditions, grid, appearance=True),)
     return FrameTransfer(settings, device, loaded.backbones, images, described, model, loaded.substitutions)
+
+
+def _check_preset(settings: RunConfig, appearances: int) -> None:
+    """Raise UserError if settings cannot be used for videos with this number of appearance images."""
+    if settings.start == "structure":
+        raise UserError(
+            "videos require a preset with a warm start or a model: instant, quick, best, a YAML file with "
+            "start: match, or a model folder"
+        )
+    if settings.model and appearances > 1:
+        raise UserError(
+            f"a trained model takes one appearance image, not {appearances}; use another preset, such as instant"
+        )
