@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import Queue
 
+import coroutines
+import gradio as gr
 import pytest
 from chromium import browser, checked_pages
 from vitsplice_app.server import ServerSettings, service
@@ -49,6 +51,21 @@ def workspace():
     """Temporary folder of a server."""
     with temporary_workspace() as folder:
         yield folder
+
+
+@pytest.fixture
+def build_page():
+    """Function that calls a function in the context of a new page and returns the page.
+
+    Outside of an event loop, Gradio creates some that it does not close.
+    """
+
+    async def built(build):
+        with gr.Blocks() as page:
+            build()
+        return page
+
+    return lambda build: coroutines.run(built(build))
 
 
 SIZE = {"width": 1280, "height": 900}

@@ -13,6 +13,7 @@ from vitsplice_app.account import VARIABLE, Account
 from vitsplice_app.command import _account
 
 from vitsplice.cli import main
+from vitsplice.errors import UserError
 from vitsplice.plugins import catalogue
 
 SERVE_AND_SIGNAL = """
@@ -76,6 +77,26 @@ def test_unknown_host_is_an_error(capsys):
     assert "choose another --host" in text
 
 
+@pytest.mark.parametrize("port", [-1, 70_000])
+def test_number_that_is_no_port_is_an_error(port):
+    with pytest.raises(UserError, match=f"port {port} is not allowed; choose one from 0 to 65535"):
+        server.listen("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(
+    ("families", "expected"),
+    [
+        ([socket.AF_INET6], socket.AF_INET6),
+        ([socket.AF_INET6, socket.AF_INET], socket.AF_INET),
+        ([socket.AF_INET], socket.AF_INET),
+    ],
+)
+def test_family_is_that_of_an_address_of_the_host(families, expected, monkeypatch):
+    addresses = [(family, socket.SOCK_STREAM, 6, "", ()) for family in families]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port: addresses)
+    assert server._family("name") == expected
+
+
 def test_default_port_is_the_next_free_one(monkeypatch, taken):
     monkeypatch.setattr(server, "FIRST_PORT", taken)
     with server.listen("127.0.0.1", None) as listener:
@@ -86,7 +107,17 @@ def test_missing_gradio_is_an_error_with_the_command_that_installs_it(capsys, mo
     monkeypatch.setitem(sys.modules, "gradio", None)
     code, text = run(capsys)
     assert code == 2
+    assert "gradio cannot be imported (ModuleNotFoundError: " in text
     assert "pip install 'gradio" in text
+
+
+def test_broken_gradio_is_an_error_with_the_reason(capsys, monkeypatch, tmp_path):
+    (tmp_path / "gradio.py").write_text("raise RuntimeError('torn')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "gradio", raising=False)
+    code, text = run(capsys)
+    assert code == 2
+    assert "gradio cannot be imported (RuntimeError: torn); install it: pip install 'gradio" in text
 
 
 @pytest.fixture
@@ -127,6 +158,16 @@ def test_signals_end_the_server_and_remove_its_files(number, tmp_path):
     process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert (process.returncode, process.stdout, process.stderr) == (0, "ended\n", "")
     assert list(tmp_path.glob("vitsplice-app-*")) == []
+
+
+def test_ignored_signal_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with server._signals_as_interrupt():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture

@@ -1,14 +1,43 @@
 """Buttons that start and stop optimisations, in a browser: one optimisation at a time, whichever tab it is of."""
 
+from pathlib import Path
+
+import coroutines
+import gradio as gr
 import pytest
 from app_page import choose, open_tab, upload
+from gradio.state_holder import SessionState
+from vitsplice_app import events
 from vitsplice_app.choices import about_preset
 
 from vitsplice.images import example
 
-pytestmark = pytest.mark.browser
+
+@pytest.mark.parametrize(
+    ("component", "value", "update"),
+    [
+        (lambda: gr.Slider(0, 2000), 1000, {"maximum": 100}),
+        (lambda: gr.Dropdown([("last", -1), ("first", -12)]), -12, {"choices": [("last", -1)]}),
+    ],
+)
+def test_value_that_waited_is_passed_after_the_range_or_the_choices_have_changed(build_page, component, value, update):
+    def build():
+        changing = component()
+        events.disable_gradio_check(changing)
+        changing.change(lambda given: given, changing, changing)
+
+    page = build_page(build)
+    (event,), state = page.fns.values(), SessionState(page)
+    coroutines.run(page.postprocess_data(event, gr.update(**update), state))
+    (changing,) = event.outputs
+    replaced = state[changing._id]
+    assert replaced is not changing
+    assert replaced.get_block_name() == changing.get_block_name() == type(changing).__base__.__name__.lower()
+    assert coroutines.run(page.preprocess_data(event, [value], state)) == [value]
+    assert not list(Path(events.__file__).parent.glob("*.pyi"))
 
 
+@pytest.mark.browser
 def test_transfer_waits_for_an_inversion_and_does_not_begin_if_it_is_stopped_before(page, open_page):
     open_tab(page, "Look inside")
     open_tab(page, "Inversion")

@@ -187,7 +187,12 @@ def test_huge_header_is_refused(ask):
     assert status in (400, 431)
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", ""])
+@pytest.mark.parametrize("host", ["127.0.0.2:7860", "127.0.0.1", "localhost:1", "[::1]", "[::1]:7860"])
+def test_request_to_a_name_of_this_machine_is_answered(ask, host):
+    assert ask("GET", "/", headers={"Host": host})[0] == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "192.0.2.1:80", ""])
 def test_website_whose_name_leads_to_this_machine_is_refused(ask, host):
     assert ask("GET", "/", headers={"Host": host})[0] in (400, 403)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import gradio as gr
@@ -36,7 +38,19 @@ def disable_gradio_check(component: gr.Slider | gr.Dropdown) -> None:
 
     Gradio would check a value that waited in the queue against the new range or choices, and fail outside the handler.
     """
-    component.preprocess = lambda payload: payload  # type: ignore[method-assign]
+    component.__class__ = _unchecked(type(component))
+
+
+@cache
+def _unchecked(component_class: type) -> type:
+    """Return a subclass of a component's class without the check.
+
+    An event that updates a property replaces the component by a new one of its class, so that a method of the instance
+    would be lost. Gradio's metaclass is bypassed, because it writes a file beside that of each new class.
+    """
+    attributes = {"__module__": __name__, "is_template": True, "preprocess": lambda component, payload: payload}
+    name = f"Unchecked{component_class.__name__}"
+    return ABCMeta.__new__(type(component_class), name, (component_class,), attributes)
 
 
 @dataclass

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitsplice.images import LARGEST_AREA
 from vitsplice.text import printable
-from vitsplice_app.account import Account
+from vitsplice_app.account import Account, is_local
 from vitsplice_app.frames import FRAMES
 
 LOGGER = logging.getLogger(__name__)
@@ -54,8 +54,6 @@ EVENTS = frozenset({f"{API}/queue/data", f"{API}/upload_progress", f"{API}/start
 WRITE = frozenset({*UPLOADS, f"{API}/queue/join", f"{API}/cancel", f"{API}/reset"})
 CALLS = f"{API}/run/"
 
-LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
-
 SECURITY_HEADERS = {
     "content-security-policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'self'",
     "cross-origin-resource-policy": "same-origin",
@@ -81,8 +79,8 @@ class Guard:
     Args:
         app: application of the page.
         files: folder of the files that requests may name.
-        local: True if only this machine can reach the server; requests then must have been sent to one of
-            `LOCAL_NAMES`, which a website whose name leads to this machine cannot.
+        local: True if only this machine can reach the server; requests then must have been sent to a name for which
+            `is_local` is True, which a website whose name leads to this machine cannot.
         account: account that every request must have, or None.
     """
 
@@ -117,8 +115,9 @@ class Guard:
 
     def _check_sender(self, headers: Headers, method: str) -> None:
         host = headers.get("host", "")
-        if self.local and host.rpartition(":")[0] not in LOCAL_NAMES and host not in LOCAL_NAMES:
-            raise Refused(403, "this server answers only to 127.0.0.1 and localhost")
+        names = (name.strip("[]") for name in (host, host.rpartition(":")[0]))
+        if self.local and not any(map(is_local, names)):
+            raise Refused(403, "this server answers only to localhost and to loopback addresses such as 127.0.0.1")
         origin = headers.get("origin")
         if method == "POST" and origin is not None and urlsplit(origin).netloc != host:
             raise Refused(403, "requests of other websites are refused")

@@ -34,7 +34,7 @@ class Progress:
     """The state of a run between two steps, or of other work between two parts.
 
     Args:
-        doing: what it does now.
+        doing: current activity, such as 'optimising'.
         taken, total: number of steps taken and of all steps.
         seconds_left: estimate of the time that remains; None if it is unknown.
         preview: data URI of the current output, scaled down; "" if there is none yet.
@@ -66,7 +66,11 @@ class Progress:
 
     def html(self) -> str:
         """Format as HTML: bar, sentence, notes, preview and a curve for each loss."""
-        bar = f'<progress aria-label="steps" max="{self.total}" value="{self.taken}"></progress>' if self.total else ""
+        bar = (
+            f'<progress aria-label="{self.unit}" max="{self.total}" value="{self.taken}"></progress>'
+            if self.total
+            else ""
+        )
         notes = "".join(f'<p class="note">{escape(note)}</p>' for note in self.notes)
         preview = (
             f'<img alt="preview of the output" src="{self.preview}" width="{self.width}" height="{self.height}">'
@@ -112,7 +116,7 @@ class Display:
         self.notes += map(str, self.run.substitutions.values())
 
     def note(self, line: str) -> None:
-        """Keep a note of a recording; those on written previews are left out."""
+        """Store a message of the recording, except those about written previews."""
         if not line.startswith("preview "):
             self.notes.append(line)
 

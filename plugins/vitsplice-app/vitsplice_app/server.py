@@ -17,7 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from vitsplice.errors import Argument, UserError
-from vitsplice.text import printable
+from vitsplice.text import one_line, printable
 from vitsplice_app.account import Account, check_access, is_local
 from vitsplice_app.context import AppContext
 from vitsplice_app.workspace import Workspace, temporary_workspace
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FIRST_PORT = 7860
 PORTS = 100
+MAX_PORT = 65535
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 """Signals that end the server like Ctrl-C."""
@@ -59,7 +60,7 @@ class Service:
 
     Args:
         server: the server.
-        listener: its socket, which listens.
+        listener: listening socket of the server.
         workspace: its temporary folder.
     """
 
@@ -116,15 +117,11 @@ def listen(host: str, port: int | None) -> socket.socket:
         port: as in `ServerSettings`.
 
     Raises:
-        UserError: if the port is in use, or the address is not one of this machine.
+        UserError: if the port is in use or no port number, or the address is not one of this machine.
     """
-    try:
-        socket.getaddrinfo(host, None)
-    except (OSError, ValueError) as error:  # an invalid name is a UnicodeError, which is a ValueError
-        problem = f"cannot listen on {printable(host)}: {getattr(error, 'strerror', None) or error}; choose another "
-        raise UserError(problem, Argument("host")) from error
-    ports = range(FIRST_PORT, FIRST_PORT + PORTS) if port is None else [port]
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if port is not None and not 0 <= port <= MAX_PORT:
+        raise UserError(f"port {port} is not allowed; choose one from 0 to {MAX_PORT} with ", Argument("port"))
+    family, ports = _family(host), range(FIRST_PORT, FIRST_PORT + PORTS) if port is None else [port]
     for candidate in ports:
         try:
             return socket.create_server((host, candidate), family=family)
@@ -137,14 +134,25 @@ def listen(host: str, port: int | None) -> socket.socket:
     raise UserError(f"cannot listen on {host}, {tried}: {reason}; choose another ", Argument("port"))
 
 
+def _family(host: str) -> socket.AddressFamily:
+    """Return IPv4 if a host has such an address, otherwise IPv6. Raises UserError if it has no address."""
+    try:
+        families = {family for family, *_ in socket.getaddrinfo(host, None)}
+    except (OSError, ValueError) as error:  # an invalid name is a UnicodeError, which is a ValueError
+        problem = f"cannot listen on {printable(host)}: {getattr(error, 'strerror', None) or error}; choose another "
+        raise UserError(problem, Argument("host")) from error
+    return socket.AF_INET if socket.AF_INET in families else socket.AF_INET6
+
+
 @contextmanager
 def _signals_as_interrupt() -> Iterator[None]:
-    """Raise KeyboardInterrupt for `ENDING`, so that temporary files are removed."""
+    """Raise KeyboardInterrupt for `ENDING`, so that temporary files are removed; an ignored signal stays ignored."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in ENDING}
+    handled = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in handled}
     try:
         yield
     finally:
@@ -179,8 +187,9 @@ async def _application(settings: ServerSettings, workspace: Workspace) -> Guard:
     try:
         import fastapi
         import gradio as gr
-    except ImportError as error:
-        raise UserError("the page needs the package gradio; install it: pip install 'gradio>=6.20,<7'") from error
+    except Exception as error:  # a broken installation may raise any exception
+        reason = one_line(f"{type(error).__name__}: {error}")
+        raise UserError(f"gradio cannot be imported ({reason}); install it: pip install 'gradio>=6.20,<7'") from error
     from vitsplice_app.frames import FRAMES
     from vitsplice_app.guard import MAX_UPLOAD, Guard
     from vitsplice_app.page import build_page

@@ -2,6 +2,9 @@
 
 import inspect
 import logging
+import sys
+import weakref
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -84,7 +87,7 @@ def test_one_appearance_image_is_used_for_a_batch_of_structure_images(comfyui, p
 
 def test_batches_of_different_sizes_are_refused(comfyui, pair):
     structure, appearance = batch(*[pair[0]] * 3), batch(*[pair[1]] * 2)
-    with pytest.raises(UserError, match="structure 3, appearance 2. Each must have 3 images"):
+    with pytest.raises(UserError, match="structure 3, appearance 2. Give 3 images in each batch"):
         transfer(comfyui, structure=structure, appearance=appearance)
 
 
@@ -119,6 +122,15 @@ def test_progress_counts_the_start_and_every_step_of_all_images(comfyui, pair):
     previews = [preview for _, _, preview in comfyui.progress]
     assert [preview is None for preview in previews] == [True, False, False, False] * 2
     assert previews[1][1].size == (48, 40)
+
+
+@pytest.mark.parametrize(("steps", "previews"), [(39, 19), (59, 19)])
+def test_number_of_previews_is_bounded(comfyui, inputs, steps, previews, monkeypatch):
+    run = SimpleNamespace(settings=SimpleNamespace(steps=steps), substitutions={})
+    run.steps, run.pixels = lambda: range(steps), lambda: torch.zeros(3, 4, 4)
+    monkeypatch.setattr(sys.modules[comfyui.nodes["VitspliceTransfer"].__module__], "_prepared", lambda *_: run)
+    transfer(comfyui, **inputs)
+    assert sum(preview is not None for _, _, preview in comfyui.progress) == previews
 
 
 def test_interruption_ends_the_execution_at_the_next_step(comfyui, inputs):
@@ -164,6 +176,35 @@ def test_fallback_is_logged_and_an_unavailable_backbone_is_an_error(comfyui, inp
 def test_errors_have_the_text_of_the_python_interface(comfyui, inputs, settings, message):
     with pytest.raises(UserError, match=message):
         transfer(comfyui, **inputs | settings)
+
+
+def test_failed_attempt_is_released_before_the_models_of_comfyui_are_unloaded(comfyui, inputs, monkeypatch):
+    attempts = []
+
+    def check(estimate, *_):
+        alive = [attempt for attempt in attempts if attempt() is not None]
+        attempts.append(weakref.ref(estimate))
+        assert not alive
+        if len(attempts) == 1:
+            raise OutOfMemory("too small")
+
+    monkeypatch.setattr("vitsplice.engine.memory.check", check)
+    transfer(comfyui, **inputs, steps=1)
+    assert len(attempts) == 2
+
+
+def test_run_of_a_batch_is_released_before_the_next_is_built(comfyui, pair, monkeypatch):
+    runs = []
+
+    class Run(vitsplice.Run):
+        def __init__(self, *arguments, **settings):
+            assert all(run() is None for run in runs)
+            super().__init__(*arguments, **settings)
+            runs.append(weakref.ref(self))
+
+    monkeypatch.setattr(sys.modules[comfyui.nodes["VitspliceTransfer"].__module__], "Run", Run)
+    transfer(comfyui, structure=batch(*[pair[0]] * 3), appearance=batch(pair[1]), steps=1)
+    assert len(runs) == 3
 
 
 def test_models_of_comfyui_are_unloaded_if_memory_is_too_small(comfyui, inputs, monkeypatch):

@@ -35,7 +35,7 @@ def batch_size(**batches: Tensor | None) -> int:
     if set(sizes.values()) - {1, largest}:
         listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
         raise UserError(
-            f"the batches have different sizes: {listed}. Each must have {largest} images, as the largest has, "
+            f"the batches have different sizes: {listed}. Give {largest} images in each batch, "
             "or 1, which is used for all"
         )
     return largest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 
 from comfy import model_management
@@ -16,11 +17,23 @@ from .backbones import LOADED, backbone_input, chosen, device, note
 from .images import Array, batch_size, item_of, mask_batch, mask_of, to_images
 from .progress import Progress
 
+Images = tuple[Array, Array]
+"""Structure and appearance image."""
+
+Masks = tuple[Array | None, Array | None]
+"""Masks of the structure and of the appearance image."""
+
 PREVIEWS = 20
-"""Number of previews of each image."""
+"""Maximum number of previews of each image."""
 
 MAX_SEED = 2**53 - 1
 """The largest integer that the browser keeps exactly."""
+
+OVERRIDES = (
+    "Settings, one a line, such as optimiser.lr=0.01. Steps, size and strengths at their default are those of the "
+    "preset or of a line of overrides; the seed is that of the node unless a line sets it."
+)
+"""Tooltip of the overrides."""
 
 
 class Transfer(io.ComfyNode):
@@ -46,9 +59,7 @@ class Transfer(io.ComfyNode):
                 io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True),
                 io.Float.Input("structure_strength", **strength),
                 io.Float.Input("appearance_strength", **strength),
-                io.String.Input(
-                    "overrides", default="", multiline=True, tooltip="Settings, one a line, such as optimiser.lr=0.01"
-                ),
+                io.String.Input("overrides", default="", multiline=True, tooltip=OVERRIDES),
                 io.Mask.Input("structure_mask", optional=True, tooltip="The output differs only where it is white."),
                 io.Mask.Input("appearance_mask", optional=True, tooltip="Only the white region is used."),
             ],
@@ -73,7 +84,6 @@ class Transfer(io.ComfyNode):
     ) -> io.NodeOutput:
         """Run every pair of the batches."""
         lines = [*filter(None, map(str.strip, overrides.splitlines()))]
-        # A preset or a line of overrides sets what is at its default here.
         seeded = any(line.partition("=")[0].strip() == "seed" for line in lines)
         settings = settings_for(
             preset,
@@ -97,27 +107,26 @@ class Transfer(io.ComfyNode):
         for index in range(count):
             images = item_of(structure, index), item_of(appearance, index)
             masks = mask_of(structure_mask, index), mask_of(appearance_mask, index)
-            run = _prepared(settings, images, masks)
-            if not index:
-                note(*run.substitutions.values())
-            outputs.append(_output(run, progress, index))
+            outputs.append(_output(settings, images, masks, progress, index))
         return io.NodeOutput(to_images(outputs))
 
 
-def _prepared(settings: RunConfig, images: tuple[Array, Array], masks: tuple[Array | None, Array | None]) -> Run:
-    """Prepare a run; if memory is too small, once more after ComfyUI has unloaded its models."""
+def _prepared(settings: RunConfig, images: Images, masks: Masks) -> Run:
+    """Prepare a run; if it does not fit before the first step, once more after ComfyUI has unloaded its models."""
     prepare = partial(Run, *images, settings, structure_mask=masks[0], appearance_mask=masks[1], backbones=LOADED)
-    try:
+    with suppress(OutOfMemory):
         return prepare()
-    except OutOfMemory:
-        model_management.unload_all_models()
-        return prepare()
+    model_management.unload_all_models()  # outside of the handler: the error holds the tensors of the first attempt
+    return prepare()
 
 
-def _output(run: Run, progress: Progress, index: int) -> Tensor:
-    """Take the steps of a run and return its output ``(3, H, W)``."""
+def _output(settings: RunConfig, images: Images, masks: Masks, progress: Progress, index: int) -> Tensor:
+    """Run a pair and return its output ``(3, H, W)``; nothing else of the run stays in memory."""
+    run = _prepared(settings, images, masks)
+    if not index:
+        note(*run.substitutions.values())
     parts = 1 + run.settings.steps
-    interval = max(1, run.settings.steps // PREVIEWS)
+    interval = max(1, -(-run.settings.steps // PREVIEWS))
     progress.report(index, 1, parts)
     for taken, _ in enumerate(run.steps(), 1):
         progress.report(index, 1 + taken, parts, None if taken % interval else run.pixels())

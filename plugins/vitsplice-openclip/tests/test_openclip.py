@@ -182,6 +182,14 @@ def test_unknown_model_or_tag_is_refused(name, error, expected):
         catalogue().backbones[name].build(None)
 
 
+def test_reason_of_a_broken_open_clip_is_one_line(monkeypatch, tmp_path):
+    (tmp_path / "open_clip.py").write_text("raise RuntimeError('first line\\nsecond line')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "open_clip")
+    with pytest.raises(WeightsUnavailable, match=r"\(RuntimeError: first line second line\); install it"):
+        build("x", "ViT-B-32", "openai", "none", None)
+
+
 def test_broken_open_clip_does_not_affect_other_parts(monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", None)
     with pytest.raises(WeightsUnavailable, match="pip install open-clip-torch"):

@@ -13,6 +13,7 @@ from vitsplice.backbones.weights import load_into
 from vitsplice.contracts import Backbone
 from vitsplice.errors import UserError, WeightsUnavailable
 from vitsplice.rng import private_rng
+from vitsplice.text import one_line
 
 INSTALL = "pip install open-clip-torch"
 
@@ -72,7 +73,8 @@ def assemble(
         cfg: open_clip's configuration, with ``embed_dim`` and ``vision_cfg``.
         state_dict: tensors of the tower.
         inputs: ``mean``, ``std`` and ``quick_gelu``; see `preprocessing`.
-        arguments: ``name``, ``licence`` and ``source`` of the backbone.
+        arguments: ``name``, ``licence`` and ``source`` of the backbone. The requests of roles are not supported for
+            towers of timm.
     """
     from vitsplice_openclip.resnet import ClipResNet
     from vitsplice_openclip.vit import ClipViT
@@ -80,8 +82,15 @@ def assemble(
     statistics: dict[str, Any] = {"mean": inputs["mean"], "std": inputs["std"]}
     if trunk := cfg["vision_cfg"].get("timm_model_name"):
         inner = {key.removeprefix("trunk."): t for key, t in state_dict.items() if key.startswith("trunk.")}
-        origin = {"name": arguments["name"], "licence": arguments["licence"], "source": arguments["source"]}
-        return load_with_weights(trunk, inner, cls_normalised=True, overlay=statistics, **origin)
+        return load_with_weights(
+            trunk,
+            inner,
+            cls_normalised=True,
+            overlay=statistics,
+            name=arguments["name"],
+            licence=arguments["licence"],
+            source=arguments["source"],
+        )
     tower = _tower(cfg, inputs["quick_gelu"] or bool(cfg.get("quick_gelu")))
     load_into(tower, state_dict, arguments["source"])
     backbone = ClipViT if hasattr(tower, "transformer") else ClipResNet
@@ -100,6 +109,6 @@ def _open_clip() -> Any:
     try:
         import open_clip
     except Exception as error:  # a broken installation may raise any exception
-        reason = f"{type(error).__name__}: {error}"
+        reason = one_line(f"{type(error).__name__}: {error}")
         raise WeightsUnavailable(f"open_clip cannot be imported ({reason}); install it: {INSTALL}") from error
     return open_clip

@@ -73,6 +73,7 @@ def executor_with(workers=0, threads=0, **options):
         (executor_with(resources={"spot": 2}, ahead=0), [{"CPU": 64.0, "spot": 6.0}], 3),
         (executor_with(workers=5), [{"CPU": 64.0}], 5),
         (executor_with(), [{"CPU": 1e4}] * 100, 10_000),
+        (executor_with(workers=20_000), [{"CPU": 1e4}] * 100, 10_000),
         (executor_with(), [], 1),
     ],
 )
@@ -98,6 +99,11 @@ def test_machine_without_room_is_an_error_and_cluster_without_room_is_waited_for
     assert "no node has room for a run that takes CPU 4" in caplog.text
 
 
+def test_custom_resource_that_this_machine_lacks_is_reported_with_the_address_of_a_cluster():
+    with pytest.raises(VitspliceError, match="only a cluster can have spot; give its address with option='?address="):
+        next(executor_with(resources={"spot": 2})._limits(Nodes(8), may_grow=False))
+
+
 @pytest.mark.parametrize(
     ("connected", "address", "may_grow"), [(True, "local", True), (False, "local", False), (False, "auto", True)]
 )
@@ -110,13 +116,53 @@ def test_cluster_of_the_host_program_may_grow(connected, address, may_grow, monk
         assert grows is may_grow
 
 
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("local", r"^Ray cannot start on this machine \(no raylet\)$"),
+        ("auto", "Ray cannot be reached at 'auto' .* start one on this machine with"),
+    ],
+)
+def test_failed_start_is_reported_with_advice_for_the_address(address, message, monkeypatch):
+    def init(**_):
+        raise RuntimeError("no raylet")
+
+    monkeypatch.setattr(executor, "_import_ray", lambda: SimpleNamespace(is_initialized=lambda: False, init=init))
+    monkeypatch.setattr(executor, "_check_address", lambda address: None)
+    with pytest.raises(VitspliceError, match=message):
+        list(executor_with(address=address).run(print, []))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"resources": {"spot": float("inf")}}, "spot: inf is not allowed; give .* a finite number of at least 0.0001"),
+        ({"resources": {"spot": float("nan")}}, "spot: nan is not allowed"),
+        ({"resources": {"spot": 0.00001}}, "spot: 1e-05 is not allowed"),
+        ({"cpus": 0.00001}, "cpus: 1e-05 is not allowed; give 0 or at least 0.0001"),
+        ({"cpus": 1e-320}, "cpus: 1e-320 is not allowed; give 0 or at least 0.0001"),
+        ({"gpus": 0.00001}, "gpus: 1e-05 is not allowed"),
+    ],
+)
+def test_amounts_that_ray_cannot_count_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        executor_with(**options)
+
+
+@pytest.mark.slow
+def test_amounts_that_ray_refuses_are_reported():
+    ray = pytest.importorskip("ray")
+    with pytest.raises(ConfigError, match=r"Ray does not accept CPU 1, TPU 1\.5 \(.*; change option cpus, gpus or"):
+        executor_with(resources={"TPU": 1.5})._task(ray, vitsplice_ray.build)
+
+
 def test_fractions_of_several_gpus_are_refused():
     with pytest.raises(ConfigError, match=r"gpus: 1\.5 is not allowed; give a fraction of one GPU"):
         executor_with(gpus=1.5)
     assert executor_with(gpus=2).resources.gpus == 2
 
 
-@pytest.mark.parametrize("module", [None, "raise ImportError('libsomething.so is missing')"])
+@pytest.mark.parametrize("module", [None, "raise ImportError('libsomething is missing')", "raise OSError('no')"])
 def test_missing_ray_is_reported_with_the_package_to_install(module, monkeypatch, tmp_path):
     if module:
         (tmp_path / "ray.py").write_text(module)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,17 +20,24 @@ OPTIONS = {
 }
 
 
+LEAST = 0.0001
+"""The smallest amount of a resource that Ray distinguishes from 0."""
+
+
 def build(workers: int, threads: int, options: Mapping[str, Any]) -> Executor:
     """Build the executor; by default a run has one thread, and there are as many runs as the cluster has room for."""
     from vitsplice_ray.executor import RayExecutor, RunResources
 
     for name, amount in options["resources"].items():
         is_number = isinstance(amount, int | float) and not isinstance(amount, bool)
-        if name in ("CPU", "GPU") or not is_number or not amount > 0:
+        if name in ("CPU", "GPU") or not is_number or not LEAST <= amount < math.inf:
             raise ConfigError(
-                f"resources: {name}: {amount!r} is not allowed; give the amount of a custom resource, a number above 0 "
-                "(CPU and GPU are the options cpus and gpus)"
+                f"resources: {name}: {amount!r} is not allowed; give the amount of a custom resource, a finite number "
+                f"of at least {LEAST:g} (CPU and GPU are the options cpus and gpus)"
             )
+    for name in ("cpus", "gpus"):
+        if 0 < options[name] < LEAST:
+            raise ConfigError(f"{name}: {options[name]!r} is not allowed; give 0 or at least {LEAST:g}")
     if (gpus := options["gpus"]) > 1 and gpus != int(gpus):
         raise ConfigError(f"gpus: {gpus:g} is not allowed; give a fraction of one GPU, such as 0.5, or a whole number")
     threads = threads or 1

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitsplice.contracts import Job, Outcome
-from vitsplice.errors import Argument, VitspliceError
+from vitsplice.errors import Argument, ConfigError, VitspliceError
 from vitsplice.text import one_line
 
 Work = Callable[[Job], Outcome]
@@ -32,7 +32,7 @@ MAX_TASKS = 10_000
 """Maximum number of tasks in Ray at a time."""
 
 TIMEOUT = 10.0
-"""Seconds for a cluster to accept a connection, and again to answer."""
+"""Timeout in seconds, for connecting to a cluster and for its answer separately."""
 
 HTTP2_SETTINGS = b"\0\0\0\4\0\0\0\0\0"
 """An empty settings frame of HTTP/2, with which both sides begin (RFC 9113, section 3.4); the byte 4 is its type."""
@@ -93,12 +93,7 @@ class RayExecutor:
     def run(self, work: Work, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """Run the jobs: see `vitsplice.contracts.Executor`."""
         with self._connected() as (ray, may_grow):
-            task = ray.remote(work).options(
-                num_cpus=self.resources.cpus,
-                num_gpus=self.resources.gpus,
-                resources=dict(self.resources.custom) or None,
-                max_retries=self.node_losses,
-            )
+            task = self._task(ray, work)
             pending, submitted, limits = iter(jobs), dict[Any, str](), self._limits(ray, may_grow)
             try:
                 while True:
@@ -115,6 +110,22 @@ class RayExecutor:
                 for reference in submitted:
                     ray.cancel(reference, force=True)
 
+    def _task(self, ray: Any, work: Work) -> Any:
+        """Return the work as a remote function. Raises ConfigError for amounts that Ray does not accept."""
+        try:
+            return ray.remote(work).options(
+                num_cpus=self.resources.cpus,
+                num_gpus=self.resources.gpus,
+                resources=dict(self.resources.custom) or None,
+                max_retries=self.node_losses,
+            )
+        except (OverflowError, ValueError) as error:
+            raise ConfigError(
+                f"Ray does not accept {self.resources} ({one_line(str(error))}); change ",
+                Argument("option"),
+                " cpus, gpus or resources",
+            ) from error
+
     def _limits(self, ray: Any, may_grow: bool) -> Iterator[int]:
         """Yield the current limit of tasks in Ray. Raises VitspliceError if a cluster that cannot grow has no room."""
         next_check, room, warned = 0.0, 0, False
@@ -123,13 +134,7 @@ class RayExecutor:
                 nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
                 room, next_check = sum(map(self.resources.fit, nodes)), time.monotonic() + POLL_SECONDS
                 if not room and not may_grow:
-                    raise VitspliceError(
-                        f"Ray has no room on this machine for a run that takes {self.resources}; use fewer ",
-                        Argument("threads"),
-                        ", or smaller values of ",
-                        Argument("option"),
-                        " cpus, gpus or resources",
-                    )
+                    raise self._no_room(nodes)
                 if not room and not warned:
                     logging.getLogger(__name__).warning(
                         "waiting: no node has room for a run that takes %s", self.resources
@@ -137,16 +142,32 @@ class RayExecutor:
                 warned = not room
             yield self._limit(room)
 
+    def _no_room(self, nodes: Iterable[Mapping[str, float]]) -> VitspliceError:
+        """Return the error of a cluster on this machine whose nodes have no room."""
+        problem = f"Ray has no room on this machine for a run that takes {self.resources}; "
+        if absent := sorted(self.resources.custom.keys() - set().union(*nodes)):
+            return VitspliceError(
+                f"{problem}only a cluster can have {', '.join(absent)}; give its address with ",
+                Argument("option", "address=host:port"),
+            )
+        return VitspliceError(
+            f"{problem}use fewer ",
+            Argument("threads"),
+            ", or smaller values of ",
+            Argument("option"),
+            " cpus, gpus or resources",
+        )
+
     def _limit(self, room: int) -> int:
         """Limit of tasks in Ray: at least one, which waits until there is room."""
-        return self.workers or min(MAX_TASKS, max(1, int(room * (1 + self.ahead))))
+        return min(MAX_TASKS, self.workers or max(1, int(room * (1 + self.ahead))))
 
     @contextmanager
     def _connected(self) -> Iterator[tuple[Any, bool]]:
         """Connect to Ray until the end of the block, unless the host program is connected.
 
         Yields:
-            Ray, and whether nodes may join the cluster: all but those that start here.
+            The module ray, and whether other nodes may join: False only for a cluster started here.
         """
         ray = _import_ray()
         connected = ray.is_initialized()
@@ -159,19 +180,23 @@ class RayExecutor:
                 with _sigterm_restored():
                     ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR, **local)
             except (OSError, OverflowError, RuntimeError, ValueError) as error:
-                raise VitspliceError(
-                    f"Ray cannot be reached at '{self.address}' ({one_line(str(error))}); give the address of a "
-                    "cluster with ",
-                    Argument("option", "address=host:port"),
-                    ", or start one on this machine with ",
-                    Argument("option", "address=local"),
-                ) from error
+                raise self._unreachable(one_line(str(error))) from error
         try:
             with nullcontext() if connected else _messages_logged(ray):
                 yield ray, connected or self.address != LOCAL
         finally:
             if not connected:
                 ray.shutdown()
+
+    def _unreachable(self, reason: str) -> VitspliceError:
+        if self.address == LOCAL:
+            return VitspliceError(f"Ray cannot start on this machine ({reason})")
+        return VitspliceError(
+            f"Ray cannot be reached at '{self.address}' ({reason}); give the address of a cluster with ",
+            Argument("option", "address=host:port"),
+            ", or start one on this machine with ",
+            Argument("option", "address=local"),
+        )
 
 
 def _import_ray() -> Any:
@@ -180,10 +205,9 @@ def _import_ray() -> Any:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # without it Ray warns of a future default
     try:
         import ray
-    except ImportError as error:
-        raise VitspliceError(
-            f"Ray cannot be imported ({one_line(str(error))}); install it: pip install 'ray>=2.40'"
-        ) from error
+    except Exception as error:  # a broken installation may raise any exception
+        reason = one_line(f"{type(error).__name__}: {error}")
+        raise VitspliceError(f"Ray cannot be imported ({reason}); install it: pip install 'ray>=2.40'") from error
     return ray
 
 

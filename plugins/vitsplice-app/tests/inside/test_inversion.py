@@ -1,11 +1,16 @@
 """Inversions, without the page."""
 
+import weakref
 from dataclasses import replace
 
 import pytest
 import torch
+from vitsplice_app.context import AppContext
+from vitsplice_app.events import Work
+from vitsplice_app.inside import inversion_tab
 from vitsplice_app.inside.inversion import InversionForm, invert
 
+import vitsplice
 from vitsplice.analysis.inversion import InversionPlan, plan_inversions
 from vitsplice.analysis.inversion import invert as invert_in_memory
 from vitsplice.errors import ImageError, UserError
@@ -49,6 +54,28 @@ def test_images_are_those_of_the_python_interface(form):
     assert all(caption.endswith("3 steps") for caption in captions[1:])
     for (image, _), pixels in zip(last.images[1:], expected, strict=True):
         torch.testing.assert_close(from_pil(image), pixels, atol=0.51 / 255, rtol=0)
+
+
+def test_inversion_is_released_before_the_next_is_built(form, monkeypatch):
+    runs = []
+
+    class Run(vitsplice.Run):
+        def __init__(self, *arguments, **settings):
+            assert all(run() is None for run in runs)
+            super().__init__(*arguments, **settings)
+            runs.append(weakref.ref(self))
+
+    monkeypatch.setattr("vitsplice.analysis.inversion.Run", Run)
+    list(invert(shallow(form.plan())))
+    assert len(runs) == 2
+
+
+def test_loading_is_shown_before_the_backbone_is_loaded(build_page, workspace):
+    page = build_page(lambda: inversion_tab.build(AppContext(workspace)))
+    run = next(event.fn for event in page.fns.values() if event.name == "run")
+    states = run(Work(), "absent.png", ["appearance"], "no-such-backbone", -1, 3, 64, 0)
+    shown = [str(value) for _, state in zip(range(2), states, strict=False) for value in state.values()]
+    assert "loading the backbone" in "".join(shown)
 
 
 def test_stopped_inversion_keeps_its_image_and_no_other_begins(form):

@@ -1,6 +1,9 @@
 """Components of every layer and similarities, without the page."""
 
+import gradio as gr
 import pytest
+from vitsplice_app.context import AppContext
+from vitsplice_app.inside import layers_tab
 from vitsplice_app.inside.layers import BACKBONE_FACET, compute
 
 from vitsplice.analysis.local_features import heat_map, similarity_map
@@ -55,6 +58,19 @@ def test_click_selects_the_patch_under_it(images, workspace):
     height, width = view.images[0].shape[-2:]
     assert view.patch_at(0, 0) == (0, 0)
     assert view.patch_at(width - 1, height - 1) == (view.grid[0] - 1, view.grid[1] - 1)
+
+
+def test_files_of_a_view_that_is_replaced_or_expires_are_removed(build_page, images, workspace):
+    page = build_page(lambda: layers_tab.build(AppContext(workspace)))
+    compute_all = next(event.fn for event in page.fns.values() if event.name == "computed")
+    state = next(block for block in page.blocks.values() if isinstance(block, gr.State))
+    state.delete_callback(None)
+    view = None
+    for _ in range(2):
+        view = compute_all(view, images[0], None, "tiny-vit", BACKBONE_FACET, 64)[state]
+        assert list(workspace.files.glob("layers-*")) == [view.folder]
+    state.delete_callback(view)
+    assert not list(workspace.files.glob("layers-*"))
 
 
 def test_second_image_alone_is_used(images, workspace):

@@ -99,7 +99,9 @@ def test_losses_are_read_from_the_folder(runs):
 
 def test_curve_of_one_step_or_of_negative_values_is_drawn():
     history = [Step(0, 1.0, {"a": -1.0}), Step(1, 2.0, {"a": 0.0})]
-    assert "NaN" not in loss_curves(history, ["a"])
+    page = loss_curves(history, ["a"])
+    assert "nan" not in page.lower()
+    assert page.count('<polyline points="0.0,28.0 160.0,0.0"/>') == 2
     assert loss_curves(history[:1], ["a"]).count("<svg") == 2
     assert loss_curves([], ["a"]) == ""
 
@@ -109,5 +111,6 @@ def test_progress_escapes_names_and_notes():
     page = state.html()
     assert "optimising, 3 of 10 steps, ETA 4 s" in page
     assert '<progress aria-label="steps" max="10" value="3">' in page
+    assert '<progress aria-label="parts" max="2" value="1">' in Progress("comparing", 1, 2, unit="parts").html()
     assert "<a>" not in page
     assert "<b>" not in page

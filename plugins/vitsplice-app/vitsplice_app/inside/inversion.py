@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from vitsplice.contracts import Role
     from vitsplice.runs.run import Run
 
-SIDE = 448
-"""Maximum of the longer side of an image that the tab shows, in pixels."""
+LONGER_SIDE = 448
+"""Maximum longer side in pixels of the images that the tab shows."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def invert(plan: InversionPlan, stopped: Callable[[], bool] = lambda: False) -> 
     from vitsplice.images import read
 
     images = [(_small(read(plan.image).pixels[0]), "image")]
-    yield Inverting(Progress("loading the backbone"), images)
+    yield Inverting(Progress("preparing the inversions"), images)
     for request, run in inversion_runs(plan, shared_backbones()):
         name, display = request.label(plan.layers), Display(run)
         for _ in run.steps():
@@ -106,6 +106,7 @@ def invert(plan: InversionPlan, stopped: Callable[[], bool] = lambda: False) -> 
         yield Inverting(display.state(name), list(images))
         if stopped():
             return
+        del run, display  # their memory is free before the next run is built
 
 
 def _ending(run: Run) -> str:
@@ -122,5 +123,5 @@ def _small(pixels: Tensor) -> Image:
     from vitsplice.images import to_pil
 
     image = to_pil(pixels)
-    image.thumbnail((SIDE, SIDE))
+    image.thumbnail((LONGER_SIDE, LONGER_SIDE))
     return image

@@ -13,6 +13,7 @@ from vitsplice_app.errors import error_card, guarded
 from vitsplice_app.events import Work, connect_start_and_stop, stop_button
 from vitsplice_app.images import check_uploads, image_inputs
 from vitsplice_app.inside.inversion import InversionForm, invert
+from vitsplice_app.live import Progress
 
 INTRODUCTION = (
     "An image optimised to have one feature of your image: it shows what the feature encodes. [CLS] has the appearance "
@@ -55,6 +56,7 @@ def build(context: AppContext) -> None:
     check_uploads(card, image)
 
     def run(work: Work, *values: Any) -> Iterator[Updates]:
+        yield {live: Progress("loading the backbone").html()}
         for state in invert(InversionForm(*values).plan(), lambda: work.stopped):
             shown = gr.update(value=list(state.images), visible=True)
             yield {live: state.progress.html(), images: shown}

@@ -1,11 +1,12 @@
 """Components of every layer of one or two images, and the similarity of one patch to all others.
 
-Everything that a move of the slider shows is computed before: a layer is a file that the browser fetches.
+The component maps of all layers are files that are written once; similarities are computed on each move.
 """
 
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from vitsplice.contracts import Features
     from vitsplice_app.workspace import Workspace
 
-SIDE = 448
+SHORTER_SIDE = 448
 """Maximum shorter side in pixels of the images that the tab shows."""
 
 BACKBONE_FACET = "the backbone's own"
@@ -42,12 +43,14 @@ class LayerView:
         images: the images, at the size that the tab shows, ``(1, 3, H, W)``.
         maps: paths of the map of components of each image, by the number of the layer from 0.
         captions: caption of each layer.
+        folder: folder of the maps.
     """
 
     features: LocalFeatures = field(repr=False)
     images: tuple[Tensor, ...] = field(repr=False)
     maps: tuple[tuple[str, ...], ...]
     captions: tuple[str, ...]
+    folder: Path
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -108,15 +111,22 @@ def compute(images: Sequence[str | None], backbone: str, facet: str, size: int, 
         raise UserError(NO_IMAGE)
     network, _ = shared_backbones().named(backbone)
     features = local_features(given, backbone=network, facet=None if facet == BACKBONE_FACET else facet, size=size)
-    shown = [shrink_to(image.pixels, SIDE) for image in features.images]
+    shown = [shrink_to(image.pixels, SHORTER_SIDE) for image in features.images]
     components = component_maps(features)
     folder = workspace.files / f"layers-{secrets.token_hex(8)}"
     folder.mkdir()
     maps = [
-        tuple(_write(folder, f"{number}-{n}", components.upsampled(layer, n, SIDE)) for n in range(len(given)))
+        tuple(_write(folder, f"{number}-{n}", components.upsampled(layer, n, SHORTER_SIDE)) for n in range(len(given)))
         for number, layer in enumerate(components.maps)
     ]
-    return LayerView(features, tuple(shown), tuple(maps), tuple(map(components.caption, components.maps)))
+    captions = tuple(map(components.caption, components.maps))
+    return LayerView(features, tuple(shown), tuple(maps), captions, folder)
+
+
+def remove_files(view: LayerView | None) -> None:
+    """Remove the maps of a view that is no longer shown, if there is one."""
+    if view:
+        shutil.rmtree(view.folder, ignore_errors=True)
 
 
 def _write(folder: Path, name: str, pixels: Tensor) -> str:

@@ -13,7 +13,7 @@ from vitsplice_app.dropdowns import backbone_dropdown
 from vitsplice_app.errors import error_card, guarded
 from vitsplice_app.events import IMMEDIATE
 from vitsplice_app.images import check_uploads, image_inputs
-from vitsplice_app.inside.layers import BACKBONE_FACET, LayerView, compute
+from vitsplice_app.inside.layers import BACKBONE_FACET, LayerView, compute, remove_files
 
 INTRODUCTION = (
     "Three principal components of the features of each layer, as red, green and blue: equal colours are similar "
@@ -26,7 +26,7 @@ SIZES = (224, 672)
 """Range of the shorter side of the backbone's input, in pixels."""
 
 LATEST: dict[str, Any] = IMMEDIATE | {"trigger_mode": "always_last"}
-"""Arguments of the events that show what is already computed."""
+"""Arguments of the events that show another layer or patch: maps are read, similarities computed."""
 
 Updates = dict[Any, Any]
 
@@ -44,14 +44,17 @@ def build(context: AppContext) -> None:
             button = gr.Button("Compute all layers", variant="primary")
     card = error_card()
     check_uploads(card, *images)
-    view: gr.State = gr.State(None, time_to_live=3600)
+    view: gr.State = gr.State(None, time_to_live=3600, delete_callback=remove_files)
     shown = _Shown.build()
 
-    def computed(first: str | None, second: str | None, backbone: str, facet: str, size: int) -> Updates:
+    def computed(
+        replaced: LayerView | None, first: str | None, second: str | None, backbone: str, facet: str, size: int
+    ) -> Updates:
         new = compute([first, second], backbone, facet, size, context.workspace)
+        remove_files(replaced)
         return {view: new} | shown.all_of(new)
 
-    inputs = [*images, backbone, facet, size]
+    inputs = [view, *images, backbone, facet, size]
     button.click(guarded(card, computed), inputs, [card, view, *shown.components()], show_progress_on=button)
     shown.connect(card, view)
 

@@ -21,7 +21,8 @@ PRESET = "quick"
 """Preset that is chosen when the page is opened."""
 
 REPEAT = (
-    "In the unzipped folder of the download, both repeat the run from its first step to its last, also a stopped one."
+    "Unzip the download and use either in its folder. "
+    "It repeats the entire run from the first step, even if this run was stopped."
 )
 
 MASKS = (
@@ -35,7 +36,7 @@ REGIONS = (
 )
 
 MOST_SIZE, MOST_SEED = 2048, 9999
-"""Maximum of the slider of the size, in pixels, and of that of the seed, unless a preset has more."""
+"""Maxima of the sliders Size (pixels) and Seed; a preset with a larger value raises them."""
 
 DIVIDE = "(percent) => ({__type__: 'update', slider_position: percent})"
 """Script that moves the divider of the result."""
@@ -118,7 +119,7 @@ def slider_updates(values: Sliders) -> list[Any]:
 
 def _about_replacement(backbone: str) -> str:
     if backbone == AS_IN_PRESET:
-        return "Another one replaces the first of the preset. Any name of timm can be typed."
+        return "Another choice replaces the first backbone of the preset. You can also type the name of any timm model."
     return about_backbone(backbone)
 
 
