@@ -94,13 +94,16 @@ def test_a_single_facet_or_layer_is_refused(png, wrong):
     assert str(refused.value) == f"{name} must be a list, such as {name}={[value]!r}; it is {value!r}"
 
 
-def test_a_plan_uses_the_fallback_even_if_the_backbone_becomes_available_later(png):
+def test_a_plan_uses_the_fallback_even_if_the_backbone_becomes_available_later(png, tmp_path):
     preset = inversion_settings(KEY, "invert-pixels", backbone="tiny-vit", steps=2)
     unavailable = {"backbones": {"main": BackboneConfig(name="tiny-gone", fallback=("tiny-cnn",))}}
     plan = plan_inversions(png[0], preset=preset.model_copy(update=unavailable))
     assert {request.facet for request in plan.settings} == {"pooled", "map"}
     assert {(s.backbone.name, s.backbone.fallback) for s in plan.settings.values()} == {("tiny-cnn", ())}
     assert {(s.device, s.precision) for s in plan.settings.values()} == {(preset.device, preset.precision)}
+    assert "'tiny-gone' are unavailable" in plan.substitutions[0]
+    with inversion_folder(plan, tmp_path / "out") as folder:
+        assert read_plan(folder) == replace(plan, image=png[0].absolute())
 
 
 def test_a_plan_with_a_cache_of_backbones_loads_the_backbone_once(png, monkeypatch):

@@ -52,7 +52,7 @@ WORK = ResumableWork(
     parts=(ENCODINGS, STYLED, TRANSFERS),
     results=(METRICS, INTERVALS, DIFFERENCES, REPORT),
 )
-"""A comparison: the name of each stored part is a digest of what it depends on, so those of another plan can stay."""
+"""A comparison. The name of each part has a digest of what it depends on: parts of another plan need not be removed."""
 
 FORMAT = 2
 """Format of ``compare.json``."""

@@ -24,11 +24,11 @@ from vitsplice.images import Source, encode_png, from_pil, read, to_pil
 from vitsplice.matching import (
     Correspondence,
     Description,
-    assignment,
     describe_image,
     descriptor_requests,
     match_descriptions,
 )
+from vitsplice.matching.assignment import check_assignment
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
 from vitsplice.support.files import json_bytes
@@ -206,7 +206,7 @@ def match_images(
     """
     if grid < 2:
         raise UserError(f"grid={grid} is not allowed; it must be at least 2")
-    assignment(torch.zeros(1, 1), temperature, balance)  # raises now if one is out of range
+    check_assignment(temperature, balance)
     target = pick_device(device)
     images = [read(image) for image in (first, second)]
     network, substitution = backbone_or_default(backbone, target)

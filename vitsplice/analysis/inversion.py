@@ -46,7 +46,7 @@ TERM = "inversion"
 
 SHEET, PLAN_FILE = "inversions.png", "inversions.json"
 
-FORMAT = 2
+FORMAT = 3
 """Format of the plan file."""
 
 FACET_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -55,14 +55,22 @@ FACET_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 @dataclass(frozen=True)
 class InversionPlan:
-    """Settings of the inversion of each feature of an image, and the number of layers of the backbone.
+    """Settings of the inversion of each feature of an image, with the backbone in use.
 
-    Raises UserError if the name of a facet cannot be part of a folder name.
+    Args:
+        image: path of the image.
+        settings: settings by feature.
+        layers: number of layers of the backbone.
+        substitutions: backbones that a fallback replaces, in words.
+
+    Raises:
+        UserError: if the name of a facet cannot be part of a folder name.
     """
 
     image: Path
     settings: Mapping[FeatureRequest, RunConfig]
     layers: int
+    substitutions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for facet in (request.facet for request in self.settings):
@@ -152,14 +160,15 @@ def plan_inversions(
         device=settings.get("device"),
         precision=settings.get("precision"),
     )
-    info = next(iter(load_settings(configured, loader, catalogue()).backbones.values())).info
+    loaded = load_settings(configured, loader, catalogue())
+    info = next(iter(loaded.backbones.values())).info
     settings_by_request = {
         request: _without_fallbacks(
             inversion_settings(request, chosen_preset, backbone=backbone, overrides=overrides, **settings), loader
         )
         for request in combined_requests(info, facets, layers)
     }
-    return InversionPlan(Path(image), settings_by_request, info.layers)
+    return InversionPlan(Path(image), settings_by_request, info.layers, tuple(map(str, loaded.substitutions.values())))
 
 
 def _chooses_backbone(override: str) -> bool:
@@ -270,6 +279,7 @@ class _StoredPlan(BaseModel):
     format: int
     image: _StoredImage
     layers: int
+    substitutions: tuple[str, ...]
     inversions: list[RunConfig] = Field(min_length=1)
     versions: dict[str, str]
 
@@ -285,7 +295,12 @@ def inversion_folder(
     """
     image = _StoredImage(path=plan.image.absolute(), sha256=read(plan.image).sha256)
     stored = _StoredPlan(
-        format=FORMAT, image=image, layers=plan.layers, inversions=list(plan.settings.values()), versions=versions()
+        format=FORMAT,
+        image=image,
+        layers=plan.layers,
+        substitutions=plan.substitutions,
+        inversions=list(plan.settings.values()),
+        versions=versions(),
     )
     runs = set(plan.run_folders.values())
     with suppress(UserError):
@@ -309,7 +324,7 @@ def read_plan(out: str | os.PathLike[str]) -> InversionPlan:
     try:
         stored = _StoredPlan.model_validate(record)
         settings = {_request_of(config, stored.layers): config for config in stored.inversions}
-        return InversionPlan(stored.image.path, settings, stored.layers)
+        return InversionPlan(stored.image.path, settings, stored.layers, stored.substitutions)
     except (KeyError, ValueError, UserError) as error:
         raise UserError(f"{out} holds no inversions that can be resumed: its {PLAN_FILE} is invalid") from error
 

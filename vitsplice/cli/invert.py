@@ -51,8 +51,8 @@ def invert(
         Path | None,
         typer.Option(
             metavar="OUT",
-            help="Resume the inversions in this folder; excludes other options but --force, which restarts those that "
-            "other versions or another image began.",
+            help="Resume the inversions in this folder. Of the other options, only --force can be given: it restarts "
+            "all of them if the image or a package has changed.",
         ),
     ] = None,
 ) -> None:
@@ -80,6 +80,8 @@ def _run(plan: InversionPlan, out: Path, *, force: bool) -> None:
     from vitsplice.analysis import inversion
     from vitsplice.cli.run import follow
 
+    for substitution in plan.substitutions:
+        typer.echo(f"SUBSTITUTION: {substitution}", err=True)
     with inversion.inversion_folder(plan, out, force=force):
         for number, request in enumerate(plan.settings, 1):
             typer.echo(f"{request.label(plan.layers)}, {number} of {len(plan.settings)}", err=True)

@@ -182,9 +182,7 @@ def assemble(
     )
 
 
-def check_stages(
-    components: Components, images: RunImages, stages: Sequence[tuple[StageConfig | None, range]]
-) -> None:
+def check_stages(components: Components, images: RunImages, stages: Sequence[tuple[StageConfig | None, range]]) -> None:
     """Check the terms of all stages before the first step.
 
     Args:

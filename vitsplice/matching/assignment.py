@@ -52,11 +52,16 @@ def masked_similarities(similarities: Tensor, temperature: float, balance: float
     Raises:
         UserError: if a value is out of range, or the mask excludes every patch.
     """
+    check_assignment(temperature, balance)
+    return similarities if coverage is None else similarities.masked_fill(~usable(coverage), float("-inf"))
+
+
+def check_assignment(temperature: float, balance: float) -> None:
+    """Raise UserError if the temperature or the balance of an `assignment` is out of range."""
     if not LEAST_TEMPERATURE <= temperature < math.inf:
         raise UserError(f"temperature={temperature} is not allowed; it must be at least {LEAST_TEMPERATURE:g}, finite")
     if not 0 <= balance <= 1:
         raise UserError(f"balance={balance} is not allowed; it must be in [0, 1]")
-    return similarities if coverage is None else similarities.masked_fill(~usable(coverage), float("-inf"))
 
 
 def assignment(
