@@ -72,6 +72,16 @@ def test_narrow_terminal_shows_a_paragraph_for_each_part():
     ]
 
 
+def test_paragraph_of_a_narrow_terminal_leaves_paths_whole():
+    path = "/data/sets/afhq-v2/test/flickr-cat-000008.png"
+    assert paragraphs(["kind", "problem"], [["missing", f"the image {path} does not exist"]], 30) == [
+        "missing",
+        "  the image",
+        f"  {path}",
+        "  does not exist",
+    ]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -3,7 +3,7 @@ from PIL import Image
 
 from vitsplice.datasets import check as check_module
 from vitsplice.datasets.check import ABSENT, ManifestIndex, check
-from vitsplice.errors import ConfigError, UserError
+from vitsplice.errors import ConfigError, ImageNotFound, UserError
 from vitsplice.images import EXAMPLE_PAIRS, example
 
 
@@ -83,6 +83,15 @@ def test_alpha_of_a_mask_is_the_mask(issues, folder, alphas, black):
     mask.save(folder / "mask.png")
     expected = [("black-mask", "a", 1, "mask.png")] if black else []
     assert issues("a,apple.png,cat.png,mask.png,,CC0") == expected
+
+
+def test_mask_that_is_removed_during_the_check_is_an_issue(issues, folder, monkeypatch):
+    def read_mask(path):
+        raise ImageNotFound(f"{path} does not exist")
+
+    write_mask(folder, "apple.png")
+    monkeypatch.setattr(check_module, "read_mask", read_mask)
+    assert issues("a,apple.png,cat.png,mask.png,,CC0") == [("missing", "a", 1, "mask.png")]
 
 
 def test_unreadable_mask_is_not_black(issues, folder):

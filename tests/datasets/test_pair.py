@@ -97,6 +97,8 @@ def test_mask_with_an_equals_sign_beside_the_manifest_is_found(tmp_path, monkeyp
 
 def test_region_that_would_not_be_read_back_is_refused(tmp_path):
     pair = Pair("p", tmp_path / "s", tmp_path / "a", regions=(Region(tmp_path / "m=1.png", 0),))
-    with pytest.raises(UserError, match="pair p: region_1 would not be read back from 'm=1.png=1'; rename its masks"):
+    with pytest.raises(
+        UserError, match="region_1 would not be read back from 'm=1.png=1'; rename the mask without '='"
+    ):
         write(tmp_path / "pairs.csv", [pair])
     assert not (tmp_path / "pairs.csv").exists()

@@ -46,9 +46,27 @@ def test_folder_of_one_pair_is_this_pair(tree, files):
     assert relative(pair.images.values(), folder) == files
 
 
-def test_relative_folder_of_one_pair_has_the_name_of_the_folder(tree, monkeypatch):
-    monkeypatch.chdir(tree("cow/structure.png", "cow/appearance.png") / "cow")
-    assert [pair.id for pair in read_source(Path()).pairs] == ["cow"]
+@pytest.mark.parametrize(("current", "path"), [("cow", "."), ("cow/more", "..")])
+def test_relative_folder_of_one_pair_has_the_name_of_the_folder(tree, monkeypatch, current, path):
+    monkeypatch.chdir(tree("cow/structure.png", "cow/appearance.png", "cow/more/notes.txt") / current)
+    assert [pair.id for pair in read_source(Path(path)).pairs] == ["cow"]
+
+
+@pytest.mark.parametrize("roles", [["structure.png", "appearance.png"], ["A/1.png", "B/2.png"]])
+def test_folder_of_further_images_is_no_pair(tree, roles):
+    folder = tree(*roles, "1.png", "2.png")
+    (group,) = read_source(folder).groups
+    images = [name for name in roles if "/" not in name]
+    assert relative(group.structures, folder) == ["1.png", "2.png", *sorted(images)]
+
+
+@pytest.mark.parametrize(
+    ("roles", "ignored"), [(["structure.png", "appearance.png"], ["A", "more"]), (["A/1.png", "B/2.png"], ["more"])]
+)
+def test_subfolders_that_a_folder_of_one_pair_does_not_use_are_listed(tree, roles, ignored):
+    folder = tree(*roles, "A/1.png", "more/1.png", "notes/n.txt")
+    contents = read_source(folder)
+    assert (len(contents.pairs), relative(contents.ignored, folder)) == (1, ignored)
 
 
 @pytest.mark.parametrize("files", [["structure.png", "other.png"], ["A/1.png", "A/2.png", "B/3.png", "B/4.png"]])
@@ -174,9 +192,11 @@ def test_tab_at_either_end_of_a_line_is_ignored(folder):
 
 @pytest.mark.parametrize("path", ["/", ".", "..", "./"])
 def test_frame_whose_path_is_a_folder_does_not_exist(folder, path):
-    (folder / "transforms.json").write_text(json.dumps({"frames": [{"file_path": path}]}))
+    scene = folder / "train" / "transforms.json"
+    scene.write_text(json.dumps({"frames": [{"file_path": path}]}))
+    (folder / "train.png").touch()
     with pytest.raises(UserError, match="none exists"):
-        read_source(folder / "transforms.json", folder / "d.png")
+        read_source(scene, folder / "d.png")
 
 
 def test_frames_of_a_scene_are_in_order_with_masks(folder):

@@ -124,6 +124,9 @@ def test_any_corrupt_byte_of_a_mat_file_raises_only_value_error(tmp_path):
             assert read_mat_keypoints(tmp_path / "a.mat").shape[1] == 2
 
 
-def test_name_of_the_current_folder_is_that_of_the_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(small_pfpascal(tmp_path))
-    assert pfpascal.load(Path(), "test").name == f"{tmp_path.name}, layout of PF-PASCAL, test"
+@pytest.mark.parametrize("path", [".", "..", "../new/.."])
+def test_name_of_a_relative_folder_is_that_of_the_folder(tmp_path, monkeypatch, path):
+    small_pfpascal(tmp_path)
+    (tmp_path / "new").mkdir()
+    monkeypatch.chdir(tmp_path if path == "." else tmp_path / "new")
+    assert pfpascal.load(Path(path), "test").name == f"{tmp_path.name}, layout of PF-PASCAL, test"

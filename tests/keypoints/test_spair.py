@@ -78,6 +78,9 @@ def test_absent_annotation_is_missing(tmp_path):
     assert (unusable.id, unusable.missing) == ("a", True)
 
 
-def test_name_of_the_current_folder_is_that_of_the_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(small_spair(tmp_path))
-    assert spair.load(Path(), "test", "large").name == f"{tmp_path.name}, layout of SPair-71k, test"
+@pytest.mark.parametrize("path", [".", "..", "../new/.."])
+def test_name_of_a_relative_folder_is_that_of_the_folder(tmp_path, monkeypatch, path):
+    small_spair(tmp_path)
+    (tmp_path / "new").mkdir()
+    monkeypatch.chdir(tmp_path if path == "." else tmp_path / "new")
+    assert spair.load(Path(path), "test", "large").name == f"{tmp_path.name}, layout of SPair-71k, test"

@@ -16,8 +16,8 @@ def test_mask_of_a_region_is_found_in_the_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("appearance", "message"),
     [
-        (2, r"region 3: there is no appearance image 2; numbers are 0 to 1: a\.png, b\.png\."),
-        ("c", r"region 3: there is no appearance image 'c'; the appearance images are a\.png, b\.png"),
+        (2, r"region 3: there is no appearance image 2; the appearance images, in order, are a\.png, b\.png\."),
+        ("c", r"region 3: there is no appearance image 'c'; the appearance images, in order, are a\.png, b\.png"),
     ],
 )
 def test_unknown_appearance_image_is_refused_with_those_that_exist(appearance, message):

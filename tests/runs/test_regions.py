@@ -77,7 +77,10 @@ COLOURED, MANY = flat(RED), smooth_pair()[0][0]
 @pytest.mark.parametrize(
     ("region", "message"),
     [
-        (Region(LEFT, 2), "region 1: there is no appearance image 2; numbers are 0 to 1: tensor, tensor"),
+        (
+            Region(LEFT, 2),
+            "region 1: there is no appearance image 2; the appearance images, in order, are tensor, tensor",
+        ),
         (Region(LEFT, -1), "no appearance image -1"),
         (Region(LEFT, "zebra"), "no appearance image 'zebra'"),
         (Region(LEFT, "tensor"), "2 appearance images have the name 'tensor'"),

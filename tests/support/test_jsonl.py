@@ -105,7 +105,7 @@ def test_file_changed_by_another_program_is_refused(path):
     with JsonLinesLog(path) as log:
         log.add(1, {"value": 1})
         path.write_text('{"key": "02", "value": 1}\n')
-        with pytest.raises(VitspliceError, match="changed by another program"):
+        with pytest.raises(VitspliceError, match="changed by another program; run the same command again"):
             log[1]
     with pytest.raises(VitspliceError, match="cannot use"):
         JsonLinesLog(path / "below")

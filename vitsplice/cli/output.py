@@ -93,7 +93,7 @@ def paragraphs(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
     Args:
         columns: names of the columns; the first contains names, the last sentences.
         rows: cells of each row.
-        width: maximum number of characters of a line.
+        width: maximum number of characters of a line, except of one with a longer word, such as a path.
     """
     lines: list[str] = []
     for name, *cells, sentence in rows:
@@ -101,7 +101,14 @@ def paragraphs(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
         details = ", ".join(f"{column} {cell}" for column, cell in named if cell != "-")
         lines.append(one_line(name))
         for text in (sentence, details):
-            lines += textwrap.wrap(one_line(text), width, initial_indent="  ", subsequent_indent="  ")
+            lines += textwrap.wrap(
+                one_line(text),
+                width,
+                initial_indent="  ",
+                subsequent_indent="  ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
     return lines
 
 

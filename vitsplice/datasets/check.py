@@ -195,9 +195,9 @@ def check(
     if unknown := ignored - {*KINDS}:
         raise UserError(f"cannot ignore '{printable(min(unknown))}': the kinds of issues are {', '.join(KINDS)}")
     index = ManifestIndex.read(manifest)
-    fingerprints, issues = _fingerprints(index, progress)
     images, masks = np.unique(index.rows[:, :2]), np.setdiff1d(index.rows[:, 2:], [ABSENT])
-    issues += _mask_issues(index, fingerprints, masks)
+    fingerprints, issues = _fingerprints(index, {*masks.tolist()}, progress)
+    issues += _mask_size_issues(index, fingerprints)
     issues += _pair_issues(index, fingerprints)
     issues += _duplicate_issues(index, fingerprints, images)
     unlicensed = [Issue("unlicensed", pair, 1, "", "has no licence") for pair in index.unlicensed]
@@ -207,22 +207,31 @@ def check(
     return CheckReport(len(index.ids), len(images), len(masks), tuple(reported), notes)
 
 
-def _fingerprints(index: ManifestIndex, progress: ProgressReporter) -> tuple[Fingerprints, list[Issue]]:
+def _fingerprints(
+    index: ManifestIndex, masks: set[int], progress: ProgressReporter
+) -> tuple[Fingerprints, list[Issue]]:
+    """Compute the fingerprint of each file, and find unreadable files and masks that are black everywhere."""
     fingerprints: list[Fingerprint | None] = []
     issues = []
     for number, (path, _) in enumerate(index.files):
         progress.part(path.name, number, len(index.files))
         try:
-            fingerprints.append(fingerprint(path))
+            image = fingerprint(path)
+            black = number in masks and is_black(read_mask(path).pixels)
         except ImageError as error:
             fingerprints.append(None)
             kind = "missing" if isinstance(error, ImageNotFound) else "corrupt"
             issues.append(index.issue(kind, number, str(error)))
+            continue
+        fingerprints.append(image)
+        if black:
+            message = f"{index.name(number)} is black everywhere: it excludes every patch"
+            issues.append(index.issue("black-mask", number, message))
     return fingerprints, issues
 
 
-def _mask_issues(index: ManifestIndex, fingerprints: Fingerprints, masks: NDArray[np.int64]) -> Iterator[Issue]:
-    """Find masks whose size is not that of their image, and masks that are black everywhere."""
+def _mask_size_issues(index: ManifestIndex, fingerprints: Fingerprints) -> Iterator[Issue]:
+    """Find masks whose size is not that of their image."""
     pairs: dict[tuple[int, str], list[str]] = {}
     for pair, rows in index.pairs():
         for image_number, number in dict.fromkeys(each for row in rows for each in zip(row[:2], row[2:], strict=True)):
@@ -233,11 +242,6 @@ def _mask_issues(index: ManifestIndex, fingerprints: Fingerprints, masks: NDArra
                 pairs.setdefault((number, message), []).append(pair)
     for (number, message), ids in pairs.items():
         yield Issue("mask-size", ids[0], len(ids), str(index.files[number][0]), message)
-    for number in masks.tolist():
-        if fingerprints[number] and is_black(read_mask(index.files[number][0]).pixels):
-            yield index.issue(
-                "black-mask", number, f"{index.name(number)} is black everywhere: it excludes every patch"
-            )
 
 
 def _pair_issues(index: ManifestIndex, fingerprints: Fingerprints) -> Iterator[Issue]:
@@ -250,7 +254,7 @@ def _pair_issues(index: ManifestIndex, fingerprints: Fingerprints) -> Iterator[I
                 yield Issue("same-image", pair, 1, "", message)
         original = first.setdefault((weights, *map(tuple, rows)), pair)
         if original != pair:
-            yield Issue("duplicate-pair", pair, 1, "", f"has the same files as {original}")
+            yield Issue("duplicate-pair", pair, 1, "", f"has the same files and weights as {original}")
 
 
 def _equality(structure: Fingerprint | None, appearance: Fingerprint | None, *, same_file: bool) -> str:

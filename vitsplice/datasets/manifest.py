@@ -26,7 +26,7 @@ from vitsplice.text import one_line, printable
 LONGEST_LINE = 100_000
 """Maximum number of characters of a line."""
 
-ID_RULE = "ids must differ by more than capital letters, as they name files"
+ID_RULE = "; ids that differ only in capital letters count as equal"
 
 
 def read(path: str | os.PathLike[str], *, unique: bool = True) -> Iterator[Pair]:
@@ -45,12 +45,13 @@ def read(path: str | os.PathLike[str], *, unique: bool = True) -> Iterator[Pair]
     rows = {".csv": _csv_rows, ".jsonl": _jsonl_rows}.get(path.suffix.lower())
     if rows is None:
         raise UserError(f"{path} is not a manifest: its name must end in .csv or .jsonl")
-    lines: dict[str, int] = {}
+    firsts: dict[str, tuple[int, str]] = {}
     with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
         for number, row in rows(file, path):
             pair = pair_of(row, path.parent, f"{path}, line {number}")
-            if unique and (first := lines.setdefault(pair.id.lower(), number)) != number:
-                raise ConfigError(f"{path}, line {number}: duplicate id {pair.id!r}, also in line {first}; {ID_RULE}")
+            if unique and (first := firsts.setdefault(pair.id.lower(), (number, pair.id)))[0] != number:
+                rule = "" if first[1] == pair.id else ID_RULE
+                raise ConfigError(f"{path}, line {number}: duplicate id {pair.id!r}, also in line {first[0]}{rule}")
             yield pair
 
 

@@ -103,9 +103,9 @@ def check_unique(names: Sequence[str], location: str) -> None:
     """Raise ConfigError, with the location in the manifest, for a field that occurs twice."""
     if len({*names}) < len(names):
         repeated = next(name for name in names if names.count(name) > 1)
-        raise ConfigError(
-            f"{location}: field {repeated} occurs twice; further appearance images are appearance_2, appearance_3, ..."
-        )
+        further = "; further appearance images are appearance_2, appearance_3, ..."
+        hint = further if repeated.startswith("appearance") else ""
+        raise ConfigError(f"{location}: field {repeated} occurs twice{hint}")
 
 
 def pair_of(row: Mapping[str, Any], folder: Path, location: str) -> Pair:
@@ -149,7 +149,7 @@ def row_of(pair: Pair, folder: Path) -> dict[str, str]:
     """Return the fields of a pair that are not empty; paths below a folder become relative to it.
 
     Raises:
-        UserError: if the path of a mask of a region has a ``=`` or ``:`` and would not be read back.
+        UserError: if the path of a structure mask has a ``=`` and is not that of an existing file.
     """
     names = appearance_names(len(pair.appearances))
     row = {"id": pair.id} | {name: _relative(path, folder) for name, path in pair.images.items()}
@@ -162,8 +162,8 @@ def row_of(pair: Pair, folder: Path) -> dict[str, str]:
         text = region_text(written)
         if parse_region(text, len(names), folder) != written:
             raise UserError(
-                f"pair {pair.id}: region_{number} would not be read back from {text!r}; rename its masks, without "
-                "'=' and ':'"
+                f"pair {pair.id}: region_{number} would not be read back from {text!r}; rename the mask without "
+                "'=', or create it first"
             )
         row[f"region_{number}"] = text
     return row | {name: text for name in TEXTS if (text := getattr(pair, name))}

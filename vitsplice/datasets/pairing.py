@@ -17,7 +17,9 @@ Pairing = tuple[Path, list[Path]]
 
 
 def pair_by_name(group: ImageGroup) -> Iterator[Pairing]:
-    """Pair images with the same name up to the suffix, but none with itself; some may remain without a partner.
+    """Pair images with the same name up to the suffix.
+
+    An image is not paired with itself; a structure image may have no appearance image.
 
     Raises:
         UserError: if two structure images or two appearance images have the same name, or no name occurs in both roles.

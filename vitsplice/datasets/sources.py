@@ -13,13 +13,16 @@ from pydantic import BaseModel, Field, ValidationError
 from vitsplice.datasets.manifest import PairIds
 from vitsplice.datasets.pair import Pair
 from vitsplice.errors import ConfigError, UserError
-from vitsplice.support.files import reading
+from vitsplice.support.files import folder_name, reading
 from vitsplice.support.image_files import HINT, SUFFIXES, entries, images_at, images_in, is_image_name
 from vitsplice.support.validation_errors import first_problem
 from vitsplice.text import printable, with_count
 
 RELEASED_FOLDERS = {"structure": "A", "appearance": "B"}
 """Subfolder that holds the single image of a role in the released Splice data."""
+
+PAIR_STEMS = {*RELEASED_FOLDERS, *(f"{role}_mask" for role in RELEASED_FOLDERS)}
+"""Names of the images of a pair, without suffix."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,11 @@ def _read_folder(path: Path) -> SourceContents:
     if os.path.isfile(path):
         raise UserError(f"{_shown(path)} is one image; give an appearance image, or a folder of them, after it")
     ids, images = PairIds(), images_in(path)
-    if _has_both_roles(path, images) and (pair := _folder_pair(path, ids)):
-        return SourceContents("a folder of one pair", pairs=(pair,))
+    pair = _folder_pair(path, ids) if _is_pair(path, images) else None
+    if pair:
+        used = {image.parent for image in pair.images.values()}
+        ignored = tuple(folder for folder in _folders_in(path) if folder not in used and images_in(folder))
+        return SourceContents("a folder of one pair", pairs=(pair,), ignored=ignored)
     if images:
         return SourceContents("a folder of images", (ImageGroup(images, images),), default_by="random")
     folders = {folder: _folder_pair(folder, ids) for folder in _folders_in(path)}
@@ -134,7 +140,7 @@ def _folder_pair(folder: Path, ids: PairIds) -> Pair | None:
     structure, appearance = images.values()
     if structure and appearance:
         structure_mask, appearance_mask = (_named_image(folder, f"{role}_mask") for role in RELEASED_FOLDERS)
-        return Pair(ids(folder.absolute().name), structure, appearance, structure_mask, appearance_mask)
+        return Pair(ids(folder_name(folder)), structure, appearance, structure_mask, appearance_mask)
     for role, image in images.items():
         if image is None and any(images.values()):
             released = f"one image in {RELEASED_FOLDERS[role]}/"
@@ -142,20 +148,25 @@ def _folder_pair(folder: Path, ids: PairIds) -> Pair | None:
     return None
 
 
-def _has_both_roles(folder: Path, images: Sequence[Path]) -> bool:
-    """Return True if a folder has an image of each role; an ``A/`` or ``B/`` with several images may be a domain."""
+def _is_pair(folder: Path, images: Sequence[Path]) -> bool:
+    """Return True if a folder has an image of each role, and no images but those of a pair.
+
+    An ``A/`` or ``B/`` with several images may be a domain.
+    """
     stems = {path.stem for path in images}
-    return all(
-        role in stems or (os.path.isdir(folder / name) and len(images_in(folder / name)) == 1)
-        for role, name in RELEASED_FOLDERS.items()
+    return stems <= PAIR_STEMS and all(
+        role in stems or len(_released_images(folder, role)) == 1 for role in RELEASED_FOLDERS
     )
 
 
 def _role_image(folder: Path, role: str) -> Path | None:
+    hint = "; to pair two folders of images, give both"
+    return _named_image(folder, role) or _single(_released_images(folder, role), folder / RELEASED_FOLDERS[role], hint)
+
+
+def _released_images(folder: Path, role: str) -> tuple[Path, ...]:
     released = folder / RELEASED_FOLDERS[role]
-    if (image := _named_image(folder, role)) or not os.path.isdir(released):
-        return image
-    return _single(images_in(released), released, "; to pair two folders of images, give both")
+    return images_in(released) if os.path.isdir(released) else ()
 
 
 def _named_image(folder: Path, stem: str) -> Path | None:
@@ -226,15 +237,16 @@ def _scene_frames(path: Path) -> tuple[tuple[Path, ...], dict[Path, Path]]:
     except ValidationError as error:
         raise ConfigError(f"{_shown(path)} is not a transforms.json: {first_problem(error)}") from error
     masks = {
-        _with_suffix(path.parent / frame.file_path): path.parent / frame.mask_path if frame.mask_path else None
+        _frame_image(path.parent, frame.file_path): path.parent / frame.mask_path if frame.mask_path else None
         for frame in scene.frames
     }
     _check_any_exists(path, list(masks))
     return tuple(masks), {image: mask for image, mask in masks.items() if mask}
 
 
-def _with_suffix(path: Path) -> Path:
-    if is_image_name(path):
+def _frame_image(folder: Path, name: str) -> Path:
+    path = folder / name
+    if is_image_name(path) or os.path.basename(name) in ("", ".", ".."):
         return path
     candidates = (Path(f"{path}{suffix}") for suffix in SUFFIXES)
     return next(filter(os.path.isfile, candidates), Path(f"{path}.png"))

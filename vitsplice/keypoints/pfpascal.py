@@ -20,7 +20,7 @@ from scipy.io import loadmat, whosmat
 
 from vitsplice.errors import UserError
 from vitsplice.keypoints.dataset import KeypointDataset, KeypointImage, KeypointPair, Points, UnusablePair
-from vitsplice.support.files import reading
+from vitsplice.support.files import folder_name, reading
 from vitsplice.text import one_line, printable
 
 IMAGES, ANNOTATIONS = "JPEGImages", "Annotations"
@@ -72,7 +72,7 @@ def load(root: Path, split: str) -> KeypointDataset:
     def pairs() -> Iterator[KeypointPair | UnusablePair]:
         return (_parse(root, line, row) for line, row in _rows(path))
 
-    return KeypointDataset(f"{root.absolute().name}, layout of PF-PASCAL, {split}", details, count, pairs)
+    return KeypointDataset(f"{folder_name(root)}, layout of PF-PASCAL, {split}", details, count, pairs)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Row]]:

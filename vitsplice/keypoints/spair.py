@@ -19,6 +19,7 @@ import numpy as np
 
 from vitsplice.errors import UserError
 from vitsplice.keypoints.dataset import KeypointDataset, KeypointImage, KeypointPair, Points, Size, UnusablePair
+from vitsplice.support.files import folder_name
 from vitsplice.text import one_line, printable
 
 ANNOTATIONS, IMAGES, LISTS = "PairAnnotation", "JPEGImages", "Layout"
@@ -55,7 +56,7 @@ def load(root: Path, split: str, subset: str) -> KeypointDataset:
         return (_read_pair(root, folder, name) for name in names)
 
     title, reference = (
-        f"{root.absolute().name}, layout of SPair-71k, {split}",
+        f"{folder_name(root)}, layout of SPair-71k, {split}",
         "the larger side of the target's bounding box",
     )
     return KeypointDataset(title, details, len(names), pairs, reference)

@@ -38,6 +38,11 @@ def cache_folder() -> Path:
     return (Path(base).expanduser() if base else Path.home() / ".cache") / "vitsplice"
 
 
+def folder_name(folder: Path) -> str:
+    """Return the name of a folder, also if its path is ``.`` or ends in ``..``; "" for the root."""
+    return Path(os.path.abspath(folder)).name
+
+
 def json_bytes(data: object) -> bytes:
     """Return the content of a JSON file."""
     return (json.dumps(data, indent=2) + "\n").encode()

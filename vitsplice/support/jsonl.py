@@ -85,7 +85,7 @@ class JsonLinesLog:
             raise KeyError(key)
         parsed = self._parse(self._line_at(offset))
         if parsed is None or parsed[0] != key:
-            raise VitspliceError(f"{self.path} was changed by another program; start the work again")
+            raise VitspliceError(f"{self.path} was changed by another program; run the same command again")
         return parsed[1]
 
     def add(self, key: int, record: Mapping[str, Any]) -> None:
