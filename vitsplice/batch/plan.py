@@ -25,7 +25,7 @@ from vitsplice.presets import loading as settings_yaml
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.inputs import region_masks
 from vitsplice.support import output_folder
-from vitsplice.support.files import inside, inside_file, read_json_object
+from vitsplice.support.files import folder_name, inside, inside_file, read_json_object
 from vitsplice.text import printable
 
 BATCH, RESULTS, FAILURES, STOP = "batch.json", "results.jsonl", "failures.jsonl", ".stop"
@@ -124,7 +124,7 @@ def variants(
     combined: dict[str, RunConfig] = {}
     choices: tuple[Sequence[str | None], Sequence[int | None]] = (backbones or [None], seeds or [None])
     for preset, backbone, seed in itertools.product(presets, *choices):
-        parts = [Path(preset).stem if preset.endswith((".yaml", ".yml")) else Path(preset).absolute().name]
+        parts = [Path(preset).stem if preset.endswith((".yaml", ".yml")) else folder_name(Path(preset))]
         parts += [backbone] if backbone is not None else []
         parts += [f"seed{seed}"] if seed is not None else []
         name = "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", part).strip(".-") for part in parts)
