@@ -4,8 +4,17 @@ import pickle
 
 import pytest
 
+from vitsplice import errors
 from vitsplice.cli.output import message
-from vitsplice.errors import Argument, ConfigError, NonFiniteLoss, Setting, UserError
+from vitsplice.errors import (
+    Argument,
+    ConfigError,
+    NonFiniteLoss,
+    Setting,
+    UserError,
+    VitspliceError,
+    allocation_failure,
+)
 
 
 @pytest.mark.parametrize(
@@ -31,9 +40,47 @@ def test_a_message_of_text_is_the_same_in_python_and_on_the_command_line():
     assert str(UserError("no {such} --thing")) == message(UserError("no {such} --thing")) == "no {such} --thing"
 
 
-def test_an_error_can_be_pickled():
-    error = pickle.loads(pickle.dumps(ConfigError("no; ", Setting("a.b", 1))))
-    assert error.parts == ("no; ", Setting("a.b", 1))
+@pytest.mark.parametrize("error", [ConfigError("no; ", Setting("a.b", 1)), NonFiniteLoss(3, "cls", float("inf"))])
+def test_an_error_can_be_pickled(error):
+    error.add_note("in stage 2")
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert copy.parts == error.parts
+    assert vars(copy) == vars(error)
+
+
+def test_every_error_with_its_own_initialisation_is_pickled_above():
+    classes = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, VitspliceError)]
+    assert [each for each in classes if "__init__" in vars(each)] == [VitspliceError, NonFiniteLoss]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB\nmore"),
+            "CUDA out of memory. Tried to allocate 2.",
+        ),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"),
+            "CUBLAS_STATUS_ALLOC_FAILED",
+        ),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "CUDNN_STATUS_ALLOC_FAILED"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+            "can't allocate memory: 9",
+        ),
+        (RuntimeError("[fail] DefaultCPUAllocator: not enough memory: 9 bytes"), "not enough memory: 9 bytes"),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+def test_failed_allocations_are_recognised(error, expected):
+    assert expected in allocation_failure(error)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), ValueError("not enough memory")])
+def test_other_errors_are_not_failed_allocations(error):
+    assert allocation_failure(error) is None
 
 
 def test_a_loss_that_is_not_finite_suggests_settings():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from vitsplice.text import did_you_mean, one_line
 
@@ -43,6 +44,9 @@ class Setting:
     def __str__(self) -> str:
         return self.key if self.value is None else f"{self.key}={self.value}"
 
+
+ALLOCATION_FAILURES = ("can't allocate memory", "out of memory", "not enough memory", "ALLOC_FAILED")
+"""Texts in the RuntimeErrors of torch's allocators, cuBLAS and cuDNN when there is not enough memory."""
 
 Part = str | Argument | Setting
 """Part of a message."""
@@ -150,6 +154,7 @@ class NonFiniteLoss(VitspliceError):
     Attributes:
         step: index of the step, from 0.
         term: name of the first term that was not finite, or "" for the gradient.
+        value: value of the term, or norm of the gradient: NaN or infinite.
     """
 
     def __init__(self, step: int, term: str, value: float) -> None:
@@ -165,6 +170,10 @@ class NonFiniteLoss(VitspliceError):
         )
         self.step = step
         self.term = term
+        self.value = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.step, self.term, self.value), self.__dict__
 
 
 def check_keywords(function: str, given: Iterable[str], allowed: Iterable[str]) -> None:
@@ -185,7 +194,7 @@ def check_keywords(function: str, given: Iterable[str], allowed: Iterable[str]) 
 def allocation_failure(error: BaseException) -> str | None:
     """Return the message of a failed allocation on any device, on one line; None for any other error."""
     text = str(error)
-    by_torch = isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+    by_torch = isinstance(error, RuntimeError) and any(failure in text for failure in ALLOCATION_FAILURES)
     if not by_torch and not isinstance(error, MemoryError):
         return None
     line = (text.splitlines() or [type(error).__name__])[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import socket
@@ -149,13 +150,15 @@ def test_corrupt_cached_file_is_refused(tmp_path: Path, tensors: dict[str, Tenso
         hub_state_dict(CFG, "some-vit")
 
 
+def torch_file(tensors: dict[str, Tensor]) -> bytes:
+    content = io.BytesIO()
+    torch.save(tensors, content)
+    return content.getvalue()
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
-def test_safetensors_are_preferred_to_torch_files(
-    server: Server, tmp_path: Path, tensors: dict[str, Tensor], name: str
-) -> None:
-    torch.save(tensors, tmp_path / "pytorch_model.bin")
-    bins = (tmp_path / "pytorch_model.bin").read_bytes()
-    server.files = {name: save(tensors) if name.endswith("safetensors") else bins}
+def test_file_that_the_hub_has_is_downloaded_once(server: Server, tensors: dict[str, Tensor], name: str) -> None:
+    server.files = {name: save(tensors) if name.endswith("safetensors") else torch_file(tensors)}
     for _ in range(2):
         state_dict, source = hub_state_dict(CFG, "some-vit")
         assert same(state_dict, tensors)
@@ -163,9 +166,21 @@ def test_safetensors_are_preferred_to_torch_files(
         server.status = 503
 
 
+def test_safetensors_are_preferred_to_torch_files(server: Server, tensors: dict[str, Tensor]) -> None:
+    server.files = {"pytorch_model.bin": torch_file({"other": torch.zeros(1)}), "model.safetensors": save(tensors)}
+    state_dict, _ = hub_state_dict(CFG, "some-vit")
+    assert same(state_dict, tensors)
+
+
 @pytest.mark.parametrize(
     ("status", "expected"),
-    [(401, "gated"), (403, "gated"), (404, "HTTP 404"), (503, "HTTP 503"), (None, "HTTP 404")],
+    [
+        (401, "gated, private or nonexistent"),
+        (403, "gated"),
+        (404, "in that repository (HTTP 404)"),
+        (503, "HTTP 503"),
+        (None, "HTTP 404"),
+    ],
 )
 def test_refusal_of_the_hub_is_reported(server: Server, status: int | None, expected: str) -> None:
     server.status = status

@@ -127,6 +127,18 @@ def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_failed_allocation_is_not_reported_as_a_corrupt_file(
+    tmp_path: Path, tensors: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    torch.save(tensors, tmp_path / "w.pth")
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(MemoryError):
+        read_state_dict(tmp_path / "w.pth")
+
+
 def test_digest_depends_on_names_dtypes_shapes_and_values_but_not_on_order(tensors: dict[str, Tensor]) -> None:
     base = digest(tensors)
     assert digest(dict(reversed(tensors.items()))) == base
@@ -158,6 +170,21 @@ def test_strict_loading_refuses_values_that_are_not_finite(value: float, expecte
     weight[1, 1] = value
     with pytest.raises(WeightsRejected, match=rf"w\.pth.*{expected} in 1 of 2 tensors \(weight\)"):
         load_into(nn.Linear(3, 2), {"weight": weight, "bias": torch.zeros(2)}, "file w.pth")
+
+
+def test_strict_loading_refuses_values_that_overflow_in_the_model() -> None:
+    weight = torch.full((2, 3), 1e300, dtype=torch.float64)
+    with pytest.raises(WeightsRejected, match=r"w\.pth contains infinite values in 1 of 2 tensors \(weight\)"):
+        load_into(nn.Linear(3, 2), {"weight": weight, "bias": torch.zeros(2)}, "file w.pth")
+
+
+def test_strict_loading_converts_float8() -> None:
+    weight = torch.arange(6.0).reshape(2, 3)
+    model = nn.Linear(3, 2)
+    load_into(model, {"weight": weight.to(torch.float8_e4m3fn), "bias": torch.zeros(2)}, "file w.pth")
+    assert torch.equal(model.weight, weight)
+    with pytest.raises(WeightsRejected, match="contains NaN"):
+        load_into(model, {"weight": (weight / 0).to(torch.float8_e4m3fn), "bias": torch.zeros(2)}, "file w.pth")
 
 
 def test_strict_loading_accepts_batch_norm_without_a_count_and_refuses_integers() -> None:

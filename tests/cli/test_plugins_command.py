@@ -62,7 +62,7 @@ def test_markup_and_control_characters_of_a_plugin_are_printed_as_text(printed):
 
 def test_conflicts_are_printed(printed):
     words = " ".join(printed(BUILTIN, conflicts=CONFLICT).split())
-    assert "Conflict: vitsplice-one and vitsplice-two each provide a loss term 'gram'. Uninstall" in words
+    assert "Conflict: vitsplice-one and vitsplice-two each provide the loss term 'gram'. Uninstall" in words
 
 
 def test_notes_and_plugins_without_parts_are_printed(printed):

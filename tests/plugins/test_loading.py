@@ -107,7 +107,7 @@ def test_name_of_two_plugins_is_an_error_on_access(shelf: Shelf) -> None:
     assert "same" not in known.backbones
     assert known.backbones["mine"].name == "mine"
     error = message(PluginConflict, "same")
-    assert "vitsplice-one and vitsplice-two each provide a backbone 'same'" in error
+    assert "vitsplice-one and vitsplice-two each provide the backbone 'same'" in error
     assert "Uninstall vitsplice-one or vitsplice-two" in error
     assert "VITSPLICE_PLUGINS" in error
 
@@ -122,7 +122,7 @@ def test_variable_resolves_a_conflict(shelf: Shelf, monkeypatch: pytest.MonkeyPa
 def test_name_of_a_built_in_and_a_plugin_is_a_conflict(shelf: Shelf) -> None:
     shelf.add("thief", "@hookimpl\ndef vitsplice_presets(): return [preset('paper')]")
     error = message(PluginConflict, "paper", "presets")
-    assert "vitsplice and vitsplice-thief each provide a preset 'paper'" in error
+    assert "vitsplice and vitsplice-thief each provide the preset 'paper'" in error
     assert "Uninstall vitsplice-thief," in error
     assert catalogue().presets["swift"].name == "swift"
 

@@ -53,7 +53,7 @@ def test_two_plugins_resolving_one_name_conflict(shelf: Shelf) -> None:
     shelf.add("one", backbone_for("backbone(name)"))
     shelf.add("two", backbone_for("backbone(name)"))
     error = message(PluginConflict, "any")
-    assert "vitsplice-one and vitsplice-two each provide a backbone 'any'" in error
+    assert "vitsplice-one and vitsplice-two each provide the backbone 'any'" in error
 
 
 def test_unknown_name_suggests_the_nearest(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

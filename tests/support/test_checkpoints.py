@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from vitsplice.errors import CheckpointRejected
-from vitsplice.support.checkpoints import CheckpointFormat, checkpoint_files, remove_checkpoints
+from vitsplice.support.checkpoints import CheckpointFormat, checkpoint_files, folder_and_checkpoint, remove_checkpoints
 
 
 @dataclass
@@ -52,6 +52,32 @@ def test_the_last_two_checkpoints_and_the_one_just_written_are_kept_and_incomple
     assert len(names_in(tmp_path)) == 6
     format_of().write(tmp_path, 400, {}, {"a": torch.zeros(1)})
     assert [path.stem for path in checkpoint_files(tmp_path)] == ["step-00000400", "step-00000300"]
+
+
+def test_checkpoint_is_written_although_older_ones_cannot_be_removed(tmp_path, monkeypatch):
+    def refuse(path, missing_ok=False):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        for step in (1, 2, 3):
+            format_of().write(tmp_path, step, {}, {"a": torch.full((1,), float(step))})
+    assert len(checkpoint_files(tmp_path)) == 3
+    assert format_of().read_last(tmp_path).tensors["a"].item() == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "folder", "checkpoint"),
+    [
+        ("out", "out", None),
+        ("out/run.json", "out/run.json", None),
+        ("out/checkpoint/step-00000002.safetensors", "out/checkpoint/step-00000002.safetensors", None),
+        ("out/checkpoint/step-00000002.json", "out", "out/checkpoint/step-00000002.json"),
+    ],
+)
+def test_only_a_json_file_of_a_step_is_taken_for_a_checkpoint(tmp_path, given, folder, checkpoint):
+    expected = tmp_path / folder, checkpoint and tmp_path / checkpoint
+    assert folder_and_checkpoint(tmp_path / given) == expected
 
 
 def test_removal_that_is_killed_leaves_the_last_checkpoint(tmp_path, monkeypatch):

@@ -185,6 +185,7 @@ def test_files_of_the_same_name_are_distinguished_by_their_folders():
     assert unique_names([Path("x/a.png"), Path("y/a.png"), Path("a 1.png")]) == ["x/a", "y/a", "a 1"]
     assert unique_names([Path("p/x/a.png"), Path("q/x/a.png")]) == ["p/x/a", "q/x/a"]
     assert unique_names([Path("x/a.png"), Path("x/a.jpg"), Path("b.png")]) == ["a.png", "a.jpg", "b"]
+    assert unique_names([Path("/"), Path("/a.png")]) == ["/", "a"]
 
 
 def test_names_of_files_are_unique_and_independent_of_their_order():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlparse
 
 import torch
 from torch import Tensor
 
+from vitsplice.backbones.timm import listed
 from vitsplice.backbones.weights import read_state_dict
 from vitsplice.errors import Argument, Part, Setting, WeightsUnavailable
 from vitsplice.text import first_line
@@ -65,16 +66,14 @@ def _no_source(pretrained_cfg: Mapping[str, Any], model: str) -> str:
     import timm
 
     architecture = pretrained_cfg.get("architecture") or model.partition(".")[0]
-    others = timm.list_pretrained(f"{architecture}.*")[:5]
-    hint = f"it has some for {', '.join(others)}" if others else "it has none for this architecture"
-    return f"timm has no pretrained weights for '{model}'; {hint}."
+    return f"timm has no pretrained weights for '{model}'.{listed(timm.list_pretrained(f'{architecture}.*'))}"
 
 
 def file_names(name: str | None = None) -> list[str]:
     """Return the names that the weights may have in a repository, safetensors first."""
     if not name:
         return ["model.safetensors", "pytorch_model.bin"]
-    return list(dict.fromkeys([str(Path(name).with_suffix(".safetensors")), name]))
+    return list(dict.fromkeys([str(PurePosixPath(name).with_suffix(".safetensors")), name]))
 
 
 def in_hub_cache(repo: str, names: list[str], revision: str | None = None) -> Path | None:
@@ -152,7 +151,7 @@ def _first_available(repo: str, names: list[str], revision: str | None) -> str:
             return name
         if status != 404:
             return _refusal(status)
-    return f"has no {' or '.join(names)} there (HTTP 404)"
+    return f"has no {' or '.join(names)} in that repository (HTTP 404)"
 
 
 def _status(repo: str, name: str, revision: str | None) -> int:
@@ -173,5 +172,6 @@ def _status(repo: str, name: str, revision: str | None) -> int:
 
 def _refusal(status: int) -> str:
     if status in (401, 403):
-        return f"refuses access (HTTP {status}): gated or private; accept the licence on its page and set HF_TOKEN"
+        reason = "gated, private or nonexistent; accept the licence on its page and set HF_TOKEN"
+        return f"refuses access (HTTP {status}): {reason}"
     return f"answered with HTTP {status}"

@@ -41,7 +41,7 @@ class Provenance(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         origins = frozenset[str]().union(*(self._origins.get(t, ()) for t in _tensors((args, kwargs))))
         self._loading = self._loading or bool(origins)
-        if func is Tensor.copy_ and self._loading:  # also constants that the conversion adds, of no origin
+        if func is Tensor.copy_ and self._loading:  # constants that the conversion adds count as loaded, with no origin
             self._copied |= origins
             self._origins[args[0]] = origins
         elif origins:

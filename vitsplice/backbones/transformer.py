@@ -64,10 +64,10 @@ class TransformerBackbone(FrozenBackbone):
 
     def _facet(self, tensors: Captured, request: FeatureRequest, inputs: Tensor) -> Features:
         block = self.info.block(request.layer)
-        tokens, grid = self._tokens(tensors["attention", block], inputs)
-        if request.facet in PROJECTIONS:
+        projected = request.facet in PROJECTIONS
+        tokens, grid = self._tokens(tensors["attention" if projected else "block", block], inputs)
+        if projected:
             return Features(self._project(block, tokens, request.facet).float(), grid, self.prefix)
-        tokens, grid = self._tokens(tensors["block", block], inputs)
         if request.facet == "pooled" and self.norm_after_mean:
             return Features(self._final_norm(block, tokens[:, self.prefix :].mean(1)).float())
         tokens = self._final_norm(block, tokens).float()

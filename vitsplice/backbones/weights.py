@@ -14,13 +14,13 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor, nn
 
-from vitsplice.errors import WeightsRejected
+from vitsplice.errors import WeightsRejected, allocation_failure
 from vitsplice.support.files import file_sha256
 from vitsplice.text import first_line, printable
 
 ACCEPTED = "a state dict in .safetensors, or one saved by torch.save that loads with weights_only=True"
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "teacher", "student")
-"""Keys of a checkpoint that may hold the state dict, the first that does is used."""
+"""Keys of a checkpoint that may hold the state dict; the first one that does is used."""
 
 UNUSED = "num_batches_tracked"
 """A buffer of batch normalisation that eval mode does not use, and that old checkpoints do not have."""
@@ -30,7 +30,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a weights file by name, on the CPU.
 
     One level of a common wrapper (``state_dict``, ``model``, ``teacher``, ...) is removed, and so are the prefixes
-    ``module.`` and ``backbone.``; if some names begin with ``backbone.``, all others are dropped.
+    ``module.`` and ``backbone.``, in this order; if some names begin with the prefix, all others are dropped.
 
     Raises:
         WeightsRejected: if it is not a file of weights. A pickle that contains code is refused.
@@ -39,6 +39,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     try:
         content = _load(path)
     except Exception as error:  # readers raise many kinds of exceptions for hostile files
+        if allocation_failure(error):
+            raise
         raise WeightsRejected(
             f"cannot read weights file '{name}' ({_read_problem(error)}); accepted is {ACCEPTED}"
         ) from error
@@ -125,7 +127,7 @@ def load_into(model: nn.Module, state_dict: Mapping[str, Tensor], description: s
         description: names the weights in the message, such as "file w.pth".
 
     Raises:
-        WeightsRejected: if names, shapes or kinds of dtype differ, or a value is not finite.
+        WeightsRejected: if names, shapes or kinds of dtype differ, or a value is not finite in the model's dtype.
     """
     expected = model.state_dict()
     common = [(name, tensor, expected[name]) for name, tensor in state_dict.items() if name in expected]
@@ -143,8 +145,8 @@ def load_into(model: nn.Module, state_dict: Mapping[str, Tensor], description: s
     ]
     if any(problems):
         raise WeightsRejected(f"{description} does not fit {type(model).__name__}: {'; '.join(filter(None, problems))}")
-    check_finite(state_dict, description)
     model.load_state_dict(state_dict, strict=True)
+    check_finite(model.state_dict(), description)
 
 
 def check_finite(state_dict: Mapping[str, Tensor], description: str) -> None:

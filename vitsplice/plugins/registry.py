@@ -136,7 +136,7 @@ def conflict_message(word: str, name: str, providers: Sequence[str]) -> str:
     """Return the message for a name that more than one plugin provides."""
     removable = [provider for provider in providers if provider != DISTRIBUTION]
     return (
-        f"{enumeration(providers)} each provide a {word} '{name}'.\n"
+        f"{enumeration(providers)} each provide the {word} '{name}'.\n"
         f"Uninstall {' or '.join(removable)}, or name the plugins to load in {PLUGINS_VARIABLE} (comma separated)."
     )
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -23,6 +24,9 @@ from vitsplice.support.files import inside, json_sha256, read_regular, write_ato
 
 PATTERN = "step-*"
 """Pattern of the files of checkpoints, complete or not."""
+
+JSON_PATTERN = f"{PATTERN}.json"
+"""Pattern of the JSON files of checkpoints."""
 
 MAX_CHECKPOINTS = 2
 """Number of checkpoints in a folder; older ones are removed."""
@@ -57,7 +61,7 @@ class CheckpointFormat(Generic[Parsed]):
     selectable: bool = True
 
     def write(self, folder: Path, step: int, content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Write a checkpoint, and remove all but the last `MAX_CHECKPOINTS`.
+        """Write a checkpoint, and remove all but the last `MAX_CHECKPOINTS` if the file system allows it.
 
         Args:
             folder: folder of the checkpoints; created if it does not exist.
@@ -75,10 +79,11 @@ class CheckpointFormat(Generic[Parsed]):
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(tensors_path, data)
             write_atomically(path, json.dumps(complete | {"digest": json_sha256(complete)}).encode())
-            kept = {path.stem, *(latest.stem for latest in checkpoint_files(folder)[:MAX_CHECKPOINTS])}
-            _remove(part for part in checkpoint_parts(folder) if part.stem not in kept)
         except OSError as error:
             raise VitspliceError(f"cannot write checkpoint {path}: {error.strerror or error}") from error
+        kept = {path.stem, *(latest.stem for latest in checkpoint_files(folder)[:MAX_CHECKPOINTS])}
+        with suppress(OSError):
+            _remove(part for part in checkpoint_parts(folder) if part.stem not in kept)
 
     def read(self, path: Path) -> Parsed:
         """Read a checkpoint by the path of its JSON file.
@@ -177,14 +182,14 @@ def unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def folder_and_checkpoint(path: Path) -> tuple[Path, Path | None]:
     """Return the folder that ``--resume`` names, and the checkpoint if it names one, FOLDER/checkpoint/step-*.json."""
-    if path.suffix != ".json" or os.path.isdir(path):
+    if not path.match(JSON_PATTERN) or os.path.isdir(path):
         return path, None
     return Path(os.path.abspath(path)).parent.parent, path
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
     """List the JSON files of the checkpoints in a folder, latest first."""
-    return sorted(folder.glob("step-*.json"), reverse=True)
+    return sorted(folder.glob(JSON_PATTERN), reverse=True)
 
 
 def checkpoint_parts(folder: Path) -> list[Path]:

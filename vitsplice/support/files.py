@@ -206,7 +206,7 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 
 def _candidate_names(path: Path) -> list[str]:
     """List the trailing parts of a path from short to long, first without, then with its suffix."""
-    plain, whole = path.with_suffix("").parts[1:] or path.parts, path.parts[1:] or path.parts
+    plain, whole = (path.parent / path.stem).parts[1:] or path.parts, path.parts[1:] or path.parts
     return ["/".join(parts[-depth:]) for parts in (plain, whole) for depth in range(1, len(parts) + 1)]
 
 
