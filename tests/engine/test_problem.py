@@ -143,18 +143,27 @@ def test_stage_on_tiles_refuses_a_term_whose_input_is_the_appearance_image(vit, 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["stages=[{side: 40}, {side: 48, terms: []}]"], "stage of side 43: no term .* is active in steps 2 to 4"),
+        (["stages=[{side: 40}, {side: 48, terms: []}]"], "the stage of steps 2 to 4"),
         (
             ["terms.late={loss: structure, weight: 1, start: 4}", "stages=[{side: 32, terms: [late]}, {side: 48}]"],
-            "stage of side 32: no term .* is active in steps 0 to 1",
+            "the stage of steps 0 to 1",
         ),
-        (["views.appearance.blur={probability: 1, kernel: 35}", "stages=[{side: 44}, {side: 16}]"], "at most"),
+        (
+            ["views.appearance.blur={probability: 1, kernel: 35}", "stages=[{side: 44}, {side: 16}]"],
+            "views.appearance.blur.kernel: 35",
+        ),
         (["views.appearance={crop: [0.01, 1], blur: {probability: 1, kernel: 3}}"], "views of 1 px; at most 1 is"),
     ],
 )
 def test_stage_that_cannot_be_optimised_is_refused_before_the_first_step(vit, pair, overrides, message):
     with pytest.raises(ConfigError, match=message):
         build(vit, pair, *overrides)
+
+
+def test_strength_of_a_term_of_a_stage_that_is_left_out_is_accepted(vit, pair):
+    terms = "terms={it: {loss: feature, weight: 1}, a: {loss: appearance, weight: 1}}"
+    stages = "stages=[{side: 40, terms: [it]}, {side: 2048, tile: 64, terms: [a]}]"
+    assert len(list(build(vit, pair, terms, "appearance_strength=2", stages).steps())) == 5
 
 
 def test_strength_of_a_term_that_no_stage_has_is_refused(vit, pair):

@@ -309,13 +309,14 @@ def stopped_with_damaged_checkpoint(clip, appearance, out):
     checkpoint.write_text("{")
 
 
-def test_work_whose_checkpoint_is_damaged_starts_again_only_with_force(tmp_path, clip, appearance, whole):
+def test_work_whose_checkpoint_is_damaged_starts_again_as_the_error_says(tmp_path, clip, appearance, whole):
     stopped_with_damaged_checkpoint(clip, appearance, tmp_path / "out.mp4")
-    with pytest.raises(CheckpointRejected):
-        transfer(clip, appearance, tmp_path / "out.mp4")
-    notes = []
-    again = transfer(clip, appearance, tmp_path / "out.mp4", force=True, progress=ProgressReporter(note=notes.append))
-    assert notes[0] == "the checkpoint is damaged; starting again"
+    for force in (False, True):
+        with pytest.raises(CheckpointRejected, match=r"remove .*out-video/checkpoint/step-\* to start again"):
+            transfer(clip, appearance, tmp_path / "out.mp4", force=force)
+    for part in (tmp_path / "out-video" / "checkpoint").glob("step-*"):
+        part.unlink()
+    again = transfer(clip, appearance, tmp_path / "out.mp4")
     assert again.path.read_bytes() == whole.path.read_bytes()
 
 

@@ -137,7 +137,7 @@ def plan_inversions(
         preset: instead of a prior, a preset with a term named ``inversion``.
         backbone: name; None is that of the preset.
         overrides: ``dotted.key=value`` of settings.
-        backbones: see `vitsplice.Run`; a cache makes loading unnecessary. None: the backbone is loaded once.
+        backbones: see `vitsplice.Run`; None: a cache for this call.
         settings: steps, size, seed and device, as `vitsplice.presets.settings.settings_for` takes them.
 
     Raises:

@@ -51,8 +51,8 @@ def invert(
         Path | None,
         typer.Option(
             metavar="OUT",
-            help="Resume the inversions in this folder. Of the other options, only --force can be given: it restarts "
-            "all of them if the image or a package has changed.",
+            help="Resume the inversions in this folder. The only other option allowed is --force, which restarts them "
+            "all if the image or a package has changed.",
         ),
     ] = None,
 ) -> None:

@@ -31,8 +31,8 @@ FULL_SIZE_FLOATS = 40
 """Float32 numbers per pixel of both images at full size, in every phase of a run: images, masks, Lab colours."""
 
 WARM_START_FLOATS = 100
-"""Further float32 numbers per pixel of both images while the warm start is computed. `instant` was measured at 1024 and
-1536 px: its peak was about 150 in all."""
+"""Further float32 numbers per pixel of both images while the warm start is computed. At 1024 and 1536 px the peak of
+`instant` was about 150 with those of `FULL_SIZE_FLOATS`; `MARGIN` covers the rest."""
 
 MATCH_FLOATS = 8
 """Float32 numbers per pair of patches while images are matched: similarities, assignments, agreement."""

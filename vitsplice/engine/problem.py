@@ -191,16 +191,19 @@ def check_stages(components: Components, images: RunImages, stages: Sequence[tup
         stages: each stage of the run with the indices of its steps; the stage is None in a run without stages.
 
     Raises:
-        ConfigError: if a mask or strength has no effect, a term cannot be active in its stage, or a stage has no active
-            term.
+        ConfigError: if a mask or strength has no effect, a term cannot be active in its stage, or no term of a stage
+            begins before its end.
     """
-    used = [term for term in components.terms if any(stage is None or stage.has(term.name) for stage, _ in stages)]
+    configured = components.config.stages
+    used = [term for term in components.terms if not configured or any(stage.has(term.name) for stage in configured)]
     _check_effect(components.config, used, images)
     for stage, steps in stages:
         terms = _terms_of(components, stage)
-        if not any(term.weight > 0 and term.config.start < steps.stop for term in terms):
-            where = f"stages: in the stage of side {stage.side}" if stage else "terms"
-            raise ConfigError(f"{where}: no term of a weight above 0 is active in steps {steps.start} to {steps[-1]}")
+        if not any(term.config.start < steps.stop for term in terms):
+            raise ConfigError(
+                f"stages: none of the terms of the stage of steps {steps.start} to {steps[-1]} begins before its end "
+                "with a weight above 0"
+            )
         for term in terms:
             if term.input[0] != "structure":
                 _check_other_input(components.generator, stage, term)

@@ -14,7 +14,7 @@ import torch
 
 from vitsplice.config import RunConfig
 from vitsplice.engine.backbones import BackboneLoader
-from vitsplice.errors import CheckpointRejected, OutputExists, UserError
+from vitsplice.errors import OutputExists, UserError
 from vitsplice.images import Source, contact_sheet, encode_png, resize_to
 from vitsplice.images.transforms import resized
 from vitsplice.presets.settings import settings_for
@@ -110,7 +110,7 @@ def splice_video(
         appearance_mask: only the region of the appearance image where it is white is used; a list for several images,
             with None for those without one.
         appearance_weights: weight of each appearance image, above 0; None: all are equal.
-        force: replace an existing output; work whose checkpoint is damaged starts again.
+        force: replace an existing output.
         progress: progress reporter.
         settings: see `vitsplice.settings_for`.
 
@@ -120,7 +120,7 @@ def splice_video(
     Raises:
         ImageError: if the video or the image cannot be read.
         OutputExists: if the output exists, and ``force`` is not given.
-        CheckpointRejected: if the checkpoint of unfinished work is damaged, and ``force`` is not given.
+        CheckpointRejected: if the checkpoint of unfinished work is damaged; the message says what to remove.
         VitspliceError: if a setting or the backbone cannot be used, or a file cannot be written.
     """
     if not 1 <= key_every <= MAX_KEY_EVERY:
@@ -164,7 +164,7 @@ def splice_video(
     with resumable(folder, WORK, plan, force=force):
         (folder / RECORD).unlink(missing_ok=True)
         work = _Work(video, appearances, transfer, destination, folder, plan, progress, (info.height, info.width))
-        work.resume(force=force)
+        work.resume()
         try:
             work.run()
         except Stopped:
@@ -220,15 +220,9 @@ class _Work:
         self._state = State(belongs_to=plan["inputs"])
         self._excerpt = Excerpt(folder, video.info.frames or 0)
 
-    def resume(self, *, force: bool) -> None:
-        """Resume from the last checkpoint, if there is one; with ``force``, start again if it is damaged."""
-        try:
-            CHECKPOINT.resume(self._folder / CHECKPOINTS, None, self._plan["inputs"], self._restore)
-        except CheckpointRejected:
-            if not force:
-                raise
-            self._progress.note("the checkpoint is damaged; starting again")
-            remove_parts(self._folder)
+    def resume(self) -> None:
+        """Resume from the last checkpoint, if there is one. Raises CheckpointRejected."""
+        CHECKPOINT.resume(self._folder / CHECKPOINTS, None, self._plan["inputs"], self._restore)
 
     def _restore(self, state: State) -> None:
         if not self._destination.holds(self._folder, state.segments, state.next):

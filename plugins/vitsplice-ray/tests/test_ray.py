@@ -142,6 +142,8 @@ def test_failed_start_is_reported_with_advice_for_the_address(address, message, 
         ({"cpus": 0.00001}, "cpus: 1e-05 is not allowed; give 0 or at least 0.0001"),
         ({"cpus": 1e-320}, "cpus: 1e-320 is not allowed; give 0 or at least 0.0001"),
         ({"gpus": 0.00001}, "gpus: 1e-05 is not allowed"),
+        ({"gpus": float("inf")}, "gpus: inf is not allowed"),
+        ({"cpus": float("nan")}, "cpus: nan is not allowed"),
     ],
 )
 def test_amounts_that_ray_cannot_count_are_refused(options, message):

@@ -36,7 +36,7 @@ def build(workers: int, threads: int, options: Mapping[str, Any]) -> Executor:
                 f"of at least {LEAST:g} (CPU and GPU are the options cpus and gpus)"
             )
     for name in ("cpus", "gpus"):
-        if 0 < options[name] < LEAST:
+        if not (options[name] == 0 or LEAST <= options[name] < math.inf):
             raise ConfigError(f"{name}: {options[name]!r} is not allowed; give 0 or at least {LEAST:g}")
     if (gpus := options["gpus"]) > 1 and gpus != int(gpus):
         raise ConfigError(f"gpus: {gpus:g} is not allowed; give a fraction of one GPU, such as 0.5, or a whole number")
