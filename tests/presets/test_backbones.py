@@ -55,6 +55,7 @@ def test_first_backbone_is_that_of_terms_which_name_none():
         (ONE, ["backbone.nam=x"], r"^backbone\.nam: unknown key; .*Did you mean name"),
         (ONE.partition("\n")[2], (), r"preset: backbone: is missing"),
         (SEVERAL, ["backbone.nam=x"], r"^backbones\.vit\.nam: unknown key"),
+        (SEVERAL, ["backbones.main.side=32"], r"^backbones\.main\.name: is missing; .*Existing names: vit, cnn"),
         (SEVERAL, ["backbones.third.side=32"], r"backbones\.third\.name: is missing"),
         (SEVERAL, ["backbones.a b={name: tiny-vit}"], "a key is 1 to 64 letters"),
         (SEVERAL, ["terms.c.loss=structure"], r"terms\.c\.weight: is missing"),

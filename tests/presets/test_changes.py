@@ -2,6 +2,7 @@
 
 import pytest
 
+from vitsplice.config import ONLY
 from vitsplice.presets.changes import Changes, changes_from_preset
 from vitsplice.presets.settings import settings_for
 
@@ -18,6 +19,7 @@ def test_unchanged_preset_has_no_changes(preset):
     [
         ("quick", {"steps": 10, "size": 256, "seed": 3, "structure_strength": 2.0}, ()),
         ("quick", {"backbone": "dino-vitb8"}, ("backbones.vit.side=96",)),
+        ("quick", {"backbone": "dino-vitb8"}, ("backbones.vit.fallback=[dinov2-vits14]",)),
         ("quick", {}, ("stages=[{side: 32}]", "optimiser.lr=1.0e-05")),
         ("quick", {}, ("terms.mine={loss: structure, weight: 2.0}",)),
         ("official", {"steps": 3}, ()),
@@ -49,9 +51,9 @@ def test_removed_term_is_a_change_of_all_terms():
 
 
 def test_settings_that_no_arguments_give_have_no_changes():
-    settings = settings_for("quick")
-    renamed = settings.backbone.model_copy(update={"name": "dino-vitb8"})
-    assert changes_from_preset(settings.model_copy(update={"backbones": settings.backbones | {"vit": renamed}})) is None
+    settings = settings_for("official")
+    renamed = settings.backbone.model_copy(update={"name": "dino-vits16"})
+    assert changes_from_preset(settings.model_copy(update={"backbones": {ONLY: renamed}})) is None
     assert changes_from_preset(settings.model_copy(update={"preset": None})) is None
     assert changes_from_preset(settings.model_copy(update={"preset": "gone"})) is None
 

@@ -81,7 +81,7 @@ def test_numbers_in_exponent_notation_are_parsed_everywhere():
         ("views.structure.crop=[0.9, 0.5]", "views.structure.crop: .*the smaller first"),
         ("views.structure.blur.kernel=4", "views.structure.blur.kernel: 4 is not allowed: must be odd"),
         ("optimiser.betas=[0, 1]", "optimiser.betas.1: 1 is not allowed: .*less than 1"),
-        ("terms.new.weight=1", "terms.new.loss: is missing; terms.new requires loss and weight. Others are appearance"),
+        ("terms.new.weight=1", "terms.new.loss: is missing; terms.new requires loss and weight. Existing names: app"),
         ("terms.structre.weight=1", "Did you mean terms.structure"),
         ("terms.weight.typo=2", "terms.weight.typo: unknown key|terms.weight.loss"),
         ("terms={step: {loss: structure, weight: 1}}", "not step or total"),
@@ -154,7 +154,7 @@ def test_weights_of_a_preset_file_are_in_its_folder_or_have_a_sha256(tmp_path):
     assert load("own.safetensors") == tmp_path / "own.safetensors"
     assert load("sub/../own.safetensors") == tmp_path / "own.safetensors"
     for outside in ("../other.safetensors", "/etc/passwd", "sub/../../other.safetensors"):
-        with pytest.raises(ConfigError, match=r"only name what is in their own folder.*yourself: backbone.weights="):
+        with pytest.raises(ConfigError, match=r"only name files in its own folder.*pass backbone.weights="):
             load(outside)
     (tmp_path / "link.safetensors").symlink_to("/etc/passwd")
     with pytest.raises(ConfigError, match="own folder"):

@@ -89,9 +89,10 @@ def test_a_named_backbone_has_neither_fallback_nor_settings_for_it(tmp_path, arg
     [
         ("  terms: {appearance: {weight: -1}}", "preset with_fallback: terms.appearance.weight: -1 is not allowed"),
         ("  term: {}", "preset with_fallback: term: unknown key"),
-        ("  backbone: {name: other}", "backbone cannot be changed with the fallback"),
+        ("  backbone: {name: other}", "with_fallback cannot change backbone"),
         ("  backbones: {main: {name: other}}", "with_fallback.backbones: 'main' is already a backbone"),
-        ("  precision: bfloat16", "precision cannot be changed with the fallback"),
+        ("  {device: cpu, precision: bfloat16}", "with_fallback cannot change device, precision"),
+        ("  precision: bfloat16", "with_fallback cannot change precision"),
         ("  generator: 3", "preset with_fallback: generator: 3 is not allowed"),
         (" 3", "with_fallback: 3 is not allowed"),
     ],

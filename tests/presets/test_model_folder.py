@@ -49,7 +49,7 @@ def test_a_preset_may_not_name_a_model_elsewhere_without_its_digest(folder, tmp_
     (tmp_path / "other").mkdir()
     path = tmp_path / "other" / "mine.yaml"
     path.write_text("backbone: {name: tiny-vit}\nstart: model\nmodel: ../model\nsteps: 0\n")
-    with pytest.raises(ConfigError, match=r"only name what is in their own folder.*model\.folder"):
+    with pytest.raises(ConfigError, match=r"only name files in its own folder.*model\.folder"):
         settings_for(path)
 
 
@@ -66,8 +66,8 @@ def test_an_override_starts_a_preset_with_steps_from_a_model(folder, pair):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["start=model"], "require each other"),
-        (["model=somewhere"], "require each other"),
+        (["start=model"], "start: model requires model.folder"),
+        (["model=somewhere"], "start: model requires model.folder"),
         (["start=model", "model={folder: x, colour: red}"], "colour: unknown key"),
     ],
 )

@@ -23,6 +23,7 @@ class Tree(BaseModel, extra="forbid"):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
+        ([1], "[1] is not allowed; it must be a mapping with the keys leaf, leaves, named, free, numbers, names"),
         ({"leef": 1}, "leef: unknown key; allowed here: leaf, leaves, named, free, numbers, names. Did you mean leaf?"),
         ({"leaf": {"sidee": 2, "side": 1}}, "leaf.sidee: unknown key; allowed here: side, share. Did you mean side?"),
         ({"leaf": 5}, "leaf: 5 is not allowed; it must be a mapping with the keys side, share"),
@@ -40,7 +41,7 @@ class Tree(BaseModel, extra="forbid"):
         ),
         (
             {"named": {"one": {"side": 1}, "two": {}}},
-            "named.two.side: is missing; named.two requires side. Others are one.",
+            "named.two.side: is missing; named.two requires side. Existing names: one.",
         ),
         ({"free": [1]}, "free: [1] is not allowed; it must be a mapping, such as {name: value}"),
         ({"numbers": 3}, "numbers: 3 is not allowed; it must be a list, such as [0, 1]"),

@@ -27,7 +27,7 @@ from vitsplice.support import bounded_yaml
 from vitsplice.text import truncate
 
 LOADED_BEFORE = frozenset({"preset", "backbone", "device", "precision", "with_fallback"})
-"""Settings that are in use before it is known whether a fallback is."""
+"""Settings that `with_fallback` cannot change: they are used to load the backbones."""
 
 
 class RunConfig(Settings):
@@ -92,7 +92,7 @@ class RunConfig(Settings):
     @classmethod
     def _check_with_fallback(cls, changes: dict[str, Any]) -> dict[str, Any]:
         if fixed := sorted(LOADED_BEFORE.intersection(changes)):
-            raise ValueError(f"{fixed[0]} cannot be changed with the fallback, which is loaded with it")
+            raise ValueError(f"with_fallback cannot change {', '.join(fixed)}")
         return changes
 
     @model_validator(mode="before")
@@ -164,7 +164,10 @@ class RunConfig(Settings):
     @model_validator(mode="after")
     def _check_model(self) -> RunConfig:
         if (self.start == "model") != (self.model is not None):
-            raise ValueError("start: model and model: FOLDER, the folder of a trained model, require each other")
+            raise ValueError(
+                "start: model requires model.folder (the folder of a trained model), and model.folder requires "
+                "start: model"
+            )
         if self.start == "model" and not self.steps and self.structure_strength != 1:
             raise ValueError("structure_strength has no effect on the output of a model; set steps to optimise it")
         if self.start == "model" and not self.steps and self.appearance_strength > 1:

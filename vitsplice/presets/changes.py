@@ -41,7 +41,7 @@ def changes_from_preset(settings: RunConfig) -> Changes | None:
 
     Returns:
         None if the settings name no preset, the preset is unavailable, or no arguments give these settings: a backbone
-        that is replaced has no fallback, for example.
+        that is replaced has no ``with_fallback``, for example.
 
     Example:
         >>> changes_from_preset(settings_for("quick", steps=10, overrides=["match.grid=20"]))

@@ -7,8 +7,10 @@ allowed.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
+from importlib.resources.abc import Traversable
 from operator import eq
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,9 @@ from vitsplice.text import truncate
 MAX_LENGTH = 1_000_000
 """Maximum length of a preset in characters."""
 
-NAMES = re.compile(r"\s*((generator|backbone|backbones\s*\.[^.=]*)\s*\.\s*(name|weights)|model\s*\.\s*folder)\s*=")
+NAMES = re.compile(
+    r"\s*((generator|backbone|backbones\s*\.[^.=]*)\s*\.\s*(?P<key>name|weights)|model\s*\.\s*folder)\s*="
+)
 """Overrides that remove other settings of what they replace."""
 
 MAX_MISTAKES = 5
@@ -64,9 +68,13 @@ def load(
         raise ConfigError(f"{source} must be a mapping of settings; see `vitsplice presets show paper`")
     if folder is not None:
         _check_paths(data, folder, source, allow_outside)
-    # Overrides that match NAMES are applied first, so that they do not remove what another override sets.
-    overrides = sorted(overrides, key=lambda override: not NAMES.match(override))
-    return validate(data, source, [_apply(override, data) for override in overrides])
+    return validate(data, source, [_apply(override, data) for override in sorted(overrides, key=_order)])
+
+
+def _order(override: str) -> int:
+    """Return the sort key with which no override removes what another sets: names, then files, then all others."""
+    match = NAMES.match(override)
+    return 2 if match is None else int(match["key"] != "name")
 
 
 def validate(data: Mapping[str, Any], source: str, overridden: Iterable[Location] = ()) -> RunConfig:
@@ -95,7 +103,9 @@ def _validate(data: Mapping[str, Any], source: str, overridden: Iterable[Locatio
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
-        mistakes, overrides = [*map(_as_written, explain(error, RunConfig, data))], tuple(overridden)
+        mistakes, overrides = explain(error, RunConfig, data), tuple(overridden)
+        if "backbone" in data or "backbones" not in data:
+            mistakes = [*map(_as_written, mistakes)]
         lines = [text if _overlaps(at, overrides) else f"{source}: {text}" for at, text in mistakes[:MAX_MISTAKES]]
         if len(mistakes) > MAX_MISTAKES:
             lines.append(f"and {len(mistakes) - MAX_MISTAKES} more mistakes")
@@ -113,8 +123,8 @@ def _as_written(mistake: tuple[Location, str]) -> tuple[Location, str]:
 
 
 def _overlaps(location: Location, others: Iterable[Location]) -> bool:
-    """Return whether a location contains one of the others, or is in one."""
-    return bool(location) and any(all(map(eq, location, other)) for other in others)
+    """Return whether a location contains one of the others, or is in one; () contains all."""
+    return any(all(map(eq, location, other)) for other in others)
 
 
 def _check_paths(data: dict[str, Any], folder: Path, source: str, allow_outside: bool) -> None:
@@ -140,11 +150,11 @@ def _check_paths(data: dict[str, Any], folder: Path, source: str, allow_outside:
 
 
 def _checked_path(weights: str, folder: Path, may_be_outside: bool, key: str) -> str:
-    path = (folder / weights).resolve()
-    if not path.is_relative_to(folder.resolve()) and not may_be_outside:
+    path = Path(os.path.realpath(folder / weights))
+    if not path.is_relative_to(os.path.realpath(folder)) and not may_be_outside:
         raise ConfigError(
-            f"{key}: {weights!r} is not allowed: untrusted settings may only name what is in their own folder, or what "
-            "they give the sha256 of; to use it, leave it out and give it yourself: ",
+            f"{key}: {weights!r} is not allowed: a preset file may only name files in its own folder, or files whose "
+            "sha256 it gives; to use this one, remove it from the preset and pass ",
             Setting(key.rpartition(": ")[2], weights),
         )
     return str(path)
@@ -176,6 +186,9 @@ def _apply(override: str, data: dict[str, Any]) -> Location:
         node.pop("options", None)  # of the previous generator
     if path[-1] == "name" and path[0] in ("backbone", "backbones"):
         node.pop("fallback", None)  # of the previous backbone
+        if parsed != node.get("name"):
+            for key_of_file in ("weights", "sha256", "network_sha256"):
+                node.pop(key_of_file, None)
     if path[-1] == "weights" and path[0] in ("backbone", "backbones"):
         node.pop("sha256", None)  # of the previous file
         node.pop("network_sha256", None)
@@ -186,12 +199,12 @@ def _apply(override: str, data: dict[str, Any]) -> Location:
     return path
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path | Traversable) -> str:
     """Read a preset file, of one that is too long only the beginning. Raises ConfigError if it cannot be read."""
     try:
         with path.open(encoding="utf-8") as file:
             return file.read(MAX_LENGTH + 1)
     except FileNotFoundError as error:
         raise ConfigError(f"preset file {path} does not exist") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"preset file {path} cannot be read: {error}") from error

@@ -21,6 +21,9 @@ DEFAULT_PRESET = "quick"
 OF_A_LOADED_BACKBONE = {"side", "precision"}
 """Settings of a backbone that may be changed if it is loaded already."""
 
+OF_ANOTHER_BACKBONE = {"weights", "sha256", "network_sha256", "fallback"}
+"""Settings of a backbone that the argument ``backbone`` removes, unless an override sets them."""
+
 
 def settings_for(
     preset: str | os.PathLike[str] | RunConfig = DEFAULT_PRESET,
@@ -41,8 +44,8 @@ def settings_for(
 
     Args:
         preset: name of a preset, path of a YAML file or of a model folder, or settings.
-        backbone: name of a backbone, or a loaded backbone, whose name and SHA-256 are stored. The preset's
-            ``fallback`` is then not used.
+        backbone: name of a backbone, or a loaded backbone, whose name and SHA-256 are stored. The ``fallback`` and
+            ``with_fallback`` of the preset are then not used, nor are the weights of another backbone.
         steps: number of steps.
         size: shorter side in pixels to which both images are resized first.
         seed: seed of all random number generators.
@@ -56,16 +59,13 @@ def settings_for(
         WeightsRejected: if the weights file cannot be read.
         ModelRejected: if the model folder cannot be read.
     """
-    if isinstance(overrides, str | Mapping):
-        example = "overrides=['terms.structure.weight=2']"
-        raise UserError(f"overrides must be a list of texts, such as {example}, not {type_with_article(overrides)}")
-    overrides = list(overrides)
+    overrides = _checked_overrides(overrides)
     text, source, folder = _preset_text(preset)
     settings = loading.load(text, source, overrides, folder)
     changed_keys = {_setting_of(next(iter(settings.backbones)), override) for override in overrides} - {None}
     if backbone is not None and not isinstance(backbone, str) and changed_keys - OF_A_LOADED_BACKBONE:
         raise UserError("a loaded backbone cannot be changed; remove the overrides that start with backbone")
-    named = name_of(backbone) or (settings.backbone.name if changed_keys & {"", "name"} else None)
+    named = name_of(backbone)
     changes: dict[str, Any] = {
         "preset": settings.preset or (None if isinstance(preset, RunConfig) else os.fspath(preset)),
         "steps": steps,
@@ -79,14 +79,29 @@ def settings_for(
     if backbone is not None and not isinstance(backbone, str):
         changes["backbone"] = {"name": named, "network_sha256": backbone.info.sha256 or None}
     elif named is not None:
-        changes["backbone"] = {"name": named, **settings.backbone.model_dump(include={"weights", "sha256"})}
+        kept_file = {"weights", "sha256"} if named == settings.backbone.name else set()
+        chosen = settings.backbone.model_dump(include=kept_file | (OF_ANOTHER_BACKBONE & changed_keys))
+        changes["backbone"] = {"name": named, **chosen}
     changed = {key: value for key, value in changes.items() if value is not None}
     _check_given_once(changed.keys() - {"backbone"}, overrides)
-    if backbone is not None and changed_keys & {"", "name"}:
+    renamed = bool(changed_keys & {"", "name"})
+    if backbone is not None and renamed:
         raise UserError(Argument("backbone"), " and an override of its name exclude each other; leave one out")
-    kept = {} if "backbone" in changed else {k: v for k, v in settings.with_fallback.items() if k not in changed}
+    replaced = renamed or "backbone" in changed
+    kept = {} if replaced else {k: v for k, v in settings.with_fallback.items() if k not in changed}
     data = _merged(settings, changed) | {"with_fallback": kept}
     return pinned(loading.validate(data, source, [(key,) for key in changed]))
+
+
+def _checked_overrides(overrides: Any) -> list[str]:
+    """Return overrides as a list. Raises UserError unless they are texts."""
+    example = "overrides must be a list of texts, such as overrides=['terms.structure.weight=2'], not"
+    if isinstance(overrides, str | Mapping) or not isinstance(overrides, Iterable):
+        raise UserError(f"{example} {type_with_article(overrides)}")
+    listed = list(overrides)
+    if wrong := [override for override in listed if not isinstance(override, str)]:
+        raise UserError(f"{example} a list with {type_with_article(wrong[0])}")
+    return listed
 
 
 def _check_given_once(arguments: Collection[str], overrides: Sequence[str]) -> None:
@@ -120,7 +135,10 @@ def name_of(backbone: str | Backbone | None) -> str | None:
 
 
 def _setting_of(backbone: str, override: str) -> str | None:
-    """Return the key below the first backbone, whose key is given, that an override sets; "" for all, None for none."""
+    """Return the setting of the first backbone that an override changes, such as "name".
+
+    "" for the entire backbone, None for another setting.
+    """
     path = [part.strip() for part in override.partition("=")[0].split(".")]
     for prefix in (["backbone"], ["backbones", backbone]):
         if path[: len(prefix)] == prefix:
@@ -142,7 +160,7 @@ def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str, 
         return settings_of_model(path).to_yaml(), f"model {path}", path
     unknown = isinstance(preset, str) and path.suffix not in {".yaml", ".yml"} and not os.path.isfile(path)
     if registered or unknown:
-        return catalogue().presets[str(preset)].path.read_text(encoding="utf-8"), f"preset '{preset}'", None
+        return loading.read_text(catalogue().presets[str(preset)].path), f"preset '{preset}'", None
     return loading.read_text(path), f"preset {path}", path.parent
 
 

@@ -85,11 +85,11 @@ def _message(mistakes: Sequence[Any], model: type[BaseModel], data: Mapping[str,
         return f"{named}: {problem}; allowed here: {', '.join(allowed)}.{''.join(hints)}"
     if kind == "missing":
         return f"{named}: {'is' if len(keys) == 1 else 'are'} missing{_requirements(location[:-1], model, data)}"
-    given = truncate(repr(mistakes[0]["input"]))
+    given = f"{named and f'{named}: '}{truncate(repr(mistakes[0]['input']))} is not allowed"
     if kind in {"model_type", "model_attributes_type", "dict_type", "tuple_type"}:
-        return f"{named}: {given} is not allowed; it must be {_shape(_type_at(model, location))}"
+        return f"{given}; it must be {_shape(_type_at(model, location))}"
     text = wording(mistakes[0]["msg"])
-    return f"{named}: {given} is not allowed: {text}" if named else text
+    return f"{given}: {text}" if named else text
 
 
 def _requirements(location: Location, model: type[BaseModel], data: Mapping[str, Any]) -> str:
@@ -104,7 +104,7 @@ def _requirements(location: Location, model: type[BaseModel], data: Mapping[str,
     others = [name for name in _value_at(data, location[:-1]) if name != location[-1]]
     if hint := did_you_mean(str(location[-1]), others, "".join(f"{part}." for part in location[:-1])):
         return f"{requirements}{hint}"
-    return f"{requirements} Others are {truncate(', '.join(others), 300)}." if others else requirements
+    return f"{requirements} Existing names: {truncate(', '.join(others), 300)}." if others else requirements
 
 
 def _shape(kind: Any) -> str:

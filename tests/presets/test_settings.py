@@ -1,0 +1,102 @@
+"""Settings of a preset, changed by arguments and overrides."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from vitsplice.errors import ConfigError, UserError
+from vitsplice.presets import settings as presets
+from vitsplice.presets.settings import settings_for
+
+TEXT = """
+backbone: {name: dino-vits16, weights: w.pth, side: 32, fallback: [x]}
+terms: {a: {loss: structure, weight: 1}}
+steps: 5
+"""
+
+
+@pytest.fixture
+def preset(tmp_path):
+    for name in ("w.pth", "other.pth"):
+        (tmp_path / name).write_bytes(name.encode())
+    path = tmp_path / "p.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"backbone": "dino-vits8"},
+        {"overrides": ["backbone.name=dino-vits8"]},
+        {"overrides": ["backbone={name: dino-vits8, side: 32}"]},
+    ],
+)
+def test_another_backbone_has_no_weights_of_the_previous_one(preset, changes):
+    backbone = settings_for(preset, **changes).backbone
+    assert backbone.model_dump(exclude_defaults=True) == {"name": "dino-vits8", "side": 32}
+
+
+@pytest.mark.parametrize("changes", [{"backbone": "dino-vits16"}, {"overrides": ["backbone.name=dino-vits16"]}])
+def test_the_same_backbone_by_name_has_its_weights_and_no_fallback(preset, changes):
+    backbone = settings_for(preset, **changes).backbone
+    assert (backbone.weights, backbone.sha256) == (preset.parent / "w.pth", settings_for(preset).backbone.sha256)
+    assert backbone.fallback == ()
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    ("key", "value"), [("weights", "{folder}/other.pth"), ("fallback", "[z]"), ("network_sha256", "a" * 64)]
+)
+def test_overrides_of_another_backbone_are_used(preset, key, value, reverse):
+    override = f"backbone.{key}={value.format(folder=preset.parent)}"
+    overrides = ["backbone.name=dino-vits8", override]
+    by_override = settings_for(preset, overrides=overrides[::-1] if reverse else overrides)
+    by_argument = settings_for(preset, backbone="dino-vits8", overrides=[override])
+    assert by_override == by_argument
+    expected = {"weights": preset.parent / "other.pth", "fallback": ("z",), "network_sha256": "a" * 64}[key]
+    assert getattr(by_override.backbone, key) == expected
+    assert by_override.backbone.name == "dino-vits8"
+
+
+def test_override_of_the_entire_backbone_keeps_its_fallback(preset):
+    settings = settings_for(preset, overrides=["backbone={name: dino-vits8, fallback: [z]}"])
+    assert settings.backbone.fallback == ("z",)
+
+
+def test_empty_name_of_a_backbone_is_refused():
+    with pytest.raises(ConfigError, match="name"):
+        settings_for("tiny", backbone="")
+
+
+@pytest.mark.parametrize(("overrides", "given"), [([1], "a list with an int"), (5, "an int"), ("steps=1", "a str")])
+def test_overrides_other_than_texts_are_refused(overrides, given):
+    with pytest.raises(UserError, match=f"overrides must be a list of texts.*not {given}"):
+        settings_for("tiny", overrides=overrides)
+
+
+def test_weights_that_are_a_looping_link_are_refused(preset):
+    weights = preset.parent / "w.pth"
+    weights.unlink()
+    weights.symlink_to(weights)
+    with pytest.raises(UserError, match=r"w\.pth"):
+        settings_for(preset)
+
+
+def test_preset_path_with_a_null_byte_is_refused():
+    with pytest.raises(ConfigError, match="cannot be read"):
+        settings_for("a\0.yaml")
+
+
+def test_missing_file_of_a_registered_preset_is_named(monkeypatch, tmp_path):
+    registered = SimpleNamespace(presets={"gone": SimpleNamespace(path=Path(tmp_path, "gone.yaml"))})
+    monkeypatch.setattr(presets, "catalogue", lambda: registered)
+    with pytest.raises(ConfigError, match=r"gone\.yaml does not exist"):
+        settings_for("gone")
+
+
+@pytest.mark.parametrize("changes", [{"steps": 0}, {"overrides": ["steps=0"]}])
+def test_mistake_of_an_argument_is_not_blamed_on_the_preset(changes):
+    with pytest.raises(ConfigError, match="^steps: 0 is not allowed unless"):
+        settings_for("paper", **changes)
