@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlparse
@@ -11,7 +11,6 @@ from urllib.parse import urlparse
 import torch
 from torch import Tensor
 
-from vitsplice.backbones.timm import listed
 from vitsplice.backbones.weights import read_state_dict
 from vitsplice.errors import Argument, Part, Setting, WeightsUnavailable
 from vitsplice.text import first_line
@@ -67,6 +66,13 @@ def _no_source(pretrained_cfg: Mapping[str, Any], model: str) -> str:
 
     architecture = pretrained_cfg.get("architecture") or model.partition(".")[0]
     return f"timm has no pretrained weights for '{model}'.{listed(timm.list_pretrained(f'{architecture}.*'))}"
+
+
+def listed(pretrained: Sequence[str]) -> str:
+    """Return a sentence, after a space, with the number of pretrained models of an architecture and some names."""
+    if not pretrained:
+        return " It has none of this architecture."
+    return f" It has {len(pretrained)} of this architecture, such as {', '.join(pretrained[:5])}."
 
 
 def file_names(name: str | None = None) -> list[str]:

@@ -5,7 +5,6 @@ Listing the short names loads neither torch nor timm.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,15 +124,10 @@ def _pretrained_cfg(timm_name: str, prefix: str = "") -> Any:
     except RuntimeError as error:
         architecture, _, tag = timm_name.partition(".")
         others = timm.list_pretrained(f"{architecture}.*")
+        from vitsplice.backbones.hub import listed
+
         hint = did_you_mean(timm_name, others, prefix) or listed(others)
         raise UnknownName(f"timm has no weights '{tag}' of '{architecture}'.{hint}") from error
-
-
-def listed(pretrained: Sequence[str]) -> str:
-    """Return a sentence, after a space, with the number of pretrained models of an architecture and some names."""
-    if not pretrained:
-        return " It has none of this architecture."
-    return f" It has {len(pretrained)} of this architecture, such as {', '.join(pretrained[:5])}."
 
 
 def _find_weights(timm_name: str) -> str:
