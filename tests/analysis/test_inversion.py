@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from releases import expect_released_runs
 
 from vitsplice.analysis import inversion
 from vitsplice.analysis.inversion import (
@@ -94,7 +95,7 @@ def test_a_single_facet_or_layer_is_refused(png, wrong):
     assert str(refused.value) == f"{name} must be a list, such as {name}={[value]!r}; it is {value!r}"
 
 
-def test_a_plan_uses_the_fallback_even_if_the_backbone_becomes_available_later(png, tmp_path):
+def test_a_plan_stores_the_backbone_in_use_and_its_substitution(png, tmp_path):
     preset = inversion_settings(KEY, "invert-pixels", backbone="tiny-vit", steps=2)
     unavailable = {"backbones": {"main": BackboneConfig(name="tiny-gone", fallback=("tiny-cnn",))}}
     plan = plan_inversions(png[0], preset=preset.model_copy(update=unavailable))
@@ -115,6 +116,12 @@ def test_a_plan_with_a_cache_of_backbones_loads_the_backbone_once(png, monkeypat
         for _ in inversion.inversion_runs(plan, backbones):
             pass
     assert len(loads) == 1
+
+
+def test_inversion_is_released_before_the_next_is_built(png, monkeypatch):
+    runs = expect_released_runs(monkeypatch, inversion)
+    invert(InversionPlan(png[0], {request: small(request) for request in (KEY, CLS)}, LAYERS))
+    assert len(runs) == 2
 
 
 def test_a_facet_that_cannot_name_a_folder_is_refused(png, tmp_path):

@@ -199,5 +199,5 @@ def test_estimate_of_a_generator_with_constant_parameters_hardly_grows_with_the_
     assert per_pixel == 0
     parameters = components(config, vit).build_generator(torch.rand(1, 3, 64, 64)).parameters()
     assert fixed == sum(parameter.numel() * 4 for parameter in parameters)
-    pyramid = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=("generator={name: pixels}",))
-    assert memory.Estimate(components(pyramid, vit))._parameter_bytes[0] == pytest.approx(12)
+    pixels = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=("generator={name: pixels}",))
+    assert memory.Estimate(components(pixels, vit))._parameter_bytes[0] == pytest.approx(12)

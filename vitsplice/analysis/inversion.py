@@ -249,6 +249,7 @@ def invert(plan: InversionPlan, on_step: Callable[[FeatureRequest, Step], object
             if on_step:
                 on_step(request, step)
         outputs[request], losses[request] = run.pixels(), last_loss(run.history, TERM)
+        del run  # its memory is free before the next run is built
     return Inversions(read(plan.image).pixels, outputs, losses, plan.layers)
 
 

@@ -114,7 +114,7 @@ class Estimate:
             self._measure_generator(components)
 
     def _measure_generator(self, components: Components) -> None:
-        """Measure the generator on an image of `SAMPLE_SIDE` pixels a side, the parameters of a canvas also on two."""
+        """Measure the generator on a square of side `SAMPLE_SIDE`, the parameters of a canvas also on two squares."""
         steps = self._config.steps
         active = [term for term in components.terms if term.config.ever_active(steps)]
         self._inputs = {name: len({term.input for term in active if term.backbone == name}) for name in self._infos}

@@ -191,8 +191,8 @@ def check_stages(components: Components, images: RunImages, stages: Sequence[tup
         stages: each stage of the run with the indices of its steps; the stage is None in a run without stages.
 
     Raises:
-        ConfigError: if a mask or strength has no effect, a term cannot be active in its stage, or no term of a stage
-            begins before its end.
+        ConfigError: if a mask or strength has no effect, a term cannot be active in its stage, or all terms of a stage
+            start after it.
     """
     configured = components.config.stages
     used = [term for term in components.terms if not configured or any(stage.has(term.name) for stage in configured)]
@@ -201,8 +201,8 @@ def check_stages(components: Components, images: RunImages, stages: Sequence[tup
         terms = _terms_of(components, stage)
         if not any(term.config.start < steps.stop for term in terms):
             raise ConfigError(
-                f"stages: none of the terms of the stage of steps {steps.start} to {steps[-1]} begins before its end "
-                "with a weight above 0"
+                f"stages: the stage of steps {steps.start} to {steps[-1]} has no term of a weight above 0 that starts "
+                f"by step {steps[-1]}"
             )
         for term in terms:
             if term.input[0] != "structure":

@@ -132,13 +132,13 @@ def _labels(region: ReadRegion, number: int) -> list[ReadRegion]:
             f"region {number}: only one of its two masks is in colour; give both in colour (each colour is a region), "
             "or both in black and white"
         )
-    ours, theirs = _packed(first.pixels), _packed(second.pixels)
-    colours, others = _colours(first, ours, number), _colours(second, theirs, number)
-    common = [colour for colour in colours if colour in others]
+    first_pixels, second_pixels = _packed(first.pixels), _packed(second.pixels)
+    second_colours = _colours(second, second_pixels, number)
+    common = [colour for colour in _colours(first, first_pixels, number) if colour in second_colours]
     if not common:
         raise UserError(f"region {number}: the masks {first.name} and {second.name} have no colour in common")
     return [
-        ReadRegion(_white(first, ours == colour), region.appearance, _white(second, theirs == colour))
+        ReadRegion(_white(first, first_pixels == colour), region.appearance, _white(second, second_pixels == colour))
         for colour in common
     ]
 

@@ -60,7 +60,8 @@ class SegmentOutputs:
 
 
 Report = Callable[[int], object]
-"""Function that is called before each frame is computed, with the number of the first frame that is not computed."""
+"""Function that is called before each frame is computed, with the number of the first frame that is not computed: a
+key frame is computed before the frames between it and the previous key frame."""
 
 
 @numerics(grad=False)

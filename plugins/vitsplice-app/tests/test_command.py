@@ -153,7 +153,7 @@ def test_password_that_is_not_given_is_asked_for(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_the_server_and_remove_its_files(number, tmp_path):
-    not_ignored = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # as nohup would leave it
+    not_ignored = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # it is under nohup
     command = [sys.executable, "-c", not_ignored + SERVE_AND_SIGNAL, str(int(number))]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)

@@ -10,6 +10,7 @@ import pytest
 import torch
 import vitsplice_tiny
 from fake_comfyui_api import InterruptProcessingException
+from releases import expect_released_runs
 
 import vitsplice
 from tests.conftest import noise, smooth_pair
@@ -194,15 +195,7 @@ def test_failed_attempt_is_released_before_the_models_of_comfyui_are_unloaded(co
 
 
 def test_run_of_a_batch_is_released_before_the_next_is_built(comfyui, pair, monkeypatch):
-    runs = []
-
-    class Run(vitsplice.Run):
-        def __init__(self, *arguments, **settings):
-            assert all(run() is None for run in runs)
-            super().__init__(*arguments, **settings)
-            runs.append(weakref.ref(self))
-
-    monkeypatch.setattr(sys.modules[comfyui.nodes["VitspliceTransfer"].__module__], "Run", Run)
+    runs = expect_released_runs(monkeypatch, sys.modules[comfyui.nodes["VitspliceTransfer"].__module__])
     transfer(comfyui, structure=batch(*[pair[0]] * 3), appearance=batch(pair[1]), steps=1)
     assert len(runs) == 3
 

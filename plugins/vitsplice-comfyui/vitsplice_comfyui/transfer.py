@@ -30,8 +30,8 @@ MAX_SEED = 2**53 - 1
 """The largest integer that the browser keeps exactly."""
 
 OVERRIDES = (
-    "Settings, one a line, such as optimiser.lr=0.01. Steps, size and strengths at their default are those of the "
-    "preset or of a line of overrides; the seed is that of the node unless a line sets it."
+    "Settings, one a line, such as optimiser.lr=0.01. Steps, size and strengths at their default do not "
+    "override the preset or a line here; a line seed=... replaces the seed of the node."
 )
 """Tooltip of the overrides."""
 

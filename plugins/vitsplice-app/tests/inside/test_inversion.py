@@ -1,16 +1,16 @@
 """Inversions, without the page."""
 
-import weakref
 from dataclasses import replace
 
 import pytest
 import torch
+from releases import expect_released_runs
 from vitsplice_app.context import AppContext
 from vitsplice_app.events import Work
 from vitsplice_app.inside import inversion_tab
 from vitsplice_app.inside.inversion import InversionForm, invert
 
-import vitsplice
+from vitsplice.analysis import inversion
 from vitsplice.analysis.inversion import InversionPlan, plan_inversions
 from vitsplice.analysis.inversion import invert as invert_in_memory
 from vitsplice.errors import ImageError, UserError
@@ -57,15 +57,7 @@ def test_images_are_those_of_the_python_interface(form):
 
 
 def test_inversion_is_released_before_the_next_is_built(form, monkeypatch):
-    runs = []
-
-    class Run(vitsplice.Run):
-        def __init__(self, *arguments, **settings):
-            assert all(run() is None for run in runs)
-            super().__init__(*arguments, **settings)
-            runs.append(weakref.ref(self))
-
-    monkeypatch.setattr("vitsplice.analysis.inversion.Run", Run)
+    runs = expect_released_runs(monkeypatch, inversion)
     list(invert(shallow(form.plan())))
     assert len(runs) == 2
 

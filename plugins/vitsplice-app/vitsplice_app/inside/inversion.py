@@ -64,6 +64,7 @@ class InversionForm:
             steps=int(self.steps) or None,
             size=int(self.size),
             seed=int(self.seed),
+            backbones=shared_backbones(),
         )
 
 
