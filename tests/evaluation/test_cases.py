@@ -84,6 +84,13 @@ def test_pairs_share_an_image_if_one_of_several_is_in_both(tmp_path):
     assert not count_images(tmp_path / "pairs.jsonl", np.array([[1, 0]], np.uint64)).shared
 
 
+def test_pairs_share_an_image_that_has_another_role_in_each(tmp_path):
+    write(tmp_path / "pairs.jsonl", [Pair("p", Path("x.png"), Path("y.png")), Pair("q", Path("y.png"), Path("x.png"))])
+    assert count_images(tmp_path / "pairs.jsonl", np.ones((1, 2), np.uint64)) == ImageCounts(2, 2, 2, shared=True)
+    write(tmp_path / "pairs.jsonl", [Pair("p", Path("x.png"), Path("x.png"))])
+    assert count_images(tmp_path / "pairs.jsonl", np.ones((1, 1), np.uint64)) == ImageCounts(1, 1, 1)
+
+
 def test_each_appearance_image_has_a_case_with_its_mask(pair, tmp_path):
     other, mask = image(tmp_path / "b.png", 24, 20, seed=4), image(tmp_path / "m.png", 24, 20, seed=5)
     first, second = PairImages(replace(pair, others=((other, mask),)), CPU).cases(pair.structure)

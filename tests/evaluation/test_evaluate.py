@@ -12,7 +12,8 @@ from PIL import Image
 from tests.evaluation.conftest import image
 from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.datasets import Pair, write
-from vitsplice.errors import ConfigError, OutputExists, UnknownName, UserError
+from vitsplice.datasets import read as read_pairs
+from vitsplice.errors import ConfigError, OutputExists, UnknownName, UserError, VitspliceError
 from vitsplice.evaluation.evaluate import choose_pairs, evaluate
 from vitsplice.evaluation.plan import EvaluationPlan, Method
 from vitsplice.images import read
@@ -85,8 +86,6 @@ def test_sets_have_the_pairs_with_the_smallest_hashes_in_any_order(evaluated, me
         sum(float(pixels(tmp_path / "one" / f"{i}.png").mean()) for i in chosen), rel=1e-5
     )
     assert score.interval.n == 3
-    from vitsplice.datasets import read as read_pairs
-
     write(tmp_path / "turned.csv", list(read_pairs(pairs))[::-1])
     assert [pair.id for pair, _ in choose_pairs(tmp_path / "turned.csv", keys[::-1], 3)] == chosen
 
@@ -169,7 +168,7 @@ def test_failing_metric_loses_only_its_own_values(evaluated, method, tmp_path):
     assert [row["partial"] for row in rows(tmp_path)] == ["1.0", "", "", "1.0", "1.0"]
     assert all(row["structure-difference"] for row in rows(tmp_path))
     report = (tmp_path / "out" / "summary.md").read_text()
-    assert "partial: no value for 2 of one (RuntimeError: not this one)" in report
+    assert "partial: no value for 2 outputs of one (RuntimeError: not this one)" in report
 
 
 @pytest.mark.slow
@@ -262,6 +261,51 @@ def test_method_with_only_the_easiest_pair_is_not_best(evaluated, pairs, tmp_pat
         "the means of structure-difference, appearance-similarity are over different pairs"
         in (tmp_path / "out/summary.md").read_text()
     )
+
+
+@pytest.mark.slow
+def test_plots_without_data_are_removed(evaluated, method, tmp_path):
+    methods, metrics = (method("one", 10, ("p0",)), method("two", 20)), ("structure-difference",)
+    evaluated(*methods, metrics=metrics)
+    assert (tmp_path / "out" / "differences.png").exists()
+    (tmp_path / "one" / "p0.png").unlink()
+    method("one", 10, ("p1",))
+    (tmp_path / "two" / "p1.png").unlink()  # now the methods have no pair in common
+    evaluated(*methods, metrics=metrics)
+    assert not (tmp_path / "out" / "differences.png").exists()
+    assert (tmp_path / "out" / "distributions.png").exists()
+
+
+@pytest.fixture
+def meanwhile(quick_metrics, monkeypatch):
+    """Function that sets an action to take while the last pair is measured."""
+
+    def act(action):
+        spec = MetricSpec("acting", lambda _: Metric(lambda case: (case.id == "p4" and action(), 1.0)[1]), "it")
+        monkeypatch.setitem(quick_metrics, "acting", spec)
+
+    return act
+
+
+def test_manifest_that_changes_during_the_evaluation_is_an_error_and_values_are_reused(
+    evaluated, method, pairs, tmp_path, meanwhile
+):
+    one = method("one", 10)
+    meanwhile(lambda: write(pairs, [*read_pairs(pairs)][1:]))
+    with pytest.raises(VitspliceError, match=r"pairs\.csv was changed during the evaluation; .* with force=True"):
+        evaluated(one, metrics=("acting", "set-sum"))
+    logged = (tmp_path / "out" / "values.jsonl").read_bytes()
+    assert evaluated(one, metrics=("acting", "set-sum"), force=True).pairs == 4
+    assert (tmp_path / "out" / "values.jsonl").read_bytes() == logged
+
+
+def test_output_that_is_removed_during_the_evaluation_leaves_its_set_without_value(
+    evaluated, method, tmp_path, meanwhile
+):
+    meanwhile((tmp_path / "one" / "p0.png").unlink)
+    summary = evaluated(method("one", 10, ("p0", "p1", "p4")), metrics=("acting", "set-sum"))
+    score = summary.metrics["set-sum"].methods["one"]
+    assert (score.known, score.reason) == (False, "the output of p0 was removed during the evaluation")
 
 
 @pytest.mark.slow

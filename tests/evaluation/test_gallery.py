@@ -49,6 +49,14 @@ def test_worst_and_best_of_many_pairs_are_shown(evaluated, method, tmp_path, pai
     assert "worst of 30" in text
 
 
+def test_without_values_of_pairs_no_image_is_read(evaluated, method, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "read_image", lambda path: pytest.fail(f"{path} is read"))
+    evaluated(method("one", 10), metrics=("set-sum",))
+    text = (tmp_path / "out" / "gallery.html").read_text()
+    assert "<article>" not in text
+    assert "set-sum" in text
+
+
 def test_worst_of_all_come_before_the_second_worst():
     indices = {"a": ((0, 1), (2, 3)), "b": ((4, 5), (6, 7))}
     interval = MeanInterval(0.0, 0.0, 0.0, 1000, "")

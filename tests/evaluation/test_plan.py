@@ -66,7 +66,7 @@ def test_variant_outside_of_the_folder_of_its_batch_is_rejected(tmp_path, varian
 
 def test_record_has_everything_that_values_depend_on(pairs, tmp_path, vit):
     spec = MetricSpec("mine", lambda context: None, "mine")
-    built = BuiltMetrics(((spec, Metric(float, (vit.info,), {"sizes": (1, 2), "path": tmp_path})),), {})
+    built = BuiltMetrics(((spec, Metric(float, (vit.info,), {"sizes": (1, 2)})),), {})
     record = EvaluationPlan(pairs, (Method("m", tmp_path),)).record(built, "cpu")
     assert json.loads(json.dumps(record)) == record
     assert record["metrics"]["mine"]["networks"] == [{"name": "tiny-vit", "sha256": vit.info.sha256}]

@@ -43,7 +43,7 @@ def test_cells_have_means_with_intervals_and_marks(summary):
 def test_missing_values_are_reported_with_reasons(summary):
     assert list(report.missing_values(summary)) == [
         "two: 1 of 3 pairs measured, 1 missing, 1 corrupt; p: *gone*",
-        "a_b|c: no value for 2 of two (so)",
+        "a_b|c: no value for 2 outputs of two (so)",
         "lost is unavailable: reason",
     ]
 
@@ -65,7 +65,7 @@ def test_means_over_the_same_pairs_have_no_warning(summary):
 
 def test_shared_images_have_a_warning(summary):
     shared = list(report.warnings(replace(summary, measured=ImageCounts(300, 100, 300, shared=True))))[3]
-    assert shared.startswith("the 300 pairs have 100 different structure images and 300 different appearance images")
+    assert shared.startswith("some of the 300 pairs share an image (100 different structure images, 300 different app")
     assert "not independent" in shared
 
 
@@ -75,5 +75,7 @@ def test_markdown_escapes_markup(summary):
     assert "what &lt;it&gt; is" in text
     assert "| a\\_b\\|c | one, two | 12345 | 0.5 | 0.25 | - | Wilcoxon | 0.01 | - |" in text
     assert "\\*gone\\*" in text
+    assert "3 pairs. mean" in text
+    assert "1 pair. mean" in report.markdown(replace(summary, pairs=1))
     for heading in ("Warnings", "Missing values", "Metrics", "Tests"):
         assert f"## {heading}" in text

@@ -51,6 +51,18 @@ def case(structure, output, appearance=None, mask=None):
     return Case("c", structure, structure if appearance is None else appearance, output, mask)
 
 
+@pytest.fixture
+def conversions(monkeypatch):
+    """Names of the conversions of tensors to the CPU and to float64, in their order; MPS has no float64."""
+    names = []
+    for name in ("cpu", "double"):
+        convert = getattr(torch.Tensor, name)
+        monkeypatch.setattr(
+            torch.Tensor, name, lambda tensor, name=name, convert=convert: names.append(name) or convert(tensor)
+        )
+    return names
+
+
 @pytest.fixture(scope="session")
 def trained_backbones():
     """Backbones with trained weights, each loaded once."""

@@ -55,6 +55,7 @@ def test_values_name_their_target_and_networks(cnn):
     )
 
 
+@pytest.mark.usefixtures("small_metrics")
 @pytest.mark.parametrize(("term", "metric"), [("edges", "gradient-ssim"), ("patches", "lab-patches")])
 def test_values_are_marked_by_the_networks_and_terms_that_the_output_was_optimised_with(cnn, term, metric):
     case = Case("c", *[photograph(seed) for seed in (1, 2, 3)])
@@ -73,6 +74,7 @@ def test_channel_statistics_of_another_network_are_a_term_like_the_metric(cnn):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_metrics")
 def test_references_are_measured_in_the_place_of_the_output(cnn):
     structure, appearance, output, start = (photograph(seed) for seed in range(4))
     values = measured(structure, appearance, output, cnn, {"start": start, "unchanged": structure})
@@ -126,6 +128,7 @@ def test_uniform_image_has_gradient_distance_0_to_itself(level):
 OUT_OF_MEMORY = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
 
+@pytest.mark.usefixtures("small_metrics")
 @pytest.mark.parametrize(
     ("error", "reason"),
     [

@@ -89,6 +89,11 @@ def test_features_are_18_at_each_of_two_scales_for_each_patch():
     assert torch.allclose(natural.features(half, 64)[:, :18], features[:, 18:], atol=1e-2)
 
 
+def test_moments_leave_the_device_before_they_become_float64(conversions):
+    natural.features(pink(1, side=32), 32)
+    assert conversions == ["cpu", "double"] * 2
+
+
 def test_image_made_from_itself_has_distance_0():
     assert value(pink(1), pink(1), pink(1)) == pytest.approx(0, abs=1e-6)
 

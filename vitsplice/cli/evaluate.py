@@ -9,6 +9,7 @@ import typer
 
 from vitsplice.cli.options import DEVICE, SummaryAsJson, backbone_option
 from vitsplice.cli.output import notes, print_json, print_wide
+from vitsplice.text import printable
 
 if TYPE_CHECKING:
     from vitsplice.evaluation.summary import EvaluationSummary
@@ -72,7 +73,7 @@ def _optimised(options: list[str]) -> dict[str, tuple[str, ...]]:
     for text in options:
         method, _, backbone = text.partition("=")
         if not method or not backbone:
-            raise typer.BadParameter("--optimised takes METHOD=BACKBONE, or METHOD=none")
+            raise typer.BadParameter(f"--optimised takes METHOD=BACKBONE, or METHOD=none, not '{printable(text)}'")
         optimised[method] = optimised.get(method, ()) + (() if backbone == "none" else (backbone,))
     return optimised
 

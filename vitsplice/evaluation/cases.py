@@ -108,7 +108,7 @@ class ImageCounts:
     Args:
         pairs: number of pairs.
         structure_images, appearance_images: numbers of different images, by path.
-        shared: whether pairs share an image, and so are not independent.
+        shared: whether pairs share an image, also in different roles, and so are not independent.
     """
 
     pairs: int
@@ -120,15 +120,16 @@ class ImageCounts:
 def count_images(manifest: Path, keys: Keys) -> ImageCounts:
     """Count the pairs and images of measured cases, whose keys ``(methods, pairs)`` are not 0."""
     pairs = (pair for pair, measured in zip(read_pairs(manifest, unique=False), keys.T, strict=True) if measured.any())
-    structures, appearances = array("Q"), array("Q")
+    structures, appearances, images = (array("Q") for _ in range(3))
     for pair in pairs:
-        structures.append(_path_key(pair.structure))
-        appearances.extend({_path_key(path) for path, _ in pair.appearances})
-    structure_images, appearance_images = (
-        len(np.unique(np.frombuffer(keys, np.uint64))) for keys in (structures, appearances)
+        structure, of_pair = _path_key(pair.structure), {_path_key(path) for path, _ in pair.appearances}
+        structures.append(structure)
+        appearances.extend(of_pair)
+        images.extend(of_pair | {structure})
+    structure_images, appearance_images, different = (
+        len(np.unique(np.frombuffer(keys, np.uint64))) for keys in (structures, appearances, images)
     )
-    shared = structure_images < len(structures) or appearance_images < len(appearances)
-    return ImageCounts(len(structures), structure_images, appearance_images, shared)
+    return ImageCounts(len(structures), structure_images, appearance_images, shared=different < len(images))
 
 
 def _path_key(path: Path) -> int:

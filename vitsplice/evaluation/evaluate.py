@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vitsplice.contracts import Case, Metric, MetricContext, MetricSpec
 from vitsplice.datasets import Pair, count, read
 from vitsplice.engine.device import pick_device
-from vitsplice.errors import ImageError, ImageNotFound, UserError
+from vitsplice.errors import ImageError, ImageNotFound, UserError, VitspliceError
 from vitsplice.evaluation.cases import CaseCounts, PairImages, case_key
 from vitsplice.evaluation.gallery import gallery
 from vitsplice.evaluation.leakage import read_optimised
@@ -57,7 +57,7 @@ def evaluate(
         OutputExists: if the folder holds another evaluation and ``force`` is not given.
         OutputBusy: if another process is writing to the folder.
         UserError: if there are no pairs, a method has no output for any of them, or no metric is available.
-        VitspliceError: if the manifest cannot be read, or a file cannot be written.
+        VitspliceError: if the manifest cannot be read or changes meanwhile, or a file cannot be written.
     """
     device = pick_device(plan.device)
     total = _count_pairs(plan)
@@ -68,7 +68,7 @@ def evaluate(
         JsonLinesLog(path / VALUES) as values,
         JsonLinesLog(path / SETS) as sets,
     ):
-        return _Evaluation(plan, built, device, progress).run(path, values, sets, total)
+        return _Evaluation(plan, built, device, progress, record).run(path, values, sets, total)
 
 
 def _count_pairs(plan: EvaluationPlan) -> int:
@@ -110,12 +110,19 @@ class _Evaluation:
     built: BuiltMetrics
     device: torch.device
     progress: ProgressReporter
+    record: Mapping[str, Any]
 
     def run(self, path: Path, values: JsonLinesLog, sets: JsonLinesLog, total: int) -> EvaluationSummary | None:
         """Measure all cases and write the results into a folder; None if stopped."""
         if (cases := self.measure_pairs(values, total)) is None:
             return None
         keys, counts = cases
+        if self.plan.record(self.built, str(self.device)) != self.record:
+            raise VitspliceError(
+                f"{printable(str(self.plan.pairs))} was changed during the evaluation; to evaluate its pairs, which "
+                "reuses finished values, repeat the evaluation with ",
+                output_folder.REPLACE,
+            )
         if (of_sets := self.measure_sets(sets, keys)) is None:
             return None
         self.progress.part("summary", total, total)
@@ -189,8 +196,10 @@ class _Evaluation:
         """Yield a case for each pair, with its first appearance image."""
         for pair in pairs:
             output = method.output(pair.id)
-            if self.progress.stopped() or output is None:
+            if self.progress.stopped():
                 return
+            if output is None:
+                raise ImageNotFound(f"the output of {pair.id} was removed during the evaluation")
             yield PairImages(pair, self.device).cases(output)[0]
 
 

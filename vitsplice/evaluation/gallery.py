@@ -54,7 +54,8 @@ def gallery(
         if metric.over == "pair" and any(score.known for score in metric.methods.values())
     ]
     appearances = max((len(pair.appearances) for pair in read(plan.pairs, unique=False)), default=1)
-    chosen = choose_cases(summary, names, MAX_IMAGES // (1 + appearances + len(plan.methods)))
+    max_cases = MAX_IMAGES // (1 + appearances + len(plan.methods))
+    chosen = choose_cases(summary, names, max_cases) if names else {}
     cards: list[Card] = []
     pairs = ((index, pair) for index, pair in enumerate(read(plan.pairs, unique=False)) if index in chosen)
     for index, pair in pairs:

@@ -158,5 +158,5 @@ class EvaluationPlan:
             "device": device,
             "versions": versions(),
         }
-        plain: dict[str, Any] = json.loads(json.dumps(record, default=str))
+        plain: dict[str, Any] = json.loads(json.dumps(record))
         return plain

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from vitsplice.evaluation import plots
 from vitsplice.evaluation.leakage import leakage_warnings
-from vitsplice.evaluation.plan import CSV, JSON, MARKDOWN
+from vitsplice.evaluation.plan import CSV, JSON, MARKDOWN, PLOTS
 from vitsplice.evaluation.summary import DIGITS, EvaluationSummary, MetricSummary
 from vitsplice.support import output_folder
 from vitsplice.support.jsonl import JsonLinesLog, Keys
 from vitsplice.support.tables import csv_row, escape_markdown, markdown_table
+from vitsplice.text import with_count
 
 BEST = "*"
 MARKS = {"network": "†", "term": "‡", "unknown": "?", "none": ""}
@@ -33,11 +35,20 @@ TEST_CAPTION = "Difference of the means, first minus second, over the pairs that
 
 
 def write_report(path: Path, summary: EvaluationSummary, log: JsonLinesLog, keys: Keys) -> None:
-    """Write values, summary and plots. Raises VitspliceError if a file cannot be written."""
+    """Write values, summary and plots, and remove plots of earlier values that have no data now.
+
+    Raises:
+        VitspliceError: if a file cannot be written.
+    """
     data = json.dumps(summary.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     output_folder.write(path, {CSV: (row.encode() for row in _csv_rows(summary, log, keys))})
     output_folder.write(path, {JSON: data.encode(), MARKDOWN: markdown(summary).encode()})
-    output_folder.write(path, {f"{drawing.name}.png": drawing.png() for drawing in plots.drawings(summary)})
+    drawn = {f"{drawing.name}.png": drawing.png() for drawing in plots.drawings(summary)}
+    output_folder.write(path, drawn)
+    for name in PLOTS:
+        if name not in drawn:
+            with suppress(OSError):
+                (path / name).unlink()
 
 
 def _csv_rows(summary: EvaluationSummary, log: JsonLinesLog, keys: Keys) -> Iterator[str]:
@@ -52,7 +63,8 @@ def _csv_rows(summary: EvaluationSummary, log: JsonLinesLog, keys: Keys) -> Iter
 
 def markdown(summary: EvaluationSummary) -> str:
     """Format the summary as Markdown."""
-    lines = ["# Evaluation", "", f"{summary.pairs} pairs. {LEGEND}.", "", markdown_table(*score_table(summary))]
+    pairs = with_count(summary.pairs, "pair")
+    lines = ["# Evaluation", "", f"{pairs}. {LEGEND}.", "", markdown_table(*score_table(summary))]
     for heading, notes in (("Warnings", warnings(summary)), ("Missing values", missing_values(summary))):
         if items := [f"- {escape_markdown(note)}" for note in notes]:
             lines += ["", f"## {heading}", "", *items]
@@ -103,9 +115,9 @@ def warnings(summary: EvaluationSummary) -> Iterator[str]:
         )
     if (images := summary.measured).shared:
         yield (
-            f"the {images.pairs} pairs have {images.structure_images} different structure images and "
-            f"{images.appearance_images} different appearance images: pairs that share an image are not independent, "
-            "so intervals are too narrow and p values too small"
+            f"some of the {images.pairs} pairs share an image ({images.structure_images} different structure images, "
+            f"{images.appearance_images} different appearance images) and are not independent, so intervals are too "
+            "narrow and p values too small"
         )
     measured = {name: counts.measured for name, counts in summary.counts.items()}
     if few := [f"{number} of {name}" for name, number in measured.items() if number < FEW_PAIRS]:
@@ -127,10 +139,11 @@ def missing_values(summary: EvaluationSummary) -> Iterator[str]:
         if counts.missing or counts.corrupt:
             yield f"{name}: {counts.measured} of {summary.pairs} pairs measured, {counts.failures}"
     for name, metric in summary.metrics.items():
-        incomplete = {method: score for method, score in metric.methods.items() if score.missing}
-        if incomplete:
-            numbers = {m: f"{score.missing} of {m}" if metric.over == "pair" else m for m, score in incomplete.items()}
-            methods = [f"{numbers[m]} ({score.reason or 'undefined'})" for m, score in incomplete.items()]
+        if incomplete := {method: score for method, score in metric.methods.items() if score.missing}:
+            outputs = {
+                m: f"{with_count(s.missing, 'output')} of " for m, s in incomplete.items() if metric.over == "pair"
+            }
+            methods = [f"{outputs.get(m, '')}{m} ({s.reason or 'undefined'})" for m, s in incomplete.items()]
             yield f"{name}: no value for {', '.join(methods)}"
     for name, reason in summary.unavailable.items():
         yield f"{name} is unavailable: {reason}"

@@ -57,7 +57,7 @@ class MethodScore:
             sets its value.
         rank: mean rank over the same pairs; for a metric over sets the rank of its value.
         leakage: kind of metric leakage for this method.
-        missing: number of measured outputs without a value.
+        missing: number of measured outputs without a value; for a metric over sets 1 without a value, else 0.
         reason: error message of the first value that is missing because of an error.
         worst, best: indices of pairs, the worst and the best first; not in JSON.
     """

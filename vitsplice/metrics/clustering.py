@@ -12,10 +12,10 @@ CLUSTERS, COMPONENTS = 6, 6
 
 def cluster_patches(patches: Tensor) -> Tensor:
     """Cluster features of patches ``(N, D)`` by k-means on their principal components; return labels ``(N,)``."""
-    patches = patches.double()
-    centred = patches - patches.mean(0)
+    values = patches.cpu().double()  # MPS has no float64
+    centred = values - values.mean(0)
     scores = centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:COMPONENTS].T
-    return kmeans(scores, CLUSTERS)
+    return kmeans(scores, CLUSTERS).to(patches.device)
 
 
 def mean_iou(labels: Tensor, target: Tensor) -> float:

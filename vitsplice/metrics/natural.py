@@ -113,7 +113,7 @@ def _scale_features(luminance: Tensor, patch: int, stride: int) -> Tensor:
     """
     maps = _with_products(normalised_luminance(luminance))
     means = F.avg_pool2d(moments(maps).flatten(0, 1), patch, stride)
-    shape, left, right = fit(means.reshape(-1, len(maps), means[0].numel()).double().cpu())
+    shape, left, right = fit(means.reshape(-1, len(maps), means[0].numel()).cpu().double())  # MPS has no float64
     mean = (right - left) * (torch.lgamma(2 / shape) - torch.lgamma(1 / shape)).exp()
     return torch.cat([shape, (left[:1] + right[:1]) / 2, mean[1:], left[1:], right[1:]]).T
 

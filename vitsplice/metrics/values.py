@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,11 +15,10 @@ from vitsplice.contracts import Case, Metric, MetricContext, MetricSpec
 from vitsplice.errors import VitspliceError, format_message, reason
 from vitsplice.metrics.leakage import Leakage, OptimisedParts, leakage
 from vitsplice.numerics import numerics
-from vitsplice.text import one_line
+from vitsplice.text import one_line, type_with_article
 
 UNDEFINED = "the value is not a finite number"
 """Reason of a metric that returned NaN or infinity."""
-
 
 AVERAGED = ("value", "start", "unchanged")
 """Numbers of a `MetricValue`."""
@@ -86,12 +86,20 @@ def build_metrics(specs: Iterable[MetricSpec], context: MetricContext) -> BuiltM
     metrics, unavailable = [], {}
     for spec in specs:
         try:
-            metrics.append((spec, spec.build(context)))
+            metrics.append((spec, _checked(spec.build(context))))
         except VitspliceError as error:  # ADVICE concerns the backbone of a run
             unavailable[spec.name] = one_line(format_message(part for part in error.parts if part not in ADVICE))
         except Exception as error:
             unavailable[spec.name] = reason(error)
     return BuiltMetrics(tuple(metrics), unavailable)
+
+
+def _checked(metric: object) -> Metric:
+    """Return what a plugin built. Raises TypeError or ValueError unless it is a `Metric` with JSON parameters."""
+    if not isinstance(metric, Metric):
+        raise TypeError(f"build returned {type_with_article(metric)}, not a Metric")
+    json.dumps(dict(metric.parameters), allow_nan=False)
+    return metric
 
 
 @numerics(grad=False)

@@ -1,0 +1,33 @@
+import pytest
+import torch
+
+from tests.metrics.conftest import case
+from vitsplice.contracts import Metric, MetricContext, MetricSpec
+from vitsplice.metrics.values import UNDEFINED, MetricValue, build_metrics, mean_values, measure
+
+CONTEXT = MetricContext(lambda name: None, "x")
+
+
+@pytest.mark.parametrize(
+    ("built", "reason"),
+    [
+        (None, "TypeError: build returned None, not a Metric"),
+        (lambda case: 1.0, "TypeError: build returned a function, not a Metric"),
+        (Metric(float, parameters={"device": torch.device("cpu")}), "TypeError: Object of type device is not JSON"),
+        (Metric(float, parameters={"size": float("nan")}), "ValueError: Out of range float values are not JSON"),
+    ],
+)
+def test_metric_that_cannot_be_recorded_is_unavailable(built, reason):
+    specs = [MetricSpec("wrong", lambda context: built, "wrong"), MetricSpec("one", lambda _: Metric(lambda _: 1), "1")]
+    assert build_metrics(specs, CONTEXT).unavailable["wrong"].startswith(reason)
+    wrong, one = measure(specs, CONTEXT, case(*torch.zeros(2, 1, 3, 8, 8)))
+    assert (wrong.value, wrong.reason[: len(reason)], one.value) == (None, reason, 1)
+
+
+def test_mean_is_weighted_and_missing_if_a_value_is_missing():
+    first = [MetricValue("a", 1.0, start=2.0, unchanged=4.0), MetricValue("b", 1.0)]
+    second = [MetricValue("a", 3.0, start=None, unchanged=8.0), MetricValue("b", None, UNDEFINED)]
+    a, b = mean_values([first, second], [1.0, 3.0])
+    assert a == MetricValue("a", 2.5, start=None, unchanged=7.0)
+    assert b == second[1]
+    assert mean_values([first], [5.0]) is first
