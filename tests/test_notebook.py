@@ -69,6 +69,11 @@ def test_a_preview_does_not_change_the_output(displays, pair):
     assert shown.pixels.equal(hidden.pixels)
 
 
+def test_size_below_one_pixel_is_refused():
+    with pytest.raises(UserError, match="size=0 is not allowed; it must be at least 1"):
+        Preview(size=0)
+
+
 def test_without_ipython_the_error_names_the_package_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython.display", None)
     with pytest.raises(UserError, match="pip install ipython"):

@@ -33,10 +33,12 @@ class Preview:
         clock: returns the current time in seconds.
 
     Raises:
-        UserError: if IPython is not installed.
+        UserError: if the size is not positive, or IPython is not installed.
     """
 
     def __init__(self, every: float = 1.0, size: int = 512, clock: Callable[[], float] = perf_counter) -> None:
+        if size < 1:
+            raise UserError(f"size={size} is not allowed; it must be at least 1, in pixels")
         try:
             from IPython.display import HTML, display
         except ImportError as error:

@@ -244,7 +244,7 @@ def test_size_out_of_range_is_refused(size, vit):
 def test_missing_or_misplaced_arguments_are_refused(vit, pair):
     with pytest.raises(UserError, match="backbone is missing"):
         StructureLoss(None)
-    with pytest.raises(UserError, match="name of a loss term, or a LossSpec, not a NoneType"):
+    with pytest.raises(UserError, match="name of a loss term, or a LossSpec, not None"):
         FeatureLoss(vit, None)
     with pytest.raises(
         UserError, match="preset is the name of a preset, a YAML file, a model folder, or settings, not a Tensor"

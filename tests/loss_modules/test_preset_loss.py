@@ -129,6 +129,22 @@ def test_terms_without_a_match_are_compared_with_the_mirrored_image_too(vit, ima
     torch.testing.assert_close(mirrored, plain)
 
 
+@pytest.mark.parametrize(("term", "missing"), [("edges", "appearance"), ("appearance", "structure")])
+def test_warm_start_and_mirroring_require_both_images(vit, images, term, missing):
+    overrides = ["start=match", "match.grid=8", f"terms={{{term}: {{loss: {term}, weight: 1}}}}"]
+    loss = from_preset("tiny", backbone=vit, overrides=overrides)
+    both = {"structure": images[0], "appearance": images[1]}
+    with pytest.raises(UserError, match=f"term '{term}' needs the image '{missing}'"):
+        loss.set_targets(**(both | {missing: None}))(images[2])
+    assert loss.set_targets(**both)(images[2]) > 0
+
+
+def test_explicit_start_requires_no_match(vit, images):
+    overrides = ["start=match", "terms={edges: {loss: edges, weight: 1}}"]
+    loss = from_preset("tiny", backbone=vit, overrides=overrides)
+    assert loss.set_targets(images[0], start=images[0])(images[0]) == 0
+
+
 def test_preset_without_terms_is_refused(vit):
     with pytest.raises(ConfigError, match="no loss terms"):
         from_preset("instant", backbone=vit)

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -6,7 +8,9 @@ from tests.conftest import noise
 from vitsplice.backbones.inputs import Area
 from vitsplice.contracts import Features
 from vitsplice.errors import UserError
+from vitsplice.images import read_mask
 from vitsplice.matching import assignment, correspond, descriptor_requests, join_features, similarity
+from vitsplice.matching.assignment import mutual_nearest
 from vitsplice.matching.descriptors import on_grid
 
 
@@ -45,6 +49,23 @@ def test_only_patches_inside_the_mask_are_used(vit, pair):
     match = correspond(pair[0], pair[1], vit, grid=6, mask=mask)
     used = match.weights.mean(0).view(match.other_grid)
     assert used[:, match.other_grid[1] // 2 + 1 :].sum() == 0
+    inside = match.weights.amax(0) > 0
+    assert inside[match.best].all()
+    assert match.mutual.sum() == mutual_nearest(match.similarity[:, inside]).sum()
+
+
+@pytest.mark.parametrize(
+    ("mask", "given"),
+    [
+        (torch.ones(40, 48), r"torch.float32, \(40, 48\)"),
+        (torch.ones(1, 3, 40, 48), r"\(1, 3, 40, 48\)"),
+        (torch.ones(1, 1, 40, 48, dtype=torch.bool), "torch.bool"),
+    ],
+)
+def test_invalid_mask_is_refused_with_the_function_that_converts_it(vit, pair, mask, given):
+    with pytest.raises(UserError, match=given + ".*read_mask"):
+        correspond(*pair, vit, grid=6, mask=mask)
+    correspond(*pair, vit, grid=6, mask=read_mask(mask).pixels[:, :1])
 
 
 def test_descriptor_requests_depend_on_the_facets_of_the_backbone(vit, cnn):
@@ -62,6 +83,17 @@ def test_patches_are_matched_by_the_chosen_features_at_two_resolutions(vit, pair
     coarse = F.interpolate(keys(3), size=match.grid, mode="bilinear", align_corners=False)
     descriptors = torch.cat([keys(6), coarse], 1).flatten(2).mT
     torch.testing.assert_close(match.similarity, similarity(descriptors, descriptors)[0])
+
+
+def test_descriptors_without_patches_are_refused(vit, pair):
+    with pytest.raises(UserError, match=r"cls\[-1\] is global .* local facets of tiny-vit: key"):
+        correspond(*pair, vit, grid=6, descriptors=[vit.info.request("cls", -1)])
+
+
+@pytest.mark.parametrize("grid", [0, -3, math.nan, math.inf])
+def test_invalid_grid_is_refused(vit, pair, grid):
+    with pytest.raises(UserError, match="grid=.* must be at least 1"):
+        correspond(*pair, vit, grid=grid)
 
 
 def test_finer_maps_than_the_grid_are_averaged(cnn, pair):

@@ -105,6 +105,14 @@ def test_small_mask_stays_on_a_coarser_grid_and_an_empty_one_empty():
     assert mask_on_grid(mask, (4, 4)).nonzero().tolist() == [[1, 0], [1, 1]]
 
 
+def test_patch_between_the_sampled_ones_stays_on_a_grid_four_times_coarser():
+    mask = torch.zeros(16, 16, dtype=torch.bool)
+    mask[4, 8] = True
+    assert mask_on_grid(mask, (4, 4)).nonzero().tolist() == [[1, 2]]
+    mask[8:12, 8:11] = True
+    assert mask_on_grid(mask, (4, 4)).nonzero().tolist() == [[2, 2]]
+
+
 def test_uniform_images_have_no_foreground():
     with pytest.raises(UserError, match="no common foreground"):
         common_foreground([colours(torch.full((3, 32, 32), 0.5))], [torch.ones(32, 32)])

@@ -57,6 +57,17 @@ def test_vectors_give_the_guide_exactly_for_few_patches():
     torch.testing.assert_close(products(match_vectors(match, image)), values, atol=1e-5, rtol=0)
 
 
+def test_vectors_of_images_of_different_grids_have_the_larger_sides():
+    grids, images = ((4, 6), (6, 3)), [noise(1, 3, 48, 48, seed=seed) for seed in (0, 1)]
+    similarity = noise(12, 42)
+    match = Correspondence(similarity.softmax(1), similarity, (3, 4), tuple(map(MatchedImage, grids)))
+    vectors = match_vectors(match, *images)
+    assert vectors.appearance.shape == (2, 12, 6, 6)
+    values = guide(match, torch.cat([colours_of(*pair) for pair in zip(images, grids, strict=True)]))
+    vectors_of_second = F.interpolate(vectors.appearance[1:], size=(6, 3), mode="nearest-exact").flatten(2)[0].T
+    assert vectors.structure.flatten(2)[0].T.matmul(vectors_of_second.T).sub(values[:, 24:]).abs().mean() < 0.1
+
+
 def test_vectors_do_not_depend_on_the_random_state():
     match, image = low_rank((12, 12), (12, 12)), noise(1, 3, 60, 60)
     first = match_vectors(match, image)

@@ -5,6 +5,7 @@ from tests.conftest import noise
 from vitsplice.errors import UserError
 from vitsplice.matching import (
     Candidate,
+    Description,
     MatchedImage,
     Preference,
     describe_image,
@@ -12,6 +13,7 @@ from vitsplice.matching import (
     match_descriptions,
     match_vectors,
 )
+from vitsplice.matching.small_spots import SmallSpots
 
 GRID = 6
 IMAGES = [torch.nn.functional.interpolate(noise(1, 3, 6, 6, seed=seed), size=(48, 48)) for seed in (4, 5, 6)]
@@ -109,3 +111,14 @@ def test_excluded_patches_do_not_decide_whether_an_image_is_mirrored(described, 
     mask[..., :48, :48] = 1
     second = describe_image(torch.cat(rows, -2), vit, 2 * GRID, mirror=True)
     assert match_candidates(described[0], [Candidate(second, mask)]).mirrored is mirrored
+
+
+def test_spots_that_the_mask_excludes_are_not_shared():
+    centres = torch.tensor([[0.5, 0.5], [0.5, 2.5]])
+    spots = SmallSpots(centres, *torch.tensor([0.5, 1.0, 0.3, 1.0])[:, None].expand(-1, 2))
+    image = Description(torch.eye(16)[None], None, noise(16, 3), (4, 4), spots)
+    mask = torch.zeros(1, 1, 4, 4)
+    mask[..., 2:] = 1
+    everywhere, inside = (match_descriptions(image, image, mask=each).spots for each in (None, mask))
+    assert everywhere.patches((4, 4)).tolist() == [0, 2]
+    assert inside.patches((4, 4)).tolist() == [2]

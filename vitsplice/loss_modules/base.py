@@ -190,8 +190,10 @@ class TermsLoss(nn.Module):
     def _check_images(self, outputs: Batches, images: Batches) -> None:
         """Raise UserError unless all required images are set, and the sizes of batches and images match."""
         available = {*images, *(["start"] if "structure" in images else [])}
+        by_match = {"appearance", *({"start"} - images.keys())} if self._mirrors else set()
         for term in self.terms:
-            matched = ("structure", "appearance") if MATCH in term.term.requests else ()
+            guided = MATCH in term.term.requests or term.target[0] in by_match
+            matched = ("structure", "appearance") if guided else ()
             for image in (*(image for image, _ in target_requests([term])), *matched):
                 if image not in available:
                     raise UserError(

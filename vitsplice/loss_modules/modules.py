@@ -27,6 +27,7 @@ from vitsplice.matching import MatchVectors
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import DEFAULT_PRESET, name_of, settings_for
+from vitsplice.text import type_with_article
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class FeatureLoss(TermsLoss):
             raise UserError("backbone is missing: give the name of a backbone, or a loaded one")
         backbone = load_backbone(backbone) if isinstance(backbone, str) else backbone
         if not isinstance(spec, str | LossSpec):
-            raise UserError(f"spec is the name of a loss term, or a LossSpec, not a {type(spec).__name__}")
+            raise UserError(f"spec is the name of a loss term, or a LossSpec, not {type_with_article(spec)}")
         self.spec = catalogue().losses[spec] if isinstance(spec, str) else spec
         all_options = complete(self.spec, {**(options or {}), **more_options})
         built = self.spec.build(TermContext(backbone.info, facet, layer, all_options))

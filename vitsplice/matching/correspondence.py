@@ -48,6 +48,7 @@ class Correspondence:
         spots: small dark spots of the first image that correspond with one of another; None: unknown.
         permitted: ``(N, M)`` in [0, 1], share of each patch that may be matched with each of the others' patches
             (`vitsplice.matching.regions`); None: there are no regions.
+        included: ``(M,)`` bool, patches of the others that masks include; None: there are no masks.
     """
 
     weights: Tensor = field(repr=False)
@@ -57,6 +58,7 @@ class Correspondence:
     colours: Tensor | None = field(default=None, repr=False)
     spots: SmallSpots | None = field(default=None, repr=False)
     permitted: Tensor | None = field(default=None, repr=False)
+    included: Tensor | None = field(default=None, repr=False)
 
     @property
     def other_grid(self) -> tuple[int, int]:
@@ -88,19 +90,20 @@ class Correspondence:
 
     @property
     def best(self) -> Tensor:
-        """``(N,)`` int64: index of the most similar patch of the others, for each patch of the first image."""
+        """``(N,)`` int64: most similar patch of the others that may be used, for each patch of the first image."""
         return self._permitted_similarity.argmax(1)
 
     @property
     def mutual(self) -> Tensor:
-        """``(N,)`` bool: patches of the first image that are the nearest neighbour of their nearest neighbour."""
+        """``(N,)`` bool: patches of the first image that are the nearest neighbour of their `best` one."""
         return mutual_nearest(self._permitted_similarity)
 
     @property
     def _permitted_similarity(self) -> Tensor:
-        if self.permitted is None:
-            return self.similarity
-        return self.similarity.masked_fill(self.permitted == 0, float("-inf"))
+        similarity = self.similarity
+        if self.included is not None:
+            similarity = similarity.masked_fill(~self.included, float("-inf"))
+        return similarity if self.permitted is None else similarity.masked_fill(self.permitted == 0, float("-inf"))
 
     def cpu(self) -> Correspondence:
         """Return the correspondence with its tensors on the CPU."""

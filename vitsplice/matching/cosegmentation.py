@@ -140,6 +140,7 @@ def mask_on_grid(mask: Tensor, grid: tuple[int, int] | None) -> Tensor:
 
     If no patch would be inside, the patches that the mask covers most are.
     """
-    size = grid or (mask.shape[0], mask.shape[1])
-    share = F.interpolate(mask[None, None].float(), size=size, mode="bilinear")[0, 0]
-    return (share > 0) & (share >= share.max().clamp(max=0.5))
+    size, values = grid or (mask.shape[0], mask.shape[1]), mask[None, None].float()
+    coarser = size[0] * size[1] < mask.numel()
+    share = F.adaptive_avg_pool2d(values, size) if coarser else F.interpolate(values, size=size, mode="bilinear")
+    return ((share > 0) & (share >= share.max().clamp(max=0.5)))[0, 0]

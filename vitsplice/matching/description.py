@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, inf
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.backbones.inputs import Area
-from vitsplice.contracts import Backbone, FeatureRequest, Features
+from vitsplice.contracts import GLOBAL_FACETS, Backbone, FeatureRequest, Features
 from vitsplice.errors import UserError
 from vitsplice.images.checks import OVERSHOOT, single_image
 from vitsplice.images.transforms import to_lab
@@ -74,8 +74,11 @@ def describe_image(
             are finer than the grid are averaged.
 
     Raises:
-        UserError: if the image is invalid or the backbone is not loaded.
+        UserError: if the image is invalid, the grid is not positive, a descriptor is not local, or the backbone is not
+            loaded.
     """
+    if not 1 <= grid < inf:
+        raise UserError(f"grid={grid} is not allowed; it must be at least 1")
     if isinstance(backbone, str):
         raise UserError(f"images are matched by a loaded backbone: vitsplice.load_backbone({backbone!r})")
     image = single_image(image, "image", tolerance=OVERSHOOT)
@@ -83,6 +86,9 @@ def describe_image(
     stride = max(1, info.stride // 2) if info.structure.facet == "map" else info.stride
     fine, coarse = (Area(side * stride) for side in (grid, max(1, round(grid / COARSER))))
     names, further = tuple(descriptors) or descriptor_requests(info), tuple(requests)
+    if not_local := [str(request) for request in names if request.facet in GLOBAL_FACETS]:
+        local = ", ".join(info.local_facets)
+        raise UserError(f"{not_local[0]} is global and has no patches; local facets of {info.name}: {local}")
     features = backbone(fine(image, info), tuple(dict.fromkeys([*names, *further])))
     described = _with_coarse(join_features(features, names), describe(backbone, coarse(image, info), names))
     described = _averaged(described, grid) if descriptors else described

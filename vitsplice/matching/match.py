@@ -28,7 +28,7 @@ AGREEMENT = 0.25
 """Default weight of agreement between neighbours, in units of similarity."""
 
 IMPOSSIBLE = -2.0
-"""Score of matches that regions do not permit, lower than that of any other match."""
+"""Score of matches that masks or regions do not permit, lower than that of any other match."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,14 @@ class Candidate:
 
     @property
     def usable(self) -> Tensor:
-        """``(M,)`` bool: the patches that may be used. Raises UserError if the mask excludes all of them."""
+        """``(M,)`` bool: the patches that may be used. Raises UserError if the mask is invalid or excludes them all."""
         if self.mask is None:
             return torch.ones_like(self.description.colours[:, 0], dtype=torch.bool)
+        if self.mask.ndim != 4 or self.mask.shape[:2] != (1, 1) or not self.mask.is_floating_point():
+            raise UserError(
+                f"a mask must be floating point, (1, 1, H, W) in [0, 1]; this one is {self.mask.dtype}, "
+                f"{tuple(self.mask.shape)}: vitsplice.images.read_mask(mask).pixels[:, :1] converts it"
+            )
         return usable(F.adaptive_avg_pool2d(self.mask, self.description.grid).flatten())
 
 
@@ -98,7 +103,8 @@ def correspond(
             `vitsplice.matching.descriptor_requests`.
 
     Raises:
-        UserError: if an image is invalid, a value is out of range, or the backbone is not loaded.
+        UserError: if an image or the mask is invalid, a value is out of range, a descriptor is not local, or the
+            backbone is not loaded.
 
     Example:
         >>> from vitsplice import load_backbone
@@ -139,7 +145,7 @@ def match_descriptions(
         temperature, balance, agreement, mask: see `correspond`.
 
     Raises:
-        UserError: if a value is out of range.
+        UserError: if a value is out of range, or the mask is invalid.
     """
     candidates = [Candidate(second, mask)]
     return match_candidates(first, candidates, temperature=temperature, balance=balance, agreement=agreement)
@@ -169,7 +175,7 @@ def match_candidates(
         preference: matches that are preferred; None: none.
 
     Raises:
-        UserError: if a value is out of range, or a region may not be matched with any patch.
+        UserError: if a value is out of range, a mask is invalid, or a region may not be matched with any patch.
     """
     check_agreement(agreement)
     parts = [(candidate.usable, candidate.description.grid) for candidate in candidates]
@@ -196,14 +202,13 @@ def match_candidates(
             match_scores(each, (first.grid, other.grid), other.mirrored, patches, own)
             for (other, each), (patches, _), own in zip(pairs, parts, possible_by_image, strict=True)
         ]
-        scores = torch.cat(scores_by_image, 1)
-        if permitted is not None:
-            scores = scores.masked_fill(permitted == 0, IMPOSSIBLE)
+        scores = torch.cat(scores_by_image, 1).masked_fill(~possible, IMPOSSIBLE)
         spots = shared_spots(first.spots, _conspicuous(candidates), scores, first.grid)
         neighbours = agreement * affinity(first.colours, first.descriptors[0], first.grid)
         colours = concatenated([candidate.description.colours for candidate in candidates])
         weights = agreed_assignment(scores + prior, neighbours, colours, temperature, balance, coverage, limits)
-    return Correspondence(weights, similarities, first.grid, others, first.colours, spots, permitted)
+    masked = None if coverage is None else included
+    return Correspondence(weights, similarities, first.grid, others, first.colours, spots, permitted, masked)
 
 
 def _compared(
