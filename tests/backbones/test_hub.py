@@ -205,24 +205,23 @@ def test_hanging_name_look_up_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> N
     released.set()
 
 
-IMPORTS = 5.0
-"""Seconds that a busy machine may take to import torch."""
-
 SCRIPT = f"""
-import sys
+import sys, time
+import huggingface_hub
 from vitsplice.backbones.hub import hub_state_dict
 from vitsplice.errors import WeightsUnavailable
+start = time.monotonic()
 try:
     hub_state_dict({CFG!r}, "some-vit")
 except WeightsUnavailable as error:
+    print(time.monotonic() - start)
     sys.exit(str(error))
 """
 
 
 def run_with(tmp_path: Path, **environment: str) -> tuple[str, float]:
-    """Message and duration of loading in a separate process."""
+    """Message and duration of loading in a separate process, without its imports."""
     own = {"HF_HOME": str(tmp_path / "hf"), "TORCH_HOME": str(tmp_path / "torch"), "NO_PROXY": "*"}
-    start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         env={**os.environ, **own, **environment},
@@ -232,7 +231,7 @@ def run_with(tmp_path: Path, **environment: str) -> tuple[str, float]:
         check=False,
     )
     assert done.returncode == 1
-    return done.stderr, time.monotonic() - start
+    return done.stderr, float(done.stdout)
 
 
 @pytest.mark.slow
@@ -243,7 +242,7 @@ def test_refused_connection_is_reported_within_seconds(tmp_path: Path) -> None:
         message, seconds = run_with(tmp_path, HF_ENDPOINT=address, HF_HUB_OFFLINE="0")
     assert f"the hub {address} is not reachable" in message
     assert len(message.splitlines()) == 3
-    assert seconds < 5 + IMPORTS
+    assert seconds < 5
 
 
 @pytest.mark.slow
@@ -253,7 +252,7 @@ def test_silent_hub_is_reported_within_seconds(tmp_path: Path) -> None:
         message, seconds = run_with(tmp_path, HF_ENDPOINT=address, HF_HUB_OFFLINE="0")
     assert f"the hub {address} is not reachable" in message
     assert len(message.splitlines()) == 3
-    assert seconds < 10 + IMPORTS
+    assert seconds < 10
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import timm
@@ -121,11 +122,25 @@ def test_untrained_network_is_the_same_in_every_build(timm_name):
     assert first.info.source == "random weights"
 
 
-def test_layer_scales_of_untrained_networks_are_one():
-    weights = random_weights("test_vit2")
-    scales = [value for name, value in weights.items() if name.endswith(".gamma")]
-    assert scales
-    assert all((value == 1).all() for value in scales)
+@pytest.mark.parametrize(
+    ("timm_name", "size", "scales"),
+    [
+        ("test_vit2", {}, {"blocks.0.ls1.gamma", "blocks.0.ls2.gamma"}),
+        (
+            "beitv2_base_patch16_224",
+            {"depth": 1, "embed_dim": 48, "num_heads": 3},
+            {"blocks.0.gamma_1", "blocks.0.gamma_2"},
+        ),
+        ("xcit_small_24_p8_224", {"depth": 1}, {"blocks.0.gamma1", "blocks.0.gamma3", "cls_attn_blocks.0.gamma2"}),
+        ("resmlp_12_224", {}, {"blocks.0.ls1", "blocks.0.ls2"}),
+        ("poolformer_s12", {}, {"stages.0.blocks.0.layer_scale1.scale"}),
+    ],
+)
+def test_layer_scales_of_untrained_networks_are_one(monkeypatch, timm_name, size, scales):
+    monkeypatch.setattr(timm, "create_model", partial(timm.create_model, **size))
+    weights = random_weights(timm_name)
+    scales = scales | {name for name in weights if name.endswith(".gamma")}
+    assert all((weights[name] == 1).all() for name in scales)
 
 
 def test_untrained_takes_aliases_and_refuses_unknown_names():

@@ -164,6 +164,20 @@ def test_current_frame_of_a_pil_image_is_read(tmp_path):
     assert loaded.notes == ("frame 2 of several frames",)
 
 
+@pytest.mark.parametrize("suffix", ["tif", "gif"])
+@pytest.mark.parametrize("closed", [False, True])
+def test_edited_pixels_of_an_image_with_several_frames_are_read(tmp_path, suffix, closed):
+    frames = [Image.fromarray(rgb8(seed)).quantize(16) for seed in range(2)]
+    frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:])
+    with Image.open(tmp_path / f"a.{suffix}") as image:
+        image.paste(3, (0, 0, *image.size))
+        colour = image.convert("RGB").getpixel((0, 0))
+        loaded = None if closed else read(image)
+    loaded = loaded or read(image)
+    assert np.array_equal(hwc(loaded), np.broadcast_to(np.float32(colour) / 255, hwc(loaded).shape))
+    assert loaded.notes == ()
+
+
 @pytest.mark.parametrize("suffix", [*LOSSLESS, *LOSSY])
 @pytest.mark.parametrize("share", [0.002, 0.3, 0.7])
 def test_truncated_file_is_refused(tmp_path, suffix, share):

@@ -19,7 +19,7 @@ from vitsplice.errors import ImageError
 from vitsplice.images import LARGEST_SIDE, LoadedImage, image_stamp, loading, read, read_mask
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2", np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2", np.float16, np.float32, np.float64, np.longdouble])
 @pytest.mark.parametrize("channels", [None, 1, 3])
 def test_array_is_scaled_to_the_unit_range(dtype, channels):
     shape = (H, W) if channels is None else (H, W, channels)
@@ -171,6 +171,23 @@ def test_sparse_masks_are_refused():
 def test_refusal_of_another_type_names_the_accepted_ones():
     message = refused(7)
     assert all(word in message for word in ("path", "PIL image", "numpy array", "torch tensor"))
+
+
+def test_file_that_is_no_image_is_refused_before_all_of_it_is_read(tmp_path, monkeypatch):
+    (tmp_path / "film.mkv").write_bytes(b"no image")
+    monkeypatch.setattr(hashlib, "file_digest", lambda *arguments: pytest.fail("the whole file is read"))
+    assert "is not an image" in refused(tmp_path / "film.mkv")
+
+
+@torch.inference_mode()
+def test_pixels_read_in_inference_mode_can_be_trained_on(tmp_path):
+    Image.fromarray(rgb8()).save(tmp_path / "a.png")
+    for source in (tmp_path / "a.png", rgb8(), Image.fromarray(rgb8()), torch.rand(3, H, W)):
+        assert not read(source).pixels.is_inference()
+
+
+def test_values_beyond_float32_are_refused():
+    assert "values from inf to inf" in refused(np.full((H, W), 1e300))
 
 
 def test_closed_pil_image_is_refused(tmp_path):

@@ -67,6 +67,12 @@ def test_invalid_row_makes_only_its_pair_unusable(tmp_path, line, reason):
     assert pair.category == "cat"
 
 
+def test_control_characters_in_a_list_are_escaped_in_names_of_pairs(tmp_path):
+    lines = [row("\x1b[31ma.jpg", 8, [(1, 2)], [(3, 4)]), row("\x1b[31ma.jpg", 21, [(1, 2)], [(3, 4)])]
+    for pair in pfpascal.load(write_list(tmp_path, HEADER, *lines), "test").pairs():
+        assert pair.id.isprintable()
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

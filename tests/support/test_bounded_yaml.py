@@ -37,6 +37,11 @@ def test_dumped_values_are_parsed_as_the_same(value):
     assert (parsed, type(parsed)) == (value, type(value))
 
 
+def test_list_that_occurs_twice_is_dumped_without_aliases():
+    shared = {"c": [1, 2]}
+    assert parse(yaml.dump({"a": shared, "b": shared}, Dumper=Dumper)) == {"a": shared, "b": shared}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -63,6 +68,9 @@ def test_dumped_values_are_parsed_as_the_same(value):
         ("{a: &a 1, b: *a}", "aliases"),
         ("[1", "expected"),
         ("\x00", "special characters"),
+        ('"\\U00110000"', "escape sequence"),
+        ('"\\UFFFFFFFF"', "escape sequence"),
+        ("%YAML " + "9" * 5000 + ".1\n--- a", "directive"),
     ],
 )
 def test_invalid_ambiguous_or_too_large_yaml_is_refused(text, message):

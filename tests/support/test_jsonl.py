@@ -84,6 +84,26 @@ def test_compact_retains_the_last_record_of_the_selected_keys_in_order(path):
     assert [json.loads(line)["value"] for line in path.read_text().splitlines()] == ["d", "e", "f"]
 
 
+def test_interrupted_compaction_loses_no_record(path, monkeypatch):
+    def fill_and_compact():
+        with JsonLinesLog(path) as log:
+            for number in (1, 2, 2, 3):
+                log.add(number, {"value": number})
+            outcomes = iter([(1, {}), KeyboardInterrupt()])
+            monkeypatch.setattr(log, "_parse", lambda line: raise_or_return(next(outcomes)))
+            log.compact()
+
+    def raise_or_return(outcome):
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    with pytest.raises(KeyboardInterrupt):
+        fill_and_compact()
+    with JsonLinesLog(path) as log:
+        assert [log[number]["value"] for number in (1, 2, 3)] == [1, 2, 3]
+
+
 def test_restart_empties_the_file(path):
     for _ in range(2):
         with JsonLinesLog(path, restart=True) as log:

@@ -1,6 +1,7 @@
 import io
 from itertools import combinations
 
+import matplotlib
 import numpy as np
 from PIL import Image, ImageColor
 
@@ -64,3 +65,11 @@ def test_png_has_the_given_size_and_the_same_bytes_each_time():
     with Image.open(io.BytesIO(data)) as image:
         assert image.size == (600, 300)
     assert drawing.plot().caption == "caption"
+
+
+def test_settings_of_matplotlib_do_not_change_a_plot():
+    drawing = Drawing("name", lambda figure: figure.add_subplot().plot([1, 2]), (2, 1), "caption")
+    expected = drawing.png(), drawing.plot()
+    with matplotlib.rc_context({"axes.facecolor": "black", "lines.linewidth": 5, "savefig.dpi": 40}):
+        assert (drawing.png(), drawing.plot()) == expected
+        assert matplotlib.rcParams["lines.linewidth"] == 5

@@ -131,6 +131,6 @@ def test_links_and_headings_are_escaped_in_markdown_and_intervals_are_not():
 
 
 def test_markdown_table_shows_cells_as_text():
-    assert markdown_table(["name", "value"], [["a|*b*", "<i>_\\"]]) == (
-        "| name | value |\n| --- | --- |\n| a\\|\\*b\\* | &lt;i&gt;\\_\\\\ |"
+    assert markdown_table(["name", "value"], [["a|*b*`c`", "<i>_\\"]]) == (
+        "| name | value |\n| --- | --- |\n| a\\|\\*b\\*\\`c\\` | &lt;i&gt;\\_\\\\ |"
     )

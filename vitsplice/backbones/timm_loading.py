@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from vitsplice.backbones.weights import read_state_dict
 from vitsplice.contracts import Backbone
 from vitsplice.errors import UserError, WeightsRejected, allocation_failure
 from vitsplice.rng import private_rng
+
+_LAYER_SCALE = re.compile(r".*\.(gamma(_?\d|_xca)?|ls\d|layer_scale\d\.scale)")
+"""Names of the scales of residual branches (LayerScale) in timm's models."""
 
 
 def load(timm_name: str, name: str, weights: Path | None) -> Backbone:
@@ -60,7 +64,7 @@ def random_weights(timm_name: str) -> dict[str, Tensor]:
     """
     with private_rng(0):
         state: dict[str, Tensor] = timm.create_model(timm_name, num_classes=0).state_dict()
-    return {name: torch.ones_like(value) if name.endswith(".gamma") else value for name, value in state.items()}
+    return {name: torch.ones_like(value) if _LAYER_SCALE.fullmatch(name) else value for name, value in state.items()}
 
 
 def load_with_weights(

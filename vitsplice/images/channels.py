@@ -17,7 +17,7 @@ Values = NDArray[np.float32]
 AlphaHandler = Callable[[Values, list[str], bool], Values]
 """``handler(values, notes, premultiplied)`` removes an alpha channel and appends to the notes."""
 
-_PEAKS = {("u", 1): 255, ("u", 2): 65535, ("f", 2): 1, ("f", 4): 1, ("f", 8): 1}
+_PEAKS = {("u", 1): 255, ("u", 2): 65535, ("f", 2): 1, ("f", 4): 1, ("f", 8): 1, ("f", 16): 1}
 """The value that maps to 1, by kind and size in bytes of the dtype."""
 
 
@@ -30,8 +30,9 @@ def unit_values(raw: NDArray[Any]) -> Values:
 
 
 def scaled(raw: NDArray[Any], peak: int) -> Values:
-    """Return a float32 copy divided by ``peak``."""
-    values = raw.astype(np.float32)
+    """Return a float32 copy divided by ``peak``; values beyond the range of float32 become infinite."""
+    with np.errstate(over="ignore"):
+        values = raw.astype(np.float32)
     values /= peak
     return values
 

@@ -161,10 +161,15 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _frame_notes(image: Image.Image) -> list[str]:
-    """Note that an image has several frames, of which one is read."""
+    """Note that an image has several frames, of which one is read.
+
+    Counting the frames of a TIFF or GIF replaces pixels that are decoded already, which may have been edited, and fails
+    if the file is closed.
+    """
     index = image.tell()
-    if hasattr(image, "tag_v2"):  # Pillow counts the frames of a TIFF by reading all of them, which can be very slow
-        several = index > 0 or _has_second_frame(image)
+    decoded = image.format in ("TIFF", "GIF") and not getattr(image, "tile", None)
+    if decoded or image.format == "TIFF":  # Pillow counts the frames of a TIFF by reading all, which can be very slow
+        several = index > 0 or (not decoded and _has_second_frame(image))
         return [f"{'first' if index == 0 else f'frame {index + 1}'} of several frames"] if several else []
     frames = getattr(image, "n_frames", 1)
     if frames == 1:

@@ -143,6 +143,7 @@ def image_stamp(path: Path) -> tuple[str, int, int]:
     return os.path.abspath(path), status.st_size, status.st_mtime_ns
 
 
+@torch.inference_mode(False)
 def _read(source: Source, handle_alpha: AlphaHandler) -> LoadedImage:
     if isinstance(source, LoadedImage):
         return source
@@ -167,9 +168,10 @@ def _without_warnings() -> Iterator[None]:
 def _read_path(path: str, handle_alpha: AlphaHandler) -> LoadedImage:
     name = printable(path)
     with open_file(path, name) as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         with _without_warnings(), read_header(file, name) as image:
             pixels, notes = decode(image, name, handle_alpha)
+        file.seek(0)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return LoadedImage(pixels, notes, sha256, name)
 
 

@@ -67,7 +67,8 @@ def select_features(
             note(f"{backbone.info.name} has no {', '.join(unavailable)}")
         return SelectedFeatures(backbone.info, requests, lambda: cache.named(name, str(device))[0])
 
-    return tuple(map(select, dict.fromkeys(backbones or (None,))))
+    selected = map(select, dict.fromkeys(backbones or (None,)))
+    return tuple({features.info.name: features for features in selected}.values())  # a fallback may be among them
 
 
 def _available(

@@ -100,7 +100,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Row]]:
 
 def _parse(root: Path, line: int, row: Row) -> KeypointPair | UnusablePair:
     names = [PurePosixPath(row[column]) for column in REQUIRED_COLUMNS[:2]]
-    id_ = f"{line}-{'-'.join(name.stem for name in names)}"
+    id_ = printable(f"{line}-{'-'.join(name.stem for name in names)}")
     try:
         category = _category(row["class"])
         points = _keypoints(root, category, names, row)

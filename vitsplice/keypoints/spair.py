@@ -55,11 +55,8 @@ def load(root: Path, split: str, subset: str) -> KeypointDataset:
     def pairs() -> Iterator[KeypointPair | UnusablePair]:
         return (_read_pair(root, folder, name) for name in names)
 
-    title, reference = (
-        f"{folder_name(root)}, layout of SPair-71k, {split}",
-        "the larger side of the target's bounding box",
-    )
-    return KeypointDataset(title, details, len(names), pairs, reference)
+    title = f"{folder_name(root)}, layout of SPair-71k, {split}"
+    return KeypointDataset(title, details, len(names), pairs, "the larger side of the target's bounding box")
 
 
 def _names(root: Path, split: str, subset: str) -> list[str]:

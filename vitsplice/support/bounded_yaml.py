@@ -34,6 +34,10 @@ _FIRST = "-+0123456789"
 class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
     """Writes YAML that `parse` reads as the same values; libyaml's is five times as fast, if it is available."""
 
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write a list or mapping that occurs several times in full each time."""
+        return True
+
 
 class InvalidYAML(ValueError):
     """YAML that is invalid or not accepted here; the message is one line."""
@@ -47,6 +51,8 @@ def parse(text: str) -> Any:
         raise
     except (yaml.YAMLError, RecursionError) as error:
         raise InvalidYAML(" ".join(str(error).split())) from error
+    except (ValueError, OverflowError) as error:  # PyYAML does not check these numbers
+        raise InvalidYAML(f"a number in an escape sequence or a directive is not valid: {error}") from error
 
 
 def is_valid_text(value: str) -> bool:

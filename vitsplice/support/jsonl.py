@@ -126,7 +126,6 @@ class JsonLinesLog:
 
     def _open(self) -> None:
         self._recent: dict[int, int] = {}
-        self._lines = self._end = 0
         index = np.fromiter(self._scan(), _INDEX)
         self._keys, self._offsets = _sorted(index["key"], index["offset"])
         self._writer: IO[bytes] = self.path.open("ab")
@@ -135,16 +134,17 @@ class JsonLinesLog:
 
     def _scan(self) -> Iterator[tuple[int, int]]:
         """Read the keys and offsets of the records, up to the last complete line."""
-        if not self.path.exists():
-            return
-        with self.path.open("rb") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return
-                if (parsed := self._parse(line)) is not None:
-                    yield parsed[0], self._end
-                self._end += len(line)
-                self._lines += 1
+        end = lines = 0
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    if (parsed := self._parse(line)) is not None:
+                        yield parsed[0], end
+                    end += len(line)
+                    lines += 1
+        self._end, self._lines = end, lines  # not earlier: if this is interrupted, `__exit__` truncates to `_end`
 
     def _truncate(self) -> None:
         if os.path.getsize(self.path) > self._end:

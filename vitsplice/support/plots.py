@@ -113,7 +113,7 @@ def _save(draw: Callable[[Figure], object], size: tuple[float, float], style: di
     from matplotlib.figure import Figure
 
     file = io.BytesIO()
-    with matplotlib.rc_context(style):
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **style}):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         figure.savefig(file, **options)
