@@ -86,6 +86,12 @@ def test_run_with_a_size_fits_the_lut_to_the_resized_structure_image(vitsplice, 
     assert read_cube(tmp_path / "x.cube").size == 9
 
 
+def test_fit_reads_a_mask_in_colour_by_its_mean_as_a_run_does(vitsplice, png, tmp_path):
+    Image.new("RGB", (48, 40), "cyan").save(tmp_path / "cyan.png")
+    done = vitsplice("lut", "fit", png[0], png[0], "-o", "same.cube", "--size", "5", "--mask", "cyan.png")
+    assert done.returncode == 0, done.stderr
+
+
 def test_run_refuses_an_existing_lut_without_force_and_begins_nothing(vitsplice, png, darker, tmp_path):
     done = vitsplice(*TINY, *png, "-o", "out", "--lut", darker)
     assert done.returncode == 2

@@ -5,6 +5,7 @@ import torch
 
 from tests.conftest import noise
 from vitsplice.cli.run_progress import RunProgress
+from vitsplice.metrics.values import MetricValue
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.run import Run
 
@@ -67,3 +68,12 @@ def test_bfloat16_without_hardware_for_it_is_announced(precision, monkeypatch, c
     run.resumed_at = 1
     RunProgress(run, "resume")
     assert "emulates" not in capsys.readouterr().err  # its precision cannot be changed
+
+
+def test_brackets_in_the_table_of_metrics_are_printed_as_they_are(capsys):
+    run = Run(noise(3, 32, 32, seed=1), noise(3, 32, 32, seed=2), settings_for("tiny", overrides=["metrics=none"]))
+    failed = MetricValue("mine [b]", None, "OSError: no file [/tmp/x]; expected [b, c]")
+    RunProgress(run, "resume").metrics(replace(run.result(), metrics=(failed,)))
+    printed = " ".join(capsys.readouterr().err.split())
+    assert "mine [b]" in printed
+    assert "no file [/tmp/x]; expected [b, c]" in printed

@@ -82,8 +82,9 @@ def test_command_of_a_plugin_that_cannot_be_built_or_exits_with_a_text_is_report
     assert listed.returncode == 0
     assert "measure" in listed.stdout
     assert "cannot be built: NameError" in listed.stdout
-    used = vitsplice("unbuildable", "x")
-    assert (used.returncode, "NameError: name 'Path'" in used.stderr) == (1, True)
+    for arguments in (("x",), ("--size", "3")):
+        used = vitsplice("unbuildable", *arguments)
+        assert (used.returncode, "NameError: name 'Path'" in used.stderr) == (1, True)
     ended = vitsplice("exits")
     assert (ended.returncode, ended.stderr.strip()) == (1, "a reason\\x1b[31m")
 

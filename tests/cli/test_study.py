@@ -94,7 +94,7 @@ def test_results_of_another_study_and_invalid_files_are_listed_as_excluded(vitsp
     (tmp_path / "results" / "corrupt\x1b[31m.json").write_text("{")
     done = vitsplice(*ANALYSE)
     assert done.returncode == 0, done.stderr
-    assert "2 raters are included, 2 results excluded" in done.stdout
+    assert "2 raters included, 2 results excluded" in done.stdout
     assert "excluded: three (results/three.json): of another study" in done.stderr
     assert "excluded: unknown rater (results/corrupt [31m.json): not the result of a study" in done.stderr
 

@@ -60,6 +60,12 @@ def test_stages_are_marked_at_their_first_step_with_their_size():
     assert [text.get_text().strip() for text in axes[0].texts] == ["252x252 px"]
 
 
+def test_stages_that_a_stopped_run_has_not_reached_are_not_marked():
+    (axes,) = drawn([Step(n, 2.0, {"never": 1.0}) for n in range(20)], [], [(12, "16x16 px"), (500, "32x32 px")])
+    assert [text.get_text().strip() for text in axes.texts] == ["16x16 px"]
+    assert axes.get_xlim()[1] < 25
+
+
 def test_all_stages_but_the_first_are_marked(pair):
     overrides = ["stages=[{side: 16, share: 3}, {side: 32, share: 2}]", "size=40"]
     result = vitsplice.splice(*pair, preset="tiny", overrides=overrides)

@@ -9,6 +9,7 @@ import pytest
 from tests.study.conftest import make_plan, make_result, prefer
 from vitsplice.errors import UserError
 from vitsplice.study.analysis import analyse_study
+from vitsplice.study.plan import DERIVED, StudyPlan
 from vitsplice.study.report import FILES, report_files
 from vitsplice.study.results import read_results
 
@@ -131,6 +132,23 @@ def test_failed_checks_of_another_study_are_not_counted(analyse):
     plan, other = make_plan(2, checks=1), make_plan(3, checks=1)
     analysis = analyse(plan, make_result(plan, "x", by_pair), make_result(other, "y", failed=1))
     assert analysis.checks_passed == {"pair-0": (1, 1)}
+
+
+def test_second_submission_of_a_rater_is_not_counted_among_the_checks(analyse):
+    plan = make_plan(2, checks=1)
+    again = make_result(plan, "x", by_pair, failed=1, finished="2026-01-02T00:00:00Z")
+    analysis = analyse(plan, again, make_result(plan, "x", by_pair), make_result(plan, "y", by_pair))
+    assert analysis.raters == ("x", "y")
+    assert analysis.checks_passed == {"pair-0": (2, 2)}
+
+
+def test_pairs_without_a_set_are_no_set(analyse):
+    plan = make_plan(4, sets=2)
+    pairs = tuple(pair.model_copy(update={"set": pair.set.replace("set 0", "")}) for pair in plan.pairs)
+    content = {name: getattr(plan, name) for name in StudyPlan.model_fields if name not in {*DERIVED, "schema_"}}
+    plan = StudyPlan.create(**content | {"pairs": pairs})
+    analysis = analyse(plan, *(make_result(plan, name, by_pair) for name in "xy"))
+    assert [(c.set, c.pairs) for c in analysis.comparisons] == [("", 4), ("set 1", 2)]
 
 
 def test_bootstrap_depends_on_the_seed(simulate):

@@ -256,6 +256,26 @@ def test_undo_reverts_the_last_choice(visit, study, tmp_path):
     assert result.trials[0].milliseconds > 1000  # all three displays
 
 
+def test_time_of_a_choice_survives_the_undo_of_two_choices(visit, study, tmp_path):
+    page = visit(rater="undoes two")
+    page.clock.install()
+    page.click("text=Start")
+    for number in (1, 2):
+        view_for(page, 5000)
+        page.keyboard.press("j")
+        page.locator(f"#position:text-is('{number + 1} of 14')").wait_for()
+    for number in (2, 1):
+        page.keyboard.press("Backspace")
+        page.locator(f"#position:text-is('{number} of 14')").wait_for()
+    for number in (1, 2):
+        view_for(page, 300)
+        page.keyboard.press("j")
+        page.locator(f"#position:text-is('{number + 1} of 14')").wait_for()
+    page.click("#stop")
+    result = read_result(study, download(page, tmp_path))
+    assert [trial.milliseconds > 5000 for trial in result.trials] == [True, True]
+
+
 def test_rater_who_stops_can_download_sees_no_method_and_can_continue(visit, study, tmp_path):
     page = visit(rater="stops", start=True)
     take(page, study, 3)
@@ -265,10 +285,13 @@ def test_rater_who_stops_can_download_sees_no_method_and_can_continue(visit, stu
     assert not page.is_visible("#results")
     result = read_result(study, download(page, tmp_path))
     assert (len(result.trials), result.finished) == (3, None)
+    page.click("#copy")
+    page.locator("#copy:text-is('Copied'), #message:has-text('is selected')").first.wait_for()
     page.click("#back")
     wait_ready(page)
     assert position(page) == "4 of 14"
     page.click("#stop")
+    assert page.text_content("#copy") == "Copy results"
     page.click("#another")
     start(page, "another rater")
     wait_ready(page)

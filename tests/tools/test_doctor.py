@@ -1,9 +1,12 @@
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
 
 from vitsplice.config import BackboneConfig
 from vitsplice.contracts import BackboneSpec
+from vitsplice.errors import WeightsRejected
 from vitsplice.plugins import catalogue
 from vitsplice.tools import doctor
 
@@ -60,11 +63,40 @@ def test_every_backbone_of_the_default_preset_is_checked(monkeypatch):
     assert missing.advice.endswith("setting backbones.cnn.weights")
 
 
-def test_installed_weights_that_do_not_load_are_fatal(monkeypatch):
-    use(monkeypatch, "tiny-gone")
-    monkeypatch.setattr(BackboneSpec, "weights_location", lambda spec: "here")
-    finding = named(doctor.diagnose(catalogue()), "preset quick, backbone")
-    assert finding.fatal or "would be downloaded" in finding.value
+def spec(name, location, error):
+    """A backbone whose weights are at a location, "" if nowhere, and that cannot be loaded."""
+
+    def build(weights):
+        raise error
+
+    return BackboneSpec(name, build, "", "", "", find_weights=lambda: location)
+
+
+def diagnose_backbone(*specs, reachable):
+    known = SimpleNamespace(backbones={spec.name: spec for spec in specs} | {"tiny-vit": local("tiny-vit")})
+    config = BackboneConfig(name="first", fallback=("tiny-vit",))
+    return doctor._backbone("backbone", config, known, reachable=reachable)
+
+
+def local(name):
+    return replace(catalogue().backbones[name], find_weights=lambda: "here")
+
+
+def test_installed_weights_that_do_not_load_are_fatal():
+    finding = diagnose_backbone(spec("first", "here", WeightsRejected("corrupt")), reachable=True)
+    assert (finding.fatal, finding.value) == (True, "corrupt")
+
+
+@pytest.mark.parametrize(("reachable", "value"), [(True, "first would be downloaded"), (False, "tiny-vit loads")])
+def test_weights_are_not_downloaded_where_only_a_fallback_is_installed(reachable, value):
+    finding = diagnose_backbone(spec("first", "", AssertionError("downloads")), reachable=reachable)
+    assert (finding.fatal, finding.value) == (False, value)
+
+
+def test_backbone_that_is_not_registered_would_not_be_downloaded():
+    known = SimpleNamespace(backbones={})
+    finding = doctor._backbone("backbone", BackboneConfig(name="no-such-backbone"), known, reachable=True)
+    assert (finding.fatal, finding.value) == (True, "none of no-such-backbone is on this machine")
 
 
 def test_unwritable_folder_is_reported(tmp_path):

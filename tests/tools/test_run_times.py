@@ -56,7 +56,7 @@ def slow_backbone(clock, forward, backward):
     return TimedBackbone(features)
 
 
-def test_passes_of_two_backbones_are_told_from_each_other_and_from_the_losses(clock):
+def test_passes_of_two_backbones_are_distinguished_from_each_other_and_from_the_losses(clock):
     one, other = slow_backbone(clock, 1, 2), slow_backbone(clock, 10, 20)
     generator, loss = clock.operation(100, 200), clock.operation(1000, 2000)
     image = generator(noise(1, 3, 4, 4).requires_grad_())

@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from vitsplice.cli import main
 from vitsplice.errors import OutputExists, UserError
+from vitsplice.plugins import PluginRecord, catalogue
 from vitsplice.tools import scaffold
 
 SUPPORT = Path(__file__).resolve().parents[1] / "helpers"
@@ -65,8 +67,24 @@ def test_new_plugin_passes_ruff_and_has_no_unfilled_placeholders(tmp_path, kind)
         assert not path.is_file() or "$" not in path.read_text(), path
 
 
+@pytest.mark.parametrize(("name", "kind"), [("structure", "loss"), ("splicenet", "conditional_generator")])
+def test_name_of_a_part_of_the_same_kind_is_refused(tmp_path, name, kind):
+    with pytest.raises(UserError, match=f"there is already a {kind.replace('_', ' ')} '{name}'; choose another name"):
+        scaffold.write(name, kind, tmp_path)
+    assert not list(tmp_path.iterdir())
+    scaffold.write(name, "metric", tmp_path)
+
+
+def test_name_of_an_installed_plugin_is_refused(tmp_path, monkeypatch):
+    record = PluginRecord("mine", "vitsplice-mine", "1.0", {})
+    monkeypatch.setattr(scaffold, "catalogue", lambda: replace(catalogue(), plugins=(record,)))
+    with pytest.raises(UserError, match="the plugin vitsplice-mine is already installed; choose another name"):
+        scaffold.write("mine", "loss", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_invalid_name_or_kind_and_existing_folder_are_refused(tmp_path):
-    for name in ("My", "a b", "../up", "a--b", "1st", ""):
+    for name in ("My", "a b", "../up", "a--b", "1st", "vitsplice-1st", "vitsplice-", ""):
         with pytest.raises(UserError, match="is not allowed as the name of a plugin"):
             scaffold.write(name, "loss", tmp_path)
     with pytest.raises(UserError, match="allowed are backbone, loss, generator, conditional_generator, metric, preset"):

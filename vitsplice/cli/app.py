@@ -27,7 +27,9 @@ class Commands(TyperGroup):
         try:
             return _command(spec)
         except CODE_ERRORS as error:
-            return _command(_broken(spec.name, failure_reason(error)))
+            command = _command(_broken(spec.name, failure_reason(error)))
+            command.ignore_unknown_options = True
+            return command
 
 
 def _command(spec: CommandSpec) -> Any:

@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 from vitsplice.cli.output import option
 from vitsplice.cli.progress import StepProgress
@@ -124,7 +125,8 @@ class RunProgress(StepProgress):
             reason = f"; not measured: {metric.reason}" if metric.reason else ""
             values = (metric.value, *[metric.start] * has_start, metric.unchanged)
             cells = ["-" if value is None else f"{value:.3g}" for value in values]
-            table.add_row(plain(f"{metric.name}{mark}"), *cells, plain(f"{names[metric.against]}{reason}"))
+            compared = Text(plain(f"{names[metric.against]}{reason}"))
+            table.add_row(Text(plain(f"{metric.name}{mark}")), *cells, compared)
         self._console.print(table)
 
 

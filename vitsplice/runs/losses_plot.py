@@ -43,6 +43,11 @@ def stage_marks(settings: RunConfig, sizes: Mapping[str, Any]) -> list[tuple[int
     return list(zip(first_steps, labels, strict=False))[1:]
 
 
+def taken_marks(steps: Sequence[Step], marks: Marks) -> list[tuple[int, str]]:
+    """Return the marks of steps that were taken: a stopped run has not reached every stage."""
+    return [(step, label) for step, label in marks if step < len(steps)]
+
+
 def curves(steps: Sequence[Step], names: Sequence[str]) -> dict[str, Points]:
     """Return the points of the total and of each term that was active, subsampled to at most `POINTS`."""
     all_points = {"total": [(step.index, step.total) for step in steps if step.losses]}
@@ -65,7 +70,7 @@ def losses_figure(figure: Figure, steps: Sequence[Step], names: Sequence[str], m
         figure: matplotlib figure to draw into.
         steps: all steps of the run.
         names: names of the terms.
-        marks: steps to mark, with labels.
+        marks: steps to mark, with labels; those that were not taken are left out.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -78,7 +83,7 @@ def losses_figure(figure: Figure, steps: Sequence[Step], names: Sequence[str], m
         axes.set_ylabel(name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-        for step, label in marks:
+        for step, label in taken_marks(steps, marks):
             axes.axvline(step, linestyle="--", linewidth=1, color="tab:orange")
             if row == 0:
                 axes.text(step, 1.03, f" {label}", transform=axes.get_xaxis_transform(), fontsize="small")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import median
@@ -12,7 +12,14 @@ from vitsplice.errors import UserError
 from vitsplice.metrics import statistics
 from vitsplice.metrics.statistics import Interval
 from vitsplice.study.plan import StudyPlan
-from vitsplice.study.results import ExcludedResult, RaterResult, RecordedTrial, match_to_plan, screen_raters
+from vitsplice.study.results import (
+    ExcludedResult,
+    RaterResult,
+    RecordedTrial,
+    first_submissions,
+    match_to_plan,
+    screen_raters,
+)
 
 FEW_RATERS = 20
 """Below this number of raters a note warns: in simulations, the intervals over raters cover the true rate in 93 % of
@@ -90,10 +97,10 @@ class StudyAnalysis:
         study, plan, title, question: id, digest of the plan, title and question of the study.
         raters: ids of the included raters.
         excluded: excluded results.
-        comparisons: comparisons over all pairs, then over each set.
+        comparisons: comparisons over all pairs, then over each set that has a name, if there are several sets.
         preferences: preference for each method, the highest rate first; empty for two methods.
-        checks_passed: number of raters who passed the check of a pair, and who were shown it, by pair; careless raters
-            are included.
+        checks_passed: number of passed checks and of all answered ones, by pair; careless raters are included, each
+            with one submission.
         left_rate: fraction of comparisons in which the left output was chosen.
         median_ms: median response time of a comparison in milliseconds.
         notes: limitations of the results, a sentence each.
@@ -143,8 +150,8 @@ def analyse_study(
     sets = sorted({pair.set for pair in plan.pairs})
     overall = _compare_all("", votes, plan.methods, seed)
     in_set = {name: [vote for vote in votes if vote[1].set == name] for name in sets}
-    by_set = [c for name in sets for c in _compare_all(name, in_set[name], plan.methods, seed)]
-    checks = _checks_passed(matching)
+    by_set = [c for name in sets if name for c in _compare_all(name, in_set[name], plan.methods, seed)]
+    checks = _checks_passed(first_submissions(matching, plan.trials_with_checks).values())
     return StudyAnalysis(
         study=plan.study,
         plan=plan.digest,
@@ -213,7 +220,7 @@ def _preferences(votes: Sequence[Vote], methods: Sequence[str], seed: int) -> tu
     return tuple(sorted(preferences, key=lambda preference: -preference.preferred.rate))
 
 
-def _checks_passed(results: Sequence[RaterResult]) -> dict[str, tuple[int, int]]:
+def _checks_passed(results: Iterable[RaterResult]) -> dict[str, tuple[int, int]]:
     checks = [trial for result in results for trial in result.trials if trial.check]
     shown, passed = Counter(t.pair for t in checks), Counter(t.pair for t in checks if t.passed)
     return {pair: (passed[pair], shown[pair]) for pair in sorted(shown)}

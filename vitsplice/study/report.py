@@ -9,6 +9,7 @@ from vitsplice.metrics.statistics import Interval
 from vitsplice.study.analysis import MethodComparison, MethodPreference, PreferenceRate, StudyAnalysis
 from vitsplice.study.results import ANALYSIS_JSON
 from vitsplice.support.tables import csv_document, escape_markdown, markdown_table
+from vitsplice.text import with_count
 
 FILES = (ANALYSIS_JSON, "analysis.csv", "analysis.md")
 
@@ -38,9 +39,10 @@ def report_files(analysis: StudyAnalysis) -> dict[str, bytes]:
 
 def summary_line(analysis: StudyAnalysis) -> str:
     """Return one sentence about raters, sides and times."""
+    included, excluded = with_count(len(analysis.raters), "rater"), with_count(len(analysis.excluded), "result")
     return (
-        f"{len(analysis.raters)} raters are included, {len(analysis.excluded)} results excluded; left was chosen in "
-        f"{_percent(analysis.left_rate)} of comparisons; the median comparison took {analysis.median_ms / 1000:.1f} s"
+        f"{included} included, {excluded} excluded; left was chosen in {_percent(analysis.left_rate)} of comparisons; "
+        f"the median comparison took {analysis.median_ms / 1000:.1f} s"
     )
 
 

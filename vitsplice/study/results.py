@@ -213,11 +213,8 @@ def screen_raters(
         max_failed: maximum number of failed checks.
         min_ms: minimum median time of a trial in milliseconds.
     """
-    by_rater: dict[str, RaterResult] = {}
-    by_answers: dict[tuple[str, tuple[RecordedTrial, ...]], RaterResult] = {}
-    for result in sorted(results, key=lambda r: (len(r.trials) < trials, r.finished or "", r.source)):
-        by_rater.setdefault(result.rater, result)
-        by_answers.setdefault((result.began, result.trials), result)
+    by_rater = first_submissions(results, trials)
+    by_answers = {(result.began, result.trials): result for result in _by_precedence(results, trials)}
 
     def reasons(result: RaterResult) -> list[str]:
         careless = _careless(result, trials, max_failed, min_ms)
@@ -228,6 +225,16 @@ def screen_raters(
         return careless
 
     return _separate((result, reasons(result)) for result in results)
+
+
+def first_submissions(results: Iterable[RaterResult], trials: int) -> dict[str, RaterResult]:
+    """Return the submission of each rater that counts, by the rater's id; see `screen_raters`."""
+    return {result.rater: result for result in _by_precedence(results, trials)}
+
+
+def _by_precedence(results: Iterable[RaterResult], trials: int) -> list[RaterResult]:
+    """Sort results; of several, the last one counts: a complete one before others, then the one finished first."""
+    return sorted(results, key=lambda r: (len(r.trials) < trials, r.finished or "", r.source), reverse=True)
 
 
 def _separate(results: Iterable[tuple[RaterResult, list[str]]]) -> tuple[list[RaterResult], list[ExcludedResult]]:

@@ -122,17 +122,20 @@ def _default_preset(catalogue: Catalogue, *, reachable: bool) -> Iterator[Diagno
 
 
 def _backbone(name: str, config: BackboneConfig, catalogue: Catalogue, *, reachable: bool) -> Diagnosis:
-    """Check that a backbone or a fallback is available; load it if its weights are on this machine."""
+    """Check that a backbone or a fallback is available; load it unless a run would download its weights."""
     from vitsplice.engine.backbones import load_configured
 
     names = [config.name, *config.fallback]
     specs = [catalogue.backbones[name] for name in names if name in catalogue.backbones]
-    if not reachable and not any(spec.find_weights is None or spec.weights_location() for spec in specs):
-        return _no_weights(name, f"none of {', '.join(names)} is on this machine, and the hub is not reachable")
-    if not any(spec.weights_location() for spec in specs):
-        return Diagnosis("weights", name, f"{names[0]} would be downloaded")
+    usable = [spec for spec in specs if reachable or spec.find_weights is None or spec.weights_location()]
+    if not usable:
+        hub = "" if reachable else ", and the hub is not reachable"
+        return _no_weights(name, f"none of {', '.join(names)} is on this machine{hub}")
+    if reachable and not usable[0].weights_location():
+        return Diagnosis("weights", name, f"{usable[0].name} would be downloaded")
+    first, *others = (spec.name for spec in usable)
     try:
-        backbone, _ = load_configured(config, catalogue)
+        backbone, _ = load_configured(config.model_copy(update={"name": first, "fallback": tuple(others)}), catalogue)
     except VitspliceError as error:
         return _no_weights(name, str(error))
     return Diagnosis("weights", name, f"{backbone.info.name} loads")

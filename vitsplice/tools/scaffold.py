@@ -10,6 +10,7 @@ from pathlib import Path
 from string import Template
 
 from vitsplice.errors import OutputExists, UserError
+from vitsplice.plugins import catalogue
 from vitsplice.support.files import write_atomically
 from vitsplice.text import truncate
 
@@ -86,17 +87,18 @@ def write(name: str, kind: str, folder: Path) -> Path:
         folder: parent of the new folder.
 
     Raises:
-        UserError: if the name or the kind is not allowed, or the folder cannot be written to.
+        UserError: if the name or the kind is not allowed, the name is taken by an installed part or plugin, or the
+            folder cannot be written to.
         OutputExists: if the new folder exists.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > MAX_LENGTH:
+    short = name.removeprefix("vitsplice-")
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", short) or len(short) > MAX_LENGTH:
         raise UserError(
             f"'{truncate(name)}' is not allowed as the name of a plugin; it must have at most {MAX_LENGTH} lower case "
             "letters, digits and single dashes, and start with a letter"
         )
     if kind not in TEMPLATES_BY_KIND:
         raise UserError(f"there is no kind '{kind}'; allowed are {', '.join(TEMPLATES_BY_KIND)}")
-    short = name.removeprefix("vitsplice-")
     values = {
         "name": short,
         "distribution": f"vitsplice-{short}",
@@ -108,6 +110,7 @@ def write(name: str, kind: str, folder: Path) -> Path:
     root = folder / values["distribution"]
     if os.path.exists(root):
         raise OutputExists(f"{root} already exists; choose another name, or remove it")
+    _check_unused(kind, short, values["distribution"])
     try:
         for path, text in _files(kind, values).items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -115,6 +118,15 @@ def write(name: str, kind: str, folder: Path) -> Path:
     except OSError as error:
         raise UserError(f"cannot write {root}: {error.strerror or error}") from error
     return root
+
+
+def _check_unused(kind: str, name: str, distribution: str) -> None:
+    """Raise UserError if a part of the kind has the name, or a plugin has the name of the distribution."""
+    known = catalogue()
+    if name in getattr(known, "losses" if kind == "loss" else f"{kind}s"):
+        raise UserError(f"there is already a {kind.replace('_', ' ')} '{name}'; choose another name")
+    if any(record.distribution == distribution for record in known.plugins):
+        raise UserError(f"the plugin {distribution} is already installed; choose another name, or uninstall it")
 
 
 def _files(kind: str, values: dict[str, str]) -> dict[str, str]:

@@ -127,8 +127,8 @@
 
   // --- Course of the study ----------------------------------------------------------------------------------------
 
-  // undoneMs: time of the choice that was just undone; display: number of the current display of a trial
-  const state = { rater: "", trials: [], answers: [], began: "", finished: null, shownAt: null, undoneMs: 0, display: 0 };
+  // undone: time of each choice that was undone, by trial; display: number of the current display of a trial
+  const state = { rater: "", trials: [], answers: [], began: "", finished: null, shownAt: null, undone: [], display: 0 };
 
   function showPage(name) {
     for (const id of ["intro", "trial", "end"]) byId(id).hidden = id !== name;
@@ -150,7 +150,7 @@
     state.began = stored?.began ?? new Date().toISOString();
     state.finished = stored?.finished ?? null;
     state.answers = stored?.answers ?? [];
-    state.undoneMs = 0; // not that of the previous rater
+    state.undone = []; // not those of the previous rater
     save();
     showNext();
   }
@@ -185,9 +185,9 @@
 
   function answer(choice) {
     if (state.shownAt === null || byId(choice).disabled) return;
-    const milliseconds = Math.round(state.undoneMs + performance.now() - state.shownAt);
+    const before = state.undone[state.answers.length] ?? 0;
+    const milliseconds = Math.round(before + performance.now() - state.shownAt);
     state.answers.push({ choice, milliseconds: Math.min(milliseconds, DAY_MS) });
-    state.undoneMs = 0;
     if (state.answers.length === state.trials.length) state.finished = new Date().toISOString();
     save();
     showNext();
@@ -195,7 +195,8 @@
 
   function undo() {
     if (!state.answers.length) return;
-    state.undoneMs = state.answers.pop().milliseconds; // the time of a choice includes all displays of its trial
+    const { milliseconds } = state.answers.pop();
+    state.undone[state.answers.length] = milliseconds; // the time of a choice includes those that were undone
     state.finished = null;
     save();
     showNext();
@@ -226,6 +227,7 @@
       : "Please download the results and hand in the file.";
     byId("results-text").open = !left; // it names the methods, which a rater who continues must not see
     byId("results").value = JSON.stringify(results(), null, 1);
+    byId("copy").textContent = "Copy results";
     byId("download").focus();
   }
 
