@@ -2,7 +2,7 @@ import pytest
 
 from vitsplice.contracts import GeneratorSpec, Option
 from vitsplice.errors import ConfigError
-from vitsplice.options import complete
+from vitsplice.options import complete, parse
 
 SPEC = GeneratorSpec(
     "example",
@@ -42,3 +42,21 @@ def test_given_values_are_completed_by_defaults():
 def test_an_error_names_the_key_and_what_is_allowed(given, message):
     with pytest.raises(ConfigError, match=message):
         complete(SPEC, given, "g")
+
+
+def test_options_are_parsed_as_yaml():
+    assert parse(["depth=3", " start = noise", "widths=[4, 8]", "name="], "--option") == {
+        "depth": 3, "start": "noise", "widths": [4, 8], "name": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("word", ["depth", "=3", "", "x" * 1000])
+def test_option_of_another_form_is_quoted_briefly(word):
+    with pytest.raises(ConfigError, match=r"--option '.*': write it as name=value") as caught:
+        parse([word], "--option")
+    assert len(str(caught.value)) < 200
+
+
+def test_option_with_a_value_that_is_not_yaml_is_named():
+    with pytest.raises(ConfigError, match=r"--option depth: '\[3' is not a YAML value"):
+        parse(["depth=[3"], "--option")

@@ -127,8 +127,9 @@ def test_folders_in_results_hidden_folders_and_deep_folders_are_not_searched(tmp
     write_evaluation(write_evaluation(tmp_path / "a") / "inner")
     write_evaluation(tmp_path / ".hidden")
     write_evaluation(tmp_path.joinpath(*"12345"))
+    write_evaluation(tmp_path.joinpath(*"123", "deepest"))
     assert MAX_DEPTH == 4
-    assert list(states(tmp_path)) == ["a"]
+    assert states(tmp_path).keys() == {"a", "1/2/3/deepest"}
 
 
 def test_names_that_cannot_be_printed_are_damaged_results(tmp_path):

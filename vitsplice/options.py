@@ -40,7 +40,7 @@ def parse(words: Iterable[str], where: str) -> dict[str, Any]:
             message = f"{where} {truncate(name)}: {truncate(value)!r} is not a YAML value: {error}"
             raise ConfigError(message) from error
         if not equals or not name.strip():
-            raise ConfigError(f"{where} {word!r}: write it as name=value")
+            raise ConfigError(f"{where} {truncate(word)!r}: write it as name=value")
     return options
 
 

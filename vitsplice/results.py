@@ -27,7 +27,7 @@ Kind = Literal["evaluation", "study", "batch", "comparison"]
 State = Literal["finished", "running", "unfinished", "damaged"]
 
 MAX_DEPTH = 4
-"""Maximum number of folders between the searched folder and that of a result."""
+"""Maximum depth of the folder of a result below the searched folder."""
 
 MAX_FOLDERS = 20_000
 """Maximum number of folders that are searched."""
@@ -73,8 +73,9 @@ class _Format:
 def find_results(folder: str | os.PathLike[str]) -> list[StoredResult]:
     """Find the results in a folder and its subfolders, the newest first.
 
-    Symbolic links to folders are not followed, and folders inside that of a result are not searched. A result with a
-    file that is a link to outside of its folder is damaged.
+    At most `MAX_FOLDERS` folders are searched, to `MAX_DEPTH` levels below the first. Symbolic links to folders and
+    hidden folders are not followed, nor are folders inside that of a result other than a study. A result with a file
+    that is a link to outside of its folder is damaged.
 
     Raises:
         UserError: if the folder does not exist, is a file or cannot be read.

@@ -10,6 +10,9 @@ from vitsplice.presets.settings import settings_for
 Choice = tuple[str, str]
 """Label and value of a choice."""
 
+LOCAL_FACETS = ("key", "query", "value", "token", "map")
+"""Facets with features of patches, of backbones of all kinds."""
+
 
 def preset_choices(command: str = "run") -> list[Choice]:
     """Return the presets of a command, each with the beginning of its summary."""

@@ -71,6 +71,7 @@ def test_choices_are_those_of_the_registry(comfyui):
     assert {"quick", "tiny"} <= set(presets)
     assert not {"invert", "splicenet", "tiny-many"} & set(presets)
     assert schema.input("backbone").options == ["default", *catalogue().backbones]
+    assert "without presets, that of quick." in comfyui.schema("VitsplicePCA").input("backbone").tooltip
 
 
 def test_transfer_gives_the_output_of_a_run(comfyui, inputs, pair):
@@ -152,8 +153,9 @@ def test_backbone_is_loaded_once_for_all_nodes(comfyui, inputs, monkeypatch):
     monkeypatch.setattr("vitsplice.engine.backbones.load_configured", load)
     overrides = "\n precision=float32 \n\n"
     first = transfer(comfyui, **inputs, steps=1, overrides=overrides)
-    comfyui.call("VitspliceCorrespond", first=inputs["structure"], second=inputs["appearance"], backbone="tiny-vit")
-    comfyui.call("VitsplicePCA", images=inputs["structure"], backbone="tiny-vit")
+    images = {"first": inputs["structure"], "second": inputs["appearance"]}
+    comfyui.call("VitspliceCorrespond", **images, backbone="tiny-vit", grid=5)
+    comfyui.call("VitsplicePCA", images=inputs["structure"], backbone="tiny-vit", size=48)
     assert torch.equal(transfer(comfyui, **inputs, steps=1, overrides=overrides), first)
     assert loads == ["tiny-vit"]
 

@@ -10,7 +10,7 @@ from vitsplice.images import read
 
 PLUGIN = Path(__file__).parents[1]
 WORKFLOW = PLUGIN / "example_workflows" / "vitsplice.json"
-TINY = {"preset": "tiny", "backbone": "tiny-vit", "size": 32, "steps": 2}
+TINY = {"preset": "tiny", "backbone": "tiny-vit", "size": 32, "steps": 2, "grid": 8}
 
 
 def test_nodes_load_from_the_folder_and_from_an_installed_package(empty_comfyui, tmp_path):

@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from vitsplice import BackboneCache
 from vitsplice.contracts import Backbone
 from vitsplice.plugins import catalogue
+from vitsplice.presets.settings import DEFAULT_PRESET
 
 DEFAULT = "default"
 """Choice of what the preset or the backbone declares."""
@@ -21,7 +22,10 @@ log = logging.getLogger(__name__)
 
 def backbone_input() -> io.Combo.Input:
     """Return the input that chooses a backbone of the registry."""
-    tooltip = f"{DEFAULT}: that of the preset. `vitsplice list backbones` describes the others."
+    tooltip = (
+        f"{DEFAULT}: that of the preset; in a node without presets, that of {DEFAULT_PRESET}. "
+        "`vitsplice list backbones` describes the others."
+    )
     return io.Combo.Input("backbone", options=[DEFAULT, *catalogue().backbones], default=DEFAULT, tooltip=tooltip)
 
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 from vitsplice_kornia import distances
 
+from vitsplice.errors import ConfigError
 from vitsplice.plugins import catalogue
 from vitsplice.testing import LossContract
 
@@ -38,8 +39,9 @@ def test_gradient_distances_hardly_change_with_a_uniform_shift_of_lightness(name
 
 
 def test_ssim_at_several_scales_detects_coarse_differences():
-    coarse = torch.nn.functional.interpolate(torch.rand(1, 3, 3, 4), size=(48, 64), mode="bilinear")
-    assert distances.ssim(coarse, 1 - coarse, scales=3) > distances.ssim(coarse, coarse, scales=3)
+    coarse = torch.nn.functional.interpolate(image()[..., :3, :4], size=(48, 64), mode="bilinear")
+    one, three = (distances.ssim(coarse, 1 - coarse, scales=scales) for scales in (1, 3))
+    assert three > 1.1 * one
 
 
 @pytest.mark.parametrize("name", ["ssim", "sobel", "laplacian"])
@@ -57,3 +59,11 @@ def test_laplacian_is_the_mean_over_the_levels_that_an_image_has():
     torch.testing.assert_close(
         distances.laplacian(other, target, levels=9), distances.laplacian(other, target, levels=3)
     )
+
+
+@pytest.mark.parametrize(("name", "side"), [("ssim", 6), ("laplacian", 4)])
+def test_image_that_is_too_small_is_refused(name, side):
+    small = image()[..., :side, :9]
+    assert getattr(distances, name)(small, small) < 1e-6
+    with pytest.raises(ConfigError, match=f"{name}: .* {side - 1} px"):
+        getattr(distances, name)(small[..., 1:, :], small[..., 1:, :])

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from vitsplice.errors import ConfigError
 
+SMALLEST = 4
+"""Smallest side in pixels of a scale of `sobel` or a level of `laplacian`."""
+
 __all__ = ["Tensor", "laplacian", "sobel", "ssim"]
 
 
@@ -30,15 +33,21 @@ def ssim(output: Tensor, target: Tensor, window: int = 11, scales: int = 1) -> T
 def sobel(output: Tensor, target: Tensor, scales: int = 1) -> Tensor:
     """Compute the mean absolute difference of gradient magnitudes of lightness, averaged over scales."""
     return _mean_over_scales(
-        lambda a, b: (kornia.filters.sobel(a) - kornia.filters.sobel(b)).abs().mean(), output, target, scales, 4
+        lambda a, b: (kornia.filters.sobel(a) - kornia.filters.sobel(b)).abs().mean(), output, target, scales, SMALLEST
     )
 
 
 def laplacian(output: Tensor, target: Tensor, levels: int = 3) -> Tensor:
-    """Compute the mean absolute difference of the levels of Laplacian pyramids of lightness, averaged over levels."""
+    """Compute the mean absolute difference of the levels of Laplacian pyramids of lightness, averaged over levels.
+
+    The coarse rest below the last level is not compared. A level of which a side is below 4 px is left out. Raises
+    ConfigError if that is the first.
+    """
+    if min(output.shape[-2:]) < SMALLEST:
+        raise ConfigError(f"laplacian: an image of {min(output.shape[-2:])} px is too small; it needs {SMALLEST} px")
     first, second = _lightness(output), _lightness(target)
-    values = [output.new_zeros(())] if min(first.shape[-2:]) < 4 else []
-    while len(values) < levels and min(first.shape[-2:]) >= 4:
+    values: list[Tensor] = []
+    while len(values) < levels and min(first.shape[-2:]) >= SMALLEST:
         coarse = [kornia.geometry.transform.pyrdown(maps) for maps in (first, second)]
         fine = [maps - _resized(low, maps) for maps, low in zip((first, second), coarse, strict=True)]
         values.append((fine[0] - fine[1]).abs().mean())

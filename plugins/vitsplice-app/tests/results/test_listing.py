@@ -35,6 +35,12 @@ def test_label_has_kind_folder_date_and_state(tmp_path):
     assert listing.label(result(tmp_path)) == "evaluation · some/name · 2026-01-02 03:04 · finished"
 
 
+def test_studies_in_one_folder_have_different_labels(tmp_path):
+    first, second = (result(tmp_path, "study", page=page) for page in ("study.html", "other.html"))
+    assert listing.label(first) == "study · some/name/study.html · 2026-01-02 03:04 · finished"
+    assert listing.label(second) != listing.label(first)
+
+
 def test_summary_counts_results_or_says_what_to_do(tmp_path):
     assert listing.summary(None, []) == listing.NO_FOLDER
     assert "holds no evaluation" in listing.summary(tmp_path, [])
@@ -76,5 +82,9 @@ def test_output_that_cannot_be_read_is_left_out(batch):
 def test_result_is_chosen_by_its_key(tmp_path):
     first, second = result(tmp_path), result(tmp_path, kind="study", page="study.html")
     assert listing.choose([first, second], listing.key(second)) is second
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.plan.json").write_text("{")
+    damaged = find_results(tmp_path)
+    assert [listing.choose(damaged, listing.key(each)) for each in damaged] == damaged
     with pytest.raises(UserError, match="no longer in the folder"):
         listing.choose([first], "../../etc/passwd")

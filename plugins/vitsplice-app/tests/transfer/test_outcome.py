@@ -3,6 +3,7 @@
 import json
 import zipfile
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import pytest
 from vitsplice_app.live import Progress, loss_curves
@@ -85,6 +86,20 @@ def test_download_holds_what_the_command_needs_to_repeat_the_run(runs, tmp_path,
     assert again == runs[0].folder.output.read_bytes() == (folder / "output.png").read_bytes()
     assert "--set optimiser.lr=0.01" in command
     assert "overrides=['optimiser.lr=0.01']" in code
+
+
+def test_zip_file_that_is_being_downloaded_is_not_changed_by_the_next(tmp_path):
+    run = SimpleNamespace(path=tmp_path / "run")
+    run.path.mkdir()
+    path = outcome.zip_run(run, tmp_path)
+    before = path.read_bytes()
+    with path.open("rb") as download:
+        (run.path / "output.png").touch()
+        outcome.zip_run(run, tmp_path)
+        assert download.read() == before
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["run/output.png"]
+    assert {file.name for file in tmp_path.iterdir()} == {"run", path.name}
 
 
 def test_settings_are_those_that_were_used(runs):

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from vitsplice_app.choices import layer_choices
+from vitsplice_app.choices import LOCAL_FACETS, layer_choices
 from vitsplice_app.context import AppContext
 from vitsplice_app.correspondence.matching import TOGETHER, backbone_info, match, viewer_html
 from vitsplice_app.dropdowns import backbone_dropdown
@@ -19,7 +19,7 @@ INTRODUCTION = (
     "other shows its similarities and its best match."
 )
 
-FACETS = [TOGETHER, "key", "query", "value", "token", "map"]
+FACETS = [TOGETHER, *LOCAL_FACETS]
 """Facets before a backbone is loaded."""
 
 GRIDS = (8, 64)

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from vitsplice.errors import UserError
+from vitsplice_app.choices import LOCAL_FACETS
 from vitsplice_app.context import AppContext
 from vitsplice_app.dropdowns import backbone_dropdown
 from vitsplice_app.errors import error_card, guarded
@@ -20,7 +21,7 @@ INTRODUCTION = (
     "features, also between the two images. Click a patch of the first image to see which patches are similar to it."
 )
 
-FACETS = [BACKBONE_FACET, "key", "query", "value", "token", "map"]
+FACETS = [BACKBONE_FACET, *LOCAL_FACETS]
 
 SIZES = (224, 672)
 """Range of the shorter side of the backbone's input, in pixels."""

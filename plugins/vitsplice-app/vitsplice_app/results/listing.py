@@ -47,13 +47,14 @@ class Shown:
 
 
 def label(result: StoredResult) -> str:
-    """Return kind, folder, date and state of a result, on one line."""
-    return f"{result.kind} · {printable(result.name)} · {result.date:%Y-%m-%d %H:%M} · {result.state}"
+    """Return kind, folder (with the page of a study: there may be several), date and state of a result, on one line."""
+    name = f"{result.name}/{result.page}" if result.kind == "study" and result.page else result.name
+    return f"{result.kind} · {printable(name)} · {result.date:%Y-%m-%d %H:%M} · {result.state}"
 
 
 def key(result: StoredResult) -> str:
     """Return what distinguishes a result from all others of its folder."""
-    return f"{result.kind} {result.name} {result.page}"
+    return f"{result.kind} {result.name} {result.page} {result.problem}"
 
 
 def summary(folder: Path | None, results: Sequence[StoredResult]) -> str:
@@ -107,8 +108,8 @@ def _batch_html(state: BatchState) -> Iterator[str]:
         yield f'<tr><th scope="row">{escape(printable(name))}</th>{cells}</tr>'
     yield "</tbody></table>"
     for reason in state.reasons:
-        runs = "1 run" if reason.jobs == 1 else f"{reason.jobs:,} runs"
-        yield f"<p class='note'>{escape(printable(f'{runs}, the first {reason.first}: {reason.message}'))}</p>"
+        text = f"{with_count(reason.jobs, 'run')}, the first {reason.first}: {reason.message}"
+        yield f"<p class='note'>{escape(printable(text))}</p>"
 
 
 def _outputs(paths: Iterable[Path]) -> Iterator[tuple[Image, str]]:

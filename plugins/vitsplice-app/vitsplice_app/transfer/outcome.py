@@ -13,6 +13,7 @@ from vitsplice.presets.changes import Changes, changes_from_preset
 from vitsplice.runs.artifacts import SETTINGS
 from vitsplice.runs.record import describe_seconds, image_names, legend
 from vitsplice.runs.repeat import command_line, python_code
+from vitsplice.support.files import atomic_replacement
 from vitsplice.support.output_folder import LOCK
 from vitsplice_app.live import loss_curves
 from vitsplice_app.transfer.history import TransferRun
@@ -86,7 +87,7 @@ def zip_path(run: TransferRun, folder: Path) -> Path:
 
 
 def zip_run(run: TransferRun, folder: Path) -> Path:
-    """Write a zip file with all files of a run, and return its path.
+    """Write a zip file with all files of a run, and return its path; a download of an earlier one is not disturbed.
 
     Args:
         run: run that has ended.
@@ -94,7 +95,7 @@ def zip_run(run: TransferRun, folder: Path) -> Path:
     """
     path = zip_path(run, folder)
     files = sorted(file for file in run.path.rglob("*") if file.is_file() and file.name != LOCK)
-    with zipfile.ZipFile(path, "w") as archive:
+    with atomic_replacement(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for file in files:
             archive.write(file, Path(run.path.name) / file.relative_to(run.path))
     return path

@@ -76,10 +76,9 @@ class Events:
         controls.run.click(None, None, controls.verdict, js=HIDDEN, **IMMEDIATE)  # the run reports the same error
         images = [controls.structure, controls.appearance]
         editors = [controls.structure_mask, controls.appearance_mask]
-        for event in (controls.masks.change, *(image.change for image in images)):
-            event(
-                self.show_editors, [controls.masks, *images], [controls.editors, *editors], **IMMEDIATE
-            )  # not guarded: it would hide the error of an uploaded image
+        controls.masks.change(self.show_editors, [controls.masks, *images], [controls.editors, *editors], **IMMEDIATE)
+        for image, editor in zip(images, editors, strict=True):  # not guarded: it would hide the error of an upload
+            image.change(self.unpainted, [controls.masks, image], editor, **IMMEDIATE)
 
     def connect_runs(self, session: gr.State) -> None:
         """Connect the events of runs."""
@@ -108,25 +107,29 @@ class Events:
         )
 
     def choose_preset(self, preset: str) -> list[Any]:
-        """Show the summary, the YAML and the values of a preset."""
+        """Show the summary, the YAML and the values of a preset, or the error of one that cannot be used."""
         text, summary = preset_yaml(preset), gr.update(info=about_preset(preset))
-        sliders = Sliders.of(read_yaml(preset, text, self.trusted))
-        return [summary, text, gr.update(visible=False), *slider_updates(sliders)]
+        return [summary, text, *self._checked(preset, text, gr.update(visible=False))]
 
     def check_yaml(self, preset: str, text: str) -> tuple[Any, ...]:
         """Check the YAML, and show its values; while it is invalid, the error that a run would end with."""
+        return self._checked(preset, text, gr.update(value="<p>valid</p>", visible=True))
+
+    def _checked(self, preset: str, text: str, valid: Any) -> tuple[Any, ...]:
+        """Return the update of the verdict on YAML, ``valid`` unless there is an error, and those of the sliders."""
         try:
             sliders = Sliders.of(read_yaml(preset, text, self.trusted))
         except VitspliceError as error:
             return gr.update(value=card_html(error), visible=True), *[gr.skip()] * len(self.controls.sliders)
-        return gr.update(value="<p>valid</p>", visible=True), *slider_updates(sliders)
+        return valid, *slider_updates(sliders)
 
     def show_editors(self, masks: bool, *images: str | None) -> tuple[Any, ...]:
         """Show the editors of the masks, each with its image and without paint."""
-        backgrounds: Iterator[Any] = (
-            {"background": image, "layers": [], "composite": None} if masks and image else None for image in images
-        )
-        return gr.update(visible=masks), *backgrounds
+        return gr.update(visible=masks), *(self.unpainted(masks, image) for image in images)
+
+    def unpainted(self, masks: bool, image: str | None) -> dict[str, Any] | None:
+        """Return the value of the editor of a mask: its image without paint."""
+        return {"background": image, "layers": [], "composite": None} if masks and image else None
 
     def begin(
         self, session: Session, structure: str | None, appearance: str | None, structure_mask: bytes | None,
