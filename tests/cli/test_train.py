@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 from tests.training.conftest import photographs
 from vitsplice import load_model
 from vitsplice.datasets import read
+from vitsplice.training.held_out import HeldOut
+from vitsplice.training.processes import Processes
 
 pytestmark = pytest.mark.slow
 
@@ -80,6 +82,22 @@ def test_training_starts_from_the_weights_of_a_model(vitsplice, photos, tmp_path
     refused = vitsplice(*second, "--force", "--set", "generator={name: splicenet}")
     assert refused.returncode == 2
     assert "first has generator 'tiny-tint'" in refused.stderr
+
+
+def test_other_processes_wait_until_the_main_one_has_written_the_model(vitsplice, photos, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(Processes, "wait", lambda self: written.append((tmp_path / "model" / "model.yaml").exists()))
+    assert vitsplice("train", "photos", "-o", "model", *TINY, "--steps", 1).returncode == 0
+    assert written == [False, True]
+
+
+def test_metrics_that_ctrl_c_stops_are_measured_later(vitsplice, photos, monkeypatch):
+    monkeypatch.setattr(HeldOut, "metrics", lambda self, training, progress: None)
+    done = vitsplice("train", "photos", "-o", "model", *TINY, "--steps", 1, "--set", "metrics=all")
+    assert done.returncode == 130
+    assert "stopped before its metrics were measured; the model is written\nresume with:" in done.stderr
+    monkeypatch.setattr(HeldOut, "metrics", lambda self, training, progress: {})
+    assert vitsplice("train", "--resume", "model").stdout == "model\n"
 
 
 def test_same_command_on_a_finished_training_does_nothing(vitsplice, photos):

@@ -1,8 +1,11 @@
 import re
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load, save
 from tiny_models import write_tiny_model
 
 from vitsplice import load_backbone, load_model
@@ -69,6 +72,15 @@ def test_a_folder_without_a_model_is_refused(tmp_path, model_folder):
     (model_folder / "model.safetensors").unlink()
     with pytest.raises(ModelRejected, match=r"damaged: model\.safetensors cannot be read: No such file"):
         load_model(model_folder)
+
+
+@pytest.mark.parametrize("images", [torch.tensor([1, 2]), torch.zeros(3, 31, dtype=torch.uint8), torch.zeros(2, 32)])
+def test_training_images_that_are_no_digests_are_refused(model_folder, images):
+    path = model_folder / "model.safetensors"
+    path.write_bytes(data := save(load(path.read_bytes()) | {"training_images": images}))
+    rewrite(model_folder, weights=sha256(data).hexdigest())
+    with pytest.raises(ModelRejected, match=r"damaged: training_images in model\.safetensors is not a list of SHA-256"):
+        read_model(ModelConfig(folder=model_folder))
 
 
 def test_another_format_is_refused_by_name_and_version(model_folder):

@@ -83,6 +83,17 @@ def test_the_built_in_generators_have_no_seams(tmp_path, pair, generator):
     assert float((tiled - whole).abs().max()) < 1e-3
 
 
+def test_tiles_that_would_not_overlap_are_refused(model):
+    with pytest.raises(UserError, match="tile=191 is not allowed; it must be at least 192"):
+        replace(model, tile=191)
+
+
+def test_loading_leaves_the_random_numbers_of_the_host_program_alone(model_folder):
+    before = torch.get_rng_state()
+    load_model(model_folder, device="cpu")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_mix_interpolates_conditions(model, pair):
     structure, other = pair[0], noise(1, 3, 40, 48)
     first, second = model.prepare(pair[1]), model.prepare(other)

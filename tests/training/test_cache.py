@@ -100,6 +100,24 @@ def test_what_a_killed_process_left_is_removed_and_finished_shards_stay(tmp_path
         assert "key0" in other
 
 
+def test_index_of_a_deleted_shard_is_removed(tmp_path):
+    """A process that is killed while it writes a shard of that name leaves no index of other content."""
+    filled(tmp_path, [0])
+    (tmp_path / "shard-000001.safetensors").unlink()
+    with TensorCache(tmp_path, LIMIT).writing():
+        assert not (tmp_path / "shard-000001.json").exists()
+
+
+def test_files_of_other_names_are_neither_shards_nor_removed(tmp_path):
+    filled(tmp_path, [0])
+    names = ["shard-000001 (1).json", "shard-000001 (1).safetensors", "shard-a.safetensors"]
+    for name in names:
+        (tmp_path / name).write_bytes((tmp_path / f"shard-000001{name[-5:]}").read_bytes() if "json" in name else b"")
+    filled(tmp_path, [1])
+    assert set(names) < {path.name for path in tmp_path.iterdir()}
+    assert "shard-000002.safetensors" in shards(tmp_path)
+
+
 def test_two_processes_cannot_write_at_once(tmp_path):
     with TensorCache(tmp_path, LIMIT).writing(), pytest.raises(OutputBusy):
         TensorCache(tmp_path, LIMIT).writing()

@@ -152,6 +152,16 @@ def test_a_generator_of_cls_alone_needs_no_match(tmp_path, pairs, vit, cnn):
     assert MATCH not in example.targets["vit"](requests_of(example, "vit"), example.views(0))["structure", "crop"]
 
 
+def test_cls_is_that_of_the_grid_of_the_settings_without_a_match_too(tmp_path, pairs, vit, cnn):
+    terms = "terms={structure: {loss: structure, weight: 1}, appearance: {loss: appearance, weight: 1}}"
+    for grid in (4, 6):
+        settings = recipe(vit, cnn, terms, f"match.grid={grid}", conditions=("cls",))
+        example = TrainingData.prepare(settings, pairs[:1], tmp_path)[0]
+        image = described_image(example.images.pixels["appearance"], vit, ("cls",), grid, appearance=True)
+        expected = pair_condition(("cls",), image, image, vit.info, settings.config.match).values["cls"]
+        torch.testing.assert_close(example.condition["cls"], expected, **HALF)
+
+
 def test_examples_without_terms_need_no_features(tmp_path, pairs, vit, cnn):
     counting = Counting(cnn)
     data = TrainingData.prepare(recipe(vit, counting, terms=False), pairs, tmp_path)

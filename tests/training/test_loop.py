@@ -6,6 +6,7 @@ import torch
 from tests.training.conftest import PRESET
 from vitsplice.config import OptimiserConfig
 from vitsplice.errors import ConfigError, NonFiniteLoss
+from vitsplice.models.model import Model
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import load
 from vitsplice.training.data import TrainingData
@@ -98,6 +99,18 @@ def test_output_and_losses_of_the_model(folder, pairs):
     example = trained.data[0]
     assert trained.output(example).shape == example.images.pixels["structure"].shape
     assert set(trained.losses(example)) == {"structure", "appearance", "texture", "edges"}
+
+
+def test_output_is_that_of_the_model_that_is_applied(folder, pairs):
+    residual = "generator={name: splicenet-residual, options: {width: 0.1}}"
+    trained = training(folder, pairs, residual, "steps=2", "optimiser.lr=0.05")
+    list(trained.steps())
+    example, parts = trained.data[0], trained.parts
+    backbone = parts.recipe.matching_backbone.backbone
+    model = Model(None, parts.generator, trained.average, backbone, torch.device("cpu"))
+    expected = model.generate(example.images.pixels["structure"], example.condition)
+    assert not torch.allclose(expected, example.images.pixels["start"], atol=0.01)
+    assert torch.equal(trained.output(example), expected)
 
 
 def test_terms_on_the_appearance_image_have_the_condition_of_that_image(folder, pairs):

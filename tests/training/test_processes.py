@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from tests.training.conftest import PRESET, photographs
 from tests.training.test_loop import TRAINED
 from vitsplice.errors import UserError
 from vitsplice.presets.loading import load
-from vitsplice.training.processes import Processes, processes_on
+from vitsplice.training.processes import Processes, SeveralProcesses, processes_on
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,6 +72,19 @@ def test_a_single_process_needs_no_launcher():
     alone = processes_on("cpu")
     assert type(alone) is Processes
     assert (alone.count, alone.main, alone.device.type) == (1, True, "cpu")
+
+
+def test_precision_is_that_of_the_settings_and_the_preparation_may_take_hours(monkeypatch):
+    state = pytest.importorskip("accelerate.state", reason="accelerate is not installed")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    layer, values = torch.nn.Linear(64, 64), torch.rand(1, 64)
+    expected = layer(values)
+    try:
+        processes = SeveralProcesses("cpu")
+        assert torch.equal(processes.wrapped(layer)(values), expected)
+        assert processes._accelerator.init_handler.timeout > timedelta(hours=24)
+    finally:
+        state.AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def test_missing_accelerate_is_explained(monkeypatch):

@@ -9,17 +9,20 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tiny_models import write_tiny_model
 
 from tests.training.conftest import photographs
 from vitsplice.engine.values import Step
 from vitsplice.errors import CheckpointRejected, NonFiniteLoss, OutputBusy, UserError
+from vitsplice.presets.model_folder import read_record
 from vitsplice.presets.settings import settings_for
 from vitsplice.support.checkpoints import checkpoint_files
+from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.training.begin import begin_or_resume
 from vitsplice.training.data import TrainingData
 from vitsplice.training.held_out import HeldOut, spread
 from vitsplice.training.loss_log import LossLog
-from vitsplice.training.plan import TrainingPlan
+from vitsplice.training.plan import MAX_LICENCE, TrainingPlan
 from vitsplice.training.processes import Processes
 from vitsplice.training.tensorboard import TensorBoard
 
@@ -155,6 +158,38 @@ def test_losses_and_previews_are_written_for_tensorboard(shared, tmp_path, monke
     list(recorder.steps(lambda note: None))
     assert written[-1] == "flush"
     assert {("total", 3), ("total", 6), ("held_out.total", 6), ("preview", 0, 3, "HWC")} <= set(written)
+
+
+def test_stopped_metrics_are_measured_by_a_resumed_training(shared, tmp_path, small_metrics, monkeypatch):
+    monkeypatch.setattr("vitsplice.training.held_out.run_metrics", lambda registered: [registered["lab-patches"]])
+    plan = plan_of(shared, "metrics=all", "steps=1", "previews=0")
+    recorder = begin(plan, tmp_path)
+    list(recorder.steps(lambda note: None))
+    assert recorder.finish(ProgressReporter(stopped=lambda: True))
+    assert (recorder.measured, recorder.metrics, plan.finished(tmp_path)) == (False, {}, False)
+    resumed = begin(plan, tmp_path)
+    assert resumed.finish(NULL_REPORTER)
+    assert resumed.measured
+    assert resumed.metrics["pairs"] == len(resumed.held_out)
+    assert plan.finished(tmp_path)
+
+
+def test_model_to_start_from_is_not_replaced(shared, tmp_path):
+    write_tiny_model(tmp_path / "model")
+    before = {path: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+    plan = TrainingPlan.create(shared / "photos", settings_for("tiny-many"), initial=tmp_path / "model")
+    with pytest.raises(UserError, match="holds the model to start from"), plan.folder(tmp_path / "model", force=True):
+        pass
+    assert {path: path.read_bytes() for path in (tmp_path / "model").iterdir()} == before
+
+
+def test_licence_that_a_model_cannot_record_is_refused_at_once(shared, tmp_path):
+    settings = settings_for("tiny-many")
+    assert TrainingPlan.create(shared, settings, licence="x" * MAX_LICENCE).licence
+    write_tiny_model(tmp_path, licence="x" * MAX_LICENCE)
+    assert len(read_record(tmp_path).licence) == MAX_LICENCE
+    with pytest.raises(UserError, match="licence has 1001 characters; at most 1000 are allowed"):
+        TrainingPlan.create(shared, settings, licence="x" * (MAX_LICENCE + 1))
 
 
 def test_source_that_does_not_exist_is_named(shared):

@@ -89,6 +89,13 @@ def test_too_few_images_are_refused(number):
         split_fingerprints(different(number), 0.2)
 
 
+@pytest.mark.parametrize("trained", [frozenset(), {different(1)[Path("0-0")].sha256}])
+def test_too_few_images_of_which_none_is_held_out_are_refused_without_advice_on_that(trained):
+    with pytest.raises(UserError) as refused:
+        split_fingerprints(different(1), 0, trained)
+    assert str(refused.value) == "a training needs at least 2 different images, not 1; give more images"
+
+
 def test_copies_of_one_image_do_not_count_as_different_images():
     image = next(iter(different(1).values()))
     images = different(3) | {Path(f"copy-{k}"): image for k in range(9)}

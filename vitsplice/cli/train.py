@@ -143,19 +143,22 @@ def _follow(recorder: TrainingRecorder, processes: Processes) -> None:
     from vitsplice.cli.interrupt import Interrupt
     from vitsplice.cli.progress import parts_progress
     from vitsplice.cli.training_progress import TrainingProgress
+    from vitsplice.support.progress import NULL_REPORTER
 
     with Interrupt() as interrupt, TrainingProgress(recorder) as display:
         for step in recorder.steps(display.note):
             display.step(step)
             if processes.any(interrupt.requested):
                 break
-    with parts_progress() as progress:
+    with Interrupt(), parts_progress() if processes.main else nullcontext(NULL_REPORTER) as progress:
         written = recorder.finish(progress)
-    if not recorder.finished:
+        processes.wait()  # a launcher stops the main process, which may be writing, once another one exits with 130
+    if not (recorder.finished and recorder.measured):
         if processes.main:
             taken, steps = recorder.training.next, recorder.training.parts.config.steps
             state = "the model is written" if written else "the checkpoint or the model could not be written"
-            typer.echo(f"stopped after {taken} of {steps} steps; {state}", err=True)
+            when = "before its metrics were measured" if recorder.finished else f"after {taken} of {steps} steps"
+            typer.echo(f"stopped {when}; {state}", err=True)
             typer.echo(f"resume with: vitsplice train --resume {shlex.quote(str(recorder.folder))}", err=True)
         raise typer.Exit(130)
     if processes.main:

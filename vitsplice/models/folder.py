@@ -107,5 +107,7 @@ def read_model(model: ModelConfig) -> StoredModel:
     except (SafetensorError, ValueError) as error:
         raise ModelRejected(f"model {name} is damaged: {WEIGHTS} is not a safetensors file") from error
     weights = {key.removeprefix(GENERATOR): value for key, value in tensors.items() if key.startswith(GENERATOR)}
-    rows = tensors.get(IMAGES, torch.empty(0, 32)).tolist()
-    return StoredModel(name, record, weights, frozenset(bytes(row).hex() for row in rows))
+    images = tensors.get(IMAGES, torch.empty(0, dtype=torch.uint8))
+    if images.dtype != torch.uint8 or (images.numel() and images.shape[1:] != (32,)):
+        raise ModelRejected(f"model {name} is damaged: {IMAGES} in {WEIGHTS} is not a list of SHA-256")
+    return StoredModel(name, record, weights, frozenset(bytes(row).hex() for row in images.tolist()))

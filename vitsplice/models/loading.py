@@ -20,6 +20,7 @@ from vitsplice.numerics import numerics
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
 from vitsplice.presets.model_folder import ModelRecord, settings_of_model
+from vitsplice.rng import private_rng
 
 
 def load_model(folder: str | os.PathLike[str], *, device: str = "auto", precision: str | None = None) -> Model:
@@ -92,9 +93,9 @@ def _generator(config: ModelConfig, device: str) -> tuple[StoredModel, nn.Module
     stored = read_model(config)
     spec, record = _spec(stored), stored.record
     channels: dict[ConditionName, int] = {key: record.channels.get(key, 0) for key in spec.conditions}
-    generator = spec.build(
-        channels, complete(spec, record.generator.options, f"model {stored.name}: generator.options")
-    )
+    options = complete(spec, record.generator.options, f"model {stored.name}: generator.options")
+    with private_rng(0):
+        generator = spec.build(channels, options)
     load_weights(generator, stored)
     return stored, generator.eval().requires_grad_(False).to(device)
 

@@ -35,6 +35,9 @@ ALIGNMENT = 96
 MARGIN = 160
 """Margin of tiles in pixels for a generator that does not state the reach of its outputs."""
 
+MIN_TILE = BLEND + ALIGNMENT
+"""Minimum of the height and width of tiles in pixels; smaller ones would not overlap."""
+
 StructureImage = Source | DescribedImage
 AppearanceImage = Source | Appearance | Mix
 
@@ -50,7 +53,10 @@ class Model:
         backbone: backbone that describes and matches images.
         device: device of both.
         images: SHA-256 of the training images.
-        tile: larger images are computed in tiles of at most this height and width, in pixels.
+        tile: larger images are computed in tiles of at most this height and width, in pixels; at least `MIN_TILE`.
+
+    Raises:
+        UserError: if ``tile`` is too small.
     """
 
     record: ModelRecord
@@ -60,6 +66,10 @@ class Model:
     device: torch.device
     images: frozenset[str] = frozenset()
     tile: int = MODEL_SIDE
+
+    def __post_init__(self) -> None:
+        if self.tile < MIN_TILE:
+            raise UserError(f"tile={self.tile} is not allowed; it must be at least {MIN_TILE}")
 
     def __repr__(self) -> str:
         record = self.record
@@ -163,5 +173,5 @@ class Model:
 
         if max(size) <= self.tile:
             return output(entire(structure))
-        margin = min(getattr(self.generator, "reach", MARGIN), max(0, self.tile - BLEND - ALIGNMENT) // 2)
+        margin = min(getattr(self.generator, "reach", MARGIN), (self.tile - MIN_TILE) // 2)
         return in_tiles(output, size, self.tile, margin, ALIGNMENT)

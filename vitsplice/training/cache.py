@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -35,6 +36,9 @@ OPEN_SHARDS = 64
 
 FREE = 2**29
 """Bytes on the disk that are left free."""
+
+SHARD = re.compile(r"shard-(\d{6,})\.(json|safetensors)")
+"""File names of a shard."""
 
 Record = dict[str, Tensor]
 
@@ -103,7 +107,7 @@ class TensorCache:
         output_folder.write(self.folder, {})
         lock = output_folder.FolderLock(self.folder)
         self._load_index()
-        incomplete = [path for path in self.folder.glob("shard-*.safetensors") if path.stem not in self._sizes]
+        incomplete = [path for path in self._shard_files() if path.stem not in self._sizes]
         for path in (*temporary_files(self.folder), *incomplete):
             inside(self.folder, path.name).unlink(missing_ok=True)
         return lock
@@ -156,9 +160,12 @@ class TensorCache:
         self._sizes: dict[str, int] = {}
         self._digests: dict[str, str] = {}
         self._opened.cache_clear()
-        for path in sorted(self.folder.glob("shard-*.json")):
-            if path.with_suffix(".safetensors").is_file():
+        for path in self._shard_files():
+            if path.suffix == ".json" and path.with_suffix(".safetensors").is_file():
                 self._enter(path.stem, read_json_object(path))
+
+    def _shard_files(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob("shard-*") if SHARD.fullmatch(path.name))
 
     def _enter(self, name: str, index: Mapping[str, Any]) -> None:
         """Add the records of a shard; one whose JSON file is not valid is ignored."""

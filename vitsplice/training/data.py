@@ -165,7 +165,7 @@ class TrainingData:
                     "start": self._image(record["start"]) if "start" in record else structure,
                 }
             ),
-            self._condition(*digests),
+            self._condition(record, *digests),
             self._own_condition(digests[1], mirrored) if recipe.applied_to_appearance else None,
             self._vectors(record) if recipe.has_guided_terms else None,
             {name: self._bank(name, digests, mirrored) for name in recipe.backbones},
@@ -182,8 +182,8 @@ class TrainingData:
         sides = (record[f"{side}_vectors"].to(self.device).float() for side in ROLES)
         return MatchVectors(*sides)
 
-    def _condition(self, structure: str, appearance: str) -> Condition:
-        recipe, record = self.recipe, self._cache[self.recipe.pair_key(structure, appearance)]
+    def _condition(self, record: Record, structure: str, appearance: str) -> Condition:
+        recipe = self.recipe
         values: dict[ConditionName, Tensor] = {
             name: self._image(record[name]) if name == "start" else record[name].to(self.device).float()
             for name in recipe.stored_conditions
@@ -195,7 +195,7 @@ class TrainingData:
         return {name: values[name] for name in recipe.conditions}
 
     def _own_condition(self, digest: str, mirrored: bool) -> Condition:
-        condition = self._condition(digest, digest)
+        condition = self._condition(self._cache[self.recipe.pair_key(digest, digest)], digest, digest)
         if not mirrored:
             return condition
         return {name: value if name == "cls" else value.flip(-1) for name, value in condition.items()}

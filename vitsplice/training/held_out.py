@@ -72,12 +72,12 @@ class HeldOut:
             rows.append([(name, images[name][0]) for name in ("structure", "appearance", "start", "output")])
         return encode_png(contact_sheet(rows))
 
-    def metrics(self, training: Training, progress: ProgressReporter) -> dict[str, Any]:
+    def metrics(self, training: Training, progress: ProgressReporter) -> dict[str, Any] | None:
         """Measure the model by `vitsplice.metrics.RUN_METRICS`, at the size of training images.
 
         Returns:
             The number of pairs, the shorter side, and by metric the means of the outputs, of the starts and of the
-            unchanged structure images.
+            unchanged structure images; None if the progress reporter stopped the work.
         """
         if not self:
             return {}
@@ -86,6 +86,8 @@ class HeldOut:
         specs = run_metrics(known.metrics)
         values: list[list[MetricValue]] = []
         for number in range(len(self)):
+            if progress.stopped():
+                return None
             progress.part(f"metrics of {self.data.pairs[number].id}", number, len(self))
             values.append(_measured(training, self.data[number], specs, context))
         side = training.parts.training.side

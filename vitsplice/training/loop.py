@@ -113,7 +113,8 @@ class Training:
     @numerics(grad=False)
     def output(self, example: TrainingExample) -> Tensor:
         """Return the output of the averaged generator for the entire structure image, ``(1, 3, H, W)`` on the CPU."""
-        output: Tensor = self.average(example.images.pixels["structure"], example.condition)
+        image, condition = generator_input(example, ("structure", "entire"), example.views(0))
+        output: Tensor = self.average(image, condition)
         return output.float().cpu()
 
     @numerics(grad=False)

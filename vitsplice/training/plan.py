@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from vitsplice.config import ModelConfig, RunConfig
-from vitsplice.errors import CheckpointRejected, ModelRejected, UserError
+from vitsplice.errors import Argument, CheckpointRejected, ModelRejected, UserError
 from vitsplice.models.folder import WEIGHTS
 from vitsplice.presets import loading
 from vitsplice.presets.model_folder import RECORD, pinned_model, read_record
@@ -25,6 +25,9 @@ PLAN, CHECKPOINTS, PREVIEWS, METRICS = "training.json", "checkpoint", "previews"
 HELD_OUT = "held-out.csv"
 
 FORMAT = 1
+
+MAX_LICENCE = 1000
+"""Maximum number of characters of a licence in the record of a model."""
 
 SETTINGS_KEYS = ("settings", "source", "licence", "initial")
 
@@ -77,6 +80,11 @@ class TrainingPlan:
         path = Path(os.path.abspath(source))
         if not os.path.exists(path):
             raise UserError(f"{source} does not exist; give a folder of photographs, or a manifest of pairs")
+        if len(licence.strip()) > MAX_LICENCE:
+            raise UserError(
+                Argument("licence"),
+                f" has {len(licence.strip())} characters; at most {MAX_LICENCE} are allowed: give its name or address",
+            )
         return cls(
             path,
             pinned(settings),
@@ -146,5 +154,8 @@ class TrainingPlan:
         Raises:
             OutputExists: if it holds another training or model, and ``force`` is not given.
             OutputBusy: if another process trains in it.
+            UserError: if the folder holds the model to start from, which the training would replace.
         """
+        if self.initial and os.path.realpath(self.initial.folder) == os.path.realpath(out):
+            raise UserError(f"{out} holds the model to start from, which would be replaced; choose another folder")
         return resumable(out, WORK, self.to_json(), force=force)

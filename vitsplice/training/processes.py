@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +15,10 @@ from vitsplice.errors import UserError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+TIMEOUT = timedelta(days=7)
+"""Maximum time that processes wait for each other; the main one may prepare the features of all images for hours."""
 
 
 class Processes:
@@ -67,6 +72,8 @@ class Processes:
 class SeveralProcesses(Processes):
     """The processes of a launcher, by Hugging Face ``accelerate``: one for each GPU, or on the CPU.
 
+    Precision is that of the settings of the training, not that of accelerate's configuration.
+
     Args:
         device: ``cpu``, or anything else for the device that accelerate assigns to the process.
 
@@ -76,13 +83,15 @@ class SeveralProcesses(Processes):
 
     def __init__(self, device: str) -> None:
         try:
-            from accelerate import Accelerator
+            from accelerate import Accelerator, InitProcessGroupKwargs
         except ImportError as error:
             raise UserError(
                 "training in several processes requires the package accelerate: pip install 'vitsplice[train]', or "
                 "start a single process"
             ) from error
-        self._accelerator: Accelerator = Accelerator(cpu=device == "cpu")
+        self._accelerator: Accelerator = Accelerator(
+            cpu=device == "cpu", mixed_precision="no", kwargs_handlers=[InitProcessGroupKwargs(timeout=TIMEOUT)]
+        )
         self.count, self.index = self._accelerator.num_processes, self._accelerator.process_index
         self.device = torch.device("cpu") if device == "cpu" else self._accelerator.device
 

@@ -62,6 +62,7 @@ class TrainingRecorder:
     Attributes:
         resumed_at: number of steps of the checkpoint that it was resumed from.
         metrics: metrics on held-out pairs, after `finish` (`HeldOut.metrics`).
+        measured: whether these metrics are final; False if `finish` was stopped before all were computed.
 
     Args:
         folder: folder of the model, which the caller has locked.
@@ -82,6 +83,7 @@ class TrainingRecorder:
         self.folder, self.training, self.held_out = folder, training, held_out
         self.resumed_at = 0
         self.metrics: dict[str, Any] = {}
+        self.measured = True
         self._licence, self._tensorboard = licence, tensorboard
         self._log = LossLog([term.name for term in training.parts.recipe.terms])
 
@@ -139,8 +141,12 @@ class TrainingRecorder:
     def finish(self, progress: ProgressReporter) -> bool:
         """Write a checkpoint and the model. Measure a finished model on held-out pairs, and remove its checkpoints.
 
+        Args:
+            progress: reports each pair; if it stops the measurement, checkpoints stay, so that a resumed training
+                measures the model.
+
         Returns:
-            True if this process wrote the model, and the checkpoint of an unfinished training.
+            True if this process wrote the model, and the checkpoint unless the training is finished and measured.
 
         Raises:
             VitspliceError: if the model of a finished training cannot be written.
@@ -149,7 +155,11 @@ class TrainingRecorder:
         if not self.training.processes.main or not self.finished:
             return written
         if self.training.parts.config.metrics == "all":
-            self.metrics = self.held_out.metrics(self.training, progress)
+            metrics = self.held_out.metrics(self.training, progress)
+            if metrics is None:
+                self.measured = False
+                return written
+            self.metrics = metrics
         self._write_model()
         with suppress(OSError):
             remove_checkpoints(self.folder / CHECKPOINTS)

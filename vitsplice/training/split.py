@@ -57,8 +57,9 @@ def split_fingerprints(
     fractions = {group: min(map(_fraction, each)) for group, each in digests.items() if not each & trained}
     chosen: set[Path] = set()
     for group in sorted(fractions, key=fractions.__getitem__):
-        if held_out > 0 and (fractions[group] < held_out or _different(chosen, fingerprints) < MIN_IMAGES):
-            chosen.update(groups[group])
+        if not held_out or (fractions[group] >= held_out and _different(chosen, fingerprints) >= MIN_IMAGES):
+            break
+        chosen.update(groups[group])
     split = Split(
         tuple(path for path in fingerprints if path not in chosen),
         tuple(path for path in fingerprints if path in chosen),
@@ -78,6 +79,8 @@ def _different(paths: set[Path] | tuple[Path, ...], fingerprints: Mapping[Path, 
 
 def _check(split: Split, fingerprints: Mapping[Path, Fingerprint], held_out: float, known: Set[str]) -> None:
     training, excluded = (_different(subset, fingerprints) for subset in (split.training, split.held_out))
+    if not held_out and training < MIN_IMAGES:
+        raise UserError(f"a training needs at least {MIN_IMAGES} different images, not {training}; give more images")
     if training < MIN_IMAGES or (held_out > 0 and excluded < MIN_IMAGES):
         reason = (
             f" ({len(known)} cannot be held out, because the initial model was trained on them or near-duplicates)"
