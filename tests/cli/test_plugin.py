@@ -69,3 +69,52 @@ def test_check_of_a_part_that_exits_fails(vitsplice, install_plugin):
     done = vitsplice("plugin", "check", "exits")
     assert done.returncode == 1
     assert "SystemExit" in done.stdout
+
+
+HEAVY = """
+from importlib.resources import files
+
+import torch
+
+from vitsplice.contracts import PresetSpec
+from vitsplice.hookspecs import hookimpl
+
+@hookimpl
+def vitsplice_presets():
+    return [PresetSpec("heavy", files("vitsplice") / "presets" / "paper.yaml", "a preset")]
+"""
+
+
+@pytest.mark.slow
+def test_import_of_torch_is_reported_only_for_the_plugin_that_imports_it(vitsplice, install_plugin):
+    install_plugin("heavy", HEAVY)
+    (results,) = json.loads(vitsplice("plugin", "check", "heavy", "--json").stdout).values()
+    assert [result["reason"] for result in results if result["outcome"] == "failed"] == ["listing imports torch"]
+    assert vitsplice("plugin", "check", "paper").returncode == 0
+
+
+COMMAND = """
+from vitsplice.contracts import CommandSpec
+from vitsplice.hookspecs import hookimpl
+
+@hookimpl
+def vitsplice_commands():
+    return [CommandSpec("greet", print, "Greet.")]
+"""
+
+UNLISTED = """
+from vitsplice.hookspecs import hookimpl
+
+@hookimpl
+def vitsplice_backbone_for(name):
+    return None
+"""
+
+
+@pytest.mark.parametrize(("name", "code", "advice"), [("commands", COMMAND, False), ("unlisted", UNLISTED, True)])
+def test_check_of_a_plugin_that_lists_no_part_with_a_contract_is_refused(vitsplice, install_plugin, name, code, advice):
+    install_plugin(name, code)
+    done = vitsplice("plugin", "check", name)
+    assert done.returncode == 2
+    assert f"plugin '{name}' lists no part that has a contract; there are contracts of backbones" in done.stderr
+    assert ("by the name of the backbone" in done.stderr) == advice

@@ -46,6 +46,13 @@ def test_schedule_without_all_ends_is_refused():
         build(noise(1, 3, 20, 20), options)
 
 
+def test_schedule_with_decreasing_ends_is_refused():
+    options = {"channels": [4], "kernels": [3], "input_channels": 4, "noise": [3.0, 2.0, 1.0], "until": [0.75, 0.5]}
+    with pytest.raises(ConfigError, match=r"until: \[0.75, 0.5\] is not allowed; the ends of the parts must increase"):
+        build(noise(1, 3, 20, 20), options)
+    assert build(noise(1, 3, 20, 20), options | {"noise": [2.0, 1.0]}).sigma == 1.0
+
+
 @pytest.mark.parametrize("kernels", [(7, 7, 9), (31, 31, 31), (3, 15, 3)])
 def test_large_kernels_fit_a_small_image(kernels):
     generator = Prior(20, 36, channels=(4, 4, 4), kernels=kernels, input_channels=2)

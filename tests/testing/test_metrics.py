@@ -99,3 +99,12 @@ def test_checks_are_skipped_if_a_network_is_unavailable():
 
     assert metric_failures(build) == {}
     assert "not installed" in metric_failures(build, outcome="skipped")["test_value_is_finite"]
+
+
+def test_unknown_metric_fails_instead_of_being_skipped():
+    class Unknown(MetricContract):
+        name = "no-such-metric"
+
+    (result,) = Unknown.run_checks("value_is_finite")
+    assert result.outcome == "failed"
+    assert "no metric 'no-such-metric'" in result.reason

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from tests.testing.failures import failures
 from vitsplice.contracts import POSITIONS, ExecutorSpec, FeatureRequest, GeneratorSpec, LossSpec, LossTerm, Option
 from vitsplice.errors import ConfigError
-from vitsplice.testing import ExecutorContract, GeneratorContract, LossContract, PresetContract
+from vitsplice.testing import ExecutorContract, GeneratorContract, LossContract, PresetContract, contract
 
 KEY = FeatureRequest("key")
 
@@ -64,6 +64,16 @@ def test_violated_loss_term_contract_is_detected(name):
 @pytest.mark.slow
 def test_correct_loss_term_passes():
     assert failures(LossContract, spec=loss(distance)) == {}
+
+
+@pytest.mark.parametrize(
+    "read", [lambda features: features.get(KEY), lambda features: next(iter(features.values()))], ids=["get", "values"]
+)
+def test_features_read_by_any_method_of_a_mapping_count_as_used(read):
+    def function(output, target):
+        return (read(output).patches.mean(1) - read(target).patches.mean(1)).square().mean()
+
+    assert failures(LossContract, "requests", spec=loss(function)) == {}
 
 
 def sampled_distance(output, target):
@@ -189,3 +199,9 @@ def test_executor_that_runs_no_job_between_outcomes_is_detected():
     spec = ExecutorSpec("mutant", lambda workers, threads, options: SequentialExecutor(), "one job after another", {})
     reasons = failures(Impatient, "closing", spec=spec)
     assert list(reasons.values()) == ["no other job started within 0.2 s of the first outcome"]
+
+
+def test_listing_that_ends_without_a_message_is_reported(monkeypatch):
+    monkeypatch.setattr(contract, "LIST_WITHOUT_TORCH", "import os; os._exit(3)")
+    with pytest.raises(AssertionError, match="listing ended with exit code 3"):
+        contract._listed.__wrapped__("", "")

@@ -83,8 +83,10 @@ def _parts(name: str) -> list[tuple[str, str]]:
             raise UserError(f"plugin '{name}' failed to load: {record.failure}")
         parts += [(kind, part) for kind in CONTRACTS for part in record.specs.get(kind, ())]
     if records and not parts:
+        unlisted = "\nCheck a backbone that it does not list by the name of the backbone"
         raise UserError(
-            f"plugin '{name}' provides no part that has a contract; there are contracts of {', '.join(CONTRACTS)}"
+            f"plugin '{name}' lists no part that has a contract; there are contracts of {', '.join(CONTRACTS)}"
+            + (unlisted if any(record.any_backbone for record in records) else "")
         )
     if not parts:
         _check_backbone(known, name, [part for kind in CONTRACTS for part in getattr(known, kind)])

@@ -65,13 +65,18 @@ def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
     """Build the generator of a preset. Only the size of the start image is used.
 
     Raises:
-        ConfigError: if ``until`` has too few values for the number of values of ``noise``, or a kernel size is even.
+        ConfigError: if ``until`` has too few values for the number of values of ``noise`` or does not increase, or a
+            kernel size is even.
     """
     if even := [size for size in options["kernels"] if size % 2 == 0]:
         raise ConfigError(f"generator.options.kernels: {even[0]} is not allowed; a kernel size must be odd")
-    parts, ends = len(options["noise"]), len(options["until"])
-    if ends < parts - 1:
+    parts = len(options["noise"])
+    ends = list(options["until"][: parts - 1])
+    if len(ends) < parts - 1:
         raise ConfigError(
-            f"generator.options: noise has {parts} values, so until must have at least {parts - 1}, but it has {ends}"
+            f"generator.options: noise has {parts} values, so until must have at least {parts - 1}, "
+            f"but it has {len(ends)}"
         )
+    if ends != sorted(ends):
+        raise ConfigError(f"generator.options.until: {ends} is not allowed; the ends of the parts must increase")
     return Prior(start.shape[-2], start.shape[-1], **options)

@@ -34,16 +34,14 @@ print(json.dumps([known, heavy]))
 
 
 @cache
-def _listed(path: str, plugins: str | None) -> tuple[dict[str, list[str]], list[str]]:
-    """List the parts of each kind in a new process, and the heavy packages that this imports.
-
-    ``plugins``, the value of the environment variable, is only part of the cache's key.
-    """
-    environment = os.environ | {"PYTHONPATH": path}
+def _listed(path: str, plugin: str) -> tuple[dict[str, list[str]], list[str]]:
+    """List the built-in parts and those of a plugin in a new process, and the heavy packages that this imports."""
+    environment = os.environ | {"PYTHONPATH": path, PLUGINS_VARIABLE: plugin}
     process = subprocess.run(
         [sys.executable, "-c", LIST_WITHOUT_TORCH], capture_output=True, text=True, env=environment
     )
-    assert process.returncode == 0, process.stderr.strip().splitlines()[-1]
+    ended = f"listing ended with exit code {process.returncode}"
+    assert process.returncode == 0, (process.stderr.strip() or ended).splitlines()[-1]
     known, heavy = json.loads(process.stdout)
     return known, heavy
 
@@ -93,7 +91,8 @@ class Contract(Generic[SpecT]):
         if self.name not in getattr(catalogue(), self.kind):
             raise SkipTest("the part is not listed")
         path = os.pathsep.join(filter(None, sys.path))
-        known, heavy = _listed(path, os.environ.get(PLUGINS_VARIABLE))
+        owner = next(record for record in catalogue().plugins if self.name in record.specs.get(self.kind, ()))
+        known, heavy = _listed(path, owner.name)
         assert self.name in known[self.kind], f"{self.name} is not listed"
         assert not heavy, f"listing imports {', '.join(heavy)}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import UserDict
 from collections.abc import Iterator
 from typing import ClassVar
 from unittest import SkipTest
@@ -30,7 +31,7 @@ from vitsplice.testing.contract import Contract, random_state_unchanged
 from vitsplice.testing.inputs import random_images, tiny_cnn, tiny_vit
 
 
-class RecordedFeatures(dict[FeatureRequest, Features]):
+class RecordedFeatures(UserDict[FeatureRequest, Features]):
     """Features by request, with a record of the requests that were read."""
 
     def __init__(self, features: dict[FeatureRequest, Features]) -> None:

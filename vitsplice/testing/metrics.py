@@ -102,7 +102,7 @@ class MetricContract(Contract[MetricSpec]):
 
     def _build(self) -> tuple[Metric, list[BackboneInfo]]:
         """Return the metric, and a list of the backbones that it has loaded, which grows when it loads more later."""
-        loaded: list[BackboneInfo] = []
+        spec, loaded = self.spec(), list[BackboneInfo]()
 
         def load(name: str) -> Backbone:
             backbone = tiny_vit() if name == "tiny-vit" else catalogue().backbones[name].build(None)
@@ -110,7 +110,7 @@ class MetricContract(Contract[MetricSpec]):
             return backbone
 
         try:
-            return self.spec().build(MetricContext(load, "tiny-vit")), loaded
+            return spec.build(MetricContext(load, "tiny-vit")), loaded
         except (UnknownName, WeightsUnavailable) as error:
             raise SkipTest(str(error)) from error
 
