@@ -21,11 +21,11 @@ def run(data, inputs):
 
 
 @pytest.mark.slow
-def test_the_graph_gives_the_output_of_torch_for_images_of_any_size(model):
+def test_the_graph_gives_the_output_of_torch_for_batches_of_images_of_any_size(model):
     data, difference = export.to_onnx(model)
     assert difference < 1e-4
-    for size in ((64, 96), (131, 77)):
-        inputs = export.example_inputs(model, size)
+    for size, batch in (((64, 96), 1), ((131, 77), 3)):
+        inputs = export.example_inputs(model, size, batch)
         condition = {name: value for name, value in inputs.items() if name != "structure"}
         with torch.no_grad():
             expected = model.generator(inputs["structure"], condition).numpy()
@@ -41,6 +41,18 @@ def test_without_onnxruntime_the_evaluator_of_onnx_checks_it(model_folder, monke
 def test_without_onnx_an_error_names_the_package(model_folder, monkeypatch):
     monkeypatch.setattr(export, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="needs the package onnx; install it: pip install onnx"):
+        export.to_onnx(load_model(model_folder))
+
+
+def test_a_graph_that_fails_for_a_batch_is_refused(model_folder, monkeypatch):
+    pytest.importorskip("onnx")
+
+    def fail(inputs):
+        raise IndexError("no batches\nnode 7")
+
+    monkeypatch.setattr(export, "_runtime", lambda data: fail)
+    message = r"the exported generator fails for images of \(2, 3, 192, 192\): no batches"
+    with pytest.raises(VitspliceError, match=message):
         export.to_onnx(load_model(model_folder))
 
 

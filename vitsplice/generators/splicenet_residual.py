@@ -125,7 +125,7 @@ def resampled(maps: Tensor, size: Sequence[int], cell: int) -> Tensor:
         for side in size
     ]
     positions = torch.stack(torch.meshgrid(*centres, indexing="ij")[::-1], -1)
-    return F.grid_sample(maps, positions.expand(len(maps), -1, -1, -1), padding_mode="border", align_corners=False)
+    return F.grid_sample(maps, positions.expand(maps.shape[0], -1, -1, -1), padding_mode="border", align_corners=False)
 
 
 def build(channels: Mapping[ConditionName, int], options: Mapping[str, Any]) -> nn.Module:

@@ -59,11 +59,12 @@ def to_onnx(model: Model) -> tuple[bytes, float]:
     output is ``output`` ``(B, 3, H, W)``.
 
     Returns:
-        The content of the file, and the largest difference from torch on random images of two sizes.
+        The content of the file, and the largest difference from torch on batches of two random images of two sizes.
 
     Raises:
         UserError: if the package onnx is not installed.
-        VitspliceError: if the generator cannot be exported, or the outputs differ by more than `TOLERANCE`.
+        VitspliceError: if the generator cannot be exported, the graph fails for a batch, or the outputs differ by more
+            than `TOLERANCE`.
     """
     if find_spec("onnx") is None:
         raise UserError("export to ONNX needs the package onnx; install it: pip install onnx")
@@ -71,7 +72,7 @@ def to_onnx(model: Model) -> tuple[bytes, float]:
     try:
         data = _exported(module, example_inputs(model, EXAMPLE))
         run = _runtime(data)
-        difference = max(_difference(module, run, example_inputs(model, size)) for size in CHECKED)
+        difference = max(_difference(module, run, example_inputs(model, size, batch=2)) for size in CHECKED)
     finally:
         model.generator.to(model.device)
     if not difference <= TOLERANCE:
@@ -81,15 +82,15 @@ def to_onnx(model: Model) -> tuple[bytes, float]:
     return data, difference
 
 
-def example_inputs(model: Model, size: tuple[int, int]) -> dict[str, Tensor]:
-    """Return random inputs of the graph for an image of a size, by name."""
+def example_inputs(model: Model, size: tuple[int, int], batch: int = 1) -> dict[str, Tensor]:
+    """Return random inputs of the graph for a batch of images of a size, by name."""
     height, width = size
     grid = (max(1, round(height / WARPED_STRIDE)), max(1, round(width / WARPED_STRIDE)))
     shapes: dict[ConditionName, tuple[int, ...]] = {"cls": (), "appearance": size, "start": size, "warped": grid}
     with private_rng(0):
-        inputs = {STRUCTURE: torch.rand(1, 3, height, width)}
+        inputs = {STRUCTURE: torch.rand(batch, 3, height, width)}
         for name in model.spec.conditions:
-            inputs[name] = torch.rand(1, model.record.channels[name], *shapes[name])
+            inputs[name] = torch.rand(batch, model.record.channels[name], *shapes[name])
     return inputs
 
 
@@ -129,5 +130,9 @@ def _difference(
 ) -> float:
     """Compute the largest difference of the graph's output from the module's; infinity if the sizes differ."""
     expected = module(*inputs.values()).numpy()
-    output = run({name: value.numpy() for name, value in inputs.items()})
+    try:
+        output = run({name: value.numpy() for name, value in inputs.items()})
+    except Exception as error:  # each runtime has its own classes
+        shape = tuple(inputs[STRUCTURE].shape)
+        raise VitspliceError(f"the exported generator fails for images of {shape}: {first_line(error)}") from error
     return float(np.abs(output - expected).max()) if output.shape == expected.shape else float("inf")
