@@ -67,6 +67,10 @@ class Work:
     running: bool = False
     stopped: bool = False
 
+    def begin(self) -> None:
+        """Record the click that starts it; it may wait in the queue."""
+        self.running, self.stopped = True, False
+
 
 def stop_button() -> gr.Button:
     """Create a button that stops an optimisation; `stop_button_update` enables it while one runs or waits."""
@@ -115,7 +119,7 @@ def connect_start(
     """
 
     def begin(work: Work) -> list[Any]:
-        work.running, work.stopped = True, False
+        work.begin()
         waiting = gr.update(value=Progress("waiting to start").html(), visible=True)
         return [waiting, stop_button_update(True), *[gr.update(interactive=False)] * len(starts)]
 

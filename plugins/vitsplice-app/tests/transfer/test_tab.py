@@ -22,6 +22,21 @@ def test_preset_that_cannot_be_used_shows_its_yaml_and_the_error(events, monkeyp
     assert len(sliders) == 5
 
 
+def test_run_that_was_shown_at_the_click_is_resumed_if_another_is_chosen_while_it_waits(
+    events, session, new_run, monkeypatch
+):
+    for _ in range(2):
+        run = new_run()
+        (run.path / "run.json").write_text("{}")
+        session.keep(run)
+    resumed = []
+    monkeypatch.setattr(tab.running, "resume", lambda run, stopped: iter(resumed.append(run) or ()))
+    session.begin()
+    session.choose(1)
+    assert list(events.resume(session)) == []
+    assert [run.number for run in resumed] == [2]
+
+
 def test_new_image_removes_only_the_paint_of_its_own_mask(build_page, workspace):
     page = build_page(lambda: tab.build(AppContext(workspace)))
     labels = {key: block.label for key, block in page.blocks.items() if getattr(block, "label", None)}

@@ -61,10 +61,17 @@ class Session(Work):
     Args:
         runs: runs from the oldest to the latest.
         shown: number of each run that is shown: none, one, or two that are compared.
+        shown_at_begin: the run that was chosen last when the work began; None if there was none.
     """
 
     runs: list[TransferRun] = field(default_factory=list)
     shown: list[int] = field(default_factory=list)
+    shown_at_begin: TransferRun | None = None
+
+    def begin(self) -> None:
+        """Record the click and the run that it may resume: the user may choose another one while it waits."""
+        super().begin()
+        self.shown_at_begin = next(reversed(self.shown_runs()), None)
 
     def new_run(self, path: Path, settings: RunConfig, sources: Mapping[str, Path | bytes | None]) -> TransferRun:
         """Create a run with copies of its images in its folder.

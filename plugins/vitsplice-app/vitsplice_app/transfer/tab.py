@@ -150,9 +150,9 @@ class Events:
         yield from self._updates(session, run, running.begin(run, lambda: session.stopped))
 
     def resume(self, session: Session) -> Iterator[Updates]:
-        """Resume the run that is shown."""
-        run = session.shown_runs()[-1]
-        yield from self._updates(session, run, running.resume(run, lambda: session.stopped))
+        """Resume the run that was shown when the button was pressed."""
+        if run := session.shown_at_begin:
+            yield from self._updates(session, run, running.resume(run, lambda: session.stopped))
 
     def _updates(self, session: Session, run: TransferRun, states: Iterator[Progress]) -> Iterator[Updates]:
         """Return the updates of the page for the states of a run; add the run to the history."""
