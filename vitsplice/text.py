@@ -58,9 +58,9 @@ def first_line(error: BaseException) -> str:
 
 
 def type_with_article(value: object) -> str:
-    """Return the type of a value with its article, such as "an int", for messages; "None" for None."""
+    """Return the type of a value with its article, such as "an int" or "an ndarray", for messages; "None" for None."""
     name = type(value).__name__
-    return "None" if value is None else f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+    return "None" if value is None else f"{'an' if name.lower().startswith((*'aeiou', 'nd')) else 'a'} {name}"
 
 
 def with_count(number: int, noun: str) -> str:

@@ -112,7 +112,7 @@ def test_pil_image_is_not_modified():
         (torch.zeros(3, 15, W), "24 x 15"),
         (np.zeros((H, LARGEST_SIDE + 1), np.uint8), "16385 x 20"),
         ([[0, 1]], "list"),
-        (None, "NoneType"),
+        (None, "this is None"),
         (b"a.png", "bytes"),
         (io.BytesIO(b""), "BytesIO"),
     ],

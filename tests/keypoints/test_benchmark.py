@@ -90,7 +90,7 @@ def test_summary_and_csv_files_agree(tmp_path, spair):
     page = (tmp_path / "out" / "summary.md").read_text()
     assert "| tiny-vit | key | 2 (-1) | 0.722 [0.500, 1.000] | 0.667 | 6 | 3 |" in page
     assert "| tiny-vit | key | 2 (-1) | 0.833 | 0.500 | 0.667 |" in page
-    assert "1 keypoints are outside" in page
+    assert "excluded: 1 keypoint outside of the image" in page
 
 
 def test_only_new_features_and_changed_images_are_measured(tmp_path, spair, extracted):
@@ -248,6 +248,12 @@ def test_pairs_without_keypoints_are_counted(tmp_path, spair):
 def test_invalid_thresholds_are_refused(alphas):
     with pytest.raises(UserError, match="thresholds"):
         KeypointBenchmark(load_dataset(), alphas=alphas)
+
+
+@pytest.mark.parametrize("size", [0, -448])
+def test_size_below_one_pixel_is_refused(size):
+    with pytest.raises(UserError, match=rf"size={size} is not allowed; it must be at least 1"):
+        KeypointBenchmark(load_dataset(), size=size)
 
 
 @pytest.mark.weights

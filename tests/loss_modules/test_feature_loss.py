@@ -167,7 +167,7 @@ def test_autocast_does_not_change_the_value(vit, pair):
         (lambda p: p.movedim(1, -1), "movedim"),
         (lambda p: p[:, :1], "RGB has 3 channels"),
         (lambda p: p.long(), "uint8 or float"),
-        (lambda p: p.numpy(), "not a ndarray"),
+        (lambda p: p.numpy(), "not an ndarray"),
         (lambda p: torch.cat([p, p, p]), r"batches differ in size \(.* 3, .* 2\)"),
     ],
 )

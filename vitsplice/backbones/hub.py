@@ -26,7 +26,7 @@ ADVICE: tuple[Part, ...] = (
     Setting("backbone.weights", "FILE"),
     ",\nor use an offline backbone: ",
     Argument("backbone", "dinov2-vits14-offline"),
-    " (install the plugin vitsplice-offline).",
+    " (of the plugin vitsplice-offline).",
 )
 """The next step if weights are unavailable."""
 

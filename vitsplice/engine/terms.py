@@ -13,6 +13,7 @@ from vitsplice.engine.features import random_positions
 from vitsplice.engine.images import ViewKey
 from vitsplice.engine.targets import FeatureTable
 from vitsplice.errors import LossTermRejected, UserError
+from vitsplice.text import type_with_article
 
 OF_THE_INPUT = (INPUT, MATCH, MASK)
 """Features that are computed from the generator's input image instead of its output."""
@@ -107,7 +108,7 @@ def value_mistake(value: object, *, differentiable: bool = True) -> str:
         differentiable: whether the value must require a gradient.
     """
     if not isinstance(value, Tensor):
-        return f"a {type(value).__name__}"
+        return type_with_article(value)
     if value.shape != ():
         return f"a tensor of shape {tuple(value.shape)} (.mean() or .sum() reduces it)"
     if not value.is_floating_point():

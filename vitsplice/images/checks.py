@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vitsplice.errors import ImageError
+from vitsplice.text import type_with_article
 
 SMALLEST_SIDE = 16
 """Minimum height and width in pixels."""
@@ -100,7 +101,7 @@ def image_batch(pixels: Tensor, name: str, *, tolerance: float = 0.0, check: boo
         torch.Size([1, 3, 32, 48])
     """
     if not isinstance(pixels, Tensor):
-        raise ImageError(f"'{name}' must be a tensor {LAYOUT} in [0, 1], not a {type(pixels).__name__}")
+        raise ImageError(f"'{name}' must be a tensor {LAYOUT} in [0, 1], not {type_with_article(pixels)}")
     check_dense(pixels, name)
     shape = tuple(pixels.shape)
     if len(shape) not in (3, 4) or shape[-3] != 3 or not all(shape):

@@ -23,7 +23,7 @@ from vitsplice.errors import ImageError, ImageNotFound, UnknownName
 from vitsplice.images.channels import AlphaHandler, alpha_as_mask, composite_on_white, to_pixels, unit_values
 from vitsplice.images.checks import check_dense, check_range, check_size, image_batch, is_single_rgb
 from vitsplice.images.decode import decode, open_file, read_header
-from vitsplice.text import printable
+from vitsplice.text import printable, type_with_article
 
 _ACCEPTED = "a path, a PIL image, a numpy array (H, W) or (H, W, 1|3|4), or a torch tensor (3, H, W) or (1, 3, H, W)"
 
@@ -155,7 +155,7 @@ def _read(source: Source, handle_alpha: AlphaHandler) -> LoadedImage:
         return _read_tensor(source)
     if isinstance(source, str | os.PathLike):
         return _read_path(os.fsdecode(source), handle_alpha)
-    raise ImageError(f"an image must be {_ACCEPTED}; this is a {type(source).__name__}")
+    raise ImageError(f"an image must be {_ACCEPTED}; this is {type_with_article(source)}")
 
 
 @contextmanager

@@ -65,6 +65,8 @@ class KeypointBenchmark:
     def __post_init__(self) -> None:
         if not self.alphas or not all(math.isfinite(alpha) and 0 < alpha <= 1 for alpha in self.alphas):
             raise UserError(f"thresholds must be above 0 and at most 1: {', '.join(map(str, self.alphas))}")
+        if self.size < 1:
+            raise UserError(f"size={self.size} is not allowed; it must be at least 1, in pixels")
 
 
 @numerics(grad=False)

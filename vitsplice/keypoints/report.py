@@ -13,6 +13,7 @@ from vitsplice.metrics.statistics import finite_or_none
 from vitsplice.support import output_folder
 from vitsplice.support.jsonl import JsonLinesLog, Keys
 from vitsplice.support.tables import csv_row, escape_markdown, markdown_table
+from vitsplice.text import with_count
 
 PAIRS, CSV, JSON, MARKDOWN = "pairs.csv", "summary.csv", "summary.json", "summary.md"
 
@@ -86,9 +87,9 @@ def notes(summary: BenchmarkSummary) -> Iterator[str]:
         yield f"{summary.counts.measured} of {summary.data.count} pairs measured, {summary.counts.failures}"
     feature = summary.features[0]
     if feature.outside:
-        yield f"{feature.outside} keypoints are outside of their image and excluded"
+        yield f"excluded: {with_count(feature.outside, 'keypoint')} outside of the image"
     if feature.empty:
-        yield f"{feature.empty} pairs have no keypoints inside their images"
+        yield f"without keypoints inside their images: {with_count(feature.empty, 'pair')}"
 
 
 def markdown(summary: BenchmarkSummary) -> str:
