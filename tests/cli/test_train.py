@@ -122,6 +122,7 @@ def test_another_training_is_replaced_only_with_force(vitsplice, photos):
     ("options", "message"),
     [
         (("--preset", "quick"), "preset 'quick' is for one pair of images (`vitsplice run`)"),
+        ((*TINY, "--partners", 3, "--set", "training.partners=5"), "--partners and the override 'training.partners=5'"),
         (("--preset", "quick", "--partners", 3), "preset 'quick' is for one pair of images (`vitsplice run`)"),
         (("--set", "training.batch=0"), "training.batch"),
         (("--set", "stages=[{side: 64}]"), "stages are not allowed with training"),

@@ -98,10 +98,11 @@ def train(
         raise typer.BadParameter(
             "give the photographs and the folder of the model: vitsplice train PHOTOGRAPHS -o MODEL"
         )
-    from vitsplice.presets.settings import settings_for
+    from vitsplice.presets.settings import check_given_once, settings_for
 
-    changed = {"training.partners": partners, "training.held_out": held_out}
-    overrides = [*(set_ or []), *(f"{key}={value}" for key, value in changed.items() if value is not None)]
+    options = {name: value for name, value in (("partners", partners), ("held_out", held_out)) if value is not None}
+    check_given_once({f"training.{name}": name for name in options}, set_ or [])
+    overrides = [*(set_ or []), *(f"training.{name}={value}" for name, value in options.items())]
     _check_preset(preset)
     settings = settings_for(preset, steps=steps, seed=seed, device=device, overrides=overrides)
     plan = TrainingPlan.create(source, settings, licence=licence, cache=cache, initial=initial)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def settings_for(
         chosen = settings.backbone.model_dump(include=kept_file | (OF_ANOTHER_BACKBONE & changed_keys))
         changes["backbone"] = {"name": named, **chosen}
     changed = {key: value for key, value in changes.items() if value is not None}
-    _check_given_once(changed.keys() - {"backbone"}, overrides)
+    check_given_once({key: key for key in changed.keys() - {"backbone"}}, overrides)
     renamed = bool(changed_keys & {"", "name"})
     if backbone is not None and renamed:
         raise UserError(Argument("backbone"), " and an override of its name exclude each other; leave one out")
@@ -104,11 +104,11 @@ def _checked_overrides(overrides: Any) -> list[str]:
     return listed
 
 
-def _check_given_once(arguments: Collection[str], overrides: Sequence[str]) -> None:
-    """Raise UserError if an override sets what an argument sets too."""
+def check_given_once(arguments: Mapping[str, str], overrides: Iterable[str]) -> None:
+    """Raise UserError if an override sets what an argument sets too; ``arguments`` has their names by setting."""
     for override in overrides:
-        if (key := override.partition("=")[0].strip()) in arguments:
-            raise UserError(Argument(key), f" and the override {override!r} exclude each other; leave one out")
+        if argument := arguments.get(override.partition("=")[0].strip()):
+            raise UserError(Argument(argument), f" and the override {override!r} exclude each other; leave one out")
 
 
 def _merged(settings: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
