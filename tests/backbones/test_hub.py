@@ -242,7 +242,7 @@ def test_refused_connection_is_reported_within_seconds(tmp_path: Path) -> None:
         message, seconds = run_with(tmp_path, HF_ENDPOINT=address, HF_HUB_OFFLINE="0")
     assert f"the hub {address} is not reachable" in message
     assert len(message.splitlines()) == 3
-    assert seconds < 5
+    assert seconds < 10
 
 
 @pytest.mark.slow
@@ -252,7 +252,7 @@ def test_silent_hub_is_reported_within_seconds(tmp_path: Path) -> None:
         message, seconds = run_with(tmp_path, HF_ENDPOINT=address, HF_HUB_OFFLINE="0")
     assert f"the hub {address} is not reachable" in message
     assert len(message.splitlines()) == 3
-    assert seconds < 10
+    assert seconds < 15
 
 
 @pytest.mark.slow

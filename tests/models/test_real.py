@@ -14,8 +14,9 @@ pytestmark = pytest.mark.weights
 BACKBONE = "dinov2-vits14-offline"
 OVERRIDES = ("match.grid=16", "precision=float32")
 
-MOST = 6
-"""The time that an image of 512 px takes at most, in passes of the backbone with 32 x 32 patches."""
+MOST = 8
+"""The time that an image of 512 px takes at most, in passes of the backbone with 32 x 32 patches; 3.5 to 4.3 were
+measured on two cores, quiet and busy."""
 
 
 def untrained_model(folder, *overrides):

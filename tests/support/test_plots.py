@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 from itertools import combinations
 
 import matplotlib
@@ -73,3 +75,15 @@ def test_settings_of_matplotlib_do_not_change_a_plot():
     with matplotlib.rc_context({"axes.facecolor": "black", "lines.linewidth": 5, "savefig.dpi": 40}):
         assert (drawing.png(), drawing.plot()) == expected
         assert matplotlib.rcParams["lines.linewidth"] == 5
+
+
+def test_plot_neither_imports_pyplot_nor_changes_the_backend():
+    code = (
+        "import sys, matplotlib\n"
+        "from vitsplice.support.plots import png\n"
+        "matplotlib.rcParams['backend'] = 'svg'\n"
+        "png(lambda figure: figure.add_subplot().plot([1, 2]), (2, 1))\n"
+        "print('matplotlib.pyplot' in sys.modules, matplotlib.rcParams['backend'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False svg\n"

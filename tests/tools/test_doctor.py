@@ -93,9 +93,16 @@ def test_weights_are_not_downloaded_where_only_a_fallback_is_installed(reachable
     assert (finding.fatal, finding.value) == (False, value)
 
 
+@pytest.mark.parametrize("fallback", ["untrained-test_vit", "tiny-vit"])
+def test_backbone_of_which_the_location_is_unknown_is_not_said_to_be_downloaded(fallback):
+    config = BackboneConfig(name="no-such-backbone", fallback=(fallback,))
+    finding = doctor._backbone("backbone", config, catalogue(), reachable=True)
+    assert not finding.fatal
+    assert finding.value == f"{fallback}: it is not known whether its weights are on this machine"
+
+
 def test_backbone_that_is_not_registered_would_not_be_downloaded():
-    known = SimpleNamespace(backbones={})
-    finding = doctor._backbone("backbone", BackboneConfig(name="no-such-backbone"), known, reachable=True)
+    finding = doctor._backbone("backbone", BackboneConfig(name="no-such-backbone"), catalogue(), reachable=True)
     assert (finding.fatal, finding.value) == (True, "none of no-such-backbone is on this machine")
 
 

@@ -14,7 +14,7 @@ from tiny_models import write_tiny_model
 from tests.training.conftest import photographs
 from vitsplice.engine.values import Step
 from vitsplice.errors import CheckpointRejected, NonFiniteLoss, OutputBusy, UserError
-from vitsplice.presets.model_folder import read_record
+from vitsplice.presets.model_folder import MAX_LICENCE, read_record
 from vitsplice.presets.settings import settings_for
 from vitsplice.support.checkpoints import checkpoint_files
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
@@ -22,7 +22,7 @@ from vitsplice.training.begin import begin_or_resume
 from vitsplice.training.data import TrainingData
 from vitsplice.training.held_out import HeldOut, spread
 from vitsplice.training.loss_log import LossLog
-from vitsplice.training.plan import MAX_LICENCE, TrainingPlan
+from vitsplice.training.plan import TrainingPlan
 from vitsplice.training.processes import Processes
 from vitsplice.training.tensorboard import TensorBoard
 

@@ -152,8 +152,10 @@ def _follow(recorder: TrainingRecorder, processes: Processes) -> None:
             if processes.any(interrupt.requested):
                 break
     with Interrupt(), parts_progress() if processes.main else nullcontext(NULL_REPORTER) as progress:
-        written = recorder.finish(progress)
-        processes.wait()  # a launcher stops the main process, which may be writing, once another one exits with 130
+        try:
+            written = recorder.finish(progress)
+        finally:  # a launcher stops the main process, which may be writing, once another one exits with 130
+            processes.wait()
     if not (recorder.finished and recorder.measured):
         if processes.main:
             taken, steps = recorder.training.next, recorder.training.parts.config.steps

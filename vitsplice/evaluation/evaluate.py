@@ -68,7 +68,20 @@ def evaluate(
         JsonLinesLog(path / VALUES) as values,
         JsonLinesLog(path / SETS) as sets,
     ):
-        return _Evaluation(plan, built, device, progress, record).run(path, values, sets, total)
+        try:
+            return _Evaluation(plan, built, device, progress).run(path, values, sets, total)
+        finally:
+            _check_unchanged(plan, record["pairs"])
+
+
+def _check_unchanged(plan: EvaluationPlan, manifest: Mapping[str, str]) -> None:
+    """Raise VitspliceError if the manifest has changed, whatever error this has caused."""
+    if plan.manifest_record() != manifest:
+        raise VitspliceError(
+            f"{printable(str(plan.pairs))} was changed during the evaluation; to evaluate its pairs, which reuses "
+            "finished values, repeat the evaluation with ",
+            output_folder.REPLACE,
+        )
 
 
 def _count_pairs(plan: EvaluationPlan) -> int:
@@ -110,19 +123,12 @@ class _Evaluation:
     built: BuiltMetrics
     device: torch.device
     progress: ProgressReporter
-    record: Mapping[str, Any]
 
     def run(self, path: Path, values: JsonLinesLog, sets: JsonLinesLog, total: int) -> EvaluationSummary | None:
         """Measure all cases and write the results into a folder; None if stopped."""
         if (cases := self.measure_pairs(values, total)) is None:
             return None
         keys, counts = cases
-        if self.plan.record(self.built, str(self.device)) != self.record:
-            raise VitspliceError(
-                f"{printable(str(self.plan.pairs))} was changed during the evaluation; to evaluate its pairs, which "
-                "reuses finished values, repeat the evaluation with ",
-                output_folder.REPLACE,
-            )
         if (of_sets := self.measure_sets(sets, keys)) is None:
             return None
         self.progress.part("summary", total, total)

@@ -141,8 +141,6 @@ class EvaluationPlan:
         Raises:
             UserError: if the manifest cannot be read.
         """
-        with reading(self.pairs):
-            digest = file_sha256(self.pairs)
         metrics = {
             spec.name: {
                 "networks": [{"name": info.name, "sha256": info.sha256} for info in metric.networks],
@@ -152,7 +150,7 @@ class EvaluationPlan:
         }
         record = {
             "format": FORMAT,
-            "pairs": {"path": str(self.pairs.absolute()), "sha256": digest},
+            "pairs": self.manifest_record(),
             "methods": {method.name: str(method.folder.absolute()) for method in self.methods},
             "metrics": metrics,
             "device": device,
@@ -160,3 +158,8 @@ class EvaluationPlan:
         }
         plain: dict[str, Any] = json.loads(json.dumps(record))
         return plain
+
+    def manifest_record(self) -> dict[str, str]:
+        """Return the path and the SHA-256 of the manifest. Raises UserError if it cannot be read."""
+        with reading(self.pairs):
+            return {"path": str(self.pairs.absolute()), "sha256": file_sha256(self.pairs)}

@@ -65,8 +65,8 @@ def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
     """Build the generator of a preset. Only the size of the start image is used.
 
     Raises:
-        ConfigError: if ``until`` has too few values for the number of values of ``noise`` or does not increase, or a
-            kernel size is even.
+        ConfigError: if ``until`` decreases, or has too few values for the number of values of ``noise``, or if a kernel
+            size is even.
     """
     if even := [size for size in options["kernels"] if size % 2 == 0]:
         raise ConfigError(f"generator.options.kernels: {even[0]} is not allowed; a kernel size must be odd")
@@ -78,5 +78,5 @@ def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
             f"but it has {len(ends)}"
         )
     if ends != sorted(ends):
-        raise ConfigError(f"generator.options.until: {ends} is not allowed; the ends of the parts must increase")
+        raise ConfigError(f"generator.options.until: {ends} is not allowed; the ends of the parts must not decrease")
     return Prior(start.shape[-2], start.shape[-1], **options)

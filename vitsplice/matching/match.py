@@ -54,7 +54,7 @@ class Candidate:
         if self.mask.ndim != 4 or self.mask.shape[:2] != (1, 1) or not self.mask.is_floating_point():
             raise UserError(
                 f"a mask must be floating point, (1, 1, H, W) in [0, 1]; this one is {self.mask.dtype}, "
-                f"{tuple(self.mask.shape)}: vitsplice.images.read_mask(mask).pixels[:, :1] converts it"
+                f"{tuple(self.mask.shape)}: vitsplice.images.read_mask(mask).pixels.mean(1, keepdim=True) converts it"
             )
         return usable(F.adaptive_avg_pool2d(self.mask, self.description.grid).flatten())
 
@@ -202,7 +202,9 @@ def match_candidates(
             match_scores(each, (first.grid, other.grid), other.mirrored, patches, own)
             for (other, each), (patches, _), own in zip(pairs, parts, possible_by_image, strict=True)
         ]
-        scores = torch.cat(scores_by_image, 1).masked_fill(~possible, IMPOSSIBLE)
+        scores = torch.cat(scores_by_image, 1)
+        if coverage is not None or permitted is not None:
+            scores = scores.masked_fill(~possible, IMPOSSIBLE)
         spots = shared_spots(first.spots, _conspicuous(candidates), scores, first.grid)
         neighbours = agreement * affinity(first.colours, first.descriptors[0], first.grid)
         colours = concatenated([candidate.description.colours for candidate in candidates])

@@ -56,7 +56,7 @@ class InstalledPlugin:
 
     def names(self) -> set[str]:
         """Names that select it in the environment variable."""
-        return {_canonical(self.name), _canonical(self.distribution)}
+        return {canonical(self.name), canonical(self.distribution)}
 
 
 def builtin() -> InstalledPlugin:
@@ -92,20 +92,20 @@ def selected(
     """
     if selection is None:
         return list(plugins), []
-    names = {_canonical(name): one_line(name) for name in selection.split(",") if name.strip()}
+    names = {canonical(name): one_line(name) for name in selection.split(",") if name.strip()}
     names.pop(DISTRIBUTION, None)
     known = {name for plugin in plugins for name in plugin.names()}
     missing = [_missing(names[key], known) for key in sorted(names.keys() - known)]
     return [plugin for plugin in plugins if names.keys() & plugin.names()], missing
 
 
-def _canonical(name: str) -> str:
+def canonical(name: str) -> str:
     """Normalise a name as packaging does: case, and which of - _ . separates words, do not count."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
 def _missing(name: str, known: Iterable[str]) -> PluginRecord:
-    hint = did_you_mean(_canonical(name), known)
+    hint = did_you_mean(canonical(name), known)
     return PluginRecord(name, "", "", {}, one_line(f"not installed (named in {PLUGINS_VARIABLE}).{hint}"))
 
 

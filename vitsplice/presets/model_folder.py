@@ -25,6 +25,9 @@ RECORD = "model.yaml"
 
 FORMAT = 1
 
+MAX_LICENCE = 1000
+"""Maximum number of characters of a licence."""
+
 
 class BackboneId(BaseModel):
     """Name of a backbone, and the SHA-256 of its weights ("" for random weights)."""
@@ -69,7 +72,7 @@ class ModelRecord(BaseModel):
     backbones: dict[str, BackboneId] = Field(min_length=1)
     images: int = Field(default=0, ge=0)
     initial: dict[str, Any] | None = None
-    licence: str = Field(default="", max_length=1000)
+    licence: str = Field(default="", max_length=MAX_LICENCE)
     steps: int = Field(default=0, ge=0)
     metrics: dict[str, Any] = Field(default_factory=dict)
     weights: str = Field(default="", pattern="^([0-9a-f]{64})?$")

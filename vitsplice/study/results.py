@@ -214,7 +214,9 @@ def screen_raters(
         min_ms: minimum median time of a trial in milliseconds.
     """
     by_rater = first_submissions(results, trials)
-    by_answers = {(result.began, result.trials): result for result in _by_precedence(results, trials)}
+    by_answers: dict[tuple[str, tuple[RecordedTrial, ...]], RaterResult] = {}
+    for result in _by_precedence(results, trials):
+        by_answers.setdefault((result.began, result.trials), result)
 
     def reasons(result: RaterResult) -> list[str]:
         careless = _careless(result, trials, max_failed, min_ms)
@@ -229,12 +231,15 @@ def screen_raters(
 
 def first_submissions(results: Iterable[RaterResult], trials: int) -> dict[str, RaterResult]:
     """Return the submission of each rater that counts, by the rater's id; see `screen_raters`."""
-    return {result.rater: result for result in _by_precedence(results, trials)}
+    first: dict[str, RaterResult] = {}
+    for result in _by_precedence(results, trials):
+        first.setdefault(result.rater, result)
+    return first
 
 
 def _by_precedence(results: Iterable[RaterResult], trials: int) -> list[RaterResult]:
-    """Sort results; of several, the last one counts: a complete one before others, then the one finished first."""
-    return sorted(results, key=lambda r: (len(r.trials) < trials, r.finished or "", r.source), reverse=True)
+    """Sort results: complete ones before others, then by the time at which they were finished."""
+    return sorted(results, key=lambda r: (len(r.trials) < trials, r.finished or "", r.source))
 
 
 def _separate(results: Iterable[tuple[RaterResult, list[str]]]) -> tuple[list[RaterResult], list[ExcludedResult]]:

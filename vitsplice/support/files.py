@@ -71,7 +71,7 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
 def atomic_replacement(path: Path) -> Iterator[Path]:
     """Context of the path of a temporary file, which the block writes and which then replaces ``path``.
 
-    See `write_atomically`, also for the errors. The block has to sync the file.
+    See `write_atomically`, also for the errors. The block has to sync a file that must survive a crash.
     """
     target = Path(os.path.realpath(path))
     mode = _mode_of(target)

@@ -109,11 +109,11 @@ def png(draw: Callable[[Figure], object], size: tuple[float, float], dpi: int = 
 
 
 def _save(draw: Callable[[Figure], object], size: tuple[float, float], style: dict[Any, Any], **options: Any) -> bytes:
-    import matplotlib
+    import matplotlib.style
     from matplotlib.figure import Figure
 
     file = io.BytesIO()
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **style}):
+    with matplotlib.style.context(["default", style]):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         figure.savefig(file, **options)

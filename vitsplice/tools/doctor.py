@@ -6,11 +6,12 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from vitsplice.config import BackboneConfig
-from vitsplice.errors import VitspliceError
+from vitsplice.errors import UnknownName, VitspliceError
 from vitsplice.plugins import Catalogue
 from vitsplice.runs.record import versions
 
@@ -126,13 +127,18 @@ def _backbone(name: str, config: BackboneConfig, catalogue: Catalogue, *, reacha
     from vitsplice.engine.backbones import load_configured
 
     names = [config.name, *config.fallback]
-    specs = [catalogue.backbones[name] for name in names if name in catalogue.backbones]
+    specs = []
+    for each in names:
+        with suppress(UnknownName):
+            specs.append(catalogue.backbones[each])
     usable = [spec for spec in specs if reachable or spec.find_weights is None or spec.weights_location()]
     if not usable:
         hub = "" if reachable else ", and the hub is not reachable"
         return _no_weights(name, f"none of {', '.join(names)} is on this machine{hub}")
-    if reachable and not usable[0].weights_location():
+    if reachable and usable[0].find_weights and not usable[0].weights_location():
         return Diagnosis("weights", name, f"{usable[0].name} would be downloaded")
+    if not usable[0].find_weights:
+        return Diagnosis("weights", name, f"{usable[0].name}: it is not known whether its weights are on this machine")
     first, *others = (spec.name for spec in usable)
     try:
         backbone, _ = load_configured(config.model_copy(update={"name": first, "fallback": tuple(others)}), catalogue)

@@ -11,6 +11,7 @@ from string import Template
 
 from vitsplice.errors import OutputExists, UserError
 from vitsplice.plugins import catalogue
+from vitsplice.plugins.discovery import canonical
 from vitsplice.support.files import write_atomically
 from vitsplice.text import truncate
 
@@ -125,7 +126,7 @@ def _check_unused(kind: str, name: str, distribution: str) -> None:
     known = catalogue()
     if name in getattr(known, "losses" if kind == "loss" else f"{kind}s"):
         raise UserError(f"there is already a {kind.replace('_', ' ')} '{name}'; choose another name")
-    if any(record.distribution == distribution for record in known.plugins):
+    if any(canonical(record.distribution) == canonical(distribution) for record in known.plugins):
         raise UserError(f"the plugin {distribution} is already installed; choose another name, or uninstall it")
 
 

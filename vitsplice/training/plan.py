@@ -14,7 +14,7 @@ from vitsplice.config import ModelConfig, RunConfig
 from vitsplice.errors import Argument, CheckpointRejected, ModelRejected, UserError
 from vitsplice.models.folder import WEIGHTS
 from vitsplice.presets import loading
-from vitsplice.presets.model_folder import RECORD, pinned_model, read_record
+from vitsplice.presets.model_folder import MAX_LICENCE, RECORD, pinned_model, read_record
 from vitsplice.presets.settings import pinned
 from vitsplice.support.checkpoints import checkpoint_files, checkpoint_parts
 from vitsplice.support.files import cache_folder, read_json_object
@@ -25,9 +25,6 @@ PLAN, CHECKPOINTS, PREVIEWS, METRICS = "training.json", "checkpoint", "previews"
 HELD_OUT = "held-out.csv"
 
 FORMAT = 1
-
-MAX_LICENCE = 1000
-"""Maximum number of characters of a licence in the record of a model."""
 
 SETTINGS_KEYS = ("settings", "source", "licence", "initial")
 
@@ -80,15 +77,16 @@ class TrainingPlan:
         path = Path(os.path.abspath(source))
         if not os.path.exists(path):
             raise UserError(f"{source} does not exist; give a folder of photographs, or a manifest of pairs")
-        if len(licence.strip()) > MAX_LICENCE:
+        licence = licence.strip()
+        if len(licence) > MAX_LICENCE:
             raise UserError(
                 Argument("licence"),
-                f" has {len(licence.strip())} characters; at most {MAX_LICENCE} are allowed: give its name or address",
+                f" has {len(licence)} characters; at most {MAX_LICENCE} are allowed: give its name or address",
             )
         return cls(
             path,
             pinned(settings),
-            licence.strip(),
+            licence,
             None if cache is None else Path(os.path.abspath(cache)),
             None if initial is None else pinned_model(ModelConfig(folder=initial)),
         )

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-TIMEOUT = timedelta(days=7)
-"""Maximum time that processes wait for each other; the main one may prepare the features of all images for hours."""
+TIMEOUT = timedelta(days=1)
+"""Maximum time that processes wait for each other: the main one may prepare the features of all images for hours. A
+process that hangs is noticed only after this time."""
 
 
 class Processes:

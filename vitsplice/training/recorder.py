@@ -62,7 +62,7 @@ class TrainingRecorder:
     Attributes:
         resumed_at: number of steps of the checkpoint that it was resumed from.
         metrics: metrics on held-out pairs, after `finish` (`HeldOut.metrics`).
-        measured: whether these metrics are final; False if `finish` was stopped before all were computed.
+        measured: False if `finish` was stopped before all metrics were computed; only the main process measures.
 
     Args:
         folder: folder of the model, which the caller has locked.
@@ -146,7 +146,7 @@ class TrainingRecorder:
                 measures the model.
 
         Returns:
-            True if this process wrote the model, and the checkpoint unless the training is finished and measured.
+            True if this process wrote the model, and a checkpoint if steps or metrics remain.
 
         Raises:
             VitspliceError: if the model of a finished training cannot be written.
