@@ -48,7 +48,9 @@ def test_schedule_without_all_ends_is_refused():
 
 def test_schedule_with_decreasing_ends_is_refused():
     options = {"channels": [4], "kernels": [3], "input_channels": 4, "noise": [3.0, 2.0, 1.0], "until": [0.75, 0.5]}
-    with pytest.raises(ConfigError, match=r"until: \[0.75, 0.5\] is not allowed; the ends of the parts must not decrease"):
+    with pytest.raises(
+        ConfigError, match=r"until: \[0.75, 0.5\] is not allowed; the ends of the parts must not decrease"
+    ):
         build(noise(1, 3, 20, 20), options)
     assert build(noise(1, 3, 20, 20), options | {"noise": [2.0, 1.0]}).sigma == 1.0
 

@@ -31,10 +31,10 @@ class Components:
     Args:
         config: settings with resolved device and precision.
         backbones: backbones by their keys in the settings, in their precisions, on the device of the run.
-        terms: terms whose own weight is not 0; none in a run without steps.
+        terms: terms whose weight in the settings is not 0; none in a run without steps.
         generator: spec of the generator, which each stage builds for its image size.
         generator_options: all options of the generator, validated.
-        model: trained model, on the device of the run, of the start ``model``.
+        model: trained model whose output the run starts from, on the device of the run; None for other starts.
     """
 
     config: RunConfig
@@ -80,7 +80,7 @@ class Components:
 
 
 def check_run(config: RunConfig, catalogue: Catalogue) -> None:
-    """Check that settings are those of a run, and their parts (`check_parts`).
+    """Check that settings are for one pair of images, not for a training, and their parts (`check_parts`).
 
     Raises:
         UnknownName, ConfigError: naming the part or the key.
@@ -94,7 +94,9 @@ def check_run(config: RunConfig, catalogue: Catalogue) -> None:
 
 
 def check_parts(config: RunConfig, catalogue: Catalogue) -> None:
-    """Check that the generator and every loss term exist and accept their options, even those of weight 0.
+    """Check that the generator and every loss term, also of weight 0, exist and accept their options.
+
+    This includes the settings that apply if a fallback replaces a backbone.
 
     Raises:
         UnknownName, ConfigError: naming the part or the key.
@@ -121,10 +123,11 @@ def _generator_spec(config: RunConfig, catalogue: Catalogue) -> GeneratorSpec | 
 def weighted_terms(
     config: RunConfig, backbones: Mapping[str, Backbone], catalogue: Catalogue
 ) -> tuple[WeightedTerm, ...]:
-    """Build the terms of a run whose weight is not 0.
+    """Build the terms of a run whose weight in the settings is not 0.
 
     Raises:
-        ConfigError: naming the key, if a facet, layer or option is not allowed.
+        UnknownName: if a loss term is not registered.
+        ConfigError: naming the key, if a facet, layer or option is not allowed, or if no term is ever active.
     """
     terms = []
     for name, term in config.terms.items():
@@ -143,7 +146,7 @@ def weighted_terms(
         terms.append(WeightedTerm(name, built, term, backbone, input_, target, term.weight * strength))
     if not any(term.weight > 0 and term.config.ever_active(config.steps) for term in terms):
         raise ConfigError(
-            f"terms: no term is active within {config.steps} steps at a weight above 0 (its own times the strength)"
+            f"terms: no term is active within {config.steps} steps with a weight above 0, multiplied by its strength"
         )
     return tuple(terms)
 
@@ -162,7 +165,7 @@ def assemble(
         images: images at the size of the stage, on the device of the run.
         vectors: vectors of the facet ``match``; None if no term requests it.
         stage: the stage; None: a run without stages.
-        generator_input: input of the generator, ``(1, 3, H, W)``; None: the start.
+        generator_input: input of the generator, ``(1, 3, H, W)``; None: the start image.
     """
     config = components.config
     generator_input = images.pixels["start"] if generator_input is None else generator_input
@@ -206,7 +209,7 @@ def check_stages(components: Components, images: RunImages, stages: Sequence[tup
             )
         for term in terms:
             if term.input[0] != "structure":
-                _check_other_input(components.generator, stage, term)
+                _check_appearance_input(components.generator, stage, term)
 
 
 def _terms_of(components: Components, stage: StageConfig | None) -> tuple[WeightedTerm, ...]:
@@ -233,7 +236,7 @@ def check_blur(role: Role, view: ViewConfig, side: int) -> None:
 
 
 def _check_effect(config: RunConfig, terms: Sequence[WeightedTerm], images: RunImages) -> None:
-    """Raise ConfigError for a strength or mask that no term uses; a warm start and a model use them themselves."""
+    """Raise ConfigError for a strength or mask that no term uses, unless the start is a warm start or a model."""
     if config.start != "structure":
         return
     targets = {term.target[0] for term in terms}
@@ -247,7 +250,7 @@ def _check_effect(config: RunConfig, terms: Sequence[WeightedTerm], images: RunI
         raise ConfigError(Argument(name), reason)
 
 
-def _check_other_input(spec: GeneratorSpec, stage: StageConfig | None, term: WeightedTerm) -> None:
+def _check_appearance_input(spec: GeneratorSpec, stage: StageConfig | None, term: WeightedTerm) -> None:
     """Raise ConfigError if the generator or the stage does not allow the appearance image as the generator's input."""
     if spec.canvas:
         raise ConfigError(

@@ -1,16 +1,17 @@
 """Small dark spots that two images share, such as eyes, which are smaller than the patches that are matched.
 
-A small spot is a disc, about 1 to 2 patches across, that is darker than each eighth of a ring around it. In an image of
-fur or grass there are many. A spot of the structure image is kept if one of the appearance image corresponds with it:
-the score of the match of their patches is nearly the best of both patches. Many such spots are a pattern, such as
-stripes, and none of them is kept. Where the output nearly lost the darkness of a spot, the spot becomes darker than its
-ring, by the square of the ratio in the structure image:
+A small spot is a disc, about 1 to 2 patches across, that is darker than each of eight overlapping sectors of a ring
+around it. In an image of fur or grass there are many. A spot of the structure image is kept if it corresponds to one
+of the appearance image: the score of their two patches is nearly as high as the best score of either patch. Many such
+spots are a pattern, such as stripes, and none of them is kept. A spot that lost most of its darkness in the output is
+darkened by the square of its ratio in the structure image:
 
-    L = R (l / r)^2
+    L = min(L', R q), a = a' q, b = b' q, with q = min(1, l / r)^2
 
-with L and l the lightness of a pixel in the output and in the structure image, R the mean of the output over the ring,
-and r the mean of the structure image over the darkest parts of the ring. l is blurred a little: otherwise the noise of
-a dark image would become black and white dots. Larger spots: `vitsplice.matching.spots`. This is not part of Splice.
+where L', a' and b' are a pixel of the output, R is the mean lightness of the output over the ring, l the lightness of
+the pixel in the structure image, and r the mean lightness of the structure image over the darkest sectors of the ring.
+l is blurred a little: otherwise the noise of a dark image would become black and white dots. Larger spots:
+`vitsplice.matching.spots`. This is not part of Splice.
 """
 
 from __future__ import annotations
@@ -34,23 +35,25 @@ RING = (1.3, 2.2)
 """Inner and outer radius of the ring, in radii of the spot."""
 
 SECTORS = 8
+"""Number of sectors of a ring; each is 1.2 eighths wide, so that neighbours overlap."""
 
 DARKEST = 3
-"""The lightness of a ring is the mean of this many of its darkest sectors: an eye may lie between nose and dark fur."""
+"""When a spot is darkened, the lightness of its ring in the structure image is the mean of this many of the darkest
+sectors: an eye may lie between nose and dark fur."""
 
 DARK = 0.02
 """Added to a lightness (in [0, 1]) before ratios are computed, so that noise in shadows is no spot."""
 
 STRUCTURE, APPEARANCE = (0.3, 0.06), (0.7, 0.15)
-"""Minimum log ratio of the darkest sector to the disc, and minimum difference in lightness of all sectors and the disc.
-In the appearance image only conspicuous spots count."""
+"""Minimum `SmallSpots.ratios` and `SmallSpots.contrasts` of the spots of each image; those of the appearance image have
+to be more conspicuous."""
 
 MARGIN = (0.07, 0.1)
-"""Score below the best one of either patch: up to the first value two spots correspond, from the second on they do not;
-between them the strength of the spot decreases linearly."""
+"""How far the score of two patches is below the best score of either: up to the first value their spots correspond,
+from the second on they do not; between them the strength of the spot decreases linearly."""
 
 MOST = 8
-"""Maximum number of shared spots: two eyes, nostrils and ears are few, parts of stripes many."""
+"""If more spots than this are shared, none is kept: two eyes, nostrils and ears are few, parts of stripes many."""
 
 LOST = (0.6, 0.8)
 """Fraction of its darkness that a spot lost: up to the first value it stays as it is, from the second on it is changed;
@@ -71,7 +74,7 @@ class SmallSpots:
         centres: ``(K, 2)``, row and column in patches; (0, 0) is the corner of the image.
         radii: ``(K,)``, in patches.
         ratios: ``(K,)``, log ratio of the lightness of the darkest sector to that of the disc.
-        contrasts: ``(K,)``, lightness of all sectors minus that of the disc, divided by 100.
+        contrasts: ``(K,)``, mean lightness in [0, 1] of the sectors minus that of the disc.
         strengths: ``(K,)`` in [0, 1], how strongly each is kept.
     """
 
@@ -122,11 +125,13 @@ def conspicuous_patches(spots: SmallSpots, grid: tuple[int, int]) -> Tensor:
 
 
 def shared_spots(spots: SmallSpots, others: Tensor, scores: Tensor, grid: tuple[int, int]) -> SmallSpots:
-    """Return the small spots of the first image with which one of the others corresponds, with their strengths.
+    """Return the small spots of the first image that correspond to one of another image, with their strengths.
+
+    There are none if more than `MOST` correspond.
 
     Args:
         spots: small spots of the first image.
-        others: patches of the other images that have a spot, ``(K,)`` (`conspicuous_patches`).
+        others: ``(K,)``, indices of the patches of all other images that have a spot (`conspicuous_patches`).
         scores: ``(N, M)``, scores of the matches of the patches.
         grid: ``(h, w)`` of the first image.
     """
@@ -141,7 +146,7 @@ def shared_spots(spots: SmallSpots, others: Tensor, scores: Tensor, grid: tuple[
 
 
 def darken_spots(output: Tensor, own: Tensor, spots: SmallSpots, grid: tuple[int, int]) -> Tensor:
-    """Darken small spots that nearly lost their darkness (see the module).
+    """Darken small spots that lost most of their darkness (`LOST`; see the module).
 
     Args:
         output, own: Lab / 100 of the output image and of the structure image, ``(1, 3, H, W)``.

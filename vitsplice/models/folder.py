@@ -1,7 +1,7 @@
 """The folder of a trained model: its record in ``model.yaml``, its weights in ``model.safetensors``.
 
-The weights are written first, and the record, which holds their SHA-256, last: a folder is refused if writing it was
-interrupted. Nothing in it is executed.
+The weights are written first, and the record, which holds their SHA-256, last. A folder in which only the weights were
+replaced is refused. Nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ GENERATOR = "generator."
 """Prefix of the tensors of the generator."""
 
 IMAGES = "training_images"
-"""Tensor with the SHA-256 of each training image, ``(N, 32)`` uint8."""
+"""Tensor with the SHA-256 of each file of a training image, also of the initial model, ``(N, 32)`` uint8."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class StoredModel:
         name: the folder, for messages.
         record: record of the model.
         weights: state of the generator by name.
-        images: SHA-256 of the training images.
+        images: SHA-256 of the files of the training images, those of the initial model included.
     """
 
     name: str
@@ -60,11 +60,11 @@ def write_model(
     Args:
         folder: the model folder.
         weights: state of the generator by name.
-        images: SHA-256 of each training image.
+        images: SHA-256 of the file of each training image.
         record: what the model is and was trained with.
 
     Returns:
-        The record with the number of images and the digests.
+        The record with the number of images, the SHA-256 of the weights and its digest.
 
     Raises:
         UserError, VitspliceError: if it cannot be written.
@@ -84,17 +84,17 @@ def read_model(model: ModelConfig) -> StoredModel:
     """Read a model.
 
     Args:
-        model: the model folder, and the digest of the model if another is to be refused.
+        model: the model folder, and optionally the digest that its record must have.
 
     Raises:
-        ModelRejected: if the folder holds no model, a damaged one, one of another format or another one; the message
-            names the folder.
+        ModelRejected: naming the folder, if it holds no model, or if the model is damaged, has another format or
+            another digest.
     """
     record, name = read_record(model.folder), printable(str(model.folder))
     if model.sha256 and record.digest != model.sha256:
         raise ModelRejected(
             f"model {name} is not the one that these settings were made with:\nits digest is {record.digest},\n"
-            f"expected is   {model.sha256}.\nRestore that model, or give its folder as the preset again"
+            f"expected is   {model.sha256}.\nRestore that model, or give the folder as the preset to use this one"
         )
     try:
         data = read_regular(model.folder / WEIGHTS)

@@ -21,14 +21,17 @@ from vitsplice.video.work import SEGMENTS
 
 
 class Destination(ABC):
-    """Takes the outputs of segments. ``work_folder`` is the folder of the work; the output is outside of it."""
+    """Takes the outputs of segments.
+
+    ``work_folder`` has the state of unfinished work (`vitsplice.video.work`); the finished output is not in it.
+    """
 
     @abstractmethod
     def add(self, work_folder: Path, number: int, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> None:
         """Write a segment. Raises VitspliceError if it cannot be written.
 
         Args:
-            work_folder: folder of the work.
+            work_folder: folder of the unfinished work.
             number: number of the segment, from 0.
             frames: input frames; each output gets the index and time of its frame.
             outputs: 8-bit RGB of each output.
@@ -36,14 +39,14 @@ class Destination(ABC):
 
     @abstractmethod
     def holds(self, work_folder: Path, segments: int, frames: int) -> bool:
-        """Return whether what `add` wrote for the first segments, with this number of frames, is still there."""
+        """Return whether the files that `add` wrote for the first segments, with ``frames`` frames, still exist."""
 
     @abstractmethod
     def finish(self, work_folder: Path, segments: int, source: VideoSource, frames: int) -> list[str]:
         """Finish the output, and return notes for the user.
 
         Args:
-            work_folder: folder of the work.
+            work_folder: folder of the unfinished work.
             segments: number of segments.
             source: the input, whose audio a video file gets.
             frames: number of output frames.
@@ -64,7 +67,7 @@ class FileDestination(Destination):
         write_segment(_segment(work_folder, number), timed, self.encoding)
 
     def holds(self, work_folder: Path, segments: int, frames: int) -> bool:
-        """Return whether the files of all segments exist."""
+        """Return whether the files of the first segments exist."""
         return all(_segment(work_folder, number).is_file() for number in range(segments))
 
     def finish(self, work_folder: Path, segments: int, source: VideoSource, frames: int) -> list[str]:
@@ -85,14 +88,17 @@ class FolderDestination(Destination):
         write(self.path, {_frame_name(frame.index): encode_png(as_tensor(pixels)) for frame, pixels in pairs})
 
     def holds(self, work_folder: Path, segments: int, frames: int) -> bool:
-        """Return whether the files of all frames exist."""
+        """Return whether the files of the first frames exist."""
         return all((self.path / _frame_name(index)).is_file() for index in range(frames))
 
     def finish(self, work_folder: Path, segments: int, source: VideoSource, frames: int) -> list[str]:
-        """Remove the frames of an earlier output that follow the last one, and return a note if the input has audio."""
+        """Remove frames of an earlier, longer output: the files from number ``frames`` up to the first missing number.
+
+        Return a note if the input has audio.
+        """
         following = (self.path / _frame_name(index) for index in count(frames))
         try:
-            for path in reversed(list(takewhile(os.path.isfile, following))):  # a killed removal leaves no gap
+            for path in reversed(list(takewhile(os.path.isfile, following))):  # from the last: no gap if it is killed
                 path.unlink(missing_ok=True)
         except OSError as error:
             raise VitspliceError(f"cannot remove {error.filename}: {error.strerror or error}") from error

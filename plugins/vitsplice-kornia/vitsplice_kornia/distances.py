@@ -12,7 +12,7 @@ from torch import Tensor
 from vitsplice.errors import ConfigError
 
 SMALLEST = 4
-"""Smallest side in pixels of a scale of `sobel` or a level of `laplacian`."""
+"""Minimum of both sides in pixels of a level of `laplacian`, and of the scales of `sobel` after the first."""
 
 __all__ = ["Tensor", "laplacian", "sobel", "ssim"]
 
@@ -20,7 +20,7 @@ __all__ = ["Tensor", "laplacian", "sobel", "ssim"]
 def ssim(output: Tensor, target: Tensor, window: int = 11, scales: int = 1) -> Tensor:
     """Compute 1 - SSIM of lightness (Wang et al. 2004), averaged over scales, in [0, 2].
 
-    A scale of which a side is at most half the window is left out. Raises ConfigError if that is the first.
+    Scales with a side of at most half the window are left out. Raises ConfigError if the images are that small.
     """
     smallest = window // 2 + 1
     if min(output.shape[-2:]) < smallest:
@@ -31,7 +31,10 @@ def ssim(output: Tensor, target: Tensor, window: int = 11, scales: int = 1) -> T
 
 
 def sobel(output: Tensor, target: Tensor, scales: int = 1) -> Tensor:
-    """Compute the mean absolute difference of gradient magnitudes of lightness, averaged over scales."""
+    """Compute the mean absolute difference of gradient magnitudes of lightness, averaged over scales.
+
+    Scales after the first that have a side below 4 px are left out.
+    """
     return _mean_over_scales(
         lambda a, b: (kornia.filters.sobel(a) - kornia.filters.sobel(b)).abs().mean(), output, target, scales, SMALLEST
     )
@@ -40,8 +43,8 @@ def sobel(output: Tensor, target: Tensor, scales: int = 1) -> Tensor:
 def laplacian(output: Tensor, target: Tensor, levels: int = 3) -> Tensor:
     """Compute the mean absolute difference of the levels of Laplacian pyramids of lightness, averaged over levels.
 
-    The coarse rest below the last level is not compared. A level of which a side is below 4 px is left out. Raises
-    ConfigError if that is the first.
+    The low-pass residual is not compared. Levels with a side below 4 px are left out. Raises ConfigError if the images
+    are that small.
     """
     if min(output.shape[-2:]) < SMALLEST:
         raise ConfigError(f"laplacian: an image of {min(output.shape[-2:])} px is too small; it needs {SMALLEST} px")
@@ -58,7 +61,7 @@ def laplacian(output: Tensor, target: Tensor, levels: int = 3) -> Tensor:
 def _mean_over_scales(
     distance: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: Tensor, scales: int, smallest: int
 ) -> Tensor:
-    """Average a distance of lightness over scales, each of half the size, whose sides are at least ``smallest``."""
+    """Average a distance of lightness over the full size and each half of it whose sides are at least ``smallest``."""
     first, second = _lightness(output), _lightness(target)
     values = []
     for _ in range(scales):
