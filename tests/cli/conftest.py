@@ -32,6 +32,7 @@ def install_plugin(tmp_path, monkeypatch, fresh_catalogue):
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vitsplice-{name}\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"[vitsplice]\n{name} = vitsplice_{name}\n")
         monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, f"vitsplice_{name}", raising=False)  # that of another test
 
     return install
 

@@ -75,8 +75,8 @@ def check_uploads(card: gr.HTML, *images: gr.Image) -> None:
         card: card of the tab, see `vitsplice_app.errors.error_card`.
         images: inputs, see `image_input`.
     """
-    for image in images:
-        image.change(guarded(card, check_images), list(images), card, trigger_mode="always_last", **IMMEDIATE)
+    changes = [image.change for image in images]  # of one event, so that the latest check ends last
+    gr.on(changes, guarded(card, check_images), list(images), card, trigger_mode="always_last", **IMMEDIATE)
 
 
 def check_images(*paths: str | Path | None) -> None:
