@@ -35,7 +35,8 @@ def splice(
 
     Args:
         structure: a path, a PIL image, an array ``(H, W, 3)`` or a tensor ``(3, H, W)``.
-        appearance: likewise, or a list of images. Each patch of the structure image is then matched with those of all.
+        appearance: likewise, or a list of images: each patch of the structure image is matched with the patches of all
+            of them.
         preset: the name of a preset, a YAML file, a model folder, or settings.
         on_step: called after each step with its losses and the run, whose ``pixels()`` is the current output; returning
             ``False`` ends the run early. `vitsplice.notebook.Preview` shows the run in a notebook.

@@ -113,7 +113,8 @@ def vitsplice_generators() -> list[GeneratorSpec]:
         "input_channels": Option(32, "channels of the fixed input noise", minimum=1, maximum=4096),
         "noise": Option([0.0], "standard deviations of the noise added at each step, by part of the run", minimum=0,
                         maximum=10),
-        "until": Option([0.5, 0.75], "ends of all parts but the last, as fractions of the run", minimum=0, maximum=1),
+        "until": Option([0.5, 0.75], "ends of all parts but the last, as fractions of the run; more values are ignored",
+                        minimum=0, maximum=1),
     }  # fmt: skip
     pyramid = {
         "init": init,
@@ -135,7 +136,7 @@ def vitsplice_generators() -> list[GeneratorSpec]:
 @hookimpl
 def vitsplice_conditional_generators() -> list[ConditionalGeneratorSpec]:
     """The paper's SpliceNet, and a network that corrects the warm start."""
-    width = Option(1.0, "factor of all numbers of channels", minimum=0.01, maximum=8)
+    width = Option(1.0, "factor of the numbers of channels but those of the mapping network", minimum=0.01, maximum=8)
     residual = {
         "channels": Option([16, 48, 96, 128, 192], "widths of the levels from the top down", minimum=1, maximum=4096),
         "width": width,

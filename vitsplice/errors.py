@@ -93,7 +93,7 @@ class ImageNotFound(ImageError):
 
 
 class UnknownName(UserError):
-    """No backbone, loss term, generator, metric, preset or executor has this name."""
+    """No backbone, loss term, generator, metric, preset, executor, command or example pair has this name."""
 
 
 class UnknownKeyword(UserError, TypeError):
@@ -105,11 +105,11 @@ class PluginConflict(UserError):
 
 
 class PathRejected(UserError):
-    """A path leads out of the folder that it must be in."""
+    """A path leads out of the folder that it must be in, is not valid there, or is not a file or folder as required."""
 
 
 class OutputExists(UserError):
-    """The output folder already holds results."""
+    """The output folder already holds results, or the output file exists."""
 
 
 class OutputBusy(UserError):
@@ -121,7 +121,7 @@ class AlreadyFinished(UserError):
 
 
 class CheckpointRejected(UserError):
-    """A checkpoint is truncated or corrupt, or belongs to other images, settings or weights."""
+    """A checkpoint is truncated, corrupt or of another format, or belongs to other images, settings or weights."""
 
 
 class TrainingCacheError(UserError):

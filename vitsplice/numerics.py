@@ -55,7 +55,7 @@ def process_settings() -> tuple[TorchSetting, ...]:
     cuda = torch.backends.cuda
     return (
         TorchSetting("default_dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32),
-        # From general to specific: a precision of "none" reads as the more general one until that is reset.
+        # From general to specific: a precision of "none" reads as that of the more general setting, which is set first.
         _backend("fp32_precision", "none"),
         _onednn_precision(),
         _backend("cudnn.fp32_precision", "none"),
@@ -95,7 +95,7 @@ def _matmul_precision() -> str | None:
 
 
 def _set_matmul_precision(precision: str) -> None:
-    """Set torch's older setting; the newer ones, which torch then changes too, stay."""
+    """Set torch's older setting, and restore the newer ones, which torch changes with it."""
     newer = attrgetter("cuda.matmul", "mkldnn.matmul")(torch.backends)
     before = [setting.fp32_precision for setting in newer]
     torch.set_float32_matmul_precision(precision)

@@ -74,8 +74,9 @@ def find_results(folder: str | os.PathLike[str]) -> list[StoredResult]:
     """Find the results in a folder and its subfolders, the newest first.
 
     At most `MAX_FOLDERS` folders are searched, to `MAX_DEPTH` levels below the first. Symbolic links to folders and
-    hidden folders are not followed, nor are folders inside that of a result other than a study. A result with a file
-    that is a link to outside of its folder is damaged.
+    hidden folders are not followed, nor are folders inside that of a result other than a study. A result is damaged
+    if one of its files is a link to outside of its folder; the file that marks an evaluation, comparison or study may
+    be a link to elsewhere in the searched folder.
 
     Raises:
         UserError: if the folder does not exist, is a file or cannot be read.
@@ -94,8 +95,8 @@ def _marked_folders(root: Path) -> Iterator[tuple[Path, list[tuple[_Format, str]
             return
         markers = [(form, name) for name in sorted(files) for form in FORMATS if fnmatchcase(name, form.marker)]
         yield Path(path), markers
-        has_subfolders = any(form.kind != "study" for form, _ in markers)
-        at_end = has_subfolders or len(Path(path).relative_to(root).parts) >= MAX_DEPTH
+        owns_subfolders = any(form.kind != "study" for form, _ in markers)
+        at_end = owns_subfolders or len(Path(path).relative_to(root).parts) >= MAX_DEPTH
         folders[:] = [] if at_end else sorted(name for name in folders if not name.startswith("."))
 
 

@@ -40,8 +40,8 @@ def private_rng(rng: int | Generator) -> Iterator[None]:
 
     Such operations occur in the initialisation of modules, in dropout and in plugins. Dropout, and attention with
     dropout, take no other generator: while one runs, the global generator has the state of the private one, and other
-    threads of the host should not draw from it. A call of ``torch.manual_seed`` cannot be redirected: if the seed is
-    then another one, the global state is restored afterwards, unless there are other threads, which may have set it.
+    threads of the host should not draw from it. A call of ``torch.manual_seed`` cannot be redirected: if the global
+    seed has changed at the end, the global state is restored, unless there are other threads, which may have set it.
     Random numbers on other devices are not redirected.
 
     Args:
@@ -97,7 +97,7 @@ class _Redirection(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @cache
 def _is_random(func: Any) -> bool:
-    """Return whether an operation uses a generator; torch takes about 0.1 ms to look up the tags of one."""
+    """Return whether an operation uses a generator; cached, as torch takes about 0.1 ms to look up its tags."""
     return torch.Tag.nondeterministic_seeded in func.tags
 
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 MAX_LINE = 1000
-"""Maximum length of a line in characters: longer than any message of vitsplice, short enough for long tables."""
+"""Maximum length of a line in characters: enough for the messages of vitsplice, and short enough for a table cell."""
 
 
 def printable(text: str, allowed: str = "") -> str:

@@ -245,7 +245,7 @@ def test_features_of_another_backbone_are_not_mixed_up(folder, pairs, vit, cnn, 
 def test_too_little_space_is_refused_with_what_would_fit(tmp_path, pairs, vit, cnn):
     with pytest.raises(
         TrainingCacheError,
-        match=r"the rest is enough for no records of pairs: give fewer images, or lower any of training",
+        match=r"the remaining space is enough for no records of pairs: give fewer images, or lower any of training",
     ):
         TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path, limit=120_000)
     small = recipe(vit, cnn, "training.partners=8")

@@ -82,7 +82,7 @@ def run_batch(
         retries: maximum number of retries of each failed job, after all other jobs.
         stopped: function that returns True when no further jobs should start. `vitsplice.batch.plan.request_stop`
             also stops running jobs.
-        report: called with the tally after each outcome, and with None for a job that was finished before.
+        report: called with the tally and an outcome after each job; None for a job that was finished before.
 
     Raises:
         OutputBusy: if another process is running this batch.

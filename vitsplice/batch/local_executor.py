@@ -17,7 +17,7 @@ from vitsplice.contracts import Executor, Job, Outcome
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""Signals that a terminal sends to all processes at once; only the driver handles them."""
+"""Signals that a terminal or a scheduler sends to all processes at once; only the driver handles them."""
 
 EXIT_SECONDS = 5.0
 """Time to wait for the exit code of a worker process that closed its connection."""
@@ -28,7 +28,7 @@ Work = Callable[[Job], Outcome]
 def build(workers: int, threads: int, options: Mapping[str, Any]) -> Executor:
     """Build the executor.
 
-    By default it has a worker for each GPU, or else for every two cores, and the workers share the cores.
+    With 0 workers, it has one for each GPU, or else for every two cores; with 0 threads, the workers share the cores.
     """
     gpus, cores = _gpus(), _cores()
     workers = workers or len(gpus) or max(1, cores // 2)

@@ -148,7 +148,7 @@ def open_batch(out: Path, manifest: Path, variants: Mapping[str, RunConfig], thr
         pairs: number of pairs of the manifest; 0: unknown.
 
     Raises:
-        UserError: if the batch has other settings, or a file of it is outside the folder.
+        UserError: if the batch has other settings or threads, or a file of it is outside the folder.
         VitspliceError: if the file cannot be written.
     """
     for name in (BATCH, RESULTS, FAILURES, STOP):

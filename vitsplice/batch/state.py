@@ -112,7 +112,7 @@ def _failures(failures: Path) -> dict[str, dict[int, tuple[str, int]]]:
 
 
 def _remaining(failures: Mapping[int, tuple[str, int]], finished: array[int]) -> list[tuple[str, int]]:
-    """Return the states and lines of runs that failed and were not finished later."""
+    """Return state and line of each run that failed or was refused, and was not finished later."""
     still_failed = ~np.isin(np.fromiter(failures, np.uint64), np.frombuffer(finished, np.uint64))
     return [record for record, failed in zip(failures.values(), still_failed, strict=True) if failed]
 

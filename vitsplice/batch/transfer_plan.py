@@ -23,7 +23,7 @@ from vitsplice.text import printable
 
 @dataclass(frozen=True)
 class Transfer:
-    """One output of a model: its file name, and the paths of its images.
+    """One output of a model or a LUT: its file name, and the paths of its images.
 
     Args:
         name: file name in the output folder.
@@ -40,7 +40,7 @@ class Transfer:
     appearance_masks: tuple[Path | None, ...] = ()
 
     def images(self) -> dict[str, Any]:
-        """Return the SHA-256 of every image as plain data. Raises ImageError if one cannot be read."""
+        """Return the SHA-256 of each image and mask, and the weights. Raises ImageError if a file cannot be read."""
         images: dict[str, Any] = {"structure": _digest(self.structure)}
         images["appearance"] = [[_digest(path), weight] for path, weight in self.appearance]
         names = [f"{name}_mask" for name in appearance_names(len(self.appearance))]
@@ -85,7 +85,7 @@ def plan_in(out: Path, transfers: Sequence[Transfer]) -> TransferPlan:
     """Plan outputs in a folder, or a single one in a .png file.
 
     Raises:
-        UserError: if it is a file, or another kind of image.
+        UserError: if ``out`` is another file or image name, or a .png file for several outputs.
     """
     if os.path.isdir(out) or not is_image_name(out):
         if os.path.exists(out) and not os.path.isdir(out):

@@ -55,11 +55,11 @@ class TransferRecord:
             return False
 
     def add(self, name: str, images: Mapping[str, Any], seconds: float, sha256: str) -> None:
-        """Add an output before its file is written; if it then is not, the entry has no effect.
+        """Add an output before its file is written; if the file is then not written, the entry has no effect.
 
         Args:
             name: name of its file.
-            images: SHA-256 of its images.
+            images: SHA-256 of its images, and weights (`vitsplice.batch.transfer_plan.Transfer.images`).
             seconds: time that it took.
             sha256: digest of its file.
         """
@@ -75,7 +75,7 @@ def read_record(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def model_of_output(output: Path) -> Mapping[str, Any] | None:
-    """Return what the model of an output was trained with (`Model.provenance`); None if no record names the model."""
+    """Return the `ModelRecord.provenance` of an output's model; None if the output is not recorded or was changed."""
     try:
         entry = read_record(output.parent)[output.name]
         model: Mapping[str, Any] = entry["model"]

@@ -30,7 +30,7 @@ from vitsplice.support import output_folder
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 
 PREPARED = 16
-"""Number of appearance images whose description is cached."""
+"""Maximum number of appearance images whose descriptions are cached."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Applied:
         written: number of outputs that were written.
         skipped: number of outputs that the folder held already.
         failures: error of each output that could not be computed, by its name.
-        trained_on: a path by the SHA-256 of each structure or appearance image that the model was trained on.
+        trained_on: path of each structure or appearance image that the model was trained on, by its SHA-256.
         stopped: whether the progress reporter stopped the work.
     """
 

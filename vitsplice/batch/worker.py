@@ -63,7 +63,7 @@ def finished_record(job: Job) -> dict[str, Any] | None:
 
 
 def _read_record(job: Job) -> dict[str, Any] | None:
-    """Read the record of a job from the folder of its run, or None if that is not finished."""
+    """Read the record of a job from its run folder; None if the run is not finished. Raises as `finished_record`."""
     try:
         run = RunFolder(Path(job.folder)).record()
         if run.get("finished") is not True:
@@ -84,7 +84,7 @@ def _read_record(job: Job) -> dict[str, Any] | None:
 
 
 def _images(run: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    """Path and SHA-256 of the images of a run by name, from its ``run.json``."""
+    """Return path and SHA-256 of each image of a run by name, from its ``run.json``."""
     inputs = run["inputs"] | {f"{name}_mask": mask for name, mask in run["masks"].items()}
     for number, region in enumerate(run.get("regions", ()), 1):
         masks = {f"region_{number}_{mask}": region[mask] for mask in ("structure_mask", "appearance_mask")}
@@ -169,7 +169,7 @@ def _open_when_unlocked(job: Job, stopped: StopFile) -> Recording | None:
 
 
 def _open(job: Job) -> Recording:
-    """Resume a run, or begin it, also in place of one whose checkpoint is corrupt or of other settings or images."""
+    """Resume a run, or begin it; one with a corrupt checkpoint, or of other settings or images, is replaced."""
     folder, settings = RunFolder(Path(job.folder)), RunConfig.model_validate_json(job.settings)
     if folder.finished():
         return Recording.resume(folder.path, backbones=_backbones())

@@ -31,7 +31,7 @@ class BuildOptions:
 
     Args:
         path: the source, see `vitsplice.datasets.sources.read_source`.
-        appearance: its appearance images, likewise.
+        appearance: appearance images, see `vitsplice.datasets.sources.read_source`.
         by: way to pair: ``similarity``, ``random``, ``all`` or ``name``; None for the default of the source.
         k: appearance images for each structure image by ``similarity`` or ``random``, at least 1; None is 1.
         seed: seed of ``random``; None is 0.

@@ -52,7 +52,7 @@ class Issue:
         kind: one of `KINDS`.
         pair: id of the first pair concerned.
         pairs: number of pairs concerned.
-        image: path of the image, resolved against the manifest's folder; "" if the issue is of the pair.
+        image: path of the image or mask, resolved against the manifest's folder; "" if the issue is of the pair.
         message: description in words.
     """
 

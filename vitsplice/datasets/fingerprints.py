@@ -38,7 +38,7 @@ FREQUENCIES = 8
 BITS = FREQUENCIES**2 - 1
 
 ROUNDING = 1e-3
-"""Coefficients of a frequency, in L, that differ by less are equal: the rounding errors of resizing are up to 2e-4."""
+"""Excess over the median, in L, above which the bit of a frequency is set; rounding errors are up to 2e-4."""
 
 NEAR_BITS = 8
 """Maximum number of bits in which the hashes of near-duplicates differ."""

@@ -15,7 +15,7 @@ from vitsplice.support.progress import ProgressReporter
 ValueT = TypeVar("ValueT")
 
 WAIT = 60.0
-"""Seconds to wait for another process that uses the cache; those that train together read it one after another."""
+"""Seconds to wait for another process that uses the cache; processes that train together take turns."""
 
 
 def cached_by_image(

@@ -1,7 +1,7 @@
-"""Pairs of a manifest, from and to its fields.
+"""Conversion between pairs and the fields of a manifest.
 
-Without numbers, fields are those of one appearance image. Further ones have a number: ``appearance_2``, with
-``appearance_2_mask`` and ``appearance_2_weight``, and so on. ``region_1``, ``region_2`` and so on are regions.
+The fields of the first appearance image have no number, those of further ones have: ``appearance_2``,
+``appearance_2_mask``, ``appearance_2_weight``, and so on. ``region_1``, ``region_2`` and so on are regions.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ REQUIRED = FIELDS[:3]
 TEXTS = FIELDS[5:]
 
 NUMBERED = re.compile(r"appearance_weight|appearance_([2-9]|[1-9]\d+)(_mask|_weight)?|region_[1-9]\d*")
-"""Fields of several appearance images and of regions."""
+"""Fields of weights, of further appearance images and of regions."""
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?<!\.)")
 """An id names folders and files: letters, digits, ``.``, ``_`` and ``-``, at most 100, the first a letter or digit, the
@@ -45,7 +45,7 @@ class Pair:
     """A structure image with an appearance image, or several.
 
     Args:
-        id: unique in its manifest, up to capital letters; names folders and files (`ID`).
+        id: unique in its manifest, regardless of case; names folders and files (`ID`).
         structure: path of the structure image.
         appearance: path of the appearance image, of several the first.
         structure_mask: path of the mask of the structure image, of the same size (`vitsplice.api.splice`).
@@ -54,7 +54,7 @@ class Pair:
         source: origin of the images; "" if unknown.
         others: paths of further appearance images, each with that of its mask or None.
         weights: weight of each appearance image; empty: all are equal.
-        regions: regions with paths as masks, and numbers of appearance images, from 0.
+        regions: regions; their masks are paths, their appearance images are numbers from 0.
     """
 
     id: str
@@ -186,7 +186,7 @@ def _numbered(values: Mapping[str, str], kind: str, location: str) -> list[str]:
     names = list[str]()
     while values.get(name := kind if kind == "appearance" and not names else f"{kind}_{len(names) + 1}"):
         names.append(name)
-    known = {f"{known}{suffix}" for known in names for suffix in ("", "_mask", "_weight")}
+    known = {f"{listed}{suffix}" for listed in names for suffix in ("", "_mask", "_weight")}
     if given := [field for field, text in values.items() if text and field.startswith(kind) and field not in known]:
         raise ConfigError(f"{location}: {given[0]} is given, but {name} is empty; number without gaps")
     return names

@@ -34,7 +34,7 @@ SHORTER_SIDE, LONGER_SIDE = 224, 480
 """Pixels of an image's shorter side for the backbone, as in the released code of Splice; maximum of its longer side."""
 
 MAX_NOTED_ERRORS = 5
-"""Number of unreadable images that are named; the others are counted."""
+"""Maximum number of unreadable images that are named; the others are counted."""
 
 QUERIES_AT_ONCE = 256
 """Number of structure images whose similarities to all candidates are in memory at a time."""

@@ -22,7 +22,7 @@ RELEASED_FOLDERS = {"structure": "A", "appearance": "B"}
 """Subfolder that holds the single image of a role in the released Splice data."""
 
 PAIR_STEMS = {*RELEASED_FOLDERS, *(f"{role}_mask" for role in RELEASED_FOLDERS)}
-"""Names of the images of a pair, without suffix."""
+"""Names of the images and masks of a pair, without suffix."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def read_source(path: Path, appearance: Path | None = None) -> SourceContents:
         appearance: folder of appearance images, or one of them.
 
     Raises:
-        ConfigError: if a list is invalid.
-        UserError: if there are no images, or the layout is not one of these.
+        ConfigError: if a list or a ``transforms.json`` is invalid.
+        UserError: if the source does not exist, holds no images or an incomplete pair, or has another layout.
     """
     if not os.path.exists(path):
         raise UserError(f"{_shown(path)} does not exist")
@@ -256,8 +256,8 @@ def _check_any_exists(path: Path, images: list[Path]) -> None:
     """Raise UserError if no image exists: the paths are then probably relative to another folder."""
     if not any(map(os.path.isfile, images)):
         raise UserError(
-            f"{_shown(path)} lists {with_count(len(images), 'image')}; none exists, such as {_shown(images[0])}; paths "
-            "are relative to the folder of that file"
+            f"{_shown(path)} lists {with_count(len(images), 'image')}; none exists, such as {_shown(images[0])}; "
+            "paths are relative to the folder of that file"
         )
 
 

@@ -1,4 +1,4 @@
-"""Load the backbone of a run by name or a fallback of it; loaders that load each time, return one, or cache."""
+"""Load the backbones of settings, or their fallbacks; loaders: without a cache, with a cache, of a fixed backbone."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def load_backbone(name: str, weights: str | os.PathLike[str] | None = None) -> B
     Raises:
         UnknownName: if no backbone of that name is registered.
         WeightsUnavailable: if the weights are neither on this machine nor can be downloaded.
-        WeightsRejected: if the weights do not fit.
+        WeightsRejected: if the weights file is missing or corrupt, or does not fit.
     """
     return catalogue().backbones[name].build(None if weights is None else Path(weights))
 
@@ -71,7 +71,7 @@ def load_configured(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backb
     Raises:
         UnknownName: if no backbone of that name is registered and no fallback is allowed.
         WeightsUnavailable: if neither its weights nor those of a fallback are available.
-        WeightsRejected: if the weights file is missing, has another SHA-256, or does not fit.
+        WeightsRejected: if the weights file is missing or does not fit, or a SHA-256 is not that in the settings.
     """
     _check_file(config)
     try:
@@ -88,7 +88,7 @@ def load_configured(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backb
             backbone = catalogue.backbones[name].build(None)
             return backbone, Substitution(config.name, name, str(unavailable).splitlines()[0])
         except (UnknownName, WeightsUnavailable, WeightsRejected) as error:
-            reason = str(error).splitlines()[0]  # without its advice, which would be to use this fallback
+            reason = str(error).splitlines()[0]  # without advice, which may be to use a fallback
             reasons.append(f"\nIts fallback '{name}' is unavailable too: {reason}")
     raise WeightsUnavailable(*unavailable.parts, *reasons) from unavailable
 
@@ -96,7 +96,7 @@ def load_configured(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backb
 def backbone_or_default(backbone: str | Backbone | None, device: torch.device) -> tuple[Backbone, Substitution | None]:
     """Load a backbone by name, or that of the default preset (or its fallback), in float32 on a device.
 
-    A loaded backbone is moved there.
+    A loaded backbone is moved to the device and cast.
 
     Raises:
         UnknownName, WeightsUnavailable, WeightsRejected: see `load_configured`.
@@ -113,14 +113,14 @@ Loaded = tuple[Backbone, Substitution | None]
 def load_all(
     settings: RunConfig, load: Callable[[BackboneConfig], Loaded]
 ) -> tuple[RunConfig, dict[str, Backbone], dict[str, Substitution]]:
-    """Load the backbones of settings; if a fallback replaces one, also those of its own settings (``with_fallback``).
+    """Load the backbones of settings; if a fallback replaces one, also those that ``with_fallback`` adds.
 
     Args:
         settings: settings of a run.
         load: loads a backbone, or its fallback.
 
     Returns:
-        The settings, with those of ``with_fallback`` if a fallback is used; backbones and substitutions by name.
+        The settings, merged with ``with_fallback`` if a fallback is used; backbones and substitutions by key.
     """
     loaded = {name: load(config) for name, config in settings.backbones.items()}
     if any(substitution for _, substitution in loaded.values()):
@@ -157,7 +157,7 @@ class BackboneLoader:
         return known.backbones[name].build(None)
 
     def metric_context(self, backbone: str, known: Catalogue) -> MetricContext:
-        """Return the arguments for building metrics; it loads the backbone of each metric once."""
+        """Return the arguments for building metrics, whose ``load`` loads each backbone once."""
         return MetricContext(cache(partial(self.metric_backbone, known=known)), backbone)
 
 
@@ -174,7 +174,7 @@ class FixedBackbone(BackboneLoader):
         self._backbone = backbone
 
     def load(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
-        """Return the backbone, moved to a device; raises the errors of `load_configured` for another one."""
+        """Return the fixed backbone on a device, or load any other; raises the errors of `load_configured`."""
         info = self._backbone.info
         if (config.name, config.network_sha256) != (info.name, info.sha256 or None):
             return super().load(config, known, device, precision)
@@ -187,7 +187,8 @@ class BackboneCache(BackboneLoader):
     """Caches the most recently used backbones, for many runs in one process; thread-safe.
 
     Args:
-        size: number of cached backbones, at least 1; each takes the memory of its weights.
+        size: maximum number of cached backbones, at least 1; each takes the memory of its weights. Those of metrics are
+            cached in addition.
     """
 
     def __init__(self, size: int = 4) -> None:
@@ -249,7 +250,7 @@ def load_settings(settings: RunConfig, loader: BackboneLoader, known: Catalogue)
 
 
 def _in_use(config: BackboneConfig, substitution: Substitution | None, device: torch.device) -> BackboneConfig:
-    """Return the settings of the backbone that is used: without fallbacks, in the precision of the device."""
+    """Return the settings of the backbone that is used: without fallbacks, ``auto`` precision resolved."""
     precision = config.precision and pick_precision(config.precision, device)
     if substitution is None:
         return config.model_copy(update={"fallback": (), "precision": precision})
@@ -272,8 +273,8 @@ def _check_network(config: BackboneConfig, info: BackboneInfo) -> None:
     """Raise WeightsRejected if the SHA-256 of the loaded weights is not that in the settings."""
     if config.network_sha256 and info.sha256 != config.network_sha256:
         raise WeightsRejected(
-            f"these settings belong to a loaded backbone '{config.name}' with other weights than the backbone of that "
-            f"name here:\nSHA-256 {config.network_sha256}, here {info.sha256 or 'none'}.\n"
+            f"these settings belong to a loaded backbone '{config.name}' with other weights than the registered "
+            f"one:\nits SHA-256 is {config.network_sha256},\nregistered is  {info.sha256 or 'none'}.\n"
             "Load that backbone, and pass it as ",
             Argument("backbone"),
         )

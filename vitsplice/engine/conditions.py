@@ -27,7 +27,7 @@ SHALLOW = 0.33
 """Relative depth of the layer whose features are warped; shallow features hold more texture than semantics."""
 
 WARPED_STRIDE = 12
-"""Pixels of a view for each position of the warped features in it."""
+"""Distance in pixels of a view between neighbouring locations of its warped features."""
 
 ConditionedImage = tuple[Tensor, Condition]
 """An input image of a conditional generator, ``(1, 3, H, W)``, with its conditions, each a batch of one."""
@@ -39,8 +39,8 @@ class DescribedImage:
 
     Args:
         pixels: ``(1, 3, H, W)`` in [0, 1].
-        description: descriptors, which are matched, and for an appearance image the features of which conditions
-            consist; None if the conditions need neither.
+        description: descriptors for matching, and for an appearance image the features that conditions consist of;
+            None for a structure image if no condition needs the correspondence.
     """
 
     pixels: Tensor
@@ -61,7 +61,7 @@ class PairCondition:
 
 
 def feature_requests(info: BackboneInfo) -> tuple[FeatureRequest, FeatureRequest]:
-    """Return the features of the appearance image of which ``cls`` and ``warped`` consist."""
+    """Return the requests for the features of the appearance image that ``cls`` and ``warped`` consist of."""
     facet = "token" if "token" in info.facets else info.structure.facet
     return info.appearance, info.request(facet, info.layer_at(SHALLOW))
 
@@ -104,7 +104,7 @@ def pair_condition(
         info: information on the backbone that described them.
         match: settings of the correspondence.
         mask: mask of the appearance image, ``(1, 1, H, W)`` in [0, 1]; None: all of it is used.
-        correspondence: the correspondence, if it is known; None: the images are matched.
+        correspondence: the correspondence, if it is known; None: the images are matched if a condition needs it.
     """
     names = tuple(names)
     values: dict[ConditionName, Tensor] = {}

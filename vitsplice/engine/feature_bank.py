@@ -17,7 +17,7 @@ class FeatureBank(Protocol):
     """Stored features of views of a structure image and an appearance image in one backbone."""
 
     def stores(self, key: ViewKey) -> bool:
-        """Return whether features of this kind of view are stored."""
+        """Return whether the bank is meant for this kind of view; if not, `get` and `put` are not called for it."""
 
     def get(self, key: ViewKey, view: View, requests: Sequence[FeatureRequest]) -> ViewFeatures | None:
         """Return the stored features of a view, at least those requested; None if they are not stored yet."""
@@ -27,7 +27,7 @@ class FeatureBank(Protocol):
 
 
 class MemoryBank:
-    """Bank in memory, for the views of a run that come from a bank of views.
+    """Bank in memory, for images of a run with a fixed number of views (`ViewConfig.bank`).
 
     Args:
         config: how views are drawn.
@@ -38,7 +38,7 @@ class MemoryBank:
         self._features: dict[tuple[ViewKey, View, frozenset[FeatureRequest]], ViewFeatures] = {}
 
     def stores(self, key: ViewKey) -> bool:
-        """Return whether the views of an image come from a bank."""
+        """Return whether an image has a fixed number of views."""
         return self._config.of(key[0]).bank is not None
 
     def get(self, key: ViewKey, view: View, requests: Sequence[FeatureRequest]) -> ViewFeatures | None:

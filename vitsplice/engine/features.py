@@ -47,7 +47,8 @@ class SizedBackbone:
         Args:
             images: key -> image ``(1, 3, H, W)``, or images ``(K, 3, H, W)``.
             requests: features to compute: facets of the backbone, ``pixels``, ``lab``, ``input`` and ``mask``.
-            masks: key -> mask ``(1, 1, H, W)``, for the facet ``mask``; an image without a mask gets ones.
+            masks: key -> mask ``(1, 1, H, W)``, or masks ``(K, 1, H, W)``, for the facet ``mask``; without a mask it is
+                ones.
 
         Returns:
             key -> request -> features of that image.

@@ -34,8 +34,8 @@ class RunImages:
             are the rows of ``appearance``, ``(K, 3, H, W)`` (`vitsplice.engine.stack`).
         masks: ``(1, 1, H, W)`` in [0, 1] by name, for the images that have one; of several appearance images
             ``(K, 1, H, W)``.
-        stacked: the appearance images in their rows.
-        regions: regions of the structure image that are matched with one of the appearance images only.
+        stacked: extent and weight of each appearance image in its row.
+        regions: regions of the structure image that may only be matched with a part of one appearance image.
     """
 
     pixels: Mapping[ImageName, Tensor]
@@ -72,7 +72,7 @@ class RunImages:
         return replace(self, pixels=pixels, masks=masks)
 
     def views(self, config: ViewsConfig, seed: int, step: int) -> dict[ViewKey, View]:
-        """Draw the views of a step, which depend only on seed and step; start and structure image share views."""
+        """Draw the views of a step, independent of the steps before it; start and structure image share views."""
         views: dict[ViewKey, View] = {}
         names: tuple[ImageName, ImageName] = ("structure", "appearance")
         for name, view in zip(names, (config.structure, config.appearance), strict=True):
@@ -133,7 +133,7 @@ def masked(images: RunImages, config: MaskConfig) -> RunImages:
 def stack_appearances(images: Sequence[AppearanceImage], size: int | None, device: torch.device) -> Stack:
     """Resize appearance images to a shorter side in pixels (None: not), and stack them on a device.
 
-    What masks exclude is `neutralised` before images are resized, which would mix it into the rest.
+    Masked images are `neutralised` before they are resized, which would mix excluded colours into the rest.
     """
 
     def resize(maps: Tensor) -> Tensor:

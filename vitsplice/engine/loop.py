@@ -36,7 +36,7 @@ class Problem:
         images: the structure image, the appearance image and the start.
         backbones: backbones with frozen parameters, by their keys in the settings.
         vectors: vectors of the facet ``match``; None if no term requests it.
-        tile: side in pixels of the tiles on which losses are computed; None: views of the settings.
+        tile: side in pixels of the tiles on which losses are computed; None: on the views of the settings.
         generator: the module that is optimised.
         canvas: whether the generator holds the output image itself (`vitsplice.contracts.GeneratorSpec`).
         terms: the weighted loss terms.
@@ -62,7 +62,7 @@ def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
 
 
 def inside_mask(output: Tensor, structure: Tensor, mask: Tensor | None) -> Tensor:
-    """Return the output inside the structure mask, and the structure image outside of it; None: the output."""
+    """Return the output inside the structure mask, and the structure image outside of it; without mask, the output."""
     return output if mask is None else torch.lerp(structure, output, mask)
 
 
@@ -150,7 +150,7 @@ class Optimisation:
         self.next = next_step
 
     def _set_progress(self, fraction: float) -> None:
-        """Call the generator's ``set_progress``, if it has one, with the fraction of steps done."""
+        """Call the generator's ``set_progress``, if it has one, with the fraction of `indices` that is done."""
         set_progress = getattr(self.problem.generator, "set_progress", None)
         if callable(set_progress):
             set_progress(fraction)
@@ -172,7 +172,7 @@ class Optimisation:
         outputs: Mapping[ViewKey, Tensor],
         rng: Generator,
     ) -> dict[str, Tensor]:
-        """The unweighted value of every active term; each backbone is applied once to the outputs."""
+        """The unweighted value of every active term; each backbone is applied once to all outputs of one size."""
         problem = self.problem
         pair = PairOutputs(outputs, views, self.targets, rng, (problem.config.seed, index))
         return pair_values(active, problem.backbones, [pair])[0]
@@ -182,7 +182,7 @@ class Optimisation:
         return add_gradients(index, active, self._losses(index, active))
 
     def _tiled(self, index: int, active: list[WeightedTerm]) -> Step:
-        """Compute the losses of a step and their gradients on one tile after another: the means over the tiles."""
+        """Compute the means of the losses over the tiles, and their gradients, on one tile after another."""
         problem, seed = self.problem, self.problem.config.seed
         entire = problem.images.views(problem.config.views, seed, index)
         rng = seeded(seed + index)

@@ -32,14 +32,14 @@ FULL_SIZE_FLOATS = 40
 
 WARM_START_FLOATS = 100
 """Further float32 numbers per pixel of both images while the warm start is computed. At 1024 and 1536 px the peak of
-`instant` was about 150 with those of `FULL_SIZE_FLOATS`; `MARGIN` covers the rest."""
+`instant` was about 150 including `FULL_SIZE_FLOATS`; `MARGIN` covers the rest."""
 
 MATCH_FLOATS = 8
 """Float32 numbers per pair of patches while images are matched: similarities, assignments, agreement."""
 
 MODEL_FLOATS, MODEL_SIDE = 300, 1536
-"""Float32 numbers per pixel while the generator of a trained model is applied (measured with both built-in ones: up to
-280), and maximum height and width of the tiles to which it is applied, in pixels."""
+"""Float32 numbers per pixel while the generator of a trained model is applied (up to 280 were measured with the two
+built-in ones), and maximum height and width of the tiles to which it is applied, in pixels."""
 
 FORWARD_FRACTION = 0.15
 """Memory of a forward pass without autograd, relative to what autograd saves for the backward pass."""
@@ -236,7 +236,7 @@ def check(estimate: Estimate, images: RunImages, available: int | None) -> None:
         available: free bytes, or None if unknown.
 
     Raises:
-        OutOfMemory: if it does not fit; the message states the required memory, and a size that fits.
+        OutOfMemory: if it does not fit; the message states the required memory, and a size that would fit, if any.
     """
     structure, appearance = (_height_width(images.pixels[image]) for image in ("structure", "appearance"))
     number = len(images.pixels["appearance"])

@@ -56,7 +56,7 @@ class Components:
 
         Raises:
             UnknownName: if a loss term or the generator is not registered.
-            ConfigError: naming the key, if an option, facet or layer is not allowed.
+            ConfigError: naming the key, if an option, facet or layer is not allowed, or if no term is ever active.
         """
         generator = catalogue.generators[config.generator.name]
         options = complete(generator, config.generator.options, "generator.options")
@@ -80,7 +80,7 @@ class Components:
 
 
 def check_run(config: RunConfig, catalogue: Catalogue) -> None:
-    """Check that settings are for one pair of images, not for a training, and their parts (`check_parts`).
+    """Check that settings are for one pair of images, not for training, and check their parts (`check_parts`).
 
     Raises:
         UnknownName, ConfigError: naming the part or the key.
@@ -146,7 +146,7 @@ def weighted_terms(
         terms.append(WeightedTerm(name, built, term, backbone, input_, target, term.weight * strength))
     if not any(term.weight > 0 and term.config.ever_active(config.steps) for term in terms):
         raise ConfigError(
-            f"terms: no term is active within {config.steps} steps with a weight above 0, multiplied by its strength"
+            f"terms: no term is active within {config.steps} steps with a weight (multiplied by its strength) above 0"
         )
     return tuple(terms)
 

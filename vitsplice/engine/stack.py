@@ -36,7 +36,7 @@ class AppearanceImage:
 
 @dataclass(frozen=True)
 class StackedImage:
-    """An appearance image in its row.
+    """Extent of an appearance image in its row, and its weight.
 
     Args:
         height, width: fractions of height and width of the row that the image fills.
@@ -70,7 +70,7 @@ class Stack:
     Args:
         pixels: ``(K, 3, H, W)`` in [0, 1].
         mask: ``(K, 1, H, W)``; None: the images have no masks, and no padding.
-        images: the images in their rows.
+        images: extent and weight of each image in its row.
     """
 
     pixels: Tensor
@@ -131,7 +131,9 @@ def joined(features: Features, weights: Sequence[float], axis: int) -> Features:
 
 
 def separated(mask: Features, axis: int, number: int) -> Features:
-    """Exclude the last line of each of several images in their joined mask: pixel patches across two do not count.
+    """Exclude the last row or column of each image from the joined mask of several.
+
+    Pixel patches of at most 9 px that span two images are then excluded (`vitsplice.losses.guided.MIN_COVERAGE`).
 
     A mask that would become empty is unchanged.
     """

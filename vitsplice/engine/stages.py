@@ -92,7 +92,7 @@ class StagedOptimisation:
 
     @property
     def start(self) -> Tensor:
-        """The start at full size, ``(1, 3, H, W)``."""
+        """The start at full size, with the structure mask applied, ``(1, 3, H, W)``."""
         return self._images.pixels["start"]
 
     @property
@@ -165,9 +165,10 @@ class StagedOptimisation:
         return resized(maps, self._size(maps, name, stage))
 
     def _size(self, maps: Tensor, name: ImageName, stage: StageConfig) -> tuple[int, int]:
-        """Size of an image in a stage: its largest crop covers the stage's area, unless that needs upsampling.
+        """Size of an image in a stage: its largest crop covers the stage's area if the image is large enough.
 
-        In a stage on tiles, images that do not exceed the stage's area keep their size.
+        Otherwise it keeps its own area, or is enlarged to the stage's area. In a stage on tiles, images that do not
+        exceed the stage's area keep their size.
         """
         largest_crop = self._config.views.of(name).crop[1]
         height, width = maps.shape[-2:]

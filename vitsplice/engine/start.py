@@ -33,9 +33,9 @@ class Start:
 
     Args:
         images: images and masks; ``start`` is as large as ``structure``.
-        vectors: the correspondence as vectors; None if nothing needs it.
-        shares: share of each appearance image in what the patches of the structure image take, ``(K, h, w)``; None if
-            the images were not matched.
+        vectors: the correspondence as vectors; None if no term requests it.
+        shares: share of each appearance image in the matches of each patch of the structure image, ``(K, h, w)``; None
+            if the images were not matched.
     """
 
     images: RunImages
@@ -169,7 +169,7 @@ def view_vectors(
         stacked: the appearance images in their rows.
 
     Returns:
-        Features on a grid with about the density of that of the image; those of several appearance images are joined.
+        Features on a grid about as dense as that of the image's vectors; of several appearance images they are joined.
     """
     rows = vectors.appearance if name == "appearance" else vectors.structure
     images = stacked if name == "appearance" else (StackedImage(),)

@@ -70,7 +70,7 @@ class Targets:
     def _through_backbone(
         self, needs: Mapping[ViewKey, tuple[FeatureRequest, ...]], views: Mapping[ViewKey, View]
     ) -> FeatureTable:
-        """Compute stored views each in a pass of its own, so that their features do not depend on the step."""
+        """Compute features of the backbone; views for the bank get a pass each, so that steps do not affect them."""
         stored = [key for key in needs if self._bank.stores(key)]
         features = {key: self._stored(key, needs[key], views) for key in stored}
         together = [key for key in needs if key not in features]

@@ -16,7 +16,8 @@ from vitsplice.errors import LossTermRejected, UserError
 from vitsplice.text import type_with_article
 
 OF_THE_INPUT = (INPUT, MATCH, MASK)
-"""Features that are computed from the generator's input image instead of its output."""
+"""Features of an output that are computed from the image of its term's `input` view: of the structure image even if the
+generator is applied to another start."""
 
 NOT_OF_THE_OUTPUT = (*OF_THE_INPUT, POSITIONS)
 """Features that the output is not needed for."""
@@ -31,7 +32,7 @@ class WeightedTerm:
         term: the built loss term.
         config: settings of the term.
         backbone: key of its backbone in the settings.
-        input: the view that the generator is applied to.
+        input: the view that the generator is applied to; in a run ``structure`` stands for the generator's input.
         target: the view that the output is compared with.
         weight: factor of the term's value in the total.
     """

@@ -12,16 +12,17 @@ from vitsplice.engine.views import View
 from vitsplice.rng import stream
 
 OVERLAP, SHIFT = 48, 16
-"""Overlap of neighbouring tiles, and the maximum random shift of a tile, in pixels. The shift moves the borders between
-tiles from step to step, so that they do not show; at most `OVERLAP` / 2, so that the tiles cover the image."""
+"""Minimum overlap of neighbouring tiles before shifts, and maximum random shift of a tile, in pixels. The shift moves
+the borders between tiles from step to step, so that they do not show. It is at most `OVERLAP` / 2, so that the tiles
+cover the image."""
 
 
 def draw_tiles(height: int, width: int, tile: int, seed: int, step: int) -> list[View]:
-    """Draw the tiles of a step, all of one size, about ``tile * tile`` pixels, row by row.
+    """Draw the tiles of a step, row by row: all of one size, at most ``tile + OVERLAP`` pixels high and wide.
 
     Args:
         height, width: size of the image in pixels.
-        tile: side of a tile in pixels, without overlap.
+        tile: maximum side of a tile in pixels, without overlap.
         seed, step: determine the random shifts.
     """
     rng = stream(seed, step, "tiles")

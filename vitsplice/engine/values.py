@@ -57,7 +57,7 @@ def pair_values(
 ) -> list[dict[str, Tensor]]:
     """Compute the unweighted value of each active term for each pair.
 
-    Each backbone is applied once to the outputs of all pairs that have one size.
+    Each backbone is applied once to all outputs of one size, of all pairs together.
 
     Args:
         active: active terms.
@@ -68,7 +68,7 @@ def pair_values(
         Values by name of the term, in the order of the terms, for each pair.
 
     Raises:
-        LossTermRejected: see `term_values`.
+        UserError, LossTermRejected: see `term_values`.
     """
     values: list[dict[str, Tensor]] = [{} for _ in pairs]
     for name, backbone in backbones.items():

@@ -1,4 +1,4 @@
-"""The start of a run: the structure image, or a warm start computed without any optimisation.
+"""The warm start of a run, computed without any optimisation.
 
 The warm start gives each patch of the structure image the mean colour and the local contrast of the patches of the
 appearance image that the correspondence assigns to it; small dark spots stay darker than their surroundings
@@ -127,7 +127,7 @@ def warm_start_from_maps(
 
 
 def eased(strength: float) -> float:
-    """Return ``strength`` up to 1, and ``2 - 1 / strength``, which is below 2, above 1."""
+    """Return ``strength`` if it is at most 1, otherwise ``2 - 1 / strength``, which is below 2."""
     return strength if strength <= 1 else 2 - 1 / strength
 
 

@@ -28,7 +28,7 @@ SIDES = range(16, 4097)
 """Allowed shorter sides in pixels of images at a backbone's input."""
 
 Batches = Mapping[ImageName, Tensor]
-"""Batches ``(B, 3, H, W)`` in [0, 1] by the role of their images."""
+"""Batches ``(B, 3, H, W)`` in [0, 1] by image."""
 
 Targets = dict[str, list[FeatureTable]]
 """Features of the targets by backbone and row of a batch."""
@@ -72,7 +72,9 @@ class TermsLoss(nn.Module):
         return {term.name: term.weight for term in self.terms}
 
     def set_targets(self, structure: Any = None, appearance: Any = None, start: Any = None) -> Self:
-        """Replace the images that outputs are compared with. Their features are computed once, in the next call.
+        """Replace all images that outputs are compared with; one that is not given is removed.
+
+        Features of the images are computed once, in the next call.
 
         Args:
             structure, appearance: each a batch ``(B, 3, H, W)`` in [0, 1], or one image of any kind that
@@ -197,7 +199,8 @@ class TermsLoss(nn.Module):
             for image in (*(image for image, _ in target_requests([term])), *matched):
                 if image not in available:
                     raise UserError(
-                        f"term '{term.name}' needs the image '{image}': loss.set_targets({image}=...) sets it"
+                        f"term '{term.name}' needs the image '{image}'; set all images in one call: "
+                        f"loss.set_targets({image}=..., ...)"
                     )
         counts = [(f"output of {image}", len(batch)) for image, batch in outputs.items()]
         counts += [(image, len(batch)) for image, batch in images.items()]

@@ -46,6 +46,7 @@ class FeatureLoss(TermsLoss):
 
     Raises:
         UserError: if a name is unknown, or a value is not allowed.
+        WeightsUnavailable: if the weights of the backbone are unavailable.
     """
 
     def __init__(
@@ -119,19 +120,21 @@ class PresetLoss(TermsLoss):
     Args:
         config: settings of the run.
         backbones: loaded backbones by their keys in the settings.
-        size: shorter side in pixels that images are resized to before the backbones; None uses the size of the last
-            stage of the settings that is not on tiles.
+        size: shorter side in pixels that images are resized to before the backbones; None resizes as the settings do:
+            by the ``side`` of the backbone, otherwise by that of the last stage that is not on tiles, otherwise by
+            ``resize``.
         check: see `FeatureLoss`.
 
     Raises:
-        ConfigError: if the settings have no loss terms, or one that a loss module cannot evaluate.
+        ConfigError: if the settings have no active loss terms, start from a model, or have a term that a loss module
+            cannot evaluate.
     """
 
     def __init__(
         self, config: RunConfig, backbones: Mapping[str, Backbone], *, size: int | None = None, check: bool = True
     ) -> None:
         if not config.terms:
-            raise ConfigError("these settings have no loss terms; `vitsplice presets` lists those that have steps")
+            raise ConfigError("these settings have no loss terms; use another preset, such as quick")
         if config.start == "model":
             raise ConfigError(
                 "a loss module does not apply models; choose another start with ", Setting("start", "match")
@@ -148,8 +151,8 @@ class PresetLoss(TermsLoss):
         self.config = config
         if self._mirrors and (names := [term.name for term in terms if term.input[0] == "appearance"]):
             raise ConfigError(
-                f"term '{names[0]}' compares your network's output for the appearance image with that image, of which "
-                "the start match may take the mirror image; choose another start with ",
+                f"term '{names[0]}' compares your network's output for the appearance image with that image, for "
+                "which the start match may take the mirror image; choose another start with ",
                 Setting("start", "structure"),
             )
 
@@ -198,10 +201,10 @@ class PresetLoss(TermsLoss):
             prepare(self.config, RunImages({"structure": structure, "appearance": appearance}), self.backbone, guided)
             for structure, appearance in paired_rows(images["structure"], images["appearance"])
         ]
-        begun: Batches = {
+        prepared: Batches = {
             name: torch.cat([start.images.pixels[name] for start in starts]) for name in ("start", "appearance")
         }
-        return {**images, **begun}, [start.vectors for start in starts if start.vectors is not None]
+        return {**images, **prepared}, [start.vectors for start in starts if start.vectors is not None]
 
 
 def _resizer(config: RunConfig, backbone: str) -> Resizing:
@@ -229,10 +232,10 @@ def from_preset(
 ) -> PresetLoss:
     """Return the loss terms of a preset as a module that maps an output to a scalar.
 
-    The other parts of a preset are up to your training loop: generator, optimiser, stages (the size is that of the last
-    one that is not on tiles), views (the entire image is used) and schedules (a term that is active every n-th step has
-    1/n of its weight; its first step, ``terms.NAME.start``, is ignored). Everything is computed in float32, whatever
-    the precision of the preset.
+    The other parts of a preset are up to your training loop: generator, optimiser, stages (see ``size``),
+    views (the entire image is used) and schedules (a term that is active every n-th step has 1/n of its weight; its
+    first step, ``terms.NAME.start``, is ignored). Everything is computed in float32, whatever the precision of the
+    preset.
 
     Args:
         preset: name of a preset, a YAML file, or settings.
@@ -264,5 +267,5 @@ def from_preset(
         logger.warning("%s", substitution)
     loss = PresetLoss(settings, backbones, size=size, check=check)
     if (weight := next(loss.networks.parameters(), None)) is not None:
-        loss.to(weight.device)  # all backbones to that of a loaded one
+        loss.to(weight.device)  # all backbones to the device of the first, which may be a loaded one
     return loss if structure is None and appearance is None else loss.set_targets(structure, appearance)

@@ -1,5 +1,6 @@
 """Loss terms of presets, and the pure functions of tensors behind them.
 
-`terms` lists the terms, `splice` and `guided` build them, `functional`, `transport` and `regularisers` are the maths.
+`terms` lists the terms; `splice`, `guided`, `contrast` and `grain` build them; `functional`, `transport`,
+`neighbourhoods` and `regularisers` are the maths.
 `vitsplice.loss_modules` has the terms as modules for a training loop.
 """

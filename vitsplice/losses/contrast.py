@@ -1,7 +1,7 @@
-"""Builder of the loss term contrast: local contrast as in the neighbourhoods that correspond. Not part of Splice.
+"""Builder of the loss term contrast: local contrast as in corresponding neighbourhoods. Not part of Splice.
 
-Where an image is matched to fine stripes, the colours of its start are their mean, grey. With distances of directions
-(`texture`) stripes grow there, but not their contrast, and statistics of the whole image hardly depend on it.
+Where the structure image is matched with fine stripes, the warm start has only their mean colour. A cosine distance
+(`texture`) makes stripes grow there, but not their contrast, on which statistics of the entire image hardly depend.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from vitsplice.losses.neighbourhoods import corresponding_deviation, means, neig
 def contrast(context: TermContext) -> LossTerm:
     """Build the term contrast: how much contrast neighbourhoods lack, compared with those that they correspond to.
 
-    It is sum_i w_i max(0, share s'_i - s_i) / (sum_i w_i mean s'), with s_i the standard deviation of lightness in
-    neighbourhood i, w its weight, and s' the geometric mean of the target's deviations, weighted by the assignment and
-    their own weights.
+    It is sum_i w_i max(0, share s'_i - s_i) / (sum_i w_i mean_i s'_i), with s_i the standard deviation of lightness in
+    neighbourhood i of the output, w_i its weight, and s'_i the geometric mean of the deviations of the target's
+    neighbourhoods, weighted by the assignment and by their own weights.
     """
     side, temperature, share = (context.options[name] for name in ("neighbourhood", "temperature", "share"))
 

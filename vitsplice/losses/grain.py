@@ -19,19 +19,19 @@ SCALES = (7, 21)
 """Sides in pixels of the blocks whose interpolated means are subtracted from an image: finer variation remains."""
 
 SMALLEST = 0.001
-"""Smaller differences of Lab / 100 count as this one, so that roots have a finite gradient."""
+"""Its square is added to those of differences of Lab / 100, so that roots have a finite gradient."""
 
 INVISIBLE = 0.003
-"""Deviation of Lab / 100 that cannot be seen, added to the limit."""
+"""Deviation of Lab / 100 that cannot be seen, added to the bound above which variation is excess."""
 
 
 def grain(context: TermContext) -> LossTerm:
     """Build the term grain: excess of fine variation in neighbourhoods over that of both images.
 
     It is sum_i w_i mean_c max(0, s_ic / (limit max(s'_ic, r_ic) + `INVISIBLE`) - 1) / sum_i w_i, with s_ic the fine
-    variation of neighbourhood i (`fine_variance`), where c is lightness or chroma at one of `SCALES`; r_ic that of the
-    generator's input image, and s'_ic the geometric mean of the target's, weighted by the assignment and their own
-    weights. The weights w_i are those of `vitsplice.losses.neighbourhoods.Neighbourhoods`.
+    variation of neighbourhood i (the root of `fine_variance`), where c is lightness or chroma at one of `SCALES`; r_ic
+    that of the facet ``input``, and s'_ic the geometric mean of the target's, weighted by the assignment and by their
+    own weights. The weights w_i are those of `vitsplice.losses.neighbourhoods.Neighbourhoods`.
     """
     side, temperature, limit = (context.options[name] for name in ("neighbourhood", "temperature", "limit"))
 
@@ -46,10 +46,10 @@ def grain(context: TermContext) -> LossTerm:
 
 
 def fine_variance(lab: Tensor, side: float) -> Tensor:
-    """Compute the fine variation of the neighbourhoods of an image: (mean |d|^(1/2))^4 of its fine differences d.
+    """Compute a robust variance of the fine differences d of each neighbourhood of an image: (mean |d|^(1/2))^4.
 
-    For differences of one size it equals their variance. It is smaller for few large ones, such as an eye, than for
-    many small ones, which are grain.
+    It equals mean d^2 if all differences are equally large. For a given mean d^2 it is smaller for few large
+    differences, such as an eye, than for many small ones, which are grain.
 
     Returns:
         ``(1, C, h, w)``: of lightness and of chroma, for each of `SCALES`.

@@ -66,7 +66,7 @@ class Hypercolumns:
 
 
 def match_requests(context: TermContext) -> tuple[FeatureRequest, ...]:
-    """Request the correspondence unless the options of the term give it no weight (``guide: 0``, ``uniform: 1``)."""
+    """Request the correspondence unless the options of the term give it no weight (``guide: 0`` and ``uniform: 1``)."""
     return (MATCH,) if context.options.get("guide") or context.options["uniform"] < 1 else ()
 
 
@@ -75,8 +75,8 @@ def texture(context: TermContext) -> LossTerm:
 
     The cost of an output location i and a target location j is 1 - cos(x_i, y_j) + guide * (1 - s_ij), with s_ij the
     dot product of the facet ``match`` at i and j, plus `EXCLUDED_COST` * (1 + guide) if the mask excludes j. With
-    ``samples: 0`` all locations on the grid of the deepest layer are compared, otherwise features at random positions
-    (hypercolumns, as in STROTSS), twice as many in the target.
+    ``samples: 0`` all locations on the grid of the last of ``depths`` are compared, otherwise features at random
+    positions (hypercolumns, as in STROTSS), twice as many in the target.
     """
     layers = requests_at_depths(context.backbone, context.options["depths"])
     samples, guide = context.options["samples"], context.options["guide"]
@@ -103,7 +103,7 @@ def texture(context: TermContext) -> LossTerm:
 def grid_hypercolumns(
     features: FeaturesByRequest, layers: Sequence[FeatureRequest], match: Sequence[FeatureRequest]
 ) -> Hypercolumns:
-    """Pool the features of all layers, the correspondence and the mask to the grid of the last layer."""
+    """Pool the features of all layers, the correspondence and the mask to the grid of the last of ``layers``."""
     grid = features[layers[-1]].grid
     values = torch.cat([F.normalize(pooled_to(features[layer], grid).values, dim=-1) for layer in layers], -1)
     vectors = pooled_to(features[MATCH], grid).values if match else None

@@ -17,7 +17,7 @@ COHERENCE = (0.75, 0.95)
 """Coherence up to which a neighbourhood does not count, and from which it counts in full."""
 
 LEAST_WEIGHT = 1e-3
-"""Weight of a neighbourhood that does not count, so that its logarithm is finite."""
+"""Minimum weight of the target's neighbourhoods in the assignment, so that logarithms are finite."""
 
 LEAST_DEVIATION = 1e-3
 """Added to standard deviations of Lab / 100, so that their logarithms are finite."""
@@ -29,13 +29,13 @@ variances of its neighbourhoods, ``(1, C, h, w)``."""
 
 @dataclass(frozen=True)
 class Neighbourhoods:
-    """What is compared of ``N`` overlapping square neighbourhoods of an image.
+    """Properties of ``N`` overlapping square neighbourhoods of an image.
 
     Args:
         deviation: standard deviations of each, ``(N, C)``.
         match: mean vector of the facet ``match``, ``(N, R)``.
-        weight: ``(N, 1)`` in [0, 1]; small where a neighbourhood has several parts, because the deviation is that of
-            their border then. It depends on the coherence |mean v|^2 / mean |v|^2 of the vectors v of the facet
+        weight: ``(N, 1)`` in [0, 1]; small where a neighbourhood has several parts, as their border then dominates the
+            deviation. It depends on the coherence |mean v|^2 / mean |v|^2 of the vectors v of the facet
             ``match``.
         coverage: fraction that the mask covers, ``(N,)`` in [0, 1].
     """
@@ -73,7 +73,10 @@ def deviations(lab: Tensor, side: float, variances: Variances) -> Tensor:
 
 @torch.no_grad()
 def corresponding_deviation(output: Neighbourhoods, target: Neighbourhoods, temperature: float) -> Tensor:
-    """Average the deviations of the target's neighbourhoods that correspond to each of the output's: ``(N, C)``."""
+    """Compute the geometric mean of the target's deviations for each of the output's neighbourhoods, ``(N, C)``.
+
+    The target's neighbourhoods are weighted by the assignment and by their own weights.
+    """
     preference = temperature * target.weight[:, 0].clamp_min(LEAST_WEIGHT).log()
     shares = assignment(output.match @ target.match.T + preference, temperature, 0.0, target.coverage)
     return (shares @ (target.deviation + LEAST_DEVIATION).log()).exp() - LEAST_DEVIATION

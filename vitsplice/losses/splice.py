@@ -55,14 +55,17 @@ def _distance_term(
 
 
 def pooled(features: Features, grid: int) -> Features:
-    """Average local features on a grid of at most ``grid * grid``, without prefix tokens; 0 returns them unchanged."""
+    """Average local features on a grid of at most ``grid * grid``, without prefix tokens.
+
+    Global features, and those whose grid is no larger, are returned unchanged; with ``grid`` 0, all are.
+    """
     if not grid or features.grid is None or max(features.grid) <= grid:
         return features
     return pooled_to(features, (min(features.grid[0], grid), min(features.grid[1], grid)))
 
 
 def pooled_to(features: Features, grid: tuple[int, int] | None) -> Features:
-    """Average local features on a grid, without prefix tokens; None is their own."""
+    """Average local features on a grid, without prefix tokens; None: their own grid."""
     if grid is None or features.grid == grid:
         return Features(features.patches, features.grid)
     return Features.from_maps(F.adaptive_avg_pool2d(features.maps, grid))

@@ -30,7 +30,7 @@ class PluginRecord:
         distribution, version: name and version of its package; "" for a missing plugin that `PLUGINS_VARIABLE` names.
         specs: names of its specs by kind ("backbones", "losses", ...); empty if it failed.
         failure: reason why it is not used, on one line, or None.
-        listed: names of specs that a failed plugin returned before it failed.
+        listed: names of the specs that the hooks of a failed plugin returned.
         notes: remarks, one line each, such as a command whose name was taken, or a default that it changed.
         any_backbone: it also builds backbones of names that it does not list (``vitsplice_backbone_for``).
     """

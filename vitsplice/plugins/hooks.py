@@ -32,7 +32,7 @@ def failure_reason(error: BaseException) -> str:
 
 
 def manager_of(plugin: object) -> pluggy.PluginManager:
-    """Return a manager of this plugin alone. Raises InvalidPlugin if one of its hooks is unmarked or unknown."""
+    """Return a manager of this plugin alone. Raises InvalidPlugin if it is None or has an unmarked or unknown hook."""
     if plugin is None:
         raise InvalidPlugin("its entry point is None, not a module or an object with hooks")
     manager = pluggy.PluginManager(hookspecs.GROUP)

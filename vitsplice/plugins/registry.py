@@ -37,7 +37,7 @@ OPTIONAL_PLUGINS = (
     ("executor", "ray", "vitsplice-ray"),
     ("generator", "siren", "vitsplice-siren"),
 )
-"""Kind and pattern of the names that an optional plugin of this project provides, and the plugin."""
+"""Optional plugins of this project: kind and pattern of the names that a plugin provides, and its distribution."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def enumeration(names: Sequence[str]) -> str:
 
 
 def unknown_message(kind: Kind[SpecT], name: str, known: Iterable[str], plugins: Iterable[PluginRecord]) -> str:
-    """Return the message for an unknown name: similar names or all, and failed plugins that may have provided it."""
+    """Return the message for an unknown name: a similar name or the known ones, and plugins that may provide it."""
     names = sorted(known)
     plugin = _optional_plugin(kind.word, name, names)
     similar = "" if plugin else did_you_mean(name.lower(), names)

@@ -52,8 +52,8 @@ def process_defaults_restored(changed: list[str]) -> Iterator[None]:
     """Restore defaults of the process that the block changes, and append their names to ``changed``.
 
     These are the random states of Python, numpy and torch, and torch's defaults. If the block imports torch, torch's
-    initial state is restored. The block draws torch's random numbers from a private generator, so the global state is
-    restored only if a seed was set: other threads may use it.
+    initial state is restored. If torch was imported before, the block draws torch's random numbers from a private
+    generator, and torch's global random state, which other threads may use, is restored only if the block set a seed.
     """
     torch_imported = bool(sys.modules.get("torch"))
     before = {name: read() for name, (read, _) in _defaults().items() if name != RANDOM_STATE} if torch_imported else {}

@@ -22,8 +22,8 @@ TRIAL_STEPS = 4
 def affordable(run: Run, seconds_per_step: float, limit: float, clock: Callable[[], float] = perf_counter) -> Argument:
     """Suggest the argument ``size`` or ``steps`` with which a run would take about ``limit`` seconds.
 
-    A few steps are timed at half the size. The duration of a step is a constant (the backbone, whose input size is a
-    setting) plus a part proportional to the number of pixels (the generator).
+    Without stages, a few steps are timed at half the size. The duration of a step is a constant (the backbone, whose
+    input size is a setting) plus a part proportional to the number of pixels (the generator).
 
     Args:
         run: run of more than ``limit`` seconds, of which some steps were timed.
@@ -32,7 +32,8 @@ def affordable(run: Run, seconds_per_step: float, limit: float, clock: Callable[
         clock: returns the current time in seconds.
 
     Returns:
-        ``size``, a multiple of 16 from `SMALLEST`; or ``steps``, if the size matters too little or would be smaller.
+        ``size``, a multiple of 16 from `SMALLEST`; or ``steps``, if the run has stages, or the size matters too little
+        or would be smaller.
     """
     side = min(run.sizes["output"].values())
     if not run.settings.stages and side // 2 >= SMALLEST // 2:

@@ -131,7 +131,7 @@ def region_masks(regions: Iterable[Any]) -> dict[str, Any]:
 
 
 def regions_from(images: Mapping[str, Any], appearances: Sequence[int | str]) -> list[Region]:
-    """Return regions from images by name, and the appearance image of each; the inverse of `region_masks`."""
+    """Return the regions of masks by name; ``appearances`` are their appearance images. Inverse of `region_masks`."""
     masks = [(f"region_{n}_structure_mask", f"region_{n}_appearance_mask") for n in range(1, len(appearances) + 1)]
     return [
         Region(images.get(structure_mask), appearance, images.get(appearance_mask))

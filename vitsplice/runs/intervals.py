@@ -17,7 +17,10 @@ EARLY_PREVIEWS = (10, 25)
 
 
 def preview_is_due(steps: int, every: int) -> bool:
-    """Return whether a preview is due after a number of steps: 0, `EARLY_PREVIEWS`, and multiples of ``every``."""
+    """Return whether a preview is due after a number of steps: 0, `EARLY_PREVIEWS`, multiples of ``every``.
+
+    With ``every`` 0 none is due.
+    """
     return every > 0 and (steps % every == 0 or (steps in EARLY_PREVIEWS and steps < every))
 
 

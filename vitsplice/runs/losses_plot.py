@@ -22,7 +22,7 @@ SMOOTHED = 40
 """Minimum number of points of a curve for its running mean to be drawn."""
 
 WINDOWS = 20
-"""Length of a curve relative to the window of its running mean."""
+"""Maximum length of a curve relative to the window of its running mean."""
 
 CAPTION = "Total: weighted sum of the terms; terms: unweighted. Lower is better."
 
@@ -102,7 +102,7 @@ def _curve(axes: Axes, points: Points) -> None:
 
 
 def _set_log_scale(axes: Axes) -> None:
-    """Use a log scale with labels such as 0.06; matplotlib's powers of ten take about as long as the rest of a plot."""
+    """Use a log scale with labels such as 0.06; labels as powers of ten take as long to draw as the rest of a plot."""
     from matplotlib.ticker import LogFormatter
 
     class Decimal(LogFormatter):

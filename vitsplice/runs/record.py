@@ -88,6 +88,6 @@ def legend(columns: Iterable[str]) -> str:
 
 
 def image_names(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return the names of the images in reports, by name or ``both``; always "image" if there is only one."""
+    """Return the term in reports for each image name and for ``both``; always "image" if there is only one image."""
     names = {name: described(name) for name in record["inputs"]} | {"both": "both images"}
     return dict.fromkeys(names, "image") if has_single_image(record) else names

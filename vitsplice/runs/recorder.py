@@ -58,7 +58,10 @@ class Recording:
         force: bool = False,
         backbones: BackboneLoader | None = None,
     ) -> Recording:
-        """Begin a run. What is needed to resume it is written before any slow operation; if it replaces a run, after.
+        """Begin a run.
+
+        The inputs file, from which it can be resumed, is written before the backbones are loaded and the start is
+        computed; after that, if the run replaces another.
 
         Args:
             images: path of each image by name (`vitsplice.runs.inputs`); masks are optional.
@@ -71,7 +74,8 @@ class Recording:
 
         Raises:
             OutputBusy: if another process is writing to the folder.
-            VitspliceError: see `vitsplice.Run` and `RunFolder.create`. A run that could not be replaced is unchanged.
+            VitspliceError: see `vitsplice.Run` and `RunFolder.create`. An earlier run that cannot be replaced is
+                unchanged.
         """
         checked = RunFolder.check(out, force=force)
         is_new, replaces = not checked.path.exists(), checked.holds_a_run()
@@ -198,15 +202,15 @@ class Recording:
             note(f"no checkpoint: {error}")
 
     def finish(self, note: Note, lut: Path | None = None) -> Result:
-        """Save a run that has ended or is stopped between two steps; a stopped one with a checkpoint to resume from.
+        """Save a run that has ended or was stopped between two steps; if stopped, with a checkpoint to resume it from.
 
         Args:
             note: called with a message if the checkpoint cannot be written.
             lut: .cube file for the colours of a finished run, see `write_lut`; an existing one is replaced.
 
         Raises:
-            VitspliceError: if a file cannot be written, or the LUT not be fitted; after a failure of the LUT, the
-                other files are written.
+            VitspliceError: if a file cannot be written, or the LUT cannot be fitted; the other files are written even
+                if the LUT fails.
         """
         self.write_checkpoint(note)
         return self.save(lut)
@@ -233,14 +237,14 @@ def _run(
     appearances: Sequence[int | str],
     backbones: BackboneLoader | None,
 ) -> Run:
-    """Return the run of images by name, with weights of the appearance images, and the image of each region."""
+    """Create the run of images by name; ``appearances`` has the appearance image of each region."""
     regions = regions_from(images, appearances)
     arguments = as_arguments(images)
     return Run(**arguments, settings=settings, appearance_weights=weights, regions=regions, backbones=backbones)
 
 
 def digests(run: Run) -> dict[str, str]:
-    """Compute the SHA-256 of everything that the output of a run depends on, by name."""
+    """Return by name the SHA-256 of images, masks, settings and backbones; weights and images of regions as text."""
     images = {described(name): image.sha256 for name, image in run.images.items()}
     masks = {described(f"{name}_mask"): mask.sha256 for name, mask in run.masks.items()}
     first, *others = run.backbones.items()

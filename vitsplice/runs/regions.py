@@ -24,7 +24,7 @@ MOST_UNCOVERED = 0.01
 """Maximum fraction of the structure image outside of all regions for them to count as covering it."""
 
 LEAST_LABEL = 1e-3
-"""Minimum fraction of an image that a label covers; smaller ones are ignored."""
+"""Minimum fraction of an image that a label covers, or that is coloured in a label image; less is ignored."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ def read_regions(regions: Sequence[Region], images: Mapping[str, LoadedImage]) -
         images: images of the run by name.
 
     Raises:
-        UserError: naming the region, if a mask cannot be read, does not fit or is black, or there is no such image.
+        UserError: if a mask cannot be read, has another size than its image or is black, a region has no structure
+            mask, or there is no such appearance image.
     """
     names = appearances_of(images)
     read = []

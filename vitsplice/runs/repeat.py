@@ -13,7 +13,7 @@ OUT = "vitsplice-out"
 """Default folder of the output."""
 
 NO_MASK = "-"
-"""Value of the option for masks of appearance images that stands for an image without one."""
+"""Value of ``--appearance-mask`` for an appearance image without a mask."""
 
 
 def command_line(

@@ -151,9 +151,9 @@ class Run:
 
     @numerics()
     def restore(self, snapshot: Snapshot, history: Iterable[Step]) -> None:
-        """Resume from a snapshot of a run of the same images, settings and weights, before the first step of this one.
+        """Resume from a snapshot of a run of the same images, settings and weights; call it before the first step.
 
-        The output has the same bytes as that of the other run.
+        The output will have the same bytes as that of an uninterrupted run.
         """
         self._optimisation.restore(snapshot)
         self.history = list(history)
@@ -266,7 +266,7 @@ class Run:
         ]
 
     def _model_record(self) -> dict[str, Any] | None:
-        """What the model is and was trained with, and which images of this run it was trained on."""
+        """Provenance of the model, and the names of the images of this run that it was trained on; None without one."""
         if self.model is None:
             return None
         trained_on = [name for name, image in self.images.items() if image.sha256 in self.model.images]

@@ -1,8 +1,8 @@
 """YAML from untrusted sources: text, numbers, lists and mappings of limited size and depth.
 
 ``yaml.safe_load`` accepts more, which is refused here: aliases (with which a short text expands to millions of values),
-tags, duplicate keys, and keys that are not text. Dates are text, and numbers are those of YAML 1.2: ``1e-3`` is one,
-``0123`` is 123, and ``1:30`` is text.
+tags, duplicate keys, and keys that are not text. Dates are text, and numbers are those of YAML 1.2: ``1e-3`` is a
+number, ``0123`` is 123, and ``1:30`` is text.
 """
 
 from __future__ import annotations

@@ -137,8 +137,8 @@ class CheckpointFormat(Generic[Parsed]):
             folder: folder of the checkpoints.
             chosen: path of the JSON file of a checkpoint; None: the last one.
             current: digests of everything that the work depends on, by name.
-            restore: function that loads its state into the work. It may raise a LookupError, ValueError or
-                RuntimeError if the state does not fit. It is not called if there is no checkpoint.
+            restore: function that loads the checkpoint into the work. It may raise a LookupError, ValueError or
+                RuntimeError if the checkpoint does not fit. It is not called if there is no checkpoint.
 
         Raises:
             CheckpointRejected: as `read` and `read_last`, or if the checkpoint belongs to other work.

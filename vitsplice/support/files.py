@@ -1,6 +1,6 @@
 """Atomic writing of files, and paths that stay inside their folder.
 
-Every path below an output folder that is written or removed comes from `inside`, since names may come from elsewhere.
+Names from elsewhere become paths below an output folder by `inside`, which refuses those that lead out of it.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def temporary_files(folder: Path) -> list[Path]:
 
 
 def safe_file_name(name: str) -> str:
-    """Replace characters that file systems or shells may not accept by ``_``, and truncate to 160 bytes."""
+    """Replace characters that file systems or shells may not accept by ``_``; drop leading dots; at most 160 bytes."""
     safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
     return safe.encode()[:160].decode(errors="ignore").lstrip(".") or "_"
 

@@ -1,4 +1,4 @@
-"""A log of JSON records by key, one a line, that is only appended to and survives a killed process."""
+"""A log of JSON records by key, one a line; records are appended, and a killed process does not damage it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vitsplice.support.files import write_atomically
 Keys = NDArray[np.uint64]
 
 RECENT = 256
-"""Number of new records that are collected in a dict and then merged into the sorted arrays; at least a 64th of all."""
+"""Number of new records, in a dict, at which they are merged into the sorted arrays; a 64th of all if that is more."""
 
 _INDEX = np.dtype([("key", np.uint64), ("offset", np.int64)])
 
@@ -80,7 +80,7 @@ class JsonLinesLog:
         return self._offset(key) is not None
 
     def __getitem__(self, key: int) -> dict[str, Any]:
-        """The last record of a key. Raises KeyError if there is none."""
+        """The last record of a key. Raises KeyError if there is none, VitspliceError if its line has changed."""
         if (offset := self._offset(key)) is None:
             raise KeyError(key)
         parsed = self._parse(self._line_at(offset))

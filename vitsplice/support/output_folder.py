@@ -1,7 +1,7 @@
 """Output folders: overwrite checks, locks, atomic writes, and resumable work.
 
 A short command calls `check` before its work and `write` after it. A long one runs within `resumable`, which stores its
-plan in the folder: with the same plan the work resumes, another plan is refused.
+plan in the folder: with the same plan the work resumes, another plan is refused unless ``force`` is given.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def remove_listed(folder: Path, record: str, pattern: re.Pattern[str], keep: Con
 
     Args:
         folder: output folder.
-        record: name of its JSON file; it may be missing.
+        record: name of the JSON file of the record; it may be missing.
         pattern: file names that may be removed, whatever the record lists.
         keep: names of files that are written again.
     """
@@ -194,7 +194,7 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
     """Lock a folder for resumable work; parts and results of the same plan are reused.
 
     Work that fails before it writes a part leaves no plan and no empty parts: the folder can then be used for another
-    plan. Other files may be in it.
+    plan. The folder may also hold unrelated files.
 
     Args:
         path: output folder; it need not exist.
@@ -204,7 +204,7 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
             ``part_keys`` differs.
 
     Raises:
-        OutputExists: if the folder holds another plan, or other files of these names, and ``force`` is not given.
+        OutputExists: if the folder holds another plan, or parts or results without a plan, and ``force`` is not given.
         OutputBusy: if another process is writing to it; it is then unchanged.
         UserError: if the path is a file.
         PathRejected: if a part or result lies outside the folder (the names may come from an earlier plan's file).
@@ -242,7 +242,7 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
 
 
 def _written_since(folder: Path, plan: Path) -> bool:
-    """Return whether a file of a folder that is not empty was written after the plan."""
+    """Return whether a file in the folder that is not empty was written after the plan."""
     files = (file for file in folder.rglob("*") if file not in (plan, folder / LOCK) and file.is_file())
     since = plan.stat().st_mtime_ns
     return any(status.st_size and status.st_mtime_ns >= since for status in (file.stat() for file in files))
@@ -284,7 +284,7 @@ def _difference(earlier: Mapping[str, Any], plan: Mapping[str, Any], name: str) 
 
 
 def _differing(earlier: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the keys whose values differ; for mappings, followed by their keys."""
+    """Yield the keys whose values differ; if these are mappings, followed by the keys that differ in them."""
     for key, value in plan.items():
         before = earlier.get(key)
         if before == value:

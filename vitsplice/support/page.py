@@ -1,7 +1,7 @@
 """Reports as one self-contained HTML file: images, styles and script are embedded, nothing else is loaded.
 
-A report is a title and a sequence of blocks, which `render` formats by the template of the same folder. The same blocks
-give the same bytes.
+A report is a title and a sequence of blocks, which `render` formats with ``templates/page.html``. The same blocks give
+the same bytes.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class ImageGrid(Block):
 
 @dataclass(frozen=True)
 class Slider(Block):
-    """Two images of the same shape on top of each other, and a slider that uncovers the second."""
+    """Two images of the same aspect ratio on top of each other, and a slider that uncovers the second."""
 
     before: ImageBlock
     after: ImageBlock

@@ -3,7 +3,7 @@
 Names of methods, files, categories and raters come from users and plugins; a cell must never act as a formula or as
 markup. A spreadsheet evaluates a cell such as ``=cmd|'/C calc'!A0``, so text that starts like a formula gets an
 apostrophe before it (https://owasp.org/www-community/attacks/CSV_Injection); numbers, also negative ones, are written
-unchanged. A spreadsheet that does not split at commas can still see a formula.
+unchanged. A spreadsheet that splits lines at other characters can still find a formula in a cell.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def csv_row(cells: Iterable[object]) -> str:
     """Format one row, with its newline. ``None`` is an empty cell; floats have all their digits."""
     row = [cell if cell is None or isinstance(cell, int | float) else escape_csv(str(cell)) for cell in cells]
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(row)  # csv quotes cells that contain one of these
+    csv.writer(text, lineterminator="\r\n").writerow(row)  # csv quotes cells that contain \r or \n
     return text.getvalue().removesuffix("\r\n") + "\n"
 
 

@@ -36,7 +36,7 @@ WORDINGS = (
 def explain(error: ValidationError, model: type[BaseModel], data: Mapping[str, Any]) -> list[tuple[Location, str]]:
     """Return the location and the message of each mistake. Several unknown keys of one mapping are one mistake.
 
-    The location of a missing key is that of the mapping that lacks it.
+    The location of a missing key is that of the mapping that lacks it or, at the root, the key itself.
 
     Args:
         error: error of the validation.

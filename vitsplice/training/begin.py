@@ -68,9 +68,9 @@ def begin_or_resume(
 def _prepare(
     plan: TrainingPlan, parts: TrainingParts, folder: Path, progress: ProgressReporter, *, main: bool
 ) -> tuple[TrainingData, TrainingData] | None:
-    """Select the pairs, compute their features, and in the main process write those of held-out images.
+    """Select the pairs and compute their features; the main process also writes the held-out pairs to a manifest.
 
-    Returns None if it was stopped. Raises OutputBusy if another training selects pairs with the same cache.
+    Returns None if it was stopped. Raises OutputBusy if another training writes to the same cache.
     """
     cache, backbone = plan.cache_folder, parts.recipe.matching_backbone.backbone
     output_folder.write(cache, {})

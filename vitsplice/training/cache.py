@@ -1,4 +1,4 @@
-"""Tensors on disk, computed once: safetensors shards, each with a JSON file that holds its digest and its records.
+"""Tensors on disk, computed once: safetensors shards, each with a JSON file of its digest and record keys.
 
 A record is a few named tensors under a key, the digest of all that they depend on (`record_key`), so that caches of
 several trainings can share a folder. The JSON file of a shard is written last: a shard without one is not complete.
@@ -124,7 +124,7 @@ class TensorCache:
             self.flush()
 
     def flush(self) -> None:
-        """Write the records that are not in a shard yet."""
+        """Write the records that are not in a shard yet. Raises as `add`."""
         if not self._pending:
             return
         if (needed := self._pending_bytes()) > self.available():
@@ -179,7 +179,7 @@ class TensorCache:
         self._shards |= dict.fromkeys(tensors, name)
 
     def _open(self, name: str) -> Any:
-        """Map a shard into memory. Raises TrainingCacheError if it has another SHA-256, which is computed once."""
+        """Map a shard into memory. Raises TrainingCacheError if its SHA-256, computed once, is not that of its JSON."""
         path = inside(self.folder, f"{name}.safetensors")
         if name not in self._checked and file_sha256(path) != self._digests[name]:
             raise self._damaged(name)

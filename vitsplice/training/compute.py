@@ -21,17 +21,18 @@ from vitsplice.training.cache import Record, TensorCache
 from vitsplice.training.records import Recipe, from_features, from_uint8, half
 
 DESCRIBED = 3 * 2**29
-"""Maximum number of bytes of descriptors in memory; those of the least recently used image are computed again."""
+"""Maximum number of bytes of described images in memory; the least recently used ones are computed again."""
 
 
 class RecordComputer:
-    """Computes records from images, and from records that others are based on.
+    """Computes records from image files and from other records in the cache.
 
     Args:
         recipe: what the records depend on; its backbones are on the device.
         digests: SHA-256 of each image file.
         mirrorable: the images that are an appearance image of a pair.
-        cache: cache with the pixels of each image, and with the conditions of a pair before its features.
+        cache: the cache; it must hold the pixels of an image before conditions or views of it are computed, and the
+            record of a pair before views of its start.
         device: device to compute on.
     """
 

@@ -73,7 +73,7 @@ class TrainingExample:
         images: ``structure`` and ``appearance``, ``(1, 3, H, W)`` in [0, 1], with ``start``, which is the structure
             image if no warm start is needed. The appearance image is mirrored if it was matched mirrored.
         condition: the conditions of the generator, each a batch of one, for the entire structure image.
-        own_condition: those for the appearance image as structure image with itself; None if no term takes it as input.
+        own_condition: the conditions for the appearance image paired with itself; None if no term takes it as input.
         vectors: vectors of the facet ``match``; None if no term requests it.
         banks: stored features by key of the backbone.
         recipe: what the features depend on.

@@ -53,7 +53,7 @@ class HeldOut:
         return len(self.data)
 
     def losses(self, training: Training) -> dict[str, float]:
-        """Return the mean of each term over the pairs, and of the weighted total."""
+        """Return the mean of each term over the pairs, and of the weighted total of all terms, active or not."""
         if not self:
             return {}
         values = [training.losses(self.data[number]) for number in range(len(self))]

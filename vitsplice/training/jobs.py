@@ -1,4 +1,4 @@
-"""The records of a training: those of each image, of each pair, and of each view."""
+"""Jobs that compute the records of a training: of each image, of each pair, and of each stored view."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Job:
 def by_neighbourhood(pairs: Sequence[Pair]) -> list[Pair]:
     """Sort pairs so that those of one image are near each other (Cuthill and McKee 1969).
 
-    Of the descriptions of images only some are in memory; in this order few are computed more than once.
+    Only some descriptions of images fit in memory; in this order few are computed more than once.
     """
     if not pairs:
         return []
@@ -56,7 +56,7 @@ def by_neighbourhood(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 class JobLists:
-    """Lists the records of pairs; a record may occur several times in a list.
+    """Lists the jobs for the records of pairs; a record may occur several times in a list.
 
     Attributes:
         pairs: the pairs in the order in which they are computed.
@@ -65,7 +65,7 @@ class JobLists:
         recipe: what the records depend on.
         pairs: the pairs.
         digests: SHA-256 of each image file.
-        cache: cache with the pixels of all images before conditions are computed or views are listed.
+        cache: the cache; it must hold the pixels of all images before conditions are computed or views are listed.
         device: device to compute on.
     """
 
@@ -89,7 +89,7 @@ class JobLists:
             yield Job(self._recipe.pixels_key(digest), ("pixels",), f"image {path.name}", compute)
 
     def conditions(self) -> Iterator[Job]:
-        """List the pairs; for terms that apply the generator to the appearance image, also that with itself."""
+        """List the pairs; also each appearance image with itself, if a term applies the generator to such images."""
         yield from (self._pair_job(pair, PAIR) for pair in self.pairs)
         if self._recipe.applied_to_appearance:
             appearances = dict.fromkeys(pair.appearance for pair in self.pairs)
@@ -106,7 +106,7 @@ class JobLists:
     def views(self, number: int | None = None) -> Iterator[Job]:
         """List the stored views of the images of the first pairs.
 
-        Of pairs whose conditions are not in the cache yet, those of both orientations of the appearance image.
+        While it is not known whether an appearance image is mirrored, the views of both orientations are listed.
 
         Args:
             number: number of pairs; None: all.

@@ -9,14 +9,14 @@ from vitsplice.engine.values import Step
 from vitsplice.support.tables import csv_document
 
 EVERY = 20
-"""Interval of rows in steps."""
+"""Maximum number of steps between rows."""
 
 PREFIX = "held_out."
 """Prefix of the names of losses of held-out pairs."""
 
 
 class LossLog:
-    """Mean losses over every `EVERY` steps, and those of held-out pairs at some of them.
+    """Rows of mean losses over the steps since the row before; some rows also have losses of held-out pairs.
 
     Args:
         terms: names of the loss terms.

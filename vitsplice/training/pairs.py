@@ -28,6 +28,9 @@ class SplitPairs:
         training: pairs of images that a model is trained on.
         held_out: pairs of held-out images.
         crossing: number of given pairs that were left out because they have an image in each subset.
+
+    Raises:
+        UserError: if there is no training pair.
     """
 
     training: tuple[Pair, ...]
@@ -40,7 +43,7 @@ class SplitPairs:
                 f"no pair has both images in the training subset: {self.crossing} have one in each subset; give more "
                 "pairs, or a folder of images"
                 if self.crossing
-                else "no training image has another one of its domain as partner; give more images of each domain"
+                else "no training image can be paired with another image of its domain; give more images of each domain"
             )
 
 
@@ -73,6 +76,7 @@ def training_pairs(
     Raises:
         ConfigError, UserError: if the manifest or the source is invalid, or has too few images.
         ImageError: if an image of a given pair cannot be read.
+        VitspliceError: if the cache cannot be used, or a feature is not finite.
     """
     if path.suffix.lower() in (".csv", ".jsonl"):
         contents = SourceContents("a manifest", pairs=tuple(read(path)))
@@ -104,7 +108,7 @@ def pairs_by_similarity(
     cache: Path,
     progress: ProgressReporter,
 ) -> SplitPairs | None:
-    """Pair each image with the most similar ones of its group and subset, by the cosine similarity of [CLS].
+    """Pair each image with the most similar ones of its group and subset, by cosine similarity (`most_similar`).
 
     SpliceNet selects its training pairs in this way ("dataset distillation", Tumanyan et al. 2023, supplement).
 

@@ -57,7 +57,7 @@ class TrainingParts:
 
         Raises:
             ConfigError, UnknownName: if the settings are not for training, or a part or key in them is not allowed.
-            ModelRejected: if the initial model is damaged, or has another generator or backbone than the settings.
+            ModelRejected: if the initial model is damaged, or its generator, options or backbone are not the settings'.
             WeightsUnavailable, WeightsRejected: if a backbone cannot be loaded.
         """
         check_training(settings)

@@ -42,13 +42,13 @@ WORK = ResumableWork(
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """A training.
+    """Source of images, settings, licence and initial model of a training.
 
     Args:
         source: manifest of pairs, or another source of images (`vitsplice.training.pairs.training_pairs`).
         settings: settings with ``training``.
         licence: licence of the model, as stated by the person who trains it.
-        cache: folder of the features of images; None: one in the folder of cached files.
+        cache: folder of the features of images; None: ``training`` in the folder of cached files.
         initial: model whose weights the training starts from; None: random weights.
     """
 
@@ -71,7 +71,7 @@ class TrainingPlan:
         """Check the settings, the source and the initial model's record before any slow operation.
 
         Raises:
-            ConfigError, UserError, ModelRejected: if one of them cannot be used.
+            ConfigError, UserError, ModelRejected: if one of them cannot be used, or the licence is too long.
         """
         check_training(settings)
         path = Path(os.path.abspath(source))
@@ -98,6 +98,7 @@ class TrainingPlan:
         Raises:
             UserError: if the folder holds no training.
             CheckpointRejected: if its plan is corrupt or of another format.
+            ConfigError: if the settings in its plan are invalid.
         """
         if not (folder / PLAN).is_file():
             raise UserError(f"{folder} holds no training: it has no {PLAN}")
@@ -134,7 +135,7 @@ class TrainingPlan:
         }
 
     def finished(self, folder: Path) -> bool:
-        """Return whether a folder holds the model of all steps of this training: its checkpoints are removed last."""
+        """Return whether a folder holds the model after all steps, and no checkpoints, which are removed last."""
         if checkpoint_files(folder / CHECKPOINTS):
             return False
         try:

@@ -1,6 +1,7 @@
 """Preparation of the cache of a training: missing records are computed.
 
-The pixels of all images and the records of one pair come first; from their size, the space for the rest is checked.
+The pixels of all images come first, then the records of one pair, whose size shows whether the rest
+will fit.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def prepare(
         SHA-256 of each image file, and the cache; None if the progress reporter stopped the work.
 
     Raises:
-        ConfigError: if the crops of the settings are not square.
+        ConfigError: if the crops of the settings are not square, or a blur kernel is too large for them.
         ImageError, UserError: if an image cannot be read.
         OutputBusy: if something is missing and another process is writing to the folder.
         VitspliceError: if the folder cannot be written.
@@ -158,7 +159,7 @@ class _Preparation:
         raise TrainingCacheError(
             f"the missing records of {len(self._pairs)} pairs of {len(self.digests)} images need up to "
             f"{gigabytes(for_pairs + for_images)}, of which {gigabytes(for_pairs)} for pairs and the rest for images. "
-            f"{self._cache.space()}; the rest is enough for {share}",
+            f"{self._cache.space()}; the remaining space is enough for {share}",
             *self._advice(pairs_fit=percent > 0),
         )
 

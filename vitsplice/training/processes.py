@@ -23,7 +23,7 @@ process that hangs is noticed only after this time."""
 
 
 class Processes:
-    """A group of processes, each with a part of every batch; this class: a single process.
+    """The processes that train together, each on its own pairs of a step; this class is for a single process.
 
     Attributes:
         count: number of processes.

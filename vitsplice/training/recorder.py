@@ -37,7 +37,7 @@ class TrainingCheckpoint:
         step: index of the next step.
         tensors: state of the training.
         log: state of the log of losses.
-        belongs_to: digests of pairs, settings and weights, by name.
+        belongs_to: digests of pairs, settings and weights, and the number of processes, by name.
     """
 
     step: int
@@ -96,7 +96,7 @@ class TrainingRecorder:
         """Resume from the last checkpoint of the folder, or a given one, if there is one.
 
         Raises:
-            CheckpointRejected: if it is damaged, or belongs to other pairs, settings or weights.
+            CheckpointRejected: if it is damaged, or belongs to other pairs, settings, weights or number of processes.
         """
         CHECKPOINT.resume(self.folder / CHECKPOINTS, path, self._digests(), self._load)
 
@@ -209,7 +209,7 @@ class TrainingRecorder:
         return True
 
     def _digests(self) -> dict[str, str]:
-        """Compute the SHA-256 of everything that the training depends on, by name; it is the same in all processes."""
+        """Return `TrainingCheckpoint.belongs_to` of this training; it is the same in all processes."""
         parts, data = self.training.parts, self.training.data
         pairs = [[data.digests[pair.structure], data.digests[pair.appearance]] for pair in data.pairs]
         weights = {f"weights of {name}": each.backbone.info.sha256 for name, each in parts.recipe.backbones.items()}

@@ -70,13 +70,13 @@ class Recipe:
 
     @cached_property
     def stored_conditions(self) -> tuple[ConditionName, ...]:
-        """Conditions in the record of a pair: all but ``appearance``, and the start if a term compares with it."""
+        """Conditions in the record of a pair: `conditions` without ``appearance``, and ``start`` if `has_start`."""
         stored = [name for name in self.conditions if name != "appearance"]
         return tuple(dict.fromkeys([*stored, START] if self.has_start else stored))
 
     @cached_property
     def computed_conditions(self) -> tuple[ConditionName, ...]:
-        """`stored_conditions`, and the start if `needs_match`: computing it matches the images."""
+        """`stored_conditions`, and ``start`` if `needs_match`: it makes `pair_condition` match the images."""
         return tuple(dict.fromkeys([*self.stored_conditions, START] if self.needs_match else self.stored_conditions))
 
     @cached_property

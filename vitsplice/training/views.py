@@ -1,4 +1,4 @@
-"""Views of the pairs of a training: like those of a run, but of one size for all pairs of a step.
+"""Views of the pairs of a training: like those of a run, but crops have one size for all pairs of a step.
 
 All training images have the same shorter side, so that square crops of one scale have one size and can be stacked.
 """
@@ -32,8 +32,8 @@ def draw_views(
 ) -> dict[ViewKey, View]:
     """Draw the views of a pair at a step; start and structure image share views.
 
-    Without a bank the view of an image depends on seed, step and pair, with one only on seed, number of the view and
-    image. The scale of the crop, and the number of the view in the bank, are those of all pairs at this step.
+    Without a bank, the crop of an image depends on seed, step and pair; with a bank, on seed, image and number of the
+    view in the bank. The scale of the crop and that number are the same for all pairs at a step.
 
     Args:
         config: how views are drawn.
