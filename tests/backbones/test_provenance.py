@@ -79,7 +79,7 @@ def test_values_that_are_not_finite_are_refused(value, expected):
 
 
 def test_deeper_network_is_refused_and_a_mask_token_is_ignored():
-    with pytest.raises(WeightsRejected, match=r"of layers that it does not have \(blocks\.2\.norm1\.weight"):
+    with pytest.raises(WeightsRejected, match=r"of layers that the model does not have \(blocks\.2\.norm1\.weight"):
         load(state(**VIT | {"depth": 4}), **VIT)
     load({**state(**VIT), "mask_token": noise(1, 16), "head_dist.weight": noise(5, 16)}, **VIT)
 

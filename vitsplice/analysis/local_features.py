@@ -18,7 +18,7 @@ from vitsplice.images import LoadedImage, Source, read
 from vitsplice.numerics import numerics
 
 COLOUR_MAP = "viridis"
-"""matplotlib's name of the colours of similarities."""
+"""Name of the matplotlib colour map for similarities."""
 
 OPACITY = 0.75
 """Opacity of a heat map on its image."""
@@ -30,7 +30,7 @@ class LocalFeatures:
 
     Args:
         images: the images.
-        features: layer, counted from the end -> features of each image, ``(1, N, D)`` with a grid.
+        features: features of each image, ``(1, N, D)`` with a grid, by layer; -1 is the last one.
         info: description of the backbone.
         facet: the facet.
         size: requested shorter side of the backbone's input, in pixels; the backbone may need another.
@@ -55,11 +55,12 @@ def local_features(
     size: int = 448,
     device: str = "auto",
 ) -> LocalFeatures:
-    """Compute the features of a local facet of images, at one or all layers in one pass of the backbone.
+    """Compute the features of a local facet of images, at one or all layers.
 
     Args:
         images: images, as `vitsplice.images.read` takes them.
-        backbone: name, or a loaded backbone, which is not loaded again; None is that of the default preset.
+        backbone: name, or a loaded backbone, which is not loaded again; None is that of the default
+            preset, or its fallback, which ``notes`` then names.
         facet: local facet; None is the backbone's facet for structure.
         layer: index, 0 for the first layer, -1 for the last; None is all layers.
         size: requested shorter side of the backbone's input, in pixels; the backbone may need another.
@@ -87,7 +88,7 @@ def local_features(
 
 
 def read_images(images: Sequence[Source], size: int) -> tuple[LoadedImage, ...]:
-    """Read images that are resized to a shorter side of ``size`` pixels.
+    """Read images, and check ``size``, the shorter side in pixels to which they will be resized.
 
     Raises:
         ImageError: if an image cannot be read.
@@ -120,12 +121,12 @@ def _on_cpu(features: Features) -> Features:
 def similarity_map(query: Features, patch: tuple[int, int], features: Features) -> Tensor:
     """Compute the cosine similarity of one patch to all patches of the same or another image.
 
-    With the keys of one image, it is a row of its self-similarity (Tumanyan et al. 2022, equation 2).
+    With the keys of one image, it is a row of its self-similarity (Tumanyan et al. 2022, equation 2), without [CLS].
 
     Args:
         query: local features of the image with the patch, ``(1, N, D)``.
         patch: row and column of the patch on the grid of ``query``.
-        features: local features of the other image, ``(1, M, D)``; ``query`` itself for the self-similarity.
+        features: local features of the image to compare with, ``(1, M, D)``; it may be ``query``.
 
     Returns:
         ``(h, w)`` on the grid of ``features``, in [-1, 1].

@@ -1,8 +1,8 @@
 """Tracing of tensors from a weights file into a model, through a library's conversion.
 
-timm converts a checkpoint (renames, concatenates and resizes tensors), loads the tensors that fit, and silently leaves
-the others as initialised. Names cannot be compared after a conversion, and values do not reveal a bias that was left at
-0. So the operations themselves are traced, in the current thread only.
+timm converts a checkpoint (renames, concatenates and resizes tensors), loads the tensors whose names the model has, and
+silently leaves all other tensors of the model as initialised. Names cannot be compared after a conversion, and values
+do not reveal a bias that was left at 0. So the operations themselves are traced, in the current thread only.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Provenance(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         origins = frozenset[str]().union(*(self._origins.get(t, ()) for t in _tensors((args, kwargs))))
         self._loading = self._loading or bool(origins)
-        if func is Tensor.copy_ and self._loading:  # constants that the conversion adds count as loaded, with no origin
+        if func is Tensor.copy_ and self._loading:  # also of a constant that the conversion adds: it has no origins
             self._copied |= origins
             self._origins[args[0]] = origins
         elif origins:
@@ -51,10 +51,10 @@ class Provenance(TorchFunctionMode):
         return result
 
     def check(self, model: nn.Module, description: str, name: str) -> None:
-        """Raise WeightsRejected unless every tensor of the model is from the file, complete and finite.
+        """Raise WeightsRejected unless all tensors of the model are from the file or its conversion, and finite.
 
-        The file may have tensors that the model does not use (a classifier, a mask token), but no further layers of a
-        kind that the model has, such as the last blocks of a deeper network.
+        The file may have tensors that the model does not use (a classifier, a mask token), but none whose name differs
+        only in layer numbers from that of a used one, such as the last blocks of a deeper network.
 
         Args:
             model: model that was loaded in this context.
@@ -70,7 +70,7 @@ class Provenance(TorchFunctionMode):
         unused_layers = [key for key in self._file if key not in self._copied and _kind(key) in kinds]
         problems = [
             counted("missing", missing),
-            counted("of layers that it does not have", unused_layers),
+            counted("of layers that the model does not have", unused_layers),
             counted("of another shape", list(self._resized_kernels(model))),
             counted("not floating point", list(self._integers(model))),
         ]
@@ -111,7 +111,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 def load_traced(
     create: Callable[[dict[str, Tensor]], nn.Module], tensors: Mapping[str, Tensor], description: str, name: str
 ) -> nn.Module:
-    """Create a model from a state dict, and check that all of its tensors are from it.
+    """Create a model from a state dict, and check that all tensors of the model were loaded (`Provenance.check`).
 
     Args:
         create: creates and loads the model; it may change the mapping, but not the tensors.

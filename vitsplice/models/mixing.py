@@ -20,7 +20,7 @@ class Appearance:
     """An appearance image, prepared once for all structure images (`Model.prepare`).
 
     Args:
-        image: the image with what conditions need of it.
+        image: the image, with the descriptors and features that conditions need.
         mask: the part of it that is used, ``(1, 1, H, W)`` in [0, 1]; None: all of it.
     """
 
@@ -30,10 +30,10 @@ class Appearance:
 
 @dataclass(frozen=True)
 class Mix:
-    """Several appearance images with their weights, which are normalised to a sum of 1.
+    """One or several appearance images with weights, of which only the ratios matter.
 
     Raises:
-        UserError: if there is no image, or a weight is not a number of at least 0, or all are 0.
+        UserError: if there is no image, a weight is negative or not finite, or all are 0.
     """
 
     parts: Sequence[tuple[Appearance, float]]
@@ -48,14 +48,14 @@ def check_weights(weights: Sequence[float]) -> None:
         raise UserError("a mix requires at least one appearance image")
     if not all(0 <= weight < math.inf for weight in weights) or sum(weights) <= 0:
         given = ", ".join(f"{weight:g}" for weight in weights)
-        raise UserError(f"the weights of a mix must be at least 0, and one of them above 0; given are {given}")
+        raise UserError(f"the weights of a mix must be finite and at least 0, and not all 0; given: {given}")
 
 
 def mixed(conditions: Sequence[Condition], weights: Sequence[float]) -> Condition:
-    """Compute the weighted mean of each condition; that of ``cls`` is normalised to unit length, as any ``cls`` is.
+    """Compute the weighted mean of conditions, name by name; that of ``cls`` is normalised to unit length.
 
     Args:
-        conditions: conditions of the same structure image with each appearance image.
+        conditions: the conditions of one structure image with each appearance image.
         weights: see `Mix`.
     """
     check_weights(weights)

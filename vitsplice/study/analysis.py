@@ -100,7 +100,7 @@ class StudyAnalysis:
         comparisons: comparisons over all pairs, then over each set that has a name, if there are several sets.
         preferences: preference for each method, the highest rate first; empty for two methods.
         checks_passed: number of raters who passed the checks of a pair, and who answered them, by pair; careless raters
-            are included, each with the submission that counts.
+            are included, each with one submission (`first_submissions`).
         left_rate: fraction of comparisons in which the left output was chosen.
         median_ms: median response time of a comparison in milliseconds.
         notes: limitations of the results, a sentence each.

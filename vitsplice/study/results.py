@@ -24,7 +24,7 @@ from vitsplice.text import one_line
 
 LARGEST_FILE = 20_000_000
 ANALYSIS_JSON = "analysis.json"
-"""File of an analysis, which may be in the folder of the results."""
+"""File of an analysis; it may be in a folder of results, where it is skipped."""
 
 DAY_MS = 86_400_000
 
@@ -116,7 +116,7 @@ class RaterResult(StrictModel):
     @classmethod
     def _is_normalised(cls, rater: str) -> str:
         if rater != re.sub(r"\s+", " ", rater.strip()):
-            raise ValueError("has spaces that the page does not write")
+            raise ValueError("has spaces at an end, or several in a row")
         return rater
 
     @property
@@ -139,7 +139,7 @@ def read_results(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[RaterRes
     """Read result files in their order.
 
     Args:
-        paths: files, and folders of ``.json`` files; a file that is given twice is read once.
+        paths: files, and folders of ``.json`` files; a path that is given twice is read once.
 
     Returns:
         The results, and the files that are not results.
@@ -149,7 +149,7 @@ def read_results(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[RaterRes
     """
     results = [_read(file) for file in dict.fromkeys(file for path in paths for file in _files(Path(path)))]
     if not results:
-        raise UserError("there are no results: the given folders contain no .json file")
+        raise UserError("there are no results: the given folders contain no .json file but plans and analyses")
     excluded = [result for result in results if isinstance(result, ExcludedResult)]
     return [result for result in results if isinstance(result, RaterResult)], excluded
 
@@ -178,7 +178,7 @@ def _invalid(path: Path, problem: str) -> ExcludedResult:
 
 
 def match_to_plan(results: Sequence[RaterResult], plan: StudyPlan) -> tuple[list[RaterResult], list[ExcludedResult]]:
-    """Separate the results of this study from those of others and from those with trials that were not planned.
+    """Separate results that match the plan from those of other studies and those with other trials than planned.
 
     The trials of a rater, their order and their sides follow from the plan and the rater's id. Each pair, set, method
     and check of a result is compared with the planned one.
@@ -204,8 +204,8 @@ def screen_raters(
 ) -> tuple[list[RaterResult], list[ExcludedResult]]:
     """Separate the results that count from careless, incomplete and duplicate ones.
 
-    Of several submissions of a rater only one counts: the complete one that was finished first. The same answers and
-    times under the ids of two raters count once.
+    Of several submissions of a rater, only the complete one that was finished first can count; it is excluded too if it
+    is careless. Of submissions of several raters with the same start, answers and times, only the first can count.
 
     Args:
         results: results that match the plan (`match_to_plan`).
@@ -221,7 +221,7 @@ def screen_raters(
     def reasons(result: RaterResult) -> list[str]:
         careless = _careless(result, trials, max_failed, min_ms)
         if (counted := by_rater[result.rater]) is not result:
-            return [f"duplicate: {counted.source} is the result of this rater that counts", *careless]
+            return [f"duplicate: of this rater, only {counted.source} is considered", *careless]
         if (counted := by_answers[result.began, result.trials]) is not result:
             return [f"has the answers and times of {counted.rater} ({counted.source})", *careless]
         return careless
@@ -230,7 +230,7 @@ def screen_raters(
 
 
 def first_submissions(results: Iterable[RaterResult], trials: int) -> dict[str, RaterResult]:
-    """Return the submission of each rater that counts, by the rater's id; see `screen_raters`."""
+    """Return the submission of each rater that `screen_raters` considers, by the rater's id."""
     first: dict[str, RaterResult] = {}
     for result in _by_precedence(results, trials):
         first.setdefault(result.rater, result)

@@ -94,7 +94,7 @@ def test_routes_that_read_or_fetch_other_things_are_refused(ask, path):
 @pytest.mark.parametrize("path", ["/etc/passwd", "{secret}", "http://127.0.0.1:1/a.png", "a.png", "\0"])
 def test_event_cannot_name_a_file_that_was_not_uploaded(ask, secret, path):
     file = {"path": path.format(secret=secret), "meta": {"_type": "gradio.FileData"}}
-    assert ask("POST", JOIN, event([[{"image": file}]]), JSON) == (403, "only uploaded files can be used")
+    assert ask("POST", JOIN, event([[{"image": file}]]), JSON) == (403, "only files of the page can be used")
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"data": ' + b"[" * 50_000])

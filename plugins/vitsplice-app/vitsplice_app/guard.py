@@ -1,7 +1,7 @@
 """Checks of every request before Gradio sees it: sender, route, size, and the files that it names.
 
-Gradio has many routes that the page does not use, and some that fetch what a request names. Only those of the page
-pass.
+Gradio has many routes that the page does not use; some load any file that a request names. Only requests for the routes
+of the page are passed on.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAX_UPLOAD = 4 * LARGEST_AREA
 """Maximum size of an upload in bytes: the largest image that vitsplice reads, with 4 bytes a pixel."""
 
 MAX_STORED = 16 * MAX_UPLOAD
-"""Maximum size in bytes of all files that the browser can fetch, above which nothing more is uploaded."""
+"""Maximum size in bytes of the folder of uploads and copies of results; an upload that would exceed it is refused."""
 
 MAX_BODY = 4 * 2**20
 """Maximum size in bytes of the body of any other request."""
@@ -60,7 +60,8 @@ SECURITY_HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
-"""Headers of every response that has none of its own. The first makes the browser refuse whatever is not from here."""
+"""Headers that each response gets unless it has its own. The first limits what the page loads to this server and to
+data in the page itself."""
 
 
 class Refused(Exception):
@@ -79,9 +80,9 @@ class Guard:
     Args:
         app: application of the page.
         files: folder of the files that requests may name.
-        local: True if only this machine can reach the server; requests then must have been sent to a name for which
-            `is_local` is True, which a website whose name leads to this machine cannot.
-        account: account that every request must have, or None.
+        local: True if only this machine can reach the server. The Host header of requests must then be local
+            (`is_local`), which prevents DNS rebinding: a website whose name resolves to this machine.
+        account: account whose user and password every request must send; None: no login.
     """
 
     app: ASGIApp
@@ -99,7 +100,7 @@ class Guard:
         except Refused as refused:
             answer = PlainTextResponse(str(refused), refused.status, refused.headers)
             await answer(scope, receive, sender)
-        except Exception as error:  # Gradio has answered with status 500
+        except Exception as error:  # Gradio has answered with status 500, or the client is gone
             LOGGER.warning("%s %s: %s", scope["method"], printable(scope["path"][:100]), type(error).__name__)
 
     async def _checked(self, request: Request) -> Receive:
@@ -134,7 +135,7 @@ class Guard:
             raise Refused(404, "not found")
         length = request.headers.get("content-length", "")
         if not length.isdecimal() or "transfer-encoding" in request.headers:
-            raise Refused(411, "the length of the request is missing")
+            raise Refused(411, "a valid Content-Length is required")
         limit = MAX_UPLOAD if path in UPLOADS else MAX_BODY
         if int(length) > limit:
             await _discard(request, 4 * MAX_UPLOAD)
@@ -153,11 +154,11 @@ class Guard:
         except (ValueError, RecursionError):
             raise Refused(400, "the body of the request is not valid JSON") from None
         if not all(map(self._is_own, paths)):
-            raise Refused(403, "only uploaded files can be used")
+            raise Refused(403, "only files of the page can be used")
         return body
 
     def _is_own(self, path: str) -> bool:
-        """Return True for the absolute path of a file in the folder, symlinks resolved."""
+        """Return True if a path is absolute and, with symlinks resolved, in the folder."""
         try:
             return Path(path).is_absolute() and Path(path).resolve().is_relative_to(self.files)
         except (OSError, ValueError):
@@ -200,12 +201,13 @@ def _replayed(body: bytes) -> Receive:
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Message:
-        return messages.pop() if messages else await _disconnected()
+        return messages.pop() if messages else await _never()
 
     return receive
 
 
-async def _disconnected() -> Message:
+async def _never() -> Message:
+    """Wait until cancelled: a client that disconnects is not reported."""
     await anyio.sleep_forever()
     return {"type": "http.disconnect"}
 
