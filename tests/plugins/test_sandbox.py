@@ -105,6 +105,16 @@ def test_process_defaults_changed_by_a_plugin_are_restored_with_a_note(shelf: Sh
     assert not torch.are_deterministic_algorithms_enabled()
 
 
+def test_deterministic_mode_that_only_warns_is_restored() -> None:
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with process_defaults_restored([]):
+            torch.use_deterministic_algorithms(False)
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 def test_code_that_changes_no_defaults_is_not_reported() -> None:
     changed: list[str] = []
     with process_defaults_restored(changed):

@@ -107,6 +107,7 @@ def test_metrics_are_means_over_the_images():
         ({"appearance_weights": [1, 0]}, "above 0"),
         ({"appearance_weights": [1, float("nan")]}, "above 0"),
         ({"appearance_weights": [1]}, "as many weights"),
+        ({"appearance_weights": [1, "2"]}, "must be numbers, not a str"),
         ({"appearance_mask": [None] * 3}, "3 appearance masks"),
         ({"appearance_mask": [None, torch.ones(1, 40, 48)]}, "appearance 2 mask tensor is 48x40"),
     ],

@@ -178,7 +178,7 @@ def test_first_complete_submission_of_a_rater_counts(screened):
     )
     assert accepted == ["twice", "once"]
     assert set(reasons) == {"0000", "0001"}
-    assert "of this rater, only 0002.json is considered" in reasons["0001"][0]
+    assert "0002.json is considered" in reasons["0001"][0]
     assert "incomplete: 10 of 13 trials" in reasons["0000"]
 
 

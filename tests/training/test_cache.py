@@ -118,6 +118,16 @@ def test_files_of_other_names_are_neither_shards_nor_removed(tmp_path):
     assert "shard-000002.safetensors" in shards(tmp_path)
 
 
+def test_cache_that_cannot_be_cleaned_is_named_and_not_locked(tmp_path):
+    (tmp_path / "shard-000001.safetensors").mkdir(parents=True)
+    cache = TensorCache(tmp_path, LIMIT)
+    with pytest.raises(TrainingCacheError, match="cannot be used"):
+        cache.writing()
+    (tmp_path / "shard-000001.safetensors").rmdir()
+    with cache.writing():
+        pass
+
+
 def test_two_processes_cannot_write_at_once(tmp_path):
     with TensorCache(tmp_path, LIMIT).writing(), pytest.raises(OutputBusy):
         TensorCache(tmp_path, LIMIT).writing()

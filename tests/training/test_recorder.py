@@ -76,9 +76,14 @@ def test_plan_survives_writing(shared, tmp_path):
     (tmp_path / "model" / "training.json").write_text('{"format": 9}')
     with pytest.raises(CheckpointRejected, match=r"in format 9; this version reads format 1"):
         TrainingPlan.read(tmp_path / "model")
-    (tmp_path / "model" / "training.json").write_text('{"format": 1}')
-    with pytest.raises(CheckpointRejected, match="is corrupt"):
-        TrainingPlan.read(tmp_path / "model")
+    damaged = (
+        '{"format": 1}',
+        '{"form',
+        '{"format": 1, "source": "x", "settings": {}, "cache": null, "initial": null}',
+    )
+        (tmp_path / "model" / "training.json").write_text(content)
+        with pytest.raises(CheckpointRejected, match="is corrupt"):
+            TrainingPlan.read(tmp_path / "model")
 
 
 @pytest.mark.slow

@@ -110,8 +110,11 @@ def _defaults() -> dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]:
         "default device": (torch.get_default_device, _set_device),
         "gradient mode": (torch.is_grad_enabled, torch.set_grad_enabled),
         "deterministic mode": (
-            torch.are_deterministic_algorithms_enabled,
-            torch.use_deterministic_algorithms,
+            lambda: (
+                torch.are_deterministic_algorithms_enabled(),
+                torch.is_deterministic_algorithms_warn_only_enabled(),
+            ),
+            lambda modes: torch.use_deterministic_algorithms(modes[0], warn_only=modes[1]),
         ),
         "number of threads": (torch.get_num_threads, torch.set_num_threads),
     }

@@ -7,11 +7,12 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from vitsplice.errors import UserError
-from vitsplice.text import did_you_mean
+from vitsplice.text import did_you_mean, type_with_article
 
 _NAME = re.compile(
     r"structure|structure_mask|appearance(_([2-9]|[1-9]\d+))?(_mask)?|region_[1-9]\d*_(structure|appearance)_mask"
@@ -113,6 +114,8 @@ def checked_weights(weights: Sequence[float] | None, number: int) -> tuple[float
     """
     if weights is None:
         return (1.0,) * number
+    if wrong := [weight for weight in weights if not isinstance(weight, Real)]:
+        raise UserError(f"weights of appearance images must be numbers, not {type_with_article(wrong[0])}")
     given = ", ".join(f"{weight:g}" for weight in weights)
     if len(weights) != number:
         raise UserError(f"{number} appearance images require as many weights; there are {len(weights)}: {given}")

@@ -83,9 +83,9 @@ class Recording:
         loaded = {role: _read(role, path) for role, path in images.items()}
         appearances = [region.appearance for region in regions]
         settings = pinned(settings)
+        inputs = _inputs(settings, images, loaded, weights, appearances)
         folder = RunFolder.create(out, force=force)
         lock = FolderLock(folder.path)
-        inputs = _inputs(settings, images, loaded, weights, appearances)
         try:
             folder.remove_leftovers()
             if not replaces:

@@ -106,10 +106,15 @@ class TensorCache:
         """
         output_folder.write(self.folder, {})
         lock = output_folder.FolderLock(self.folder)
-        self._load_index()
-        incomplete = [path for path in self._shard_files() if path.stem not in self._sizes]
-        for path in (*temporary_files(self.folder), *incomplete):
-            inside(self.folder, path.name).unlink(missing_ok=True)
+        try:
+            self._load_index()
+            incomplete = [path for path in self._shard_files() if path.stem not in self._sizes]
+            for path in (*temporary_files(self.folder), *incomplete):
+                inside(self.folder, path.name).unlink(missing_ok=True)
+        except OSError as error:
+            lock.release()
+            cache = printable(str(self.folder))
+            raise TrainingCacheError(f"the cache {cache} cannot be used: {error.strerror}") from error
         return lock
 
     def add(self, key: str, tensors: Mapping[str, Tensor]) -> None:

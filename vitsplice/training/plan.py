@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from vitsplice.config import ModelConfig, RunConfig
-from vitsplice.errors import Argument, CheckpointRejected, ModelRejected, UserError
+from vitsplice.errors import Argument, CheckpointRejected, ConfigError, ModelRejected, UserError
 from vitsplice.models.folder import WEIGHTS
 from vitsplice.presets import loading
 from vitsplice.presets.model_folder import MAX_LICENCE, RECORD, pinned_model, read_record
@@ -98,12 +98,11 @@ class TrainingPlan:
         Raises:
             UserError: if the folder holds no training.
             CheckpointRejected: if its plan is corrupt or of another format.
-            ConfigError: if the settings in its plan are invalid.
         """
         if not (folder / PLAN).is_file():
             raise UserError(f"{folder} holds no training: it has no {PLAN}")
         content = read_json_object(folder / PLAN)
-        if reason := other_format(content, FORMAT):
+        if "format" in content and (reason := other_format(content, FORMAT)):
             raise CheckpointRejected(f"{folder / PLAN} cannot be used: {reason}. Restart the training with ", REPLACE)
         try:
             settings = loading.validate(content["settings"], str(folder / PLAN))
@@ -115,7 +114,7 @@ class TrainingPlan:
                 None if cache is None else Path(cache),
                 None if initial is None else ModelConfig.model_validate(initial),
             )
-        except (KeyError, TypeError, AttributeError, ValidationError) as error:
+        except (KeyError, TypeError, AttributeError, ValidationError, ConfigError) as error:
             raise CheckpointRejected(f"{folder / PLAN} is corrupt; restart the training with ", REPLACE) from error
 
     @property
