@@ -81,6 +81,7 @@ def test_plan_survives_writing(shared, tmp_path):
         '{"form',
         '{"format": 1, "source": "x", "settings": {}, "cache": null, "initial": null}',
     )
+    for content in damaged:
         (tmp_path / "model" / "training.json").write_text(content)
         with pytest.raises(CheckpointRejected, match="is corrupt"):
             TrainingPlan.read(tmp_path / "model")
