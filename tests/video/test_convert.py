@@ -184,6 +184,15 @@ def test_finished_frames_that_were_removed_are_computed_again(tmp_path, appearan
     assert "finished frames are missing; starting again" in notes
 
 
+def test_finished_video_that_was_removed_is_computed_again(tmp_path, appearance):
+    clip, out = write_clip(tmp_path / "clip.mp4", panned(2)), tmp_path / "out.mp4"
+    transfer(clip, appearance, out)
+    video = out.read_bytes()
+    out.unlink()
+    transfer(clip, appearance, out)
+    assert out.read_bytes() == video
+
+
 def test_the_frames_of_the_input_are_refused_as_folder_of_the_records(tmp_path, appearance):
     (tmp_path / "walk-video").mkdir()
     (tmp_path / "walk-video" / "000000.png").write_bytes(appearance.read_bytes())

@@ -33,13 +33,13 @@ ENGINE_FACETS = frozenset({"pixels", "lab", "input", "match", "mask", "positions
 
 ``pixels``: pixels of the image as it is resized for the backbone, ``(B, H * W, 3)``;
 ``lab``: those pixels in CIE Lab / 100 (`vitsplice.images.transforms.to_lab`), ``(B, H * W, 3)``;
-``input``: for an output, the pixels of the image that it was generated from, cropped in the same way; for other images
-    the same as ``pixels``;
+``input``: for an output, the pixels of the term's input image (the structure image, or the appearance image), cropped
+    in the same way, also if the generator is applied to a warm start; for other images the same as ``pixels``;
 ``match``: the correspondence of structure image and appearance image: vectors ``(B, N, D)`` on a grid of their own. The
     dot product of a vector of one image and a vector of the other is high where they correspond, and at most 1
     (`vitsplice.matching.match_vectors`); it is lowest where regions do not permit a match. It is computed once from
-    both images by the run's first backbone. For an output it is that of the image that it was generated from, cropped
-    in the same way, so that the generator cannot change the correspondence;
+    both images by the run's first backbone. For an output it is that of the term's input image, cropped in the same
+    way, so that the generator cannot change the correspondence;
 ``mask``: weight of each pixel of the appearance image as it is resized for the backbone, ``(B, H * W, 1)`` in [0, 1];
     ones for other images and in a run without an appearance mask. With one, the appearance image has its mean colour
     outside of the mask. Several appearance images are one image to loss terms: their maps lie side by side, the mask

@@ -94,7 +94,8 @@ class GeneratorSpec:
     """A generator that a preset can select by name.
 
     If the module has a method ``set_progress(fraction)``, it is called before each step with the fraction of the run's
-    steps that are done, from 0.0 at the first step, and with 1.0 before the output is computed.
+    steps that are done (in a run of stages, of the stage's steps), from 0.0 at the first step, and with 1.0 before the
+    output is computed.
 
     Args:
         name: name, unique among generators.

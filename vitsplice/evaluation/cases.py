@@ -78,7 +78,7 @@ class CaseCounts:
 
     Args:
         measured: number of cases with values.
-        missing: number of cases without a file.
+        missing: number of cases of which a file does not exist.
         corrupt: number of cases with a file that cannot be used.
         examples: descriptions of the first missing or corrupt cases.
     """
@@ -137,7 +137,10 @@ def _path_key(path: Path) -> int:
 
 
 def case_key(pair: Pair, method: Method, output: Path) -> int:
-    """Compute a 64-bit key from the roles, paths, sizes and modification times of a case's files, and weights.
+    """Compute a 64-bit key of a case from what its values depend on.
+
+    That is the name of the method, the id and the weights of the pair, and the role, path, size and modification time
+    of each file.
 
     Raises:
         ImageError: if a file cannot be read.

@@ -229,7 +229,7 @@ def compute_rounded(
         weights: weight of each case in the mean; empty: all are equal.
 
     Returns:
-        Means of the values, rounded to float32's precision, and reasons of failures.
+        Means of the values, rounded to 6 significant digits, and reasons of failures, by name of the metric.
     """
     computed = [[compute(spec, metric, case) for spec, metric in metrics] for case in cases]
     results = mean_values(computed, weights or [1.0] * len(cases))

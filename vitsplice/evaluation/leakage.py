@@ -20,7 +20,7 @@ from vitsplice.text import printable
 
 
 def read_optimised(output: Path) -> OptimisedParts | None:
-    """Read what a run optimised, or what a model was trained with, from its record; None for an output without one.
+    """Read what a run optimised, or what a model was trained with, from its record; None without a valid one.
 
     Raises:
         ImageError: if the run is unfinished.

@@ -132,7 +132,7 @@ class EvaluationPlan:
             )
 
     def record(self, built: BuiltMetrics, device: str) -> dict[str, Any]:
-        """Return what all values depend on, as JSON data; the files of an output are in the key of its values.
+        """Return what all values depend on, as JSON data; the files of a case are in the key of its values.
 
         Args:
             built: the metrics, with their networks and parameters.

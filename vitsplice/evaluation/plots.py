@@ -20,7 +20,7 @@ COLUMNS = 3
 """Number of panels in a row."""
 
 MAX_METHODS_ALL_PAIRS = 4
-"""Maximum number of methods for which all pairs are plotted; with more, each method is plotted against the first."""
+"""Maximum number of methods that are all compared with each other; of more, each is compared with the first."""
 
 HEADINGS = {
     "differences": "Differences between methods",
@@ -64,7 +64,7 @@ def _differences(summary: EvaluationSummary, metrics: Sequence[MetricSummary]) -
     caption = (
         f"Mean difference over the pairs that both methods have{minus}, with its 95 % bootstrap interval over pairs. "
         f"Filled: the interval excludes 0 and p, adjusted by Holm, is below {SIGNIFICANCE}; hollow: the pairs do not "
-        "support a difference. The table of tests has all."
+        "support a difference. The table of tests has all comparisons."
     )
     xlabel = f"mean difference{minus}, and its 95 % interval over pairs"
     return [_panels("differences", metrics, labels, panel, xlabel, caption)]

@@ -142,7 +142,7 @@ class EvaluationSummary:
         measured: numbers of measured pairs and of their images.
         counts: numbers of outputs, by method.
         optimised: networks and terms that a method optimised, by method; None if unknown.
-        mean_ranks: mean rank over the metrics without leakage, by method; NaN if there are none.
+        mean_ranks: mean rank over the metrics without known leakage for any method, by method; NaN if there are none.
         metrics: summary by name of the metric.
         unavailable: reason by name, for metrics that could not be built.
     """

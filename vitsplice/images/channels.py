@@ -22,7 +22,7 @@ _PEAKS = {("u", 1): 255, ("u", 2): 65535, ("f", 2): 1, ("f", 4): 1, ("f", 8): 1,
 
 
 def unit_values(raw: NDArray[Any]) -> Values:
-    """Convert an array to float32 in [0, 1]: uint8 and uint16 are divided by their maximum."""
+    """Convert an array to float32: uint8 and uint16 are divided by their maximum, floating point is unchanged."""
     peak = _PEAKS.get((raw.dtype.kind, raw.dtype.itemsize))
     if peak is None:
         raise ImageError(f"an array must be uint8, uint16 or floating point; this one is {raw.dtype}")
@@ -60,7 +60,7 @@ def composite_on_white(values: Values, notes: list[str], premultiplied: bool = F
 
 
 def alpha_as_mask(values: Values, notes: list[str], premultiplied: bool = False) -> Values:
-    """Return the alpha channel ``(H, W, 1)`` as a mask if it varies or is 0; otherwise see `composite_on_white`."""
+    """Return the alpha channel ``(H, W, 1)`` as a mask if it varies or is all 0; otherwise see `composite_on_white`."""
     alpha = values[..., -1:]
     if values.shape[2] % 2 or alpha.min() == alpha.max() > 0:
         return composite_on_white(values, notes, premultiplied)

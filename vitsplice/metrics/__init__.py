@@ -11,7 +11,7 @@ from vitsplice.contracts import MetricSpec
 from vitsplice.support.lazy import lazy
 
 RUN_METRICS = ("gradient-ssim", "cnn-self-similarity", "lab-patches", "cnn-statistics", "natural-statistics")
-"""Metrics that `run` and `measure` print: those that are independent of the backbone that a run optimises."""
+"""Metrics that `run`, `measure`, `train` and `video` report, all independent of the backbone that a run optimises."""
 
 
 def run_metrics(registered: Mapping[str, MetricSpec]) -> list[MetricSpec]:

@@ -1,4 +1,4 @@
-"""Metrics from the features of a backbone of the output and of one of the images."""
+"""Metrics that use features of the backbone that the user selected, or of CLIP."""
 
 from __future__ import annotations
 

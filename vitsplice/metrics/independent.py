@@ -1,7 +1,7 @@
 """Metrics of pixels and of a CNN, independent of the backbone that a run optimises. Lower is better for each.
 
 Images are measured at a shorter side of 256 px, or less where the longer side would be more than 2,048 px. The output
-is first resized to the structure image's size.
+is measured at the size of the resized structure image.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CNN = "efficientnet-lite1-offline"
 """Backbone of the metrics that need a CNN. No built-in preset may optimise it."""
 
 CNN_METRICS = ("cnn-self-similarity", "cnn-statistics")
-"""Metrics that use it."""
+"""Metrics of a run that use it."""
 
 PATCH, STRIDE, DIRECTIONS, QUANTILES, MAX_PATCHES = 7, 2, 64, 512, 100_000
 
@@ -102,7 +102,7 @@ def patch_distance(output: Tensor, target: Tensor) -> float:
 
 
 def _resized(case: Case, target: Tensor, cnn: Backbone | None = None) -> tuple[Tensor, Tensor]:
-    """Resize the output to the structure image's size, and the target, as the CNN requires if there is one."""
+    """Resize the target by `_resized_image`, and the output to the size that the structure image gets by it."""
     structure = _resized_image(case.structure, cnn)
     output = Resize().to(case.output, (structure.shape[-2], structure.shape[-1]))
     return output, structure if target is case.structure else _resized_image(target, cnn)

@@ -36,9 +36,9 @@ from vitsplice.options import complete
 def loss_metrics(losses: Iterable[LossSpec], size: int = 224) -> list[MetricSpec]:
     """Turn loss terms into metrics of the chosen backbone; lower is better, 0: no difference.
 
-    A term compares the output with its target image; the identity term, whose output would come from the appearance
-    image, gets the output too. Local features are computed at the size of the structure image, so that their grids
-    match, and global features at each image's own aspect ratio.
+    A term compares the output with its target image. So does the identity term, which in a run compares what the
+    generator makes of the appearance image. Local features are computed at the size of the structure image, so that
+    their grids match, and global features at each image's own aspect ratio.
 
     Args:
         losses: loss terms.

@@ -23,7 +23,7 @@ class Measurement:
 
     Args:
         backbone, weights_sha256: name of the backbone of the loss terms, and the digest of its weights.
-        size: shorter side of the backbone's input, in pixels.
+        size: shorter side of the backbone's input, in pixels, for the loss terms.
         substitution: replacement of the default backbone, or None.
         notes: image name -> notes about the file.
         terms: loss term -> value.
@@ -47,7 +47,7 @@ def measure_images(
     Args:
         structure, appearance, output: images.
         backbone: name of the backbone of the loss terms; None for that of the default preset.
-        size: shorter side of its input, in pixels.
+        size: shorter side of the backbone's input, in pixels, for the loss terms.
 
     Raises:
         UnknownName, WeightsUnavailable, WeightsRejected: see `vitsplice.errors`.

@@ -1,4 +1,4 @@
-"""Values of metrics. A metric that cannot be built or computed has no value but a reason, and costs only its own."""
+"""Values of metrics. One that cannot be built or computed has a reason instead of a value; the others are computed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNDEFINED = "the value is not a finite number"
 """Reason of a metric that returned NaN or infinity."""
 
 AVERAGED = ("value", "start", "unchanged")
-"""Numbers of a `MetricValue`."""
+"""Fields of a `MetricValue` that are averaged over cases."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class Appearances:
         return cls(images, masks, checked_weights(weights, len(names)))
 
     def digests(self) -> dict[str, str]:
-        """Return the SHA-256 of images and masks and, of several images, the weights, by what they are."""
+        """Return the SHA-256 of each image and mask and, if there are several images, their weights, by description."""
         digests = {described(name): image.sha256 for name, image in self.images.items()}
         digests |= {described(f"{name}_mask"): mask.sha256 for name, mask in self.masks.items()}
         if len(self.images) > 1:

@@ -2,7 +2,8 @@
 
 A frame stores luma and chroma by a matrix (BT.601 or BT.709, say) in the limited range (16 to 235) or the full range.
 A file that does not state its matrix has BT.709 above the height of standard definition and BT.601 below, as players
-assume. Numbers are those of ITU-T H.273, which FFmpeg uses too.
+assume. Numbers of matrices, primaries and transfer functions are those of ITU-T H.273; FFmpeg uses the same. Numbers
+of ranges are FFmpeg's.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ STANDARD_DEFINITION = 576
 """Maximum height in pixels of standard definition."""
 
 SCALERS = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
-"""Matrix coefficients by number, and their names in PyAV."""
+"""Number of a matrix -> its name in PyAV."""
 
 Pixels = NDArray[np.uint8]
 """RGB, ``(H, W, 3)``."""
@@ -48,7 +49,7 @@ class ColourSpace:
 
     @classmethod
     def of(cls, frame: Any) -> ColourSpace:
-        """Return the colour space of a decoded frame. Of one in RGB the matrix is left out: the output is YUV."""
+        """Return the colour space of a decoded frame; for RGB without matrix and range, since the output is YUV."""
         if frame.colorspace == RGB:
             return cls(primaries=frame.color_primaries, transfer=frame.color_trc)
         full = frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj")
@@ -102,6 +103,6 @@ def from_rgb(pixels: Pixels, space: ColourSpace, pixel_format: str) -> Any:
 
 
 def _interpolation() -> int:
-    """Return the accurate scaling of chroma: the same result on every machine."""
+    """Return the flags of accurate chroma scaling, which has the same result on every machine."""
     kinds = pyav().video.reformatter.Interpolation
     return int(kinds.BICUBIC | kinds.ACCURATE_RND | kinds.FULL_CHR_H_INT | kinds.FULL_CHR_H_INP | kinds.BITEXACT)

@@ -102,7 +102,7 @@ def splice_video(
 
     Args:
         source: a video, or a folder of images.
-        appearance: the appearance image, or several: each patch is matched with those of all.
+        appearance: the appearance image, or several: each patch of a frame is matched with the patches of all of them.
         out: a video file (.mp4, .mov, .mkv or .webm), or a folder for PNG files: a name without a suffix.
         preset: preset with a warm start, such as ``instant`` or ``quick``, or a model folder.
         temporal: carry the correspondence and changes of key frames along the motion; False: each frame on its own.
@@ -189,9 +189,9 @@ def _encoder(destination: Destination) -> str | None:
 
 
 def _output_info(info: VideoInfo, size: int | None, *, even: bool) -> VideoInfo:
-    """Return the information on the output: the input's, with frames of another shorter side.
+    """Return the information on the output: the input's, with frames whose shorter side is ``size``, unless it is None.
 
-    With ``even``, odd sides become one pixel longer: some players do not play videos of odd sides.
+    With ``even``, odd sides of resized frames become one pixel longer: some players do not play videos of odd sides.
     """
     if not size:
         return info
@@ -202,7 +202,7 @@ def _output_info(info: VideoInfo, size: int | None, *, even: bool) -> VideoInfo:
 
 
 class _Work:
-    """The work on one video, segment after segment. ``size`` is height and width of its frames."""
+    """The work on one video, segment after segment. ``size`` is height and width of the output."""
 
     def __init__(
         self,
@@ -308,7 +308,7 @@ def _preview(segment: Segment, output: Pixels) -> bytes:
 
 
 def _finished(folder: Path, path: Path, destination: Destination) -> dict[str, Any]:
-    """Return the record of finished work; {} if there is none, or the output has changed.
+    """Return the record of finished work; {} if there is none, or the output has changed or does not exist.
 
     The output has changed if the bytes of a video file differ, or a file of a folder does not exist.
     """
@@ -316,4 +316,4 @@ def _finished(folder: Path, path: Path, destination: Destination) -> dict[str, A
     if path.is_file():
         return record if record.get("output_sha256") == file_sha256(path) else {}
     frames = record.get("frames", 0)
-    return record if frames and destination.holds(folder, 0, frames) else {}
+    return record if frames and path.is_dir() and destination.holds(folder, 0, frames) else {}

@@ -63,7 +63,7 @@ class Encoding:
 
     @property
     def pixel_format(self) -> str:
-        """The pixel format: chroma is halved where both sides are even."""
+        """The pixel format: yuv444p if a side is odd, unless the encoder is mpeg4; otherwise yuv420p."""
         return "yuv444p" if (self.info.width % 2 or self.info.height % 2) and self.codec != "mpeg4" else "yuv420p"
 
 
@@ -169,7 +169,7 @@ def _packets(segments: Iterable[Path], stream: Any) -> Iterator[Any]:
 def _audio(path: Path, container: Any, notes: list[str]) -> list[Iterator[Any]]:
     """Add the audio streams of a file to a container and return their packets; a codec that does not fit is noted."""
     with _opened(path, options=LOCAL_FILES) as source:
-        kept = []
+        copied = []
         for stream in source.streams.audio:
             if not stream.codec_context:
                 notes.append("the audio is left out: its codec is unknown")
@@ -177,12 +177,12 @@ def _audio(path: Path, container: Any, notes: list[str]) -> list[Iterator[Any]]:
                 name = stream.codec_context.name
                 notes.append(f"the audio is left out: {container.format.name} files do not hold the codec {name}")
             else:
-                kept.append((stream.index, container.add_stream_from_template(stream)))
-    return [_audio_packets(path, index, target) for index, target in kept]
+                copied.append((stream.index, container.add_stream_from_template(stream)))
+    return [_audio_packets(path, index, target) for index, target in copied]
 
 
 def _fits(stream: Any, container_format: str) -> bool:
-    """Return whether a container holds a stream, by writing a header: FFmpeg's lists of codecs are too long."""
+    """Return whether a container holds a stream, by writing a header: FFmpeg also lists codecs that fail."""
     av = pyav()
     try:
         with av.open(io.BytesIO(), "w", format=container_format) as trial:

@@ -13,16 +13,16 @@ from vitsplice.video.source import Frame
 from vitsplice.video.work import EXCERPT
 
 FILM = 48
-"""Number of first frames that the report plays."""
+"""Maximum number of frames, from the first one, that the report plays."""
 
 FILM_SIDE = 384
-"""Maximum of their longer side in pixels."""
+"""Maximum of the longer side, in pixels, of the frames that the report plays."""
 
 QUALITY = 80
-"""Quality of their JPEG files."""
+"""JPEG quality of the frames that the report plays."""
 
 SAMPLES = 6
-"""Number of frames that are measured, evenly spaced."""
+"""Maximum number of frames that are measured, evenly spaced."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Excerpt:
 
     Args:
         folder: folder of the work.
-        expected: number of frames of the video, as far as it is known.
+        expected: number of frames of the video (`vitsplice.video.source.VideoInfo`); 0 if unknown.
     """
 
     folder: Path

@@ -17,7 +17,7 @@ from torch import Tensor
 from vitsplice.video.flow import Motion
 
 EDGE_RELATIVE, EDGE_ABSOLUTE = 0.01, 0.002
-"""The edge of a motion f is where |grad u|^2 + |grad v|^2 > EDGE_RELATIVE |f|^2 + EDGE_ABSOLUTE, in pixels."""
+"""The edge of a motion f = (u, v) is where |grad u|^2 + |grad v|^2 > EDGE_RELATIVE |f|^2 + EDGE_ABSOLUTE, in pixels."""
 
 
 TRUSTED = 1 - 1e-4
@@ -42,7 +42,7 @@ def warping_error(earlier: Tensor, later: Tensor, motion: Motion) -> float | Non
 
 
 def without_edges(motion: Motion) -> Motion:
-    """Exclude the edges of a motion from where it is valid."""
+    """Return a motion with validity 0 at its edges."""
     height, width = motion.flow.shape[-2:]
     flow = motion.flow * motion.flow.new_tensor([width, height]).reshape(1, 2, 1, 1)
     steep = sum(gradient.square().sum(1, keepdim=True) for gradient in torch.gradient(flow, dim=(2, 3)))

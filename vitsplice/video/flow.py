@@ -117,7 +117,7 @@ def motions(earlier: Pixels, later: Pixels) -> tuple[Motion, Motion]:
     """Compute the motion from the later frame back to the earlier one, and from the earlier one to the later one.
 
     Args:
-        earlier, later: two frames as `working_image`.
+        earlier, later: two frames, as `working_image` returns them.
     """
     with _one_thread():
         backward, forward = _flow(later, earlier), _flow(earlier, later)
@@ -126,7 +126,11 @@ def motions(earlier: Pixels, later: Pixels) -> tuple[Motion, Motion]:
 
 
 def consistent(flow: Tensor, backward: Tensor) -> Tensor:
-    """Return 1 where two flows ``(1, 2, h, w)`` in pixels agree and stay inside of the frame, else 0."""
+    """Return 1 where a flow agrees with the backward flow and stays inside of the frame, else 0, ``(1, 1, h, w)``.
+
+    Args:
+        flow, backward: ``(1, 2, h, w)``, in pixels.
+    """
     height, width = flow.shape[-2:]
     size = flow.new_tensor([width, height]).reshape(1, 2, 1, 1)
     returned = sample_at(backward, flow / size)

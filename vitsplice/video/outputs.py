@@ -60,8 +60,8 @@ class SegmentOutputs:
 
 
 Report = Callable[[int], object]
-"""Function that is called before each frame is computed, with the number of the first frame that is not computed: a
-key frame is computed before the frames between it and the previous key frame."""
+"""Function that is called before each frame is computed, with the number of the first frame that is not computed yet.
+That may be an earlier frame: the key frame at the end of a segment is computed before the frames in between."""
 
 
 @numerics(grad=False)

@@ -50,8 +50,8 @@ class KeyMotions:
 
     Args:
         earlier: motion from the frame to the key frame before it.
-        later: motion to the key frame after it.
-        fraction: number of frames since the earlier key frame, divided by that from it to the later one.
+        later: motion from the frame to the key frame after it.
+        fraction: position of the frame between the key frames, by its number: 0 at the earlier one, 1 at the later one.
     """
 
     earlier: Motion
@@ -76,7 +76,7 @@ def key_motions(segment: Segment) -> list[KeyMotions]:
 
 
 def preference(match: Correspondence, motion: Motion, colours: Tensor) -> Preference:
-    """Prefer matches of the colours that a key frame took, at the patches of another frame.
+    """Compute a preference of the patches of another frame for the colours that a key frame took.
 
     Args:
         match: correspondence of the key frame.

@@ -39,7 +39,7 @@ def report(
         film: first frames of input and output as JPEG.
     """
     names = " and ".join(info["name"] for info in record["backbones"].values())
-    method = f"key frames every {record['key_every']} frames" if record["temporal"] else "each frame on its own"
+    method = f"key frames at most {record['key_every']} frames apart" if record["temporal"] else "each frame on its own"
     preset = record["settings"]["preset"] or "settings"
     lead = (
         f"preset {preset}, {method}, with {names} on {record['settings']['device']}; {record['frames']} frames, "
@@ -63,7 +63,7 @@ def flicker_table(errors: Errors) -> str:
 def _flicker(record: dict[str, Any], errors: Errors) -> list[Block]:
     means = record["warping_error"]
     if not errors:
-        return [Text("The warping error needs two frames of one shot.")]
+        return [Text("The warping error needs two frames of one shot between which the motion can be trusted.")]
     rows = [("input", means["input"]), ("output", means["output"])]
     table = Table(("warping error", "mean"), rows, f"{WARPING} All values: {ERRORS}")
 

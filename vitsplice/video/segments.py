@@ -1,7 +1,7 @@
 """Division of a video into segments: the frames from one key frame to the next.
 
-A key frame is the first frame after a cut, or follows another key frame by a fixed number of frames, or earlier if by
-then the motion can be trusted in too small a part of the frame. Only the frames of one segment are in memory.
+The first frame of a shot is a key frame. The next one follows after a fixed number of frames, or earlier where the
+motion since the last one can be trusted in too small a part of the frame. Only the frames of one segment are in memory.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Segment:
 
     @property
     def last_key(self) -> Frame | None:
-        """The key frame at its end: the next one or, at the end of a shot, its last frame; None if it has one frame."""
+        """The key frame at its end: ``following`` or, without it, its last frame; None if that is also the first."""
         if self.following is None and len(self.frames) > 1:
             return self.frames[-1]
         return self.following

@@ -37,7 +37,7 @@ FEWER = 0.98
 """If less than this fraction of the frames or of the duration that a file states can be read, this is noted."""
 
 MICROSECONDS = 1_000_000
-"""Number of FFmpeg's units of the duration of a file in a second."""
+"""Units per second of the durations of files in FFmpeg."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class VideoInfo:
         colours: colour space.
         pixel_aspect: width of a pixel divided by its height.
         audio: number of audio streams.
-        notes: properties of the file that the output does not have.
+        notes: notes for the user, such as properties of the file that the output does not have.
     """
 
     width: int
@@ -205,7 +205,10 @@ class VideoFile(VideoSource):
             return file_sha256(self.path)
 
     def frames(self) -> Iterator[Frame]:
-        """Decode the frames. A missing or repeated time becomes the next possible one."""
+        """Decode the frames. The times are made to increase.
+
+        A missing time becomes that of the previous frame plus 1 / rate, one that is not later plus 1 unit.
+        """
         step = max(1, round(1 / self.info.rate / self.info.time_base))
         last: int | None = None
         with self._opened() as container:

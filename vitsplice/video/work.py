@@ -49,7 +49,7 @@ class State:
     belongs_to: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
-        """Write it as a checkpoint; older ones are removed."""
+        """Write it as a checkpoint, and remove those before the last two (`CheckpointFormat.write`)."""
         content = {
             "next": self.next,
             "segments": self.segments,
@@ -129,7 +129,7 @@ def _clear(folder: Path) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove the segments and the state of finished work. May raise OSError."""
+    """Remove the segments, checkpoints and excerpt of finished work. May raise OSError."""
     for name in (SEGMENTS, CHECKPOINTS, EXCERPT):
         if (part := folder / name).is_dir():
             _clear(part)
@@ -144,4 +144,4 @@ WORK = ResumableWork(
     results=(RECORD, REPORT, PREVIEW, ERRORS),
     clear=_clear,
 )
-"""A video: a segment depends on all of the plan."""
+"""The work on a video; if anything in the plan differs, all segments are computed again."""
