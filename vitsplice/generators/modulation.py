@@ -30,7 +30,7 @@ def modulated_conv2d(
 
     With the scales ``s`` of a sample, its weights are ``w'[j, i, k] = s[i] w[j, i, k]`` (equation 1). With demodulation
     they are ``w'[j, i, k] / sqrt(sum over i, k of w'[j, i, k]^2 + EPSILON)`` (equations 2 and 3), so that outputs have
-    unit variance if inputs have and are independent.
+    unit variance if inputs are independent and have unit variance.
 
     Args:
         images: ``(B, I, H, W)``.
@@ -46,8 +46,8 @@ def modulated_conv2d(
     shift = output.new_zeros(()) if bias is None else bias[:, None, None].to(output)
     if not demodulate:
         return output + shift
-    norms = torch.rsqrt(scales.square() @ weight.square().sum((2, 3)).T + EPSILON)
-    return torch.addcmul(shift, output, norms[..., None, None].to(output))
+    factors = torch.rsqrt(scales.square() @ weight.square().sum((2, 3)).T + EPSILON)
+    return torch.addcmul(shift, output, factors[..., None, None].to(output))
 
 
 def unit_scale(features: Tensor) -> Tensor:

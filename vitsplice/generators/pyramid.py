@@ -21,8 +21,8 @@ OPPONENT = ((1 / 3, 1 / 3, 1 / 3), (1.0, -1.0, 0.0), (0.5, 0.5, -1.0))
 """Transform of RGB to lightness, red - green and yellow - blue."""
 
 CHROMA_SCALE = 4.0
-"""Factor of the parameters for colour differences: a step changes them as much as a lightness of 1/2, where the slope
-of the sigmoid is 1/4."""
+"""Ratio of the parameters to the colour differences: a step changes a colour difference as much as it changes a
+lightness of 1/2, where the slope of the sigmoid is 1/4."""
 
 
 class Pyramid(nn.Module):

@@ -37,5 +37,5 @@ class ResidualUNet(nn.Module):
 
 
 def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
-    """Build the generator of a preset; the start image is not used, it will be the input."""
+    """Build the generator of a preset; the start image is not used here."""
     return ResidualUNet(**options)

@@ -2,11 +2,11 @@
 
 The network sees the structure image and the warm start at full resolution, shallow features of the appearance image at
 the patches that correspond to those of the structure image, and the [CLS] of the appearance image, which modulates the
-convolutions of the decoder. It learns what the warm start lacks. Its output is the warm start before it is trained,
-because the last convolution is initialised with zeros.
+convolutions of the decoder. It learns what the warm start lacks. Before training, its output is the warm start, because
+the last convolution is initialised with zeros.
 
-There is no normalisation. An output depends on the images within `SpliceNetResidual.reach` pixels and on the features
-there, so that an image computed in overlapping tiles is the same as at once.
+There is no normalisation. An output pixel depends on the images within `SpliceNetResidual.reach` pixels and on the
+features there, so that an image computed in overlapping tiles is the same as one computed in one pass.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class SpliceNetResidual(nn.Module):
 
 
 def resampled(maps: Tensor, size: Sequence[int], cell: int) -> Tensor:
-    """Interpolate maps ``(B, D, h, w)`` that cover an image of a size at the centres of square cells.
+    """Interpolate maps ``(B, D, h, w)``, which cover an image of size ``(H, W)``, at the centres of its square cells.
 
     Returns:
         ``(B, D, ceil(H / cell), ceil(W / cell))``.

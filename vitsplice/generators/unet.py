@@ -91,12 +91,12 @@ class UNet(nn.Module):
         skip_channels: width of the 1x1 convolution of each skip connection.
         slope: negative slope of LeakyReLU.
         down_convs: number of convolutions per encoder level.
-        up_1x1: add a 1x1 convolution after the 3x3 one in each decoder level.
+        up_1x1: add a 1x1 convolution at the end of each decoder level.
         init_gain: Xavier gain of convolutions, and standard deviation of norm weights around 1; 0 keeps torch's
             initialisation.
         squash: apply a sigmoid to the output.
         inputs: number of input channels.
-        kernels: kernel size of the convolutions of each level, from the top down; 3 for levels beyond its length.
+        kernels: kernel size of the convolutions of each level, from the top down; 3 for further levels.
         padding: padding mode of the convolutions.
     """
 

@@ -68,7 +68,7 @@ def select_features(
         return SelectedFeatures(backbone.info, requests, lambda: cache.named(name, str(device))[0])
 
     selected = map(select, dict.fromkeys(backbones or (None,)))
-    return tuple({features.info.name: features for features in selected}.values())  # a fallback may be among them
+    return tuple({features.info.name: features for features in selected}.values())  # two may share a substitute
 
 
 def _available(

@@ -57,7 +57,9 @@ def load_dataset(
 
 
 def synthetic_warps(images: Sequence[Path], appearance: str = DEFAULT_APPEARANCE) -> KeypointDataset:
-    """Pair every image with itself under every warp. The warped image is the source, as its keypoints are known.
+    """Pair every image with itself under every warp. The warped image is the source.
+
+    Its keypoints form a grid, for which the warp yields the corresponding points of the image.
 
     Under a warp alone, the pixels around a keypoint are the same in both images, and features of random weights, which
     preserve pixel information, match them well. So the appearance of the warped image is changed too.

@@ -6,7 +6,7 @@ al. 2023). A match can lie between the centres of patches; the maximum of upsamp
 
 The upsampled features, which are large, are not computed: upsampling is linear, so that the products with them are the
 upsampled products, and their norms follow from the products of neighbouring features. Within half a patch of the border
-upsampled features are constant towards the border, and the first of them is the match.
+upsampled features are constant towards the border; of equal pixels, the first in row-major order is the match.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ IMAGES, ANNOTATIONS = "JPEGImages", "Annotations"
 LISTS = ("{}_pairs_pf_pascal.csv", "{}_pairs.csv", "image_pairs/{}_pairs.csv")
 """Possible paths of the list of a split."""
 
-LAYOUT = f"SPLIT_pairs_pf_pascal.csv or SPLIT_pairs.csv, in the folder itself or in image_pairs, {IMAGES}/*.jpg"
+LAYOUT = f"SPLIT_pairs_pf_pascal.csv, SPLIT_pairs.csv or image_pairs/SPLIT_pairs.csv, and {IMAGES}/*.jpg"
 REQUIRED_COLUMNS = ("source_image", "target_image", "class")
 KEYPOINT_COLUMNS = ("XA", "YA", "XB", "YB")
 CATEGORIES = (

@@ -47,7 +47,7 @@ class FeaturePCK:
         backbone, request: the feature.
         categories: metrics by category; those of all pairs under `ALL`.
         outside: number of excluded keypoints.
-        empty: number of pairs without keypoints, because all are excluded.
+        empty: number of pairs without keypoints inside their images.
     """
 
     backbone: BackboneInfo

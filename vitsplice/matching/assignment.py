@@ -12,7 +12,7 @@ from vitsplice.matching.coverage import usable
 from vitsplice.matching.regions import MatchRegions, softmax
 
 LEAST_TEMPERATURE = 1e-4
-"""Below it the softmax is hard already, and float32 soon overflows."""
+"""Minimum temperature; at it the softmax is hard already."""
 
 ROUNDS = 10
 """Sinkhorn iterations. Enough for a balance within a few per cent; more do not change images visibly."""

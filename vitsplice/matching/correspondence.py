@@ -17,11 +17,11 @@ from vitsplice.matching.spots import keep_spots
 
 @dataclass(frozen=True)
 class MatchedImage:
-    """An image whose patches another image was matched with.
+    """One of the other images of a `Correspondence`.
 
     Args:
         grid: ``(h, w)`` of its patches, row by row.
-        mirrored: it was matched as its mirror image. Its patches are numbered unmirrored all the same.
+        mirrored: whether it was matched as its mirror image; its patches are numbered as in the image itself.
     """
 
     grid: tuple[int, int]
@@ -38,14 +38,15 @@ class Correspondence:
     """Correspondence of the ``N`` patches of a first image with the ``M`` patches of one or several others.
 
     Args:
-        weights: ``(N, M)`` in [0, 1], soft assignment, rows sum to 1. Unlike `similarity`, it takes into account what
-            neighbours match (`vitsplice.matching.agreement`), hubs and layout (`vitsplice.matching.priors`).
+        weights: ``(N, M)`` in [0, 1], soft assignment, rows sum to 1. Besides `similarity`, it takes into account how
+            often patches are used and, unless agreement is 0, what neighbours match (`vitsplice.matching.agreement`),
+            hubs and layout (`vitsplice.matching.priors`).
         similarity: ``(N, M)`` in [-1, 1], cosine similarity of the descriptors.
         grid: ``(h, w)`` of the first image, ``N == h * w``, row by row.
         others: the other images. The ``M`` patches are those of the first of them, then those of the next, and so on.
         colours: ``(N, 3)``, mean colour of the patches of the first image in Lab / 100; None: `warp_colours` does not
             correct dark spots.
-        spots: small dark spots of the first image that correspond with one of another; None: unknown.
+        spots: small dark spots of the first image that one of the others shares; None: not searched for.
         permitted: ``(N, M)`` in [0, 1], share of each patch that may be matched with each of the others' patches
             (`vitsplice.matching.regions`); None: there are no regions.
         included: ``(M,)`` bool, patches of the others that masks include; None: there are no masks.
@@ -78,7 +79,7 @@ class Correspondence:
 
     @property
     def shares(self) -> Tensor:
-        """``(N, K)`` in [0, 1]: share of each of the ``K`` other images in what each patch of the first one takes."""
+        """``(N, K)`` in [0, 1]: sum of the weights of each patch of the first image for each of the ``K`` others."""
         parts = torch.split(self.weights, [other.patches for other in self.others], 1)
         return torch.stack([part.sum(1) for part in parts], 1)
 
@@ -95,7 +96,7 @@ class Correspondence:
 
     @property
     def mutual(self) -> Tensor:
-        """``(N,)`` bool: patches of the first image that are the nearest neighbour of their `best` one."""
+        """``(N,)`` bool: patches of the first image that are the nearest neighbour of their `best` patch."""
         return mutual_nearest(self._permitted_similarity)
 
     @property

@@ -30,7 +30,7 @@ LARGEST_HOLE, LARGEST_SPECK = 0.04, 0.004
 
 
 def attention_requests(info: BackboneInfo) -> tuple[FeatureRequest, ...]:
-    """Return the query and key of the last layer for `cls_attention`; () if the backbone has no [CLS] token."""
+    """Return the query and key of the last layer for `cls_attention`; () if the backbone lacks them or [CLS]."""
     required = ("query", "key")
     return tuple(map(FeatureRequest, required)) if {"cls", *required} <= set(info.facets) else ()
 
@@ -45,7 +45,10 @@ def cls_attention(query: Features, key: Features) -> Tensor:
 
 
 def border_distance(grid: tuple[int, int]) -> Tensor:
-    """Compute the distance of each patch from the nearest border, ``(h, w)``: saliency without a [CLS] token."""
+    """Compute the distance of each patch from the nearest border as a fraction of the sides, ``(h, w)``.
+
+    It is the saliency for backbones without the features of `attention_requests`.
+    """
     y, x = (torch.minimum(torch.arange(side), torch.arange(side).flip(0)) / side for side in grid)
     return torch.minimum(y[:, None], x[None])
 
@@ -57,8 +60,8 @@ def common_foreground(
     """Compute the foreground that images have in common.
 
     Args:
-        features: local features of each image, such as keys, ``(1, N, D)`` with a grid.
-        saliency: saliency of each patch of each image, ``(h, w)`` on any scale.
+        features: local features of each image, such as keys, ``(1, N, D)`` with a grid, on the CPU.
+        saliency: saliency of each patch of each image, ``(h, w)`` on any scale, on the CPU.
         clusters: number of clusters; None: see `elbow_kmeans`.
 
     Returns:
@@ -120,7 +123,7 @@ def common_parts(descriptors: Sequence[Features], foreground: Sequence[Tensor], 
 
     Args:
         descriptors: descriptors of each image, ``(1, N, D)`` with a grid; see `vitsplice.matching.descriptors`.
-        foreground: for each image ``(h', w')`` bool; resized to the grid of the descriptors if that is another one.
+        foreground: for each image ``(h', w')`` bool; resized to the grid of the descriptors if they differ.
         parts: number of parts.
 
     Returns:
@@ -138,7 +141,7 @@ def common_parts(descriptors: Sequence[Features], foreground: Sequence[Tensor], 
 def mask_on_grid(mask: Tensor, grid: tuple[int, int] | None) -> Tensor:
     """Resize a mask ``(h, w)`` bool to another patch grid; None: that of the mask.
 
-    If no patch would be inside, the patches that the mask covers most are.
+    Patches are inside if the mask covers at least half of them; if there is none, those that it covers most.
     """
     size, values = grid or (mask.shape[0], mask.shape[1]), mask[None, None].float()
     coarser = size[0] * size[1] < mask.numel()

@@ -16,8 +16,7 @@ def usable(coverage: Tensor, least: float = 0.5) -> Tensor:
 
     Args:
         coverage: fraction of each patch that the mask covers, in [0, 1], any shape.
-        least: minimum coverage. If a small mask reaches it nowhere, the patches with nearly the greatest coverage are
-            selected.
+        least: minimum coverage; for a small mask, `SMALL_MASK` times the greatest coverage if that is less.
 
     Returns:
         bool, of the same shape, with at least one True.

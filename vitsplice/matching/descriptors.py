@@ -32,7 +32,7 @@ def descriptor_requests(info: BackboneInfo) -> tuple[FeatureRequest, ...]:
 
 
 def on_grid(features: Features, grid: tuple[int, int]) -> Tensor:
-    """Return local features ``(B, h * w, D)`` without prefix tokens, interpolated if their grid is another one."""
+    """Return local features ``(B, h * w, D)`` without prefix tokens, interpolated if their grid differs."""
     if features.grid is None or features.grid == grid:
         return features.patches
     return F.interpolate(features.maps, size=grid, mode="bilinear", align_corners=False).flatten(2).transpose(1, 2)

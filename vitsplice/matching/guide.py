@@ -58,7 +58,7 @@ def guide(match: Correspondence, colours: Tensor) -> Tensor:
         colours: mean colours of the other images' patches in Lab / 100, ``(M, 3)``.
 
     Returns:
-        ``(N, M)`` in [-1, 1]; lower by `FORBIDDEN` where regions do not permit the match.
+        ``(N, M)`` in [-1, 1]; lower by up to `FORBIDDEN` where regions do not permit the match.
     """
     distance = torch.cdist(match.warp_colours(colours), colours).square()
     same_colour = 2 * torch.exp(-distance / (2 * COLOUR_SIGMA**2)) - 1

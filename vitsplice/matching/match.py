@@ -61,11 +61,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Preference:
-    """Matches that are preferred, such as those of the previous frame of a video.
+    """Matches that are preferred, such as those with the colours that another frame of a video took.
 
     Args:
         scores: ``(N, M)``, added to the scores of the matches, in units of similarity.
-        others: the other images, mirrored as they were.
+        others: the other images, one for each candidate, and whether each is matched as its mirror image.
     """
 
     scores: Tensor = field(repr=False)
@@ -97,7 +97,7 @@ def correspond(
         grid: both images are resized to about ``grid * grid`` patches; the aspect ratio is preserved.
         temperature, balance: see `vitsplice.matching.assignment`.
         agreement: weight of agreement between neighbours, in units of similarity; see `vitsplice.matching.agreement`.
-            0 assigns each patch by its similarities alone, without `vitsplice.matching.priors`.
+            0: neighbours have no influence, and `vitsplice.matching.priors` are not used.
         mask: ``(1, 1, H, W)`` in [0, 1], the part of the second image that may be used; None uses all of it.
         descriptors: local features by which patches are matched; empty: those of
             `vitsplice.matching.descriptor_requests`.
@@ -164,8 +164,8 @@ def match_candidates(
 ) -> Correspondence:
     """Match the patches of an image with those of several others.
 
-    Each of the others is compared on its own: similarities, mirroring, hubs and layout do not depend on the others. The
-    patches of all are assigned together.
+    Similarities, mirroring, hubs and layout are computed for each of the others separately. The patches of all of them
+    are assigned together.
 
     Args:
         first: description of the image, by the same backbone as those of the others.
@@ -224,7 +224,7 @@ def _compared(
         mirrored: whether the mirrored one is used; None: the more similar of the two.
 
     Returns:
-        The one that is used, and its similarities.
+        The other image, mirrored or not, and the similarities ``(N, M)``.
     """
     similarities = similarity(first.descriptors, other.descriptors)[0]
     if other.mirrored is None:

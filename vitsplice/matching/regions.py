@@ -12,7 +12,7 @@ from torch import Tensor
 from vitsplice.matching.coverage import usable
 
 FULL = 0.999
-"""Fraction of a patch from which on a region covers all of it."""
+"""Coverage of a patch from which on it counts as 1; up to 1 minus this value it counts as 0."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class MatchRegions:
 
 
 def softmax(scores: Tensor, regions: MatchRegions | None) -> Tensor:
-    """Compute the softmax of scores ``(N, M)``; with regions, that in each region, mixed by their shares."""
+    """Compute the softmax of scores ``(N, M)``; with regions, their softmaxes weighted by shares."""
     if regions is None:
         return scores.softmax(1)
     weights = torch.zeros_like(scores)
@@ -63,8 +63,8 @@ def match_regions(
 ) -> MatchRegions | None:
     """Compute what patches may be matched with. None without regions.
 
-    A region lies over those before it. Regions with equal masks are one region, which may be matched with what each of
-    them allows. What no region covers may be matched with all patches of all images.
+    A region lies over those before it. Regions with equal masks are one region, which may be matched with what any of
+    them allows. What no region covers may be matched with all patches that may be used.
 
     Args:
         regions: regions in order.
@@ -72,7 +72,7 @@ def match_regions(
         others: patches of each other image that may be used, bool ``(M,)``, and its grid ``(h, w)``.
 
     Raises:
-        UserError: if a mask excludes every patch.
+        UserError: if the mask of another image excludes every patch.
     """
     if not regions:
         return None
@@ -95,7 +95,7 @@ def match_regions(
 
 
 def _snapped(cover: Tensor) -> Tensor:
-    """Set what is covered nearly or hardly to 1 or 0, so that rounding does not leave a trace of another region."""
+    """Set coverages near 1 and 0 to 1 and 0 (`FULL`), so that rounding does not leave a trace of another region."""
     return torch.where(cover >= FULL, 1.0, torch.where(cover <= 1 - FULL, 0.0, cover))
 
 

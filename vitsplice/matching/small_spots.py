@@ -120,7 +120,7 @@ def find_small_spots(lab: Tensor, grid: tuple[int, int]) -> SmallSpots:
 
 
 def conspicuous_patches(spots: SmallSpots, grid: tuple[int, int]) -> Tensor:
-    """Return the patches ``(K,)`` of an appearance image that have a conspicuous spot, given its patches ``(h, w)``."""
+    """Return the patches ``(K,)`` of an appearance image that have a conspicuous spot, given its grid ``(h, w)``."""
     return spots.conspicuous(*APPEARANCE).patches(grid)
 
 

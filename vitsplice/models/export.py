@@ -34,8 +34,8 @@ TOLERANCE = 1e-3
 """Maximum difference of an output value of the graph from torch's; values are in [0, 1]."""
 
 EXAMPLE, CHECKED = (150, 173), ((192, 192), (131, 217))
-"""Height and width of the image that is traced, no multiple of a power of 2 so that padding is traced, and of those for
-which outputs are compared."""
+"""Height and width of the image that is traced, no multiples of 4 so that padding is traced, and of the images
+whose outputs are compared."""
 
 STRUCTURE, OUTPUT = "structure", "output"
 
@@ -98,7 +98,7 @@ def _exported(module: nn.Module, inputs: Mapping[str, Tensor]) -> bytes:
     axes = {name: {0: "batch"} | _spatial_axes(name) for name in (*inputs, OUTPUT)}
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         path = Path(folder, "generator.onnx")
-        warnings.simplefilter("ignore")  # tracing warns of sizes that are constants; the check covers another size
+        warnings.simplefilter("ignore")  # tracing warns of sizes that are constants; the check covers other sizes
         try:
             # The exporter by torch.export needs a further package, onnxscript.
             torch.onnx.export(

@@ -70,7 +70,7 @@ def check_backbone(record: ModelRecord, info: BackboneInfo, name: str) -> None:
 
 
 def load_weights(generator: nn.Module, stored: StoredModel) -> None:
-    """Load the weights of a model. Raises ModelRejected, with the name of the model, if the tensors are others."""
+    """Load the weights of a model. Raises ModelRejected, naming the model, if the generator has other tensors."""
     try:
         generator.load_state_dict(stored.weights)
     except RuntimeError as error:

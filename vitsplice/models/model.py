@@ -30,13 +30,14 @@ from vitsplice.numerics import numerics
 from vitsplice.presets.model_folder import ModelRecord
 
 ALIGNMENT = 96
-"""Multiple of pixels at which tiles begin: of the cells of all levels of a network, and of the warped features."""
+"""Tiles begin at multiples of this number of pixels: a multiple of `WARPED_STRIDE` and of 32, the largest
+``multiple`` of the networks of this package, so that their cells are the same in a tile as in the entire image."""
 
 MARGIN = 160
 """Margin of tiles in pixels for a generator that does not state the reach of its outputs."""
 
 MIN_TILE = BLEND + ALIGNMENT
-"""Minimum of the height and width of tiles in pixels; smaller ones would not overlap."""
+"""Minimum of the height and width of tiles in pixels; smaller ones would overlap by less than `BLEND`."""
 
 StructureImage = Source | DescribedImage
 AppearanceImage = Source | Appearance | Mix

@@ -1,7 +1,8 @@
 """Large images by overlapping tiles, without seams.
 
-A tile covers its own part of the image and a margin around it, in which a network without normalisation sees all that
-its output depends on; then the tiles are equal to the whole image. Where they are not, they are blended linearly.
+A tile covers its own part of the image and a margin around it. If the network has no normalisation, and the margin
+covers all pixels that an output pixel depends on, tiles are equal to the output for the whole image. Otherwise they may
+differ. Neighbouring tiles are blended linearly.
 """
 
 from __future__ import annotations
@@ -64,7 +65,10 @@ def spans(side: int, tile: int, overlap: int, multiple: int) -> Iterator[tuple[i
 
 
 def _ramp(first: int, length: int, side: int, margin: int) -> Tensor:
-    """Return the weights of a tile's pixels along one side, ``(length,)``: 0 in the margins, 1 inside."""
+    """Return the weights of a tile's pixels along one side, ``(length,)``.
+
+    They are 0 in the margins and increase to 1 over `BLEND` pixels; at the edges of the image they are 1.
+    """
     positions = torch.arange(length) + 0.5
     weights = torch.ones(length)
     if first > 0:
