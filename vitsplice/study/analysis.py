@@ -55,10 +55,11 @@ class MethodComparison:
         set: set of pairs; "" for all pairs.
         first, second: methods in the order of the plan.
         preferred: preference rate of the first method.
-        raters, pairs: number of raters and of pairs of images in these trials.
+        raters, pairs: number of raters and of pairs of images with a trial of these two methods.
         p: p value of the exact two-sided binomial test against one half, as if all trials were independent.
-        p_holm: p value adjusted by Holm's method, for the number of comparisons over all pairs, or of those by set.
-        agreement: fraction of pairs of raters who chose the same method in the same trial; None if no trial has two.
+        p_holm: p value adjusted by Holm's method; comparisons over all pairs are one family, those by set another.
+        agreement: fraction of pairs of raters who chose the same method for the same pair of images; None if no pair of
+            images has two raters.
         alpha: Krippendorff's alpha for nominal data; None if undefined.
     """
 
@@ -99,8 +100,8 @@ class StudyAnalysis:
         excluded: excluded results.
         comparisons: comparisons over all pairs, then over each set that has a name, if there are several sets.
         preferences: preference for each method, the highest rate first; empty for two methods.
-        checks_passed: number of raters who passed the checks of a pair, and who answered them, by pair; careless raters
-            are included, each with one submission (`first_submissions`).
+        checks_passed: number of passed checks of a pair, and number of answered ones, over all raters, by id of the
+            pair; careless raters are included, each with one submission (`first_submissions`).
         left_rate: fraction of comparisons in which the left output was chosen.
         median_ms: median response time of a comparison in milliseconds.
         notes: limitations of the results, a sentence each.

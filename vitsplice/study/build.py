@@ -43,7 +43,7 @@ class StudySettings:
         trials: number of comparisons for each rater, without checks; None for all, but at most `DEFAULT_TRIALS`.
         checks: number of trials with a known answer for each rater.
         size: maximum length of the longer side of the images in the page, in pixels.
-        min_view: seconds before a trial can be answered.
+        min_view: seconds before a trial can be answered; values below 0.25 act as 0.25.
         seed: seed of the choice of checks; it also changes the order of trials of every rater.
     """
 
@@ -71,7 +71,8 @@ def build_study(
         progress: called with the number of images that were read and their total number.
 
     Raises:
-        UserError: if a file is missing or unreadable, or the settings require more trials or checks than possible.
+        UserError: if a file is missing or unreadable, a pair has several appearance images or regions, or the settings
+            require more trials or checks than possible.
     """
     for name, text in (("title", settings.title), ("question", settings.question)):
         if not is_valid_text(text):

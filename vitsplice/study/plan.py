@@ -23,7 +23,7 @@ SCHEMA = 2
 SUFFIX = ".plan.json"
 LARGEST_FILE = 200_000_000
 DERIVED = {"kind", "study", "digest"}
-"""Fields that the digest does not cover, because they follow from it."""
+"""Fields that the digest does not cover: ``kind`` is constant, and the others follow from the digest."""
 
 
 def _supported(schema: int) -> int:
@@ -67,7 +67,7 @@ class StudyPlan(StrictModel):
         digest: SHA-256 of all fields but `DERIVED`.
         seed: seed of the choice of checks.
         trials: number of comparisons for each rater, without checks.
-        min_view_ms: milliseconds before a trial can be answered.
+        min_view_ms: milliseconds before a trial can be answered; values below 250 act as 250.
     """
 
     kind: Literal["vitsplice study plan"]

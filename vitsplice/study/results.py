@@ -58,7 +58,7 @@ class RecordedTrial(StrictModel):
     Args:
         pair, set, left, right: see `vitsplice.study.trial_order.PlannedTrial`.
         choice: chosen side.
-        milliseconds: time from display to choice.
+        milliseconds: time from display to choice, plus that of earlier choices in this trial that were undone.
         check: True for a check, whose right answer is known; False for a comparison.
         passed: True if the right answer of a check was chosen; None for a comparison.
     """

@@ -17,7 +17,7 @@ from vitsplice.study.plan import PlannedPair, StudyPlan
 Item = TypeVar("Item")
 Random = Callable[[], float]
 Comparison = tuple[PlannedPair, int, tuple[str, str]]
-"""Pair of images, index of the two methods, and the two methods."""
+"""Pair of images, index of the pair of methods, and the two methods."""
 
 WORD = 2**32
 
@@ -41,7 +41,7 @@ class PlannedTrial:
 
 
 def trials_of(plan: StudyPlan, rater: str) -> list[PlannedTrial]:
-    """Return all trials of a rater in order. The checks are spread evenly: one in each of as many equal parts."""
+    """Return all trials of a rater in order: n equal parts for n checks, each with a check at a random position."""
     random = _random_numbers(f"{plan.study}/{rater}")
     trials = _shuffle(_assign_sides(_sample_comparisons(plan, random), random), random)
     checks = _checks(plan, random)
@@ -62,7 +62,7 @@ def _sample_comparisons(plan: StudyPlan, random: Random) -> list[Comparison]:
 
 
 def _assign_sides(comparisons: Sequence[Comparison], random: Random) -> list[PlannedTrial]:
-    """Alternate the sides through the comparisons of the first two methods, then of the next two, and so on."""
+    """Alternate the sides through all comparisons of one pair of methods, then of the next pair, and so on."""
     swaps = _alternate(random)
     ordered = sorted(_shuffle(comparisons, random), key=lambda comparison: comparison[1])
     return [

@@ -93,7 +93,7 @@ class BackboneContract(Contract[BackboneSpec]):
         assert info.appearance.facet in GLOBAL_FACETS, "appearance needs a global facet"
 
     def test_spec_matches_info(self) -> None:
-        """Stride and number of parameters (0: not stated), licence and source in the spec are those of the network."""
+        """Licence, source, stride and number of parameters in the spec are those of the network; 0 is not compared."""
         if self.name not in catalogue().backbones:
             raise SkipTest("the backbone is not listed")
         spec, info = self.spec(), self.backbone().info
@@ -237,7 +237,7 @@ class BackboneContract(Contract[BackboneSpec]):
         assert_close(inputs[-1].float(), normalised(self.backbone().info, image), "input of the network", 1e-2)
 
     def test_image_sizes_match_info(self) -> None:
-        """Image sizes that the info allows are accepted; others are rejected with a size that fits."""
+        """Image sizes that the info allows are accepted; the error for any other size suggests one that fits."""
         info = self.backbone().info
         if info.fixed_size is None:
             for size in (fitting_size(info, 2 * info.min_size, 5 * info.min_size), fitting_size(info, 80, 48)):

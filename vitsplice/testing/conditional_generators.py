@@ -26,7 +26,7 @@ GRID = (5, 6)
 class ConditionalGeneratorContract(ImageNetworkContract[ConditionalGeneratorSpec]):
     """Checks of a conditional generator, with all options at their defaults.
 
-    The condition that it is given has the names that it requests, and no others.
+    The generator gets the conditions that its spec requests, and no others.
     """
 
     kind: ClassVar[str] = "conditional_generators"
@@ -89,7 +89,7 @@ class ConditionalGeneratorContract(ImageNetworkContract[ConditionalGeneratorSpec
         assert_close(changed[..., reach + 1 :], output[..., reach + 1 :], f"output {reach + 1} pixels from a change")
 
     def _conditions(self) -> tuple[ConditionName, ...]:
-        """Return the names of the requested conditions. Raises AssertionError if there is no such condition."""
+        """Return the names of the requested conditions. Raises AssertionError if one is unknown."""
         unknown = [name for name in self.spec().conditions if name not in CHANNELS]
         assert not unknown, f"there is no condition {unknown[0]!r}; there are {', '.join(CHANNELS)}"
         return self.spec().conditions

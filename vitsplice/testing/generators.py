@@ -1,4 +1,4 @@
-"""Contract of generators (`vitsplice.contracts.GeneratorSpec`), and the checks that it shares with conditional ones."""
+"""Contract of generators (`vitsplice.contracts.GeneratorSpec`), and checks shared with conditional generators."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class LossContract(Contract[LossSpec]):
 
 
 def _features(backbone: Backbone, term: LossTerm, image: Tensor) -> dict[FeatureRequest, Features]:
-    """Features of an image as if generated from a coarse one; its pixels, averaged, take the place of `MATCH`."""
+    """Features of an image; `INPUT` is a coarse copy of it, `MATCH` its pixels, averaged over a grid and normalised."""
     requests = [request for request in term.requests if request not in (INPUT, MATCH, POSITIONS)]
     sized = SizedBackbone(backbone, Resize())
     features = sized.features({"image": image}, requests)["image"]
@@ -149,5 +149,5 @@ def _features(backbone: Backbone, term: LossTerm, image: Tensor) -> dict[Feature
 
 
 def _coarse(image: Tensor) -> Tensor:
-    """Average an image over small blocks."""
+    """Average an image over blocks of 8 px, and interpolate it to its previous size."""
     return F.interpolate(F.avg_pool2d(image, 8), scale_factor=8.0, mode="bilinear", align_corners=False)

@@ -120,7 +120,7 @@ def bench(
     Args:
         run: settings of the run that is timed, on the packaged pair.
         command: function that returns a command for the same run, which writes to the given folder.
-        backbone: backbone of the other benchmarks; None: that of the preset ``official``, or its fallback.
+        backbone: backbone of ``steps`` and ``passes``; None: that of the preset ``official``, or its fallback.
         steps: number of timed steps of each loop, at most `MAX_STEPS`.
         parts: names of the benchmarks: keys of `PARTS`.
         note: called with the description of each benchmark before it starts.

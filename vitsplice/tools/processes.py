@@ -62,7 +62,7 @@ def run_together(commands: Sequence[Sequence[str]]) -> ProcessTimes:
 
 @contextmanager
 def _started(command: Sequence[str]) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    """Start a command, whose process is killed at the end of the block, and the file of its error messages."""
+    """Start a command; yield its process, killed at the end of the block, and the file of its error messages."""
     with TemporaryFile() as errors, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors) as process:
         try:
             yield process, errors

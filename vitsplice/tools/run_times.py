@@ -26,7 +26,8 @@ class PartTime:
         name: ``load``, ``start``, the number and working size of a stage, or ``metrics``.
         seconds: wall time.
         steps: number of steps.
-        backbones: name -> seconds in the forward and backward passes of that backbone.
+        backbones: name -> seconds in the forward and backward passes of that backbone; not measured for ``load`` and
+            ``metrics``.
     """
 
     name: str

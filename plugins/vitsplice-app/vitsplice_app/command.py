@@ -48,7 +48,7 @@ def app(
 
 
 def _end() -> None:
-    """End the process at once, with the run that a thread of it may be in: its folder is removed."""
+    """End the process at once, even if a thread of it is still in a run; the folder of that run is removed already."""
     sys.stdout.flush()
     os._exit(0)
 

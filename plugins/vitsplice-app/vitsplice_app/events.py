@@ -115,7 +115,7 @@ def connect_start(
         outputs: components that the values of the handler update.
         live: component that shows the progress, and the position in the queue.
         ended: function of the `Work` that is called at the end, also after an error; its values update ``shown``.
-        shown: components.
+        shown: components that ``ended`` updates.
     """
 
     def begin(work: Work) -> list[Any]:

@@ -75,7 +75,7 @@ def check_uploads(card: gr.HTML, *images: gr.Image) -> None:
         card: card of the tab, see `vitsplice_app.errors.error_card`.
         images: inputs, see `image_input`.
     """
-    changes = [image.change for image in images]  # of one event, so that the latest check ends last
+    changes = [image.change for image in images]  # one event for all, so that the latest check ends last
     gr.on(changes, guarded(card, check_images), list(images), card, trigger_mode="always_last", **IMMEDIATE)
 
 

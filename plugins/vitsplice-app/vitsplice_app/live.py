@@ -23,7 +23,7 @@ SHARE = 0.1
 """Maximum fraction of the run time that the states may take."""
 
 PREVIEW_SIDE = 640
-"""Longer side of a preview in pixels."""
+"""Maximum longer side of a preview in pixels."""
 
 WIDTH, HEIGHT = 160, 28
 """Size of the curve of a loss, in the units of its drawing."""
@@ -105,7 +105,7 @@ class Pace:
 
 @dataclass
 class Display:
-    """The states of a run, in their pace."""
+    """The current state of a run for the page, and the pace at which it is shown."""
 
     run: Run
     pace: Pace = field(default_factory=Pace)

@@ -13,7 +13,7 @@ import gradio as gr
 def mask_input(label: str, **settings: Any) -> gr.ImageEditor:
     """Create an editor in which a mask is painted, white, over an image.
 
-    Its value is the encoded image of the painted layer, which nothing has read, or None; see `painted_mask`.
+    Its value is the encoded image of the painted layer, not decoded yet, or None; see `painted_mask`.
 
     Args:
         label: label, also for screen readers.
@@ -44,7 +44,7 @@ def painted_mask(layer: bytes | None, image: str | Path) -> bytes | None:
 
 
 def _layer(editor: gr.ImageEditor, payload: Any) -> bytes | None:
-    """Return the encoded image of an editor's only layer, which the browser has sent before, or as a file."""
+    """Return the encoded image of an editor's only layer, sent by the browser in an earlier request, or as a file."""
     if payload is None:
         return None
     if payload.id is not None:

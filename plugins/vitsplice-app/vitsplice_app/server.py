@@ -182,7 +182,7 @@ def _gradio_configured(workspace: Workspace) -> Iterator[None]:
 async def _application(settings: ServerSettings, workspace: Workspace) -> Guard:
     """Return the web application of the page.
 
-    Outside of an event loop, Gradio creates some that it does not close.
+    It is a coroutine because, outside of an event loop, Gradio creates loops that it does not close.
     """
     try:
         import fastapi

@@ -28,7 +28,7 @@ def batch_size(**batches: Tensor | None) -> int:
         batches: name of the input -> ``IMAGE``, ``MASK`` or None.
 
     Raises:
-        UserError: if the sizes of the batches differ.
+        UserError: if batches of several images have different sizes.
     """
     sizes = {name: len(batch) for name, batch in batches.items() if batch is not None}
     largest = max(1, *sizes.values())
@@ -42,7 +42,7 @@ def batch_size(**batches: Tensor | None) -> int:
 
 
 def item_of(batch: Tensor, index: int) -> Array:
-    """Return an image or mask of a batch as an array, which vitsplice reads; the only one is used for every index.
+    """Return an image or mask of a batch as an array for vitsplice; a batch of one serves every index.
 
     Values are clamped to [0, 1], as ComfyUI does when it saves an image.
     """

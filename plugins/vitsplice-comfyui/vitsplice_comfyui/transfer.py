@@ -60,7 +60,7 @@ class Transfer(io.ComfyNode):
                 io.Float.Input("structure_strength", **strength),
                 io.Float.Input("appearance_strength", **strength),
                 io.String.Input("overrides", default="", multiline=True, tooltip=OVERRIDES),
-                io.Mask.Input("structure_mask", optional=True, tooltip="The output differs only where it is white."),
+                io.Mask.Input("structure_mask", optional=True, tooltip="Only the white region may change."),
                 io.Mask.Input("appearance_mask", optional=True, tooltip="Only the white region is used."),
             ],
             outputs=[io.Image.Output("output", display_name="output")],
@@ -112,7 +112,7 @@ class Transfer(io.ComfyNode):
 
 
 def _prepared(settings: RunConfig, images: Images, masks: Masks) -> Run:
-    """Prepare a run; if it does not fit before the first step, once more after ComfyUI has unloaded its models."""
+    """Prepare a run; if memory does not suffice, prepare it again after ComfyUI has unloaded its models."""
     prepare = partial(Run, *images, settings, structure_mask=masks[0], appearance_mask=masks[1], backbones=LOADED)
     with suppress(OutOfMemory):
         return prepare()

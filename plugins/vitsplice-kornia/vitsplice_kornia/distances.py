@@ -61,7 +61,7 @@ def laplacian(output: Tensor, target: Tensor, levels: int = 3) -> Tensor:
 def _mean_over_scales(
     distance: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: Tensor, scales: int, smallest: int
 ) -> Tensor:
-    """Average a distance of lightness over the full size and each half of it whose sides are at least ``smallest``."""
+    """Average a distance of lightness over at most ``scales`` sizes: full, then halved; sides >= ``smallest``."""
     first, second = _lightness(output), _lightness(target)
     values = []
     for _ in range(scales):

@@ -27,7 +27,7 @@ def vitsplice_backbones() -> list[BackboneSpec]:
 
 
 def _spec(name: str, function: str, asset: str, title: str, source: str, *sizes: int) -> BackboneSpec:
-    """Spec of a backbone that a function of `vitsplice_offline.build` builds from an asset."""
+    """Spec of a backbone that a function of `vitsplice_offline.build` builds; sizes: stride, image size, parameters."""
     build = partial(_build, function, asset, name, source)
     summary = f"{title} from a PyPI wheel, without a hub"
     return BackboneSpec(name, build, summary, LICENCE, source, partial(_location, asset), *sizes)

@@ -56,7 +56,7 @@ def vitsplice_backbones() -> list[BackboneSpec]:
 
 @hookimpl
 def vitsplice_backbone_for(name: str) -> BackboneSpec | None:
-    """Return the spec of ``openclip/MODEL/TAG`` or, for a file of weights, ``openclip/MODEL``, in any case."""
+    """Return the spec of ``openclip/MODEL/TAG`` or, for a file of weights, ``openclip/MODEL``; case is ignored."""
     if not name.lower().startswith(PREFIX):
         return None
     model, _, tag = name[len(PREFIX) :].partition("/")

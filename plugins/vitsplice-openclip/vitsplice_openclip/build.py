@@ -23,7 +23,7 @@ def build(name: str, model: str, tag: str, licence: str, weights: Path | None) -
 
     Args:
         name: name by which the backbone was requested.
-        model, tag: open_clip's names, in any case; the tag may be empty if there is a file.
+        model, tag: open_clip's names, case ignored; the tag may be empty if there is a file.
         licence: licence of the weights.
         weights: a file, or None.
 
@@ -73,8 +73,8 @@ def assemble(
         cfg: open_clip's configuration, with ``embed_dim`` and ``vision_cfg``.
         state_dict: tensors of the tower.
         inputs: ``mean``, ``std`` and ``quick_gelu``; see `preprocessing`.
-        arguments: ``name``, ``licence`` and ``source`` of the backbone. The requests of roles are not supported for
-            towers of timm.
+        arguments: ``name``, ``licence`` and ``source`` of the backbone. For towers of timm, ``structure`` and
+            ``appearance`` are ignored.
     """
     from vitsplice_openclip.resnet import ClipResNet
     from vitsplice_openclip.vit import ClipViT

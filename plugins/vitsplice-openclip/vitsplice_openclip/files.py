@@ -22,7 +22,7 @@ def tower_state_dict(name: str, model: str, tag: str, weights: Path | None) -> t
 
     Raises:
         UserError: if open_clip has no weights with this tag.
-        WeightsUnavailable: if they are not cached and no hub is reachable.
+        WeightsUnavailable: if there is neither a file nor a tag, or they are neither cached nor available from the hub.
         WeightsRejected: if the file contains no image tower.
     """
     if weights is not None:

@@ -1,6 +1,6 @@
 """Jobs as Ray tasks.
 
-Tasks without state rather than actors: Ray retries a task whose process or node died on another, spreads tasks over
+Tasks without state rather than actors: Ray retries a task elsewhere after its process or node died, spreads tasks over
 nodes that join later, and reuses worker processes, so that a loaded backbone stays loaded. An actor is lost with its
 node, and a pool of actors would have to be monitored and refilled here.
 """
@@ -59,7 +59,7 @@ class RunResources:
     custom: Mapping[str, float]
 
     def fit(self, node: Mapping[str, float]) -> int:
-        """Number of runs that a node with these resources has room for."""
+        """Number of runs that a node has room for; ``node`` is its amount of each resource."""
         return int(min(node.get(name, 0.0) / amount + 1e-9 for name, amount in self._amounts().items()))
 
     def _amounts(self) -> dict[str, float]:

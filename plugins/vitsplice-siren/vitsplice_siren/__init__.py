@@ -24,7 +24,7 @@ def vitsplice_generators() -> list[GeneratorSpec]:
 
 
 def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
-    """Build the generator of one run; its first output is the start image."""
+    """Build the generator of one run; its first output is the start image, clamped to [0.01, 0.99]."""
     from vitsplice_siren.network import Siren
 
     return Siren(start, **options)

@@ -47,7 +47,7 @@
     });
   }
 
-  /** Alternate the sides through the comparisons of the first two methods, then of the next two, and so on. */
+  /** Alternate the sides through all comparisons of one pair of methods, then of the next pair, and so on. */
   function assignSides(comparisons, random) {
     let swapped = random() < 0.5;
     return shuffle(comparisons, random)
@@ -75,7 +75,7 @@
     });
   }
 
-  /** Return all trials of a rater in order. The checks are spread evenly: one in each of as many equal parts. */
+  /** Return all trials of a rater in order: n equal parts for n checks, each with a check at a random position. */
   function trialsOf(rater) {
     const random = randomNumbers(`${study.study}/${rater}`);
     const trials = shuffle(assignSides(sampleComparisons(random), random), random);
@@ -111,7 +111,7 @@
     }
   }
 
-  /** Store the rater of this tab for a reload, in its history: stored at once, and where storage is disabled too. */
+  /** Store the rater in the history of this tab, for a reload: immediately, and even where localStorage is disabled. */
   function storeRater(rater) {
     history.replaceState({ study: study.study, rater }, "");
   }

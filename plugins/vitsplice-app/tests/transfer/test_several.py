@@ -36,7 +36,7 @@ def test_without_files_a_run_has_no_further_images():
 @pytest.mark.parametrize(
     ("structure", "appearance", "message"),
     [
-        (["s.png"], [], "there are no regions of each appearance image"),
+        (["s.png"], [], "there are no regions of any appearance image"),
         ([], ["a.png"], "there are no regions of the structure image"),
         (["s.png"], ["a.png", "b.png", "c.png"], "3 images with regions for 2 appearance images"),
     ],

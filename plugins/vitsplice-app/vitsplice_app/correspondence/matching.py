@@ -27,7 +27,7 @@ def shared_descriptions() -> DescriptionCache:
 
 
 def backbone_info(backbone: str) -> BackboneInfo:
-    """Load a backbone, unless it is, and return its description. Raises as `vitsplice.load_backbone`."""
+    """Return the info of a backbone, loading it if it is not cached. Raises as `vitsplice.load_backbone`."""
     return shared_backbones().named(backbone)[0].info
 
 

@@ -1,6 +1,6 @@
 """Components of every layer of one or two images, and the similarity of one patch to all others.
 
-The component maps of all layers are files that are written once; similarities are computed on each move.
+The component maps of all layers are files that are written once; similarities are computed when patch or layer change.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SHORTER_SIDE = 448
 """Maximum shorter side in pixels of the images that the tab shows."""
 
 BACKBONE_FACET = "the backbone's own"
-"""Choice of the facet for structure of the backbone."""
+"""Choice of the backbone's default facet for structure."""
 
 Patch = tuple[int, int]
 """Row and column of a patch of the first image."""

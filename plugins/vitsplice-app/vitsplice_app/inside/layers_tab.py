@@ -27,7 +27,7 @@ SIZES = (224, 672)
 """Range of the shorter side of the backbone's input, in pixels."""
 
 LATEST: dict[str, Any] = IMMEDIATE | {"trigger_mode": "always_last"}
-"""Arguments of the events that show another layer or patch: maps are read, similarities computed."""
+"""Arguments of the events that show another layer or patch; while one is handled, only the latest new one waits."""
 
 Updates = dict[Any, Any]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vitsplice_app.frames import FramedPages
 
 THUMBNAIL = 320
-"""Longer side of the image of a batch, in pixels."""
+"""Maximum longer side of the images of a batch, in pixels."""
 
 NO_FOLDER = (
     "Start the page with a folder to see its evaluations, studies, batches and comparisons: "

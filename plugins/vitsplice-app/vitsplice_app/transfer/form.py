@@ -24,14 +24,14 @@ YAML = "YAML"
 
 @dataclass(frozen=True)
 class Form:
-    """Values of the form.
+    """Values of the form. A number is None if its field was cleared; that of the YAML is used then.
 
     Args:
         preset: name of the preset.
         yaml: the preset's YAML, as it was edited.
         backbone: name of the backbone that replaces the first of the preset, or `AS_IN_PRESET`.
         structure_strength, appearance_strength, steps, seed: see `vitsplice.settings_for`.
-        size: likewise, or `UNCHANGED`. A number field that was cleared is None: as in the YAML.
+        size: likewise, or `UNCHANGED`.
     """
 
     preset: str
@@ -117,5 +117,5 @@ def _whole(value: float | None) -> int | None:
 
 
 def _unless_equal(value: Value, written: Value) -> Value | None:
-    """Return a value of the form, or None if the YAML has the same: settings for a fallback may then replace it."""
+    """Return a value of the form, or None if the YAML has the same: its ``with_fallback`` may then replace it."""
     return None if value == written else value

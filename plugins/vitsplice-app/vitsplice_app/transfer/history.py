@@ -15,7 +15,7 @@ from vitsplice_app.events import Work
 from vitsplice_app.images import check_images
 
 IMAGES = "images"
-"""Folder inside that of a run with the images that it was given."""
+"""Name of the folder, inside that of a run, of the copies of its images."""
 
 MOST = 50
 """Maximum number of runs of one page; older ones are removed with their folders."""

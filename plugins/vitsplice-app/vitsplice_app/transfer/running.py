@@ -41,7 +41,7 @@ def begin(run: TransferRun, stopped: Stopped = lambda: False) -> Iterator[Progre
 
 
 def resume(run: TransferRun, stopped: Stopped = lambda: False) -> Iterator[Progress]:
-    """Resume a run that was stopped; its output has the bytes of a run that was not. See `begin`."""
+    """Resume a stopped run; its output is the same, byte for byte, as without the stop. See `begin`."""
     from vitsplice.runs.recorder import Recording
 
     yield Progress("resuming")

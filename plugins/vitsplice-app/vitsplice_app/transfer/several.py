@@ -22,15 +22,16 @@ def several_sources(
         appearance_labels: label images of the first appearance images.
 
     Raises:
-        UserError: if one of the two kinds of label images is missing, or there are more of them than images.
+        UserError: if only one of the two kinds of label images is given, or there are more ``appearance_labels`` than
+            appearance images.
     """
     names = appearance_names(1 + len(others))
     if bool(structure_labels) != bool(appearance_labels):
-        missing = "each appearance image" if structure_labels else "the structure image"
+        missing = "any appearance image" if structure_labels else "the structure image"
         raise UserError(f"there are no regions of {missing}; a colour needs a region on both sides")
     if len(appearance_labels) > len(names):
         raise UserError(
             f"there are {len(appearance_labels)} images with regions for {len(names)} appearance images; remove some"
         )
-    regions = [Region(Path(structure_labels[0]), place, Path(path)) for place, path in enumerate(appearance_labels)]
+    regions = [Region(Path(structure_labels[0]), index, Path(path)) for index, path in enumerate(appearance_labels)]
     return {name: Path(path) for name, path in zip(names[1:], others, strict=True)} | region_masks(regions)

@@ -205,5 +205,5 @@ class Events:
 
     @property
     def trusted(self) -> Path:
-        """Folder that must hold the weights and models that YAML from the browser names: there is none."""
+        """Folder that must hold the weights and models that YAML from the browser names; it does not exist."""
         return self.context.workspace.root / "weights"
