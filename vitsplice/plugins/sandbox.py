@@ -136,7 +136,7 @@ def _initial_defaults() -> dict[str, Any]:
         "default dtype": torch.float32,
         "default device": torch.device("cpu"),
         "gradient mode": True,
-        "deterministic mode": False,
+        "deterministic mode": (False, False),
     }
 
 
