@@ -47,9 +47,9 @@ def propose_regions(
         device: see `vitsplice.engine.device.pick_device`.
 
     Returns:
-        A region for each appearance image that has a label in common with the structure image; no region uses the
-        others, but terms that compare entire images use them. Its masks are label images ``(3, H, W)``, uint8: black is
-        the background, each part has one colour in all images.
+        A region for each appearance image that has a label in common with the structure image; no region uses the other
+        appearance images, but terms that compare entire images do. Masks are label images ``(3, H, W)``, uint8: black
+        is the background, each part has one colour in all images.
 
     Raises:
         ImageError: if an image cannot be read.

@@ -29,7 +29,7 @@ TRANSFORM_ROLES: dict[str, Role] = {
     **dict.fromkeys([*APPEARANCE_TRANSFORMS, STYLE], "appearance"),
     **dict.fromkeys(STRUCTURE_TRANSFORMS, "structure"),
 }
-"""Role of what each transform changes."""
+"""The role that each transform changes."""
 
 ROLES: tuple[Role, Role] = ("structure", "appearance")
 
@@ -182,7 +182,7 @@ def all_layers(infos: Mapping[str, BackboneInfo]) -> list[Layer]:
 
 
 def backbone_measures(info: BackboneInfo, images: Sequence[str], read: EncodingReader) -> list[Measure]:
-    """Compute the measures of one backbone on each image; encodings are read one at a time."""
+    """Compute the measures of one backbone on each image from its encodings."""
     measures = []
     facets: dict[str, str] = {role: info.default_request(role).facet for role in ROLES}
     local = facets["structure"]
@@ -216,7 +216,7 @@ def _changes_by_others(images: Sequence[str], read: EncodingReader, number: int)
 
 
 def layer_agreement(images: Sequence[str], readers: Sequence[EncodingReader]) -> LayerAgreement:
-    """Compute the CKA of the structure features of all pairs of layers; images are read one at a time."""
+    """Compute the CKA of the structure features of all pairs of layers; encodings are read image by image."""
     n, mean, squares = 0, torch.zeros(()), torch.zeros(())
     for n, image in enumerate(images, 1):  # Welford's algorithm
         kernels = torch.cat([read(image).structure for read in readers]).float()

@@ -56,7 +56,7 @@ class ComparedImage:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything that its encodings depend on."""
+        """SHA-256 of the pixels of the image and of its styled version, and of the labels."""
         total = hashlib.sha256()
         for tensor in (self.pixels, self.styled, self.labels):
             total.update(b"none" if tensor is None else tensor.contiguous().numpy().tobytes())

@@ -108,8 +108,9 @@ def _sensitivity_plot(comparison: ComparisonData) -> Plot:
         _add_legend(figure, comparison)
 
     caption = (
-        "Change of each feature: 0 is none, 1 as much as by another image. A line connects the layers; the large dot "
-        f"is the last. Above the dotted line the feature responds more to structure. {_features_sentence(comparison)}"
+        "Change of each feature: 0 is none, 1 as much as by another image. A line connects the layers; the large "
+        "marker is the last. Above the dotted line the feature responds more to structure. "
+        f"{_features_sentence(comparison)}"
     )
     return plot(draw, (WIDTH, 4.2 + _legend_height(comparison)), caption)
 
@@ -322,7 +323,7 @@ def _transfer_metrics(comparison: ComparisonData) -> Table:
     caption += f"Means over {pairs} pairs." if pairs > 1 else "One pair: an illustration, not a comparison."
     if CNN in comparison.infos and set(CNN_METRICS) & set(metrics):
         names = " and ".join(CNN_METRICS)
-        caption += f" {names} are measured with {CNN}, which its own transfers optimised (metric leakage)."
+        caption += f" {names} are measured with {CNN}, which the transfers in its row optimised (metric leakage)."
     return Table(["backbone", *metrics], rows, caption)
 
 

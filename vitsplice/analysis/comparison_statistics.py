@@ -43,13 +43,13 @@ CAUTION = (
 
 @dataclass(frozen=True)
 class Quantity:
-    """A quantity that every layer of every backbone has for every image.
+    """A quantity of a layer of a backbone, with a value for each image.
 
     Args:
         name: name in plots, tables and files.
         role: role of the feature that it measures.
-        values: function of (comparison, backbone, layer) that returns one value for each image; for a ratio, its
-            logarithm.
+        values: function of (comparison, backbone, layer) that returns one value for each image, NaN if it has none;
+            for a ratio, its logarithm.
         ratio: use geometric means, and compare layers by their ratio instead of their difference.
     """
 

@@ -38,7 +38,7 @@ MATCHES, WARPED, CONFIDENCE, DATA = "matches.png", "warped.png", "confidence.png
 VIEWER = "matches.html"
 
 DescriptionCache = SizedCache[tuple[object, ...], Description]
-"""Cache of descriptions by image, backbone (its info), features, grid, device and whether it is mirrored."""
+"""Cache of descriptions by image, backbone (its info), features, grid, device, and with or without a mirror image."""
 
 CACHE_BYTES = 2**29
 
@@ -110,7 +110,7 @@ class ImageCorrespondence:
         ]
 
     def warped_colours(self) -> Tensor:
-        """Colour of each patch of the first image by the assignment, a weighted mean of the second's, ``(3, H, W)``."""
+        """Mean colour of the second image, weighted by the assignment, at each patch of the first, ``(3, H, W)``."""
         return self._upsampled(self._warped())
 
     def confidence_map(self) -> Tensor:
@@ -158,7 +158,7 @@ class ImageCorrespondence:
         return self.viewer().frame()
 
     def _warped(self) -> Tensor:
-        """Compute for each patch of the first image the mean colour of the second's by the assignment, ``(N, 3)``."""
+        """Compute the colours of `warped_colours` on the patch grid, ``(N, 3)``."""
         colours = F.adaptive_avg_pool2d(self.second, self.correspondence.other_grid).flatten(2)[0].T
         return self.correspondence.warp(colours)
 
@@ -235,7 +235,7 @@ def description_cache(limit: int = CACHE_BYTES) -> DescriptionCache:
     """Create a cache for `match_images`.
 
     Args:
-        limit: maximum size in bytes. A description by DINOv2 ViT-S/14 on 40 x 40 patches has 20 MB, twice that with
+        limit: maximum size in bytes. A description by DINOv2 ViT-S/14 on 40 x 40 patches takes 20 MB, twice that with
             its mirror image.
     """
     return SizedCache(limit, attrgetter("nbytes"))

@@ -53,8 +53,8 @@ class PatchFeatures:
     """Features of the patches of an image, on the CPU.
 
     Args:
-        structure: the backbone's feature for structure, by which the foreground is clustered; ``(1, N, D)``.
-        descriptors: descriptors by which parts are clustered, ``(1, M, D)``.
+        structure: the backbone's feature for structure, by which the common foreground is found; ``(1, N, D)``.
+        descriptors: descriptors by which the foreground is divided into parts, ``(1, M, D)``.
         saliency: saliency of each patch of ``structure``, ``(h, w)``.
     """
 
@@ -65,10 +65,10 @@ class PatchFeatures:
 
 @dataclass(frozen=True)
 class Segments:
-    """Segments of an image, as large as it.
+    """Segments of an image, in the size of ``pixels``.
 
     Args:
-        pixels: the image, ``(1, 3, H, W)`` in [0, 1].
+        pixels: the image, possibly reduced, ``(1, 3, H, W)`` in [0, 1].
         foreground: share of the foreground in each pixel, ``(1, H, W)`` in [0, 1].
         labels: ``(H, W)`` int64: 0 is the background, others are parts.
     """
@@ -200,8 +200,8 @@ def cosegment(
 
     Args:
         images: one or more images, as `vitsplice.images.read` takes them.
-        backbone: name, or a loaded backbone, which is not loaded again; None is that of the default preset. One without
-            a [CLS] token takes as foreground what is far from the borders.
+        backbone: name, or a loaded backbone, which is not loaded again; None is that of the default preset. For one
+            without a [CLS] token, patches far from the borders count as salient.
         parts: number of parts of the foreground, 1 to `MOST_PARTS`.
         clusters: number of clusters of all patches, each of which is foreground or background; None: at the elbow of
             the inertia.
@@ -236,7 +236,7 @@ def cosegment(
 
 
 def patch_features(image: LoadedImage, backbone: Backbone, size: int, device: torch.device) -> PatchFeatures:
-    """Compute descriptors and saliency of the patches of an image, on the CPU; arguments as for `cosegment`."""
+    """Compute the features of the patches of an image; arguments as for `cosegment`."""
     info = backbone.info
     requests, attention = descriptor_requests(info), attention_requests(info)
     features = backbone(Resize(size)(image.pixels.to(device), info), (info.structure, *requests, *attention))

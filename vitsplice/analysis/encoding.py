@@ -42,7 +42,7 @@ MAX_SIMILARITIES = 2**24
 """Maximum number of similarities of patches in memory."""
 
 FLAT_KERNEL = 1e-6
-"""RMS of a centred kernel below which it counts as constant, because float32 rounds values of up to 1."""
+"""RMS of a centred kernel below which it counts as constant: float32 rounding of values up to 1 gives less."""
 
 MAX_IN_MEMORY = 9
 """Maximum number of encodings of one backbone in memory."""
@@ -66,7 +66,7 @@ def rms_difference(first: Tensor, second: Tensor) -> float:
 
 
 def cka(kernels: Tensor) -> Tensor:
-    """Centred kernel alignment of each pair of kernels (Kornblith et al. 2019, equation 2).
+    """Centred kernel alignment of each pair of kernels (Kornblith et al. 2019, section 3).
 
     Args:
         kernels: self-similarities ``(M, N, N)`` of the same N patches.
@@ -158,7 +158,7 @@ class _LayerFeatures:
 
 @numerics(grad=False)
 def encode_image(image: ComparedImage, backbone: Backbone, device: torch.device) -> ImageEncoding:
-    """Compute all measures of a backbone, which is on a device, on an image on the CPU."""
+    """Compute all measures of an image, which is on the CPU, by a backbone, which is on the device."""
     original = _features(image.pixels, backbone, device)
     changes: dict[tuple[str, str, int], float] = {}
     pck_of_warps: dict[tuple[str, int], float] = {}

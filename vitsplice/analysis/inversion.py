@@ -55,7 +55,7 @@ FACET_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 @dataclass(frozen=True)
 class InversionPlan:
-    """Settings of the inversion of each feature of an image, with the backbone in use.
+    """Settings of the inversion of each feature of an image; they name the backbone in use, which may be a fallback.
 
     Args:
         image: path of the image.
@@ -127,7 +127,7 @@ def plan_inversions(
     backbones: BackboneLoader | None = None,
     **settings: Any,
 ) -> InversionPlan:
-    """Resolve the features and the settings of their inversions, with the backbones in use in place of fallbacks.
+    """Resolve the features and the settings of their inversions; an unavailable backbone is replaced by its fallback.
 
     Args:
         image: path of the image.
@@ -141,7 +141,7 @@ def plan_inversions(
         settings: steps, size, seed and device, as `vitsplice.presets.settings.settings_for` takes them.
 
     Raises:
-        UserError: if the prior is unknown, both prior and preset are given, the preset has no such term, the
+        UserError: if the prior is unknown, both prior and preset are given, the preset has no term ``inversion``, the
             backbone has no such feature, or facets, layers or overrides are not lists.
         WeightsUnavailable: if neither the weights of the backbone nor those of a fallback are available.
     """
@@ -177,7 +177,7 @@ def _chooses_backbone(override: str) -> bool:
 
 
 def _without_fallbacks(settings: RunConfig, loader: BackboneLoader) -> RunConfig:
-    """Return settings with the backbones in use, so that one that becomes available later does not replace them."""
+    """Replace backbones by those in use, without fallbacks: a backbone that becomes available later is not used."""
     in_use = load_settings(settings, loader, catalogue()).settings
     return in_use.model_copy(update={"device": settings.device, "precision": settings.precision})
 
@@ -331,7 +331,7 @@ def read_plan(out: str | os.PathLike[str]) -> InversionPlan:
 
 
 def _request_of(settings: RunConfig, layers: int) -> FeatureRequest:
-    """Return the feature of an inversion. Raises KeyError without that term, ValueError for an invalid feature."""
+    """Return the feature of an inversion. Raises KeyError without `TERM`, ValueError for an invalid feature."""
     term = settings.terms[TERM]
     facet, layer = term.facet, term.layer
     if facet is None or layer is None or not -layers <= layer < 0:

@@ -123,7 +123,7 @@ def _image(
 
 
 def _quantised(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Return vectors ``(N, D)`` as int8, and the value of 1 in each dimension ``(D,)``."""
+    """Return vectors ``(N, D)`` as int8, and the scale of each dimension, ``(D,)``: vector = int8 * scale."""
     scales = vectors.abs().amax(0).clamp(min=1e-12) / 127
     return (vectors / scales).round().to(torch.int8), scales
 

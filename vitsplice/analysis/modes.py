@@ -135,7 +135,7 @@ def appearance_modes(
 
 
 def _modes(features: dict[Path, AppearanceFeature], k: int) -> list[Mode]:
-    """Cluster features: the largest mode first, of equal ones that with the first image."""
+    """Cluster features: the largest mode first, among equally large ones the one with the first image."""
     paths = list(features)
     points = F.normalize(torch.from_numpy(np.stack([features[path].values for path in paths])).double(), dim=-1)
     labels = kmeans(points, k)

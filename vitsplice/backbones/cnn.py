@@ -13,7 +13,7 @@ from vitsplice.backbones.base import BackboneArguments, FrozenBackbone, timm_inf
 from vitsplice.contracts import FeatureRequest, Features
 
 _HOOKS_LOCK = threading.Lock()
-"""Held while a network runs whose maps timm collects with hooks: concurrent calls would mix their maps."""
+"""Lock of all networks whose maps timm collects with hooks: concurrent calls would mix the maps."""
 
 
 class MapBackbone(FrozenBackbone):
@@ -70,7 +70,7 @@ class TimmCNN(MapBackbone):
 
 def _facet(values: Tensor, facet: str) -> Features:
     """Return a map ``(B, D, h, w)`` as the facet ``map``, or its spatial mean as ``pooled``."""
-    # On the CPU, torch's batch norm in eval mode computes wrong gradients if the incoming one is not contiguous.
+    # On the CPU, torch's batch norm in eval mode computes wrong gradients if the incoming gradient is not contiguous.
     if values.requires_grad:
         values.register_hook(lambda gradient: gradient.contiguous())  # type: ignore[no-untyped-call]
     if facet == "pooled":

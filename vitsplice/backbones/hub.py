@@ -42,8 +42,9 @@ def hub_state_dict(pretrained_cfg: Mapping[str, Any], model: str) -> tuple[dict[
         The state dict, and its source in words.
 
     Raises:
-        WeightsUnavailable: within 10 seconds, if they are not cached and no hub is reachable.
-        WeightsRejected: if the file is not a file of weights.
+        WeightsUnavailable: if they are not cached and cannot be downloaded; within 10 seconds if the hub is
+            unreachable.
+        WeightsRejected: if the file cannot be read, or contains no state dict.
     """
     if file := pretrained_cfg.get("file"):
         return read_state_dict(Path(file)), f"file {Path(file).name}"
@@ -101,7 +102,7 @@ def from_hub(repo: str, names: list[str], revision: str | None, model: str) -> P
     """Download the first of the files that a repository has into the hub's cache.
 
     Raises:
-        WeightsUnavailable: within 10 seconds, if no hub is reachable.
+        WeightsUnavailable: if the download fails; within 10 seconds if the hub is unreachable.
     """
     from huggingface_hub import constants, hf_hub_download, is_offline_mode
 

@@ -47,10 +47,10 @@ class Resizing:
 class Resize(Resizing):
     """Resize images by their shorter side to a size that a backbone accepts.
 
-    The aspect ratio is preserved up to rounding.
+    The aspect ratio is preserved up to rounding, unless the backbone has a fixed size.
 
     Args:
-        size: shorter side in pixels, or None to keep the size.
+        size: shorter side in pixels; None: images keep their size, whether or not the backbone accepts it.
         max_size: maximum of the longer side before rounding, or None.
         interpolation: ``bicubic`` or ``bilinear``.
     """

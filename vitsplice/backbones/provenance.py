@@ -41,7 +41,7 @@ class Provenance(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         origins = frozenset[str]().union(*(self._origins.get(t, ()) for t in _tensors((args, kwargs))))
         self._loading = self._loading or bool(origins)
-        if func is Tensor.copy_ and self._loading:  # also of a constant that the conversion adds: it has no origins
+        if func is Tensor.copy_ and self._loading:  # also of an added constant, which has no origins
             self._copied |= origins
             self._origins[args[0]] = origins
         elif origins:
@@ -53,6 +53,7 @@ class Provenance(TorchFunctionMode):
     def check(self, model: nn.Module, description: str, name: str) -> None:
         """Raise WeightsRejected unless all tensors of the model are from the file or its conversion, and finite.
 
+        Weights must be floating point in the file, and kernels of convolutions must have their original size.
         The file may have tensors that the model does not use (a classifier, a mask token), but none whose name differs
         only in layer numbers from that of a used one, such as the last blocks of a deeper network.
 

@@ -91,7 +91,7 @@ def aliases() -> list[BackboneSpec]:
 
 
 def spec_for(name: str) -> BackboneSpec | None:
-    """Return the spec of a timm model such as ``vit_small_patch16_224.dino``, or of an untrained one, or None.
+    """Return the spec of a timm model such as ``vit_small_patch16_224.dino``, or an untrained one; None for any other.
 
     Raises UnknownName if timm has the architecture, but not these weights of it.
     """

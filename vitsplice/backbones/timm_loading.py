@@ -44,7 +44,7 @@ def load(timm_name: str, name: str, weights: Path | None) -> Backbone:
     else:
         state_dict, source = read_state_dict(weights), f"file {weights.name}"
     licence = cfg.get("license") or NO_LICENCE
-    # Splice takes [CLS] before the final norm; of timm's families, only DINO v1 is trained for that.
+    # Splice takes [CLS] of DINO v1 before the final norm; that of all other networks is taken after it (see `TimmViT`).
     cls_normalised = cfg.get("tag") != "dino"
     return load_with_weights(
         timm_name, state_dict, cls_normalised=cls_normalised, name=name, licence=licence, source=source

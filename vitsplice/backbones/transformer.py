@@ -38,7 +38,7 @@ class TransformerBackbone(FrozenBackbone):
     """Number of tokens before the patch tokens: [CLS] and registers."""
 
     norm_after_mean = False
-    """Whether the final norm follows the mean in ``pooled``, as in the training of the network, or precedes it."""
+    """Whether ``pooled`` applies the final norm to the mean token, as the network's training did, not to each token."""
 
     def _run(self, inputs: Tensor) -> None:
         """Run the network on normalised images."""
@@ -98,7 +98,7 @@ def project(attention: Any, tokens: Tensor, facet: str) -> Tensor:
     letter = facet[0]
     if not isinstance(getattr(attention, "qkv", None), nn.Linear):
         return torch.as_tensor(getattr(attention, f"{letter}_proj")(tokens))
-    separate_bias = getattr(attention, f"{letter}_bias", None)  # BEiT
+    separate_bias = getattr(attention, f"{letter}_bias", None)  # BEiT, EVA, Swin v2
     if separate_bias is None:
         return linear_part(tokens, attention.qkv.weight, attention.qkv.bias, facet)
     part = PROJECTIONS.index(facet)
@@ -109,7 +109,7 @@ def project(attention: Any, tokens: Tensor, facet: str) -> Tensor:
 
 @dataclass(frozen=True)
 class _Call:
-    """The blocks whose tensors one call captures, and those tensors."""
+    """One run of a network: blocks whose tensors are captured, and the captured tensors."""
 
     blocks: frozenset[int]
     tensors: Captured = field(default_factory=dict)

@@ -35,8 +35,8 @@ class TimmViT(TransformerBackbone):
     Args:
         model: a timm ViT without a classifier.
         cls_normalised: take the facets ``cls``, ``token`` and ``pooled`` after the final norm. Splice takes them before
-            it, which is right for DINO v1; without the norm, the [CLS] token of DINOv2 is dominated by a few channels.
-            A model without a [CLS] token ignores it: facets are after the norm, and the info has None.
+            it, which suits DINO v1; without the norm, the [CLS] token of DINOv2 is dominated by a few channels. Without
+            a [CLS] token the argument is ignored: facets are taken after the norm, and ``info.cls_normalised`` is None.
         arguments: see `vitsplice.backbones.base.BackboneArguments`.
 
     Raises:

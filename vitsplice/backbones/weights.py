@@ -33,7 +33,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     ``module.`` and ``backbone.``, in this order; if some names begin with the prefix, all others are dropped.
 
     Raises:
-        WeightsRejected: if it is not a file of weights. A pickle that contains code is refused.
+        WeightsRejected: if it cannot be read, or contains no state dict. A pickle that contains code is refused.
     """
     name = _checked_name(path)
     try:
@@ -127,7 +127,8 @@ def load_into(model: nn.Module, state_dict: Mapping[str, Tensor], description: s
         description: names the weights in the message, such as "file w.pth".
 
     Raises:
-        WeightsRejected: if names, shapes or kinds of dtype differ, or a value is not finite in the model's dtype.
+        WeightsRejected: if names or shapes differ, integers are given for floating-point tensors, or a value is not
+            finite in the model's dtype.
     """
     expected = model.state_dict()
     common = [(name, tensor, expected[name]) for name, tensor in state_dict.items() if name in expected]

@@ -17,7 +17,7 @@ class FeatureBank(Protocol):
     """Stored features of views of a structure image and an appearance image in one backbone."""
 
     def stores(self, key: ViewKey) -> bool:
-        """Return whether the bank is meant for this kind of view; if not, `get` and `put` are not called for it."""
+        """Return whether the bank is meant for this kind of view; if not, `get` and `put` are not called."""
 
     def get(self, key: ViewKey, view: View, requests: Sequence[FeatureRequest]) -> ViewFeatures | None:
         """Return the stored features of a view, at least those requested; None if they are not stored yet."""

@@ -32,7 +32,7 @@ def write_cube(lut: Lut, path: str | os.PathLike[str], *, title: str = "", force
     Args:
         lut: LUT to write.
         path: file to write; its folder is created if needed.
-        title: title for the user of the file.
+        title: title in the file; "": none.
         force: replace an existing file.
 
     Raises:
@@ -59,7 +59,7 @@ def read_cube(path: str | os.PathLike[str]) -> Lut:
 
     Raises:
         UserError: if the file cannot be read, is a 1D LUT, has an unknown keyword, a wrong number of rows, or a value
-            that is not a finite number. The message names the file and the line.
+            that is not a finite number. The message names the file, and the line if the problem is in a single one.
     """
     with reading(path):
         if os.path.getsize(path) > LARGEST_FILE:
@@ -79,7 +79,7 @@ def _text(lut: Lut, title: str) -> str:
 
 
 def _domain_text(value: float) -> str:
-    """Format an end of the domain with 6 decimals, unless it would become 0 by that."""
+    """Format a number of the domain with 6 decimals, or with all its digits if it is closer to 0 than 1e-6."""
     return f"{value:.6f}" if abs(value) >= 1e-6 or value == 0 else repr(value)
 
 
@@ -142,7 +142,7 @@ class _Parser:
         if len(rows) != self._size**3:
             required = f"LUT_3D_SIZE {self._size} requires {self._size**3}"
             raise UserError(f"{self._name} has {len(rows)} rows, but {required}; the file is truncated or corrupt")
-        with np.errstate(over="ignore"):  # `Lut` refuses the infinity
+        with np.errstate(over="ignore"):  # `Lut` rejects infinity
             return np.array(rows, dtype=np.float32)
 
     def _fail(self, number: int, problem: str) -> NoReturn:

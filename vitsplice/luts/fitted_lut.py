@@ -34,7 +34,7 @@ def colour_difference(first: Tensor, second: Tensor, mask: Tensor | None = None)
     r"""Compute the CIE 1976 colour difference :math:`\Delta E^*_{ab}`, the Euclidean distance in CIE Lab.
 
     Args:
-        first, second: of one size, as `Lut.fit` takes them.
+        first, second: images of equal size, as for `Lut.fit`.
         mask: ``(1, H, W)``; only pixels where it is at least 0.5 count. None: all pixels.
     """
     first, second = single_image(first, "first"), single_image(second, "second")

@@ -9,10 +9,10 @@ The changes :math:`d` of the lattice points minimise
 
 where :math:`w_i` are the trilinear weights of the source colour :math:`s_i` of pixel :math:`i` of :math:`n`,
 :math:`t_i` is its target colour, :math:`P` the number of lattice points with a weight, and :math:`D_k` are the
-differences of order k along each axis. Second differences leave gradual changes of colour free: a large
-:math:`\lambda` makes the change smoother without weakening it. Between the source colours the change is interpolated;
-far from them it decays to 0 within about :math:`R` lattice points for :math:`\lambda \le 20`, and :math:`2R` for the
-default.
+differences of order k along each axis. :math:`\lambda` is the smoothness, scaled if the lattice is not `LATTICE`. The
+penalty of second differences leaves gradual changes of colour free: it makes the change smoother without pulling it to
+0. Between the source colours the change is interpolated; away from them it decays, to about 1/e over :math:`R`
+lattice points for :math:`\lambda \le 20`, and over :math:`2R` for the default.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ SMOOTHNESS = 400.0
 """Default weight of second differences, for `LATTICE` points an axis."""
 
 LATTICE = 33
-"""Number of lattice points of an axis that the smoothness refers to; with another number a change is equally smooth."""
+"""Number of lattice points of an axis that the smoothness refers to; for others it is scaled to equal effect."""
 
 DECAY = 20.0
 """Weight of second differences above which the other penalties, which weaken the change, grow no more."""
 
 REACH = 8.0
-"""Distance, in lattice points, over which a change decays outside of the seen colours, up to the smoothness `DECAY`."""
+"""Distance from the source colours, in lattice points, over which a change decays to about 1/e; more above `DECAY`."""
 
 PIXELS = 1 << 18
 """Maximum number of pixels; of more, evenly spaced ones are used."""
@@ -48,7 +48,7 @@ ITERATIONS = 1000
 """Maximum number of iterations of the solver; by default it takes about ten."""
 
 SHARE_OF_DATA = 0.1
-"""Weight of the colours in the preconditioner, as a fraction of their mean weight. Others take more iterations."""
+"""Weight of the colours in the preconditioner, as a fraction of their mean weight. Other values need more steps."""
 
 Colours = NDArray[np.float32]
 
@@ -84,12 +84,12 @@ def fitted_values(source: Colours, target: Colours, identity: Colours, smoothnes
 class _Penalty:
     """The matrix ``(N^3, N^3)`` of the terms that do not depend on the colours, by its eigenvectors.
 
-    It is the sum over the axes of the same matrix along each of them, so that the products of the eigenvectors of that
-    matrix are its eigenvectors.
+    Except for a multiple of the identity, it is the sum over the axes of the same matrix ``(N, N)`` along each of them.
+    So its eigenvectors are the products of three eigenvectors of that matrix, one for each axis.
 
     Args:
         vectors: eigenvectors of the matrix of an axis, in columns, ``(N, N)``.
-        eigenvalues: eigenvalue of each product of three, ``(N, N, N)``.
+        eigenvalues: eigenvalue of each product of three eigenvectors, ``(N, N, N)``.
     """
 
     vectors: NDArray[np.float64]

@@ -81,8 +81,9 @@ class Lut:
             target: as ``source``, of the same size.
             mask: ``(1, H, W)``; only pixels where it is at least 0.5 are used. None: all pixels.
             size: number of lattice points of an axis.
-            smoothness: weight of the smoothness, above 0, whatever the size. A small one follows the target more
-                closely, but noise and differences that are not a function of the colour show as speckles.
+            smoothness: weight of the smoothness, above 0; its effect does not depend on ``size``. A small one follows
+                the target more closely, but noise and differences that are not a function of the colour show as
+                speckles.
 
         Raises:
             UserError: if the sizes differ, the mask excludes every pixel, or the smoothness is not allowed.

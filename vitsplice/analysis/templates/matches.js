@@ -156,7 +156,8 @@
 
   const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
-  /** The patch that a key selects: of an arrow key, the neighbour; on the other image, its last one or the best match. */
+  /** Select by key: an arrow selects a neighbour, Enter the best match in the other image. Both start from the selected
+      patch or, on the image without it, from its best match. */
   function press(side, event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const own = state.side === side ? state.patch : bestMatch(state.side, state.patch);
