@@ -11,7 +11,7 @@ from pathlib import Path
 from vitsplice.evaluation import plots
 from vitsplice.evaluation.leakage import leakage_warnings
 from vitsplice.evaluation.plan import CSV, JSON, MARKDOWN, PLOTS
-from vitsplice.evaluation.summary import DIGITS, EvaluationSummary, MetricSummary
+from vitsplice.evaluation.summary import DIGITS, EvaluationSummary, MethodScore, MetricSummary
 from vitsplice.support import output_folder
 from vitsplice.support.jsonl import JsonLinesLog, Keys
 from vitsplice.support.tables import csv_row, escape_markdown, markdown_table
@@ -139,14 +139,16 @@ def missing_values(summary: EvaluationSummary) -> Iterator[str]:
         if counts.missing or counts.corrupt:
             yield f"{name}: {counts.measured} of {summary.pairs} pairs measured, {counts.failures}"
     for name, metric in summary.metrics.items():
-        if incomplete := {method: score for method, score in metric.methods.items() if score.missing}:
-            outputs = {
-                m: f"{with_count(s.missing, 'output')} of " for m, s in incomplete.items() if metric.over == "pair"
-            }
-            methods = [f"{outputs.get(m, '')}{m} ({s.reason or 'undefined'})" for m, s in incomplete.items()]
+        if methods := [_incomplete(*item, metric.over) for item in metric.methods.items() if item[1].missing]:
             yield f"{name}: no value for {', '.join(methods)}"
     for name, reason in summary.unavailable.items():
         yield f"{name} is unavailable: {reason}"
+
+
+def _incomplete(method: str, score: MethodScore, over: str) -> str:
+    """Describe a method without all values of a metric over ``pair`` or ``set``, and the reason."""
+    outputs = f"{with_count(score.missing, 'output')} of " if over == "pair" else ""
+    return f"{outputs}{method} ({score.reason or 'undefined'})"
 
 
 def metric_rows(summary: EvaluationSummary) -> Iterator[list[str]]:

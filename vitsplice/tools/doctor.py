@@ -135,11 +135,11 @@ def _backbone(name: str, config: BackboneConfig, catalogue: Catalogue, *, reacha
     if not usable:
         hub = "" if reachable else ", and the hub is not reachable"
         return _no_weights(name, f"none of {', '.join(names)} is on this machine{hub}")
-    if reachable and usable[0].find_weights and not usable[0].weights_location():
-        return Diagnosis("weights", name, f"{usable[0].name} would be downloaded")
-    if not usable[0].find_weights:
-        return Diagnosis("weights", name, f"{usable[0].name}: it is not known whether its weights are on this machine")
     first, *others = (spec.name for spec in usable)
+    if not usable[0].find_weights:
+        return Diagnosis("weights", name, f"{first}: it is not known whether its weights are on this machine")
+    if not usable[0].weights_location():
+        return Diagnosis("weights", name, f"{first} would be downloaded")
     try:
         backbone, _ = load_configured(config.model_copy(update={"name": first, "fallback": tuple(others)}), catalogue)
     except VitspliceError as error:
