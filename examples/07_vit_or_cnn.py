@@ -13,7 +13,7 @@ OFFLINE = ["dinov2-vits14-offline", "efficientnet-lite0-offline"]
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("backbones", nargs="*", default=OFFLINE, help="names of backbones")
 parser.add_argument("--steps", type=int, default=40, help="number of steps")
-parser.add_argument("--size", type=int, default=256, help="size of the output in pixels")
+parser.add_argument("--size", type=int, default=256, help="shorter side of the images in pixels")
 arguments = parser.parse_args()
 
 for name in arguments.backbones:

@@ -53,7 +53,7 @@ def main():
     parser.add_argument("sheet", type=Path, help="PNG file to write")
     parser.add_argument("pairs", type=Path, nargs="*", help="folders of pairs")
     parser.add_argument("--steps", type=int, default=400, help="number of steps")
-    parser.add_argument("--size", type=int, default=224, help="size of the images in pixels")
+    parser.add_argument("--size", type=int, default=224, help="shorter side of the images in pixels")
     arguments = parser.parse_args()
     rows, lines = [], []
     for name, pair in pairs_of(arguments.pairs).items():

@@ -6,8 +6,8 @@ Each run is as short as possible: one step on 64-px images with an untrained net
 
     (seconds of the command x workers - sum of the seconds of the runs) / pairs
 
-The seconds of a run are those in its run.json: reading images, preparation and steps. The rest is overhead: starting
-Python, torch and Ray in every process, locks, files and their fsyncs, the ledger, communication and waiting.
+The seconds of a run are those in its run.json: loading images and network, preparation and steps. The rest is overhead:
+starting Python, torch and Ray in every process, locks, files and their fsyncs, the ledger, communication and waiting.
 """
 
 import argparse

@@ -41,8 +41,8 @@ def splice(
         on_step: called after each step with its losses and the run, whose ``pixels()`` is the current output; returning
             ``False`` ends the run early. `vitsplice.notebook.Preview` shows the run in a notebook.
         structure_mask: the output may differ from the structure image where the mask is white; grey blends the two. Any
-            type that ``structure`` may have, as large as the structure image. The alpha channel of an image that has
-            one is used as the mask.
+            type that ``structure`` may have, as large as the structure image. If its alpha channel varies, that
+            channel is the mask.
         appearance_mask: only the region of the appearance image where the mask is white is used; a patch that is at
             least half white counts in full. Type and size as for ``structure_mask``. For a list of images a list of
             masks, each of which may be None.

@@ -30,12 +30,12 @@ PRESETS = {
     "official": "the recipe of the code released with the CVPR 2022 paper",
     "instant": "seconds, no training: transfers colour, tone and contrast between corresponding regions",
     "quick": "one to three minutes on 2 CPU cores: the warm start of instant, then the terms of a ViT and a CNN",
-    "best": "no time limit: as quick, with more steps and a finer last stage",
+    "best": "no time limit: as quick, with more steps and one more stage (640 px)",
     "splicenet": "for `vitsplice train`: SpliceNet, one network for many pairs, as printed in the TOG 2023 paper",
     "splicenet-residual": "for `vitsplice train`: one network for many pairs, which corrects the warm start of instant",
     "invert": "for `vitsplice invert`: an image with one feature of another, by a deep image prior",
-    "invert-pixels": "for `vitsplice invert`: the same, by pixels with total variation",
-    "invert-official": "for `vitsplice invert`: the recipe of the released code",
+    "invert-pixels": "for `vitsplice invert`: as invert, but by pixels with total variation",
+    "invert-official": "for `vitsplice invert`: the recipe of the code released with the CVPR 2022 paper",
 }
 
 COMMANDS_OF_PRESETS = {
@@ -55,7 +55,7 @@ COMMANDS = {
     "lut": "Fit a 3D LUT of colours to two images, or apply one.",
     "export": "Export a trained model to ONNX.",
     "batch": "Run all pairs of a manifest, on this machine or many.",
-    "measure": "Compute every loss term and metric of three images.",
+    "measure": "Compute every loss term and the metrics of a run for three images.",
     "correspond": "Match the patches of two images.",
     "keypoints": "Benchmark semantic correspondence: PCK on data sets or synthetic warps.",
     "pca": "Show features as colours: their principal components.",
@@ -111,10 +111,10 @@ def vitsplice_generators() -> list[GeneratorSpec]:
         "channels": Option([16, 32, 64, 128, 128, 128], channels.help, minimum=1, maximum=4096),
         "kernels": Option([7, 7, 5, 5, 3, 3], "kernel size of each level; odd", minimum=1, maximum=31),
         "input_channels": Option(32, "channels of the fixed input noise", minimum=1, maximum=4096),
-        "noise": Option([0.0], "standard deviations of the noise added at each step, by part of the run", minimum=0,
-                        maximum=10),
-        "until": Option([0.5, 0.75], "ends of all parts but the last, as fractions of the run; more values are ignored",
-                        minimum=0, maximum=1),
+        "noise": Option([0.0], "standard deviation of the noise added at each step, for each part of the run",
+                        minimum=0, maximum=10),
+        "until": Option([0.5, 0.75], "fraction of the run at which each part but the last ends; more values are "
+                        "ignored", minimum=0, maximum=1),
     }  # fmt: skip
     pyramid = {
         "init": init,
@@ -136,7 +136,9 @@ def vitsplice_generators() -> list[GeneratorSpec]:
 @hookimpl
 def vitsplice_conditional_generators() -> list[ConditionalGeneratorSpec]:
     """The paper's SpliceNet, and a network that corrects the warm start."""
-    width = Option(1.0, "factor of the numbers of channels but those of the mapping network", minimum=0.01, maximum=8)
+    width = Option(
+        1.0, "factor of all numbers of channels except those of the mapping network", minimum=0.01, maximum=8
+    )
     residual = {
         "channels": Option([16, 48, 96, 128, 192], "widths of the levels from the top down", minimum=1, maximum=4096),
         "width": width,
@@ -179,7 +181,7 @@ def vitsplice_executors() -> list[ExecutorSpec]:
 
 @hookimpl
 def vitsplice_commands() -> list[CommandSpec]:
-    """The commands of the command line, each a function with the name of its module."""
+    """The commands of the command line, each a function or a group with the name of its module."""
     modules = {name: "listing" if name == "list" else name for name in COMMANDS}
     return [
         CommandSpec(name, getattr(import_module(f"vitsplice.cli.{modules[name]}"), modules[name]), summary)

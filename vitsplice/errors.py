@@ -19,7 +19,7 @@ class Argument:
 
     Args:
         name: name of the argument.
-        value: suggested value; None mentions only the argument.
+        value: given or suggested value; None mentions only the argument.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Setting:
 
     Args:
         key: dotted key.
-        value: suggested value; None mentions only the key.
+        value: given or suggested value; None mentions only the key.
     """
 
     key: str
@@ -58,7 +58,7 @@ def format_message(parts: Iterable[Part], write: Callable[[Argument | Setting], 
 
 
 class VitspliceError(Exception):
-    """Base class of all errors: a valid request failed (exit code 1 of the command line).
+    """Base class of all errors. Unless it is a `UserError`, a valid request failed (exit code 1 of the command line).
 
     Args:
         parts: parts of the message, which says what was given, what is allowed and what to do next.
@@ -85,7 +85,7 @@ class ConfigError(UserError):
 
 
 class ImageError(UserError):
-    """An image cannot be read, or is too small or too large."""
+    """An image cannot be read, has an unsupported type, or is too small or too large."""
 
 
 class ImageNotFound(ImageError):
@@ -125,7 +125,7 @@ class CheckpointRejected(UserError):
 
 
 class TrainingCacheError(UserError):
-    """Stored features of training images are damaged, or there is not enough space for them."""
+    """A cache of features of training images is damaged or cannot be used, or there is not enough space for it."""
 
 
 class OutOfMemory(UserError):
@@ -137,11 +137,11 @@ class WeightsUnavailable(VitspliceError):
 
 
 class WeightsRejected(UserError):
-    """A weights file is corrupt, or does not fit the network."""
+    """A weights file is missing or corrupt, does not fit the network, or has another SHA-256 than required."""
 
 
 class ModelRejected(UserError):
-    """A folder holds no trained model, or one that is damaged, of another format, or of another backbone."""
+    """A folder holds no trained model, or one that is damaged, or of another format, generator or backbone."""
 
 
 class LossTermRejected(VitspliceError):

@@ -87,7 +87,7 @@ def _onednn_precision() -> TorchSetting:
 
 
 def _matmul_precision() -> str | None:
-    """None if torch's newer precision settings are in use, which make reading this one an error."""
+    """Torch's older precision setting; None if the newer ones are in use, which make reading it an error."""
     try:
         return torch.get_float32_matmul_precision()
     except RuntimeError:

@@ -47,7 +47,7 @@ def parse(words: Iterable[str], where: str) -> dict[str, Any]:
 def complete(
     spec: LossSpec | GeneratorSpec | ConditionalGeneratorSpec | ExecutorSpec, given: Mapping[str, Any], where: str = ""
 ) -> dict[str, Any]:
-    """Validate options, and add the defaults of the others.
+    """Validate the given options, and add the defaults of all others.
 
     Args:
         spec: loss term, generator or executor.

@@ -73,10 +73,10 @@ class _Format:
 def find_results(folder: str | os.PathLike[str]) -> list[StoredResult]:
     """Find the results in a folder and its subfolders, the newest first.
 
-    At most `MAX_FOLDERS` folders are searched, to `MAX_DEPTH` levels below the first. Symbolic links to folders and
-    hidden folders are not followed, nor are folders inside that of a result other than a study. A result is damaged
-    if one of its files is a link to outside of its folder; the file that marks an evaluation, comparison or study may
-    be a link to elsewhere in the searched folder.
+    At most `MAX_FOLDERS` folders are searched, to `MAX_DEPTH` levels below ``folder``. Symbolic links to folders,
+    hidden folders, and the subfolders of a result other than a study are not searched. A result is damaged if one of
+    its files is a link to outside of its folder; the file that marks an evaluation, comparison or study may be a link
+    to elsewhere in the searched folder.
 
     Raises:
         UserError: if the folder does not exist, is a file or cannot be read.
@@ -89,7 +89,7 @@ def find_results(folder: str | os.PathLike[str]) -> list[StoredResult]:
 
 
 def _marked_folders(root: Path) -> Iterator[tuple[Path, list[tuple[_Format, str]]]]:
-    """Yield the folders of results and, for each result, its format and the name of the file that marks it."""
+    """Yield each searched folder with, for each result in it, the format and the name of the file that marks it."""
     for number, (path, folders, files) in enumerate(os.walk(root)):
         if number >= MAX_FOLDERS:
             return

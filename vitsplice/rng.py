@@ -14,10 +14,10 @@ from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _GLOBAL = threading.Lock()
-"""Serialises our own use of torch's global generator, for the few operations that cannot use another one."""
+"""Serialises our own use of torch's global generator, which a few operations require."""
 
 _THREAD = threading.local()
-"""``redirected`` is True in a thread while the global generator has the state of its private one."""
+"""``redirected`` is True in a thread while the global generator has the state of that thread's private generator."""
 
 
 def stream(seed: int, *key: object) -> Generator:
@@ -36,16 +36,16 @@ def seeded(seed: int) -> Generator:
 
 @contextmanager
 def private_rng(rng: int | Generator) -> Iterator[None]:
-    """Redirect operations that use torch's global CPU generator to another one, in this thread only.
+    """Redirect operations that use torch's global CPU generator to a private one, in this thread only.
 
     Such operations occur in the initialisation of modules, in dropout and in plugins. Dropout, and attention with
-    dropout, take no other generator: while one runs, the global generator has the state of the private one, and other
+    dropout, take no other generator: while they run, the global generator has the state of the private one, and other
     threads of the host should not draw from it. A call of ``torch.manual_seed`` cannot be redirected: if the global
     seed has changed at the end, the global state is restored, unless there are other threads, which may have set it.
     Random numbers on other devices are not redirected.
 
     Args:
-        rng: generator, or the seed of a new one.
+        rng: private generator, or the seed of a new one.
     """
     with _GLOBAL:
         seed, state = torch.initial_seed(), torch.get_rng_state()

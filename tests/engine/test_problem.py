@@ -123,6 +123,20 @@ def test_strength_that_affects_no_term_is_refused(vit, pair, overrides, message)
     check_stages(components(load(TINY, "tiny", overrides[:1]), vit), images, WHOLE_RUN)
 
 
+@pytest.mark.parametrize(
+    ("term", "strength"), [("appearance", "structure_strength=2"), ("structure", "appearance_strength=2")]
+)
+def test_strength_that_affects_neither_term_nor_warm_start_is_refused(term, strength, vit, pair):
+    images = RunImages({"structure": pair[0], "appearance": pair[1]})
+    overrides = [f"terms={{it: {{loss: {term}, weight: 1}}}}", "start=match", strength]
+    with pytest.raises(ConfigError, match=f"{strength[:-2]} would have no effect: no term of these settings compares"):
+        check_stages(components(load(TINY, "tiny", overrides), vit), images, WHOLE_RUN)
+    overrides[-1] = "appearance_strength=0.5"  # it weakens the warm start
+    check_stages(components(load(TINY, "tiny", overrides), vit), images, WHOLE_RUN)
+    overrides[-1:] = [strength, "steps=0"]  # the warm start uses both strengths
+    check_stages(components(load(TINY, "tiny", overrides), vit), images, [])
+
+
 def test_appearance_mask_that_affects_no_term_is_refused(vit, pair):
     images = RunImages({"structure": pair[0], "appearance": pair[1]}, {"appearance": pair[1][:, :1]})
     with pytest.raises(ConfigError, match="appearance_mask would have no effect"):

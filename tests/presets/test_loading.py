@@ -173,7 +173,7 @@ def test_weights_for_a_fallback_are_in_the_folder_of_the_preset_too(tmp_path):
         return settings_yaml.load(text, "preset", folder=tmp_path).with_fallback["backbones"]["cnn"]["weights"]
 
     assert load("own.safetensors") == str(tmp_path / "own.safetensors")
-    with pytest.raises(ConfigError, match=r"with_fallback: backbones\.cnn\.weights: '/etc/passwd' is not allowed"):
+    with pytest.raises(ConfigError, match=r": with_fallback\.backbones\.cnn\.weights: '/etc/passwd' is not allowed"):
         load("/etc/passwd")
 
 

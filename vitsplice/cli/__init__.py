@@ -11,8 +11,9 @@ from vitsplice.errors import UserError, allocation_failure
 DEBUG = "--debug"
 
 WAIT_POLICY = ("OMP_WAIT_POLICY", "PASSIVE")
-"""CPU threads that wait for others sleep. By default they spin for milliseconds, which takes the cores from other runs
-and, when there are fewer cores than threads, from the very threads they wait for."""
+"""Environment variable and value that make CPU threads sleep while they wait for each other. By default they spin for
+milliseconds, which takes the cores from other runs and, when there are fewer cores than threads, from the very threads
+they wait for."""
 
 
 def entry() -> None:
@@ -49,7 +50,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _exit_code(stop: SystemExit) -> int:
-    """Return the exit code of ``sys.exit``; a text, which only a plugin's command gives, is printed and means 1."""
+    """Return the exit code of a SystemExit; 1 if it is a text, which is printed (only commands of plugins use one)."""
     if stop.code is None or isinstance(stop.code, int):
         return stop.code or 0
     from vitsplice.text import plain

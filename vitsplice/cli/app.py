@@ -15,19 +15,19 @@ from vitsplice.plugins.hooks import CODE_ERRORS, failure_reason
 
 
 class Commands(TyperGroup):
-    """Commands of all plugins that work. Only the command that is used is built; all of them would take 0.1 s."""
+    """Commands of all plugins that work. A command is built when it is used; listing them builds all, in 0.1 s."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""
         return list(catalogue().commands)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command. Raises UnknownName, with the plugin that failed to load or is not installed."""
+        """Return a command, or a substitute if it cannot be built. Raises UnknownName, PluginConflict, with advice."""
         spec = catalogue().commands[cmd_name]
         try:
             return _command(spec)
         except CODE_ERRORS as error:
-            command = _command(_broken(spec.name, failure_reason(error)))
+            command = _command(_substitute(spec.name, failure_reason(error)))
             command.ignore_unknown_options = True
             return command
 
@@ -41,8 +41,8 @@ def _command(spec: CommandSpec) -> Any:
     return get_group(app).commands[spec.name]
 
 
-def _broken(name: str, reason: str) -> CommandSpec:
-    """Return a command in the place of one that cannot be built, so that the others can be listed."""
+def _substitute(name: str, reason: str) -> CommandSpec:
+    """Return a command that can be listed and raises an error when it is run."""
 
     def raise_error(arguments: Annotated[list[str] | None, typer.Argument(hidden=True)] = None) -> None:
         raise VitspliceError(

@@ -48,16 +48,16 @@ def apply(
     precision: Annotated[
         str | None,
         typer.Option(
-            help="Precision of the backbone: auto, float32 or bfloat16. Default: float32 if it was trained in that, "
-            "or else auto."
+            help="Precision of the backbone: auto, float32 or bfloat16. Default: float32 if the model was "
+            "trained in float32, or else auto."
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that have the names of outputs.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace other files that have an output's name.")] = False,
 ) -> None:
     """Apply a trained model: about a second for an image, without any optimisation.
 
-    The file apply.jsonl in the output folder records the model and the images of each output.
-    The same command resumes where it was stopped.
+    In an output folder, apply.jsonl records the model and the images of each output, and the same command resumes
+    where it was stopped.
     """
     from vitsplice.batch.transfer_plan import plan_in, transfers_of_images, transfers_of_manifest
     from vitsplice.batch.transfers import apply_model
@@ -86,7 +86,7 @@ def apply(
 def _images(words: list[str], mix: list[str]) -> tuple[list[Path], list[tuple[Path, float]]]:
     """Divide arguments into structure images and appearance images with weights.
 
-    With ``--mix``, arguments ``IMAGE:WEIGHT`` belong to the mix: an option takes one value.
+    With ``--mix``, arguments ``IMAGE:WEIGHT`` belong to the mix too, because an option takes only one value.
     """
     if not mix:
         if len(words) < 2:
@@ -100,12 +100,15 @@ def _images(words: list[str], mix: list[str]) -> tuple[list[Path], list[tuple[Pa
 
 
 def report_applied(applied: Applied, total: int, resume: str) -> None:
-    """Print what was not written, and exit with 1 after a failure, with 130 if the user stopped the work.
+    """Print failures and the number of outputs written; exit with 130 if the user stopped the work, 1 after a failure.
 
     Args:
         applied: the outcome.
         total: number of outputs.
-        resume: how stopped work is resumed.
+        resume: advice on stopped work.
+
+    Raises:
+        UserError: the failure, if there is only one output.
     """
     from vitsplice.text import printable
 

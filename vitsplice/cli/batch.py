@@ -23,7 +23,7 @@ def batch(
         typer.Option(help="Name of a preset, a YAML file, or a model folder; can be repeated. Default: quick."),
     ] = None,
     backbone: Annotated[
-        list[str] | None, backbone_option("It replaces the first of the preset; can be repeated.")
+        list[str] | None, backbone_option("It replaces the first backbone of the preset; can be repeated.")
     ] = None,
     seed: Annotated[list[int] | None, typer.Option(min=0, help="Seed of a run; can be repeated.")] = None,
     steps: Annotated[int | None, typer.Option(min=0, help="Number of steps, in place of the preset's.")] = None,

@@ -29,13 +29,14 @@ def bench(
         typer.Option(
             help="Benchmark; can be repeated; without it: all. processes: a run alone, and two at once. steps: steps "
             "of presets, relative to a plain loop of the published recipe. passes: forward and backward passes of a "
-            "backbone, relative to matrix multiplication. run: stages of a run, and the share of each backbone."
+            "backbone, relative to matrix multiplication. run: parts of a run (load, start, stages, "
+            "metrics), and the share of each backbone."
         ),
     ] = None,
     preset: Annotated[str, typer.Option(help="Preset of run and processes, on the packaged pair.")] = "quick",
     backbone: Annotated[
         str | None,
-        backbone_option("Default: those of --preset; for steps and passes that of official."),
+        backbone_option("Default: those of --preset; for steps and passes, that of the preset official."),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Number of timed steps of each loop.")] = 8,
     preset_steps: Annotated[
@@ -79,8 +80,8 @@ def _show_steps(steps: list[dict[str, Any]]) -> None:
     rows = []
     for step in steps:
         ratio = step["of_plain"]
-        cells = f"{ratio['median']:.2f} ({ratio['minimum']:.2f} to {ratio['maximum']:.2f})"
-        rows.append([step["loop"], f"{step['seconds']:.3f}", cells])
+        ratios = f"{ratio['median']:.2f} ({ratio['minimum']:.2f} to {ratio['maximum']:.2f})"
+        rows.append([step["loop"], f"{step['seconds']:.3f}", ratios])
     print_wide(["loop", "seconds per step", "ratio to the plain loop (minimum to maximum)"], rows)
 
 
@@ -105,7 +106,7 @@ def _show_run(run: dict[str, Any]) -> None:
         per_step = f"{seconds / steps:.3f}" if steps else ""
         rows.append([phase["name"], f"{seconds:.1f}", str(steps or ""), per_step, *shares])
     print_wide(["phase", "seconds", "steps", "s per step", *backbones, "other"], rows)
-    typer.echo("shares of the time in passes of the run's backbones; other: all else, also passes of metrics")
+    typer.echo("shares of the seconds in passes of each backbone; other: the rest, including passes of metrics")
 
 
 def _show_processes(processes: dict[str, Any]) -> None:

@@ -15,22 +15,32 @@ def compare(
         list[Path] | None,
         typer.Argument(metavar="IMAGE...", help=f"{IMAGE_HELP} Two or more. Default: the four packaged images."),
     ] = None,
-    backbone: Annotated[list[str] | None, backbone_option("Can be repeated; an untrained one is a control.")] = None,
+    backbone: Annotated[
+        list[str] | None, backbone_option("Required. Can be repeated; an untrained one is a control.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-comparison"),
     masks: Annotated[
-        Path | None, typer.Option(help="Folder of masks of parts of the images, with the same file names.")
+        Path | None, typer.Option(help="Folder of masks of parts of the images, named like the images; any suffix.")
     ] = None,
     size: Annotated[
         int, typer.Option(min=64, max=1024, help="Images are cropped square and resized to this many pixels a side.")
     ] = 224,
     transfers: Annotated[
-        int, typer.Option(min=0, help="Number of transfers with each backbone, each from an image and the next one.")
+        int,
+        typer.Option(
+            min=0,
+            help="Number of transfers with each backbone, at most one per image; each gives an image the appearance of "
+            "the next one.",
+        ),
     ] = 1,
     preset: Annotated[str, typer.Option(help="Preset of the transfers.")] = "quick",
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the transfers. Default: the preset's.")] = None,
     style: Annotated[
         str,
-        typer.Option(help="Preset of the transform 'style': an image with the appearance of the next one; or none."),
+        typer.Option(
+            help="Preset of the transform 'style', which gives each image the appearance of the next one; none: no "
+            "such transform."
+        ),
     ] = "instant",
     device: Annotated[str, DEVICE] = "auto",
     force: Annotated[

@@ -13,7 +13,9 @@ from vitsplice.cli.output import notes
 
 def correspond(
     first: Annotated[Path, typer.Argument(metavar="FIRST", help=f"Image whose patches are matched. {IMAGE_HELP}")],
-    second: Annotated[Path, typer.Argument(metavar="SECOND", help="Image in which their matches are searched.")],
+    second: Annotated[
+        Path, typer.Argument(metavar="SECOND", help="Image in which matches for the patches of FIRST are searched.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-matches"),
     backbone: Backbone = None,
     facet: Annotated[
@@ -31,7 +33,10 @@ def correspond(
         int, typer.Option(min=2, max=128, help="Images are matched on a grid of about this many patches per side.")
     ] = 40,
     temperature: Annotated[
-        float, typer.Option(help="Softmax temperature of the assignment, at least 0.0001; lower is harder.")
+        float,
+        typer.Option(
+            help="Softmax temperature of the assignment, at least 0.0001; lower: closer to one match per patch."
+        ),
     ] = 0.02,
     balance: Annotated[
         float,

@@ -23,14 +23,15 @@ def cosegment(
         typer.Option(
             min=2,
             max=100,
-            help="Number of clusters that form foreground and background. Default: at the elbow of the inertia.",
+            help="Number of clusters of patches, each of which is foreground or background. Default: at the elbow of "
+            "the inertia of k-means.",
         ),
     ] = None,
     size: Annotated[int, BACKBONE_SIDE] = 448,
     device: Annotated[str, DEVICE] = "auto",
     force: ReplaceResults = False,
 ) -> None:
-    """Find the common foreground of images and its parts: masks, label images, overlays and a sheet."""
+    """Find the common foreground of images and its parts: masks, label images, overlays and a contact sheet."""
     from vitsplice.analysis import cosegmentation as analysis
 
     analysis.check_output(out, force=force)

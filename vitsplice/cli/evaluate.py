@@ -32,7 +32,8 @@ def evaluate(
         list[str] | None, typer.Option(help="Metric of `vitsplice list metrics`; can be repeated. Default: all.")
     ] = None,
     backbone: Annotated[
-        str | None, backbone_option("Used by metrics that work with any. Default: that of the default preset.")
+        str | None,
+        backbone_option("For metrics that work with any backbone. Default: the first backbone of the default preset."),
     ] = None,
     optimised: Annotated[
         list[str] | None,

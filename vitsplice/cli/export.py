@@ -28,5 +28,5 @@ def export(
     data, difference = to_onnx(loaded)
     output_folder.write(path.parent, {path.name: data})
     inputs = ", ".join(("structure", *loaded.spec.conditions))
-    typer.echo(f"inputs {inputs}; largest difference from torch {difference:.2g}, in values from 0 to 1", err=True)
+    typer.echo(f"inputs {inputs}; largest difference from torch {difference:.2g}, in outputs from 0 to 1", err=True)
     typer.echo(path)

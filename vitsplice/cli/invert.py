@@ -38,7 +38,7 @@ def invert(
         str | None,
         typer.Option(help="Instead of --prior: invert-official, or a YAML file with a term 'inversion'."),
     ] = None,
-    backbone: Annotated[str | None, backbone_option("It replaces the first of the preset.")] = None,
+    backbone: Annotated[str | None, backbone_option("It replaces the first backbone of the preset.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Number of steps.")] = None,
     size: Annotated[int | None, typer.Option(min=16, help="Shorter side of the output, in pixels.")] = None,
     seed: Seed = None,

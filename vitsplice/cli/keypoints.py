@@ -27,7 +27,9 @@ def keypoints(
     ] = None,
     backbone: Annotated[
         list[str] | None,
-        backbone_option("Can be repeated; an untrained one is a control. Default: that of the default preset."),
+        backbone_option(
+            "Can be repeated; an untrained one is a control. Default: the first backbone of the default preset."
+        ),
     ] = None,
     facet: Annotated[
         list[str] | None,
@@ -44,8 +46,8 @@ def keypoints(
     alpha: Annotated[
         list[float] | None,
         typer.Option(
-            help="Threshold of PCK as a fraction of the reference length, the longer side of object or image; "
-            "can be repeated. Default: 0.05, 0.1 and 0.15.",
+            help="Threshold of PCK as a fraction of the reference length, the longer side of the object (SPair-71k) or "
+            "image; can be repeated. Default: 0.05, 0.1 and 0.15.",
         ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split of the data set. Default: test.")] = None,

@@ -48,7 +48,7 @@ DESCRIPTIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "presets": lambda s: {"name": s.name, "summary": s.summary},
     "executors": lambda s: {"name": s.name, "options": _options(s), "summary": s.summary},
 }
-"""Columns of the list of each kind of part, by a function of the spec."""
+"""Function that returns the columns of a spec in the list, by kind of part."""
 
 PLURALS = {kind.removesuffix("es" if kind == "losses" else "s"): kind for kind in DESCRIPTIONS}
 
@@ -63,10 +63,10 @@ def _kind(name: str) -> str:
 
 def listing(
     kind: Annotated[
-        str, typer.Argument(parser=_kind, metavar="KIND", help=f"{', '.join(DESCRIPTIONS)}; or one in the singular.")
+        str, typer.Argument(parser=_kind, metavar="KIND", help=f"{', '.join(DESCRIPTIONS)}; also in the singular.")
     ],
     pattern: Annotated[
-        str, typer.Option("--filter", help="List only names that contain this, or match it if it contains * or ?.")
+        str, typer.Option("--filter", help="List only names that contain this, or match it if it contains *, ? or [.")
     ] = "",
     as_json: AsJson = False,
 ) -> None:

@@ -40,7 +40,7 @@ def fit(
     target = check_cube(out, force=force)
     inside = read_mask(mask).pixels[0].mean(0, keepdim=True) if mask else None
     fitted = fit_lut(read(structure).pixels[0], read(output).pixels[0], inside, size=size, smoothness=smoothness)
-    notes([f"{output} from the LUT: {fitted}"])
+    notes([f"difference from {output} after the LUT: {fitted}"])
     typer.echo(write_cube(fitted.lut, target, title=output.stem, force=force))
 
 

@@ -24,7 +24,7 @@ def measure(
     size: Annotated[int, BACKBONE_SIDE] = 224,
     as_json: AsJson = False,
 ) -> None:
-    """Measure an output by all loss terms, unweighted, and independent metrics. Lower is better; 0: no difference."""
+    """Measure an output by all loss terms, unweighted, and by the metrics that a run reports. Lower is better."""
     from vitsplice.images import read
     from vitsplice.metrics.measure import measure_images
 

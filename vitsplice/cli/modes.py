@@ -26,7 +26,7 @@ def modes(
     device: Annotated[str, DEVICE] = "auto",
     force: ReplaceResults = False,
 ) -> None:
-    """Find the appearance modes of a collection: a sheet with a row for each, the image nearest to its centre first."""
+    """Find the appearance modes of a collection. The sheet has a row of images per mode, the most central first."""
     if (model is None) != (structure is None):
         raise typer.BadParameter("give --model and --structure together")
     from vitsplice.analysis import modes as analysis

@@ -40,8 +40,8 @@ WEIGHTED: Any = typer.Option(
 )
 
 MASKS: Any = typer.Option(
-    help="Image as large as APPEARANCE: only the region where it is white is used. For several appearance "
-    "images repeat it in their order; - is no mask."
+    help="Mask as large as APPEARANCE: only the region where the mask is white is used. For several appearance images, "
+    "repeat the option in their order; - is no mask."
 )
 
 

@@ -32,7 +32,7 @@ def build(
         ),
     ],
     appearance: Annotated[
-        Path | None, typer.Argument(metavar="APPEARANCE", help="A folder of appearance images, or one.")
+        Path | None, typer.Argument(metavar="APPEARANCE", help="An appearance image, or a folder of them.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The manifest, .csv or .jsonl. Required.", metavar="FILE")
@@ -53,7 +53,10 @@ def build(
     ] = None,
     licence: Annotated[str, typer.Option(help="Licence of all images, such as CC0; it is written to every pair.")] = "",
     source: Annotated[
-        str, typer.Option(help="Source of all images; it is written to every pair. Default: the domain.")
+        str,
+        typer.Option(
+            help="Source of all images; it is written to every pair. Default: in a tree, the folder, such as train/cat."
+        ),
     ] = "",
     device: Annotated[str, DEVICE] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace an existing manifest.")] = False,

@@ -19,10 +19,12 @@ def list_presets(context: typer.Context) -> None:
         width = max(map(len, specs), default=0)
         for name, spec in specs.items():
             typer.echo(f"{name:<{width}}  {spec.summary}")
-        typer.echo("\nvitsplice presets show NAME prints a preset; run --preset FILE accepts the edited YAML.")
+        typer.echo(
+            "\nvitsplice presets show NAME prints a preset; its command accepts the edited YAML as --preset FILE."
+        )
 
 
 @presets.command()
 def show(name: Annotated[str, typer.Argument(help="Name of a preset.")]) -> None:
-    """Print a preset as YAML, every value with its source; `run --preset FILE` accepts it."""
+    """Print a preset as YAML, with its sources as comments; its command accepts it as `--preset FILE`."""
     typer.echo(catalogue().presets[name].path.read_text(encoding="utf-8"), nl=False)

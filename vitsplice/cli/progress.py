@@ -18,7 +18,7 @@ from rich.text import Text
 from vitsplice.cli.interrupt import Interrupt
 from vitsplice.support.progress import ProgressReporter
 from vitsplice.support.step_rate import StepRate
-from vitsplice.text import duration, plain, truncate
+from vitsplice.text import duration, plain, truncate, with_count
 
 if TYPE_CHECKING:
     from vitsplice.batch.driver import Tally
@@ -102,7 +102,7 @@ class StepProgress(ProgressDisplay):
 
     Args:
         total: number of steps.
-        resumed_at: number of steps that were taken before.
+        resumed_at: number of steps that were taken before the work was resumed; 0 if it is new.
         clock: returns the current time in seconds.
         quiet: print nothing.
     """
@@ -185,7 +185,7 @@ class BatchProgress(ProgressDisplay):
         self.note(f"{tally.done_before + tally.done} of {tally.total} runs done{before}, {tally.failures} failed")
         shown = failure_reasons(read_records(out / FAILURES), SHOWN_REASONS)
         for reason in shown:
-            others = f" and {reason.jobs - 1} others" if reason.jobs > 1 else ""
+            others = f" and {with_count(reason.jobs - 1, 'other')}" if reason.jobs > 1 else ""
             self.note(f"  {reason.first}{others}: {reason.message}")
         if tally.failures:
             more = tally.failures - sum(reason.jobs for reason in shown)

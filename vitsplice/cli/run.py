@@ -56,8 +56,8 @@ def run(
         typer.Option(
             min=0,
             max=10,
-            help="Factor of the weights of the terms that compare with the structure image. "
-            "With instant: of its detail and local contrast.",
+            help="Factor of the weights of the terms that compare with the structure image or the start. "
+            "With instant: of the structure image's detail.",
         ),
     ] = None,
     appearance_strength: Annotated[
@@ -66,14 +66,14 @@ def run(
             min=0,
             max=10,
             help="Factor of the weights of the terms that compare with the appearance image. "
-            "With instant: above 1 its colours are exaggerated.",
+            "With instant: 0 gives the structure image; above 1, colours are exaggerated.",
         ),
     ] = None,
     structure_mask: Annotated[
         Path | None,
         typer.Option(
-            help="Image as large as STRUCTURE: the output may differ where it is white; grey blends. An alpha channel "
-            "is used as the mask. Edges are feathered, unless --set mask.feather=0."
+            help="Mask as large as STRUCTURE: the output may differ where the mask is white; grey blends. Its alpha "
+            "channel, if that varies, is the mask. Edges are feathered, unless --set mask.feather=0."
         ),
     ] = None,
     appearance_mask: Annotated[list[Path] | None, MASKS] = None,
@@ -119,8 +119,8 @@ def run(
         Path | None,
         typer.Option(
             metavar="OUT",
-            help="Resume the run in this folder. Only --lut, and --set of metrics, plots, previews and checkpoint, "
-            "can be given with it.",
+            help="Resume the run in this folder, or from one of its checkpoints (OUT/checkpoint/step-*.json). Only "
+            "--lut (also with --force), and --set of metrics, plots, previews and checkpoint, can be given with it.",
         ),
     ] = None,
 ) -> None:
@@ -188,7 +188,7 @@ def _resume(context: typer.Context, path: Path, overrides: list[str], lut: Path 
 
 
 def check_alone(context: typer.Context, work: str, allowed: Sequence[str] = ()) -> None:
-    """Raise BadParameter if --resume is combined with any option other than ``allowed``."""
+    """Raise BadParameter if --resume is combined with any argument or option that is not ``allowed``."""
     sources = {name: context.get_parameter_source(name) for name in context.params if name not in ("resume", *allowed)}
     if given := [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]:
         option_names = {parameter.name: max(parameter.opts, key=len) for parameter in context.command.params}

@@ -80,7 +80,7 @@ class RunProgress(StepProgress):
             self.note(f"the preset has settings of its own for this fallback: {keys}", style="bold yellow")
 
     def step(self, step: Step) -> None:
-        """Show the losses of a step; say once that a run will be long, and what would be shorter."""
+        """Show the losses of a step; warn once of a long run, and suggest a shorter one."""
         super().step(step)
         if self._rate.timed == ESTIMATED_AFTER and not self._run.resumed_at:
             self._warn_if_long()

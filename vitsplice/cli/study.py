@@ -17,7 +17,9 @@ study = typer.Typer(help="Ask people which of two outputs they prefer, and analy
 
 @study.command()
 def make(
-    manifest: Annotated[Path, typer.Argument(metavar="PAIRS", help="CSV or JSON lines; a pair's source is its set.")],
+    manifest: Annotated[
+        Path, typer.Argument(metavar="PAIRS", help="A manifest, .csv or .jsonl. Pairs with the same source form a set.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The page, such as study.html.")],
     method: Annotated[
         list[str],
@@ -38,7 +40,10 @@ def make(
     size: Annotated[
         int, typer.Option(min=64, max=4096, help="Longer side of the images in the page, in pixels.")
     ] = 512,
-    min_view: Annotated[float, typer.Option(min=0, max=60, help="Seconds before a trial can be answered.")] = 0.0,
+    min_view: Annotated[
+        float,
+        typer.Option(min=0, max=60, help="Seconds before a trial can be answered; values below 0.25 act as 0.25."),
+    ] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the checks and of the order of trials.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing page.")] = False,
 ) -> None:

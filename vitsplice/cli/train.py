@@ -42,7 +42,10 @@ def train(
     ] = DEFAULT,
     steps: Annotated[int | None, typer.Option(min=1, max=10_000_000, help="Number of steps.")] = None,
     partners: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Number of appearance images for each structure image.")
+        int | None,
+        typer.Option(
+            min=1, max=1000, help="Number of appearance images for each structure image; of no effect on a manifest."
+        ),
     ] = None,
     held_out: Annotated[
         float | None,
@@ -66,7 +69,8 @@ def train(
     cache: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of cached features of the photographs. Default: training, in the folder of cached files."
+            help="Folder of cached features of the photographs. Default: $VITSPLICE_CACHE/training, or "
+            "~/.cache/vitsplice/training."
         ),
     ] = None,
     tensorboard: Annotated[
@@ -83,7 +87,7 @@ def train(
 ) -> None:
     """Train one generator on many pairs of images, for `vitsplice apply`.
 
-    Several processes are started by `accelerate launch` or `torchrun`.
+    To train in several processes, start it with `accelerate launch` or `torchrun`.
     """
     from vitsplice.cli.run import check_alone
     from vitsplice.support.checkpoints import folder_and_checkpoint

@@ -27,7 +27,7 @@ class TrainingProgress(StepProgress):
         self._introduce()
 
     def _introduce(self) -> None:
-        """Print generator, backbones, sizes and the resumed step."""
+        """Print generator, backbones, numbers of steps and pairs, seed, and the resumed step."""
         training = self._recorder.training
         parts, config = training.parts, training.parts.config
         weights = sum(parameter.numel() for parameter in training.generator.parameters())

@@ -52,7 +52,11 @@ def video(
     appearance_mask: Annotated[list[Path] | None, MASKS] = None,
     steps: Annotated[
         int | None,
-        typer.Option(min=0, max=10_000_000, help="Number of steps of a key frame, in place of the preset's."),
+        typer.Option(
+            min=0,
+            max=10_000_000,
+            help="Number of steps of each key frame, in place of the preset's. With --no-temporal: of every frame.",
+        ),
     ] = None,
     structure_strength: Annotated[float | None, typer.Option(min=0, max=10, help="As for `vitsplice run`.")] = None,
     appearance_strength: Annotated[float | None, typer.Option(min=0, max=10, help="As for `vitsplice run`.")] = None,

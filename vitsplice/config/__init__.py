@@ -1,7 +1,7 @@
 """Settings of a run, as frozen pydantic models.
 
 `support.bounded_yaml` parses YAML, `presets.loading` merges overrides and validates the result as a `RunConfig`, and
-`support.validation_errors` converts pydantic's ValidationError to a ConfigError with one line per mistake.
+`support.validation_errors` describes each mistake in pydantic's ValidationError for the message of a ConfigError.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, model_validator
 from vitsplice.config.settings import AbsolutePath, Name, Settings, Sha256
 
 ONLY = "main"
-"""Key of the backbone in settings that have one, written as ``backbone``."""
+"""Key of a backbone that settings give as ``backbone`` instead of in ``backbones``."""
 
 
 def _check_side(side: Any) -> Any:
@@ -23,13 +23,14 @@ class BackboneConfig(Settings):
 
     Args:
         name: name of the backbone.
-        weights: weights file. A relative path is resolved against the working directory, or in a preset against the
-            folder of the preset.
-        sha256: SHA-256 of that file; any other file is refused.
+        weights: weights file. A relative path is resolved against the working directory, or, in a preset file given
+            by its path, against the folder of that file.
+        sha256: SHA-256 of the weights file; any other file is refused.
         network_sha256: SHA-256 of the tensors of a loaded backbone (`BackboneInfo.sha256`); other weights are refused.
         fallback: names of backbones to use, in this order, if the weights are unavailable.
         side: views are resized to about ``side * side`` pixels for this backbone; ``view``: they keep their size, up to
-            what the backbone accepts; None: to the size of the stage, or without stages as set by ``resize``.
+            what the backbone accepts; None: to the size of the stage, or without stages as set by ``resize``. In a
+            stage on tiles they always keep their size.
         precision: precision of this backbone; None: that of the run.
     """
 

@@ -24,7 +24,7 @@ class MatchConfig(Settings):
         grid: images are matched on about ``grid * grid`` patches.
         temperature: temperature of the softmax over cosine similarities; lower values match more sharply.
         balance: 0: patches of the appearance image may be used any number of times; 1: all about equally often.
-        agreement: penalty for neighbouring patches that match different colours; 0: patches are matched independently.
+        agreement: penalty for neighbouring patches that match different colours; 0: neighbours have no influence.
     """
 
     grid: int = Field(default=40, ge=2, le=256)

@@ -14,8 +14,8 @@ class ModelConfig(Settings):
     """A trained model; the text FOLDER is short for ``{folder: FOLDER}``.
 
     Args:
-        folder: model folder. A relative path is resolved against the working directory, or in a preset against the
-            folder of the preset.
+        folder: model folder. A relative path is resolved against the working directory, or, in a preset file given
+            by its path, against the folder of that file.
         sha256: digest of the model (`vitsplice.presets.model_folder.ModelRecord.digest`); any other model is refused.
     """
 

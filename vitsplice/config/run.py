@@ -27,7 +27,7 @@ from vitsplice.support import bounded_yaml
 from vitsplice.text import truncate
 
 LOADED_BEFORE = frozenset({"preset", "backbone", "device", "precision", "with_fallback"})
-"""Settings that `with_fallback` cannot change: they are used to load the backbones."""
+"""Settings that `with_fallback` cannot change: they are recorded, or used to load the backbones."""
 
 
 class RunConfig(Settings):

@@ -1,4 +1,4 @@
-"""What all settings have in common: frozen models, and types of values."""
+"""Base class of all settings, and types of their values."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Settings(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _check_value(cls, value: Any) -> Any:
-        """Refuse booleans, which pydantic accepts as numbers, and text that cannot be a file name."""
+        """Refuse booleans, which pydantic accepts as numbers, and text with NUL characters or lone surrogates."""
         if isinstance(value, bool):
             raise ValueError("true and false are not allowed here")
         if isinstance(value, str | Path) and not bounded_yaml.is_valid_text(str(value)):

@@ -7,19 +7,20 @@ from pydantic import Field
 from vitsplice.config.settings import Name, Settings
 
 TILED_AREA = 3.0
-"""Minimum area of the output in a stage on tiles, relative to that of the stage before it."""
+"""Minimum area of a stage on tiles, relative to that of the stage before it."""
 
 
 class StageConfig(Settings):
     """A stage of a coarse-to-fine run.
 
     Args:
-        side: images are resized to about ``side * side`` pixels, with their aspect ratio.
+        side: images are resized, with their aspect ratio, so that their largest crop has about ``side * side`` pixels,
+            at most the area of the output.
         share: relative number of steps; the shares of all stages are normalised.
         lr: learning rate; None: ``optimiser.lr``.
         tile: the losses are computed on tiles of about ``tile * tile`` pixels, one after another, so that memory does
             not grow with ``side``; each step covers the entire image. None: on the entire image at once. A stage on
-            tiles is left out if the output has less than `TILED_AREA` times the area of the stage before it.
+            tiles is left out if its area is less than `TILED_AREA` times that of the stage before it.
         terms: names of the terms that are active in this stage; None: all.
     """
 

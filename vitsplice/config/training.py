@@ -16,10 +16,10 @@ class TrainingConfig(Settings):
         batch: number of pairs whose losses and gradients are computed at once, in each process.
         accumulation: number of batches whose gradients are averaged in each step.
         warm_up: number of first steps in which the learning rate increases linearly to its full value.
-        ema: decay of the exponential moving average of the weights per step, which is the trained model; 0: the model
-            is the weights of the last step.
+        ema: decay per step (lower at first) of the moving average of the weights, which is the trained model; 0: the
+            model has the weights of the last step.
         side: shorter side of the training images, in pixels.
-        partners: number of appearance images that each structure image is paired with.
+        partners: maximum number of appearance images for each structure image, if pairs are not given.
         precision: precision of the generator (bfloat16: by autocast); ``auto``: bfloat16 where it is faster.
         held_out: fraction of the images that is excluded from training, to measure the model on.
     """

@@ -24,7 +24,7 @@ ConditionName = Literal["cls", "appearance", "start", "warped"]
 Condition = Mapping[ConditionName, "Tensor"]
 
 SPATIAL: tuple[ConditionName, ...] = ("start", "warped")
-"""Conditions that are aligned with the structure image: a crop of it takes their crop."""
+"""Conditions that are aligned with the structure image, and cropped with it."""
 
 
 @dataclass(frozen=True)

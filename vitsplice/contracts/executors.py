@@ -22,7 +22,7 @@ class Job:
         threads: number of CPU threads of the run; the bytes of its output depend on it.
         stop: absolute path of a file; once it exists, running jobs write a checkpoint and end.
         weights: weight of each appearance image; empty: all are equal.
-        regions: number of the appearance image of each region, from 0.
+        regions: index, from 0, of the appearance image of each region.
     """
 
     id: str
@@ -41,9 +41,9 @@ class Outcome:
 
     Args:
         id: identifier of the job.
-        state: ``done``; ``stopped``: the next call resumes it; ``failed``: may succeed when it is tried again;
+        state: ``done``; ``stopped``: the same batch command resumes it; ``failed``: may succeed when it is tried again;
             ``refused``: cannot succeed, for example because an input file is not an image.
-        reason: reason in one line; "" for ``done``; of ``stopped``, why there is no checkpoint.
+        reason: reason in one line; "" for ``done``; for ``stopped``, why a checkpoint could not be written, or "".
         record: entries of the run for ``results.jsonl``, as JSON values.
     """
 

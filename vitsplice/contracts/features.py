@@ -23,7 +23,7 @@ Role = Literal["structure", "appearance"]
 ROLES: tuple[Role, Role] = ("structure", "appearance")
 
 ImageName = Literal["structure", "appearance", "start"]
-"""An image of a run; ``start`` is the one that the output starts from: the structure image or the warm start."""
+"""An image of a run; ``start``: the one that the output starts from (structure image, warm start or model's output)."""
 
 GLOBAL_FACETS = frozenset({"cls", "pooled"})
 """Facets with one vector ``(B, D)`` for the entire image; all others have one for each patch."""
@@ -33,19 +33,21 @@ ENGINE_FACETS = frozenset({"pixels", "lab", "input", "match", "mask", "positions
 
 ``pixels``: pixels of the image as it is resized for the backbone, ``(B, H * W, 3)``;
 ``lab``: those pixels in CIE Lab / 100 (`vitsplice.images.transforms.to_lab`), ``(B, H * W, 3)``;
-``input``: for an output, the pixels of the term's input image (the structure image, or the appearance image), cropped
-    in the same way, also if the generator is applied to a warm start; for other images the same as ``pixels``;
+``input``: for an output, the pixels of the term's input image (the structure image, or the appearance image) in the
+    same view, even if the generator's input is another start; for other images the same as ``pixels``;
 ``match``: the correspondence of structure image and appearance image: vectors ``(B, N, D)`` on a grid of their own. The
     dot product of a vector of one image and a vector of the other is high where they correspond, and at most 1
     (`vitsplice.matching.match_vectors`); it is lowest where regions do not permit a match. It is computed once from
     both images by the run's first backbone. For an output it is that of the term's input image, cropped in the same
     way, so that the generator cannot change the correspondence;
 ``mask``: weight of each pixel of the appearance image as it is resized for the backbone, ``(B, H * W, 1)`` in [0, 1];
-    ones for other images and in a run without an appearance mask. With one, the appearance image has its mean colour
-    outside of the mask. Several appearance images are one image to loss terms: their maps lie side by side, the mask
-    excludes what is between them, and a global facet is their mean by weight;
+    ones for other images and in a run without an appearance mask. For an output it is that of the term's input image.
+    Outside of a mask, the appearance image has the mean colour of the part inside. Several appearance images are
+    one image to loss terms: their maps lie side by side, the mask excludes what is between them, and a global facet is
+    their mean by weight;
 ``positions``: `POSITIONS_COUNT` random positions, ``(B, N, 2)``, each (y, x) in [0, 1], at which terms may sample
-    features. They depend on seed and step alone, and differ between output and target.
+    features. They depend only on seed and step (in a training also on the pair's index in the step), and differ between
+    output and target.
 """
 
 POSITIONS_COUNT = 4096
@@ -69,7 +71,7 @@ class FeatureRequest:
         return self.facet if self.facet in ENGINE_FACETS else f"{self.facet}[{self.layer}]"
 
     def label(self, layers: int) -> str:
-        """Return the facet and both numbers of its layer, such as ``key at layer 11 (-1)``, given all ``layers``."""
+        """Return the facet and both numbers of its layer, such as ``key at layer 11 (-1)`` of 12 ``layers``."""
         return self.facet if self.facet in ENGINE_FACETS else f"{self.facet} at layer {layer_label(self.layer, layers)}"
 
 
@@ -146,7 +148,7 @@ class BackboneInfo:
         parameters: number of parameters.
         licence: licence of the weights.
         source: origin of the weights.
-        sha256: SHA-256 of the weights, over names, shapes and bytes; "" if it is unknown.
+        sha256: SHA-256 of the weights, over names, dtypes, shapes and bytes; "" if it is unknown.
     """
 
     name: str
@@ -266,7 +268,7 @@ class BackboneSpec:
     parameters: int = 0
 
     def weights_location(self) -> str:
-        """Return the location of the weights in words; "" if they are not on this machine, or it is not known."""
+        """Return the result of ``find_weights``; "" without that function, "unknown (ERROR)" if it raised an error."""
         try:
             return str(self.find_weights()) if self.find_weights else ""
         except Exception as error:  # a plugin's code may raise anything

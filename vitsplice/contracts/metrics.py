@@ -39,7 +39,7 @@ class MetricContext:
     Args:
         load: function that returns a backbone by name, in float32 on the device. Each is loaded once; in
             `evaluate` and `measure` it also caches the features of the current pair's images. It raises the errors of
-            ``Catalogue.backbones[name]`` and of ``build``.
+            ``Catalogue.backbones[name]`` and of `BackboneSpec.build`.
         backbone: name of the backbone that the user selected, for metrics that work with any.
         device: device of the images.
     """

@@ -19,7 +19,8 @@ class Option:
     """An option of a loss term, generator or executor.
 
     Args:
-        default: default value; every value must have its type. For a list that is a non-empty list of such elements.
+        default: default value. Values must have its type (integers are allowed for a float); if it is a list, they are
+            non-empty lists of values of its elements' type.
         help: description in one line.
         choices: allowed values; empty allows all.
         minimum, maximum: inclusive range of a number, or of each number in a list.
@@ -59,7 +60,7 @@ class LossTerm:
     """A built loss term.
 
     Args:
-        requests: features that the term needs of both images.
+        requests: features that the term needs of the output image and of the target image.
         function: pure function ``function(output, target)`` of the requested features of the output image and of the
             target image. It returns the unweighted loss, a differentiable scalar.
     """
@@ -76,8 +77,8 @@ class LossSpec:
         name: name, unique among loss terms.
         build: function that builds the term for one backbone.
         summary: description in one line.
-        input: image that the generator gets as input.
-        target: image that the generator's output is compared with.
+        input: image that the generator gets as input, unless the settings select another.
+        target: image that the output is compared with, unless the settings select another.
         options: options that the term accepts.
     """
 
@@ -100,11 +101,12 @@ class GeneratorSpec:
     Args:
         name: name, unique among generators.
         build: function ``build(start, options)`` that returns an ``nn.Module`` from image to image of the same size.
-            ``start`` is the image ``(1, 3, H, W)`` that the output starts from: the structure image or the warm start.
+            ``start`` is the generator's input for the output image, ``(1, 3, H, W)``: the image that the output starts
+            from or, from the second stage on, the output of the previous stage.
         summary: description in one line.
         options: options that the generator accepts.
-        canvas: whether it holds one image, the output itself, and ignores its input. Views are then crops of its
-            output, and only the structure image can be its input.
+        canvas: whether it holds one image, the output itself, and ignores its input. Views are then crops of that
+            image, and terms whose input is the appearance image are refused.
     """
 
     name: str

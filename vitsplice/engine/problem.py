@@ -236,13 +236,15 @@ def check_blur(role: Role, view: ViewConfig, side: int) -> None:
 
 
 def _check_effect(config: RunConfig, terms: Sequence[WeightedTerm], images: RunImages) -> None:
-    """Raise ConfigError for a strength or mask that no term uses, unless the start is a warm start or a model."""
-    if config.start != "structure":
+    """Raise ConfigError for a strength or mask that neither a term nor the start uses."""
+    if not config.steps:
         return
     targets = {term.target[0] for term in terms}
+    started = config.start != "structure"
+    weakened = started and config.appearance_strength < 1
     unused = {
-        "appearance_mask": "appearance" in images.masks and "appearance" not in targets,
-        "appearance_strength": config.appearance_strength != 1 and "appearance" not in targets,
+        "appearance_mask": "appearance" in images.masks and "appearance" not in targets and not started,
+        "appearance_strength": config.appearance_strength != 1 and "appearance" not in targets and not weakened,
         "structure_strength": config.structure_strength != 1 and targets == {"appearance"},
     }
     for name in (name for name, without_effect in unused.items() if without_effect):

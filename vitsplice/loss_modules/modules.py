@@ -242,7 +242,7 @@ def from_preset(
         structure, appearance: see `TermsLoss.set_targets`; they may be set later.
         backbone: name of the first backbone, or a loaded one; None uses the preset's, or its fallback, which is logged.
         size: see `PresetLoss`.
-        structure_strength, appearance_strength: factors, at least 0, of the weights of the preset.
+        structure_strength, appearance_strength: factors from 0 to 10 of the weights of the preset.
         overrides: ``dotted.key=value``, e.g. ``terms.texture.weight=4``.
         check: see `FeatureLoss`.
 

@@ -40,8 +40,8 @@ def changes_from_preset(settings: RunConfig) -> Changes | None:
     """Return the preset of settings and the fewest arguments with which `settings_for` returns equal settings.
 
     Returns:
-        None if the settings name no preset, the preset is unavailable, or no arguments give these settings: a backbone
-        that is replaced has no ``with_fallback``, for example.
+        None if the settings name no preset, the preset is unavailable, or no arguments give these settings: for
+        example, if they have both another backbone and ``with_fallback``, which `settings_for` then removes.
 
     Example:
         >>> changes_from_preset(settings_for("quick", steps=10, overrides=["match.grid=20"]))

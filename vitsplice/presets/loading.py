@@ -32,7 +32,7 @@ MAX_LENGTH = 1_000_000
 NAMES = re.compile(
     r"\s*((generator|backbone|backbones\s*\.[^.=]*)\s*\.\s*(?P<key>name|weights)|model\s*\.\s*folder)\s*="
 )
-"""Overrides that remove other settings of what they replace."""
+"""Overrides that replace a backbone, generator, weights file or model, and remove settings of the previous one."""
 
 MAX_MISTAKES = 5
 """Maximum number of mistakes in a message."""
@@ -54,8 +54,8 @@ def load(
         overrides: changes of settings as ``dotted.key=value`` with values in YAML.
         folder: folder of an untrusted YAML file: a weights file or model folder that it names without a SHA-256 must be
             in this folder. None: the YAML is trusted. Overrides are always trusted.
-        allow_outside: allow it to name others together with their SHA-256. Error messages then state whether such a
-            file exists, and the SHA-256 that it has.
+        allow_outside: allow that file to name weights files and models outside of the folder if it gives their
+            SHA-256. Error messages then state whether such a file exists, and its actual SHA-256.
 
     Raises:
         ConfigError: with the key, the given value and what is allowed.
@@ -75,7 +75,7 @@ def load(
 
 @lru_cache(maxsize=16)
 def _parsed(text: str) -> Any:
-    """Parse YAML. A preset takes about 10 ms, and many runs of a process have the same one."""
+    """Parse YAML, cached: a preset takes about 10 ms, and many runs of a process have the same one."""
     return bounded_yaml.parse(text)
 
 
@@ -135,26 +135,26 @@ def _overlaps(location: Location, others: Iterable[Location]) -> bool:
     return any(all(map(eq, location, other)) for other in others)
 
 
-def _check_paths(data: dict[str, Any], folder: Path, source: str, allow_outside: bool) -> None:
+def _check_paths(data: dict[str, Any], folder: Path, source: str, allow_outside: bool, prefix: str = "") -> None:
     """Make the paths of a preset's weights files and model absolute; refuse one outside of its folder without SHA-256.
 
     A matching SHA-256 shows that the author of the preset knows the file already.
     """
     if isinstance(changes := data.get("with_fallback"), dict):
-        _check_paths(changes, folder, f"{source}: with_fallback", allow_outside)
-        if isinstance(changes.get("model"), dict):  # it is merged: neither key may come from the other model
+        _check_paths(changes, folder, source, allow_outside, "with_fallback.")
+        if isinstance(changes.get("model"), dict):  # it is merged: neither key may come from the model that it replaces
             changes["model"] = {"folder": None, "sha256": None} | changes["model"]
     if isinstance(model := data.get("model"), str):
         data["model"] = model = {"folder": model}
     if isinstance(model, dict) and isinstance(path := model.get("folder"), str):
         may_be_outside = allow_outside and bool(model.get("sha256"))
-        model["folder"] = _checked_path(path, folder, may_be_outside, f"{source}: model.folder")
+        model["folder"] = _checked_path(path, folder, may_be_outside, f"{source}: {prefix}model.folder")
     backbones = data.get("backbones")
     keyed = {f"backbones.{name}": value for name, value in backbones.items()} if isinstance(backbones, dict) else {}
     for key, backbone in [("backbone", data.get("backbone")), *keyed.items()]:
         if isinstance(backbone, dict) and isinstance(weights := backbone.get("weights"), str):
             may_be_outside = allow_outside and bool(backbone.get("sha256"))
-            backbone["weights"] = _checked_path(weights, folder, may_be_outside, f"{source}: {key}.weights")
+            backbone["weights"] = _checked_path(weights, folder, may_be_outside, f"{source}: {prefix}{key}.weights")
 
 
 def _checked_path(weights: str, folder: Path, may_be_outside: bool, key: str) -> str:
@@ -208,7 +208,7 @@ def _apply(override: str, data: dict[str, Any]) -> Location:
 
 
 def read_text(path: Path | Traversable) -> str:
-    """Read a preset file, of one that is too long only the beginning. Raises ConfigError if it cannot be read."""
+    """Read the first ``MAX_LENGTH + 1`` characters of a preset file. Raises ConfigError if it cannot be read."""
     try:
         with path.open(encoding="utf-8") as file:
             return file.read(MAX_LENGTH + 1)

@@ -11,7 +11,8 @@ from vitsplice.config import ONLY, RunConfig
 def merged(settings: RunConfig) -> dict[str, Any]:
     """Return settings as plain data, with those of ``with_fallback`` in place of the others.
 
-    Mappings are merged key by key; lists and single values are replaced. Another generator has its own options alone.
+    Mappings are merged key by key; lists and single values are replaced. If ``with_fallback`` names another generator,
+    the options of the previous one are dropped.
     """
     data = settings.model_dump()
     changes = data.pop("with_fallback")
@@ -32,7 +33,7 @@ def _merge_value(value: Any, change: Any) -> Any:
 
 
 def remove(path: Sequence[str], changes: Any) -> None:
-    """Remove a setting from ``with_fallback``, in place and with everything below it; it may be anything."""
+    """Remove a setting, and everything below it, from ``with_fallback`` in place; ``changes`` is not validated yet."""
     *parents, last = path
     node = changes
     for part in parents:

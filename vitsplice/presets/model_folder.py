@@ -1,7 +1,8 @@
 """The record of a trained model in its folder, and the settings of a run that starts from the model.
 
 ``model.yaml`` says what the model is and what it was trained on; ``model.safetensors``, whose SHA-256 it holds, has the
-weights (`vitsplice.models.folder`). A model folder stands for a preset: the output of the model, without steps.
+weights (`vitsplice.models.folder`). A model folder can be given as a preset: the run outputs what the model computes,
+without steps.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ MAX_LICENCE = 1000
 
 
 class BackboneId(BaseModel):
-    """Name of a backbone, and the SHA-256 of its weights ("" for random weights)."""
+    """Name of a backbone, and the SHA-256 of its weights ("" if it is unknown)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,12 +49,12 @@ class ModelRecord(BaseModel):
 
     Args:
         format: version of the format.
-        versions: version of vitsplice that wrote it, and of torch, by package.
+        versions: versions of Python and of the packages that wrote it (`vitsplice.runs.record.versions`).
         generator: name and all options of the conditional generator.
         channels: number of channels of each condition that the generator was built for.
         settings: settings of the training.
         backbones: the backbones by their keys in the settings; the first describes and matches images.
-        images: number of training images; their SHA-256 are in ``model.safetensors``.
+        images: number of training images, with those of the initial model; their SHA-256 are in ``model.safetensors``.
         initial: `provenance` of the model whose weights the training started from; None: random weights.
         licence: licence of the model, as stated by the person who trained it; "" if it was not stated.
         steps: number of training steps taken.
@@ -84,7 +85,7 @@ class ModelRecord(BaseModel):
         return next(iter(self.backbones.values()))
 
     def provenance(self) -> dict[str, Any]:
-        """Return what the model is and was trained with, as plain data; its initial model's networks and terms too."""
+        """Return what identifies the model, and the networks and terms of its training and its initial model's."""
         networks = [network.model_dump() for network in self.backbones.values()]
         initial = self.initial or {"networks": [], "terms": []}
         return {

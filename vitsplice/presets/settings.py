@@ -22,7 +22,10 @@ OF_A_LOADED_BACKBONE = {"side", "precision"}
 """Settings of a backbone that may be changed if it is loaded already."""
 
 OF_ANOTHER_BACKBONE = {"weights", "sha256", "network_sha256", "fallback"}
-"""Settings of a backbone that the argument ``backbone`` removes, unless an override sets them."""
+"""Settings of a backbone that the argument ``backbone`` removes, unless an override sets them.
+
+If the argument is the name that the settings already have, ``weights`` and ``sha256`` remain.
+"""
 
 
 def settings_for(
@@ -40,7 +43,7 @@ def settings_for(
 ) -> RunConfig:
     """Load the settings of a preset and change some of them; None: the value of the preset.
 
-    If the settings name a weights file or a model folder, its SHA-256 is added, so that another is rejected later.
+    If the settings name a weights file or a model folder, its SHA-256 is added, so that any other is rejected later.
 
     Args:
         preset: name of a preset, path of a YAML file or of a model folder, or settings.
@@ -51,10 +54,12 @@ def settings_for(
         seed: seed of all random number generators.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: precision of the backbone: ``auto``, ``float32`` or ``bfloat16``.
-        structure_strength, appearance_strength: factors of the weights of the loss terms, at least 0.
+        structure_strength, appearance_strength: factors of the weights of the loss terms, 0 to 10.
         overrides: changes of settings as ``dotted.key=value`` with values in YAML.
 
     Raises:
+        UnknownName: if there is no preset of this name.
+        UserError: if the type of an argument is wrong, or an argument and an override exclude each other.
         ConfigError: with the key, the given value and what is allowed.
         WeightsRejected: if the weights file cannot be read.
         ModelRejected: if the model folder cannot be read.
@@ -105,14 +110,14 @@ def _checked_overrides(overrides: Any) -> list[str]:
 
 
 def check_given_once(arguments: Mapping[str, str], overrides: Iterable[str]) -> None:
-    """Raise UserError if an override sets what an argument sets too; ``arguments`` has their names by setting."""
+    """Raise UserError if an override sets what an argument sets too; ``arguments`` maps settings to argument names."""
     for override in overrides:
         if argument := arguments.get(override.partition("=")[0].strip()):
             raise UserError(Argument(argument), f" and the override {override!r} exclude each other; leave one out")
 
 
 def _merged(settings: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Change settings; ``backbone`` replaces name and weights of the first backbone."""
+    """Change settings; ``backbone`` replaces the first backbone, except for its side and precision."""
     data = settings.model_dump() | {key: value for key, value in changes.items() if key != "backbone"}
     if "backbone" not in changes:
         return data
