@@ -32,7 +32,6 @@ class RunContract(ResumableContract):
 
 class TestRunWithPlots(RunContract):
     program = staticmethod(main)
-    moments = 2
 
     def command(self, inputs, out):
         images = inputs / "structure.png", inputs / "appearance.png"
@@ -109,8 +108,6 @@ class TestPairs(ResumableContract):
 
 
 class TestEvaluate(ResumableContract):
-    moments = 3
-
     def prepare(self, folder):
         write_pairs(folder)
 
@@ -130,7 +127,6 @@ class TestKeypoints(ResumableContract):
 
 
 class TestCompare(ResumableContract):
-    moments = 3
     varying = frozenset({"run.json"})
 
     def prepare(self, folder):
