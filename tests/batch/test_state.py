@@ -56,6 +56,16 @@ def test_failure_of_a_run_that_finished_later_does_not_count(batch):
     assert [(reason.message, reason.first, reason.jobs) for reason in state.reasons] == [("no space", "tiny/two", 1)]
 
 
+def test_run_that_finished_with_other_images_counts_as_refused_only(batch):
+    open_batch(batch.out, batch.manifest, batch.variants, 1, 3)
+    with Ledger(batch.out) as ledger, Failures(batch.out) as failures:
+        ledger.add_run("tiny/one", {"images": {}})
+        failures.add_outcome(Outcome("tiny/one", "refused", "the folder holds a run of other images"))
+        state = read_state(batch.out)
+    assert state.variants == {"tiny": VariantState(0, 1, 0)}
+    assert [reason.first for reason in state.reasons] == ["tiny/one"]
+
+
 def test_lines_that_are_not_records_are_ignored(batch):
     open_batch(batch.out, batch.manifest, batch.variants, 1, 3)
     lines = ["[]", "5", "null", '{"variant": []}', '{"variant": "tiny", "id": 7, "folder": 3}', "\x00", "{"]

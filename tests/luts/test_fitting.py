@@ -11,8 +11,8 @@ def least_squares(colours, targets, size, smoothness):
     """Minimise the function of the module with dense matrices; return the change of each lattice point."""
     positions, points = colours * (size - 1), list(product(range(size), repeat=3))
     interpolation = np.prod(np.maximum(0, 1 - abs(positions[:, None] - np.array(points))), axis=-1)
-    weight = smoothness * ((size - 1) / (LATTICE - 1)) ** 4
-    decay, same = min(weight, DECAY), np.eye(size)
+    scale, same = (size - 1) / (LATTICE - 1), np.eye(size)
+    weight, decay, reach = smoothness * scale**4, min(smoothness, DECAY) * scale**4, REACH * scale
 
     def differences(order):
         one = np.diff(same, order, axis=0)
@@ -23,8 +23,8 @@ def least_squares(colours, targets, size, smoothness):
     rows = [
         share**0.5 * interpolation,
         weight**0.5 * differences(2),
-        decay**0.5 / REACH * differences(1),
-        decay**0.5 / REACH**2 * np.eye(size**3),
+        decay**0.5 / reach * differences(1),
+        decay**0.5 / reach**2 * np.eye(size**3),
     ]
     right = np.zeros((sum(map(len, rows)), 3))
     right[: len(colours)] = share**0.5 * (targets - colours)

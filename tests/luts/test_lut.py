@@ -40,6 +40,13 @@ def test_colours_far_from_those_of_the_image_hardly_change():
     assert (1 - far).max() < 0.05
 
 
+def test_a_change_decays_over_the_same_distance_with_any_number_of_lattice_points():
+    dark, greys = noise(3, 32, 32) * 0.1, torch.linspace(0.2, 0.8, 32).expand(3, 32, 32)
+    coarse, fine = (Lut.fit(dark, dark + 0.2, size=size).apply(greys) for size in (9, 33))
+    assert (fine - greys).max() > 0.05
+    assert (coarse - fine).abs().max() < 0.02
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [9, 33])
 def test_a_strong_change_of_noisy_colours_is_fitted_smoothly_and_not_weakened(size):

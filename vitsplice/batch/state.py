@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,12 +80,9 @@ def read_state(folder: str | os.PathLike[str]) -> BatchState:
     finished, recent = _finished(results)
     states = _failures(failures)
     remaining = {name: _remaining(states.get(name, {}), finished.get(name, array("Q"))) for name in stored.variants}
-    variants = {
-        name: _variant_state(finished.get(name, array("Q")), [state for state, _ in remaining[name]])
-        for name in stored.variants
-    }
+    variants = {name: _variant_state(finished.get(name, array("Q")), remaining[name]) for name in stored.variants}
     outputs = filter(None, (_output(out, name) for name in reversed(recent)))
-    lines = {line for records in remaining.values() for _, line in records}
+    lines = {line for unfinished in remaining.values() for _, line in unfinished.values()}
     last = (record for line, record in enumerate(read_records(failures)) if line in lines)
     reasons = tuple(failure_reasons(last, MAX_REASONS))
     return BatchState(variants, stored.pairs, is_locked(out), reasons, tuple(outputs))
@@ -103,7 +100,7 @@ def _finished(results: Path) -> tuple[dict[str, array[int]], deque[Any]]:
 
 
 def _failures(failures: Path) -> dict[str, dict[int, tuple[str, int]]]:
-    """Return state and line of the last record of each run that failed or was refused, by variant and key."""
+    """Return state and index of the last record of each run that failed or was refused, by variant and key."""
     states: dict[str, dict[int, tuple[str, int]]] = {}
     for line, record in enumerate(read_records(failures)):
         with suppress(*INVALID):
@@ -111,15 +108,20 @@ def _failures(failures: Path) -> dict[str, dict[int, tuple[str, int]]]:
     return states
 
 
-def _remaining(failures: Mapping[int, tuple[str, int]], finished: array[int]) -> list[tuple[str, int]]:
-    """Return state and line of each run that failed or was refused, and was not finished later."""
-    still_failed = ~np.isin(np.fromiter(failures, np.uint64), np.frombuffer(finished, np.uint64))
-    return [record for record, failed in zip(failures.values(), still_failed, strict=True) if failed]
+def _remaining(failures: Mapping[int, tuple[str, int]], finished: array[int]) -> dict[int, tuple[str, int]]:
+    """Return the entries of runs that were refused, or that failed and were not finished by a retry.
+
+    A refused run may have been finished by an earlier call, with other images.
+    """
+    done = np.isin(np.fromiter(failures, np.uint64), np.frombuffer(finished, np.uint64))
+    entries = zip(failures.items(), done, strict=True)
+    return {key: (state, line) for (key, (state, line)), is_done in entries if state == "refused" or not is_done}
 
 
-def _variant_state(finished: array[int], failures: Iterable[str]) -> VariantState:
-    counts: Counter[str] = Counter(failures)
-    return VariantState(len(np.unique(np.frombuffer(finished, np.uint64))), counts["refused"], counts["failed"])
+def _variant_state(finished: array[int], remaining: Mapping[int, tuple[str, int]]) -> VariantState:
+    done = np.setdiff1d(np.frombuffer(finished, np.uint64), np.fromiter(remaining, np.uint64))
+    counts = Counter(state for state, _ in remaining.values())
+    return VariantState(len(done), counts["refused"], counts["failed"])
 
 
 def _output(out: Path, folder: Any) -> Path | None:

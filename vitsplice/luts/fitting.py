@@ -9,10 +9,11 @@ The changes :math:`d` of the lattice points minimise
 
 where :math:`w_i` are the trilinear weights of the source colour :math:`s_i` of pixel :math:`i` of :math:`n`,
 :math:`t_i` is its target colour, :math:`P` the number of lattice points with a weight, and :math:`D_k` are the
-differences of order k along each axis. :math:`\lambda` is the smoothness, scaled if the lattice is not `LATTICE`. The
-penalty of second differences leaves gradual changes of colour free: it makes the change smoother without pulling it to
-0. Between the source colours the change is interpolated; away from them it decays, to about 1/e over :math:`R`
-lattice points for :math:`\lambda \le 20`, and over :math:`2R` for the default.
+differences of order k along each axis. :math:`\lambda` is the smoothness. On a lattice other than `LATTICE`, all three
+weights and :math:`R` are scaled so that the result hardly depends on the number of points. The penalty of second
+differences leaves gradual changes of colour free: it makes the change smoother without pulling it to 0. Between the
+source colours the change is interpolated; away from them it decays, to about 1/e over :math:`R` points of `LATTICE` for
+:math:`\lambda \le 20`, and over :math:`2R` for the default.
 """
 
 from __future__ import annotations
@@ -30,13 +31,15 @@ SMOOTHNESS = 400.0
 """Default weight of second differences, for `LATTICE` points an axis."""
 
 LATTICE = 33
-"""Number of lattice points of an axis that the smoothness refers to; for others it is scaled to equal effect."""
+"""Number of lattice points of an axis that smoothness and `REACH` refer to; for others they are scaled."""
 
 DECAY = 20.0
 """Weight of second differences above which the other penalties, which weaken the change, grow no more."""
 
 REACH = 8.0
-"""Distance from the source colours, in lattice points, over which a change decays to about 1/e; more above `DECAY`."""
+"""Distance from the source colours, in points of `LATTICE`, over which a change decays to about 1/e.
+
+Above `DECAY` it is more."""
 
 PIXELS = 1 << 18
 """Maximum number of pixels; of more, evenly spaced ones are used."""
@@ -97,10 +100,10 @@ class _Penalty:
 
     @classmethod
     def create(cls, size: int, smoothness: float) -> _Penalty:
-        weight = smoothness * ((size - 1) / (LATTICE - 1)) ** 4
-        decay = min(weight, DECAY)
-        of_axis, vectors = np.linalg.eigh(weight * _roughness(size, 2) + decay / REACH**2 * _roughness(size, 1))
-        eigenvalues = of_axis[:, None, None] + of_axis[:, None] + of_axis + decay / REACH**4
+        scale = (size - 1) / (LATTICE - 1)
+        weight, decay, reach = smoothness * scale**4, min(smoothness, DECAY) * scale**4, REACH * scale
+        of_axis, vectors = np.linalg.eigh(weight * _roughness(size, 2) + decay / reach**2 * _roughness(size, 1))
+        eigenvalues = of_axis[:, None, None] + of_axis[:, None] + of_axis + decay / reach**4
         return cls(vectors, eigenvalues)
 
     def times(self, values: NDArray[np.float64], eigenvalues: NDArray[np.float64]) -> NDArray[np.float64]:
