@@ -6,6 +6,7 @@ import json
 import sys
 import types
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 import torch
@@ -147,8 +148,8 @@ def test_losses_and_previews_are_written_for_tensorboard(shared, tmp_path, monke
     written = []
 
     class SummaryWriter:
-        def __init__(self, folder):
-            written.append(("folder", folder))
+        def __init__(self, folder, purge_step):
+            written.append(("purged from", purge_step))
 
         def add_scalar(self, name, value, step):
             written.append((name, step))
@@ -161,9 +162,15 @@ def test_losses_and_previews_are_written_for_tensorboard(shared, tmp_path, monke
 
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=SummaryWriter))
     recorder = begin(plan_of(shared), tmp_path, tensorboard=TensorBoard(tmp_path))
-    list(recorder.steps(lambda note: None))
-    assert written[-1] == "flush"
-    assert {("total", 3), ("total", 6), ("held_out.total", 6), ("preview", 0, 3, "HWC")} <= set(written)
+    list(islice(recorder.steps(lambda note: None), 4))
+    assert recorder.write_checkpoint(lambda note: None)
+    assert written[0] == ("purged from", 1)
+    assert {("total", 3), ("preview", 0, 3, "HWC")} <= set(written)
+    written.clear()
+    resumed = begin(plan_of(shared), tmp_path, tensorboard=TensorBoard(tmp_path))
+    list(resumed.steps(lambda note: None))
+    assert (written[0], written[-1]) == (("purged from", 5), "flush")
+    assert {("total", 6), ("held_out.total", 6)} <= set(written)
 
 
 def test_stopped_metrics_are_measured_by_a_resumed_training(shared, tmp_path, small_metrics, monkeypatch):

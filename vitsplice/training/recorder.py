@@ -99,6 +99,8 @@ class TrainingRecorder:
             CheckpointRejected: if it is damaged, or belongs to other pairs, settings, weights or number of processes.
         """
         CHECKPOINT.resume(self.folder / CHECKPOINTS, path, self._digests(), self._load)
+        if self._tensorboard:
+            self._tensorboard.begin(self.resumed_at)
 
     def _load(self, checkpoint: TrainingCheckpoint) -> None:
         self.training.restore(checkpoint.tensors, checkpoint.step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,11 @@ class TensorBoard:
             raise UserError(
                 "writing for TensorBoard requires the package tensorboard: pip install tensorboard"
             ) from error
-        self._writer = SummaryWriter(str(folder / FOLDER))
+        self._open = partial(SummaryWriter, str(folder / FOLDER))
+
+    def begin(self, steps: int) -> None:
+        """Open a new event file; TensorBoard discards what earlier files have beyond this number of steps."""
+        self._writer = self._open(purge_step=steps + 1)
 
     def row(self, values: Mapping[str, float]) -> None:
         """Add the losses of a row, with the number of steps as ``step``."""
