@@ -1,7 +1,11 @@
 """Choices of the page."""
 
+from types import SimpleNamespace
+
 import pytest
 from vitsplice_app import choices
+
+from vitsplice.errors import PluginConflict
 
 
 @pytest.fixture(autouse=True)
@@ -32,3 +36,12 @@ def test_preset_is_described_by_its_summary():
 )
 def test_backbone_is_described_with_the_source_of_missing_weights(name, text):
     assert choices.about_backbone(name) == text
+
+
+def test_backbone_of_two_plugins_is_described_by_the_conflict(monkeypatch):
+    class Registry(dict):
+        def __missing__(self, name):
+            raise PluginConflict(f"one and two each provide the backbone '{name}'\nUninstall one or two")
+
+    monkeypatch.setattr(choices, "catalogue", lambda: SimpleNamespace(backbones=Registry()))
+    assert choices.about_backbone("same") == "one and two each provide the backbone 'same'"

@@ -11,4 +11,5 @@ def vitsplice_commands() -> list[CommandSpec]:
     """Register the command."""
     from vitsplice_app.command import app
 
-    return [CommandSpec("app", app, "Open a page in the browser: transfers, correspondences, what backbones encode")]
+    summary = "Open a page in the browser: transfers, correspondences, what backbones encode, results"
+    return [CommandSpec("app", app, summary)]

@@ -1,4 +1,4 @@
-"""The account that a page for other machines asks for (HTTP basic authentication)."""
+"""The account that a page may ask for (HTTP basic authentication), and who can reach the page without one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from vitsplice.errors import Argument, UserError
 
 VARIABLE = "VITSPLICE_APP_AUTH"
-"""Environment variable with ``user:password``."""
+"""Environment variable with ``user:password``, or with ``user`` only: the command then asks for the password."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Account:
     """A user and a password.
 
     Args:
-        user: name, without a colon.
-        password: password.
+        user: name, not empty, without a colon.
+        password: password, not empty; it may have colons.
     """
 
     user: str
@@ -27,10 +27,10 @@ class Account:
 
     @classmethod
     def parse(cls, text: str) -> Account:
-        """Return the account of ``user:password``. Raises UserError if one of them is empty."""
+        """Return the account of ``user:password``. Raises UserError if the user or the password is empty or missing."""
         user, _, password = text.partition(":")
         if not user or not password:
-            raise UserError("an account is user:password, neither of them empty; give ", Argument("auth"))
+            raise UserError("an account is user:password, and neither may be empty; give both with ", Argument("auth"))
         return cls(user, password)
 
     def matches(self, header: str) -> bool:
@@ -40,7 +40,7 @@ class Account:
 
 
 def is_local(host: str) -> bool:
-    """Return True if only this machine can reach an address."""
+    """Return True for ``localhost`` and loopback addresses, which only this machine can reach; no name is looked up."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -48,11 +48,11 @@ def is_local(host: str) -> bool:
 
 
 def check_access(host: str, account: Account | None, allow_anyone: bool) -> None:
-    """Raise UserError if other machines can reach an address, and neither an account nor permission is given."""
+    """Raise UserError unless the address is local (`is_local`), an account is given, or anyone is allowed."""
     if not (is_local(host) or account or allow_anyone):
         raise UserError(
-            f"other machines can reach {host}, and use the page and this machine; ask for an account with ",
+            f"other machines may reach {host}, and could use the page and this machine; ask for an account with ",
             Argument("auth"),
-            " user, or permit it with ",
+            " user, or allow access without an account with ",
             Argument("allow_anyone", True),
         )

@@ -1,4 +1,4 @@
-"""Loaded backbones, shared by all tabs."""
+"""Loaded backbones, shared by the tabs Transfer, Correspondence, Layers and Inversion."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @cache
 def shared_backbones() -> BackboneCache:
-    """Return the cache of this process. Calls of one backbone by several tabs at once are safe."""
+    """Return the cache of this process. Several tabs may use it, and call the same backbone, at once."""
     from vitsplice.engine.backbones import BackboneCache
 
     return BackboneCache()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vitsplice.contracts import BackboneInfo, BackboneSpec, layer_label
-from vitsplice.errors import VitspliceError
+from vitsplice.errors import UnknownName, VitspliceError
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 
@@ -11,11 +11,11 @@ Choice = tuple[str, str]
 """Label and value of a choice."""
 
 LOCAL_FACETS = ("key", "query", "value", "token", "map")
-"""Facets with features of patches, of backbones of all kinds."""
+"""Facets with one feature for each patch. A ViT has some of the first four, a CNN the last."""
 
 
 def preset_choices(command: str = "run") -> list[Choice]:
-    """Return the presets of a command, each with the beginning of its summary."""
+    """Return the presets of a command, each labelled with its name and its summary up to the first colon."""
     specs = catalogue().presets.values()
     return [(f"{spec.name}: {spec.summary.split(':')[0]}", spec.name) for spec in specs if spec.command == command]
 
@@ -26,31 +26,36 @@ def about_preset(name: str) -> str:
 
 
 def backbone_choices() -> list[Choice]:
-    """Return the backbones, those with weights on this machine first; the labels of others say that they have none."""
+    """Return the backbones, the installed ones (`is_installed`) first; the others are labelled "(not installed)"."""
     specs = sorted(catalogue().backbones.values(), key=lambda spec: not is_installed(spec))
     return [(spec.name if is_installed(spec) else f"{spec.name} (not installed)", spec.name) for spec in specs]
 
 
 def about_backbone(name: str) -> str:
-    """Return the summary of a backbone, and where its weights come from if they are not on this machine."""
+    """Return the summary of a backbone, with the source of its weights if they are not installed.
+
+    For no name, return ""; for a name that the registry refuses, a message.
+    """
     if not name:
         return ""
     try:
         spec = catalogue().backbones[name]
-    except VitspliceError:
+    except UnknownName:
         return "no backbone has this name"
+    except VitspliceError as error:
+        return str(error).splitlines()[0]
     return spec.summary + ("" if is_installed(spec) else f"; its weights come from {spec.source}")
 
 
 def default_backbone() -> str:
-    """Return the backbone of the default preset, or the first of its fallbacks with weights on this machine."""
+    """Return the default preset's backbone, or its first installed fallback if only fallbacks are installed."""
     config, known = settings_for().backbone, catalogue().backbones
     names = [name for name in (config.name, *config.fallback) if name in known]
     return next((name for name in names if is_installed(known[name])), config.name)
 
 
 def is_installed(spec: BackboneSpec) -> bool:
-    """Return True if the weights of a backbone are on this machine, or if it does not report it."""
+    """Return True if the weights of a backbone are on this machine, or if the backbone has no ``find_weights``."""
     try:
         return spec.find_weights is None or bool(spec.find_weights())
     except Exception:  # a plugin's code may raise anything
@@ -58,5 +63,5 @@ def is_installed(spec: BackboneSpec) -> bool:
 
 
 def layer_choices(info: BackboneInfo) -> list[tuple[str, int]]:
-    """Return the layers of a backbone from the first to the last, each with both of its numbers."""
+    """Return the layers from the first to the last: label (both numbers, see `layer_label`) and number from the end."""
     return [(layer_label(layer, info.layers), layer) for layer in info.every_layer]

@@ -33,7 +33,7 @@ def app(
         ),
     ] = None,
     allow_anyone: Annotated[
-        bool, typer.Option("--allow-anyone", help="Allow a --host that others can reach without an account.")
+        bool, typer.Option("--allow-anyone", help="Let anyone who can reach --host use the page without an account.")
     ] = False,
 ) -> None:
     """Open a page in the browser: transfers, correspondences, what backbones encode, results."""
@@ -48,13 +48,13 @@ def app(
 
 
 def _end() -> None:
-    """End the process at once, even if a thread of it is still in a run; the folder of that run is removed already."""
+    """End the process at once, even if one of its threads is still in a run, whose folder is removed already."""
     sys.stdout.flush()
     os._exit(0)
 
 
 def _account(auth: str | None) -> Account | None:
-    """Return the account of the option; a password that is not given is read from the terminal."""
+    """Return the account of the option ``--auth``; without a password, ask for it on the terminal."""
     if auth is None:
         return None
     if ":" not in auth:

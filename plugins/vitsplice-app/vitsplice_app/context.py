@@ -16,7 +16,7 @@ class AppContext:
     Args:
         workspace: temporary folder of the server.
         folder: folder of results for the tab Results, read only, or None.
-        frames: HTML pages that frames of the page show.
+        frames: HTML files of results that the page shows in frames.
     """
 
     workspace: Workspace

@@ -1,4 +1,4 @@
-"""Dropdowns whose choices are short names; the line below the label describes the one that is chosen."""
+"""Dropdowns of short names; the line below the label describes the chosen name."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vitsplice_app.events import IMMEDIATE
 def described_dropdown(
     choices: list[Choice], value: str, label: str, about: Callable[[str], str], **settings: Any
 ) -> gr.Dropdown:
-    """Create a dropdown.
+    """Create a dropdown whose line below the label describes the chosen value.
 
     Args:
         choices: label and value of each choice.
         value: value that is chosen first.
-        label: label, also for screen readers.
+        label: label of the dropdown, also for screen readers.
         about: returns the description of a value.
         settings: other arguments of ``gr.Dropdown``.
     """
@@ -29,5 +29,5 @@ def described_dropdown(
 
 
 def backbone_dropdown(label: str = "Backbone") -> gr.Dropdown:
-    """Create a dropdown of all backbones; `default_backbone` is chosen first."""
+    """Create a dropdown of the backbones that plugins list; `default_backbone` is chosen first."""
     return described_dropdown(backbone_choices(), default_backbone(), label, about_backbone)

@@ -1,4 +1,4 @@
-"""Errors of event handlers as a card on the page, with the text of the command line; the page stays alive."""
+"""Errors of event handlers as a card on the page, with the text that the command line prints."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from vitsplice_app.workspace import PREFIX
 FAULT = "This is a fault of vitsplice or of a plugin; the terminal of vitsplice app shows where it happened."
 
 TEMPORARY_FOLDER = re.compile(rf"[^\s'\"]*/{PREFIX}[^\s'\"]*/")
-"""Folder of a file in a workspace, which is not part of the name that the user knows."""
+"""Pattern of the folder in the path of a workspace's file; messages have only the file name, which the user knows."""
 
 
 def error_card() -> gr.HTML:
-    """Create the place for the errors of a tab, hidden while there is none."""
+    """Create the card for the errors of a tab, hidden while there is no error."""
     return gr.HTML(visible=False, elem_classes="error-card")
 
 
 def card_html(error: Exception) -> str:
-    """Format an error: the command line's text, and where to look if the fault is not the user's."""
+    """Format an error as HTML: the command line's text, followed by `FAULT` if the error is unexpected (`is_fault`)."""
     text = TEMPORARY_FOLDER.sub("", error_message(error))
     fault = f"<p>{FAULT}</p>" if is_fault(error) else ""
     return f'<div role="alert"><strong>Error</strong><p>{escape(text)}</p>{fault}</div>'
@@ -40,12 +40,12 @@ def guarded(card: gr.HTML, handler: Callable[..., Any]) -> Callable[..., Any]:
 
     Args:
         card: card of the tab, see `error_card`.
-        handler: function or generator. It returns (yields) a value for each of ``outputs``, as a tuple if there are
-            several, or a dict by component; None leaves all outputs unchanged.
+        handler: function or generator function. It returns (yields) the value of the only output, a tuple with the
+            value of each output, or a dict of values by component; None leaves all ``outputs`` unchanged.
 
     Returns:
-        The handler. For any error it shows the card and leaves the other outputs unchanged; an unexpected one is also
-        printed with its traceback. A call without an error hides the card.
+        The new handler. For any error it shows the card and leaves the other outputs unchanged; an unexpected error is
+        also printed on the terminal, with its traceback. A call without an error hides the card.
     """
 
     @wraps(handler)
@@ -68,7 +68,7 @@ def guarded(card: gr.HTML, handler: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _with_card(card: gr.HTML, values: Any) -> Any:
-    """Put the hidden card before the values of the outputs."""
+    """Add the update that hides the card to the values of the outputs."""
     if values is None:
         return _hidden(card)
     if isinstance(values, dict) and "__type__" not in values:

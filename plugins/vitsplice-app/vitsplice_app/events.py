@@ -1,4 +1,8 @@
-"""Arguments of events, and events that optimise: one at a time on the server, each with a button to stop it."""
+"""Arguments of events, and events of long work: transfers, inversions and comparisons.
+
+One piece of long work runs at a time on the server; the others wait in the queue. Work that
+runs or waits can be stopped by a button.
+"""
 
 from __future__ import annotations
 
@@ -13,28 +17,31 @@ import gradio as gr
 from vitsplice_app.live import Progress
 
 IMMEDIATE: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
-"""Arguments of every event that takes little time.
+"""Arguments of events that take little time.
 
-Such an event must not be queued: Gradio's client closes the stream of results when the last queued event ends, and
-loses the result of an event that is queued at that moment, such as that of the button that is pressed next.
+Such an event must not be queued: Gradio's client closes the stream of results when the last queued event ends. If
+another button is pressed at that moment, the client loses the result of its event.
 """
 
 ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "optimisation", "concurrency_limit": 1}
-"""Arguments of every event that optimises."""
+"""Arguments of the events of long work."""
 
 SHOW_OUTCOME = """() => {
     const column = [...document.querySelectorAll('.outcome')].find((element) => element.offsetParent);
     const top = column.getBoundingClientRect().top;
     if (top < 0 || top > innerHeight / 2) column.scrollIntoView();
 }"""
-"""Script that scrolls to the results of the open tab, a column of the class ``outcome``, if they are not in view."""
+"""Script that scrolls to the results of the open tab, its column of the class ``outcome``.
+
+It does not scroll if the top of the column is in the upper half of the window.
+"""
 
 STOPPING = "() => ({__type__: 'update', value: 'Stopping…', interactive: false})"
-"""Script of a stop button, which says at once that it was pressed: the server may be busy until the step ends."""
+"""Script that shows at once that a stop button was pressed: the server may be busy until the current step ends."""
 
 
 def disable_gradio_check(component: gr.Slider | gr.Dropdown) -> None:
-    """Disable Gradio's check of the value of a component whose range or choices other events change.
+    """Disable Gradio's check that a component's value is in its range or among its choices, which other events change.
 
     Gradio would check a value that waited in the queue against the new range or choices, and fail outside the handler.
     """
@@ -43,10 +50,10 @@ def disable_gradio_check(component: gr.Slider | gr.Dropdown) -> None:
 
 @cache
 def _unchecked(component_class: type) -> type:
-    """Return a subclass of a component's class without the check.
+    """Return a subclass of a component's class without the check of its value.
 
-    An event that updates a property replaces the component by a new one of its class, so that a method of the instance
-    would be lost. Gradio's metaclass is bypassed, because it writes a file beside that of each new class.
+    Replacing the method of one component would not suffice: an event that updates a property replaces the component
+    by a new one of its class. Gradio's metaclass is bypassed, because for each new class it writes a ``.pyi`` file.
     """
     attributes = {"__module__": __name__, "is_template": True, "preprocess": lambda component, payload: payload}
     name = f"Unchecked{component_class.__name__}"
@@ -55,35 +62,35 @@ def _unchecked(component_class: type) -> type:
 
 @dataclass
 class Work:
-    """State of the optimisation of a tab of one opened page.
+    """State of the long work that one tab of one opened page has started.
 
-    It is mutable: all handlers of the page get the same object, so that a running one sees ``stopped``.
+    It is mutable: all handlers of the page get the same object, so that a running handler sees ``stopped``.
 
     Args:
-        running: True while it runs, or waits in the queue.
-        stopped: True after the user has asked to stop it.
+        running: True while the work runs, or waits in the queue.
+        stopped: True after the user has asked to stop the work.
     """
 
     running: bool = False
     stopped: bool = False
 
     def begin(self) -> None:
-        """Record the click that starts it; it may wait in the queue."""
+        """Record that the button was clicked that starts the work, which may first wait in the queue."""
         self.running, self.stopped = True, False
 
 
 def stop_button() -> gr.Button:
-    """Create a button that stops an optimisation; `stop_button_update` enables it while one runs or waits."""
+    """Create a button that stops long work; `stop_button_update` enables the button while the work runs or waits."""
     return gr.Button("Stop", variant="stop", interactive=False, min_width=80)
 
 
 def stop_button_update(running: bool) -> Any:
-    """Return the update of a stop button when an optimisation has begun or ended."""
+    """Return the update that enables a stop button when work has started, or disables it when the work has ended."""
     return gr.update(value="Stop", interactive=running)
 
 
 def connect_stop(stop: gr.Button, state: gr.State) -> None:
-    """Connect a stop button with the state of the optimisation that it stops."""
+    """Connect a stop button with the state (`Work`) of the work that the button stops."""
 
     def ask(work: Work) -> None:
         work.stopped = True
@@ -102,19 +109,21 @@ def connect_start(
     ended: Callable[..., Any],
     shown: Sequence[Any],
 ) -> None:
-    """Connect the button that starts an optimisation.
+    """Connect a button that starts long work.
 
-    From the click on, only the stop button can be pressed. An optimisation that was stopped while it waited does not
-    begin.
+    From the click to the end of the work, the buttons of ``starts`` cannot be pressed, but ``stop`` can. Work that was
+    stopped while it waited in the queue does not begin.
 
     Args:
-        starts: the button, and others that cannot be pressed while it runs or waits.
-        stop: button that stops it.
-        handler: generator function. Its first argument is the `Work`; it ends soon after `Work.stopped` becomes True.
-        inputs: state of the work, and the components of the other arguments.
-        outputs: components that the values of the handler update.
+        starts: the button that starts the work, then other buttons that cannot be pressed while it runs or waits.
+        stop: button that stops the work; it is connected by `connect_stop`.
+        handler: generator function that does the work. Its first argument is the `Work`; it must end soon after
+            `Work.stopped` becomes True.
+        inputs: state with the `Work`, then the components whose values are the other arguments of ``handler``.
+        outputs: components that the values of ``handler`` update.
         live: component that shows the progress, and the position in the queue.
-        ended: function of the `Work` that is called at the end, also after an error; its values update ``shown``.
+        ended: function of the `Work` that is called at the end, also after an error. It returns the updates of
+            ``shown``, which must enable the buttons again.
         shown: components that ``ended`` updates.
     """
 
@@ -135,7 +144,7 @@ def connect_start(
     start.click(None, None, None, js=SHOW_OUTCOME, **IMMEDIATE)
     begun = start.click(begin, state, [live, stop, *starts], **IMMEDIATE)
     ran = begun.then(run, list(inputs), list(outputs), show_progress_on=live, **ONE_AT_A_TIME)
-    for event in (ran.then, ran.failure):  # Gradio's client does not trigger the first if Gradio itself fails
+    for event in (ran.then, ran.failure):  # Gradio's client does not trigger ``then`` if Gradio itself fails
         event(end, state, list(shown), **IMMEDIATE)
 
 
@@ -147,7 +156,10 @@ def connect_start_and_stop(
     outputs: Sequence[Any],
     live: gr.HTML,
 ) -> None:
-    """Connect the buttons of an optimisation whose end only clears ``live``; arguments as for `connect_start`."""
+    """Connect the two buttons of long work at whose end ``live`` is cleared.
+
+    The arguments are those of `connect_start`; ``inputs`` does not contain the state of the work.
+    """
 
     def ended(work: Work) -> list[Any]:
         return ["", stop_button_update(False), gr.update(interactive=True)]

@@ -1,7 +1,7 @@
 """HTML pages of results, such as reports, in frames of the page.
 
-A frame is isolated from the page: it has an origin of its own, and may load nothing. The server gives only the files
-that were added, each by an address that cannot be guessed.
+A frame is isolated from the page: it has an origin of its own, and may load nothing from any server. Only the HTML
+files that were added can be fetched, each at an address that cannot be guessed.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 FRAMES = "/frames/"
-"""Start of the path of every framed page."""
+"""Beginning of the URL path of every framed page."""
 
 MAX_PAGES = 256
-"""Number of pages that can be opened; adding more removes the oldest."""
+"""Maximum number of files that have an address; adding another one removes the oldest address."""
 
 SANDBOX = "allow-scripts allow-forms allow-downloads"
-"""What the script of a framed page may do. Forms are for their own script: they cannot be sent."""
+"""What a framed page may do. Only its own script can use its forms: `HEADERS` forbid that they are sent."""
 
 HEADERS = {
     "content-security-policy": f"sandbox {SANDBOX}; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
@@ -45,11 +45,12 @@ class FramedPages:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, folder: Path, name: str) -> str:
-        """Add an HTML file and return its address, relative to that of the page.
+        """Add an HTML file and return its address, relative to the URL of the page.
 
         Args:
             folder: trusted folder.
-            name: path of the file in the folder; it must be inside when it is read, symbolic links resolved.
+            name: path of the file relative to the folder. When the file is requested, it must be inside the folder
+                after resolving symbolic links; otherwise the answer is 404.
         """
         token = secrets.token_urlsafe(16)
         with self._lock:
@@ -59,7 +60,12 @@ class FramedPages:
         return f"{FRAMES.lstrip('/')}{token}"
 
     def html(self, folder: Path, name: str, title: str) -> str:
-        """Add an HTML file; return a frame that shows it, below a link that opens it alone. See `add`."""
+        """Add an HTML file as `add` does; return a frame that shows the file, below a link that opens it in a new tab.
+
+        Args:
+            folder, name: see `add`.
+            title: title of the frame, for screen readers.
+        """
         address, title = self.add(folder, name), escape(title)
         return (
             f'<p><a href="{address}" target="_blank" rel="noopener">Open in a new tab</a></p>'
@@ -67,7 +73,7 @@ class FramedPages:
         )
 
     def respond(self, request: Request) -> Response:
-        """Answer a request for a page."""
+        """Answer a request for a framed page: the file, or status 404 if it was not added or no longer exists."""
         from starlette.responses import FileResponse, PlainTextResponse
 
         folder, name = self._files.get(request.path_params["token"], (Path(), ""))

@@ -1,4 +1,4 @@
-"""Checks of every request before Gradio sees it: sender, route, size, and the files that it names.
+"""Checks of every request before Gradio sees it: sender, account, route, size, and the files that it names.
 
 Gradio has many routes that the page does not use; some load any file that a request names. Only requests for the routes
 of the page are passed on.
@@ -29,22 +29,23 @@ from vitsplice_app.frames import FRAMES
 LOGGER = logging.getLogger(__name__)
 
 MAX_UPLOAD = 4 * LARGEST_AREA
-"""Maximum size of an upload in bytes: the largest image that vitsplice reads, with 4 bytes a pixel."""
+"""Maximum size of an upload in bytes: 4 bytes for each pixel of the largest image that vitsplice reads."""
 
 MAX_STORED = 16 * MAX_UPLOAD
-"""Maximum size in bytes of the folder of uploads and copies of results; an upload that would exceed it is refused."""
+"""Maximum size in bytes of `Workspace.files`, the folder of uploads; an upload that would exceed it is refused."""
 
 MAX_BODY = 4 * 2**20
-"""Maximum size in bytes of the body of any other request."""
+"""Maximum size in bytes of the body of a request that is not an upload."""
 
-FULL = "the temporary folder of the page is full; restart vitsplice app to empty it"
+FULL = "the temporary folder of the page is full; save what you want to keep, then restart vitsplice app to empty it"
 
 FAILED_LOGIN_SECONDS = 0.5
-"""Time before a wrong password is refused."""
+"""Seconds after which a request with a wrong or missing user or password is refused, which slows guessing."""
 
 API = "/gradio_api"
 FILE = f"{API}/file="
 UPLOADS = frozenset({f"{API}/upload", f"{API}/component_server"})
+"""Routes of uploads: files, and painted layers of masks."""
 
 PAGES = frozenset(
     {"/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt", f"{API}/info", f"{API}/app_id"}
@@ -60,12 +61,14 @@ SECURITY_HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
-"""Headers that each response gets unless it has its own. The first limits what the page loads to this server and to
-data in the page itself."""
+"""Headers of each response that does not set them itself.
+
+The first one limits what the page loads to this server and to data in the page itself.
+"""
 
 
 class Refused(Exception):
-    """A request that is not passed on, with the status and the text of the answer."""
+    """Error of a request that is not passed on, with the status, the text and the headers of the answer."""
 
     def __init__(self, status: int, reason: str, **headers: str) -> None:
         super().__init__(reason)
@@ -79,7 +82,7 @@ class Guard:
 
     Args:
         app: application of the page.
-        files: folder of the files that requests may name.
+        files: folder of the only files that requests may read or name, an absolute path without symlinks.
         local: True if only this machine can reach the server. The Host header of requests must then be local
             (`is_local`), which prevents DNS rebinding: a website whose name resolves to this machine.
         account: account whose user and password every request must send; None: no login.
@@ -91,7 +94,7 @@ class Guard:
     account: Account | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Check a request, and pass it on or refuse it."""
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         sender = _with_headers(send)
@@ -104,7 +107,7 @@ class Guard:
             LOGGER.warning("%s %s: %s", scope["method"], printable(scope["path"][:100]), type(error).__name__)
 
     async def _checked(self, request: Request) -> Receive:
-        """Return a function that receives the body of a request. Raises Refused."""
+        """Check a request, and return a function that receives its body. Raises Refused."""
         self._check_sender(request.headers, request.method)
         if self.account and not self.account.matches(request.headers.get("authorization", "")):
             await anyio.sleep(FAILED_LOGIN_SECONDS)
@@ -158,7 +161,7 @@ class Guard:
         return body
 
     def _is_own(self, path: str) -> bool:
-        """Return True if a path is absolute and, with symlinks resolved, in the folder."""
+        """Return True if a path is absolute and, with symlinks resolved, is ``files`` or inside it."""
         try:
             return Path(path).is_absolute() and Path(path).resolve().is_relative_to(self.files)
         except (OSError, ValueError):
@@ -166,7 +169,7 @@ class Guard:
 
 
 def _named_paths(value: Any) -> Iterator[str]:
-    """Yield the path of every file in the data of an event."""
+    """Yield the path of every file in the JSON data of a request: of each mapping, the text at the key ``path``."""
     values = [value]
     while values:
         item = values.pop()
@@ -179,7 +182,7 @@ def _named_paths(value: Any) -> Iterator[str]:
 
 
 def _size(folder: Path) -> int:
-    """Return the size of all files in a folder in bytes."""
+    """Return the total size in bytes of the files in a folder and its subfolders."""
     size = 0
     for path in folder.rglob("*"):
         with suppress(OSError):  # moved or removed by another request
@@ -188,7 +191,7 @@ def _size(folder: Path) -> int:
 
 
 async def _discard(request: Request, limit: int) -> None:
-    """Read a body up to a limit in bytes, because clients read the answer only after they have sent everything."""
+    """Read and drop a body, up to a limit in bytes: clients read the answer only after they have sent everything."""
     read = 0
     async for chunk in request.stream():
         read += len(chunk)
@@ -197,7 +200,7 @@ async def _discard(request: Request, limit: int) -> None:
 
 
 def _replayed(body: bytes) -> Receive:
-    """Return a function that receives a body that was read already."""
+    """Return a function with which Gradio receives a body that was read already."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Message:
@@ -207,13 +210,13 @@ def _replayed(body: bytes) -> Receive:
 
 
 async def _never() -> Message:
-    """Wait until cancelled: a client that disconnects is not reported."""
+    """Wait until cancelled. A disconnection of the client is not reported."""
     await anyio.sleep_forever()
     return {"type": "http.disconnect"}
 
 
 def _with_headers(send: Send) -> Send:
-    """Return a function that sends the messages of a response with `SECURITY_HEADERS`."""
+    """Return a function that sends the messages of a response, and adds `SECURITY_HEADERS` that the response lacks."""
 
     async def sender(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -1,4 +1,4 @@
-"""Images from the browser. Gradio stores the uploaded files; `vitsplice.images` reads them, with its limits."""
+"""Images from the browser. Gradio stores the uploaded files; `vitsplice.images` reads them, and limits their size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vitsplice_app.events import IMMEDIATE
 from vitsplice_app.workspace import Workspace
 
 NO_IMAGE = "there is no image; drop, paste or choose one, or take an example"
-"""Error for an input without an image."""
+"""Message of the error for an input without an image."""
 
 _CHECKING = threading.Lock()
 """Held while images are checked: many large ones at once could exhaust the memory."""
@@ -25,9 +25,9 @@ _CHECKING = threading.Lock()
 def image_input(label: str, **settings: Any) -> gr.Image:
     """Create an input for an image: by drop, paste or file.
 
-    Its value is the path of the uploaded file, not yet opened: give it to a function of vitsplice, whose errors
-    `vitsplice_app.errors.guarded` shows. Events may update only the value: for any other property Gradio would replace
-    the component by a new one, which opens files itself.
+    The value of the input is the path of the uploaded file, which is not opened yet, or None: give the path to a
+    function of vitsplice, whose errors `vitsplice_app.errors.guarded` shows. Events may update only the value. For any
+    other property Gradio would replace the component by a new one, which opens files itself.
 
     Args:
         label: label, also for screen readers.
@@ -39,13 +39,13 @@ def image_input(label: str, **settings: Any) -> gr.Image:
 
 
 def files_input(label: str, *, multiple: bool = False) -> gr.File:
-    """Create an input for one or several image files; its value is a list of paths, in the order shown.
+    """Create an input for image files; its value is a list of their paths, in the order shown, empty without files.
 
-    Unlike `image_input` it takes little space, and keeps the order of several files.
+    Unlike `image_input` it takes little space, and can take several files, which the user can reorder.
 
     Args:
         label: label, also for screen readers.
-        multiple: whether it takes several files.
+        multiple: whether the input takes several files; otherwise it takes one.
     """
     count: Literal["multiple", "single"] = "multiple" if multiple else "single"
     files = gr.File(label=label, file_count=count, height=140, allow_reordering=multiple, file_types=["image"])
@@ -54,7 +54,7 @@ def files_input(label: str, *, multiple: bool = False) -> gr.File:
 
 
 def image_inputs(workspace: Workspace, *labels: str, height: int = 240, **settings: Any) -> list[gr.Image]:
-    """Create inputs for images beside each other, and below them buttons that fill them with packaged images.
+    """Create inputs for images, side by side, and below them buttons that fill the inputs with packaged images.
 
     Args:
         workspace: temporary folder of the server.
@@ -69,7 +69,7 @@ def image_inputs(workspace: Workspace, *labels: str, height: int = 240, **settin
 
 
 def check_uploads(card: gr.HTML, *images: gr.Image) -> None:
-    """Check the images whenever one changes, and show the error of the first that cannot be read.
+    """Check the images of all inputs whenever one changes, and show the error of the first that cannot be read.
 
     Args:
         card: card of the tab, see `vitsplice_app.errors.error_card`.
@@ -80,7 +80,7 @@ def check_uploads(card: gr.HTML, *images: gr.Image) -> None:
 
 
 def check_images(*paths: str | Path | None) -> None:
-    """Decode images, within the limits of vitsplice. Raises ImageError for the first that cannot be read."""
+    """Decode images; None is skipped. Raises the ImageError of `vitsplice.images.read` for the first unreadable one."""
     for path in paths:
         if path:
             with _CHECKING:
@@ -88,22 +88,23 @@ def check_images(*paths: str | Path | None) -> None:
 
 
 def _path(payload: Any) -> str | None:
-    """Return the path of an uploaded file. Gradio's own method would open it, and fail outside of the handler."""
+    """Return the path of an uploaded file. Gradio's own method would open the file, and fail outside of the handler."""
     return None if payload is None else payload.path
 
 
 def _paths(payload: Any) -> list[str]:
-    """Return the paths of uploaded files: of none, one or several."""
+    """Return the paths of the uploaded files, an empty list if there are none."""
     if payload is None:
         return []
     return [file.path for file in (payload.root if hasattr(payload, "root") else [payload])]
 
 
 def packaged_examples(workspace: Workspace, *images: gr.Image) -> None:
-    """Create buttons that fill the inputs: one for each packaged pair, or for one input one for each packaged image.
+    """Create buttons that fill the inputs.
 
-    Unlike ``gr.Examples``, they change nothing but the values of the inputs (see `image_input`), and the keyboard
-    reaches them.
+    For two inputs there is a button for each packaged pair, for one input a button for each packaged image. Unlike
+    ``gr.Examples``, the buttons change nothing but the values of the inputs (see `image_input`), and the keyboard can
+    reach them.
 
     Args:
         workspace: temporary folder of the server.

@@ -1,4 +1,4 @@
-"""The state of long work on the page, as HTML: progress, preview, losses; and how often it is shown."""
+"""The state of long work on the page, as HTML: progress, preview, losses; and the pace at which states are shown."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from vitsplice.runs.run import Run
 
 EVERY = 0.5
-"""Minimum seconds between two states of a run on the page."""
+"""Minimum seconds from the time at which a state was shown to the time at which the next one is due."""
 
 SHARE = 0.1
-"""Maximum fraction of the run time that the states may take."""
+"""Maximum fraction of the run time that the preparation of the due states may take."""
 
 PREVIEW_SIDE = 640
 """Maximum longer side of a preview in pixels."""
 
 WIDTH, HEIGHT = 160, 28
-"""Size of the curve of a loss, in the units of its drawing."""
+"""Size of the curve of a loss, in units of its SVG image."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Progress:
 
     Args:
         doing: current activity, such as 'optimising'.
-        taken, total: number of steps taken and of all steps.
-        seconds_left: estimate of the time that remains; None if it is unknown.
+        taken, total: number of steps (or other parts, see ``unit``) that are done, and of all; total 0: not counted.
+        seconds_left: estimate of the seconds that remain; None if it is unknown.
         preview: data URI of the current output, scaled down; "" if there is none yet.
-        width, height: size of the output in pixels.
+        width, height: size of the output in pixels; without a preview they have no effect.
         history: losses of the steps taken.
         terms: names of the loss terms.
-        notes: what the user must not miss, such as a substituted backbone.
-        unit: what is counted.
+        notes: what the user must not miss, such as that a fallback replaces a backbone.
+        unit: name of what ``taken`` and ``total`` count, in the plural.
     """
 
     doing: str
@@ -65,7 +65,7 @@ class Progress:
         return f"{self.doing}{steps}{left}"
 
     def html(self) -> str:
-        """Format as HTML: bar, sentence, notes, preview and a curve for each loss."""
+        """Format as HTML: sentence, bar, notes, preview and a curve for each loss."""
         bar = (
             f'<progress aria-label="{self.unit}" max="{self.total}" value="{self.taken}"></progress>'
             if self.total
@@ -84,7 +84,7 @@ class Progress:
 
 @dataclass
 class Pace:
-    """Decides when the next state of a run is shown: not more often than `EVERY`, and at a cost of at most `SHARE`.
+    """Decides when the next state of a run is due, so that `EVERY` and `SHARE` are observed.
 
     Args:
         clock: returns the current time in seconds.
@@ -98,14 +98,21 @@ class Pace:
         return self.clock() >= self._next
 
     def shown(self, began: float) -> None:
-        """Record that a state was shown, which took the time since ``began``."""
+        """Record that a state was shown, whose preparation began at the time ``began`` of the clock, in seconds."""
         now = self.clock()
         self._next = now + max(EVERY, (now - began) / SHARE)
 
 
 @dataclass
 class Display:
-    """The current state of a run for the page, and the pace at which it is shown."""
+    """Makes the states of a run that the page shows.
+
+    Args:
+        run: the run.
+        pace: decides when the next state is due.
+        rate: duration of the steps, for the time that remains.
+        notes: messages for the user; the backbones that fallbacks replace are added.
+    """
 
     run: Run
     pace: Pace = field(default_factory=Pace)
@@ -116,17 +123,21 @@ class Display:
         self.notes += map(str, self.run.substitutions.values())
 
     def note(self, line: str) -> None:
-        """Store a message of the recording, except those about written previews."""
+        """Add a message of the recording to the notes, unless the message is that a preview was written."""
         if not line.startswith("preview "):
             self.notes.append(line)
 
     def step_done(self) -> bool:
-        """Record that a step has ended; return whether a state is due."""
+        """Record that a step has ended now; return whether a state is due."""
         self.rate.step_done()
         return self.pace.due()
 
     def state(self, doing: str) -> Progress:
-        """Return the state of the run, with a preview of its current output."""
+        """Return the state of the run, with a preview of its current output, and record it as shown.
+
+        Args:
+            doing: current activity.
+        """
         from vitsplice.support.page import data_uri
 
         began, run = self.pace.clock(), self.run
@@ -149,7 +160,7 @@ class Display:
 
 
 def loss_curves(history: Sequence[Step], terms: Sequence[str]) -> str:
-    """Draw the curve of the total and of each loss term as a table in HTML; "" without losses."""
+    """Format name, curve and last value of the total and of each active term as a table in HTML; "" without losses."""
     from vitsplice.runs.losses_plot import curves
 
     points = curves(history, terms)
@@ -163,7 +174,12 @@ def loss_curves(history: Sequence[Step], terms: Sequence[str]) -> str:
 
 
 def _svg(name: str, points: Sequence[tuple[int, float]]) -> str:
-    """Draw a curve, on a log scale if all values are positive."""
+    """Draw a curve as SVG, on a log scale if all values are positive.
+
+    Args:
+        name: name of the loss.
+        points: index of the step, from 0, and value of the loss.
+    """
     first, last = points[0], points[-1]
     label = f"{name}: {first[1]:.3g} at step {first[0] + 1}, {last[1]:.3g} at step {last[0] + 1}"
     values = [value for _, value in points]

@@ -11,9 +11,10 @@ import gradio as gr
 
 
 def mask_input(label: str, **settings: Any) -> gr.ImageEditor:
-    """Create an editor in which a mask is painted, white, over an image.
+    """Create an editor in which the user paints a mask in white over an image.
 
-    Its value is the encoded image of the painted layer, not decoded yet, or None; see `painted_mask`.
+    The value of the editor is the encoded image of the painted layer, which is not decoded yet, or None. `painted_mask`
+    makes a mask of it.
 
     Args:
         label: label, also for screen readers.
@@ -26,7 +27,14 @@ def mask_input(label: str, **settings: Any) -> gr.ImageEditor:
 
 
 def painted_mask(layer: bytes | None, image: str | Path) -> bytes | None:
-    """Return a mask as PNG, as large as its image, from the painted layer of an editor; None if nothing is painted.
+    """Make a mask of the painted layer of an editor.
+
+    Args:
+        layer: encoded image of the layer (see `mask_input`), or None.
+        image: path of the image that the mask is for.
+
+    Returns:
+        The mask as PNG, as large as the image; None if nothing is painted.
 
     Raises:
         ImageError: if the layer or the image cannot be read.
@@ -44,7 +52,10 @@ def painted_mask(layer: bytes | None, image: str | Path) -> bytes | None:
 
 
 def _layer(editor: gr.ImageEditor, payload: Any) -> bytes | None:
-    """Return the encoded image of an editor's only layer, sent by the browser in an earlier request, or as a file."""
+    """Return the encoded image of an editor's only layer, or None.
+
+    The browser has sent the layer in an earlier request, or ``payload`` names its file.
+    """
     if payload is None:
         return None
     if payload.id is not None:

@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from vitsplice_app.guard import Guard
 
 FIRST_PORT = 7860
+"""The first port that is tried if none is given."""
+
 PORTS = 100
+"""Number of ports that are tried, from `FIRST_PORT`."""
+
 MAX_PORT = 65535
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)
@@ -44,7 +48,7 @@ class ServerSettings:
         port: port; 0: any free one; None: the first free one from `FIRST_PORT`.
         folder: folder of results for the tab Results, or None.
         account: account that the page asks for, or None.
-        allow_anyone: allow an address that other machines can reach without an account.
+        allow_anyone: let anyone who can reach ``host`` use the page without an account.
     """
 
     host: str = "127.0.0.1"
@@ -61,7 +65,7 @@ class Service:
     Args:
         server: the server.
         listener: listening socket of the server.
-        workspace: its temporary folder.
+        workspace: temporary folder of the server.
     """
 
     server: uvicorn.Server
@@ -88,7 +92,8 @@ def serve(settings: ServerSettings, on_ready: Callable[[str], object] = lambda u
         on_ready: called with the URL of the page when it can be opened.
 
     Raises:
-        UserError: if Gradio is not installed, the port is in use, or others could reach the page without an account.
+        UserError: if Gradio cannot be imported, the server cannot listen on the address and port (see `listen`), or
+            other machines could reach the page without an account and ``allow_anyone`` is False.
     """
     with suppress(KeyboardInterrupt), _signals_as_interrupt(), service(settings) as ready:
         on_ready(ready.url)
@@ -97,7 +102,11 @@ def serve(settings: ServerSettings, on_ready: Callable[[str], object] = lambda u
 
 @contextmanager
 def service(settings: ServerSettings) -> Iterator[Service]:
-    """Create the temporary folder, the page and its server; remove the folder at the end."""
+    """Create the temporary folder, the page and its server; close the socket and remove the folder at the end.
+
+    Raises:
+        UserError: see `serve`.
+    """
     check_access(settings.host, settings.account, settings.allow_anyone)
     with (
         temporary_workspace() as workspace,
@@ -110,14 +119,15 @@ def service(settings: ServerSettings) -> Iterator[Service]:
 
 
 def listen(host: str, port: int | None) -> socket.socket:
-    """Open the socket of a server.
+    """Open the listening socket of a server.
 
     Args:
-        host: address of this machine.
+        host: address or name of this machine.
         port: as in `ServerSettings`.
 
     Raises:
-        UserError: if the port is in use or no port number, or the address is not one of this machine.
+        UserError: if the port is not in 0 to `MAX_PORT`, ``host`` has no address or not one of this machine, or the
+            port (for None, each of `PORTS` ports) cannot be opened, for example because it is in use.
     """
     if port is not None and not 0 <= port <= MAX_PORT:
         raise UserError(f"port {port} is not allowed; choose one from 0 to {MAX_PORT} with ", Argument("port"))
@@ -135,7 +145,7 @@ def listen(host: str, port: int | None) -> socket.socket:
 
 
 def _family(host: str) -> socket.AddressFamily:
-    """Return IPv4 if a host has such an address, otherwise IPv6. Raises UserError if it has no address."""
+    """Return IPv4 if a host has an IPv4 address, otherwise IPv6. Raises UserError if the host has no address."""
     try:
         families = {family for family, *_ in socket.getaddrinfo(host, None)}
     except (OSError, ValueError) as error:  # an invalid name is a UnicodeError, which is a ValueError
@@ -146,7 +156,10 @@ def _family(host: str) -> socket.AddressFamily:
 
 @contextmanager
 def _signals_as_interrupt() -> Iterator[None]:
-    """Raise KeyboardInterrupt for `ENDING`, so that temporary files are removed; an ignored signal stays ignored."""
+    """Raise KeyboardInterrupt at a signal of `ENDING`, so that temporary files are removed.
+
+    A signal that is ignored stays ignored. The former handlers are restored at the end.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -162,7 +175,10 @@ def _signals_as_interrupt() -> Iterator[None]:
 
 @contextmanager
 def _gradio_configured(workspace: Workspace) -> Iterator[None]:
-    """Set Gradio's environment variables: its files in the workspace, no telemetry, no statistics of events."""
+    """Set environment variables of Gradio: its files are in the workspace; no telemetry, no statistics of events.
+
+    The former values are restored at the end.
+    """
     variables = {
         "GRADIO_TEMP_DIR": str(workspace.files),
         "GRADIO_EXAMPLES_CACHE": str(workspace.files / "examples"),
@@ -182,7 +198,10 @@ def _gradio_configured(workspace: Workspace) -> Iterator[None]:
 async def _application(settings: ServerSettings, workspace: Workspace) -> Guard:
     """Return the web application of the page.
 
-    It is a coroutine because, outside of an event loop, Gradio creates loops that it does not close.
+    This function is a coroutine because, outside of an event loop, Gradio creates loops that it does not close.
+
+    Raises:
+        UserError: if Gradio cannot be imported.
     """
     try:
         import fastapi
@@ -210,7 +229,7 @@ async def _application(settings: ServerSettings, workspace: Workspace) -> Guard:
 
 
 def _server(app: Guard) -> uvicorn.Server:
-    """Return a server of an application, with bounded headers."""
+    """Return a server of an application; the size of request headers and the number of connections are limited."""
     import uvicorn
 
     return uvicorn.Server(

@@ -12,10 +12,10 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 PREFIX = "vitsplice-app-"
-"""Beginning of the name of the folder."""
+"""Beginning of the name of a workspace's folder."""
 
 REMOVALS = 20
-"""Maximum number of attempts to remove the folder."""
+"""Maximum number of attempts to remove a workspace's folder."""
 
 
 @dataclass(frozen=True)
@@ -23,29 +23,29 @@ class Workspace:
     """A temporary folder that only its owner can enter.
 
     Args:
-        root: absolute path without symlinks.
+        root: absolute path of the folder, without symlinks.
     """
 
     root: Path
 
     @property
     def files(self) -> Path:
-        """Folder of uploads and of Gradio's copies of results; the browser can fetch its files."""
+        """Folder of the files that the browser can fetch, such as uploads, packaged images and results."""
         return self.root / "files"
 
     @property
     def runs(self) -> Path:
-        """Folder of run folders; the browser can fetch none of its files."""
+        """Folder of the folders of runs and comparisons. The browser cannot fetch files from here."""
         return self.root / "runs"
 
     def new_run(self, name: str = "run") -> Path:
-        """Return the path of a new output folder, which does not exist yet."""
+        """Return the path of an output folder that does not exist yet; the folder's name begins with ``name``."""
         return self.runs / f"{name}-{secrets.token_hex(4)}"
 
 
 @contextmanager
 def temporary_workspace() -> Iterator[Workspace]:
-    """Create a workspace, and remove it with all its files at the end."""
+    """Create a workspace; at the end, remove its folder with all files."""
     workspace = Workspace(Path(mkdtemp(prefix=PREFIX)).resolve())
     try:
         workspace.files.mkdir()

@@ -89,7 +89,7 @@ def test_one_appearance_image_is_used_for_a_batch_of_structure_images(comfyui, p
 
 def test_batches_of_different_sizes_are_refused(comfyui, pair):
     structure, appearance = batch(*[pair[0]] * 3), batch(*[pair[1]] * 2)
-    with pytest.raises(UserError, match="structure 3, appearance 2. Give 3 images in each batch"):
+    with pytest.raises(UserError, match="structure 3, appearance 2. Give either 3 images in a batch, or 1 image"):
         transfer(comfyui, structure=structure, appearance=appearance)
 
 

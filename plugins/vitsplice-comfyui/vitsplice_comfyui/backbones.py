@@ -1,4 +1,4 @@
-"""The choice of a backbone, and loaded backbones that executions share."""
+"""The input that chooses a backbone, and the loaded backbones that all executions of nodes share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import DEFAULT_PRESET
 
 DEFAULT = "default"
-"""Choice of what the preset or the backbone declares."""
+"""Choice that stands for the backbone of the preset, or for the backbone's facet for structure."""
 
 LOADED = BackboneCache()
 
@@ -21,16 +21,16 @@ log = logging.getLogger(__name__)
 
 
 def backbone_input() -> io.Combo.Input:
-    """Return the input that chooses a backbone of the registry."""
+    """Return the input that chooses one of the backbones that plugins list, or `DEFAULT`."""
     tooltip = (
         f"{DEFAULT}: that of the preset; in a node without presets, that of {DEFAULT_PRESET}. "
-        "`vitsplice list backbones` describes the others."
+        "The command `vitsplice list backbones` describes the other choices."
     )
     return io.Combo.Input("backbone", options=[DEFAULT, *catalogue().backbones], default=DEFAULT, tooltip=tooltip)
 
 
 def chosen(choice: str) -> str | None:
-    """Return a choice, or None for the default."""
+    """Return a choice, or None for `DEFAULT`."""
     return None if choice == DEFAULT else choice
 
 
@@ -40,10 +40,12 @@ def device() -> str:
 
 
 def load(choice: str) -> Backbone:
-    """Return the backbone of a choice, in float32 on ComfyUI's device; it is loaded once.
+    """Return the backbone of a choice, in float32 on ComfyUI's device, from the cache `LOADED`.
+
+    For `DEFAULT`, a fallback of the backbone may be returned, which is logged.
 
     Raises:
-        WeightsUnavailable, WeightsRejected: as `vitsplice.load_backbone`.
+        UserError, WeightsUnavailable: see `vitsplice.BackboneCache.named`.
     """
     backbone, substitution = LOADED.named(chosen(choice), device())
     note(substitution)
@@ -51,7 +53,7 @@ def load(choice: str) -> Backbone:
 
 
 def note(*messages: object) -> None:
-    """Log the messages that are not None on the terminal of ComfyUI."""
+    """Log each message that is not None as a warning, which ComfyUI shows on its terminal."""
     for message in messages:
         if message is not None:
             log.warning("%s", message)

@@ -24,22 +24,42 @@ class Correspond(io.ComfyNode):
             category="vitsplice",
             description="Semantic correspondence of the patches of two images.",
             inputs=[
-                io.Image.Input("first", tooltip="Image whose patches are matched."),
-                io.Image.Input("second", tooltip="Image in which their matches are searched."),
+                io.Image.Input("first", tooltip="Image for each of whose patches a match is searched."),
+                io.Image.Input("second", tooltip="Image in which the matches are searched."),
                 backbone_input(),
-                io.Int.Input("grid", default=40, min=2, max=128, tooltip="Patches per side, about."),
+                io.Int.Input("grid", default=40, min=2, max=128, tooltip="Patches per side, approximately."),
                 io.Float.Input(
-                    "temperature", default=0.02, min=0.001, max=1.0, step=0.001, tooltip="Lower: harder assignment."
+                    "temperature",
+                    default=0.02,
+                    min=0.001,
+                    max=1.0,
+                    step=0.001,
+                    tooltip="Temperature of the soft assignment. The lower, the more the best match dominates.",
                 ),
                 io.Float.Input(
-                    "balance", default=0.2, min=0.0, max=1.0, step=0.05, tooltip="1: the second image is used evenly."
+                    "balance",
+                    default=0.2,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="0: each patch is matched independently; 1: patches of the second image are used equally.",
                 ),
-                io.Int.Input("points", default=60, min=1, max=10_000, tooltip="Maximum number of matches to draw."),
+                io.Int.Input(
+                    "points", default=60, min=1, max=10_000, tooltip="Maximum number of matches that are drawn."
+                ),
             ],
             outputs=[
-                io.Image.Output("matches", display_name="matches", tooltip="Both images, a line for each match."),
-                io.Image.Output("warped", display_name="warped", tooltip="Colours of the second image on the first."),
-                io.Mask.Output("confidence", display_name="confidence", tooltip="Confidence of each patch."),
+                io.Image.Output("matches", display_name="matches", tooltip="Both images, and a line for each match."),
+                io.Image.Output(
+                    "warped",
+                    display_name="warped",
+                    tooltip="The first image's patches in the colours of the matching patches of the second image.",
+                ),
+                io.Mask.Output(
+                    "confidence",
+                    display_name="confidence",
+                    tooltip="Confidence of the match of each patch of the first image, 0 to 1.",
+                ),
             ],
         )
 

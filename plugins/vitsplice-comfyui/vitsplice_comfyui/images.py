@@ -1,6 +1,6 @@
-"""Conversion between the images of ComfyUI and those of vitsplice, and batches of different sizes.
+"""Conversion between the images of ComfyUI and those of vitsplice, one by one or in batches.
 
-An ``IMAGE`` is ``(B, H, W, C)`` in [0, 1] and a ``MASK`` ``(B, H, W)``, both floating point.
+An ``IMAGE`` of ComfyUI is ``(B, H, W, C)``, a ``MASK`` ``(B, H, W)``, both floating point in [0, 1].
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from vitsplice.errors import UserError
 Array = NDArray[np.float32]
 
 PLACEHOLDER = (64, 64)
-"""Height and width of the mask that ComfyUI gives for an image without one."""
+"""Height and width of the black mask that ComfyUI's Load Image gives for an image without a mask."""
 
 
 def batch_size(**batches: Tensor | None) -> int:
-    """Return the number of images of batches; a batch of one is used for all images of the others.
+    """Return the number of images in the largest batch; a batch of one is used for all images of the other batches.
 
     Args:
         batches: name of the input -> ``IMAGE``, ``MASK`` or None.
 
     Raises:
-        UserError: if batches of several images have different sizes.
+        UserError: if a batch has neither one image nor as many as the largest batch.
     """
     sizes = {name: len(batch) for name, batch in batches.items() if batch is not None}
     largest = max(1, *sizes.values())
     if set(sizes.values()) - {1, largest}:
         listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
         raise UserError(
-            f"the batches have different sizes: {listed}. Give {largest} images in each batch, "
-            "or 1, which is used for all"
+            f"the batches have different sizes: {listed}. Give either {largest} images in a batch, or 1 image, "
+            "which is then used for all"
         )
     return largest
 
@@ -56,10 +56,7 @@ def mask_batch(mask: Tensor | None) -> Tensor | None:
 
 
 def mask_of(batch: Tensor | None, index: int) -> Array | None:
-    """Return a mask of a batch as an array ``(H, W)``, or None if there is none.
-
-    For an image without a mask, ComfyUI's Load Image gives one of `PLACEHOLDER` pixels that is black everywhere.
-    """
+    """Return a mask as an array ``(H, W)``; None without a batch, and for a black mask of size `PLACEHOLDER`."""
     mask = None if batch is None else item_of(batch, index)
     return None if mask is None or (mask.shape == PLACEHOLDER and not mask.any()) else mask
 
@@ -70,7 +67,7 @@ def to_images(pixels: Sequence[Tensor]) -> Tensor:
 
 
 def to_masks(pixels: Sequence[Tensor]) -> Tensor:
-    """Convert grey images ``(3, H, W)`` of one size to a ``MASK``."""
+    """Convert grey images ``(3, H, W)``, whose channels are equal, of one size to a ``MASK``."""
     return _intermediate(torch.stack(list(pixels))[:, 0])
 
 

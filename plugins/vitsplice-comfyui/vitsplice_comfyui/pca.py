@@ -15,10 +15,11 @@ from .images import item_of, to_images
 from .progress import Progress
 
 FACETS = ("key", "query", "value", "token", "map")
+"""Facets with one feature for each patch. A ViT has some of the first four, a CNN the last."""
 
 
 class PCA(io.ComfyNode):
-    """Show features as colours."""
+    """Show features of patches as colours."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -32,7 +33,7 @@ class PCA(io.ComfyNode):
                 io.Image.Input("images", tooltip="A colour means the same in all images."),
                 backbone_input(),
                 io.Combo.Input("facet", options=[DEFAULT, *FACETS], default=DEFAULT),
-                io.Int.Input("layer", default=-1, min=-1000, max=1000, tooltip="0 is the first, -1 the last."),
+                io.Int.Input("layer", default=-1, min=-1000, max=1000, tooltip="0 is the first layer, -1 the last."),
                 io.Combo.Input("decompose", options=list(get_args(Decompose)), default="self-similarity"),
                 io.Combo.Input("upsampling", options=list(get_args(Upsampling)), default="edges"),
                 io.Int.Input(

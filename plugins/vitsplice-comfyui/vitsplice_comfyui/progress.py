@@ -27,10 +27,10 @@ class Progress:
         """Show the progress.
 
         Args:
-            image: index of the image that is processed.
-            done: number of its parts that are done.
+            image: index, from 0, of the image that is processed.
+            done: number of parts of this image that are done.
             parts: number of parts of each image.
-            preview: image ``(3, H, W)`` to show on the node.
+            preview: image ``(3, H, W)`` to show on the node; None: no new one.
 
         Raises:
             comfy.model_management.InterruptProcessingException: if the user has interrupted the execution.

@@ -24,16 +24,17 @@ Masks = tuple[Array | None, Array | None]
 """Masks of the structure and of the appearance image."""
 
 PREVIEWS = 20
-"""Maximum number of previews of each image."""
+"""Maximum number of previews of each run."""
 
 MAX_SEED = 2**53 - 1
-"""The largest integer that the browser keeps exactly."""
+"""The largest integer up to which the browser represents all integers exactly."""
 
 OVERRIDES = (
-    "Settings, one a line, such as optimiser.lr=0.01. Steps, size and strengths at their default do not "
-    "override the preset or a line here; a line seed=... replaces the seed of the node."
+    "Settings, one a line, such as optimiser.lr=0.01. Steps, size and strengths at their defaults in the node do not "
+    "replace the value of the preset or of a line here; at another value they and such a line exclude each other. "
+    "A line seed=... replaces the seed of the node."
 )
-"""Tooltip of the overrides."""
+"""Tooltip of the input ``overrides``."""
 
 
 class Transfer(io.ComfyNode):
@@ -48,7 +49,7 @@ class Transfer(io.ComfyNode):
             node_id="VitspliceTransfer",
             display_name="Transfer appearance (vitsplice)",
             category="vitsplice",
-            description="The structure of one image with the appearance of another, by feature losses.",
+            description="The structure of one image with the appearance of another.",
             inputs=[
                 io.Image.Input("structure", tooltip="Image whose structure the output has."),
                 io.Image.Input("appearance", tooltip="Image whose appearance the output has."),
@@ -60,8 +61,16 @@ class Transfer(io.ComfyNode):
                 io.Float.Input("structure_strength", **strength),
                 io.Float.Input("appearance_strength", **strength),
                 io.String.Input("overrides", default="", multiline=True, tooltip=OVERRIDES),
-                io.Mask.Input("structure_mask", optional=True, tooltip="Only the white region may change."),
-                io.Mask.Input("appearance_mask", optional=True, tooltip="Only the white region is used."),
+                io.Mask.Input(
+                    "structure_mask",
+                    optional=True,
+                    tooltip="The output differs from the structure image only where this mask is white.",
+                ),
+                io.Mask.Input(
+                    "appearance_mask",
+                    optional=True,
+                    tooltip="Of the appearance image, only the region where this mask is white is used.",
+                ),
             ],
             outputs=[io.Image.Output("output", display_name="output")],
         )
@@ -82,7 +91,7 @@ class Transfer(io.ComfyNode):
         structure_mask: Tensor | None = None,
         appearance_mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        """Run every pair of the batches."""
+        """Run each pair of a structure image and an appearance image of the batches."""
         lines = [*filter(None, map(str.strip, overrides.splitlines()))]
         seeded = any(line.partition("=")[0].strip() == "seed" for line in lines)
         settings = settings_for(
@@ -112,7 +121,7 @@ class Transfer(io.ComfyNode):
 
 
 def _prepared(settings: RunConfig, images: Images, masks: Masks) -> Run:
-    """Prepare a run; if memory does not suffice, prepare it again after ComfyUI has unloaded its models."""
+    """Prepare a run; if memory is too small, try once more after ComfyUI has unloaded its models."""
     prepare = partial(Run, *images, settings, structure_mask=masks[0], appearance_mask=masks[1], backbones=LOADED)
     with suppress(OutOfMemory):
         return prepare()
@@ -121,7 +130,7 @@ def _prepared(settings: RunConfig, images: Images, masks: Masks) -> Run:
 
 
 def _output(settings: RunConfig, images: Images, masks: Masks, progress: Progress, index: int) -> Tensor:
-    """Run a pair and return its output ``(3, H, W)``; nothing else of the run stays in memory."""
+    """Run a pair of images and return the output ``(3, H, W)``; only this and the cached backbones stay in memory."""
     run = _prepared(settings, images, masks)
     if not index:
         note(*run.substitutions.values())

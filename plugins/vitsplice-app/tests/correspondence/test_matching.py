@@ -35,7 +35,7 @@ def test_other_settings_do_not_give_the_cached_matches(images):
 
 @pytest.mark.parametrize("given", [(None, None), (example()[0], None), (None, example()[0])])
 def test_both_images_are_needed(given):
-    with pytest.raises(UserError, match="two images are matched"):
+    with pytest.raises(UserError, match="two images are required"):
         match(given, "tiny-vit", TOGETHER, None, 8)
 
 

@@ -67,7 +67,7 @@ def test_problem_of_a_damaged_result_is_shown_as_text(tmp_path):
 def test_state_of_a_batch_has_numbers_reasons_and_outputs(batch):
     (found,) = find_results(batch)
     shown = listing.show(found, FramedPages())
-    assert "3 of 5 runs have ended; no process is running it." in shown.html
+    assert "3 of 5 runs have ended; no process is running the batch." in shown.html
     assert '<th scope="row">quick</th><td>2</td><td>1</td><td>0</td>' in shown.html
     assert "1 run, the first quick/three: &lt;b&gt;no image&lt;/b&gt;" in shown.html
     assert [caption for _, caption in shown.images] == ["one, quick"]

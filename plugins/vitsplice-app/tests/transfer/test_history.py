@@ -43,7 +43,7 @@ def test_unreadable_image_leaves_no_folder(new_run, tmp_path):
     assert not (tmp_path / "run0").exists()
 
 
-def test_run_without_an_output_is_removed_and_takes_no_number(session, new_run):
+def test_run_without_a_record_is_removed_and_its_number_is_used_again(session, new_run):
     run = new_run()
     session.keep(run)
     assert not session.runs

@@ -1,4 +1,4 @@
-"""Matches of two images, as the page that shows them."""
+"""Matches of two images, and the viewer that shows the matches on the page."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ if TYPE_CHECKING:
     from vitsplice.contracts import BackboneInfo
 
 TOGETHER = "several together"
-"""Choice of the facet: the features that match best together."""
+"""Choice of the facet that matches several features together, those of `vitsplice.matching.descriptor_requests`."""
 
 
 @cache
 def shared_descriptions() -> DescriptionCache:
-    """Return the descriptions of recent images in this process. Only one event at a time may use them."""
+    """Return the process's cache of the descriptions of recent images. Only one event at a time may use the cache."""
     from vitsplice.analysis.correspondence import description_cache
 
     return description_cache()
 
 
 def backbone_info(backbone: str) -> BackboneInfo:
-    """Return the info of a backbone, loading it if it is not cached. Raises as `vitsplice.load_backbone`."""
+    """Return the info of a backbone or of its fallback, which is loaded unless it is cached.
+
+    Raises:
+        UnknownName, WeightsUnavailable, WeightsRejected: see `vitsplice.engine.backbones.BackboneLoader.named`.
+    """
     return shared_backbones().named(backbone)[0].info
 
 
@@ -37,20 +41,24 @@ def match(
     """Match two images.
 
     Args:
-        images: paths of the images; None if one is not given.
+        images: path of each image; None if the image is not given.
         backbone: name of the backbone.
         facet: facet, or `TOGETHER`.
-        layer: layer of the facet; it has no effect with `TOGETHER`.
-        grid: number of patches per side.
+        layer: layer of the facet: 0 is the first, -1 the last; it has no effect with `TOGETHER`.
+        grid: each image is resized to about ``grid * grid`` patches.
+
+    Returns:
+        The correspondence; if a fallback replaces the backbone, with a note.
 
     Raises:
-        UserError: if an image is not given; see `vitsplice.analysis.correspondence.match_images`.
+        UserError: if an image is not given; see also `vitsplice.analysis.correspondence.match_images`.
+        WeightsUnavailable: if neither the weights of the backbone nor those of a fallback are available.
     """
     from vitsplice.analysis.correspondence import match_images
 
     first, second = images
     if not (first and second):
-        raise UserError("two images are matched; drop, paste or choose both, or take an example")
+        raise UserError("two images are required; drop, paste or choose both, or take an example")
     network, substitution = shared_backbones().named(backbone)
     chosen: dict[str, Any] = {} if facet == TOGETHER else {"facet": facet, "layer": layer}
     result = match_images(first, second, backbone=network, grid=grid, cache=shared_descriptions(), **chosen)
@@ -58,6 +66,6 @@ def match(
 
 
 def viewer_html(result: ImageCorrespondence) -> str:
-    """Format a correspondence as a frame with the viewer, below its notes."""
+    """Format a correspondence as HTML: its notes, then a frame with its viewer."""
     notes = "".join(f"<p>Note: {escape(note)}</p>" for note in result.notes)
     return notes + result.viewer().frame()

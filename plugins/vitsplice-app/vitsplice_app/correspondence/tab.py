@@ -15,12 +15,12 @@ from vitsplice_app.events import IMMEDIATE, SHOW_OUTCOME, disable_gradio_check
 from vitsplice_app.images import check_uploads, image_inputs
 
 INTRODUCTION = (
-    "Shows which patches of two images have similar features. Match two images, then click a patch in either: the "
-    "other shows its similarities and its best match."
+    "Shows which patches of two images have similar features. Match two images, then click a patch of either: the "
+    "other image shows how similar its patches are, and the best match."
 )
 
 FACETS = [TOGETHER, *LOCAL_FACETS]
-"""Facets before a backbone is loaded."""
+"""Choices of the facet until a backbone is loaded; then those of the backbone."""
 
 GRIDS = (8, 64)
 """Range of the number of patches per side."""
@@ -48,7 +48,11 @@ def build(context: AppContext) -> None:
     check_uploads(card, *images)
 
     def features(backbone_name: str, chosen: str, chosen_layer: int) -> dict[Any, Any]:
-        """Show the facets and layers of a backbone; what it does not have is no longer chosen."""
+        """Return the updates that show the facets and layers of a backbone.
+
+        A chosen facet that the backbone does not have is replaced by `TOGETHER`, and a chosen layer that it does not
+        have by the last layer. If `TOGETHER` is chosen, the layers are hidden and the backbone is not loaded.
+        """
         if chosen == TOGETHER:
             return {layer: gr.update(visible=False)}
         info = backbone_info(backbone_name)

@@ -1,4 +1,4 @@
-"""Comparisons of backbones on images of the user, without the page."""
+"""Comparisons of backbones on images of the user: form and computation, without components of the page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vitsplice.analysis.compare import BackboneComparison, ComparisonPlan
 
 PRESET = "quick"
-"""Preset of the transfers."""
+"""Preset of the transfers of a comparison."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class ComparisonForm:
     Args:
         images: paths of the images.
         backbones: names of the backbones.
-        transfers: number of transfers with each backbone.
-        steps: number of steps of the transfers.
-        style: whether the transform 'style' is used.
+        transfers: number of transfers with each backbone, at most the number of images.
+        steps: number of steps of each transfer.
+        style: whether the images are also compared under the transform 'style', see `ComparisonPlan`.
     """
 
     images: Sequence[str]
@@ -40,7 +40,11 @@ class ComparisonForm:
     style: bool
 
     def plan(self) -> ComparisonPlan:
-        """Return the plan of the comparison. Raises UserError for fewer than two images, or no backbone."""
+        """Return the plan of the comparison.
+
+        Raises:
+            UserError: if there are fewer than two images, more transfers than images, or no backbone.
+        """
         from vitsplice.analysis.compare import ComparisonPlan
 
         return ComparisonPlan(
@@ -54,7 +58,7 @@ class ComparisonForm:
 
 
 def folder_of(plan: ComparisonPlan, runs: Path) -> Path:
-    """Return the folder of a comparison: the same for the same plan, so that a stopped one resumes."""
+    """Return the folder of a comparison in ``runs``. Equal plans have the same folder, so that `compare` can resume."""
     return runs / f"comparison-{hashlib.sha256(repr(plan).encode()).hexdigest()[:16]}"
 
 
@@ -66,11 +70,11 @@ def compare(
     Args:
         plan: plan of the comparison.
         folder: output folder; finished parts of the same plan are reused.
-        stopped: called between parts, and between the steps of transfers; True stops the comparison.
+        stopped: called before each image is encoded, and after each step of a transfer; True stops the comparison.
 
     Yields:
-        The state before each part and, unless it was stopped, the comparison at the end. Closing the generator also
-        stops it.
+        The state before each part and, unless the comparison was stopped, the comparison at the end. Closing the
+        generator also stops the comparison.
 
     Raises:
         VitspliceError: see `vitsplice.analysis.compare.compare`.

@@ -18,12 +18,14 @@ from vitsplice_app.live import Progress
 
 INTRODUCTION = (
     "What backbones encode as structure and as appearance, layer by layer: how much their features change under known "
-    "transforms of your images. Finished parts are stored: the same comparison resumes where it was stopped."
+    "transforms of your images. To resume a stopped comparison, press Compare with the same images and settings."
 )
 
-BACKBONES = "One or more. Any name of timm can be typed; untrained-NAME has random weights, as a control."
+BACKBONES = "One or more. You can type the name of any timm model; untrained-NAME has random weights, as a control."
 
-STOPPED = "<p>Stopped; the same comparison resumes.</p>"
+STOPPED = (
+    "<p>Stopped. Press Compare with the same images and settings to resume; finished parts are not computed again.</p>"
+)
 
 Updates = dict[Any, Any]
 

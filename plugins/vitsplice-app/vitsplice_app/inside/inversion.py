@@ -1,4 +1,4 @@
-"""Inversions of the features of an image, without the page."""
+"""Inversions of the features of an image: form and computation, without components of the page."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ class InversionForm:
     """Values of the form.
 
     Args:
-        image: path of the image, or None.
+        image: path of the image; None if there is none.
         roles: roles of the features to invert.
-        backbone: name of the backbone.
+        backbone: name of the backbone of the features.
         layer: layer of the features, counted from 0 (the first) or from -1 (the last); None if the field is empty.
-        steps: number of steps; 0: that of the preset of each feature; None as for ``layer``.
+        steps: number of steps of each inversion; 0: the number in the preset that `plan_inversions` chooses for the
+            feature; None if the field is empty.
         size: shorter side of the output in pixels.
-        seed: seed of all random number generators; None as for ``layer``.
+        seed: seed of all random number generators; None if the field is empty.
     """
 
     image: str | None
@@ -46,7 +47,12 @@ class InversionForm:
     seed: int | None
 
     def plan(self) -> InversionPlan:
-        """Return the features and the settings of their inversions. Raises UserError for values that are missing."""
+        """Return the features and the settings of their inversions.
+
+        Raises:
+            UserError: if a value is missing; see also `plan_inversions`.
+            WeightsUnavailable: see `plan_inversions`.
+        """
         from vitsplice.analysis.inversion import plan_inversions
 
         if not self.image:
@@ -74,7 +80,7 @@ class Inverting:
 
     Args:
         progress: state of the current inversion.
-        images: the image, and the inversions that have ended, each with its caption.
+        images: the image, then each inversion that has ended or was stopped; with captions.
     """
 
     progress: Progress
@@ -86,10 +92,11 @@ def invert(plan: InversionPlan, stopped: Callable[[], bool] = lambda: False) -> 
 
     Args:
         plan: features and settings of their inversions.
-        stopped: called after each step; True ends the current inversion, and no other begins.
+        stopped: called after each step and each inversion; True ends the current inversion, and no other begins.
 
     Yields:
-        The state, in the pace of `vitsplice_app.live.Pace`, and after each inversion.
+        The state before the first inversion, after steps at the pace of `vitsplice_app.live.Pace`, and after each
+        inversion.
     """
     from vitsplice.analysis.inversion import inversion_runs
     from vitsplice.images import read

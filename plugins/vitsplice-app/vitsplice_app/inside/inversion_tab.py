@@ -25,7 +25,7 @@ ROLES = [
     ("structure: keys, or the map of a CNN", "structure"),
 ]
 
-STEPS = "0: 300 for [CLS] and 1,000 for keys"
+STEPS = "0: 300 for appearance, 1,000 for structure"
 
 Updates = dict[Any, Any]
 

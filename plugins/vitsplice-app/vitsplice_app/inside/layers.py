@@ -1,6 +1,7 @@
-"""Components of every layer of one or two images, and the similarity of one patch to all others.
+"""Principal components of one or two images at every layer, and the similarity of one patch to all patches.
 
-The component maps of all layers are files that are written once; similarities are computed when patch or layer change.
+The component maps of all layers are written to files once; the similarities are computed whenever the user chooses
+another patch or layer.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ SHORTER_SIDE = 448
 """Maximum shorter side in pixels of the images that the tab shows."""
 
 BACKBONE_FACET = "the backbone's own"
-"""Choice of the backbone's default facet for structure."""
+"""Choice that stands for the backbone's default facet for structure."""
 
 Patch = tuple[int, int]
-"""Row and column of a patch of the first image."""
+"""Row and column, from 0, of a patch of the first image."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,11 @@ class LayerView:
     """Features and component maps of one or two images, as the tab shows them.
 
     Args:
-        features: features of all layers.
-        images: the images, at the size that the tab shows, ``(1, 3, H, W)``.
-        maps: paths of the map of components of each image, by the number of the layer from 0.
-        captions: caption of each layer.
-        folder: folder of the maps.
+        features: features of each image at all layers.
+        images: the images, at the size at which the tab shows them, ``(1, 3, H, W)``.
+        maps: path of each component map; ``maps[layer][image]``, both numbered from 0.
+        captions: caption of each layer, from the first.
+        folder: folder of the files of ``maps``.
     """
 
     features: LocalFeatures = field(repr=False)
@@ -54,21 +55,32 @@ class LayerView:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of the patches of the first image at the last layer."""
+        """Number of rows and columns of patches of the first image at the last layer."""
         return self._grid(len(self.captions) - 1)
 
     def patch_at(self, x: float, y: float) -> Patch:
-        """Return the patch, on the grid of the last layer, at a point of the first image as it is shown, in pixels."""
+        """Return the patch at a point of the first image.
+
+        Args:
+            x, y: the point in pixels of ``images[0]``, x to the right, y down.
+
+        Returns:
+            The patch, on the grid of the last layer.
+        """
         from vitsplice.analysis.local_features import patch_at
 
         return patch_at((x, y), self.images[0], self.grid)
 
     def similarity(self, layer: int, patch: Patch) -> list[Image]:
-        """Draw the similarity of a patch of the first image to the patches of each image.
+        """Draw the similarity of a patch of the first image to the patches of each image, and outline that patch.
 
         Args:
             layer: number of the layer, from 0.
-            patch: patch on the grid of the last layer; a CNN has finer grids at other layers.
+            patch: patch on the grid of the last layer. Earlier layers of a CNN have finer grids; there, the patch at
+                the centre of ``patch`` is used.
+
+        Returns:
+            One heat map for each image.
         """
         from vitsplice.analysis.local_features import heat_map, patch_at, similarity_map
         from vitsplice.images import to_pil
@@ -91,17 +103,18 @@ class LayerView:
 
 
 def compute(images: Sequence[str | None], backbone: str, facet: str, size: int, workspace: Workspace) -> LayerView:
-    """Compute the components of all layers, jointly over the images, and write a file for each layer and image.
+    """Compute the components of each layer, jointly over the images, and write a file for each layer and image.
 
     Args:
-        images: paths of the images; None for those that are not given.
+        images: paths of one or two images; None is skipped.
         backbone: name of the backbone.
         facet: facet, or `BACKBONE_FACET`.
         size: shorter side of the backbone's input, in pixels.
-        workspace: temporary folder.
+        workspace: temporary folder of the server.
 
     Raises:
-        UserError: if there is no image; see `vitsplice.analysis.local_features.local_features`.
+        UserError: if there is no image; see also `vitsplice.analysis.local_features.local_features`.
+        WeightsUnavailable: if neither the weights of the backbone nor those of a fallback are available.
     """
     from vitsplice.analysis.local_features import local_features
     from vitsplice.analysis.pca import component_maps
@@ -124,13 +137,13 @@ def compute(images: Sequence[str | None], backbone: str, facet: str, size: int, 
 
 
 def remove_files(view: LayerView | None) -> None:
-    """Remove the maps of a view that is no longer shown, if there is one."""
+    """Remove the files of a view that is no longer shown; None is ignored."""
     if view:
         shutil.rmtree(view.folder, ignore_errors=True)
 
 
 def _write(folder: Path, name: str, pixels: Tensor) -> str:
-    """Write an image as a JPEG file, in a tenth of the time of PNG; return its path."""
+    """Write an image as a JPEG file, which takes a tenth of the time of a PNG file; return the path of the file."""
     from vitsplice.images import to_pil
 
     path = folder / f"{name}.jpg"

@@ -1,4 +1,4 @@
-"""Layout and events of the tab Layers: components of every layer, and the similarity to a patch."""
+"""Layout and events of the tab Layers: principal components of every layer, and the similarity to a patch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vitsplice_app.images import check_uploads, image_inputs
 from vitsplice_app.inside.layers import BACKBONE_FACET, LayerView, compute, remove_files
 
 INTRODUCTION = (
-    "Three principal components of the features of each layer, as red, green and blue: equal colours are similar "
+    "Three principal components of the features of each layer, as red, green and blue: equal colours mean similar "
     "features, also between the two images. Click a patch of the first image to see which patches are similar to it."
 )
 
@@ -27,7 +27,10 @@ SIZES = (224, 672)
 """Range of the shorter side of the backbone's input, in pixels."""
 
 LATEST: dict[str, Any] = IMMEDIATE | {"trigger_mode": "always_last"}
-"""Arguments of the events that show another layer or patch; while one is handled, only the latest new one waits."""
+"""Arguments of the events that show another layer or patch.
+
+While such an event is handled, only the latest of the new events waits; the others are dropped.
+"""
 
 Updates = dict[Any, Any]
 
@@ -62,7 +65,7 @@ def build(context: AppContext) -> None:
 
 @dataclass(frozen=True)
 class _Shown:
-    """The components that show a view, hidden while there is none."""
+    """The components that show a `LayerView`, hidden while there is none."""
 
     panel: gr.Column
     layer: gr.Slider
@@ -90,7 +93,7 @@ class _Shown:
         return [self.panel, self.layer, self.row, self.column, *self.maps, *self.similarities]
 
     def connect(self, card: gr.HTML, view: gr.State) -> None:
-        """Connect the sliders and the clicks on the first image."""
+        """Connect the sliders, and the clicks on both maps of the first image."""
         inputs, similarities = [view, self.layer, self.row, self.column], [card, *self.similarities]
         layer_outputs = [card, self.layer, *self.maps, *self.similarities]
         self.layer.input(guarded(card, self.of_layer), inputs, layer_outputs, **LATEST)
@@ -101,7 +104,7 @@ class _Shown:
             image.select(guarded(card, self.of_click), [view, self.layer], outputs, **LATEST)
 
     def all_of(self, view: LayerView) -> Updates:
-        """Show a new view: its last layer, and the patch in the middle."""
+        """Return the updates that show a new view: its last layer, and the patch in the middle."""
         (rows, columns), last = view.grid, len(view.captions) - 1
         row, column = rows // 2, columns // 2
         second = gr.update(visible=len(view.images) > 1)
@@ -115,25 +118,25 @@ class _Shown:
         }
 
     def of_layer(self, view: LayerView | None, layer: int, row: int, column: int) -> Updates:
-        """Show the maps of another layer."""
+        """Return the updates that show another layer: component maps, and similarities to the patch."""
         view = _present(view)
         maps = dict(zip(self.maps, map(_visible, view.maps[layer]), strict=False))
         return {self.layer: gr.update(label=view.captions[layer])} | maps | self.of_patch(view, layer, row, column)
 
     def of_patch(self, view: LayerView | None, layer: int, row: int, column: int) -> Updates:
-        """Show the similarity to a patch."""
+        """Return the updates that show the similarity to another patch."""
         return dict(
             zip(self.similarities, map(_visible, _present(view).similarity(layer, (row, column))), strict=False)
         )
 
     def of_click(self, view: LayerView | None, layer: int, click: gr.SelectData) -> Updates:
-        """Show the similarity to the patch at a point of the first image."""
+        """Return the updates that show the similarity to the patch of the first image that was clicked."""
         row, column = _present(view).patch_at(*click.index)
         return {self.row: row, self.column: column} | self.of_patch(view, layer, row, column)
 
 
 def _present(view: LayerView | None) -> LayerView:
-    """Return the view of a session. Raises UserError if it has expired."""
+    """Return a view. Raises UserError for None: Gradio has removed the view after an hour."""
     if view is None:
         raise UserError("these layers were removed after an hour; press 'Compute all layers' again")
     return view

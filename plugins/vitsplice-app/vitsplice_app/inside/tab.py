@@ -1,4 +1,4 @@
-"""Layout of the tab Look inside: its own tabs."""
+"""Layout of the tab Look inside: the tabs Layers, Inversion and Comparison."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The tab Results: an evaluation, a study, a batch or a comparison, read only."""
+"""The tab Results: evaluations, studies, batches and comparisons in the folder of the server, read only."""

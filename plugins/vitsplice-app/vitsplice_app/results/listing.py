@@ -27,10 +27,10 @@ NO_FOLDER = (
 )
 
 UNFINISHED = {
-    "running": "A process is writing to this folder; refresh the list to see its page when it is finished.",
-    "unfinished": "It was stopped before its page was written; the same command resumes it.",
+    "running": "A process is still writing this result. When it has finished, refresh the list to see the page.",
+    "unfinished": "The command was stopped before it wrote the page. Run the same command again to resume it.",
 }
-"""Text for a result without a page, by its state."""
+"""Text for an evaluation or a comparison without a page, by the state of the result."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Shown:
     """View of one result.
 
     Args:
-        html: description, and the page in a frame or the state of a batch.
-        images: outputs and their captions.
+        html: the page in a frame, the state of a batch, or the label and why there is no page.
+        images: latest outputs of a batch and their captions.
     """
 
     html: str
@@ -47,28 +47,35 @@ class Shown:
 
 
 def label(result: StoredResult) -> str:
-    """Return kind, folder (with the page of a study: there may be several), date and state of a result, on one line."""
+    """Return kind, folder, date and state of a result, on one line.
+
+    A folder may hold several studies: for a study, the name of its page follows the folder.
+    """
     name = f"{result.name}/{result.page}" if result.kind == "study" and result.page else result.name
     return f"{result.kind} · {printable(name)} · {result.date:%Y-%m-%d %H:%M} · {result.state}"
 
 
 def key(result: StoredResult) -> str:
-    """Return what distinguishes a result from all others of its folder."""
+    """Return a text that is different for each result of the list."""
     return f"{result.kind} {result.name} {result.page} {result.problem}"
 
 
 def summary(folder: Path | None, results: Sequence[StoredResult]) -> str:
-    """Describe the list of results, as Markdown."""
+    """Describe the list of results in a folder, as Markdown; without a folder, explain how to choose one."""
     if folder is None:
         return NO_FOLDER
     name = f"`{printable(str(folder)).replace('`', '')}`"
     if not results:
-        return f"{name} holds no evaluation, study, batch or comparison, nor do its subfolders."
+        return f"{name} holds no evaluation, study, batch or comparison, nor do the subfolders that are searched."
     return f"{with_count(len(results), 'result')} in {name}, the newest first."
 
 
 def show(result: StoredResult, frames: FramedPages) -> Shown:
-    """Show a result: its page in a frame, the state of a batch, or what is wrong with it.
+    """Return the view of a result: its page in a frame, the state of a batch, or the reason why there is no page.
+
+    Args:
+        result: result of the list.
+        frames: the page of the result is added here.
 
     Raises:
         UserError: if the files of a batch cannot be read.
@@ -87,7 +94,7 @@ def show(result: StoredResult, frames: FramedPages) -> Shown:
 
 
 def choose(results: Iterable[StoredResult], chosen: str | None) -> StoredResult:
-    """Return the result with a key. Raises UserError if there is none."""
+    """Return the result whose `key` was chosen. Raises UserError if there is none."""
     for result in results:
         if key(result) == chosen:
             return result
@@ -95,9 +102,9 @@ def choose(results: Iterable[StoredResult], chosen: str | None) -> StoredResult:
 
 
 def _batch_html(state: BatchState) -> Iterator[str]:
-    """Format the state of a batch: a sentence, a table of the variants, reasons of failures."""
+    """Format the state of a batch as parts of HTML: a sentence, a table of the variants, the reasons of failures."""
     of_total = f" of {state.total:,}" if state.total else ""
-    process = "the batch is running" if state.running else "no process is running it"
+    process = "the batch is running" if state.running else "no process is running the batch"
     yield f"<p>{state.ended:,}{of_total} runs have ended; {process}.</p>"
     if state.total:
         yield f'<progress aria-label="runs that have ended" max="{state.total}" value="{state.ended}"></progress>'
@@ -113,7 +120,7 @@ def _batch_html(state: BatchState) -> Iterator[str]:
 
 
 def _outputs(paths: Iterable[Path]) -> Iterator[tuple[Image, str]]:
-    """Yield small copies of the outputs that can be read, each with the id of its pair and its variant."""
+    """Yield small copies of the outputs that can be read, each with the id of the pair and the name of the variant."""
     from vitsplice.images import read, to_pil
 
     for path in paths:

@@ -18,11 +18,11 @@ from vitsplice_app.transfer.form import AS_IN_PRESET, Sliders, preset_yaml
 from vitsplice_app.workspace import Workspace
 
 PRESET = "quick"
-"""Preset that is chosen when the page is opened."""
+"""Preset that the form has when the page is opened."""
 
 REPEAT = (
-    "Unzip the download and use either in its folder. "
-    "It repeats the entire run from the first step, even if this run was stopped."
+    "Unzip the download, and use the command line or the Python code in the unzipped folder. "
+    "Both repeat the entire run from the first step, even if this run was stopped."
 )
 
 MASKS = (
@@ -31,15 +31,15 @@ MASKS = (
 )
 
 REGIONS = (
-    "Regions are PNG images of a few colours, each as large as its image: what has a colour in the structure image "
-    "takes only from what has the same colour in an appearance image."
+    "Regions are given by a PNG image of a few colours for each image, of the same size. A region of the structure "
+    "image takes its appearance only from the region of the same colour in an appearance image."
 )
 
 MOST_SIZE, MOST_SEED = 2048, 9999
-"""Maxima of the sliders Size (pixels) and Seed; a preset with a larger value raises them."""
+"""Maxima of the sliders Size (pixels) and Seed; a preset with a larger value raises the maximum of that slider."""
 
 DIVIDE = "(percent) => ({__type__: 'update', slider_position: percent})"
-"""Script that moves the divider of the result."""
+"""Script that moves the divider of the result to the position of the slider below, in %."""
 
 FOLLOW_DIVIDER = """() => addEventListener("pointerdown", ({target}) => {
     const frame = target.closest(".divided .slider-wrap");
@@ -52,12 +52,12 @@ FOLLOW_DIVIDER = """() => addEventListener("pointerdown", ({target}) => {
         slider.dispatchEvent(new Event("input", {bubbles: true}));
     }, {once: true});
 })"""
-"""Script that moves the slider when the mouse has moved the divider."""
+"""Script that moves the slider below the result when the mouse has moved the divider."""
 
 
 @dataclass(frozen=True)
 class Controls:
-    """Components of the form, and the buttons."""
+    """Components of the form, the verdict on the YAML, and the buttons Run, Stop and Resume."""
 
     structure: gr.Image
     appearance: gr.Image
@@ -101,12 +101,12 @@ class Controls:
 
     @property
     def sliders(self) -> list[gr.Slider]:
-        """The sliders, in the order of `slider_updates`."""
+        """The sliders, in the order of the updates of `slider_updates`."""
         return [self.structure_strength, self.appearance_strength, self.steps, self.size, self.seed]
 
 
 def slider_updates(values: Sliders) -> list[Any]:
-    """Return the updates of the sliders to the values of a preset."""
+    """Return the updates that set the sliders to values of a preset, in the order of `Controls.sliders`."""
     most_steps: dict[str, Any] = {"maximum": values.most_steps} if values.most_steps else {}
     return [
         values.structure_strength,
@@ -157,7 +157,7 @@ def _sliders(values: Sliders) -> list[gr.Slider]:
 
 @dataclass(frozen=True)
 class Results:
-    """Components for the state of the current run and for those that have ended."""
+    """Components for errors, for the state of the current run, and for the runs that have ended."""
 
     card: gr.HTML
     live: gr.HTML

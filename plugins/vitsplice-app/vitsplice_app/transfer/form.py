@@ -1,4 +1,4 @@
-"""Settings of a run from the values of the form: a preset, its YAML as it was edited, and other values."""
+"""Settings of a run from the values of the form: a preset, its YAML as the user edited it, and other values."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from vitsplice.plugins import catalogue
 from vitsplice.presets import loading
 
 AS_IN_PRESET = "as in the preset"
-"""Value of the backbone that replaces none."""
+"""Value of the field Backbone with which the backbone in the YAML is used."""
 
 UNCHANGED = 0
-"""Value of the size with which images are not resized."""
+"""Value of the field Size with which images are not resized."""
 
 Value = TypeVar("Value")
 
 YAML = "YAML"
-"""Origin of the settings in messages."""
+"""Name, in messages, of the origin of the settings."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """Values of the form. A number is None if its field was cleared; that of the YAML is used then.
+    """Values of the form. A number is None if its field was cleared; then the number in the YAML is used.
 
     Args:
         preset: name of the preset.
-        yaml: the preset's YAML, as it was edited.
-        backbone: name of the backbone that replaces the first of the preset, or `AS_IN_PRESET`.
+        yaml: the preset's YAML, as the user edited it.
+        backbone: name of the backbone that replaces the first one in the YAML, or `AS_IN_PRESET`.
         structure_strength, appearance_strength, steps, seed: see `vitsplice.settings_for`.
-        size: likewise, or `UNCHANGED`.
+        size: shorter side in pixels, or `UNCHANGED`.
     """
 
     preset: str
@@ -44,13 +44,15 @@ class Form:
     seed: int | None
 
     def settings(self, folder: Path) -> RunConfig:
-        """Return the settings, equal to those of the command line with the same values.
+        """Return the settings: those in the YAML, changed by the fields that differ from the YAML.
+
+        They are equal to the settings of `vitsplice run` with the same values.
 
         Args:
-            folder: folder that weights and models named by the YAML must be in.
+            folder: folder that must contain the weights files and model folders that the YAML names.
 
         Raises:
-            ConfigError: if a setting is invalid.
+            UserError: if a setting is invalid, or a part that the YAML names does not exist.
         """
         from vitsplice.presets.settings import settings_for
 
@@ -70,11 +72,11 @@ class Form:
 
 @dataclass(frozen=True)
 class Sliders:
-    """Values of a preset that have sliders.
+    """The settings that have sliders.
 
     Args:
-        structure_strength, appearance_strength, steps, size, seed: as in `Form`.
-        most_steps: maximum of the slider of the steps; 0: the number of steps is fixed.
+        structure_strength, appearance_strength, steps, size, seed: as in `Form`, but never None.
+        most_steps: maximum of the slider Steps; 0: the number of steps cannot be changed.
     """
 
     structure_strength: float
@@ -86,7 +88,7 @@ class Sliders:
 
     @classmethod
     def of(cls, settings: RunConfig) -> Sliders:
-        """Return the values of settings. Without loss terms there is nothing to optimise, and the steps are fixed."""
+        """Return the values of the sliders. Without loss terms nothing is optimised, and ``most_steps`` is 0."""
         return cls(
             settings.structure_strength,
             settings.appearance_strength,
@@ -103,7 +105,7 @@ def preset_yaml(name: str) -> str:
 
 
 def read_yaml(preset: str, text: str, folder: Path) -> RunConfig:
-    """Read the settings of a preset from its YAML as it was edited, and check its parts. See `Form.settings`."""
+    """Read settings from the edited YAML of a preset, and check their parts. Raises as `Form.settings`."""
     from vitsplice.engine.problem import check_run
 
     settings = loading.load(text, YAML, folder=folder, allow_outside=False).model_copy(update={"preset": preset})
@@ -117,5 +119,9 @@ def _whole(value: float | None) -> int | None:
 
 
 def _unless_equal(value: Value, written: Value) -> Value | None:
-    """Return a value of the form, or None if the YAML has the same: its ``with_fallback`` may then replace it."""
+    """Return a value of the form, or None if it is equal to the value in the YAML.
+
+    For None, `settings_for` keeps the value in the YAML, and also the value with which ``with_fallback`` in the YAML
+    replaces it if a fallback backbone is used.
+    """
     return None if value == written else value

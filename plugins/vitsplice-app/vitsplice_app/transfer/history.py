@@ -1,4 +1,4 @@
-"""The runs of one opened page, and which of them it shows."""
+"""The runs of one opened page, and which of them the page shows."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from vitsplice_app.events import Work
 from vitsplice_app.images import check_images
 
 IMAGES = "images"
-"""Name of the folder, inside that of a run, of the copies of its images."""
+"""Name of the subfolder of a run's folder with copies of the run's images."""
 
 MOST = 50
-"""Maximum number of runs of one page; older ones are removed with their folders."""
+"""Maximum number of runs of one page; the runs that ended first are removed with their folders."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class TransferRun:
     """A run of the page.
 
     Args:
-        number: number on the page, from 1.
-        path: its folder.
+        number: number of the run on the page, from 1.
+        path: folder of the run.
         settings: the settings that were requested.
-        images: path inside its folder of each image, by name (`vitsplice.runs.inputs`).
+        images: path of each image relative to the folder, by name (`vitsplice.runs.inputs`).
     """
 
     number: int
@@ -39,29 +39,30 @@ class TransferRun:
 
     @property
     def folder(self) -> RunFolder:
-        """Its folder and the files in it."""
+        """The folder of the run and the files in it."""
         return RunFolder(self.path)
 
     @property
     def regions(self) -> list[Region]:
-        """Its regions, with paths inside its folder as masks: region N takes from appearance image N."""
+        """The regions of the run, with masks as paths relative to ``path``; region N takes from appearance image N."""
         numbers = range(sum(name.endswith("_structure_mask") for name in self.images))
         return regions_from(self.images, numbers)
 
     @property
     def name(self) -> str:
-        """Its name on the page."""
+        """Name of the run on the page."""
         return f"run {self.number}"
 
 
 @dataclass
 class Session(Work):
-    """The runs of one opened page, and whether one is in progress.
+    """The runs of one opened page, and whether one of them runs or waits in the queue.
 
     Args:
-        runs: runs from the oldest to the latest.
-        shown: number of each run that is shown: none, one, or two that are compared.
-        shown_at_begin: the run that was chosen last when the work began; None if there was none.
+        runs: the runs that have a record, in the order in which they ended; a resumed run counts by its latest end.
+        shown: numbers of the runs that are shown: none, one, or two that are compared.
+        shown_at_begin: of the runs that were shown at the latest click on Run or Resume, the one that was chosen last;
+            None if no run was shown.
     """
 
     runs: list[TransferRun] = field(default_factory=list)
@@ -69,23 +70,27 @@ class Session(Work):
     shown_at_begin: TransferRun | None = None
 
     def begin(self) -> None:
-        """Record the click and the run that it may resume: the user may choose another one while it waits."""
+        """Record a click on Run or Resume, and the run that Resume resumes.
+
+        The run is recorded now because the user may choose another run while the work waits in the queue.
+        """
         super().begin()
         self.shown_at_begin = next(reversed(self.shown_runs()), None)
 
     def new_run(self, path: Path, settings: RunConfig, sources: Mapping[str, Path | bytes | None]) -> TransferRun:
         """Create a run with copies of its images in its folder.
 
-        Its number is one more than the highest in the history: a run without an output takes none.
+        The run is not in ``runs`` before `keep`. Its number is one more than the highest number in ``runs``, so that
+        the number of a run that `keep` refused is used again.
 
         Args:
-            path: new folder of the run.
+            path: folder of the run, which does not exist yet.
             settings: requested settings.
-            sources: path of each image by name, or its content, or None.
+            sources: path or encoded content of each image by name (`vitsplice.runs.inputs`); None is skipped.
 
         Raises:
-            UserError: if an image is missing.
-            ImageError: if an image cannot be read. There is no folder then.
+            UserError: if the structure image or the appearance image is missing; no folder is created.
+            ImageError: if a file cannot be read as an image; no folder is created.
         """
         if missing := [name for name in ("structure", "appearance") if not sources.get(name)]:
             raise UserError(f"there is no {missing[0]} image; drop, paste or choose one, or take an example")
@@ -100,10 +105,13 @@ class Session(Work):
         return TransferRun(number, path, settings, images)
 
     def keep(self, run: TransferRun) -> list[TransferRun]:
-        """Add a run that has a record, and show it; return the runs that were removed with their folders.
+        """Add a run that has ended to ``runs``, and show it alone; remove the oldest runs above `MOST`.
 
-        A run without a record failed before its start, and is removed. The same run may be kept again after it was
-        resumed.
+        A run without a record (``run.json``) is refused: its folder is removed. The run failed, or the page was
+        closed, before a record was written. A run that was resumed is kept again, and becomes the latest one.
+
+        Returns:
+            The runs whose folders were removed, ``run`` included if it was refused.
         """
         if not (run.path / RECORD).is_file():
             shutil.rmtree(run.path, ignore_errors=True)
@@ -116,11 +124,11 @@ class Session(Work):
         return removed
 
     def choose(self, number: int) -> None:
-        """Show a run alone; or, if another one is shown alone, compare it with this one."""
+        """Show the run of a number: compared with another run if exactly that other run is shown, otherwise alone."""
         self.shown = [*self.shown, number] if len(self.shown) == 1 and self.shown != [number] else [number]
 
     def gallery(self) -> tuple[list[TransferRun], int | None]:
-        """Return all runs from the latest to the oldest, and the position of the one that was chosen last."""
+        """Return all runs, the latest first, and the position of the shown run that was chosen last, or None."""
         runs, shown = self.runs[::-1], self.shown_runs()
         return runs, runs.index(shown[-1]) if shown else None
 

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 OUT = "again"
-"""Output folder of the command and the code that repeat a run."""
+"""Output folder of the command line and the Python code that repeat a run."""
 
 
 def summary(run: TransferRun) -> str:
-    """Describe a run in one line: preset, steps, seconds."""
+    """Describe a run in one line: name, preset, number of steps (if any), duration."""
     record = run.folder.record()
     taken, requested = record["steps"]["taken"], record["steps"]["requested"]
     steps = f", {taken} steps" if taken else ""
@@ -36,7 +36,11 @@ def summary(run: TransferRun) -> str:
 
 
 def before_and_after(runs: Sequence[TransferRun]) -> tuple[tuple[Image, Image], str]:
-    """Return two images of one size and a label: structure image and output of one run, or the outputs of two."""
+    """Return two images to compare, resized to the size of the second, and their label.
+
+    Args:
+        runs: one run: its structure image and its output are compared; or two runs: their outputs are compared.
+    """
     from vitsplice.images import read, to_pil
 
     first, last = runs[0], runs[-1]
@@ -47,7 +51,12 @@ def before_and_after(runs: Sequence[TransferRun]) -> tuple[tuple[Image, Image], 
 
 
 def metrics_html(runs: Sequence[TransferRun]) -> str:
-    """Format the metrics of one run, with those of its start and of the unchanged structure image, or of two runs."""
+    """Format metrics as a table in HTML; "" if the last run has none.
+
+    Args:
+        runs: one run: its metrics, also those of its start and of the unchanged structure image where they were
+            measured; or two runs: the metrics of the last one, with the values of both.
+    """
     records = [run.folder.record() for run in runs]
     metrics = [{metric["name"]: metric for metric in record["metrics"]} for record in records]
     last, images = metrics[-1], image_names(records[-1])
@@ -65,33 +74,35 @@ def metrics_html(runs: Sequence[TransferRun]) -> str:
 
 
 def losses_html(run: TransferRun) -> str:
-    """Draw the losses of a run."""
+    """Format the losses of a run as HTML; "" without losses."""
     return loss_curves(run.folder.losses(), list(run.settings.terms))
 
 
 def repeated(run: TransferRun) -> tuple[str, str]:
-    """Return the command line and the Python code that repeat a run, in the folder of its download."""
+    """Return command line and Python code that repeat a run if they are used in the unzipped folder of its download."""
     changes = changes_from_preset(run.settings) or Changes(SETTINGS)
     images, regions = run.images, run.regions
     return command_line(images, changes, OUT, regions=regions), python_code(images, changes, OUT, regions=regions)
 
 
 def resolved_settings(run: TransferRun) -> str:
-    """Return the settings that the run used, as YAML: with the device, the precision and the backbones in use."""
+    """Return the settings that a run used, as YAML, with the device, the precision and the backbones in use."""
     return (run.path / SETTINGS).read_text(encoding="utf-8")
 
 
 def zip_path(run: TransferRun, folder: Path) -> Path:
-    """Return the path of the zip file of a run in a folder."""
+    """Return the path that the zip file of a run has in a folder."""
     return folder / f"vitsplice-{run.path.name}.zip"
 
 
 def zip_run(run: TransferRun, folder: Path) -> Path:
-    """Write a zip file with all files of a run, and return its path; a download of an earlier one is not disturbed.
+    """Write a zip file with all files of a run except the lock, and return its path.
+
+    An earlier zip file of the run is replaced in one step, which does not disturb a download of it.
 
     Args:
         run: run that has ended.
-        folder: existing folder of the zip file.
+        folder: folder of the zip file, which exists.
     """
     path = zip_path(run, folder)
     files = sorted(file for file in run.path.rglob("*") if file.is_file() and file.name != LOCK)
@@ -102,7 +113,7 @@ def zip_run(run: TransferRun, folder: Path) -> Path:
 
 
 def _table(metrics: Mapping[str, Mapping[str, Any]], columns: Mapping[str, Sequence[str]]) -> str:
-    """Format the names of metrics and the cells of columns as a table in HTML."""
+    """Format metrics by name, with remarks, and the cells of further columns as a table in HTML."""
     heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("metric", *columns))
     rows = []
     for (name, metric), cells in zip(metrics.items(), zip(*columns.values(), strict=True), strict=True):

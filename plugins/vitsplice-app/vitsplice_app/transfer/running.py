@@ -1,4 +1,4 @@
-"""Runs of the page: begun, stopped and resumed as on the command line, in folders of the workspace."""
+"""Runs of the page: begin, stop and resume as on the command line, in folders of the workspace."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ Stopped = Callable[[], bool]
 
 
 def begin(run: TransferRun, stopped: Stopped = lambda: False) -> Iterator[Progress]:
-    """Take the steps of a new run, until the last one or ``stopped``, and save it.
+    """Take the steps of a new run, until the last step or ``stopped``, and save the run.
 
     Args:
         run: run whose folder holds nothing but its images.
-        stopped: called after each step; True stops the run, which `resume` continues.
+        stopped: called after each step; True stops the run, which `resume` can continue.
 
     Yields:
-        The state of the run, in the pace of `vitsplice_app.live.Pace`.
+        The state of the run: before the first step, after steps at the pace of `vitsplice_app.live.Pace`, and before
+        the run is saved.
 
     Raises:
-        VitspliceError: see `vitsplice.runs.recorder.Recording`. If a step fails, the last good output is saved.
+        VitspliceError: see `vitsplice.runs.recorder.Recording`. If a step fails, the current output is saved first if
+            possible; after a loss that is not finite, that is the last good output.
     """
     from vitsplice.runs.recorder import Recording
 
@@ -41,7 +43,7 @@ def begin(run: TransferRun, stopped: Stopped = lambda: False) -> Iterator[Progre
 
 
 def resume(run: TransferRun, stopped: Stopped = lambda: False) -> Iterator[Progress]:
-    """Resume a stopped run; its output is the same, byte for byte, as without the stop. See `begin`."""
+    """Resume a stopped run and save it; its output has the same bytes as without the stop. See `begin`."""
     from vitsplice.runs.recorder import Recording
 
     yield Progress("resuming")
@@ -49,7 +51,7 @@ def resume(run: TransferRun, stopped: Stopped = lambda: False) -> Iterator[Progr
 
 
 def _follow(recording: Recording, stopped: Stopped) -> Iterator[Progress]:
-    """Take the steps of a run and save it."""
+    """Take the remaining steps of a run and save the run. See `begin`."""
     display = Display(recording.run)
     with recording:
         try:

@@ -33,7 +33,7 @@ Updates = dict[Any, Any]
 
 
 def can_run(session: Session) -> Any:
-    """Return the update of the button Run: it cannot be pressed while one runs or waits."""
+    """Return the update of the button Run, which cannot be pressed while a run of the page runs or waits."""
     return gr.update(interactive=not session.running)
 
 
@@ -53,14 +53,17 @@ def build(context: AppContext) -> None:
 
 @dataclass(frozen=True)
 class Events:
-    """Functions that the events of the tab call."""
+    """Functions that the events of the tab call, and the connection of the events with them."""
 
     context: AppContext
     controls: Controls
     results: Results
 
     def connect_form(self, session: gr.State) -> None:
-        """Connect the events of the form. No run begins before the form has the values of a new preset or YAML."""
+        """Connect the events of the form.
+
+        After a change of preset or YAML, the button Run is disabled until the form has the new values.
+        """
         controls, card = self.controls, self.results.card
         values = [controls.verdict, *controls.sliders]
         described = [controls.preset, controls.yaml, *values]
@@ -77,11 +80,11 @@ class Events:
         images = [controls.structure, controls.appearance]
         editors = [controls.structure_mask, controls.appearance_mask]
         controls.masks.change(self.show_editors, [controls.masks, *images], [controls.editors, *editors], **IMMEDIATE)
-        for image, editor in zip(images, editors, strict=True):  # not guarded: it would hide the error of an upload
+        for image, editor in zip(images, editors, strict=True):  # a guarded handler would hide the error of an upload
             image.change(self.unpainted, [controls.masks, image], editor, **IMMEDIATE)
 
     def connect_runs(self, session: gr.State) -> None:
-        """Connect the events of runs."""
+        """Connect the buttons Run, Stop and Resume, and the clicks on runs that have ended."""
         controls, results = self.controls, self.results
         buttons = [controls.run, controls.stop, controls.resume]
         form = [
@@ -107,16 +110,19 @@ class Events:
         )
 
     def choose_preset(self, preset: str) -> list[Any]:
-        """Show the summary, the YAML and the values of a preset, or the error of one that cannot be used."""
+        """Return the updates that show summary, YAML and values of a preset, or instead of the values an error."""
         text, summary = preset_yaml(preset), gr.update(info=about_preset(preset))
         return [summary, text, *self._checked(preset, text, gr.update(visible=False))]
 
     def check_yaml(self, preset: str, text: str) -> tuple[Any, ...]:
-        """Check the YAML, and show its values; while it is invalid, the error that a run would end with."""
+        """Check the YAML, and show its values; if the YAML is invalid, show the error that a run would end with."""
         return self._checked(preset, text, gr.update(value="<p>valid</p>", visible=True))
 
     def _checked(self, preset: str, text: str, valid: Any) -> tuple[Any, ...]:
-        """Return the update of the verdict on YAML, ``valid`` unless there is an error, and those of the sliders."""
+        """Return the update of the verdict on the YAML, then the updates of the sliders.
+
+        If the YAML has no error, the update of the verdict is ``valid``; otherwise the sliders are not changed.
+        """
         try:
             sliders = Sliders.of(read_yaml(preset, text, self.trusted))
         except VitspliceError as error:
@@ -124,11 +130,11 @@ class Events:
         return valid, *slider_updates(sliders)
 
     def show_editors(self, masks: bool, *images: str | None) -> tuple[Any, ...]:
-        """Show the editors of the masks, each with its image and without paint."""
+        """Show the editors of the masks, each with its image and without paint; hide them if ``masks`` is False."""
         return gr.update(visible=masks), *(self.unpainted(masks, image) for image in images)
 
     def unpainted(self, masks: bool, image: str | None) -> dict[str, Any] | None:
-        """Return the value of the editor of a mask: its image without paint."""
+        """Return the value of a mask's editor: the image without paint; None without an image or without masks."""
         return {"background": image, "layers": [], "composite": None} if masks and image else None
 
     def begin(
@@ -136,7 +142,7 @@ class Events:
         appearance_mask: bytes | None, others: list[str], structure_labels: list[str], appearance_labels: list[str],
         *values: Any,
     ) -> Iterator[Updates]:  # fmt: skip
-        """Begin a run with the values of the form."""
+        """Begin a run with the values of the form, and yield the updates of the page."""
         form = Form(*values)
         settings = form.settings(self.trusted)
         sources: dict[str, Any] = {
@@ -150,12 +156,12 @@ class Events:
         yield from self._updates(session, run, running.begin(run, lambda: session.stopped))
 
     def resume(self, session: Session) -> Iterator[Updates]:
-        """Resume the run that was shown when the button was pressed."""
+        """Resume the run that was shown when the button was pressed, and yield the updates of the page."""
         if run := session.shown_at_begin:
             yield from self._updates(session, run, running.resume(run, lambda: session.stopped))
 
     def _updates(self, session: Session, run: TransferRun, states: Iterator[Progress]) -> Iterator[Updates]:
-        """Return the updates of the page for the states of a run; add the run to the history."""
+        """Yield the updates of the page for the states of a run; at the end, add the run to the history."""
         try:
             for state in states:
                 yield {self.results.live: gr.update(value=state.html(), visible=True)}
@@ -164,12 +170,12 @@ class Events:
                 outcome.zip_path(removed, self.context.workspace.files).unlink(missing_ok=True)
 
     def choose(self, session: Session, event: gr.SelectData) -> Updates:
-        """Show a run of the history, or compare it with the one that is shown."""
+        """Show the run of the history that was clicked, alone or compared with another run; see `Session.choose`."""
         session.choose(session.gallery()[0][event.index].number)
         return self.show(session)
 
     def show(self, session: Session) -> Updates:
-        """Show the chosen runs, and which buttons can be pressed."""
+        """Return the updates that show the chosen runs, and enable the buttons that can be pressed."""
         controls, results, runs = self.controls, self.results, session.shown_runs()
         can_resume = bool(runs) and not session.running and not runs[-1].folder.finished()
         updates = {
@@ -205,5 +211,5 @@ class Events:
 
     @property
     def trusted(self) -> Path:
-        """Folder that must hold the weights and models that YAML from the browser names; it does not exist."""
+        """Folder that must contain the weights and models that YAML names; it does not exist, so YAML can name none."""
         return self.context.workspace.root / "weights"
