@@ -1,4 +1,7 @@
-"""Load the backbones of settings, or their fallbacks; loaders: without a cache, with a cache, of a fixed backbone."""
+"""Load backbones, or their fallbacks, by name or as settings request them.
+
+`BackboneLoader` has no cache, `BackboneCache` has one, and `FixedBackbone` returns a given backbone.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ def load_backbone(name: str, weights: str | os.PathLike[str] | None = None) -> B
 
     Raises:
         UnknownName: if no backbone of that name is registered.
-        WeightsUnavailable: if the weights are neither on this machine nor can be downloaded.
+        WeightsUnavailable: if the weights are not on this machine and cannot be downloaded.
         WeightsRejected: if the weights file is missing or corrupt, or does not fit.
     """
     return catalogue().backbones[name].build(None if weights is None else Path(weights))
@@ -66,11 +69,12 @@ def load_configured(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backb
     """Load the backbone of the settings, in float32 on the CPU, or the first available fallback.
 
     Returns:
-        The backbone, and the substitution if it is a fallback. Settings with a weights file use no fallback.
+        The backbone, and the substitution if the backbone is a fallback, otherwise None. Settings with a weights file
+        use no fallback.
 
     Raises:
         UnknownName: if no backbone of that name is registered and no fallback is allowed.
-        WeightsUnavailable: if neither its weights nor those of a fallback are available.
+        WeightsUnavailable: if neither the backbone nor a fallback is available.
         WeightsRejected: if the weights file is missing or does not fit, or a SHA-256 is not that in the settings.
     """
     _check_file(config)
@@ -94,9 +98,12 @@ def load_configured(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backb
 
 
 def backbone_or_default(backbone: str | Backbone | None, device: torch.device) -> tuple[Backbone, Substitution | None]:
-    """Load a backbone by name, or that of the default preset (or its fallback), in float32 on a device.
+    """Return a backbone in float32 on a device, and the substitution if it is a fallback, otherwise None.
 
-    A loaded backbone is moved to the device and cast.
+    Args:
+        backbone: name of a backbone; a loaded backbone, which is moved and cast; None: the backbone of the default
+            preset, or its fallback.
+        device: the device.
 
     Raises:
         UnknownName, WeightsUnavailable, WeightsRejected: see `load_configured`.
@@ -187,8 +194,8 @@ class BackboneCache(BackboneLoader):
     """Caches the most recently used backbones, for many runs in one process; thread-safe.
 
     Args:
-        size: maximum number of cached backbones, at least 1; each takes the memory of its weights. Those of metrics are
-            cached in addition.
+        size: maximum number of cached backbones, at least 1; each takes the memory of its weights. All backbones of
+            metrics are cached in addition.
     """
 
     def __init__(self, size: int = 4) -> None:
@@ -264,7 +271,8 @@ def _check_file(config: BackboneConfig) -> None:
     if (digest := sha256_of(config.weights)) != config.sha256:
         raise WeightsRejected(
             f"weights file '{printable(str(config.weights))}' is not the one that these settings were made with:\n"
-            f"its SHA-256 is {digest},\nexpected is   {config.sha256}.\nRestore that file, or give another with ",
+            f"its SHA-256 is {digest},\nexpected is   {config.sha256}.\n"
+            "Restore the expected file, or use another with ",
             Setting("backbone.weights", "FILE"),
         )
 
@@ -275,6 +283,6 @@ def _check_network(config: BackboneConfig, info: BackboneInfo) -> None:
         raise WeightsRejected(
             f"these settings belong to a loaded backbone '{config.name}' with other weights than the registered "
             f"one:\nits SHA-256 is {config.network_sha256},\nregistered is  {info.sha256 or 'none'}.\n"
-            "Load that backbone, and pass it as ",
+            "Load the backbone with the first SHA-256, and pass it as ",
             Argument("backbone"),
         )

@@ -1,6 +1,6 @@
-"""Conditions of conditional generators: what such a generator knows of a pair of images (`ConditionName`).
+"""Conditions of conditional generators: their inputs besides the structure image (`ConditionName`).
 
-What depends on one image is computed once for it (`described_image`), so that many pairs share it.
+What depends on one image only is computed separately (`described_image`), so that it can be reused for many pairs.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ def feature_requests(info: BackboneInfo) -> tuple[FeatureRequest, FeatureRequest
 def described_image(
     image: Tensor, backbone: Backbone, names: Iterable[ConditionName], grid: int, *, appearance: bool
 ) -> DescribedImage:
-    """Compute what conditions need of an image, once for all pairs that it is in.
+    """Compute what conditions need of one image; the result can be used for all pairs of this image.
 
     Args:
         image: ``(1, 3, H, W)`` in [0, 1], on the device of the backbone.
         backbone: the backbone that matches images.
         names: the conditions that the generator requests.
         grid: the image is resized to about ``grid * grid`` patches.
-        appearance: whether it is an appearance image, or else a structure image.
+        appearance: whether it is the appearance image of a pair; if not, it is only used as a structure image.
     """
     matched = needs_match(names)
     if not (appearance or matched):
@@ -101,9 +101,9 @@ def pair_condition(
     Args:
         names: the conditions that the generator requests.
         structure, appearance: the images (`described_image`).
-        info: information on the backbone that described them.
+        info: information on the backbone that described the images.
         match: settings of the correspondence.
-        mask: mask of the appearance image, ``(1, 1, H, W)`` in [0, 1]; None: all of it is used.
+        mask: mask of the appearance image, ``(1, 1, H, W)`` in [0, 1]; None: the entire image is used.
         correspondence: the correspondence, if it is known; None: the images are matched if a condition needs it.
     """
     names = tuple(names)
@@ -137,7 +137,7 @@ def _warped(maps: Tensor, match: Correspondence) -> Tensor:
 def condition_channels(
     names: Iterable[ConditionName], backbone: Backbone, device: torch.device | str = "cpu"
 ) -> dict[ConditionName, int]:
-    """Return the number of channels of each condition with a backbone on a device."""
+    """Return the number of channels of each condition in ``names``, for a backbone on a device."""
     info = backbone.info
     side = max(info.min_size, 2 * info.size_multiple)
     image = torch.zeros(1, 3, *(info.fixed_size or (side, side)), device=device)
@@ -169,7 +169,9 @@ def crop_condition(condition: Condition, view: View, size: tuple[int, int]) -> C
 
 
 def in_batches(generate: Callable[[Tensor, Condition], Tensor], inputs: Sequence[ConditionedImage]) -> list[Tensor]:
-    """Apply a conditional generator to images of any sizes; those of one size are stacked and share a call.
+    """Apply a conditional generator to images of any sizes.
+
+    Images that are equal in size, and in the sizes of their conditions, are stacked and share a call.
 
     Args:
         generate: maps images ``(B, 3, H, W)`` and their conditions to images ``(B, 3, H, W)``.

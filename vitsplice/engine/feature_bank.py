@@ -27,7 +27,7 @@ class FeatureBank(Protocol):
 
 
 class MemoryBank:
-    """Bank in memory, for images of a run with a fixed number of views (`ViewConfig.bank`).
+    """Bank in memory, for those images of a run that have a fixed number of views (`ViewConfig.bank`).
 
     Args:
         config: how views are drawn.
@@ -38,7 +38,7 @@ class MemoryBank:
         self._features: dict[tuple[ViewKey, View, frozenset[FeatureRequest]], ViewFeatures] = {}
 
     def stores(self, key: ViewKey) -> bool:
-        """Return whether an image has a fixed number of views."""
+        """Return whether the image of this view has a fixed number of views."""
         return self._config.of(key[0]).bank is not None
 
     def get(self, key: ViewKey, view: View, requests: Sequence[FeatureRequest]) -> ViewFeatures | None:

@@ -47,8 +47,8 @@ class SizedBackbone:
         Args:
             images: key -> image ``(1, 3, H, W)``, or images ``(K, 3, H, W)``.
             requests: features to compute: facets of the backbone, ``pixels``, ``lab``, ``input`` and ``mask``.
-            masks: key -> mask ``(1, 1, H, W)``, or masks ``(K, 1, H, W)``, for the facet ``mask``; without a mask it is
-                ones.
+            masks: key -> mask ``(1, 1, H, W)``, or masks ``(K, 1, H, W)``, for the facet ``mask``; for an image without
+                a mask, this facet is 1 everywhere.
 
         Returns:
             key -> request -> features of that image.
@@ -88,5 +88,5 @@ class SizedBackbone:
 
 
 def random_positions(*key: object) -> Features:
-    """Draw the facet ``positions``, uniform, on the CPU; it depends on the key alone."""
+    """Draw the facet ``positions`` from the uniform distribution, on the CPU; it depends only on the key."""
     return Features(torch.rand(1, POSITIONS_COUNT, 2, generator=stream(0, "positions", *key)), (POSITIONS_COUNT, 1))

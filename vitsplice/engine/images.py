@@ -30,8 +30,9 @@ class RunImages:
     """Images of a run, with their masks.
 
     Args:
-        pixels: ``(1, 3, H, W)`` in [0, 1] by name; ``start`` has the size of ``structure``. Several appearance images
-            are the rows of ``appearance``, ``(K, 3, H, W)`` (`vitsplice.engine.stack`).
+        pixels: ``(1, 3, H, W)`` in [0, 1] by name; ``start`` has the size of ``structure``, and is absent until it is
+            computed. Several appearance images are the rows of ``appearance``, ``(K, 3, H, W)``
+            (`vitsplice.engine.stack`).
         masks: ``(1, 1, H, W)`` in [0, 1] by name, for the images that have one; of several appearance images
             ``(K, 1, H, W)``.
         stacked: extent and weight of each appearance image in its row.
@@ -131,9 +132,9 @@ def masked(images: RunImages, config: MaskConfig) -> RunImages:
 
 
 def stack_appearances(images: Sequence[AppearanceImage], size: int | None, device: torch.device) -> Stack:
-    """Resize appearance images to a shorter side in pixels (None: not), and stack them on a device.
+    """Resize appearance images to a shorter side of ``size`` pixels (None: not resized), and stack them on a device.
 
-    Masked images are `neutralised` before they are resized, which would mix excluded colours into the rest.
+    Masked images are `neutralised` before any resizing, because resizing would mix excluded colours into the rest.
     """
 
     def resize(maps: Tensor) -> Tensor:
@@ -149,7 +150,10 @@ def stack_appearances(images: Sequence[AppearanceImage], size: int | None, devic
 
 
 def neutralised(image: Tensor, mask: Tensor) -> Tensor:
-    """Replace images ``(B, 3, H, W)`` outside of masks ``(B, 1, H, W)`` by their mean colours inside the masks."""
+    """Replace images ``(B, 3, H, W)`` outside of masks ``(B, 1, H, W)`` by their mean colours inside the masks.
+
+    A mask must not be 0 everywhere.
+    """
     mean = (image * mask).mean((2, 3), keepdim=True) / mask.mean((2, 3), keepdim=True)
     return torch.lerp(mean, image, mask)
 

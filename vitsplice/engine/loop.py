@@ -67,7 +67,7 @@ def inside_mask(output: Tensor, structure: Tensor, mask: Tensor | None) -> Tenso
 
 
 def without_structure_bank(views: ViewsConfig) -> ViewsConfig:
-    """Return the settings without the bank of the structure image, as tiles are different at each step."""
+    """Return the settings without the bank of the structure image, as tiles can differ from step to step."""
     return views.model_copy(update={"structure": views.structure.model_copy(update={"bank": None})})
 
 
@@ -97,8 +97,8 @@ class Optimisation:
         """Take the remaining steps; each is yielded after its update.
 
         Raises:
-            NonFiniteLoss: if a term or the gradient becomes NaN or infinite. The generator is restored to the last
-                step at which every term was finite.
+            NonFiniteLoss: if a term or the gradient becomes NaN or infinite. The generator is restored to the
+                last state in which every term was finite, if there was one since this method was called.
         """
         generator = self.problem.generator
         last_good: dict[str, Tensor] = {}
@@ -144,7 +144,7 @@ class Optimisation:
         """Load a `state`, from which the step of index ``next_step`` is taken next.
 
         Raises:
-            LookupError, RuntimeError, ValueError: if it is the state of another generator or optimiser.
+            LookupError, RuntimeError, ValueError: if the state does not fit the generator or the optimiser.
         """
         load_state(self.problem.generator, self.optimiser, state)
         self.next = next_step
@@ -184,19 +184,19 @@ class Optimisation:
     def _tiled(self, index: int, active: list[WeightedTerm]) -> Step:
         """Compute the means of the losses over the tiles, and their gradients, on one tile after another."""
         problem, seed = self.problem, self.problem.config.seed
-        entire = problem.images.views(problem.config.views, seed, index)
+        image_views = problem.images.views(problem.config.views, seed, index)
         rng = seeded(seed + index)
         with private_rng(rng):
-            output = self._generate([WHOLE], entire)[WHOLE]
-        canvas = output.detach().requires_grad_()
-        tiles = draw_tiles(canvas.shape[-2], canvas.shape[-1], problem.tile or 0, seed, index)
+            output = self._generate([WHOLE], image_views)[WHOLE]
+        detached = output.detach().requires_grad_()
+        tiles = draw_tiles(detached.shape[-2], detached.shape[-1], problem.tile or 0, seed, index)
         steps = []
         for tile in tiles:
-            views = {key: entire[key[0], "entire"] if key[0] == "appearance" else tile for key in entire}
-            outputs = {term.input: tile.crop(canvas) for term in active}
+            views = {key: image_views[key[0], "entire"] if key[0] == "appearance" else tile for key in image_views}
+            outputs = {term.input: tile.crop(detached) for term in active}
             values = self._values(index, active, views, outputs, rng)
             steps.append(add_gradients(index, active, {name: value / len(tiles) for name, value in values.items()}))
-        output.backward(canvas.grad)  # type: ignore[no-untyped-call]
+        output.backward(detached.grad)  # type: ignore[no-untyped-call]
         return summed(steps)
 
     def _generate(self, keys: Iterable[ViewKey], views: Mapping[ViewKey, View]) -> dict[ViewKey, Tensor]:

@@ -28,11 +28,11 @@ SAMPLE_SIDE = 128
 ones, which distorts the measurement."""
 
 FULL_SIZE_FLOATS = 40
-"""Float32 numbers per pixel of both images at full size, in every phase of a run: images, masks, Lab colours."""
+"""Float32 numbers per pixel of all images at full size, in every phase of a run: images, masks, Lab colours."""
 
 WARM_START_FLOATS = 100
-"""Further float32 numbers per pixel of both images while the warm start is computed. At 1024 and 1536 px the peak of
-`instant` was about 150 including `FULL_SIZE_FLOATS`; `MARGIN` covers the rest."""
+"""Further float32 numbers per pixel of all images while the warm start is computed. At 1024 and 1536 px the peak of the
+preset instant was about 150 including `FULL_SIZE_FLOATS`; `MARGIN` covers the difference."""
 
 MATCH_FLOATS = 8
 """Float32 numbers per pair of patches while images are matched: similarities, assignments, agreement."""
@@ -75,7 +75,7 @@ def saved_for_backward(function: Callable[[], Tensor], network: object = None) -
 
     Args:
         function: function of no arguments.
-        network: its parameters and buffers are not counted, as their memory is in use anyway.
+        network: the parameters and buffers of an ``nn.Module`` are not counted, as their memory is in use anyway.
     """
     storages: dict[int, int] = {}
     weights = (*network.parameters(), *network.buffers()) if isinstance(network, nn.Module) else ()
@@ -108,16 +108,21 @@ class Estimate:
         }
         self._canvas = components.generator.canvas
         self._matches = self._config.start != "structure" or components.guided
-        self._inputs: dict[str, int] = {}
+        self._input_counts: dict[str, int] = {}
         self._generator_bytes, self._parameter_bytes = 0.0, (0.0, 0)
         if self._config.steps:
             self._measure_generator(components)
 
     def _measure_generator(self, components: Components) -> None:
-        """Measure the generator on a square of side `SAMPLE_SIDE`, the parameters of a canvas also on two squares."""
+        """Measure the generator on a square of side `SAMPLE_SIDE`, and count the inputs of the terms of each backbone.
+
+        A canvas has more parameters for a larger image, so it is built for an image of two such squares too.
+        """
         steps = self._config.steps
         active = [term for term in components.terms if term.config.ever_active(steps)]
-        self._inputs = {name: len({term.input for term in active if term.backbone == name}) for name in self._infos}
+        self._input_counts = {
+            name: len({term.input for term in active if term.backbone == name}) for name in self._infos
+        }
         with private_rng(self._config.seed):
             sample = torch.rand(1, 3, SAMPLE_SIDE, SAMPLE_SIDE)
         generator = components.build_generator(sample)
@@ -130,7 +135,7 @@ class Estimate:
         self._parameter_bytes = (per_pixel, round(fixed - per_pixel * SAMPLE_SIDE**2))
 
     def required_bytes(self, structure: Size, appearance: Size, number: int = 1) -> int:
-        """Estimate the bytes: the images at full size, plus the maximum over start, stages and metrics.
+        """Estimate the bytes: `MARGIN` times the images at full size plus the maximum over start, stages and metrics.
 
         Args:
             structure, appearance: sizes of the images.
@@ -149,7 +154,7 @@ class Estimate:
         return round(MARGIN * (4 * FULL_SIZE_FLOATS * full + max(phases)))
 
     def _match_bytes(self) -> float:
-        """Estimate the bytes for matching both images: features, and matrices over pairs of patches."""
+        """Estimate the bytes for matching one appearance image: features, and matrices over pairs of patches."""
         if not self._matches:
             return 0.0
         patches = self._config.match.grid**2
@@ -171,16 +176,16 @@ class Estimate:
         return 4 * METRIC_FLOATS * METRIC_SIDE * min(METRIC_SIDE * longest, METRIC_MAX_SIDE)
 
     def _stage_bytes(self, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
-        """Estimate the bytes for one stage: generator, gradients, moments of Adam, and the backbones."""
+        """Estimate the bytes for a stage (None: a run without stages): generator, optimiser and backbones."""
         pixels = self._working_pixels(structure, appearance, stage)
-        outputs = 1 if self._canvas else sum(self._inputs.values())
+        outputs = 1 if self._canvas else sum(self._input_counts.values())
         per_pixel, fixed = self._parameter_bytes
         parameter_bytes = 4 * (per_pixel * pixels + fixed)  # parameters, gradients, Adam's two moments
         feature_bytes = sum(self._feature_bytes(name, structure, appearance, stage) for name in self._infos)
         return outputs * self._generator_bytes * pixels + parameter_bytes + feature_bytes
 
     def _working_pixels(self, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
-        """Return the pixels of the generator's output: in a stage, its largest crop covers the stage's area."""
+        """Return the maximum number of pixels of an output of the generator; for a stage see `StageConfig.side`."""
         if stage is None:
             return float(max(math.prod(structure), math.prod(appearance)))
         return min((stage.side / self._config.views.structure.crop[1]) ** 2, max(stage.side**2, math.prod(structure)))
@@ -188,15 +193,15 @@ class Estimate:
     def _feature_bytes(self, name: str, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
         """Estimate the bytes for the features of one backbone, and for the matrices over pairs of patches."""
         terms = [term for key, term in self._config.terms.items() if stage is None or stage.has(key)]
-        if not self._inputs[name] or not any(self._config.backbone_of(term) == name for term in terms):
+        if not self._input_counts[name] or not any(self._config.backbone_of(term) == name for term in terms):
             return 0.0
         pixels = self._backbone_pixels(name, structure, appearance, stage)
         patches = pixels / self._infos[name].stride ** 2
         pairs = 4 * SELF_SIMILARITY_FLOATS * patches**2
-        return self._inputs[name] * self._backbone_bytes[name] * pixels + pairs
+        return self._input_counts[name] * self._backbone_bytes[name] * pixels + pairs
 
     def _backbone_pixels(self, name: str, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
-        """Return the number of pixels of a view as it is resized for a backbone."""
+        """Return the maximum number of pixels of a view after it is resized for a backbone."""
         side = self._config.backbones[name].side
         if stage is None:
             resized = max(self._resized_pixels(structure), self._resized_pixels(appearance))
@@ -269,7 +274,8 @@ def _scaled(image: Size, shorter: int) -> Size:
 def free_bytes(device: torch.device) -> int | None:
     """Return the free bytes on a device, None if unknown.
 
-    On the CPU they are within the limits of the container; on CUDA, blocks that torch's allocator caches are free.
+    On the CPU the limit of the container is taken into account; on CUDA, blocks that torch's allocator caches count as
+    free.
     """
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -1,4 +1,4 @@
-"""Build the components of a run from its settings, and the problem to optimise from them and the images."""
+"""Build the components of a run from its settings, and assemble its problem from these components and the images."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ def check_run(config: RunConfig, catalogue: Catalogue) -> None:
     """
     if config.training is not None:
         raise ConfigError(
-            f"{config.preset or 'a preset'} with the setting training is not for one pair of images: `vitsplice train` "
-            "trains a generator for many pairs with it. For one pair use another preset, such as quick"
+            f"{config.preset or 'a preset'} has the setting training and is not for one pair of images; with it "
+            "`vitsplice train` trains a generator for many pairs. For one pair use another preset, such as quick"
         )
     check_parts(config, catalogue)
 
@@ -123,7 +123,7 @@ def _generator_spec(config: RunConfig, catalogue: Catalogue) -> GeneratorSpec | 
 def weighted_terms(
     config: RunConfig, backbones: Mapping[str, Backbone], catalogue: Catalogue
 ) -> tuple[WeightedTerm, ...]:
-    """Build the terms of a run whose weight in the settings is not 0.
+    """Build those terms of a run that have a weight other than 0 in the settings.
 
     Raises:
         UnknownName: if a loss term is not registered.
@@ -194,8 +194,8 @@ def check_stages(components: Components, images: RunImages, stages: Sequence[tup
         stages: each stage of the run with the indices of its steps; the stage is None in a run without stages.
 
     Raises:
-        ConfigError: if a mask or strength has no effect, a term cannot be active in its stage, or all terms of a stage
-            start after it.
+        ConfigError: if a mask or strength has no effect, a term needs the appearance image as the generator's input
+            where this is not allowed, or all terms of a stage start after the stage ends.
     """
     configured = components.config.stages
     used = [term for term in components.terms if not configured or any(stage.has(term.name) for stage in configured)]
@@ -248,7 +248,8 @@ def _check_effect(config: RunConfig, terms: Sequence[WeightedTerm], images: RunI
         "structure_strength": config.structure_strength != 1 and targets == {"appearance"},
     }
     for name in (name for name, without_effect in unused.items() if without_effect):
-        reason = f" would have no effect: no term of these settings compares with the {name.partition('_')[0]} image"
+        image = name.partition("_")[0]
+        reason = f" would have no effect: no term of these settings compares the output with the {image} image"
         raise ConfigError(Argument(name), reason)
 
 
@@ -263,5 +264,5 @@ def _check_appearance_input(spec: GeneratorSpec, stage: StageConfig | None, term
     if stage is not None and stage.tile is not None:
         raise ConfigError(
             f"term '{term.name}' takes the appearance image as input, so it cannot be active in a stage on tiles; "
-            "give that stage a list of terms without it"
+            "give that stage a list `terms` without this term"
         )

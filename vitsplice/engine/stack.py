@@ -103,7 +103,10 @@ def _resized_to_area(maps: Tensor, area: int) -> Tensor:
 
 
 def joining_axis(height: int, width: int) -> int:
-    """Return the axis along which images of this size are joined: the longer one, so that the shorter side stays."""
+    """Return the axis along which images of this size are joined.
+
+    It is the axis of the longer side, so that the joined image has the same shorter side.
+    """
     return -1 if width > height else -2
 
 
@@ -116,8 +119,8 @@ def joined(features: Features, weights: Sequence[float], axis: int) -> Features:
         axis: `joining_axis` of the images.
 
     Returns:
-        Features of a batch of one. Those of a local facet: the prefix tokens of all, and their maps side by side.
-        Those of a global facet: the weighted mean. Features of a single image are unchanged.
+        Features of a batch of one. For a local facet: the prefix tokens of all images, and their maps side by side
+        along the axis. For a global facet: the weighted mean. Features of a single image are unchanged.
     """
     values = features.values
     if len(values) == 1:
@@ -131,11 +134,16 @@ def joined(features: Features, weights: Sequence[float], axis: int) -> Features:
 
 
 def separated(mask: Features, axis: int, number: int) -> Features:
-    """Exclude the last row or column of each image from the joined mask of several.
+    """Exclude the last row or column of pixels of each image from the joined mask of several images.
 
     Pixel patches of at most 9 px that span two images are then excluded (`vitsplice.losses.guided.MIN_COVERAGE`).
 
     A mask that would become empty is unchanged.
+
+    Args:
+        mask: the facet ``mask`` of the joined images.
+        axis: `joining_axis` of the images.
+        number: number of images.
     """
     if number == 1:
         return mask

@@ -23,7 +23,10 @@ GENERATOR_INPUT = "generator_input"
 
 
 def with_change(image: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """Add the difference of two images ``(1, 3, h, w)``, resized to ``(H, W)``, to an image ``(1, 3, H, W)``."""
+    """Add ``after - before``, the difference of images ``(1, 3, h, w)``, to an image ``(1, 3, H, W)``.
+
+    The difference is resized to ``(H, W)`` first. The result is clamped to [0, 1].
+    """
     change = after - before
     if change.shape[-2:] != image.shape[-2:]:
         change = F.interpolate(change, size=image.shape[-2:], mode="bicubic", align_corners=False)
@@ -32,12 +35,15 @@ def with_change(image: Tensor, before: Tensor, after: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state of an optimisation between two steps. With the same settings and images it resumes from there.
+    """The state of a `StagedOptimisation` between two steps.
+
+    A new `StagedOptimisation` with the same settings and images can resume from it (`StagedOptimisation.restore`).
 
     Args:
-        stage: number of the stage, from 0.
+        stage: number of the stage, from 0; stages without steps are not counted.
         step: index of the next step.
-        tensors: state of generator and optimiser, and the generator's input from the second stage on, by name.
+        tensors: state of generator and optimiser, and, from the second stage on, the generator's input, by name. Empty
+            in a run without steps.
     """
 
     stage: int
@@ -52,6 +58,9 @@ class StagedOptimisation:
         components: components of the run.
         images: structure and appearance image at full size, on the device of the run.
         start: what the run starts from; None: it is computed here.
+
+    Raises:
+        ConfigError: see `check_stages`, `check_blur` and `prepare`.
     """
 
     def __init__(self, components: Components, images: RunImages, start: Start | None = None) -> None:
@@ -97,14 +106,18 @@ class StagedOptimisation:
 
     @property
     def working_sizes(self) -> list[tuple[int, int]]:
-        """Height and width at which the output is optimised in each stage; empty without steps."""
+        """Height and width of the output in each stage, or in a run without stages; empty without steps."""
         structure = self._images.pixels["structure"]
         if not self._stages:
             return [self.output_size] if self._config.steps else []
         return [self._size(structure, "structure", stage) for stage, _ in self._stages]
 
     def steps(self) -> Iterator[Step]:
-        """Take the steps of all stages. Raises NonFiniteLoss; `image` then returns the last good output."""
+        """Take the remaining steps of all stages.
+
+        Raises:
+            NonFiniteLoss: see `Optimisation.steps`; `image` then returns the output of the restored generator.
+        """
         if self._current is None:
             return
         yield from self._current.steps()
@@ -137,13 +150,13 @@ class StagedOptimisation:
         return inside_mask(self._changed(self._start), structure, mask)
 
     def _changed(self, start: Tensor) -> Tensor:
-        """The start at any size with the change that the stages have made so far."""
+        """Add the change that the stages have made so far to the start, which may have any size."""
         if self._current is None or self._stage_start is None:
             return start
         return with_change(start, self._stage_start, self._current.generated())
 
     def _enter(self, number: int, generator_input: Tensor | None = None) -> None:
-        """Begin a stage from ``generator_input``; None: the output of the previous stage."""
+        """Begin a stage from ``generator_input``; None: the start with the change that the stages before have made."""
         stage, indices = self._stages[number]
         images = self._resized_images(stage)
         start = self._resized(self._start, "start", stage)
@@ -165,10 +178,11 @@ class StagedOptimisation:
         return resized(maps, self._size(maps, name, stage))
 
     def _size(self, maps: Tensor, name: ImageName, stage: StageConfig) -> tuple[int, int]:
-        """Size of an image in a stage: its largest crop covers the stage's area if the image is large enough.
+        """Size of an image in a stage, with its aspect ratio, rounded to a size that the first backbone accepts.
 
-        Otherwise it keeps its own area, or is enlarged to the stage's area. In a stage on tiles, images that do not
-        exceed the stage's area keep their size.
+        If the image is large enough, its largest crop has about the area of the stage. A smaller image keeps its area
+        if that is at least the area of the stage, and is enlarged to the area of the stage otherwise. In a stage on
+        tiles, an image that does not exceed the area of the stage keeps its size.
         """
         largest_crop = self._config.views.of(name).crop[1]
         height, width = maps.shape[-2:]
@@ -180,7 +194,11 @@ class StagedOptimisation:
 
 
 def stages_for(config: RunConfig, output: tuple[int, int]) -> list[StageConfig]:
-    """Return the stages for an output size: sides are limited to it, and needless stages on tiles are left out."""
+    """Return the stages for an output size.
+
+    The area of a stage is limited to that of the output. Stages on tiles that are then too small (`TILED_AREA`) are
+    left out.
+    """
     stages: list[StageConfig] = []
     for stage in config.stages:
         capped = stage.model_copy(update={"side": min(stage.side, math.isqrt(math.prod(output)))})
@@ -190,7 +208,10 @@ def stages_for(config: RunConfig, output: tuple[int, int]) -> list[StageConfig]:
 
 
 def stage_steps(config: RunConfig, output: tuple[int, int]) -> list[tuple[StageConfig, range]]:
-    """Return each stage (`stages_for`) with the indices of its steps, divided in proportion to ``share``."""
+    """Return each stage (`stages_for`) with the indices of its steps.
+
+    The steps of the run are divided in proportion to ``share``.
+    """
     stages = stages_for(config, output)
     shares = [stage.share for stage in stages]
     ends = [round(config.steps * sum(shares[: n + 1]) / sum(shares)) for n in range(len(shares))]

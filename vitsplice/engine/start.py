@@ -1,4 +1,4 @@
-"""What a run computes before its first step: the start image, and the correspondence that guides its terms."""
+"""Computation of the start image of a run, and of the correspondence that guides its terms, before the first step."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from vitsplice.matching import (
 
 @dataclass(frozen=True)
 class Start:
-    """The images of a run with the start, and the vectors of the facet ``match``.
+    """The images of a run, its start image included, and their correspondence.
 
     Args:
         images: images and masks; ``start`` is as large as ``structure``.
         vectors: the correspondence as vectors; None if no term requests it.
-        shares: share of each appearance image in the matches of each patch of the structure image, ``(K, h, w)``; None
-            if the images were not matched.
+        shares: for each patch of the structure image, the share of each appearance image in the matches of the patch,
+            ``(K, h, w)``; None if the images were not matched.
     """
 
     images: RunImages
@@ -54,14 +54,16 @@ class StartModel(Protocol):
         Args:
             structure, appearance: ``(1, 3, H, W)`` in [0, 1], on the device of the model.
             match: settings of the correspondence.
-            mask: mask of the appearance image, ``(1, 1, H, W)``; None: all of it is used.
+            mask: mask of the appearance image, ``(1, 1, H, W)``; None: the entire image is used.
         """
 
 
 def prepare(
     config: RunConfig, images: RunImages, backbone: Backbone, guided: bool, model: StartModel | None = None
 ) -> Start:
-    """Match the images if the start or a term needs it, and compute the start, before the structure mask is applied.
+    """Match the images if the start or a term needs their correspondence, and compute the start image.
+
+    The structure mask is not applied to the start image.
 
     If a mirrored appearance image matches the structure image better, a run that starts from a warm start or a model
     uses the mirrored image and mask, so that terms compare corresponding patches.
@@ -71,10 +73,10 @@ def prepare(
         images: structure image and appearance images, on the device of the backbone.
         backbone: first backbone of the run.
         guided: whether a term requests the facet ``match``.
-        model: trained model, on the same device, of the start ``model``.
+        model: trained model of the start ``model``, on the same device; None for other starts.
 
     Raises:
-        ConfigError: if a model is given several appearance images or regions, or the settings do not use regions.
+        ConfigError: if a trained model gets several appearance images, or the settings do not use given regions.
     """
     structure, appearances = images.pixels["structure"], images.appearances
     start, match = structure, None
@@ -100,7 +102,9 @@ def check_regions(config: RunConfig, guided: bool) -> None:
     if config.start == "model":
         raise ConfigError("a trained model takes no regions; use another preset, such as quick")
     if config.start != "match" and not guided:
-        raise ConfigError("regions would have no effect: these settings do not match the images; instant and quick do")
+        raise ConfigError(
+            "regions would have no effect: these settings do not match the images; the presets instant and quick do"
+        )
 
 
 def start_with(
@@ -165,11 +169,11 @@ def view_vectors(
         vectors: vectors of the images; the start has those of the structure image.
         name: the image.
         view: the view, whose colour changes are ignored.
-        size: height and width in pixels of the image, or row of an appearance image, that the view belongs to.
-        stacked: the appearance images in their rows.
+        size: height and width in pixels of the image that the view belongs to; for appearance images, of their rows.
+        stacked: extent of each appearance image in its row.
 
     Returns:
-        Features on a grid about as dense as that of the image's vectors; of several appearance images they are joined.
+        Features on a grid about as dense as that of the image's vectors; those of several appearance images are joined.
     """
     rows = vectors.appearance if name == "appearance" else vectors.structure
     images = stacked if name == "appearance" else (StackedImage(),)
@@ -181,7 +185,7 @@ def view_vectors(
 
 
 def crop_maps(maps: Tensor, view: View, size: tuple[float, float], grid: tuple[int, int]) -> Tensor:
-    """Crop maps of images ``(B, D, h, w)`` to a view of them, resampled bilinearly.
+    """Crop maps ``(B, D, h, w)`` of images to a view of the images, resampled bilinearly.
 
     Args:
         maps: maps of the entire images, of any resolution.
@@ -191,11 +195,11 @@ def crop_maps(maps: Tensor, view: View, size: tuple[float, float], grid: tuple[i
     """
     top, left = view.top / size[0], view.left / size[1]
     height, width = view.height / size[0], view.width / size[1]
-    rows, columns = (
+    down, across = (
         2 * (offset + length * (torch.arange(count, device=maps.device) + 0.5) / count) - 1
         for offset, length, count in ((top, height, grid[0]), (left, width, grid[1]))
     )
-    columns = columns.flip(0) if view.flip else columns
-    positions = torch.stack([columns.expand(*grid), rows[:, None].expand(*grid)], -1)[None]
+    across = across.flip(0) if view.flip else across
+    positions = torch.stack([across.expand(*grid), down[:, None].expand(*grid)], -1)[None]
     positions = positions.to(maps).expand(len(maps), -1, -1, -1)
     return F.grid_sample(maps, positions, padding_mode="border", align_corners=False)

@@ -17,7 +17,7 @@ def named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def without_prefix(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors whose names have a prefix, without it."""
+    """Return the tensors whose names begin with a prefix, under their names without the prefix."""
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
@@ -30,10 +30,12 @@ def state_of(generator: nn.Module, optimiser: torch.optim.Adam) -> dict[str, Ten
 
 
 def load_state(generator: nn.Module, optimiser: torch.optim.Adam, state: Mapping[str, Tensor]) -> None:
-    """Load the `state_of` a generator and its optimiser; other tensors in it are ignored.
+    """Load the state of a generator and its optimiser, as returned by `state_of`.
+
+    Tensors of ``state`` with neither prefix are ignored.
 
     Raises:
-        LookupError, RuntimeError, ValueError: if it is the state of another generator or optimiser.
+        LookupError, RuntimeError, ValueError: if the state does not fit the generator or the optimiser.
     """
     generator.load_state_dict(without_prefix(GENERATOR, state))
     moments: dict[int, dict[str, Tensor]] = {}

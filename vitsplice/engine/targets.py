@@ -42,8 +42,8 @@ class Targets:
     ) -> FeatureTable:
         """Compute the requested features of each view, except for the facet ``positions``.
 
-        Views whose features are not stored all get the union of their requests, so that they can share a pass. The
-        facet ``mask`` is always added for an appearance image that has a mask.
+        Views that are not for the bank all get the union of their requests, so that they can share a pass. The facet
+        ``mask`` is always added for an appearance image that has a mask.
         """
         features: FeatureTable = {key: {} for key in requests}
         for key, own in requests.items():
@@ -70,7 +70,10 @@ class Targets:
     def _through_backbone(
         self, needs: Mapping[ViewKey, tuple[FeatureRequest, ...]], views: Mapping[ViewKey, View]
     ) -> FeatureTable:
-        """Compute features of the backbone; views for the bank get a pass each, so that steps do not affect them."""
+        """Compute features of the backbone.
+
+        Each view for the bank gets a pass of its own, so that its features do not depend on the other views of a step.
+        """
         stored = [key for key in needs if self._bank.stores(key)]
         features = {key: self._stored(key, needs[key], views) for key in stored}
         together = [key for key in needs if key not in features]
@@ -97,7 +100,7 @@ class Targets:
         return {key: self.joined(features[key]) for key in keys}
 
     def joined(self, features: Mapping[FeatureRequest, Features]) -> ViewFeatures:
-        """Join the features of the rows of several appearance images; those of a single image are unchanged."""
+        """Join the features of several appearance images to those of one; those of a single image are unchanged."""
         weights, axis = self._images.weights, joining_axis(*self._images.pixels[MASKED].shape[-2:])
         one = {request: joined(each, weights, axis) for request, each in features.items()}
         if MASK in one:

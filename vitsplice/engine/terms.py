@@ -16,11 +16,11 @@ from vitsplice.errors import LossTermRejected, UserError
 from vitsplice.text import type_with_article
 
 OF_THE_INPUT = (INPUT, MATCH, MASK)
-"""Features of an output that are computed from the image of its term's `input` view: of the structure image even if the
-generator is applied to another start."""
+"""Features that a term gets for the output, although they are computed from a view of an image of the run: the term's
+input view. If that view is of the structure image, so are the features, even if the generator has another input."""
 
 NOT_OF_THE_OUTPUT = (*OF_THE_INPUT, POSITIONS)
-"""Features that the output is not needed for."""
+"""Features that a term gets for the output, although the output is not needed to compute them."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ def term_values(
 
     Raises:
         UserError: if a term cannot compare its images.
-        LossTermRejected: if a term returns anything but a scalar that is differentiable in the output's features.
+        LossTermRejected: if a term returns anything but a scalar, or one without a gradient although a feature of the
+            output requires a gradient.
     """
     terms = tuple(terms)
     sampled = any(POSITIONS in term.term.requests for term in terms)

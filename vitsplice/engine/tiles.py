@@ -12,9 +12,9 @@ from vitsplice.engine.views import View
 from vitsplice.rng import stream
 
 OVERLAP, SHIFT = 48, 16
-"""Minimum overlap of neighbouring tiles before shifts, and maximum random shift of a tile, in pixels. The shift moves
-the borders between tiles from step to step, so that they do not show. It is at most `OVERLAP` / 2, so that the tiles
-cover the image."""
+"""Minimum overlap of neighbouring tiles before shifts, and maximum random shift of a tile, in pixels. The first and the
+last tile along each axis do not shift. Shifts move the borders between tiles from step to step, so that the borders do
+not show. `SHIFT` is at most `OVERLAP` / 2, so that the tiles cover the image."""
 
 
 def draw_tiles(height: int, width: int, tile: int, seed: int, step: int) -> list[View]:

@@ -86,7 +86,11 @@ def pair_values(
 
 
 def add_gradients(index: int, active: Sequence[WeightedTerm], losses: Mapping[str, Tensor]) -> Step:
-    """Add the gradients of the weighted sum of losses. Raises NonFiniteLoss, before any gradient is computed."""
+    """Add the gradients of the weighted sum of losses to those of the parameters, and return the losses as a step.
+
+    Raises:
+        NonFiniteLoss: if a loss is NaN or infinite; no gradient is then computed.
+    """
     values = {name: loss.item() for name, loss in losses.items()}
     check_losses(index, values)
     total = torch.stack([term.weight * losses[term.name] for term in active]).sum()
@@ -114,6 +118,6 @@ def last_loss(steps: Sequence[Step], term: str) -> float:
 
 
 def summed(steps: Sequence[Step]) -> Step:
-    """Return the sums of the losses of the parts of one step, which have the same terms."""
+    """Sum the losses over the parts of one step; all parts must have the same terms."""
     losses = {name: sum(step.losses[name] for step in steps) for name in steps[0].losses}
     return Step(steps[0].index, sum(step.total for step in steps), losses)

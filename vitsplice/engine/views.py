@@ -1,6 +1,7 @@
 """Views: seeded crops and augmentations of an image.
 
-A `View` holds plain numbers, drawn from seed and step, and can be applied to several images.
+A `View` is a set of plain values, so that the same view can be applied to several images, such as an image and its
+mask.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from vitsplice.config import JitterConfig, ViewConfig
 from vitsplice.rng import stream
 
 ENOUGH = 0.9
-"""Minimum of the mask area in a view, relative to the view of the same size that contains most of the mask."""
+"""Minimum mask area in a crop, relative to the largest mask area that a crop of this size can contain."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,9 @@ class View:
 
     Args:
         top, left, height, width: the crop, in pixels.
-        flip: flip horizontally.
-        jitter: names and factors of colour adjustments, in order.
-        blur: kernel side and sigma in pixels, or None.
+        flip: whether the crop is flipped horizontally.
+        jitter: colour adjustments in order: the name of each, and its factor (for ``hue`` a shift).
+        blur: kernel side and sigma in pixels; None: no blur.
     """
 
     top: int
@@ -113,19 +114,23 @@ def draw_for(config: ViewConfig, image: Tensor, seed: int, step: int, role: str,
         config: how views are drawn.
         image: ``(B, 3, H, W)``.
         seed, step, role: determine the random numbers.
-        mask: ``(B, 1, H, W)`` in [0, 1] that the view has to cover (see `covering`); None: no mask.
+        mask: ``(B, 1, H, W)`` in [0, 1]; the crop contains enough of it (see `_with_enough_mask`). None: no mask.
     """
     rng = stream(seed, step, role)
     if config.bank is not None:
         rng = stream(seed, "bank", role, integer(rng, 0, config.bank - 1))
     view = draw(config, image.shape[-2], image.shape[-1], rng)
-    return view if mask is None else covering(view, mask, rng)
+    return view if mask is None else _with_enough_mask(view, mask, rng)
 
 
-def covering(view: View, mask: Tensor, rng: Generator) -> View:
-    """Return the view if it covers enough (`ENOUGH`) of a mask ``(B, 1, H, W)``, else draw a position where it does."""
-    covered = _window_sums(mask, view.height, view.width)
-    enough = covered >= ENOUGH * covered.max()
+def _with_enough_mask(view: View, mask: Tensor, rng: Generator) -> View:
+    """Return the view, with its crop moved if it does not contain enough of a mask ``(B, 1, H, W)``.
+
+    Enough is at least `ENOUGH` of the largest mask area that a crop of this size can contain. The new position is drawn
+    from all positions at which the crop contains enough.
+    """
+    areas = _window_sums(mask, view.height, view.width)
+    enough = areas >= ENOUGH * areas.max()
     if enough[view.top, view.left]:
         return view
     corners = enough.nonzero()
@@ -134,7 +139,11 @@ def covering(view: View, mask: Tensor, rng: Generator) -> View:
 
 
 def _window_sums(mask: Tensor, height: int, width: int) -> Tensor:
-    """Sum a mask over all rows and each window of ``height`` by ``width``: ``(H - height + 1, W - width + 1)``."""
+    """Sum a mask ``(B, 1, H, W)`` over the batch and over each window of ``height`` by ``width`` pixels.
+
+    Returns:
+        ``(H - height + 1, W - width + 1)``: the sum for each position of the window's top left corner.
+    """
     total = F.pad(mask[:, 0].cpu().double().sum(0).cumsum(0).cumsum(1), (1, 0, 1, 0))
-    rows = total[height:] - total[:-height]
-    return rows[:, width:] - rows[:, :-width]
+    bands = total[height:] - total[:-height]
+    return bands[:, width:] - bands[:, :-width]

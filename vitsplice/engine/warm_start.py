@@ -1,11 +1,11 @@
 """The warm start of a run, computed without any optimisation.
 
 The warm start gives each patch of the structure image the mean colour and the local contrast of the patches of the
-appearance image that the correspondence assigns to it; small dark spots stay darker than their surroundings
+appearance images that the correspondence assigns to it; small dark spots stay darker than their surroundings
 (`vitsplice.matching.spots` and `vitsplice.matching.small_spots`). Each pixel takes these values from nearby patches
 whose colour in the structure image is similar to its own (joint bilateral upsampling, Kopf et al. 2007), at a moderate
 size; a guided filter (He, Sun, Tang 2013) aligns them with the edges of the structure image at full size. The structure
-image's own detail is added back, scaled to the local contrast. This is not part of Splice.
+image's own detail is added back, scaled to the local contrast. The warm start is not part of Splice.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ WORKING = 512
 """Longer side, in pixels, at which the joint bilateral upsampling runs."""
 
 REACH, NEAR, ALIKE = 2, 0.9, 0.06
-"""Joint bilateral upsampling: reach and standard deviation of distance, in patches; that of colour, in Lab / 100."""
+"""Joint bilateral upsampling: reach in patches, standard deviation of the distance in patches, and standard deviation
+of the colour difference in Lab / 100."""
 
 RADIUS = 2.0
 """Radius of the guided filter, in pixels of the working size."""
@@ -43,10 +44,10 @@ CHROMA_DETAIL = 0.3
 """Factor of the structure image's detail in the chroma channels."""
 
 BAND = 64
-"""Rows of pixels of the joint bilateral upsampling that are computed together on a CPU, so that they fit its cache."""
+"""Number of pixel rows that the joint bilateral upsampling computes at once on a CPU, so that they fit its cache."""
 
 FAINT = 1e-8
-"""Minimum of the colour weight of a patch (maximum: 1), so that the weights never sum to 0."""
+"""Added to the colour weight of a patch, which is at most 1, so that the weights never sum to 0."""
 
 SLIGHT = 1e-6
 """Weight of the unmasked mean of a patch, so that patches outside of the mask have a mean too."""
@@ -69,8 +70,8 @@ def warm_start(
         structure: ``(1, 3, H, W)`` in [0, 1].
         appearances: the appearance images of the correspondence; their sizes may differ.
         match: correspondence from the structure image to the appearance images.
-        strength: 0: the structure image, 1: the colours of the appearance images; above 1, their differences from
-            the mean colour are multiplied by ``eased(strength)``.
+        strength: 0: the structure image, 1: the colours of the appearance images; above 1, the differences of these
+            colours from their mean are multiplied by ``eased(strength)``.
         detail_strength: the structure image's own detail is multiplied by ``eased(detail_strength)``.
 
     Returns:
@@ -84,7 +85,7 @@ def warm_start(
 def warm_start_maps(
     structure: Tensor, appearances: Sequence[AppearanceImage], match: Correspondence, strength: float = 1.0
 ) -> Tensor:
-    """Compute what the warm start takes from the appearance images, at a moderate size.
+    """Compute the maps that `warm_start_from_maps` turns into the warm start, at a moderate size.
 
     Args:
         structure: ``(1, 3, H, W)`` in [0, 1].
@@ -94,7 +95,7 @@ def warm_start_maps(
 
     Returns:
         ``(1, 7, h, w)``, the longer side at most `WORKING`: the colours of the matches and those of the structure image
-        itself, both Lab / 100 without detail, and the gain of its detail.
+        itself, both Lab / 100 without detail, and the gain for the detail of the structure image.
     """
     structure_lab = to_lab(structure)
     mean = _means(structure_lab, match.grid)
@@ -114,7 +115,7 @@ def warm_start_maps(
 def warm_start_from_maps(
     structure: Tensor, maps: Tensor, match: Correspondence, strength: float = 1.0, detail_strength: float = 1.0
 ) -> Tensor:
-    """Compute the warm start from `warm_start_maps`; ``match`` has the small spots of the structure image."""
+    """Compute the warm start from `warm_start_maps`; of ``match``, only the small spots and the grid are used."""
     structure_lab, size = to_lab(structure), structure.shape[-2:]
     enlarged = F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
     maps = _guided(structure, enlarged, max(2, round(RADIUS / _working_scale(structure))))
@@ -136,10 +137,12 @@ def _working_scale(structure: Tensor) -> float:
 
 
 def joint_bilateral(values: Tensor, mean: Tensor, grid: tuple[int, int], lab: Tensor) -> Tensor:
-    """Average values of nearby patches for each pixel, weighted by the similarity of colours (Kopf et al. 2007).
+    """Average values of nearby patches for each pixel (Kopf et al. 2007).
+
+    The weight of a patch decreases with its distance from the pixel and with the difference of their colours.
 
     Args:
-        values: ``(h * w, C)``.
+        values: values of each patch, ``(h * w, C)``.
         mean: mean Lab / 100 of each patch, ``(h * w, 3)``.
         grid: ``(h, w)``.
         lab: Lab / 100 of the pixels, ``(1, 3, H, W)``.

@@ -15,14 +15,18 @@ from vitsplice.errors import ImageError
 Values = NDArray[np.float32]
 
 AlphaHandler = Callable[[Values, list[str], bool], Values]
-"""``handler(values, notes, premultiplied)`` removes an alpha channel and appends to the notes."""
+"""``handler(values, notes, premultiplied)`` composites an alpha channel or returns it as a mask, and notes that."""
 
 _PEAKS = {("u", 1): 255, ("u", 2): 65535, ("f", 2): 1, ("f", 4): 1, ("f", 8): 1, ("f", 16): 1}
 """The value that maps to 1, by kind and size in bytes of the dtype."""
 
 
 def unit_values(raw: NDArray[Any]) -> Values:
-    """Convert an array to float32: uint8 and uint16 are divided by their maximum, floating point is unchanged."""
+    """Convert an array to float32: uint8 and uint16 are divided by their maximum, floating point is not scaled.
+
+    Raises:
+        ImageError: if the array has another dtype.
+    """
     peak = _PEAKS.get((raw.dtype.kind, raw.dtype.itemsize))
     if peak is None:
         raise ImageError(f"an array must be uint8, uint16 or floating point; this one is {raw.dtype}")

@@ -1,4 +1,4 @@
-"""Checks of the shape, size and value range of images, and of batches of images as tensors."""
+"""Checks of the shape, size and value range of images; checks and conversion of tensors of images."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ LARGEST_ASPECT = 32
 """Maximum of longer side / shorter side: images are resized by the shorter side, and the longer one grows with it."""
 
 LARGEST = f"at most {LARGEST_SIDE} pixels a side and {LARGEST_AREA // 10**6} megapixels are allowed"
+"""The limits of side and area, as text for messages."""
 
 LAYOUT = "(3, H, W) or (B, 3, H, W)"
+"""The allowed shapes, as text for messages."""
 
 OVERSHOOT = 0.05
 """Tolerance outside [0, 1] for images from a training loop, where resizing and optimisation overshoot."""
@@ -91,7 +93,7 @@ def image_batch(pixels: Tensor, name: str, *, tolerance: float = 0.0, check: boo
         pixels: ``(3, H, W)`` or ``(B, 3, H, W)``, uint8 (divided by 255) or floating point in [0, 1].
         name: name of the argument, for messages.
         tolerance: allowed distance of values from [0, 1].
-        check: check the value range, which synchronises a GPU. The rest is always checked.
+        check: whether the value range is checked, which synchronises a GPU.
 
     Raises:
         ImageError: if type, shape, size or values are not allowed.

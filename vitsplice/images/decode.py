@@ -69,8 +69,8 @@ def open_file(path: str, name: str) -> io.BufferedReader:
     """Open a regular, non-empty file; a pipe, for example, would block.
 
     Raises:
-        ImageNotFound: if it does not exist.
-        ImageError: if it is anything else, or cannot be opened.
+        ImageNotFound: if there is no such file.
+        ImageError: if it is not a regular file, is empty, or cannot be opened.
     """
     try:
         status = os.stat(path)
@@ -91,7 +91,11 @@ def open_file(path: str, name: str) -> io.BufferedReader:
 
 
 def read_header(file: BinaryIO, name: str) -> Image.Image:
-    """Open an image without decoding its pixels. Raises ImageError for an unsupported format or a corrupt header."""
+    """Open an image without decoding its pixels.
+
+    Raises:
+        ImageError: if the format is not supported, the header is corrupt, or the image is too large.
+    """
     try:
         return Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError:
@@ -120,13 +124,13 @@ def decode(image: Image.Image, name: str, handle_alpha: AlphaHandler) -> tuple[T
     Args:
         image: of any supported mode.
         name: name of the image, for messages.
-        handle_alpha: removes an alpha channel.
+        handle_alpha: composites an alpha channel, or returns it as a mask.
 
     Returns:
         ``(1, 3, H, W)`` in [0, 1], and notes on conversions that changed the image.
 
     Raises:
-        ImageError: if the size or the mode is not supported, or the data are corrupt.
+        ImageError: if the size or the mode is not supported, the data are corrupt, or values are outside [0, 1].
     """
     check_size(name, *image.size)
     try:
@@ -163,8 +167,8 @@ def _orientation(image: Image.Image) -> int:
 def _frame_notes(image: Image.Image) -> list[str]:
     """Note that an image has several frames, of which one is read.
 
-    Counting the frames of a TIFF or GIF replaces pixels that are decoded already, which may have been edited, and fails
-    if the file is closed.
+    The frames of a decoded TIFF or GIF are not counted: this would replace its pixels, which may have been edited, and
+    would fail if the file is closed.
     """
     index = image.tell()
     decoded = image.format in ("TIFF", "GIF") and not getattr(image, "tile", None)
@@ -214,7 +218,7 @@ def _sample_format(image: Image.Image) -> _SampleFormat:
 
 
 def _transparent_colour(image: Image.Image, raw_mode: str) -> tuple[int, ...] | None:
-    """Return the transparent colour in decoded values.
+    """Return the transparent colour in decoded values; None if there is none.
 
     Pillow gives it as stored: below 8 bits it must be scaled up, and for 16-bit RGB reduced to the high byte, as Pillow
     does with the pixels.
@@ -245,7 +249,7 @@ def _channels(image: Image.Image, samples: _SampleFormat, name: str, notes: list
 
 
 def _to_rgb_or_alpha_mode(image: Image.Image, name: str, notes: list[str]) -> Image.Image:
-    """Convert to RGB or RGBA, unless the mode already has an alpha channel."""
+    """Convert an image to RGB or RGBA; grey or RGB with an alpha channel is returned unchanged."""
     mode = image.mode
     if mode in ("RGBA", "RGBa", "LA", "La"):
         return image

@@ -1,4 +1,4 @@
-"""Conversion of pixels to 8-bit images, PNG bytes and contact sheets."""
+"""Conversion of pixels to and from 8-bit PIL images, and to PNG bytes, JPEG bytes and contact sheets."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def encode_jpeg(pixels: Tensor, max_side: int, quality: int) -> bytes:
 
 
 def encode_labels(labels: Tensor, colours: Sequence[tuple[int, int, int]]) -> bytes:
-    """Encode labels ``(H, W)`` as a PNG with a palette: label i has the 8-bit colour ``colours[i]``, at most 256."""
+    """Encode labels ``(H, W)`` as a PNG with a palette: label i, at most 255, has the 8-bit colour ``colours[i]``."""
     image = Image.fromarray(labels.to(torch.uint8).numpy())
     image.putpalette([channel for colour in colours for channel in colour])
     return _encoded(image, "PNG", compress_level=6)
@@ -76,8 +76,8 @@ def contact_sheet(rows: Sequence[Sequence[tuple[str, Tensor]]], height: int = 18
     """Draw rows of images on white, with a caption below each.
 
     Args:
-        rows: for each image its caption and its pixels ``(3, H, W)`` in [0, 1].
-        height: height in pixels that the images are resized to.
+        rows: rows of images; each image is given by its caption and its pixels ``(3, H, W)`` in [0, 1].
+        height: height in pixels to which the images are resized.
 
     Returns:
         ``(3, H', W')`` in [0, 1].

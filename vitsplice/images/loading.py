@@ -44,8 +44,8 @@ class LoadedImage:
     Args:
         pixels: ``(1, 3, H, W)``, float32 in [0, 1], on the CPU, a copy.
         notes: conversions that changed the image.
-        sha256: digest of the bytes of the file; without a file, of the bytes of ``pixels``.
-        name: the path, or "PIL image", "array" or "tensor"; safe to print.
+        sha256: digest of the bytes of the file if the image was read from a path, otherwise of the bytes of ``pixels``.
+        name: the path, also of a PIL image opened from a file, or else "PIL image", "array" or "tensor"; safe to print.
     """
 
     pixels: Tensor = field(compare=False, repr=False)
@@ -83,8 +83,8 @@ def read(source: Source) -> LoadedImage:
             ``(1, 3, H, W)``, uint8 or floating point in [0, 1]. A `LoadedImage` is returned unchanged.
 
     Raises:
-        ImageError: if the image cannot be read, is too small or too large, or has values outside [0, 1]. The message
-            is one line and names the file.
+        ImageError: if the image cannot be read, its type, shape or size is not allowed, or it has values outside
+            [0, 1]. The message is one line and names the file, if there is one.
 
     Example:
         >>> read(example()[0]).pixels.shape
@@ -96,12 +96,11 @@ def read(source: Source) -> LoadedImage:
 def read_mask(source: Source) -> LoadedImage:
     """Read a mask: white is inside, black outside, grey partly inside.
 
-    An alpha channel that varies is the mask itself, whatever the colours are, so that a cut-out on a transparent
-    background serves as its own mask.
+    An alpha channel that varies or is 0 everywhere is the mask itself, whatever the colours are, so that a cut-out on a
+    transparent background serves as its own mask.
 
     Args:
-        source: as for `read`; or a boolean array or tensor; or a tensor of one channel ``(H, W)``, ``(1, H, W)`` or
-            ``(1, 1, H, W)``.
+        source: as for `read`, also boolean; or a tensor of one channel ``(H, W)``, ``(1, H, W)`` or ``(1, 1, H, W)``.
 
     Raises:
         ImageError: as `read`.
@@ -110,7 +109,7 @@ def read_mask(source: Source) -> LoadedImage:
 
 
 def _mask_as_image(mask: Any) -> Any:
-    """Convert a boolean or single-channel mask to a source that `read` accepts."""
+    """Convert a boolean or single-channel mask to a source that `read` accepts; others are returned unchanged."""
     if isinstance(mask, np.ndarray) and mask.dtype == bool:
         return mask.astype(np.uint8) * 255
     if not isinstance(mask, Tensor):
@@ -128,7 +127,7 @@ def is_black(mask: Tensor) -> bool:
 
 
 def image_stamp(path: Path) -> tuple[str, int, int]:
-    """Return absolute path, size and modification time of an image file, which change when the file does.
+    """Return absolute path, size and modification time of an image file, to detect a change of the file.
 
     Raises:
         ImageNotFound: if the file does not exist.

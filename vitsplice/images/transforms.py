@@ -1,4 +1,4 @@
-"""Resizing, and conversion between RGB and CIE Lab, where Euclidean distance approximates perceived difference."""
+"""Resizing, sampling, and conversion between RGB and CIE Lab, where distances approximate perceived differences."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def to_rgb(lab: Tensor) -> Tensor:
 def sample_bilinear(maps: Tensor, points: Tensor) -> Tensor:
     """Interpolate maps ``(B, D, h, w)`` bilinearly at points ``(B, N, 2)``: ``(B, N, D)``. Differentiable.
 
-    A point is (y, x) as fractions of the sides, in [0, 1]. Between the border and the centres of the outermost cells,
-    and outside, the values are those at the nearest centres.
+    A point is (y, x) as fractions of the sides, in [0, 1]. A point between the centres of the outermost cells and the
+    border, or outside, has the values at the nearest point that is not beyond these centres.
     """
     grid = points.flip(-1).to(maps)[:, None] * 2 - 1
     return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)[:, :, 0].transpose(1, 2)
 
 
 def shrink_to(pixels: Tensor, side: int | None) -> Tensor:
-    """Resize images ``(B, 3, H, W)`` so that the shorter side is at most ``side``, as `resize_to` does; None: not."""
+    """Resize images ``(B, 3, H, W)`` by `resize_to` so that the shorter side is at most ``side``; None: no limit."""
     return pixels if side is None else resize_to(pixels, min(side, *pixels.shape[-2:]))
 
 

@@ -3,8 +3,8 @@
 If patches are assigned independently, those of a uniform surface match patches of many colours, whose mean may not
 occur in the other image: the black and white of a panda become grey. Here patches that are close and have similar
 colours and descriptors are penalised for matching different colours. This is the mean-field approximation of a
-Markov random field (compare Krähenbühl and Koltun 2011, "Efficient Inference in Fully Connected CRFs") with annealing;
-it is not part of Splice.
+Markov random field (compare Krähenbühl and Koltun 2011, "Efficient Inference in Fully Connected CRFs") with annealing.
+This assignment is not part of Splice.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def agreed_assignment(
             equally often.
         coverage: ``(M,)`` in [0, 1], fraction of each patch of the second image that a mask covers; see
             `vitsplice.matching.usable`. None uses all patches.
-        regions: what each patch may be matched with; None: all patches that are used.
+        regions: what each patch may be matched with; None: all usable patches.
 
     Returns:
         ``(N, M)`` in [0, 1], rows sum to 1.

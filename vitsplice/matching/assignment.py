@@ -47,7 +47,7 @@ def most_similar_patches(similarities: Tensor, count: int) -> Tensor:
 
 
 def masked_similarities(similarities: Tensor, temperature: float, balance: float, coverage: Tensor | None) -> Tensor:
-    """Set similarities ``(N, M)`` of excluded patches to minus infinity; see `assignment`.
+    """Set similarities ``(N, M)`` of excluded patches to minus infinity, and check the arguments; see `assignment`.
 
     Raises:
         UserError: if a value is out of range, or the mask excludes every patch.
@@ -59,7 +59,9 @@ def masked_similarities(similarities: Tensor, temperature: float, balance: float
 def check_assignment(temperature: float, balance: float) -> None:
     """Raise UserError if the temperature or the balance of an `assignment` is out of range."""
     if not LEAST_TEMPERATURE <= temperature < math.inf:
-        raise UserError(f"temperature={temperature} is not allowed; it must be at least {LEAST_TEMPERATURE:g}, finite")
+        raise UserError(
+            f"temperature={temperature} is not allowed; it must be at least {LEAST_TEMPERATURE:g}, and finite"
+        )
     if not 0 <= balance <= 1:
         raise UserError(f"balance={balance} is not allowed; it must be in [0, 1]")
 
@@ -79,10 +81,11 @@ def assignment(
     Args:
         similarities: ``(N, M)``.
         temperature: temperature of the softmax, at least `LEAST_TEMPERATURE`; smaller is harder.
-        balance: from 0, each patch is assigned independently, to 1, all patches of the second image are used equally.
+        balance: from 0, each patch is assigned independently, to 1, all patches of the second image are used about
+            equally often.
         coverage: ``(M,)`` in [0, 1], fraction of each patch of the second image that a mask covers; see `usable`. None
             uses all patches.
-        regions: what each patch may be matched with; None: all patches that are used.
+        regions: what each patch may be matched with; None: all usable patches.
 
     Returns:
         ``(N, M)`` in [0, 1], rows sum to 1.

@@ -1,4 +1,4 @@
-"""k-means of features, and the number of clusters by the elbow of its inertia."""
+"""k-means of features, and the number of clusters by the elbow method."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ ROUNDS = 30
 """Maximum number of rounds of Lloyd's algorithm."""
 
 MOST_CLUSTERS, ELBOW = 15, 0.975
-"""Maximum number of clusters of `elbow_kmeans`, and the factor by which one more has to lower the inertia."""
+"""Maximum number of clusters of `elbow_kmeans`. One more cluster is added if it multiplies the inertia by less than
+`ELBOW`."""
 
 
 def kmeans(points: Tensor, clusters: int) -> Tensor:
@@ -43,7 +44,8 @@ def inertia(points: Tensor, labels: Tensor) -> float:
 def elbow_kmeans(points: Tensor) -> Tensor:
     """Cluster points ``(N, D)`` by `kmeans`; return labels ``(N,)``.
 
-    The number of clusters is the first, up to `MOST_CLUSTERS`, at which one more lowers the inertia by less than 2.5 %.
+    The number of clusters is the first at which one more cluster lowers the inertia by at most 2.5 % (`ELBOW`), but at
+    most `MOST_CLUSTERS`.
     """
     labels = kmeans(points, 1)
     for clusters in range(2, min(MOST_CLUSTERS, len(points)) + 1):

@@ -116,7 +116,7 @@ class Correspondence:
         return self.weights @ values
 
     def warp_colours(self, colours: Tensor) -> Tensor:
-        """As `warp`, for mean colours in Lab / 100 ``(M, 3)``; see `vitsplice.matching.spots` for the difference."""
+        """Carry mean colours in Lab / 100 ``(M, 3)`` over as `warp` does; correct dark spots (`keep_spots`)."""
         warped = self.warp(colours)
         return warped if self.colours is None else keep_spots(self.colours, warped, self.grid)
 

@@ -7,8 +7,9 @@ parts.
 
 Differences from the paper: features are centred over each image, and for the parts over the foreground of each image,
 so that a part has the same label in images of different colours. The threshold of saliency is computed for each image.
-Saliency is the attention of [CLS] before the softmax; after it, attention is concentrated on a few patches. Small holes
-are filled instead of a refinement by GrabCut.
+Saliency is the attention of [CLS] before the softmax; after the softmax, a few patches have most of the attention. For
+backbones without [CLS], queries or keys, saliency is the distance from the border. Instead of a refinement by GrabCut,
+small holes are filled and small specks are removed.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def cls_attention(query: Features, key: Features) -> Tensor:
 def border_distance(grid: tuple[int, int]) -> Tensor:
     """Compute the distance of each patch from the nearest border as a fraction of the sides, ``(h, w)``.
 
-    It is the saliency for backbones without the features of `attention_requests`.
+    This distance is the saliency for backbones without the features of `attention_requests`.
     """
     y, x = (torch.minimum(torch.arange(side), torch.arange(side).flip(0)) / side for side in grid)
     return torch.minimum(y[:, None], x[None])
@@ -65,10 +66,10 @@ def common_foreground(
         clusters: number of clusters; None: see `elbow_kmeans`.
 
     Returns:
-        For each image ``(h, w)`` bool. It may be empty in some images.
+        The foreground of each image, ``(h, w)`` bool. It may be empty in some images.
 
     Raises:
-        UserError: if it is empty in all images.
+        UserError: if the foreground is empty in all images.
     """
     points = torch.cat([_centred(image.patches[0]) for image in features])
     labels = elbow_kmeans(points) if clusters is None else kmeans(points, clusters)
@@ -141,7 +142,8 @@ def common_parts(descriptors: Sequence[Features], foreground: Sequence[Tensor], 
 def mask_on_grid(mask: Tensor, grid: tuple[int, int] | None) -> Tensor:
     """Resize a mask ``(h, w)`` bool to another patch grid; None: that of the mask.
 
-    Patches are inside if the mask covers at least half of them; if there is none, those that it covers most.
+    A patch is inside if the mask covers at least half of its area. If there is no such patch, those of which the mask
+    covers most are inside.
     """
     size, values = grid or (mask.shape[0], mask.shape[1]), mask[None, None].float()
     coarser = size[0] * size[1] < mask.numel()

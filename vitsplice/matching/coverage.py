@@ -1,4 +1,4 @@
-"""Selection of the patches of an image that a mask covers."""
+"""Selection of the patches of which a mask covers enough."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from torch import Tensor
 from vitsplice.errors import UserError
 
 SMALL_MASK = 0.9
-"""Fraction of the greatest coverage from which on a patch of a small mask is usable."""
+"""Fraction of the greatest coverage that is enough for a patch, if less than the minimum, as with a small mask."""
 
 
 def usable(coverage: Tensor, least: float = 0.5) -> Tensor:
-    """Select the patches that a mask covers.
+    """Select the patches of which a mask covers enough.
 
     Args:
         coverage: fraction of each patch that the mask covers, in [0, 1], any shape.
-        least: minimum coverage; for a small mask, `SMALL_MASK` times the greatest coverage if that is less.
+        least: minimum coverage, or `SMALL_MASK` times the greatest coverage if that is less, as with a small mask.
 
     Returns:
         bool, of the same shape, with at least one True.

@@ -30,8 +30,8 @@ class Description:
 
     Args:
         descriptors: ``(1, N, D)``.
-        mirrored: descriptors of the mirror image, in the order of the image's own patches, ``(1, N, D)``; None: it
-            is not tried mirrored.
+        mirrored: descriptors of the mirror image, in the order of the image's own patches, ``(1, N, D)``; None: the
+            image is not matched as its mirror image.
         colours: mean colour of each patch in Lab / 100, ``(N, 3)``.
         grid: ``(h, w)``, ``N == h * w``, row by row.
         spots: small dark spots of the image.
@@ -70,8 +70,8 @@ def describe_image(
         grid: the image is resized to about ``grid * grid`` patches; the aspect ratio is preserved.
         mirror: whether its mirror image is described too, for the second image of a match.
         requests: further features to return.
-        descriptors: local features that form the descriptors; empty: those of `descriptor_requests`. Maps of a CNN that
-            are finer than the grid are averaged.
+        descriptors: local features that form the descriptors; empty: those of `descriptor_requests`. If they are given,
+            and finer than the grid, as the early maps of a CNN are, they are averaged over squares of patches.
 
     Raises:
         UserError: if the image is invalid, the grid is not positive, a descriptor is not local, or the backbone is not
@@ -80,27 +80,31 @@ def describe_image(
     if not 1 <= grid < inf:
         raise UserError(f"grid={grid} is not allowed; it must be at least 1")
     if isinstance(backbone, str):
-        raise UserError(f"images are matched by a loaded backbone: vitsplice.load_backbone({backbone!r})")
+        raise UserError(f"backbone must be a loaded one, not a name; load it: vitsplice.load_backbone({backbone!r})")
     image = single_image(image, "image", tolerance=OVERSHOOT)
     info = backbone.info
     stride = max(1, info.stride // 2) if info.structure.facet == "map" else info.stride
     fine, coarse = (Area(side * stride) for side in (grid, max(1, round(grid / COARSER))))
-    names, further = tuple(descriptors) or descriptor_requests(info), tuple(requests)
-    if not_local := [str(request) for request in names if request.facet in GLOBAL_FACETS]:
+    described_by, further = tuple(descriptors) or descriptor_requests(info), tuple(requests)
+    if not_local := [str(request) for request in described_by if request.facet in GLOBAL_FACETS]:
         local = ", ".join(info.local_facets)
         raise UserError(f"{not_local[0]} is global and has no patches; local facets of {info.name}: {local}")
-    features = backbone(fine(image, info), tuple(dict.fromkeys([*names, *further])))
-    described = _with_coarse(join_features(features, names), describe(backbone, coarse(image, info), names))
+    features = backbone(fine(image, info), tuple(dict.fromkeys([*described_by, *further])))
+    coarse_features = describe(backbone, coarse(image, info), described_by)
+    described = _with_coarse(join_features(features, described_by), coarse_features)
     described = _averaged(described, grid) if descriptors else described
     flipped = None
     if mirror:
-        mirrored = _with_coarse(*(describe(backbone, area(image.flip(-1), info), names) for area in (fine, coarse)))
+        mirror_image = image.flip(-1)
+        mirrored = _with_coarse(
+            *(describe(backbone, area(mirror_image, info), described_by) for area in (fine, coarse))
+        )
         mirrored = _averaged(mirrored, grid) if descriptors else mirrored
         flipped = Features.from_maps(mirrored.maps.flip(-1)).values
     size, lab = described.grid or (1, 1), to_lab(image)
     colours, spots = F.adaptive_avg_pool2d(lab, size).flatten(2)[0].T, find_small_spots(lab, size)
-    named = {request: features[request] for request in further}
-    return Description(described.values, flipped, colours, size, spots, named)
+    further_features = {request: features[request] for request in further}
+    return Description(described.values, flipped, colours, size, spots, further_features)
 
 
 def _with_coarse(fine: Features, coarse: Features) -> Features:
@@ -110,7 +114,7 @@ def _with_coarse(fine: Features, coarse: Features) -> Features:
 
 
 def _averaged(features: Features, grid: int) -> Features:
-    """Average features over squares of patches, such that about ``grid * grid`` remain if there are more."""
+    """Average features over squares of patches, so that about ``grid * grid`` remain; fewer are returned unchanged."""
     maps = features.maps
     height, width = maps.shape[-2:]
     factor = max(1, round((height * width) ** 0.5 / grid))

@@ -1,7 +1,7 @@
 """Descriptors of patches, by whose cosine similarity the patches of two images are matched.
 
 For a ViT: keys of the last and of the third last block, final tokens, and values of the fourth last block, each
-normalised, concatenated. Centred over each image they match semantic parts (compare Amir et al. 2021, "Deep ViT
+normalised, then concatenated. Centred over each image, they match semantic parts (compare Amir et al. 2021, "Deep ViT
 Features as Dense Visual Descriptors", which uses the keys of one layer): what all patches of an image have in common,
 such as a black coat, would otherwise match the few black patches of the other image, its pupils. The values are best
 for small parts, such as eyes (docs/keypoints.md); the others keep whole parts together. For a CNN: the last two feature
@@ -47,9 +47,9 @@ def join_features(features: Mapping[FeatureRequest, Features], requests: tuple[F
 
 
 def describe(backbone: Backbone, images: Tensor, requests: tuple[FeatureRequest, ...] = ()) -> Features:
-    """Compute the descriptors ``(B, h * w, D)`` of images ``(B, 3, H, W)`` of a size that the backbone takes.
+    """Compute the descriptors ``(B, h * w, D)`` of images ``(B, 3, H, W)`` of a size that the backbone accepts.
 
-    They are formed by local features, by default by those of `descriptor_requests`.
+    ``requests`` are the local features that form the descriptors; empty: those of `descriptor_requests`.
     """
     requests = requests or descriptor_requests(backbone.info)
     return join_features(backbone(images, requests), requests)

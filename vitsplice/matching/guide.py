@@ -1,9 +1,10 @@
-"""The correspondence of images as vectors, which loss terms can crop, resample and sample at any position.
+"""The correspondence of images as vectors, which can be cropped, resampled, and sampled at any position.
 
 The guide of patch i of the structure image and patch j of the appearance image is the mean of two values in [-1, 1]:
-the similarity s_ij of their descriptors, and 2 exp(-|c_i - a_j|^2 / (2 sigma^2)) - 1, with a_j the mean colour of patch
-j and c_i the colour that patch i takes (`Correspondence.warp_colours`). The second keeps parts apart: patches that look
-alike in feature space, such as the black and the white of one coat, differ in it. It is not part of Splice.
+the similarity s_ij of their descriptors, and 2 exp(-|c_i - a_j|^2 / (2 sigma^2)) - 1, with a_j the mean colour around
+patch j (`NEIGHBOURHOOD`) and c_i the colour that patch i takes (`Correspondence.warp_colours`). The second value keeps
+parts apart: patches with similar descriptors, such as the black and the white of one coat, differ in it. The guide is
+not part of Splice.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ RANK = 64
 
 @dataclass(frozen=True)
 class MatchVectors:
-    """Vectors whose dot products are the guide, as feature maps of both images.
+    """Vectors whose dot products approximate the guide, as feature maps of the images.
 
     Args:
         structure: ``(1, D, h, w)``.
@@ -55,7 +56,7 @@ def guide(match: Correspondence, colours: Tensor) -> Tensor:
 
     Args:
         match: correspondence of ``N`` with ``M`` patches.
-        colours: mean colours of the other images' patches in Lab / 100, ``(M, 3)``.
+        colours: mean colours around the other images' patches in Lab / 100, ``(M, 3)``.
 
     Returns:
         ``(N, M)`` in [-1, 1]; lower by up to `FORBIDDEN` where regions do not permit the match.
@@ -72,7 +73,7 @@ def match_vectors(match: Correspondence, *others: Tensor) -> MatchVectors:
 
     Args:
         match: correspondence of an image with one or several others.
-        others: the others, ``(1, 3, H, W)`` each in [0, 1].
+        others: the other images in the order of the correspondence, each ``(1, 3, H, W)`` in [0, 1].
     """
     colours = [_smooth_colours(image, other.grid) for image, other in zip(others, match.others, strict=True)]
     left, right = (vectors.to(match.weights.device) for vectors in factorise(guide(match, concatenated(colours)), RANK))

@@ -97,8 +97,9 @@ def correspond(
         grid: both images are resized to about ``grid * grid`` patches; the aspect ratio is preserved.
         temperature, balance: see `vitsplice.matching.assignment`.
         agreement: weight of agreement between neighbours, in units of similarity; see `vitsplice.matching.agreement`.
-            0: neighbours have no influence, and `vitsplice.matching.priors` are not used.
-        mask: ``(1, 1, H, W)`` in [0, 1], the part of the second image that may be used; None uses all of it.
+            0: neighbours have no influence, and neither `vitsplice.matching.priors` nor small dark spots
+            (`vitsplice.matching.small_spots`) are used.
+        mask: ``(1, 1, H, W)`` in [0, 1], the part of the second image that may be used; None: the entire image.
         descriptors: local features by which patches are matched; empty: those of
             `vitsplice.matching.descriptor_requests`.
 
@@ -172,7 +173,7 @@ def match_candidates(
         candidates: the others.
         temperature, balance, agreement: see `correspond`.
         regions: regions of the image that may only be matched with a part of one of the others; see `match_regions`.
-        preference: matches that are preferred; None: none.
+        preference: matches that are preferred; None: no preference.
 
     Raises:
         UserError: if a value is out of range, a mask is invalid, or a region may not be matched with any patch.
@@ -216,12 +217,12 @@ def match_candidates(
 def _compared(
     first: Description, other: Description, possible: Tensor, mirrored: bool | None
 ) -> tuple[MatchedImage, Tensor]:
-    """Compare an image with another, as it is and mirrored.
+    """Compute the similarities of an image with another image, or with the mirror image of the other.
 
     Args:
         first, other: descriptions of the images.
         possible: ``(N, M)`` bool, matches that the mask and regions permit.
-        mirrored: whether the mirrored one is used; None: the more similar of the two.
+        mirrored: whether the mirror image is used, if it is described; None: the more similar of the two.
 
     Returns:
         The other image, mirrored or not, and the similarities ``(N, M)``.
@@ -238,9 +239,9 @@ def _compared(
 
 
 def _likeness(similarities: Tensor, possible: Tensor) -> Tensor:
-    """Compute the mean of the largest similarity of each patch, over the patches that have a possible match."""
-    rows = possible.any(1)
-    return similarities[rows].masked_fill(~possible[rows], -1).max(1).values.mean()
+    """Compute the largest similarity among the possible matches of each patch; average over patches that have any."""
+    matchable = possible.any(1)
+    return similarities[matchable].masked_fill(~possible[matchable], -1).max(1).values.mean()
 
 
 def _log_weights(candidates: Sequence[Candidate], like: Tensor) -> Tensor:
@@ -255,7 +256,7 @@ def _log_weights(candidates: Sequence[Candidate], like: Tensor) -> Tensor:
 
 
 def _conspicuous(candidates: Sequence[Candidate]) -> Tensor:
-    """Return the indices of the patches of all images that have a conspicuous small spot."""
+    """Return the indices of patches with a conspicuous small spot, numbered over all images together."""
     offset, patches = 0, []
     for description in (candidate.description for candidate in candidates):
         patches.append(offset + conspicuous_patches(description.spots, description.grid))

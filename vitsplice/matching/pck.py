@@ -19,7 +19,7 @@ def point_errors(matched: Tensor, true: Tensor, size: tuple[float, float], refer
 
     Args:
         matched, true: points ``(N, 2)``, (y, x) as fractions of the sides.
-        size: height and width of the target, in any unit.
+        size: height and width of the image that the points are in, in any unit.
         reference: reference length, in the same unit.
 
     Returns:

@@ -7,9 +7,9 @@ The score of patch i of the first image and patch k of the second is
 with s the similarity, r_k the mean of the largest similarities of k, and A the affine map from locations x in the first
 image to locations y in the second that fits the mutual nearest neighbours, of which a fraction p agrees with it.
 
-- Hubs are patches similar to many others, such as the eyes of an animal to all of the face of another; the correction
-  (compare CSLS, Conneau et al. 2018, "Word Translation Without Parallel Data") reduces their use, but does not exclude
-  it.
+- Hubs are patches that are similar to many others: the eyes of an animal, for example, to the entire face of another
+  animal. The correction (compare CSLS, Conneau et al. 2018, "Word Translation Without Parallel Data") makes matches
+  with hubs less frequent, but does not exclude them.
 - Far from where the other matches place it, a match costs more: the shadow of a surface is matched with one region, not
   with several.
 
@@ -54,7 +54,7 @@ def match_scores(
         grids: ``(h, w)`` of both images.
         mirrored: whether the second image is matched as its mirror image.
         included: ``(M,)`` bool, patches of the second image that may be used; None: all.
-        possible: ``(N, M)`` bool, the matches that the layout is fitted to; None: all with included patches.
+        possible: ``(N, M)`` bool, the matches that the layout may be fitted to; None: all with included patches.
 
     Returns:
         ``(N, M)``; of excluded patches, the uncorrected similarities.
@@ -76,7 +76,7 @@ def layout_cost(
 ) -> Tensor:
     """Compute the cost of the distance of each match from the layout, ``(N, M)`` in [0, 1]; see `match_scores`.
 
-    The layout is fitted to the matches ``included``, ``(M,)`` or ``(N, M)`` bool.
+    The layout is fitted to mutual nearest neighbours among the matches ``included``, ``(M,)`` or ``(N, M)`` bool.
     """
     points, others = (_locations(grid, similarities) for grid in grids)
     others = others * others.new_tensor([1, -1]) if mirrored else others

@@ -22,7 +22,7 @@ class MaskedRegion:
     Args:
         mask: region of the first image, ``(1, 1, H, W)`` in [0, 1].
         other: number of the other image, from 0.
-        other_mask: the part of the other image, ``(1, 1, H, W)`` in [0, 1]; None: all of it.
+        other_mask: the part of the other image, ``(1, 1, H, W)`` in [0, 1]; None: the entire image.
     """
 
     mask: Tensor
@@ -49,7 +49,10 @@ class MatchRegions:
 
 
 def softmax(scores: Tensor, regions: MatchRegions | None) -> Tensor:
-    """Compute the softmax of scores ``(N, M)``; with regions, their softmaxes weighted by shares."""
+    """Compute the softmax of scores ``(N, M)`` over the ``M`` patches.
+
+    With regions, compute one softmax for each region, over the patches that it allows, and average them by shares.
+    """
     if regions is None:
         return scores.softmax(1)
     weights = torch.zeros_like(scores)
@@ -61,10 +64,10 @@ def softmax(scores: Tensor, regions: MatchRegions | None) -> Tensor:
 def match_regions(
     regions: Sequence[MaskedRegion], grid: tuple[int, int], others: Sequence[tuple[Tensor, tuple[int, int]]]
 ) -> MatchRegions | None:
-    """Compute what patches may be matched with. None without regions.
+    """Compute which matches regions permit. None without regions.
 
     A region lies over those before it. Regions with equal masks are one region, which may be matched with what any of
-    them allows. What no region covers may be matched with all patches that may be used.
+    them allows. Outside of all regions, the first image may be matched with all patches that may be used.
 
     Args:
         regions: regions in order.
@@ -72,7 +75,7 @@ def match_regions(
         others: patches of each other image that may be used, bool ``(M,)``, and its grid ``(h, w)``.
 
     Raises:
-        UserError: if the mask of another image excludes every patch.
+        UserError: if the mask of a region in another image excludes every patch that may be used.
     """
     if not regions:
         return None

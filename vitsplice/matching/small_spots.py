@@ -1,10 +1,10 @@
 """Small dark spots that two images share, such as eyes, which are smaller than the patches that are matched.
 
 A small spot is a disc, about 1 to 2 patches across, that is darker than each of eight overlapping sectors of a ring
-around it. In an image of fur or grass there are many. A spot of the structure image is kept if it corresponds to one
-of the appearance image: the score of their two patches is nearly as high as the best score of either patch. Many such
-spots are a pattern, such as stripes, and none of them is kept. A spot that lost most of its darkness in the output is
-darkened by the square of its ratio in the structure image:
+around it. In an image of fur or grass there are many. A spot of the structure image is kept if it corresponds to a spot
+of the appearance image: the score of their two patches is nearly as high as the best scores of both patches. Many such
+spots are a pattern, such as stripes, and none of them is kept. A kept spot that lost most of its darkness in the output
+is darkened by the square of its lightness relative to the ring in the structure image:
 
     L = min(L', R q), a = a' q, b = b' q, with q = min(1, l / r)^2
 
@@ -49,8 +49,8 @@ STRUCTURE, APPEARANCE = (0.3, 0.06), (0.7, 0.15)
 to be more conspicuous."""
 
 MARGIN = (0.07, 0.1)
-"""How far the score of two patches is below the best score of either: up to the first value their spots correspond,
-from the second on they do not; between them the strength of the spot decreases linearly."""
+"""How far the score of two patches is below the higher of their best scores: up to the first value their spots
+correspond, from the second on they do not; between the two values the strength of the spot decreases linearly."""
 
 MOST = 8
 """If more spots than this are shared, none is kept: two eyes, nostrils and ears are few, parts of stripes many."""
@@ -75,7 +75,7 @@ class SmallSpots:
         radii: ``(K,)``, in patches.
         ratios: ``(K,)``, log ratio of the lightness of the darkest sector to that of the disc.
         contrasts: ``(K,)``, mean lightness in [0, 1] of the sectors minus that of the disc.
-        strengths: ``(K,)`` in [0, 1], how strongly each is kept.
+        strengths: ``(K,)`` in [0, 1], factor of the darkening of each; 1 before `shared_spots`.
     """
 
     centres: Tensor
@@ -92,7 +92,7 @@ class SmallSpots:
         return SmallSpots(*(getattr(self, each.name).cpu() for each in fields(self)))
 
     def conspicuous(self, ratio: float, contrast: float) -> SmallSpots:
-        """Return those whose ratio and contrast exceed two values."""
+        """Return the spots whose ratio and contrast exceed these values."""
         return self[(self.ratios > ratio) & (self.contrasts > contrast)]
 
     def patches(self, grid: tuple[int, int]) -> Tensor:
@@ -106,7 +106,7 @@ def find_small_spots(lab: Tensor, grid: tuple[int, int]) -> SmallSpots:
 
     Args:
         lab: Lab / 100, ``(1, 3, H, W)``.
-        grid: ``(h, w)``, the patches that the image is matched by.
+        grid: ``(h, w)`` of the patches by which the image is matched.
     """
     light = F.adaptive_avg_pool2d(lab[:, :1], (FINE * grid[0], FINE * grid[1]))
     ratios, contrasts = (torch.cat(maps, 1) for maps in zip(*(_darkness(light, r) for r in RADII), strict=True))
@@ -125,9 +125,9 @@ def conspicuous_patches(spots: SmallSpots, grid: tuple[int, int]) -> Tensor:
 
 
 def shared_spots(spots: SmallSpots, others: Tensor, scores: Tensor, grid: tuple[int, int]) -> SmallSpots:
-    """Return the small spots of the first image that correspond to one of another image, with their strengths.
+    """Return the small spots of the first image that correspond to a spot of another image, with their strengths.
 
-    There are none if more than `MOST` correspond.
+    If more than `MOST` correspond, none is returned.
 
     Args:
         spots: small spots of the first image.
@@ -179,8 +179,8 @@ def _darkened(output: Tensor, own: Tensor, down: Tensor, across: Tensor, strengt
     level = lightness.sort().values[:DARKEST].mean() + DARK
     base = (output[0, 0] * ring).sum() / ring.sum().clamp(min=1)
     wanted, present = (
-        ((values[0, 0] * disc).sum() / disc.sum().clamp(min=1) + DARK) / below
-        for values, below in ((own, level), (output, base + DARK))
+        ((values[0, 0] * disc).sum() / disc.sum().clamp(min=1) + DARK) / surroundings
+        for values, surroundings in ((own, level), (output, base + DARK))
     )
     lost = (present - wanted) / (1 - wanted).clamp(min=0.01)
     ratio = ((_blurred(own[:, :1], down, across)[0, 0] + DARK) / level).clamp(max=1) ** EMPHASIS
@@ -190,7 +190,7 @@ def _darkened(output: Tensor, own: Tensor, down: Tensor, across: Tensor, strengt
 
 
 def _blurred(light: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    """Blur ``(1, 1, h, w)`` by a Gaussian of `BLUR`, given the distances of rows ``(h,)`` and columns ``(w,)``."""
+    """Blur ``(1, 1, h, w)`` by a Gaussian of `BLUR`; distances of rows ``(h,)`` and columns ``(w,)`` are in radii."""
     for axis, distances in ((-2, down), (-1, across)):
         weights = (-((distances[:, None] - distances) ** 2) / (2 * BLUR**2)).exp()
         weights = weights / weights.sum(1, keepdim=True)
@@ -199,7 +199,7 @@ def _blurred(light: Tensor, down: Tensor, across: Tensor) -> Tensor:
 
 
 def _darkness(light: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-    """Return the log ratio and the contrast of discs of one radius around each location of ``(1, 1, h, w)``."""
+    """Return log ratio and contrast of a disc around each location of ``(1, 1, h, w)``; ``radius`` is in patches."""
     radius *= FINE
     reach = math.ceil(RING[1] * radius)
     offsets = torch.arange(-reach, reach + 1, dtype=light.dtype, device=light.device) / radius

@@ -31,7 +31,7 @@ DARK = (0.0, 0.04)
 """Likewise for the lightness of the ring minus that of the disc, divided by 100."""
 
 PRESERVED = 0.25
-"""Fraction of this difference in lightness; a match that preserves it is not considered wrong."""
+"""Fraction of this difference in lightness; a match that preserves at least this fraction is not considered wrong."""
 
 
 def keep_spots(own: Tensor, matched: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -51,9 +51,9 @@ def keep_spots(own: Tensor, matched: Tensor, grid: tuple[int, int]) -> Tensor:
         strength, change = _wrong_spots(own_map, matched_map, radius)
         if not strength.any():
             continue
-        covering, shift = _covering(strength, change, radius + 1)
-        corrected = torch.where(covering > amount, _weaker_chroma(own_map + shift, own_map), corrected)
-        amount = torch.maximum(amount, covering)
+        spot_amount, shift = _strongest_spot(strength, change, radius + 1)
+        corrected = torch.where(spot_amount > amount, _weaker_chroma(own_map + shift, own_map), corrected)
+        amount = torch.maximum(amount, spot_amount)
     return torch.lerp(matched_map, corrected, amount).flatten(2)[0].T if amount.any() else matched
 
 
@@ -77,13 +77,13 @@ def _wrong_spots(own: Tensor, matched: Tensor, radius: float) -> tuple[Tensor, T
     return strength * is_peak * inside(strength, len(ring) // 2), matched_ring - own_ring
 
 
-def _covering(strength: Tensor, change: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-    """For each patch, return the strength and the colour change of the strongest spot that covers it."""
+def _strongest_spot(strength: Tensor, change: Tensor, radius: float) -> tuple[Tensor, Tensor]:
+    """For each patch, return the strength and the colour change of the strongest spot within ``radius`` of it."""
     disc, grid = _disc(radius, radius).to(strength), strength.shape[-2:]
     around = [F.unfold(maps.transpose(0, 1), len(disc), padding=len(disc) // 2) for maps in (strength, change)]
-    covering, strongest = (around[0] * disc.flatten()[:, None]).max(1, keepdim=True)
+    greatest, strongest = (around[0] * disc.flatten()[:, None]).max(1, keepdim=True)
     shift = around[1].gather(1, strongest.expand(3, 1, -1))
-    return covering.reshape(1, 1, *grid), shift.reshape(1, 3, *grid)
+    return greatest.reshape(1, 1, *grid), shift.reshape(1, 3, *grid)
 
 
 def _weaker_chroma(colours: Tensor, own: Tensor) -> Tensor:
