@@ -42,18 +42,19 @@ def propose_regions(
     Args:
         structure, appearance: as for `vitsplice.splice`.
         parts: number of parts of the foreground, 1 to 20.
-        backbone: name, or a loaded backbone; None: that of the default preset.
-        size: shorter side of the backbone's input, in pixels.
+        backbone: name, or a loaded backbone; None: that of the default preset, or its fallback.
+        size: requested shorter side of the backbone's input, in pixels; the backbone may need another.
         device: see `vitsplice.engine.device.pick_device`.
 
     Returns:
-        A region for each appearance image that has a label in common with the structure image; no region uses the other
-        appearance images, but terms that compare entire images do. Masks are label images ``(3, H, W)``, uint8: black
-        is the background, each part has one colour in all images.
+        A region for each appearance image that has a label (part or background) in common with the structure image.
+        No region uses the other appearance images, but terms that compare entire images do. Masks are label images
+        ``(3, H, W)``, uint8: black is the background, each part has one colour in all images.
 
     Raises:
         ImageError: if an image cannot be read.
-        UserError: if the images have no common foreground, or the number of parts is out of range.
+        UserError: if the images have no common foreground, or the number of parts or the size is out of range.
+        UnknownName, WeightsUnavailable: if the backbone is unknown or unavailable.
     """
     images = [structure, *as_sequence(appearance)]
     result = cosegment(images, backbone=backbone, parts=parts, size=size, device=device)
@@ -77,15 +78,15 @@ def propose_for_run(
         parts: number of parts of the foreground.
         settings: settings of the run.
         out: folder of the run.
-        force: an existing run in the folder will be replaced.
+        force: accept a folder that holds a run, which the new run is to replace; its files are not removed here.
         backbones: see `vitsplice.Run`.
 
     Returns:
-        The regions, with paths of label images as masks, and messages for the user.
+        The regions, whose masks are paths of label images, and messages for the user.
 
     Raises:
         ConfigError: if the settings do not use regions; nothing is written then.
-        VitspliceError: see `propose_regions` and `write_regions`, or if a backbone cannot be loaded.
+        VitspliceError: if a backbone cannot be loaded; see also `propose_regions` and `write_regions`.
     """
     RunFolder.check(out, force=force)
     known, loader = catalogue(), backbones or BackboneLoader()
@@ -107,20 +108,20 @@ def propose_for_run(
 def write_regions(
     result: Cosegmentation, folder: str | os.PathLike[str], *, force: bool = False
 ) -> tuple[list[Region], Path]:
-    """Write a co-segmentation into the folder of a run that is about to begin.
+    """Write a co-segmentation into the folder of a run that has not begun yet.
 
     Args:
         result: co-segmentation of the structure image and the appearance images, in this order.
         folder: folder of the run; earlier regions in it are replaced.
-        force: an existing run in the folder will be replaced.
+        force: accept a folder that holds a run, which the new run is to replace; its files are not removed here.
 
     Returns:
-        The regions, with paths of label images as masks, and the path of a sheet.
+        The regions, whose masks are paths of label images, and the path of the contact sheet.
 
     Raises:
         OutputExists: if the folder holds a run and ``force`` is not set.
         OutputBusy: if another process is writing to the folder.
-        VitspliceError: if it cannot be written.
+        VitspliceError: if a file cannot be written.
     """
     path = RunFolder.check(folder, force=force).path
     output_folder.write(path, {})  # creates the folder

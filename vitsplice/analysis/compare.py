@@ -1,4 +1,4 @@
-"""Compare what backbones encode of images; finished parts are stored and the same comparison resumes."""
+"""Compare what backbones encode of images; finished parts are stored, so that a stopped comparison can be resumed."""
 
 from __future__ import annotations
 
@@ -52,13 +52,17 @@ WORK = ResumableWork(
     parts=(ENCODINGS, STYLED, TRANSFERS),
     results=(METRICS, INTERVALS, DIFFERENCES, REPORT),
 )
-"""A comparison. The name of each part has a digest of what it depends on: parts of another plan need not be removed."""
+"""Files and folders of a comparison.
+
+The name of each file or folder in the folders of parts has a digest of what the part depends on, so that parts of
+another plan need not be removed.
+"""
 
 FORMAT = 2
 """Format of ``compare.json``."""
 
 MAX_SHOWN_TRANSFERS = 6
-"""Maximum number of transfers per backbone in the report; metrics cover all."""
+"""Maximum number of transfers per backbone whose images the report shows; the metrics are over all transfers."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,16 @@ class ComparisonPlan:
         backbones: names of the backbones.
         masks: folder with masks of parts, named like the images, or None.
         size: side of the square crops of the images, in pixels.
-        transfers: number of pairs of consecutive images that are transferred with each backbone.
+        transfers: number of transfers with each backbone, 0 to the number of images. Each gives an image the
+            appearance of the next one; the first image follows the last.
         preset: preset of the transfers.
-        steps: number of steps of the transfers; None is that of the preset.
+        steps: number of steps of the transfers; None: that of the preset.
         style: preset of an additional appearance transform, which gives each image the appearance of the next one;
-            None for no such transform.
+            None: no such transform. The transform is also left out if the weights of that preset are unavailable.
         device: see `vitsplice.engine.device.pick_device`.
+
+    Raises:
+        UserError: for fewer than two images, too many transfers, or no backbone.
     """
 
     images: tuple[Path, ...]
@@ -117,14 +125,21 @@ def compare(
     force: bool = False,
     progress: ProgressReporter = NULL_REPORTER,
 ) -> BackboneComparison | None:
-    """Compare what backbones encode. Finished parts are stored, and the same plan resumes.
+    """Compare what backbones encode. Finished parts are stored; a call with the same plan resumes the comparison.
+
+    Args:
+        plan: settings of the comparison.
+        out: output folder.
+        force: replace the results of another plan in the folder; stored parts remain, and those that fit are reused.
+        progress: progress reporter.
 
     Returns:
         The comparison, or None if the progress reporter stopped it.
 
     Raises:
         OutputExists, OutputBusy: see `vitsplice.support.output_folder.resumable`.
-        VitspliceError: if an image cannot be read, or one of ``plan.backbones`` cannot be loaded; before the long work.
+        VitspliceError: before the long work, if an image or mask cannot be used, one of ``plan.backbones`` cannot be
+            loaded, or a preset is invalid; later, if a transfer fails or a file cannot be written.
     """
     infos = {name: load_backbone(name).info for name in dict.fromkeys(plan.backbones)}
     plain = image_sources(plan.images, plan.masks, plan.size)
@@ -151,7 +166,7 @@ def compare(
 
 
 def _record(plan: ComparisonPlan, infos: Mapping[str, BackboneInfo]) -> dict[str, Any]:
-    """Describe the plan and the features of each backbone, as JSON data."""
+    """Return the content of ``compare.json``: the plan, the features of each backbone, and versions of packages."""
     settings: dict[str, Any] = json.loads(json.dumps(asdict(plan), default=str))
     features = {
         name: {"structure": info.structure.facet, "appearance": info.appearance.facet, "layers": [*info.every_layer]}
@@ -168,7 +183,7 @@ def _transfer_settings(plan: ComparisonPlan, backbone: str) -> RunConfig:
 def _styled_if_available(
     settings: RunConfig | None, path: Path, images: list[ImageSource], progress: ProgressReporter
 ) -> list[ImageSource] | None:
-    """Add the style transform unless the plan has none or its weights are unavailable; None if it was stopped."""
+    """Add the style transform, unless there are no settings or their weights are unavailable; None if stopped."""
     if settings is None:
         return images
     try:
@@ -180,7 +195,7 @@ def _styled_if_available(
 
 @dataclass(frozen=True)
 class _Parts:
-    """Computes the parts of a comparison: encodings and transfers, which are None if they were stopped."""
+    """Computes the parts of a comparison: `encode` and `transfer`, which return None if they are stopped."""
 
     plan: ComparisonPlan
     path: Path
@@ -199,7 +214,7 @@ class _Parts:
         return list(zip(self.images, [*self.images[1:], self.images[0]], strict=True))[: self.plan.transfers]
 
     def encode(self) -> dict[str, EncodingReader] | None:
-        """Compute and store the encodings that are not stored yet."""
+        """Compute and store the encodings that are not stored yet; return a reader of all encodings by backbone."""
         readers: dict[str, EncodingReader] = {}
         digest, device = cache(lambda image: image.load().digest), pick_device(self.plan.device)
         for name, info in self.infos.items():
@@ -220,7 +235,7 @@ class _Parts:
         return load_backbone(name).to(pick_device(self.plan.device), torch.float32)
 
     def transfer(self) -> dict[tuple[str, str], RunFolder] | None:
-        """Run the transfers that are not finished yet; returns their folders by backbone and pair."""
+        """Run the transfers that are not finished yet; return the folders of all transfers by backbone and pair."""
         folders: dict[tuple[str, str], RunFolder] = {}
         for name, (structure, appearance) in product(self.infos, self._pairs):
             pair = f"{structure.name} from {appearance.name}"
@@ -276,5 +291,5 @@ class _Parts:
 
 
 def _key(*values: str) -> str:
-    """Digest of values and of the versions of all packages that results depend on."""
+    """Return a digest of values and of the versions of all packages that results depend on."""
     return hashlib.sha256("".join([*values, str(versions())]).encode()).hexdigest()[:16]

@@ -1,7 +1,7 @@
-"""Measures of backbones and layers, normalised so that they are comparable.
+"""Measures of backbones and layers. Changes of features are normalised, so that backbones can be compared.
 
-The change of a feature under a transform of the image is divided by the mean change when the image is replaced by
-another one: 0 means no change, 1 as much as between different images.
+The change of a feature under a transform of the image is divided by the mean change of this feature when the image is
+replaced by another one: 0 means no change, 1 as much change as between different images.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MAX_OTHER_IMAGES = 8
 """Maximum number of other images that an image is compared with."""
 
 LAYER_COLUMNS = ("layer", "layer from 0", "depth")
-"""CSV columns of a layer: from the end, from 0, and its depth in (0, 1]."""
+"""CSV columns of a layer: its number counted from the end, its number counted from 0, and its depth in (0, 1]."""
 
 Layer = tuple[str, int]
 """Name of a backbone and one of its layers, counted from the end."""
@@ -53,8 +53,8 @@ class Measure:
         layer: layer, counted from the end; None for a transfer.
         metric: ``structure change`` or ``appearance change`` (of the feature of that role), ``pck``, ``part iou``,
             ``cka`` or ``transfer``.
-        detail: the transform, the warp, ``labels``, the other backbone with facet and layer, or the metric of the
-            transfer.
+        detail: for these metrics, in order: the transform (for both changes), the warp, ``labels``, the other backbone
+            with facet and layer, and the metric of the output image.
         image: name of the image, or of the pair of a transfer; "" for the mean over all images.
         value: value of the metric.
     """
@@ -93,9 +93,9 @@ class ComparisonData:
         images: names of the images.
         measures: all values.
         agreement: agreement of all layers, in the order of `all_layers`.
-        transfers: output image by backbone and pair, ``(3, H, W)``.
-        inputs: structure image and appearance image by pair, ``(3, H, W)`` each.
-        transformed: first image under each transform, ``(3, S, S)``.
+        transfers: output image by backbone and pair, ``(3, H, W)``, for the pairs that the report shows.
+        inputs: structure image and appearance image of these pairs, by pair, ``(3, H, W)`` each.
+        transformed: the first image under each transform, ``(3, S, S)``.
     """
 
     infos: Mapping[str, BackboneInfo]
@@ -113,7 +113,7 @@ class ComparisonData:
 
     @cached_property
     def _tables(self) -> Mapping[tuple[str, int, str], Mapping[str, Array]]:
-        """(backbone, layer, metric) -> detail -> values."""
+        """(backbone, layer, metric) -> detail -> value for each image, NaN for images without one."""
         index = {image: number for number, image in enumerate(self.images)}
         tables: dict[tuple[str, int, str], dict[str, Array]] = {}
         for measure in self.measures:
@@ -124,7 +124,7 @@ class ComparisonData:
         return tables
 
     def per_image(self, backbone: str, layer: int, metric: str, details: Container[str] = ()) -> Array:
-        """Average a metric over its details, or the given ones (see `Measure`), per image; NaN without values."""
+        """Average a metric over the given details (see `Measure`; empty: all), per image; NaN without values."""
         table = self._tables.get((backbone, layer, metric), {})
         chosen = [values for detail, values in table.items() if not details or detail in details]
         if not chosen:
@@ -136,14 +136,15 @@ class ComparisonData:
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
     def sensitivity(self, backbone: str, layer: int, role: Role, kind: Role) -> Array:
-        """Average the change of a role's feature over the transforms of one kind, per image."""
+        """Average the change of the feature of ``role`` over the transforms that change ``kind``, per image."""
         transforms = [transform for transform, changed in TRANSFORM_ROLES.items() if changed == kind]
         return self.per_image(backbone, layer, f"{role} change", transforms)
 
     def log_selectivity(self, backbone: str, layer: int, role: Role) -> Array:
-        """Compute log(own / other): a feature's sensitivities to transforms of its own role, and of the other role.
+        """Compute log(own / other) per image, a ratio of two sensitivities of the feature of a role.
 
-        The normalisation by other images cancels out. NaN where a sensitivity is 0.
+        ``own`` is the sensitivity to transforms that change this role, ``other`` to those that change the other role.
+        The normalisation by other images cancels out. NaN where a sensitivity is 0 or missing.
         """
         other_role: Role = "appearance" if role == "structure" else "structure"
         own, other = (self.sensitivity(backbone, layer, role, kind) for kind in (role, other_role))
@@ -161,7 +162,7 @@ class ComparisonData:
         return (layer + layers + 1) / layers
 
     def layer_cells(self, backbone: str, layer: int | None) -> tuple[object, ...]:
-        """Return the CSV cells of a layer, see `LAYER_COLUMNS`; empty for None."""
+        """Return the CSV cells of a layer, see `LAYER_COLUMNS`; empty cells for None."""
         if layer is None:
             return ("",) * len(LAYER_COLUMNS)
         return layer, self.infos[backbone].layers + layer, f"{self.depth(backbone, layer):.4g}"
@@ -182,7 +183,7 @@ def all_layers(infos: Mapping[str, BackboneInfo]) -> list[Layer]:
 
 
 def backbone_measures(info: BackboneInfo, images: Sequence[str], read: EncodingReader) -> list[Measure]:
-    """Compute the measures of one backbone on each image from its encodings."""
+    """Compute the measures of one backbone on each image; ``read`` returns the encodings by this backbone."""
     measures = []
     facets: dict[str, str] = {role: info.default_request(role).facet for role in ROLES}
     local = facets["structure"]
@@ -231,7 +232,7 @@ def layer_agreement(images: Sequence[str], readers: Sequence[EncodingReader]) ->
 
 
 def agreement_measures(infos: Mapping[str, BackboneInfo], agreement: LayerAgreement) -> list[Measure]:
-    """List the mean CKA of each unordered pair of layers."""
+    """List the mean CKA of each unordered pair of different layers."""
     layers = all_layers(infos)
     facets = [infos[name].structure.facet for name, _ in layers]
     labels = [f"{name} {facet} {layer}" for (name, layer), facet in zip(layers, facets, strict=True)]

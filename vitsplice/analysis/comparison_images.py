@@ -1,4 +1,4 @@
-"""Images of a comparison: cropped square, with labels of their parts and with the appearance of another image."""
+"""Images of a comparison: square crops, optional labels of their parts, and versions with another appearance."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STYLE = "style"
 """Name of the appearance transform that gives an image the appearance of the next one."""
 
 MAX_LABELS = 16
-"""A mask with more grey levels is thresholded into light and dark."""
+"""Maximum number of labels of a mask; a mask with more grey levels is thresholded into light and dark."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class ComparedImage:
 
     Args:
         name: unique name for reports.
-        pixels: square, ``(1, 3, S, S)``.
-        styled: the image with the appearance of another one, ``(1, 3, S, S)``, or None.
+        pixels: the square crop, ``(1, 3, S, S)`` in [0, 1].
+        styled: the crop with the appearance of another image, ``(1, 3, H, W)``, or None.
         labels: integer label of the part that each pixel belongs to, ``(S, S)``, or None.
     """
 
@@ -49,7 +49,7 @@ class ComparedImage:
 
     @property
     def transformed(self) -> dict[str, Tensor]:
-        """The image under every transform, by the transform's name."""
+        """The image under every transform, by the transform's name; `STYLE` only if there is a styled version."""
         appearance = {name: transform(self.pixels) for name, transform in APPEARANCE_TRANSFORMS.items()}
         style = {} if self.styled is None else {STYLE: self.styled}
         return appearance | style | {name: transform(self.pixels) for name, transform in STRUCTURE_TRANSFORMS.items()}
@@ -65,9 +65,14 @@ class ComparedImage:
 
 @dataclass(frozen=True)
 class ImageSource:
-    """Paths of an image of a comparison, of the mask of its parts, and of the image with another appearance.
+    """Paths of an image of a comparison, and of the files that belong to it.
 
-    ``size`` is the side of the square crop in pixels.
+    Args:
+        name: unique name for reports.
+        image: path of the image.
+        mask: path of the mask of its parts, or None.
+        size: side of the square crop in pixels.
+        styled: path of the crop with the appearance of another image, or None.
     """
 
     name: str
@@ -77,7 +82,7 @@ class ImageSource:
     styled: Path | None = None
 
     def load(self) -> ComparedImage:
-        """Read the image; it is not stored, so that one image at a time is in memory."""
+        """Read the image. It is not cached here, so that only images in use are in memory."""
         image = read(self.image)
         labels = _labels(self.mask, self.image, image, self.size) if self.mask else None
         styled = read(self.styled).pixels if self.styled else None
@@ -88,13 +93,15 @@ def image_sources(images: Sequence[Path], masks: Path | None, size: int) -> list
     """Locate and check the images of a comparison and their masks.
 
     Args:
-        images: paths.
-        masks: folder with masks of parts, named like the images, or None. Images with equal file names are named by the
-            shortest distinct part of their paths (`vitsplice.support.files.unique_names`), and so are their masks.
+        images: paths. Images with equal file names are named by the shortest distinct part of their paths
+            (`vitsplice.support.files.unique_names`).
+        masks: folder with masks of parts, or None. The path of a mask in it is the name of the image, with any suffix;
+            an image may have no mask.
         size: side of the square crop, in pixels.
 
     Raises:
-        UserError: if an image cannot be read or is given twice, or a mask does not fit its image.
+        UserError: if an image or mask cannot be read, two images are equal files, ``masks`` is not a folder, a mask has
+            another size than its image, or it is ambiguous which mask belongs to an image.
     """
     if masks is not None and not os.path.isdir(masks):
         raise UserError(f"{masks} is not a folder; give a folder of masks")
@@ -113,7 +120,7 @@ def image_sources(images: Sequence[Path], masks: Path | None, size: int) -> list
 
 
 def _mask_of(masks: Path, name: str, image: Path) -> Path | None:
-    """Find the mask of an image, None if it has none. Raises UserError if it is ambiguous."""
+    """Find the mask of an image; None if there is none. Raises UserError if the mask or its image is ambiguous."""
 
     def files_named(path: str) -> list[Path]:
         folder, stem = (masks / path).parent, Path(path).name
@@ -140,7 +147,11 @@ def _center_crop(image: Tensor) -> Tensor:
 
 
 def _labels(file: Path, image: Path, loaded: LoadedImage, size: int) -> Tensor:
-    """Read a mask as labels ``(size, size)``: one for each grey level, or light and dark if there are many."""
+    """Read a mask as labels ``(size, size)``: one for each grey level, or light and dark for more than `MAX_LABELS`.
+
+    Raises:
+        UserError: if the mask cannot be read, or has another size than its image.
+    """
     mask, pixels = read_mask(file).pixels, loaded.pixels
     if mask.shape != pixels.shape:
         (height, width), (mask_height, mask_width) = pixels.shape[-2:], mask.shape[-2:]
@@ -153,9 +164,12 @@ def _labels(file: Path, image: Path, loaded: LoadedImage, size: int) -> Tensor:
 def with_styles(
     sources: Sequence[ImageSource], settings: RunConfig, folder: Path, progress: ProgressReporter
 ) -> list[ImageSource] | None:
-    """Give each image the appearance of the next one by a run; None if it was stopped.
+    """Give each image the appearance of the next one, and the last image that of the first, by a run for each image.
 
-    Output images that are in the folder are not computed again.
+    Output images that are in the folder already are not computed again.
+
+    Returns:
+        The sources with the paths of their styled versions; None if the progress reporter stopped the work.
 
     Raises:
         WeightsUnavailable: if the weights of the backbone of the settings are unavailable.

@@ -41,17 +41,17 @@ TITLE_WIDTH = 22
 """Characters in a line of a plot's title."""
 
 MAX_NAMED = 4
-"""Captions name at most this many backbones; of more they give the number."""
+"""Maximum number of backbones that captions name; if there are more, captions give their number."""
 
 MAX_FOR_ALL_PAIRS = 6
 """Maximum number of backbones for which the page shows the contrasts of all pairs."""
 
 CONTRASTS_CAPTION = (
-    "The backbone with the higher mean first; the ratio of the two for selectivity, otherwise the difference, with its "
-    "95 % interval over images. p: exact sign-flip test for fewer than 13 nonzero differences, otherwise Wilcoxon's "
-    "signed-rank test; adjusted by Holm's method over the pairs of a quantity. Supported: the interval excludes "
-    f"equality and the adjusted p is below 0.05. For more than {MAX_FOR_ALL_PAIRS} backbones only neighbours in rank "
-    "are shown; all pairs are in differences.csv."
+    "The backbone with the higher mean is first. Selectivity is compared as the ratio of the first to the second, "
+    "other quantities as first minus second, with the 95 % interval over images. p: exact sign-flip test for fewer "
+    "than 13 nonzero differences, otherwise Wilcoxon's signed-rank test; adjusted by Holm's method over the pairs of a "
+    "quantity. Supported: the interval excludes equality and the adjusted p is below 0.05. For more than "
+    f"{MAX_FOR_ALL_PAIRS} backbones only neighbours in rank are shown; all pairs are in differences.csv."
 )
 
 Rows = list[list[str | float | None]]
@@ -61,8 +61,8 @@ def report(comparison: ComparisonData) -> str:
     """Format the report as one HTML file."""
     backbones, images = len(comparison.infos), len(comparison.images)
     lead = (
-        f"{with_count(images, 'image')}, {with_count(backbones, 'backbone')}. The change of each layer's "
-        "features by known transforms of an image. Bars and bands are 95 % intervals over images."
+        f"{with_count(images, 'image')}, {with_count(backbones, 'backbone')}: how much the features of each layer "
+        "change under known transforms of an image. Bars and bands are 95 % intervals over images."
     )
     return render("What backbones encode as structure and as appearance", blocks(comparison), lead)
 
@@ -108,8 +108,9 @@ def _sensitivity_plot(comparison: ComparisonData) -> Plot:
         _add_legend(figure, comparison)
 
     caption = (
-        "Change of each feature: 0 is none, 1 as much as by another image. A line connects the layers; the large "
-        "marker is the last. Above the dotted line the feature responds more to structure. "
+        "Change of each feature: 0 is no change, 1 is the change when the image is replaced by another. A line "
+        "connects the layers of a backbone; the large marker is the last. Above the dotted line the feature responds "
+        "more to structure. "
         f"{_features_sentence(comparison)}"
     )
     return plot(draw, (WIDTH, 4.2 + _legend_height(comparison)), caption)
@@ -153,8 +154,9 @@ def _last_layer_plot(comparison: ComparisonData) -> Plot:
             first.set_ylim(len(names) - 0.5, -0.5)
 
     caption = (
-        f"Layer -1, the last, of each backbone; {len(comparison.images)} images. Selectivity: how much transforms "
-        f"of its own kind change a feature, divided by how much the others do. {_features_sentence(comparison)}"
+        f"Layer -1, the last, of each backbone; {len(comparison.images)} images. Selectivity of a feature: its change "
+        "by transforms of its own role (structure or appearance), divided by its change by transforms of the other "
+        f"role. {_features_sentence(comparison)}"
     )
     return plot(draw, (WIDTH, 1.2 + 0.3 * len(names)), caption)
 
@@ -256,8 +258,8 @@ def _changes_table(comparison: ComparisonData, role: Role) -> Table:
         for name in comparison.infos
     ]
     caption = (
-        f"Change of the {role} feature of layer -1 ({_features_phrase(comparison, role)}) by each transform, relative "
-        "to that by another image, with 95 % intervals over images."
+        f"Change of the {role} feature of layer -1 ({_features_phrase(comparison, role)}) by each transform, divided "
+        "by its change when the image is replaced by another, with 95 % intervals over images."
     )
     return Table(["backbone", *names], rows, caption)
 
@@ -323,7 +325,7 @@ def _transfer_metrics(comparison: ComparisonData) -> Table:
     caption += f"Means over {pairs} pairs." if pairs > 1 else "One pair: an illustration, not a comparison."
     if CNN in comparison.infos and set(CNN_METRICS) & set(metrics):
         names = " and ".join(CNN_METRICS)
-        caption += f" {names} are measured with {CNN}, which the transfers in its row optimised (metric leakage)."
+        caption += f" {names} are measured with {CNN}, the backbone of the transfers in its row (metric leakage)."
     return Table(["backbone", *metrics], rows, caption)
 
 

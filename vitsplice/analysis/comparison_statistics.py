@@ -47,7 +47,7 @@ class Quantity:
 
     Args:
         name: name in plots, tables and files.
-        role: role of the feature that it measures.
+        role: role of the feature that the quantity measures.
         values: function of (comparison, backbone, layer) that returns one value for each image, NaN if it has none;
             for a ratio, its logarithm.
         ratio: use geometric means, and compare layers by their ratio instead of their difference.
@@ -78,7 +78,7 @@ PART_IOU = Quantity("parts, mean IoU", "structure", partial(ComparisonData.per_i
 
 
 def tested_quantities(comparison: ComparisonData) -> list[Quantity]:
-    """List the quantities by which backbones are compared: part IoU only if there are masks."""
+    """List the quantities by which backbones are compared; part IoU is among them only if there are masks."""
     parts = [PART_IOU] if any(measure.metric == "part iou" for measure in comparison.measures) else []
     return [*SELECTIVITY.values(), PCK, *parts]
 
@@ -97,12 +97,12 @@ def mean_interval(values: ArrayLike, *, ratio: bool = False) -> MeanInterval:
 
 @dataclass(frozen=True)
 class Contrast:
-    """Comparison of two layers by a quantity, on the images for which both have it.
+    """Comparison of two layers by a quantity, on the images for which both layers have a value.
 
     Args:
         quantity: the quantity.
         first, second: the layers.
-        mean: mean difference, first minus second, or mean ratio, with its interval.
+        mean: mean of first minus second or, for a ratio, geometric mean of first / second, with its interval.
         p: two-sided p value of `vitsplice.metrics.statistics.paired_test`.
         adjusted: p value adjusted by Holm's method over the family of contrasts.
     """
@@ -116,7 +116,7 @@ class Contrast:
 
     @property
     def supported(self) -> bool:
-        """True if the images support that the two differ."""
+        """True if the images support that the two layers differ."""
         return supported(self.mean, self.adjusted, no_difference=1 if self.quantity.ratio else 0)
 
 
@@ -131,7 +131,7 @@ def contrasts(comparison: ComparisonData, quantity: Quantity, pairs: Sequence[tu
 
 
 def last_layer_contrasts(comparison: ComparisonData, quantity: Quantity) -> list[Contrast]:
-    """Compare the last layers of all pairs of backbones, the one with the higher mean first."""
+    """Compare the last layers of all pairs of backbones; of each pair, the backbone with the higher mean is first."""
     means = {name: interval(comparison, quantity, (name, -1)).mean for name in comparison.infos}
     names = sorted(means, key=lambda name: (math.isnan(means[name]), -means[name]))
     return contrasts(comparison, quantity, [((first, -1), (second, -1)) for first, second in combinations(names, 2)])
@@ -170,7 +170,10 @@ def interval_cells(mean: MeanInterval) -> list[float | None]:
 
 
 def findings(comparison: ComparisonData) -> list[str]:
-    """Describe the differences that the images support, one sentence each; deterministic."""
+    """Describe the differences that the images support, or state that they support none; deterministic.
+
+    For several backbones, `CAUTION` follows the differences.
+    """
     number = len(comparison.images)
     if number < MIN_IMAGES:
         return [
@@ -184,12 +187,12 @@ def findings(comparison: ComparisonData) -> list[str]:
     compared = "backbones" if len(comparison.infos) > 1 else "the first and the last layer"
     return [
         f"No difference between {compared} is supported by these {number} images: for each, the 95 % interval "
-        "includes equality, or the adjusted p is at least 0.05. More images may support some."
+        "includes equality, or the adjusted p is at least 0.05. More images may support a difference."
     ]
 
 
 def _last_layer_sentence(comparison: ComparisonData, quantity: Quantity) -> str:
-    """Rank the backbones at the last layer; "" unless at least one difference is supported."""
+    """Rank the backbones by a quantity at the last layer; "" unless at least one difference is supported."""
     pairs = [contrast for contrast in last_layer_contrasts(comparison, quantity) if contrast.mean.n]
     if not any(contrast.supported for contrast in pairs):
         return ""
@@ -228,13 +231,13 @@ def _depth_sentence(comparison: ComparisonData, quantity: Quantity) -> str:
 
 
 def _marked(comparison: ComparisonData, name: str) -> str:
-    """Mark a backbone with random weights unless its name does."""
+    """Return the name of a backbone, marked if the weights are random and the name does not say so."""
     unmarked = name in comparison.untrained and not name.startswith("untrained")
     return f"{name} (untrained)" if unmarked else name
 
 
 def format_mean(mean: MeanInterval) -> str:
-    """Format a mean with its interval in three digits."""
+    """Format a mean and its interval with three significant digits."""
     return mean.format(_three_digits)
 
 

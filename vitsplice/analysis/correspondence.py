@@ -38,9 +38,13 @@ MATCHES, WARPED, CONFIDENCE, DATA = "matches.png", "warped.png", "confidence.png
 VIEWER = "matches.html"
 
 DescriptionCache = SizedCache[tuple[object, ...], Description]
-"""Cache of descriptions by image, backbone (its info), features, grid, device, and with or without a mirror image."""
+"""Cache of descriptions.
+
+Keys: SHA-256 of the image, information on the backbone, features, grid, device, whether the mirror image is described.
+"""
 
 CACHE_BYTES = 2**29
+"""Default of the maximum size of a `description_cache` in bytes."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,9 @@ class PointMatch:
 
     Args:
         first, second: (x, y) of the patch centres, each in pixels of its own image, x to the right, y down.
-        similarity: cosine similarity of the two patches.
-        confidence: confidence of the soft assignment of the first patch
-            (`vitsplice.matching.Correspondence.confidence`), which also depends on what its neighbours match.
+        similarity: cosine similarity of the descriptors of the two patches.
+        confidence: confidence of the soft assignment of the first patch, in [0, 1]
+            (`vitsplice.matching.Correspondence.confidence`). It also depends on the matches of neighbouring patches.
     """
 
     first: tuple[float, float]
@@ -62,7 +66,7 @@ class PointMatch:
 
 @dataclass(frozen=True, eq=False)
 class ImageCorrespondence:
-    """The correspondence of the patches of one image to those of another; displayed in a notebook as a viewer.
+    """The correspondence of the patches of two images; displayed in a notebook as a viewer.
 
     Args:
         first, second: the images, ``(1, 3, H, W)`` in [0, 1].
@@ -70,7 +74,7 @@ class ImageCorrespondence:
         info: information on the backbone.
         requests: features that are matched.
         names: names of the images.
-        sha256: SHA-256 of their files; of an image in memory see `vitsplice.images.LoadedImage`.
+        sha256: SHA-256 of the image files; for an image in memory see `vitsplice.images.LoadedImage`.
         grid, temperature, balance: see `match_images`.
         notes: messages for the user.
     """
@@ -114,7 +118,7 @@ class ImageCorrespondence:
         return self._upsampled(self._warped())
 
     def confidence_map(self) -> Tensor:
-        """Confidence of each patch of the first image, black 0 to white 1, ``(3, H, W)``."""
+        """Confidence of each patch of the first image, from 0 (black) to 1 (white), ``(3, H, W)``."""
         return self._upsampled(self.correspondence.confidence[:, None].expand(-1, 3))
 
     @property
@@ -127,7 +131,7 @@ class ImageCorrespondence:
         )
 
     def record(self) -> dict[str, Any]:
-        """Return the content of ``matches.json``: all matches, and how they were computed."""
+        """Return the content of ``matches.json``: all mutual matches, and how they were computed."""
         match = self.correspondence
         return {
             "backbone": self.info.name,
@@ -191,13 +195,14 @@ def match_images(
 
     Args:
         first, second: images, as `vitsplice.images.read` takes them.
-        backbone: name, or a loaded backbone, which is not loaded again; None: the backbone of the default preset.
+        backbone: name, or a loaded backbone, which is not loaded again; None: the backbone of the default preset, or
+            its fallback, which ``notes`` then names.
         facet, layer: local facet, and its layer: 0 is the first, -1 the last. Neither: several features together
             (`vitsplice.matching.descriptor_requests`). Only a layer: that layer of the backbone's facet for structure.
             Only a facet: its last layer.
-        grid, temperature, balance: see `vitsplice.matching.correspond`.
+        grid, temperature, balance: see `vitsplice.matching.correspond`; the grid is at least 2.
         device: see `vitsplice.engine.device.pick_device`.
-        cache: descriptions of images that are matched again; see `description_cache`.
+        cache: descriptions of images that are matched again; see `description_cache`. None: no cache across calls.
 
     Raises:
         ImageError: if an image cannot be read.
@@ -235,8 +240,8 @@ def description_cache(limit: int = CACHE_BYTES) -> DescriptionCache:
     """Create a cache for `match_images`.
 
     Args:
-        limit: maximum size in bytes. A description by DINOv2 ViT-S/14 on 40 x 40 patches takes 20 MB, twice that with
-            its mirror image.
+        limit: maximum size in bytes; two descriptions are cached whatever their size. A description by DINOv2 ViT-S/14
+            on 40 x 40 patches takes 20 MB, twice that if the mirror image is described too.
     """
     return SizedCache(limit, attrgetter("nbytes"))
 
@@ -277,7 +282,8 @@ def save(result: ImageCorrespondence, folder: str | os.PathLike[str], limit: int
 
     Raises:
         OutputExists: if the folder holds a correspondence and ``force`` is not set.
-        UserError, VitspliceError: if it cannot be written.
+        UserError: if the folder cannot be created, or the limit is negative.
+        VitspliceError: if a file cannot be written.
     """
     path = check_output(folder, force=force)
     files = {
@@ -292,5 +298,5 @@ def save(result: ImageCorrespondence, folder: str | os.PathLike[str], limit: int
 
 
 def check_output(folder: str | os.PathLike[str], *, force: bool) -> Path:
-    """Return the folder, untouched, if a correspondence may be written to it. Raises as `save` does."""
+    """Return the folder, untouched, if a correspondence may be written to it. Raises OutputExists, UserError."""
     return output_folder.check(folder, (MATCHES, WARPED, CONFIDENCE, DATA, VIEWER), "a correspondence", force=force)

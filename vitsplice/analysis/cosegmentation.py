@@ -36,13 +36,13 @@ from vitsplice.support.files import json_bytes, safe_file_name
 SHEET, DATA = "cosegment.png", "cosegment.json"
 
 OUTPUT_FILE = re.compile(r"[0-9]+-[^/\\\0]+_(foreground|parts|overlay)\.png")
-"""File names of the outputs of an image, of which `save` removes those of an earlier call."""
+"""File names of the outputs of an image. `save` removes those of an earlier call that are not written again."""
 
 MOST_PARTS = 20
 """Maximum number of parts: the number of colours of matplotlib's "tab20"."""
 
 SHEET_SIDE = 360
-"""Shorter side in pixels at which images are drawn for the sheet, which shows them smaller."""
+"""Maximum shorter side in pixels at which images are drawn for the sheet, which shows them smaller."""
 
 OPACITY = 0.6
 """Opacity of the colours of parts on an image."""
@@ -53,7 +53,7 @@ class PatchFeatures:
     """Features of the patches of an image, on the CPU.
 
     Args:
-        structure: the backbone's feature for structure, by which the common foreground is found; ``(1, N, D)``.
+        structure: the backbone's feature for structure, by which the common foreground is found, ``(1, N, D)``.
         descriptors: descriptors by which the foreground is divided into parts, ``(1, M, D)``.
         saliency: saliency of each patch of ``structure``, ``(h, w)``.
     """
@@ -65,7 +65,7 @@ class PatchFeatures:
 
 @dataclass(frozen=True)
 class Segments:
-    """Segments of an image, in the size of ``pixels``.
+    """Segments of an image, all at the size of ``pixels``.
 
     Args:
         pixels: the image, possibly reduced, ``(1, 3, H, W)`` in [0, 1].
@@ -79,7 +79,7 @@ class Segments:
 
     @property
     def overlay(self) -> Tensor:
-        """Colours of the parts over the image, ``(3, H, W)`` in [0, 1]."""
+        """Colours of the parts, and black for the background, over the image, ``(3, H, W)`` in [0, 1]."""
         colours = torch.tensor([(0, 0, 0), *part_colours(MOST_PARTS)]) / 255
         return OPACITY * colours[self.labels].permute(2, 0, 1) + (1 - OPACITY) * self.pixels[0]
 
@@ -90,9 +90,9 @@ class Cosegmentation:
 
     Args:
         images: the images.
-        labels: for each image ``(h, w)`` int64 on the patch grid: 0 is the background, others are parts, which have the
-            same label in all images.
-        info: description of the backbone.
+        labels: for each image ``(h, w)`` int64 on the patch grid: 0 is the background; the other labels are parts, and
+            a part has the same label in all images.
+        info: information on the backbone.
         parts, clusters, size: see `cosegment`.
         notes: messages for the user.
     """
@@ -135,7 +135,7 @@ class Cosegmentation:
 
     @property
     def sheet(self) -> Tensor:
-        """Contact sheet, a row for each image: the image, its foreground on black, its parts; ``(3, H, W)``."""
+        """Contact sheet with a row for each image: the image, its foreground on black, its parts; ``(3, H, W)``."""
         return contact_sheet([self._row(index) for index in range(len(self.images))])
 
     def record(self) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def _upsampled(mask: Tensor, image: Tensor) -> Tensor:
 
 
 def part_colours(parts: int) -> list[tuple[int, int, int]]:
-    """Return the colours of parts as 8-bit RGB: those of matplotlib's "tab20", the ten saturated ones first."""
+    """Return the colours of the first ``parts`` parts, 8-bit RGB: matplotlib's "tab20", the saturated ones first."""
     from matplotlib import colormaps
 
     colours = (colormaps["tab20"](torch.arange(MOST_PARTS).numpy())[:, :3] * 255).round().astype(int).tolist()
@@ -196,15 +196,16 @@ def cosegment(
 ) -> Cosegmentation:
     """Find the foreground that images have in common, and divide it into parts.
 
-    Deterministic; the order of the images does not matter.
+    Deterministic; up to rounding and ties, the order of the images does not matter.
 
     Args:
         images: one or more images, as `vitsplice.images.read` takes them.
-        backbone: name, or a loaded backbone, which is not loaded again; None is that of the default preset. For one
-            without a [CLS] token, patches far from the borders count as salient.
+        backbone: name, or a loaded backbone, which is not loaded again; None: that of the default preset, or its
+            fallback, which ``notes`` then names. If the backbone has no [CLS] token, or no queries and keys, patches
+            far from the borders count as salient.
         parts: number of parts of the foreground, 1 to `MOST_PARTS`.
-        clusters: number of clusters of all patches, each of which is foreground or background; None: at the elbow of
-            the inertia.
+        clusters: number of clusters of all patches, at least 2; each cluster is foreground or background. None: the
+            number at the elbow of the inertia.
         size: requested shorter side of the backbone's input, in pixels; the backbone may need another.
         device: see `vitsplice.engine.device.pick_device`.
 
@@ -236,7 +237,7 @@ def cosegment(
 
 
 def patch_features(image: LoadedImage, backbone: Backbone, size: int, device: torch.device) -> PatchFeatures:
-    """Compute the features of the patches of an image; arguments as for `cosegment`."""
+    """Compute the features of the patches of an image by a backbone on the device; ``size`` as for `cosegment`."""
     info = backbone.info
     requests, attention = descriptor_requests(info), attention_requests(info)
     features = backbone(Resize(size)(image.pixels.to(device), info), (info.structure, *requests, *attention))
@@ -255,8 +256,9 @@ def save(result: Cosegmentation, folder: str | os.PathLike[str], *, force: bool 
     """Write the sheet, ``cosegment.json``, and foreground, parts and overlay of each image; return the sheet's path.
 
     Raises:
-        OutputExists: if the folder holds results of this command and ``force`` is not set.
-        UserError, VitspliceError: if it cannot be written.
+        OutputExists: if the folder holds a co-segmentation and ``force`` is not set.
+        UserError: if the folder cannot be created.
+        VitspliceError: if a file cannot be written.
     """
     path = check_output(folder, force=force)
     colours = [(0, 0, 0), *part_colours(result.parts)]
@@ -282,5 +284,5 @@ def part_file_names(result: Cosegmentation, index: int) -> dict[str, str]:
 
 
 def check_output(folder: str | os.PathLike[str], *, force: bool) -> Path:
-    """Return the folder, untouched, if a co-segmentation may be written to it. Raises as `save` does."""
+    """Return the folder, untouched, if a co-segmentation may be written to it. Raises OutputExists, UserError."""
     return output_folder.check(folder, (SHEET, DATA), "a co-segmentation", force=force)

@@ -1,7 +1,7 @@
 """Measures of the features of an image at every layer: changes by known transforms, correspondence and parts.
 
-Structure is the self-similarity of local features (Tumanyan et al. 2022, equation 2), resampled to one grid for all
-backbones; appearance is a global feature. Layers count from the end: -1 is the last.
+The structure feature is the self-similarity (Tumanyan et al. 2022, equation 2) of local features on a grid that all
+backbones have in common; the appearance feature is global. Layers count from the end: -1 is the last.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ FORMAT = 3
 """Format of stored encodings; those of another format are computed again."""
 
 MAX_SIMILARITIES = 2**24
-"""Maximum number of similarities of patches in memory."""
+"""Maximum number of similarities of patches in memory at a time."""
 
 FLAT_KERNEL = 1e-6
-"""RMS of a centred kernel below which it counts as constant: float32 rounding of values up to 1 gives less."""
+"""RMS of a centred kernel below which the kernel counts as constant: float32 rounding of values up to 1 gives less."""
 
 MAX_IN_MEMORY = 9
-"""Maximum number of encodings of one backbone in memory."""
+"""Maximum number of encodings of one backbone that `cached_reader` keeps in memory."""
 
 
 def on_common_grid(features: Features) -> Tensor:
@@ -72,7 +72,7 @@ def cka(kernels: Tensor) -> Tensor:
         kernels: self-similarities ``(M, N, N)`` of the same N patches.
 
     Returns:
-        ``(M, M)`` in [0, 1]; 1 for kernels that are equal up to scale and offset, 0 with a constant kernel
+        ``(M, M)`` in [0, 1]; 1 for kernels that are equal up to scale and offset, 0 if one of the two is constant
         (`FLAT_KERNEL`).
     """
     centred = kernels - kernels.mean(1, keepdim=True) - kernels.mean(2, keepdim=True) + kernels.mean((1, 2), True)
@@ -85,12 +85,12 @@ def cka(kernels: Tensor) -> Tensor:
 def warp_pck(features: Features, warped: Features, source_of: PointMap, alpha: float = PCK_ALPHA) -> float:
     """Percentage of correct keypoints under a known warp, with every patch of the warped image as a keypoint.
 
-    Each patch is matched with the patch of the original image of highest cosine similarity. Patches whose source lies
-    outside of the image are ignored.
+    Each patch is matched with the most similar patch of the original image, by cosine similarity. Patches whose source
+    lies outside of the original image are ignored.
 
     Args:
         features, warped: local features of the image and of its warp, ``(1, N, D)``.
-        source_of: the warp.
+        source_of: the warp, as a map of points.
         alpha: maximum distance of a correct match, as a fraction of the side.
 
     Returns:
@@ -100,8 +100,8 @@ def warp_pck(features: Features, warped: Features, source_of: PointMap, alpha: f
     true = source_of(warped_centres)
     inside = ((true >= 0) & (true <= 1)).all(1)
     descriptors, queries = (F.normalize(f.patches[0], dim=-1) for f in (features, warped))
-    rows = max(1, MAX_SIMILARITIES // len(descriptors))
-    matched = centres[torch.cat([(some @ descriptors.T).argmax(1) for some in torch.split(queries[inside], rows)])]
+    count = max(1, MAX_SIMILARITIES // len(descriptors))
+    matched = centres[torch.cat([(some @ descriptors.T).argmax(1) for some in torch.split(queries[inside], count)])]
     return pck.pck(pck.point_errors(matched, true[inside], (1, 1), 1), alpha)
 
 
@@ -113,6 +113,9 @@ def part_iou(features: Features, labels: Tensor) -> float:
     Args:
         features: local features of the image, ``(1, N, D)``.
         labels: integer label of each pixel, ``(H, W)``.
+
+    Returns:
+        Mean over the labels on the common grid, in [0, 1].
     """
     clusters = cluster_patches(on_common_grid(features).cpu())
     grid_labels = F.interpolate(labels[None, None].float(), size=(GRID_SIDE, GRID_SIDE), mode="nearest")
@@ -127,7 +130,7 @@ class ImageEncoding:
     """Measures of one backbone on one image, and the features that are compared with those of other images.
 
     Args:
-        changes: (role, transform, layer) -> `rms_difference` of the feature before and after the transform.
+        changes: (role, transform, layer) -> `rms_difference` of the feature of the role before and after the transform.
         pck: (warp, layer) -> `warp_pck`.
         part_iou: layer -> `part_iou`; empty without labels.
         structure: structure feature of each layer, the first layer first, ``(L, N, N)``.
@@ -146,7 +149,7 @@ class ImageEncoding:
 
 
 EncodingReader = Callable[[str], ImageEncoding]
-"""Returns the encoding of an image by its name."""
+"""Function that returns the encoding of the image of a name."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ class _LayerFeatures:
 
 @numerics(grad=False)
 def encode_image(image: ComparedImage, backbone: Backbone, device: torch.device) -> ImageEncoding:
-    """Compute all measures of an image, which is on the CPU, by a backbone, which is on the device."""
+    """Compute the encoding of an image, which is on the CPU, by a backbone, which is on the device."""
     original = _features(image.pixels, backbone, device)
     changes: dict[tuple[str, str, int], float] = {}
     pck_of_warps: dict[tuple[str, int], float] = {}

@@ -1,8 +1,8 @@
 """Feature inversion: images optimised to have one feature of an image (Mahendran and Vedaldi 2015).
 
 An inversion shows what a feature encodes: [CLS] inverted has the appearance without the layout, keys inverted have the
-layout (Tumanyan et al. 2022, section 3.1). Each inversion is a run with a term named `TERM` that compares features; its
-other terms, if any, are regularisers.
+layout (Tumanyan et al. 2022, section 3.1). Each inversion is a run with a term named `TERM` that compares features;
+other terms of the run, if any, are regularisers.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class InversionPlan:
         image: path of the image.
         settings: settings by feature.
         layers: number of layers of the backbone.
-        substitutions: backbones that a fallback replaces, in words.
+        substitutions: a sentence for each backbone that a fallback replaces.
 
     Raises:
         UserError: if the name of a facet cannot be part of a folder name.
@@ -82,7 +82,7 @@ class InversionPlan:
 
     @property
     def run_folders(self) -> dict[FeatureRequest, str]:
-        """Names of the folders of the inversions; those of one facet sort by depth."""
+        """Names of the folders of the inversions by feature; names of one facet sort by depth."""
         return {each: f"{each.facet}_{layer_file_label(each.layer, self.layers)}" for each in self.settings}
 
 
@@ -93,7 +93,7 @@ class Inversions:
     Args:
         image: the image, ``(1, 3, H, W)``.
         outputs: inversion of each feature, ``(3, h, w)``.
-        losses: final unweighted value of the term `TERM` of each inversion.
+        losses: last unweighted value of the term `TERM` in each inversion.
         layers: number of layers of the backbone.
     """
 
@@ -104,7 +104,7 @@ class Inversions:
 
     @property
     def sheet(self) -> Tensor:
-        """Contact sheet of the image and its inversions with a row for each facet, ``(3, H, W)``."""
+        """Contact sheet with a row for each facet: the image, then the inversions of that facet; ``(3, H, W)``."""
         rows: dict[str, list[tuple[str, Tensor]]] = {}
         for request, output in self.outputs.items():
             caption = f"{request.label(self.layers)}: loss {self.losses[request]:.2g}"
@@ -127,29 +127,30 @@ def plan_inversions(
     backbones: BackboneLoader | None = None,
     **settings: Any,
 ) -> InversionPlan:
-    """Resolve the features and the settings of their inversions; an unavailable backbone is replaced by its fallback.
+    """Determine the features, and the settings of their inversions. A fallback replaces an unavailable backbone.
 
     Args:
         image: path of the image.
         facets, layers: facets and layers to invert, in every combination; see `combined_requests`.
-        prior: image prior, which determines what the feature leaves open. None: ``network`` for local facets and
-            ``pixels`` for global ones, for which ``network`` needs many more steps.
-        preset: instead of a prior, a preset with a term named ``inversion``.
-        backbone: name; None is that of the preset.
+        prior: image prior, ``network`` or ``pixels``, which determines what the feature leaves open. None without a
+            preset: ``network`` for local facets, and ``pixels`` for global ones, for which ``network`` needs many more
+            steps.
+        preset: instead of a prior, a preset with a term named ``inversion``: name, path or settings.
+        backbone: name; None: that of the preset.
         overrides: ``dotted.key=value`` of settings.
         backbones: see `vitsplice.Run`; None: a cache for this call.
-        settings: steps, size, seed and device, as `vitsplice.presets.settings.settings_for` takes them.
+        settings: further arguments of `vitsplice.presets.settings.settings_for`, such as steps, size, seed and device.
 
     Raises:
-        UserError: if the prior is unknown, both prior and preset are given, the preset has no term ``inversion``, the
-            backbone has no such feature, or facets, layers or overrides are not lists.
+        UserError: if the prior is unknown, both prior and preset are given, a setting is invalid, the preset has no
+            term ``inversion``, the backbone has no such feature, or facets, layers or overrides are not lists.
         WeightsUnavailable: if neither the weights of the backbone nor those of a fallback are available.
     """
     if preset is not None and prior is not None:
-        choice = f"a prior selects {' or '.join(PRESETS.values())}"
+        choice = f"a prior selects the preset {' or '.join(PRESETS.values())}"
         raise UserError("give ", Argument("prior"), " or ", Argument("preset"), f", not both: {choice}")
     if prior is not None and prior not in PRESETS:
-        raise UserError(f"no image prior '{prior}'; it is {' or '.join(PRESETS)}")
+        raise UserError(f"unknown image prior '{prior}'; choose {' or '.join(PRESETS)}")
     chosen_preset = PRESETS[prior] if prior else preset
     overrides = _listed("overrides", overrides, "terms.inversion.weight=2")
     loader = BackboneCache() if backbones is None else backbones
@@ -177,7 +178,7 @@ def _chooses_backbone(override: str) -> bool:
 
 
 def _without_fallbacks(settings: RunConfig, loader: BackboneLoader) -> RunConfig:
-    """Replace backbones by those in use, without fallbacks: a backbone that becomes available later is not used."""
+    """Replace backbones by those in use, and remove fallbacks: a backbone that becomes available later is not used."""
     in_use = load_settings(settings, loader, catalogue()).settings
     return in_use.model_copy(update={"device": settings.device, "precision": settings.precision})
 
@@ -187,8 +188,8 @@ def combined_requests(
 ) -> list[FeatureRequest]:
     """Combine the facets with the layers.
 
-    Facets alone are those of the last layer, layers alone those of the facets for appearance and structure. With
-    neither, these are the backbone's requests for appearance and structure.
+    Without layers, facets are taken from the last layer. Without facets, the layers are combined with the backbone's
+    facets for appearance and structure. With neither, the backbone's default requests for both are returned.
 
     Raises:
         UserError: if the backbone has no such facet or layer, or facets or layers are not lists.
@@ -220,12 +221,12 @@ def inversion_settings(
 
     Args:
         request: the feature.
-        preset: preset with a term named ``inversion``; None is the default for the facet.
+        preset: preset with a term named ``inversion``; None: the default for the facet (see `plan_inversions`).
         overrides: ``dotted.key=value`` of settings.
-        settings: see `vitsplice.presets.settings.settings_for`.
+        settings: further arguments of `vitsplice.presets.settings.settings_for`.
 
     Raises:
-        UserError: if the preset has no such term.
+        UserError: if the preset has no such term, or a setting is invalid.
     """
     if preset is None:
         preset = PRESETS["pixels" if request.facet in GLOBAL_FACETS else "network"]
@@ -242,7 +243,7 @@ def inversion_settings(
 
 
 def invert(plan: InversionPlan, on_step: Callable[[FeatureRequest, Step], object] | None = None) -> Inversions:
-    """Invert features one after the other, in memory; ``on_step`` is called after each step."""
+    """Invert features one after the other, in memory; ``on_step`` gets the feature and each step that was taken."""
     outputs, losses = {}, {}
     for request, run in inversion_runs(plan):
         for step in run.steps():
@@ -256,13 +257,13 @@ def invert(plan: InversionPlan, on_step: Callable[[FeatureRequest, Step], object
 def inversion_runs(
     plan: InversionPlan, backbones: BackboneLoader | None = None
 ) -> Iterator[tuple[FeatureRequest, Run]]:
-    """Yield each feature and the run that inverts it, before its first step.
+    """Yield each feature with the run that inverts it; the caller takes the steps of the run.
 
     The steps are taken by `vitsplice.Run.steps`; `vitsplice.Run.pixels` returns the image between any two of them.
 
     Args:
         plan: features and settings of their inversions.
-        backbones: see `vitsplice.Run`; None: the inversions share a backbone.
+        backbones: see `vitsplice.Run`; None: a cache of one backbone, which the inversions share.
     """
     image, backbones = read(plan.image), backbones or BackboneCache(1)
     for request, settings in plan.settings.items():
@@ -288,7 +289,7 @@ class _StoredPlan(BaseModel):
 def inversion_folder(
     plan: InversionPlan, out: str | os.PathLike[str], *, force: bool = False
 ) -> AbstractContextManager[Path]:
-    """Lock a folder for the inversions of a plan; finished inversions of the same plan are reused.
+    """Lock a folder for the inversions of a plan (context manager); finished inversions of the same plan are reused.
 
     Raises:
         ImageError: if the image cannot be read.
@@ -340,7 +341,7 @@ def _request_of(settings: RunConfig, layers: int) -> FeatureRequest:
 
 
 def record_inversion(plan: InversionPlan, request: FeatureRequest, out: Path) -> Recording | None:
-    """Begin or resume the run of one feature; None if it is finished."""
+    """Begin or resume the run of one feature; None if the run is finished already."""
     images = {"structure": plan.image, "appearance": plan.image}
     try:
         return Recording.begin_or_resume(images, plan.settings[request], inside(out, plan.run_folders[request]))
@@ -349,7 +350,7 @@ def record_inversion(plan: InversionPlan, request: FeatureRequest, out: Path) ->
 
 
 def read_inversions(plan: InversionPlan, out: Path) -> Inversions:
-    """Read the results of finished inversions. Raises UserError if one is missing."""
+    """Read the results of finished inversions. Raises UserError if a result is missing."""
     folders = {request: RunFolder(inside(out, name)) for request, name in plan.run_folders.items()}
     outputs = {request: read(folder.output).pixels[0] for request, folder in folders.items()}
     losses = {request: folder.last_loss(TERM) for request, folder in folders.items()}

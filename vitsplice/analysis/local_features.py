@@ -1,4 +1,4 @@
-"""Local features of images at one or all layers of a backbone, and the similarity of one patch to all patches."""
+"""Local features of images at one or all layers of a backbone, similarity of a patch to all patches, and heat maps."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class LocalFeatures:
 
     Args:
         images: the images.
-        features: features of each image, ``(1, N, D)`` with a grid, by layer; -1 is the last one.
-        info: description of the backbone.
+        features: layer -> features of each image, ``(1, N, D)`` with a grid; layer -1 is the last one.
+        info: information on the backbone.
         facet: the facet.
         size: requested shorter side of the backbone's input, in pixels; the backbone may need another.
         notes: messages for the user.
@@ -59,10 +59,10 @@ def local_features(
 
     Args:
         images: images, as `vitsplice.images.read` takes them.
-        backbone: name, or a loaded backbone, which is not loaded again; None is that of the default
-            preset, or its fallback, which ``notes`` then names.
-        facet: local facet; None is the backbone's facet for structure.
-        layer: index, 0 for the first layer, -1 for the last; None is all layers.
+        backbone: name, or a loaded backbone, which is not loaded again; None: that of the default preset, or its
+            fallback, which ``notes`` then names.
+        facet: local facet; None: the backbone's facet for structure.
+        layer: 0 is the first layer, -1 the last; None: all layers.
         size: requested shorter side of the backbone's input, in pixels; the backbone may need another.
         device: see `vitsplice.engine.device.pick_device`.
 
@@ -70,6 +70,7 @@ def local_features(
         ImageError: if an image cannot be read.
         UserError: if there is no image, the size is not positive, the backbone has no such facet or layer, or the facet
             is not local.
+        UnknownName, WeightsUnavailable: if the backbone is unknown or unavailable.
 
     Example:
         >>> from vitsplice.images import example
@@ -88,7 +89,7 @@ def local_features(
 
 
 def read_images(images: Sequence[Source], size: int) -> tuple[LoadedImage, ...]:
-    """Read images, and check ``size``, the shorter side in pixels to which they will be resized.
+    """Check ``size``, the requested shorter side of the backbone's input in pixels, and read images.
 
     Raises:
         ImageError: if an image cannot be read.
@@ -121,7 +122,8 @@ def _on_cpu(features: Features) -> Features:
 def similarity_map(query: Features, patch: tuple[int, int], features: Features) -> Tensor:
     """Compute the cosine similarity of one patch to all patches of the same or another image.
 
-    With the keys of one image, it is a row of its self-similarity (Tumanyan et al. 2022, equation 2), without [CLS].
+    With the keys of one image, the result is a row of the self-similarity of this image (Tumanyan et al. 2022, equation
+    2), without [CLS].
 
     Args:
         query: local features of the image with the patch, ``(1, N, D)``.
@@ -140,7 +142,7 @@ def patch_at(point: tuple[float, float], image: Tensor, grid: tuple[int, int]) -
     """Return row and column of the patch that contains a point.
 
     Args:
-        point: (x, y) in pixels of the image, x to the right, y down; points outside are moved to the border.
+        point: (x, y) in pixels of the image, x to the right, y down; a point outside is moved to the border.
         image: ``(1, 3, H, W)``.
         grid: height and width of the patch grid.
     """
@@ -150,11 +152,11 @@ def patch_at(point: tuple[float, float], image: Tensor, grid: tuple[int, int]) -
 
 
 def heat_map(values: Tensor, image: Tensor, opacity: float = OPACITY, patch: tuple[int, int] | None = None) -> Tensor:
-    """Draw values of patches over an image: the lowest value dark purple, the highest yellow (`COLOUR_MAP`).
+    """Draw values of patches over the grey image: the lowest value dark purple, the highest yellow (`COLOUR_MAP`).
 
     Args:
-        values: ``(h, w)``.
-        image: ``(1, 3, H, W)`` in [0, 1].
+        values: ``(h, w)``, on the CPU.
+        image: ``(1, 3, H, W)`` in [0, 1], on the CPU.
         opacity: opacity of the colours, in [0, 1].
         patch: row and column of a patch to outline, or None.
 

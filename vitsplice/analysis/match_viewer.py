@@ -1,8 +1,9 @@
-"""Page in which patches of two images are selected to see their similarities and matches in the other image.
+"""Page of two images in which a patch of either can be selected, to see its similarities and matches in the other.
 
-It is one HTML file that needs no server. Instead of the similarities of all pairs of patches it has vectors whose dot
-products approximate them (`vitsplice.matching.guide.factorise`), as 8-bit integers: on photographs they differ by 0.002
-(RMS), at most by 0.01. The best matches of each patch are those of the exact similarities.
+The page is one HTML file that needs no server. Instead of the similarities of all pairs of patches it has vectors whose
+dot products approximate them (`vitsplice.matching.guide.factorise`), as 8-bit integers: on photographs the products
+differ from the similarities by 0.002 (RMS), and by 0.01 at most. The best matches of each patch are those of the exact
+similarities.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from vitsplice.support.script_page import render_script_page
 from vitsplice.text import printable
 
 RANK = 128
-"""Maximum dimension of the vectors."""
+"""Maximum dimension of the vectors that approximate the similarities."""
 
 NEAREST = 10
 """Maximum number of matches of a patch in the page."""
@@ -42,8 +43,8 @@ class MatchViewer:
 
     Args:
         images: both images, ``(1, 3, H, W)`` in [0, 1].
-        names: their names.
-        match: the correspondence, of ``N`` patches with ``M``.
+        names: names of the images.
+        match: the correspondence of the ``N`` patches of the first image with the ``M`` patches of the second.
         warped: colour of each patch of the first image, taken from its matches, ``(N, 3)`` in [0, 1].
         record: content of ``matches.json``; the page offers it as a file, and its matches as CSV.
         lead: sentence below the title.
@@ -67,7 +68,7 @@ class MatchViewer:
         return render_script_page("vitsplice.analysis", "matches", title=self.title, lead=self.lead, data=data)
 
     def frame(self) -> str:
-        """Return the page as an element of another page; it becomes as high as its content."""
+        """Return an element that shows the page in another page; the element becomes as high as the page."""
         return embedded(self.html(), self.title, "46rem")
 
     def _repr_html_(self) -> str:
@@ -106,7 +107,7 @@ def _image(
     similarities: Tensor,
     count: int,
 ) -> dict[str, Any]:
-    """Return what the page has of one image; arrays are little-endian bytes in base64, one row for each patch."""
+    """Return the data of one image for the page; arrays are little-endian bytes in base64, one row for each patch."""
     height, width = pixels.shape[-2:]
     nearest = most_similar_patches(similarities, count)
     return {
@@ -141,5 +142,5 @@ def _colour_map() -> Tensor:
 
 
 def _selected(match: Correspondence) -> int:
-    """Return the patch of the first image that is selected at first: the most similar of the mutual matches."""
+    """Return the patch of the first image that is selected initially: that of the most similar mutual match."""
     return int(match.similarity.amax(1).masked_fill(~match.mutual, -1).argmax())

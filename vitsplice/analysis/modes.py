@@ -1,4 +1,4 @@
-"""Appearance modes of a collection: k-means of the normalised [CLS] token of its images.
+"""Appearance modes of a collection: k-means of the normalised appearance feature (for a ViT: [CLS]) of its images.
 
 Tumanyan et al. 2023 ("Disentangling Structure and Appearance in ViT Feature Space") show the modes of Animal Faces HQ
 with k = 9, and a structure image in the appearance of each. Here a mode is represented by the image nearest to its
@@ -37,7 +37,7 @@ SHEET, DATA, FEATURES = "modes.png", "modes.json", "features.jsonl"
 """The sheet, the modes as JSON, and the cached features."""
 
 OUTPUT = re.compile(r"mode-[0-9]+\.png")
-"""Names of output files; `save` removes those that an earlier call wrote and this one does not."""
+"""File names of outputs; `save` removes those that an earlier call wrote and that are not written again."""
 
 COLUMNS, HEIGHT = 10, 160
 """Maximum number of images of a mode on the sheet, and their height in pixels."""
@@ -45,10 +45,10 @@ COLUMNS, HEIGHT = 10, 160
 
 @dataclass(frozen=True)
 class Mode:
-    """A mode: its images from the nearest to its centre to the farthest.
+    """A mode: images with similar appearance.
 
     Args:
-        images: paths.
+        images: paths, sorted by distance from the centre of the mode, the nearest first.
         distances: distance of each image's normalised feature from the centre.
     """
 
@@ -63,8 +63,8 @@ class AppearanceModes:
     Args:
         modes: modes, the largest first.
         info: information on the backbone.
-        sha256: SHA-256 of each image.
-        skipped: reasons for the images that could not be read.
+        sha256: SHA-256 of each image file of the modes.
+        skipped: for each image that could not be read, the reason.
     """
 
     modes: tuple[Mode, ...]
@@ -105,9 +105,9 @@ def appearance_modes(
 
     Args:
         images: paths; those that cannot be read are skipped.
-        k: number of modes.
+        k: number of modes, at least 1.
         cache: file of computed features, which is read and extended.
-        backbone: a loaded backbone, or its name; None: that of the default preset.
+        backbone: a loaded backbone, or its name; None: that of the default preset, or its fallback.
         device: see `vitsplice.engine.device.pick_device`.
         progress: progress reporter.
 
@@ -116,7 +116,9 @@ def appearance_modes(
         reporter stopped the work.
 
     Raises:
-        UserError: if there are fewer images than modes.
+        UserError: if there are fewer readable images than modes.
+        UnknownName, WeightsUnavailable: if the backbone is unknown or unavailable.
+        VitspliceError: if the cache cannot be written, or a feature is not finite.
     """
     if len(images) < k:
         raise UserError(f"{k} modes need at least {k} images, not {len(images)}")
@@ -135,7 +137,7 @@ def appearance_modes(
 
 
 def _modes(features: dict[Path, AppearanceFeature], k: int) -> list[Mode]:
-    """Cluster features: the largest mode first, among equally large ones the one with the first image."""
+    """Cluster features; the largest mode is first, of equally large modes that with the earliest image."""
     paths = list(features)
     points = F.normalize(torch.from_numpy(np.stack([features[path].values for path in paths])).double(), dim=-1)
     labels = kmeans(points, k)
@@ -158,7 +160,7 @@ def outputs_of(model: Model, structure: str | os.PathLike[str], modes: Appearanc
 
 
 def sheet(modes: AppearanceModes, outputs: Sequence[Tensor] = ()) -> Tensor:
-    """Draw a row for each mode: its output if there are outputs, the image nearest to its centre, and further images.
+    """Draw a row for each mode: its output if there are outputs, then its images, at most `COLUMNS`, the nearest first.
 
     Returns:
         ``(3, H, W)`` in [0, 1].
@@ -188,7 +190,8 @@ def save(
 
     Raises:
         OutputExists: if the folder holds modes and ``force`` is not given.
-        UserError, VitspliceError: if it cannot be written.
+        UserError: if the folder cannot be created.
+        VitspliceError: if a file cannot be written.
     """
     path = check_output(folder, force=force)
     files = {f"mode-{number}.png": encode_png(output) for number, output in enumerate(outputs, 1)}

@@ -1,4 +1,4 @@
-"""Principal components of local features, shown as colours (Tumanyan et al. 2022, section 3.1)."""
+"""Principal components of local features as colours (Tumanyan et al. 2022, section 3.1), and their output folder."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ Earlier versions wrote layers with a sign.
 """
 
 COLUMNS = 7
-"""Cells in a row of the sheet; the first cell of an image is the image itself."""
+"""Maximum number of cells in a row of the sheet; the first cell of an image is the image itself."""
 
 SHEET_SIDE = 360
-"""Shorter side in pixels at which maps are upsampled for the sheet, which shows them smaller."""
+"""Maximum shorter side in pixels to which maps are upsampled for the sheet, which shows them smaller."""
 
 LEAST_BRIGHTNESS = 0.15
-"""Minimum value of the components in the foreground, so that no foreground pixel is as black as the background."""
+"""Minimum of the colour channels inside the foreground, so that no pixel there is as black as the background."""
 
 QUANTILES = (0.01, 0.99)
 """Quantiles of a component that are mapped to 0 and 1."""
@@ -57,14 +57,14 @@ def principal_components(
 ) -> tuple[list[Tensor], Tensor]:
     """Compute the first three principal components of local features, jointly over images.
 
-    The decomposition leaves signs arbitrary; they are chosen so that the third moment of each component is positive.
+    The decomposition leaves signs arbitrary; they are chosen so that no component has a negative third moment.
 
     Args:
         features: local features of each image, ``(1, N, D)`` with a grid; prefix tokens are ignored.
-        decompose: ``self-similarity`` decomposes the rows of the cosine self-similarity of all patches of all
-            images, ``features`` the features themselves.
+        decompose: ``self-similarity`` decomposes the rows of the cosine self-similarity of the patches of all images
+            together, ``features`` the features themselves.
         masks: for each image the patches to decompose, ``(h', w')`` bool, resized to the grid of its features;
-            None: all. The other patches are black.
+            None: all patches. Patches that are not decomposed are black.
 
     Returns:
         One map ``(3, h, w)`` per image, in [0, 1] on a scale shared by all images, and the fraction of the variance
@@ -72,7 +72,7 @@ def principal_components(
         of the maps are black.
 
     Raises:
-        UserError: if there is no image, ``decompose`` has another value, or no patch is to be decomposed.
+        UserError: if there is no image, ``decompose`` is unknown, or the masks exclude every patch.
     """
     if decompose not in get_args(Decompose):
         raise UserError(f"decompose={decompose!r} is not allowed; it is {' or '.join(get_args(Decompose))}")
@@ -126,9 +126,9 @@ class ComponentMaps:
         images: the images.
         maps: layer -> one ``(3, h, w)`` per image in [0, 1], one pixel per patch.
         explained_variance: layer -> fraction of the variance that each component explains.
-        info: description of the backbone.
+        info: information on the backbone.
         facet, decompose, size, upsampling: see `pca`.
-        masks: the patches of each image that were decomposed, ``(h, w)`` bool; None: all. Others are black.
+        masks: the patches of each image that were decomposed, ``(h', w')`` bool; None: all patches.
         notes: messages for the user.
     """
 
@@ -199,11 +199,12 @@ def pca(
         decompose: see `principal_components`.
         upsampling: see `vitsplice.analysis.upsampling.upsample`.
         foreground: decompose only the common foreground of the images (`vitsplice.analysis.cosegmentation.cosegment`),
-            so that the components distinguish its parts and not foreground and background; the background is black.
+            so that the components distinguish parts of it, not foreground from background; the background is black.
 
     Raises:
         ImageError: if an image cannot be read.
-        UserError: as `local_features` raises it, or if there is no common foreground.
+        UserError: as `local_features` raises it, if ``decompose`` is unknown, or without common foreground.
+        UnknownName, WeightsUnavailable: if the backbone is unknown or unavailable.
     """
     loaded = read_images(images, size)
     network, substitution = backbone_or_default(backbone, pick_device(device))
@@ -237,10 +238,10 @@ def component_maps(
 def save(maps: ComponentMaps, folder: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Write the contact sheet, each map, and ``pca.json``; return the path of the sheet.
 
-    Maps of an earlier call that ``pca.json`` lists are removed.
+    Maps that an earlier call wrote, and that its ``pca.json`` lists, are removed.
 
     Raises:
-        OutputExists: if the folder holds results of this command and ``force`` is not set.
+        OutputExists: if the folder holds a PCA and ``force`` is not set.
         UserError: if the folder cannot be created.
         VitspliceError: if a file cannot be written.
     """
@@ -272,5 +273,5 @@ def save(maps: ComponentMaps, folder: str | os.PathLike[str], *, force: bool = F
 
 
 def check_output(folder: str | os.PathLike[str], *, force: bool) -> Path:
-    """Return the folder, untouched, if maps may be written to it. Raises as `save` does."""
+    """Return the folder, untouched, if maps may be written to it. Raises OutputExists, UserError."""
     return output_folder.check(folder, (SHEET, DATA), "a PCA", force=force)

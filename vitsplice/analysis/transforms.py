@@ -1,4 +1,4 @@
-"""Image transforms with a known effect: on the appearance alone, or on the structure alone.
+"""Image transforms with a known effect, either on the appearance alone or on the structure alone.
 
 Images are ``(1, 3, H, W)`` in [0, 1]. A warp is a map of points, so that correspondences of the warped image are known.
 """
@@ -46,7 +46,11 @@ def blur(image: Tensor) -> Tensor:
 
 
 def shuffle(image: Tensor) -> Tensor:
-    """Permute the tiles of the image by a fixed derangement."""
+    """Permute the tiles of the image by a fixed derangement.
+
+    If the sides are no multiples of `TILES`, the rest at the right and at the bottom is cut off, and the result is
+    resized.
+    """
     height, width = (side // TILES * TILES for side in image.shape[-2:])
     tile = (height // TILES, width // TILES)
     tiles = F.unfold(image[..., :height, :width], tile, stride=tile)

@@ -15,13 +15,14 @@ SHARPNESS = 2.5
 """Factor of the slope of soft edges, which upsampling makes about as wide as a patch."""
 
 EPSILON = 1e-3
-"""Regularisation of the guided filter: it smooths edges weaker than the square root of this."""
+"""Regularisation of the guided filter, which smooths edges that are weaker than the square root of this value."""
 
 
 def upsample(maps: Tensor, image: Tensor, mode: Upsampling = "edges") -> Tensor:
     """Upsample maps ``(C, h, w)`` to the size of an image ``(1, 3, H, W)``.
 
-    The mode ``blocks`` repeats values, ``edges`` interpolates along the edges of the image (guided filter).
+    The mode ``blocks`` repeats values; ``edges`` interpolates values in [0, 1] along the edges of the image (guided
+    filter).
     """
     size = (image.shape[-2], image.shape[-1])
     if mode == "blocks":

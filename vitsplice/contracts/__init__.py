@@ -1,7 +1,7 @@
-"""The data that backbones, loss terms, generators, metrics, executors and the engine exchange.
+"""Specs of the parts that plugins provide, and the data that these parts exchange with the engine.
 
-Together with `vitsplice.hookspecs` this is the interface of plugins. It imports no torch, so that plugins can be listed
-without it.
+Together with `vitsplice.hookspecs` this package is the interface of plugins. It imports no torch, so that plugins can
+be listed without loading torch.
 """
 
 from __future__ import annotations

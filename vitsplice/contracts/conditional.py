@@ -1,4 +1,4 @@
-"""Conditional generators: networks for many pairs of images."""
+"""Conditional generators: networks that are trained on many pairs of images."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ ConditionName = Literal["cls", "appearance", "start", "warped"]
 """
 
 Condition = Mapping[ConditionName, "Tensor"]
+"""Values of the requested conditions by name."""
 
 SPATIAL: tuple[ConditionName, ...] = ("start", "warped")
 """Conditions that are aligned with the structure image, and cropped with it."""
@@ -29,10 +30,11 @@ SPATIAL: tuple[ConditionName, ...] = ("start", "warped")
 
 @dataclass(frozen=True)
 class ConditionalGeneratorSpec:
-    """A generator that is trained on many pairs of images and sees the appearance image of each.
+    """A generator that is trained on many pairs of images; its inputs are the structure image and conditions.
 
-    The module may have an attribute ``reach``: the maximum distance in pixels at which an input pixel affects an output
-    pixel. Large images are then computed in tiles that overlap enough to leave no seams.
+    Large images are computed in overlapping tiles. The module may have an attribute ``reach``: the maximum distance in
+    pixels at which an input pixel affects an output pixel. The tiles then overlap by enough to leave no seams, as far
+    as their size allows; without the attribute they overlap by a default margin.
 
     Args:
         name: name, unique among conditional generators.
@@ -41,8 +43,8 @@ class ConditionalGeneratorSpec:
             conditions to output images ``(B, 3, H, W)`` in [0, 1]. ``channels`` holds the number of channels of each
             requested condition.
         summary: description in one line.
-        conditions: the conditions that it requests.
-        options: options that it accepts.
+        conditions: the conditions that the generator requests.
+        options: options that the generator accepts.
     """
 
     name: str

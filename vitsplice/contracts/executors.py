@@ -17,9 +17,9 @@ class Job:
         id: identifier, unique in the batch.
         folder: absolute path of the run's output folder, the same on every machine that runs jobs.
         images: absolute paths of the images by name: ``structure``, ``appearance``, ``appearance_2`` and so on, their
-            masks (``appearance_2_mask``), and those of regions (``region_1_structure_mask``).
+            masks (``appearance_2_mask``), and the masks of regions (``region_1_structure_mask``).
         settings: settings of the run, as JSON.
-        threads: number of CPU threads of the run; the bytes of its output depend on it.
+        threads: number of CPU threads of the run; the bytes of the output depend on this number.
         stop: absolute path of a file; once it exists, running jobs write a checkpoint and end.
         weights: weight of each appearance image; empty: all are equal.
         regions: index, from 0, of the appearance image of each region.
@@ -41,10 +41,10 @@ class Outcome:
 
     Args:
         id: identifier of the job.
-        state: ``done``; ``stopped``: the same batch command resumes it; ``failed``: may succeed when it is tried again;
-            ``refused``: cannot succeed, for example because an input file is not an image.
+        state: ``done``; ``stopped``: the same batch command resumes the job; ``failed``: the job may succeed if it is
+            tried again; ``refused``: it cannot succeed, for example because an input file is not an image.
         reason: reason in one line; "" for ``done``; for ``stopped``, why a checkpoint could not be written, or "".
-        record: entries of the run for ``results.jsonl``, as JSON values.
+        record: entries of the run for ``results.jsonl``, as JSON values; empty unless the state is ``done``.
     """
 
     id: str
@@ -82,7 +82,7 @@ class ExecutorSpec:
         build: function ``build(workers, threads, options)`` that returns the executor: ``workers`` is the maximum
             number of jobs at a time, ``threads`` the number of CPU threads of each; 0 lets the executor choose.
         summary: description in one line.
-        options: further options that it accepts.
+        options: further options that the executor accepts.
     """
 
     name: str

@@ -26,28 +26,28 @@ ImageName = Literal["structure", "appearance", "start"]
 """An image of a run; ``start``: the one that the output starts from (structure image, warm start or model's output)."""
 
 GLOBAL_FACETS = frozenset({"cls", "pooled"})
-"""Facets with one vector ``(B, D)`` for the entire image; all others have one for each patch."""
+"""Facets of a backbone with one vector ``(B, D)`` for the entire image; its other facets have one for each patch."""
 
 ENGINE_FACETS = frozenset({"pixels", "lab", "input", "match", "mask", "positions"})
 """Facets that the engine provides for every backbone:
 
 ``pixels``: pixels of the image as it is resized for the backbone, ``(B, H * W, 3)``;
 ``lab``: those pixels in CIE Lab / 100 (`vitsplice.images.transforms.to_lab`), ``(B, H * W, 3)``;
-``input``: for an output, the pixels of the term's input image (the structure image, or the appearance image) in the
-    same view, even if the generator's input is another start; for other images the same as ``pixels``;
+``input``: for an output, the pixels of the term's input image (structure image or appearance image) in the same view,
+    even if the output starts from an image other than the structure image; for other images the same as ``pixels``;
 ``match``: the correspondence of structure image and appearance image: vectors ``(B, N, D)`` on a grid of their own. The
-    dot product of a vector of one image and a vector of the other is high where they correspond, and at most 1
-    (`vitsplice.matching.match_vectors`); it is lowest where regions do not permit a match. It is computed once from
-    both images by the run's first backbone. For an output it is that of the term's input image, cropped in the same
-    way, so that the generator cannot change the correspondence;
+    dot product of a vector of one image and a vector of the other is high where the images correspond, and at most
+    about 1 (`vitsplice.matching.match_vectors`); it is lowest where regions do not permit a match. The vectors are
+    computed once from both images by the run's first backbone. For an output they are those of the term's input image,
+    cropped in the same way, so that the generator cannot change the correspondence;
 ``mask``: weight of each pixel of the appearance image as it is resized for the backbone, ``(B, H * W, 1)`` in [0, 1];
-    ones for other images and in a run without an appearance mask. For an output it is that of the term's input image.
-    Outside of a mask, the appearance image has the mean colour of the part inside. Several appearance images are
-    one image to loss terms: their maps lie side by side, the mask excludes what is between them, and a global facet is
-    their mean by weight;
+    ones for other images and in a run without an appearance mask. For an output the mask is that of the term's input
+    image. Outside of a mask, the appearance image has the mean colour of the part inside. Several appearance images are
+    one image to loss terms: their maps lie side by side, the mask excludes the padding between them, and a global facet
+    is the weighted mean of their vectors;
 ``positions``: `POSITIONS_COUNT` random positions, ``(B, N, 2)``, each (y, x) in [0, 1], at which terms may sample
-    features. They depend only on seed and step (in a training also on the pair's index in the step), and differ between
-    output and target.
+    features. In a run they depend only on seed and step (in a training also on the pair's index in the step); those of
+    the output and of the target differ.
 """
 
 POSITIONS_COUNT = 4096
@@ -61,7 +61,8 @@ class FeatureRequest:
     Args:
         facet: ``cls``, ``key``, ``query``, ``value``, ``token`` or ``pooled`` for transformers, ``map`` or ``pooled``
             for CNNs, or one of `ENGINE_FACETS`.
-        layer: layer, counted from the end: -1 is the last. `BackboneInfo.request` also accepts numbers from 0.
+        layer: layer, counted from the end: -1 is the last. `BackboneInfo.request` also accepts numbers from 0. Facets
+            of the engine have no layers.
     """
 
     facet: str
@@ -97,7 +98,7 @@ class Features:
 
     @classmethod
     def from_maps(cls, maps: Tensor) -> Features:
-        """Return feature maps ``(B, D, h, w)`` as local features without prefix tokens; the inverse of `maps`."""
+        """Return feature maps ``(B, D, h, w)`` as local features without prefix tokens; `maps` is the inverse."""
         return cls(maps.flatten(2).transpose(1, 2), (maps.shape[-2], maps.shape[-1]))
 
     def __repr__(self) -> str:
@@ -114,9 +115,9 @@ class Features:
         channels_first = self.patches.transpose(1, 2)
         return channels_first.reshape(*channels_first.shape[:2], *(self.grid or (-1, 1)))
 
-    def __getitem__(self, rows: slice) -> Features:
+    def __getitem__(self, images: slice) -> Features:
         """Features of a slice of the batch."""
-        return Features(self.values[rows], self.grid, self.prefix)
+        return Features(self.values[images], self.grid, self.prefix)
 
 
 def layer_label(layer: int, layers: int) -> str:
@@ -141,9 +142,9 @@ class BackboneInfo:
         structure, appearance: default request of each role.
         stride: distance in pixels between neighbours on the last layer's grid (the patch size of a ViT).
         size_multiple: number that the height and width of images must be multiples of.
-        min_size: smallest height or width that it accepts, in pixels.
-        fixed_size: the only size ``(H, W)`` that it accepts, or None.
-        mean, std: normalisation that it applies to images, for each channel.
+        min_size: smallest height or width that the backbone accepts, in pixels.
+        fixed_size: the only size ``(H, W)`` that the backbone accepts, or None.
+        mean, std: normalisation that the backbone applies to images, for each channel.
         cls_normalised: whether [CLS] and patch tokens are taken after the final norm; None without a [CLS] token.
         parameters: number of parameters.
         licence: licence of the weights.
@@ -176,7 +177,7 @@ class BackboneInfo:
     def request(self, facet: str, layer: int = -1) -> FeatureRequest:
         """Return the request for a facet of a layer.
 
-        Every layer number from users, settings and files is converted here: inside vitsplice it is negative.
+        Layer numbers that count from 0 are converted here: the layer of a `FeatureRequest` is negative.
 
         Args:
             facet: one of ``facets``.
@@ -222,17 +223,17 @@ class Backbone(Protocol):
 
     @property
     def info(self) -> BackboneInfo:
-        """Its architecture, weights, facets and input sizes."""
+        """Information on its architecture, weights, facets and input sizes."""
 
     def __call__(self, images: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
         """Compute all requested features of images in one forward pass.
 
         Args:
             images: ``(B, 3, H, W)``, values in [0, 1].
-            requests: requests for its facets (none of `ENGINE_FACETS`).
+            requests: requests for facets of the backbone (none of `ENGINE_FACETS`).
 
         Raises:
-            UserError: for a facet or layer that it does not have, or an image size that it does not accept.
+            UserError: for a facet or layer that the backbone does not have, or an image size that it does not accept.
         """
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Backbone:
@@ -245,15 +246,15 @@ class BackboneSpec:
 
     Args:
         name: name in lower case, unique among backbones.
-        build: function ``build(weights)`` that loads it in float32 on the CPU. ``weights`` is the path of a file that
-            the user selected, or None.
+        build: function ``build(weights)`` that loads the backbone in float32 on the CPU. ``weights`` is the path of a
+            file that the user selected, or None.
         summary: description in one line.
         licence: licence of the weights.
         source: origin of the weights.
         find_weights: function that returns the location of the weights on this machine, or "" if they are not
             installed or cached. It must be fast and must not use the network.
         stride: distance in pixels between neighbours on the last layer's grid (patch size of a ViT); 0 if unknown.
-        image_size: side in pixels of the square images that it was trained on; 0 if unknown.
+        image_size: side in pixels of the square images that the backbone was trained on; 0 if unknown.
         parameters: number of parameters; 0 if unknown.
     """
 

@@ -1,4 +1,4 @@
-"""Metrics of `vitsplice evaluate`."""
+"""Metrics of output images, of single ones and of sets."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Case:
-    """One pair of images and a method's output for it; all are ``(1, 3, H, W)`` in [0, 1] on the metric's device.
+    """One pair of images and a method's output for it; images are ``(1, 3, H, W)`` in [0, 1] on the metric's device.
 
     Args:
         id: identifier of the pair.
         structure, appearance: images of the pair, each of its own size.
         output: output image of the method, of its own size.
-        structure_mask, appearance_mask: masks ``(1, 1, H, W)`` of the same size as their images; None without a mask.
+        structure_mask, appearance_mask: masks ``(1, 1, H, W)``, 0 or 1, as large as their images; None without a mask.
     """
 
     id: str
@@ -37,9 +37,9 @@ class MetricContext:
     """Arguments for building a metric.
 
     Args:
-        load: function that returns a backbone by name, in float32 on the device. Each is loaded once; in
-            `evaluate` and `measure` it also caches the features of the current pair's images. It raises the errors of
-            ``Catalogue.backbones[name]`` and of `BackboneSpec.build`.
+        load: function that returns a backbone by name, in float32 on the device. Each backbone is loaded once; in
+            `evaluate` and `measure` the backbone also caches the features of the last images. The function raises the
+            errors of ``Catalogue.backbones[name]`` and of `BackboneSpec.build`.
         backbone: name of the backbone that the user selected, for metrics that work with any.
         device: device of the images.
     """
@@ -54,11 +54,13 @@ class Metric:
     """A built metric.
 
     Args:
-        value: function of a `Case`, or of an iterable of cases for a metric over sets. NaN means that it is undefined
-            (for example for a pair without a mask). It is called without gradients.
-        networks: information on the backbones that it measures with. A method that optimised one of them is marked.
+        value: function of a `Case`, or of an iterable of cases for a metric over sets. It is called without gradients.
+            A returned NaN means that the value is undefined (for example for a pair without a mask).
+        networks: information on the backbones that the metric measures with. An output that was optimised with one of
+            them is marked (metric leakage).
         parameters: JSON values that the metric depends on, such as facet, layer and image size, for the records.
-        optimised_by: names of loss terms that optimise the same quantity. A method that used one of them is marked.
+        optimised_by: names of loss terms that optimise the same quantity. An output that was optimised with one of
+            them is marked.
     """
 
     value: Callable[[Any], float]
@@ -69,17 +71,19 @@ class Metric:
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """A metric of `vitsplice evaluate`.
+    """A metric that can be selected by name.
 
     Args:
         name: name, unique among metrics.
-        build: function that builds the metric. If it raises, the metric is skipped, and the reason reported.
+        build: function that builds the metric. If it raises an error, the metric has no value, and the error is
+            reported as the reason.
         summary: description in one line.
         better: whether lower or higher values are better.
         over: ``pair``: one value for each pair; ``set``: one value for a set of pairs.
-        against: what the output is compared with; ``both``: the structure and the appearance image.
-        max_pairs: maximum number of pairs that a metric over sets is computed on: those whose ids have the smallest
-            hashes.
+        against: what the output is compared with; ``both``: the structure and the appearance image; ``set``: a set of
+            images.
+        max_pairs: maximum number of pairs that a metric over sets is computed on. If there are more, it is computed on
+            those whose ids have the smallest hashes.
     """
 
     name: str

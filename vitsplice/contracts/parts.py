@@ -19,11 +19,11 @@ class Option:
     """An option of a loss term, generator or executor.
 
     Args:
-        default: default value. Values must have its type (integers are allowed for a float); if it is a list, they are
-            non-empty lists of values of its elements' type.
+        default: default value. Other values must have the type of the default; a float may also be an integer. If the
+            default is a list, other values are non-empty lists, whose elements have the type of its first element.
         help: description in one line.
-        choices: allowed values; empty allows all.
-        minimum, maximum: inclusive range of a number, or of each number in a list.
+        choices: allowed values; empty: all.
+        minimum, maximum: inclusive range of a number, or of each number in a list; None: no limit.
     """
 
     default: Any
@@ -39,7 +39,7 @@ class TermContext:
 
     Args:
         backbone: information on the backbone that the term is evaluated on.
-        facet, layer: facet and layer that the user selected; None selects the default of the role.
+        facet, layer: facet and layer that the user selected; None selects the backbone's default for the role.
         options: validated values of all options of the term's spec.
     """
 
@@ -60,7 +60,7 @@ class LossTerm:
     """A built loss term.
 
     Args:
-        requests: features that the term needs of the output image and of the target image.
+        requests: features that the term needs, of the output image as well as of the target image.
         function: pure function ``function(output, target)`` of the requested features of the output image and of the
             target image. It returns the unweighted loss, a differentiable scalar.
     """
@@ -77,8 +77,9 @@ class LossSpec:
         name: name, unique among loss terms.
         build: function that builds the term for one backbone.
         summary: description in one line.
-        input: image that the generator gets as input, unless the settings select another.
-        target: image that the output is compared with, unless the settings select another.
+        input: input of the generator for this term, unless the settings select another one: ``structure`` is the
+            image that the output starts from (see `GeneratorSpec`), ``appearance`` the appearance image.
+        target: image that the output is compared with, unless the settings select another one.
         options: options that the term accepts.
     """
 
@@ -94,19 +95,19 @@ class LossSpec:
 class GeneratorSpec:
     """A generator that a preset can select by name.
 
-    If the module has a method ``set_progress(fraction)``, it is called before each step with the fraction of the run's
-    steps that are done (in a run of stages, of the stage's steps), from 0.0 at the first step, and with 1.0 before the
-    output is computed.
+    If the module has a method ``set_progress(fraction)``, that method is called before each step with the fraction of
+    the run's steps that are done (in a run of stages, of the stage's steps), 0.0 at the first step. It is called with
+    1.0 before the output image or a preview is computed.
 
     Args:
         name: name, unique among generators.
-        build: function ``build(start, options)`` that returns an ``nn.Module`` from image to image of the same size.
-            ``start`` is the generator's input for the output image, ``(1, 3, H, W)``: the image that the output starts
-            from or, from the second stage on, the output of the previous stage.
+        build: function ``build(start, options)`` that returns an ``nn.Module``, which maps an image ``(1, 3, H, W)`` to
+            an image of the same size in [0, 1]. ``start`` is the generator's input for the output image: the image
+            that the output starts from or, from the second stage on, the output of the previous stage.
         summary: description in one line.
         options: options that the generator accepts.
-        canvas: whether it holds one image, the output itself, and ignores its input. Views are then crops of that
-            image, and terms whose input is the appearance image are refused.
+        canvas: whether the module holds one image, the output itself, and ignores its input. Views are then crops of
+            that image, and terms whose input is the appearance image are refused.
     """
 
     name: str
@@ -118,13 +119,13 @@ class GeneratorSpec:
 
 @dataclass(frozen=True)
 class PresetSpec:
-    """A preset: a YAML file of settings, with the source of each value in a comment.
+    """A preset: a YAML file of settings, whose comments may state the sources of values.
 
     Args:
         name: name, unique among presets.
         path: the YAML file, such as ``importlib.resources.files("my_package") / "mine.yaml"``.
         summary: description in one line.
-        command: name of the command that it is for.
+        command: name of the command that the preset is for.
     """
 
     name: str

@@ -1,4 +1,7 @@
-"""Run a benchmark: match the keypoints of every pair with every feature. Finished pairs are stored, so it resumes."""
+"""Run a benchmark: match the keypoints of every pair by every selected feature.
+
+Finished pairs are stored, so that a stopped benchmark can be resumed.
+"""
 
 from __future__ import annotations
 
@@ -50,8 +53,11 @@ class KeypointBenchmark:
         data: the pairs.
         backbones, facets, layers: see `vitsplice.keypoints.features.select_features`.
         alphas: thresholds as fractions of the reference length, above 0 and at most 1.
-        size: images are resized to about ``size * size`` pixels with their aspect ratio.
+        size: images are resized to about ``size * size`` pixels; the aspect ratio is preserved.
         device: see `vitsplice.engine.device.pick_device`.
+
+    Raises:
+        UserError: if there is no threshold, or a threshold or the size is out of range.
     """
 
     data: KeypointDataset = field(compare=False)
@@ -64,7 +70,8 @@ class KeypointBenchmark:
 
     def __post_init__(self) -> None:
         if not self.alphas or not all(math.isfinite(alpha) and 0 < alpha <= 1 for alpha in self.alphas):
-            raise UserError(f"thresholds must be above 0 and at most 1: {', '.join(map(str, self.alphas))}")
+            given = ", ".join(map(str, self.alphas)) or "none"
+            raise UserError(f"give one or more thresholds, each above 0 and at most 1; given: {given}")
         if self.size < 1:
             raise UserError(f"size={self.size} is not allowed; it must be at least 1, in pixels")
 
@@ -80,21 +87,21 @@ def run_benchmark(
     """Measure the percentage of correct keypoints for every backbone, facet and layer.
 
     Args:
-        benchmark: settings. Backbones, facets, layers and thresholds may differ from those of earlier runs in the same
-            folder: only what is new is measured.
+        benchmark: settings. Backbones, facets, layers and thresholds may differ from those of earlier calls with the
+            same folder: only what is new is measured.
         out: output folder.
-        force: allow a benchmark of other data, size, device, format or versions to be replaced.
+        force: allow a benchmark of other data, size, device, format or versions in the folder to be replaced.
         progress: progress reporter.
 
     Returns:
-        The summary; None if the reporter stopped the benchmark.
+        The summary; None if the progress reporter stopped the benchmark.
 
     Raises:
         OutputExists: if the folder holds a benchmark of other data, size, device, format or versions, and ``force``
             is not given.
-        OutputBusy: if another process is writing to it.
-        UserError: if no pair can be measured.
-        VitspliceError: if the data or a backbone cannot be loaded.
+        OutputBusy: if another process is writing to the folder.
+        UserError: if no pair can be measured; see also `select_features`.
+        VitspliceError: if a backbone cannot be loaded, a feature is not finite, or a file cannot be read or written.
     """
     device, data = pick_device(benchmark.device), benchmark.data
     selected = select_features(benchmark.backbones, benchmark.facets, benchmark.layers, device, progress.note)
@@ -135,11 +142,11 @@ class _Measurement:
         self._keys = array("Q")
 
     def keys(self) -> Keys:
-        """Return the keys of the records ``(features, pairs)``, 0 for a pair that cannot be measured."""
+        """Return the keys of the records in the log, ``(features, pairs)``; 0 for a pair that cannot be measured."""
         return np.frombuffer(self._keys, np.uint64).reshape(-1, len(self._selected.requests)).T
 
     def add(self, pair: KeypointPair | UnusablePair) -> None:
-        """Measure a pair with all features whose records are not in the log."""
+        """Measure a pair with the features whose records are not in the log yet; add the keys of all its records."""
         keys = [0] * len(self._selected.requests)
         if isinstance(pair, UnusablePair):
             self.counts.add_failure(pair.id, pair.reason, missing=pair.missing)
@@ -169,7 +176,7 @@ def pair_errors(
 
     Returns:
         Distance of each match from the true point in pixels of the target, divided by the reference length; and the
-        number of points that are excluded because they are outside of their image by more than half a pixel.
+        number of excluded keypoints: those whose point in one of the images is more than half a pixel outside of it.
     """
     source_points = _as_fractions(pair.source_points, source.size, pair.unit)
     target_points = _as_fractions(pair.target_points, target.size, pair.unit)

@@ -26,8 +26,9 @@ class KeypointImage:
 
     Args:
         path: path of the image file.
-        warp, appearance: names of transforms of `vitsplice.analysis.transforms` that are applied; "" for none.
-        size: size of the image according to its annotation; None if unknown.
+        warp, appearance: names of the warp and of the appearance transform (`vitsplice.analysis.transforms`) that are
+            applied to the image; "": none.
+        size: size of the image file according to its annotation; None if unknown.
     """
 
     path: Path
@@ -41,12 +42,13 @@ class KeypointPair:
     """Two images with corresponding points; the points of the source are matched in the target.
 
     Args:
-        id: unique in its data set.
+        id: identifier, unique in the data set.
         category: category of the object, or name of the warp.
         source, target: the images.
         source_points, target_points: corresponding points ``(N, 2)``, (y, x).
         unit: ``pixels`` for pixel coordinates from 0 that denote pixel centres, ``sides`` for fractions of the sides.
-        reference_length: length in pixels of the target that thresholds are a fraction of; None for its longer side.
+        reference_length: length, in pixels of the target, of which thresholds are a fraction; None: the longer side of
+            the target.
     """
 
     id: str
@@ -59,11 +61,11 @@ class KeypointPair:
     reference_length: float | None = None
 
     def key(self) -> int:
-        """Compute a 64-bit key of files (path, size and modification time), points and reference length.
+        """Compute a 64-bit key of all fields, and of the sizes and modification times of the image files.
 
         Raises:
             ImageNotFound: if an image file does not exist.
-            ImageError: if it cannot be used.
+            ImageError: if the size and modification time of an image file cannot be read.
         """
         points = (self.source_points.tobytes().hex(), self.target_points.tobytes().hex())
         images = (*_identity(self.source), *_identity(self.target))
@@ -77,7 +79,13 @@ def _identity(image: KeypointImage) -> tuple[object, ...]:
 
 @dataclass(frozen=True)
 class UnusablePair:
-    """Pair that cannot be measured; ``missing`` if a file does not exist."""
+    """Pair that cannot be measured.
+
+    Args:
+        id: identifier, unique in the data set.
+        reason: why the pair cannot be measured, on one line.
+        missing: whether a file does not exist.
+    """
 
     id: str
     reason: str
@@ -86,14 +94,14 @@ class UnusablePair:
 
 @dataclass(frozen=True)
 class KeypointDataset:
-    """Pairs that are read one at a time, as often as needed.
+    """Data set whose pairs are read one at a time, as often as needed.
 
     Args:
         name: name of the data set.
         details: origin and options of the data set, as data for JSON.
         count: number of pairs, including unusable ones.
-        pairs: function that reads the pairs.
-        reference: description of the reference length.
+        pairs: function that returns an iterator, which reads the pairs.
+        reference: description of the reference length, in words.
     """
 
     name: str

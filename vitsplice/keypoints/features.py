@@ -1,4 +1,4 @@
-"""Features that a benchmark measures: selection among those of the backbones, and extraction from images."""
+"""Features that a benchmark measures: selection by backbone, facet and layer, and extraction from images."""
 
 from __future__ import annotations
 
@@ -41,18 +41,19 @@ def select_features(
     device: torch.device,
     note: Callable[[str], object] = lambda _: None,
 ) -> tuple[SelectedFeatures, ...]:
-    """Select all features of these facets and layers that the backbones have.
+    """Select features of each backbone: the given facets at the given layers, as far as the backbone has them.
 
     Args:
-        backbones: names; by default the backbone of the default preset.
-        facets: local facets; by default each backbone's own for structure.
-        layers: layers, counted from 0 or from -1, the last; by default all.
+        backbones: names; empty: the backbone of the default preset, or its fallback.
+        facets: local facets; empty: the facet that each backbone has for structure.
+        layers: layers, counted from 0 (the first) or from -1 (the last); empty: all.
         device: device of the backbones.
-        note: called with a sentence about features that a backbone does not have, and about substituted backbones.
+        note: called with a message for each backbone that a fallback replaces, and for each that lacks some of the
+            facets or layers.
 
     Raises:
         UserError: if a backbone has none of the facets or none of the layers, or a facet is global.
-        VitspliceError: if a backbone cannot be loaded.
+        VitspliceError: if a backbone is unknown or cannot be loaded.
     """
     if global_ := GLOBAL_FACETS.intersection(facets):
         raise UserError(f"facet '{min(global_)}' is global; give a local one, such as key, token or map")
@@ -93,7 +94,10 @@ def _available(
 
 @dataclass
 class ImageFeatures:
-    """Features of an image by request; ``size`` is that of the image, ``input_size`` that of the backbone's input."""
+    """Features of an image by request.
+
+    ``size`` is the size of the image after its transforms, ``input_size`` that of the backbone's input.
+    """
 
     size: Size
     input_size: Size
@@ -108,17 +112,17 @@ class ImageFeatures:
 
     @property
     def nbytes(self) -> int:
-        """Size in bytes, including all norms."""
+        """Size in bytes, including the norms of all features, computed or not."""
         norms = self.input_size[0] * self.input_size[1]
         return sum(4 * (features.values.numel() + norms) for features in self.features.values())
 
 
 class FeatureExtractor:
-    """Extracts features of images with one backbone, and caches those of the images that were used last.
+    """Extracts features of images with one backbone, and caches the features of the images that were used last.
 
     Args:
-        selected: backbone and features, which are extracted in one pass.
-        size: images are resized to about ``size * size`` pixels with their aspect ratio.
+        selected: backbone and features; all features of an image are extracted in one pass.
+        size: images are resized to about ``size * size`` pixels; the aspect ratio is preserved.
         device: device of the backbone.
         cache_bytes: see `CACHE_BYTES`.
     """
@@ -134,8 +138,8 @@ class FeatureExtractor:
         """Return the features of an image.
 
         Raises:
-            ImageError: if it cannot be read, or its size differs from its annotation.
-            VitspliceError: if a feature is not finite.
+            ImageError: if the image cannot be read, or its size differs from that in its annotation.
+            VitspliceError: if a feature is not finite, or the backbone cannot be loaded.
         """
         return self._cache.get(image, lambda: self._extract(image))
 
@@ -153,17 +157,17 @@ class FeatureExtractor:
 
 
 def load_pixels(image: KeypointImage, size: int) -> Tensor:
-    """Read an image ``(1, 3, H, W)`` and transform it; before a warp its shorter side is resized to ``size``.
+    """Read an image ``(1, 3, H, W)`` and transform it; before a warp its shorter side is resized to ``size`` pixels.
 
     Raises:
-        ImageError: if it cannot be read, or its size differs from its annotation.
+        ImageError: if the image cannot be read, or its size differs from that in its annotation.
     """
     pixels = read(image.path).pixels
     if image.size not in (None, tuple(pixels.shape[-2:])):
         height, width = image.size or (0, 0)
         raise ImageError(
-            f"'{printable(str(image.path))}' is {pixels.shape[-1]}x{pixels.shape[-2]} px, "
-            f"and its annotation is for {width}x{height} px"
+            f"'{printable(str(image.path))}' is {pixels.shape[-1]}x{pixels.shape[-2]} px (width x height), "
+            f"but its annotation is for {width}x{height} px"
         )
     if image.warp:
         pixels = warp(resize_to(pixels, size), WARPS[image.warp])

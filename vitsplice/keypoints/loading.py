@@ -14,7 +14,7 @@ from vitsplice.keypoints.dataset import KeypointDataset, KeypointImage, Keypoint
 from vitsplice.text import printable
 
 KEYPOINTS_PER_SIDE = 8
-"""Side of the grid of keypoints on a warped image; those that lie outside of the original image are excluded."""
+"""Keypoints per side of their grid on a warped image; those that are not in the original image are excluded."""
 
 APPEARANCES = (*APPEARANCE_TRANSFORMS, "none")
 DEFAULT_APPEARANCE = "jitter"
@@ -26,13 +26,13 @@ def load_dataset(
     """Load the data set in a folder, or images under synthetic warps.
 
     Args:
-        sources: a folder in the layout of SPair-71k or PF-PASCAL, or images; by default the packaged images.
-        split: split of the data set; None for ``test``.
-        subset: list of pairs of SPair-71k, ``large`` (the default) or ``small``.
-        appearance: appearance transform of warped images; see `synthetic_warps`. None for ``jitter``.
+        sources: a folder in the layout of SPair-71k or PF-PASCAL, or images; empty: the packaged images.
+        split: split of the data set in a folder; None: ``test``.
+        subset: list of pairs of SPair-71k, ``large`` or ``small``; None: ``large``.
+        appearance: appearance transform of warped images; see `synthetic_warps`. None: ``jitter``.
 
     Raises:
-        UserError: if there is no such data set, or an option does not apply to it.
+        UserError: if there is no such data set, split or subset, or an argument does not apply to these sources.
     """
     folders = [path for path in sources if os.path.isdir(path)]
     if folders and len(sources) > 1:
@@ -57,9 +57,9 @@ def load_dataset(
 
 
 def synthetic_warps(images: Sequence[Path], appearance: str = DEFAULT_APPEARANCE) -> KeypointDataset:
-    """Pair every image with itself under every warp. The warped image is the source.
+    """Pair every image, as the target, with itself under every warp, as the source.
 
-    Its keypoints form a grid, for which the warp yields the corresponding points of the image.
+    The keypoints of the warped image form a grid. The warp yields the corresponding points of the original image.
 
     Under a warp alone, the pixels around a keypoint are the same in both images, and features of random weights, which
     preserve pixel information, match them well. So the appearance of the warped image is changed too.

@@ -2,11 +2,13 @@
 
 The target's features are upsampled bilinearly to a size in pixels. A point is matched to the pixel whose feature has
 the greatest cosine similarity to the source's feature at the point, sampled bilinearly: the protocol of DIFT (Tang et
-al. 2023). A match can lie between the centres of patches; the maximum of upsampled similarities is always at a centre.
+al. 2023). Such a match can lie between the centres of patches. If similarities were upsampled instead of features, the
+match would always be at the centre of a patch.
 
 The upsampled features, which are large, are not computed: upsampling is linear, so that the products with them are the
 upsampled products, and their norms follow from the products of neighbouring features. Within half a patch of the border
-upsampled features are constant towards the border; of equal pixels, the first in row-major order is the match.
+upsampled features are constant towards the border; of pixels with equal similarity, the first in row-major order is the
+match.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ def match_points(source: Tensor, target: Tensor, points: Tensor, size: tuple[int
     Args:
         source: feature map ``(1, D, h, w)``.
         target: feature map ``(1, D, h', w')``.
-        points: points of the source ``(N, 2)``, (y, x) as fractions of the sides.
+        points: points of the source, ``(N, 2)``, (y, x) as fractions of the sides.
         size: size ``(H, W)`` to which the target's features are upsampled.
         norms: norms of the upsampled features (`upsampled_norms`), ``(H, W)``.
 
@@ -47,7 +49,11 @@ def match_points(source: Tensor, target: Tensor, points: Tensor, size: tuple[int
 
 
 def upsampled_norms(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Compute the norms ``(H, W)`` of a map ``(1, D, h, w)`` upsampled bilinearly to ``(H, W)``; at least 1e-12."""
+    """Compute the norms, at least 1e-12, of the features of a map ``(1, D, h, w)`` upsampled bilinearly to ``(H, W)``.
+
+    Returns:
+        ``(H, W)``.
+    """
     width = maps.shape[3]
     rows = F.interpolate(maps, size=(size[0], width), mode="bilinear", align_corners=False)[0]
     squares, neighbours = rows.square().sum(0), (rows[:, :, :-1] * rows[:, :, 1:]).sum(0)

@@ -36,7 +36,7 @@ CATEGORIES = (
 )  # fmt: skip
 
 MAT_NAME, MAT_BYTES, MAT_KEYPOINTS = "kps", 1_000_000, 10_000
-"""Name of the keypoints in a MATLAB file, and limits of the file's size and of the number of keypoints."""
+"""Name of the keypoints in a MATLAB file, maximum size of the file in bytes, and maximum number of keypoints."""
 
 Row = Mapping[str, str]
 
@@ -50,11 +50,11 @@ def load(root: Path, split: str) -> KeypointDataset:
     """Load the pairs of a split.
 
     Args:
-        root: folder of the lists. Images are at the path in the list, relative to this folder, or in ``JPEGImages``.
-        split: ``train``, ``val`` or ``test``.
+        root: folder of the lists. An image is at its path in the list, relative to this folder, or in ``JPEGImages``.
+        split: SPLIT in the name of the list: ``train``, ``val`` or ``test`` in PF-PASCAL.
 
     Raises:
-        UserError: if there is no such list, or it has no pairs or lacks a column.
+        UserError: if there is no such list, or the list cannot be read, has no pairs or lacks a column.
     """
     paths = [path for name in LISTS if os.path.isfile(path := root / name.format(split))]
     if not paths:
@@ -150,15 +150,15 @@ def _stack(y: list[float], x: list[float]) -> Points:
 def read_mat_keypoints(path: Path) -> Points:
     """Read the keypoints ``(N, 2)`` of a MATLAB file, (x, y), NaN where a point is not visible.
 
-    `scipy.io.loadmat` executes nothing in a file; the size of file and keypoints is limited here.
+    `scipy.io.loadmat` executes no code of a file. The size of the file and the number of keypoints are limited here.
 
     Raises:
         FileNotFoundError: if the file does not exist.
-        ValueError: if it contains no keypoints.
+        ValueError: if the file contains no keypoints, cannot be read, or exceeds a limit.
     """
     try:
         if path.stat().st_size > MAT_BYTES:
-            raise ValueError(f"larger than {MAT_BYTES} bytes")
+            raise ValueError(f"the file is larger than {MAT_BYTES} bytes")
         shape = {name: shape for name, shape, _ in whosmat(path)}.get(MAT_NAME, ())
         if len(shape) != 2 or shape[1] != 2 or shape[0] > MAT_KEYPOINTS:
             raise ValueError(f"no {MAT_NAME} of shape (N, 2)")

@@ -19,7 +19,11 @@ PAIRS, CSV, JSON, MARKDOWN = "pairs.csv", "summary.csv", "summary.json", "summar
 
 
 def write_report(folder: Path, summary: BenchmarkSummary, log: JsonLinesLog, keys: Keys) -> None:
-    """Write the metrics of every pair, and the summary. Raises VitspliceError if a file cannot be written."""
+    """Write the metrics of every pair, and the summary as CSV, JSON and Markdown.
+
+    Raises:
+        VitspliceError: if a file cannot be written.
+    """
     files = {
         PAIRS: _pairs_csv(summary, log, keys),
         CSV: _summary_csv(summary),
@@ -30,7 +34,7 @@ def write_report(folder: Path, summary: BenchmarkSummary, log: JsonLinesLog, key
 
 
 def _pairs_csv(summary: BenchmarkSummary, log: JsonLinesLog, keys: Keys) -> Iterator[str]:
-    """One row per pair and feature with the numbers of keypoints and of correct keypoints."""
+    """One row per pair and feature with the numbers of keypoints, excluded keypoints and correct keypoints."""
     names = ("backbone", "facet", "layer", "pair", "category")
     yield csv_row([*names, "keypoints", "outside", *(f"correct@{alpha:g}" for alpha in summary.alphas)])
     for key in keys[keys != 0].tolist():
@@ -61,7 +65,7 @@ def legend(summary: BenchmarkSummary) -> str:
     """Explain the metrics of the table and their intervals."""
     means = [mean for feature in summary.features for mean in feature.categories[ALL].per_pair.values()]
     types = dict.fromkeys(mean.interval_type for mean in means if mean.interval_type)
-    interval = f" [95 % interval, {' or '.join(types)}, as if pairs shared no images]" if types else ""
+    interval = f" [95 % interval, {' or '.join(types)}, computed as if pairs shared no images]" if types else ""
     return f"PCK: mean over pairs{interval}; per keypoint: over all keypoints together"
 
 
@@ -82,7 +86,7 @@ def _number(value: float) -> str:
 
 
 def notes(summary: BenchmarkSummary) -> Iterator[str]:
-    """Describe all pairs and keypoints that are excluded."""
+    """Describe how many pairs and keypoints are excluded."""
     if summary.counts.missing or summary.counts.corrupt:
         yield f"{summary.counts.measured} of {summary.data.count} pairs measured, {summary.counts.failures}"
     feature = summary.features[0]
@@ -96,8 +100,8 @@ def markdown(summary: BenchmarkSummary) -> str:
     """Format the summary as Markdown."""
     parts = [
         "# Percentage of correct keypoints",
-        f"{escape_markdown(summary.data.name)}: {summary.data.count} pairs. {legend(summary)}. PCK@a: a keypoint is "
-        f"correct if its match is within a times {summary.data.reference}.",
+        f"{escape_markdown(summary.data.name)}: {summary.data.count} pairs. {legend(summary)}. PCK@alpha: a keypoint "
+        f"is correct if the distance of its match from the true point is at most alpha times {summary.data.reference}.",
         markdown_table(*score_table(summary)),
     ]
     if lines := [f"- {escape_markdown(note)}" for note in notes(summary)]:

@@ -28,7 +28,7 @@ LAYOUT = f"{ANNOTATIONS}/SPLIT/*.json, {IMAGES}/CATEGORY/*.jpg, {LISTS}/large/SP
 
 
 def has_layout(root: Path) -> bool:
-    """Return True if a folder has this layout."""
+    """Return True if a folder has this layout: if it contains ``PairAnnotation``."""
     return os.path.isdir(root / ANNOTATIONS)
 
 
@@ -41,7 +41,7 @@ def load(root: Path, split: str, subset: str) -> KeypointDataset:
         subset: ``large``, which is all pairs, or ``small``. Without ``Layout``, ``large`` is every file of the split.
 
     Raises:
-        UserError: if there is no such split, or it has no pairs.
+        UserError: if there is no such split, or its list of pairs cannot be read or is empty.
     """
     folder = root / ANNOTATIONS / split
     if not os.path.isdir(folder):

@@ -29,8 +29,8 @@ class CategoryPCK:
     Args:
         per_pair: by threshold, mean over pairs of the fraction of their keypoints that are correct.
         per_keypoint: by threshold, fraction of all keypoints that are correct.
-        pairs: number of pairs that have keypoints.
-        keypoints: number of keypoints.
+        pairs: number of measured pairs that have keypoints inside their images.
+        keypoints: number of measured keypoints.
     """
 
     per_pair: Mapping[float, MeanInterval]
@@ -45,8 +45,8 @@ class FeaturePCK:
 
     Args:
         backbone, request: the feature.
-        categories: metrics by category; those of all pairs under `ALL`.
-        outside: number of excluded keypoints.
+        categories: metrics by category; the metrics of all pairs are under `ALL`.
+        outside: number of keypoints that are excluded because they are outside of an image.
         empty: number of pairs without keypoints inside their images.
     """
 
@@ -62,7 +62,7 @@ class FeaturePCK:
         return [self.backbone.name, self.request.facet, layer_label(self.request.layer, self.backbone.layers)]
 
     def mean_of_categories(self, alpha: float) -> float:
-        """Mean over categories of their means over pairs; NaN without keypoints."""
+        """Mean over the categories of each category's mean over pairs; NaN without keypoints."""
         means = [pck.per_pair[alpha].mean for name, pck in self.categories.items() if name != ALL]
         return float(np.mean([mean for mean in means if np.isfinite(mean)] or [np.nan]))
 
@@ -125,10 +125,10 @@ def summarise(
 
     Args:
         data: the pairs.
-        alphas: thresholds.
+        alphas: thresholds; duplicates are ignored.
         features: measured features.
         log: errors of every pair with every feature.
-        keys: keys in the log ``(features, pairs)``, 0 where a pair could not be measured.
+        keys: keys of the records in the log, ``(features, pairs)``; 0 where a pair could not be measured.
         counts: numbers of measured, missing and corrupt pairs.
     """
     alphas = tuple(dict.fromkeys(alphas))

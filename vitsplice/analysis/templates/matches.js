@@ -32,7 +32,7 @@
 
   const bestMatch = (side, patch) => images[side].nearest[patch * data.nearest];
 
-  /** The similarity of a patch to every patch of the other image. */
+  /** The approximate similarity of a patch to every patch of the other image. */
   function similarityMap(side, patch) {
     const length = data.scales.length;
     const other = images[1 - side];
@@ -44,7 +44,7 @@
     });
   }
 
-  /** The centre of a patch in pixels of the image file. */
+  /** The centre of a patch as text, (x, y) in pixels of the image file. */
   function centre(image, patch) {
     const [rows, columns] = image.grid;
     const x = ((patch % columns) + 0.5) * (image.width / columns);
@@ -54,7 +54,7 @@
 
   // --- Drawing ------------------------------------------------------------------------------------------------------
 
-  /** Paint one colour for each patch over an image; null removes the layer. */
+  /** Paint the colours of the patches over an image; null instead of colours removes the layer. */
   function paint(image, rgb) {
     const canvas = image.stage.querySelector("canvas");
     canvas.hidden = !rgb;
@@ -67,7 +67,7 @@
     canvas.style.opacity = byId("opacity").value / 100;
   }
 
-  /** The colours of values from 0 to a maximum. */
+  /** The colours of values on a scale from 0 to a maximum; values outside of it are clamped. */
   function heatColours(values, maximum) {
     const rgb = new Uint8Array(3 * values.length);
     values.forEach((value, n) => {
@@ -120,7 +120,7 @@
     const mutual =
       back === state.patch
         ? "Mutual: each is the best match of the other."
-        : `Not mutual: the best match of that patch is at ${centre(own, back)} (dashed).`;
+        : `Not mutual: the best match of the patch in ${other.name} is at ${centre(own, back)} in ${own.name} (dashed).`;
     byId("status").textContent =
       `The patch at ${centre(own, state.patch)} in ${own.name} matches best at ${centre(other, matches[0].patch)} in ` +
       `${other.name}, similarity ${matches[0].similarity.toFixed(3)}. ${mutual}`;
@@ -157,7 +157,7 @@
   const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
   /** Select by key: an arrow selects a neighbour, Enter the best match in the other image. Both start from the selected
-      patch or, on the image without it, from its best match. */
+      patch; in the image that does not contain it, from the best match of the selected patch. */
   function press(side, event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const own = state.side === side ? state.patch : bestMatch(state.side, state.patch);
@@ -210,7 +210,7 @@
   );
   byId("csv").addEventListener("click", () => save("matches.csv", "text/csv", asCsv(data.record)));
 
-  // --- In another page: as high as the content, light or dark as the text around it ---------------------------------
+  // --- Embedded in another page: as high as the content; light or dark, to match the text around the frame ----------
 
   const frame = window.frameElement;
   if (frame) {
