@@ -98,7 +98,7 @@ def test_outputs_of_transfers_follow_their_inputs(data, drawn):
 
 def test_metric_leakage_and_single_pairs_are_named(drawn):
     table = next(table for table in of_kind(drawn, Table) if table.caption.startswith("Metrics"))
-    assert f"measured with {CNN}, which the transfers in its row optimised (metric leakage)" in table.caption
+    assert f"measured with {CNN}, the backbone of the transfers in its row (metric leakage)" in table.caption
     assert "One pair: an illustration" in table.caption
 
 

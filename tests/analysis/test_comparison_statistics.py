@@ -102,7 +102,7 @@ def test_findings_without_a_difference_say_so():
     (sentence,) = findings(two(1.0, 1.0))
     assert sentence == (
         "No difference between backbones is supported by these 20 images: for each, the 95 % interval includes "
-        "equality, or the adjusted p is at least 0.05. More images may support some."
+        "equality, or the adjusted p is at least 0.05. More images may support a difference."
     )
 
 

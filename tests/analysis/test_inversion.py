@@ -80,7 +80,7 @@ def test_local_facets_get_no_noise_unless_it_is_set():
 
 
 def test_an_unknown_prior_and_overrides_as_one_text_are_refused(png):
-    with pytest.raises(UserError, match=r"no image prior 'net'; it is network or pixels"):
+    with pytest.raises(UserError, match=r"unknown image prior 'net'; choose network or pixels"):
         plan_inversions(png[0], prior="net")
     for overrides in ("steps=3", {"seed": 1}):
         with pytest.raises(UserError, match=r"overrides must be a list, such as overrides=\['terms"):

@@ -61,6 +61,11 @@ def test_one_mode_for_each_image_is_allowed_and_more_are_refused(photos):
         find(photos, k=10)
 
 
+def test_a_number_of_modes_below_1_is_refused(photos):
+    with pytest.raises(UserError, match="k=0 is not allowed; it must be at least 1"):
+        find(photos, k=0)
+
+
 def test_unreadable_images_are_skipped(photos):
     (photos / "x.png").write_bytes(b"broken")
     result = find(photos)

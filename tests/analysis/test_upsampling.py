@@ -1,6 +1,8 @@
+import pytest
 import torch
 
 from vitsplice.analysis.upsampling import upsample
+from vitsplice.errors import UserError
 
 
 def test_upsampling_repeats_blocks_or_follows_edges_of_the_image():
@@ -14,3 +16,8 @@ def test_upsampling_repeats_blocks_or_follows_edges_of_the_image():
     assert 0 <= edges.min() <= edges.max() <= 1
     jump = edges[:, 60].diff(dim=-1).abs().sum(0)
     assert jump.argmax() == 46  # the edge of the image; that of the grid is at 50
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(UserError, match="upsampling='bilinear' is not allowed; it is edges or blocks"):
+        upsample(torch.rand(1, 4, 4), torch.rand(1, 3, 32, 32), "bilinear")

@@ -116,10 +116,12 @@ def appearance_modes(
         reporter stopped the work.
 
     Raises:
-        UserError: if there are fewer readable images than modes.
+        UserError: if ``k`` is below 1, or there are fewer readable images than modes.
         UnknownName, WeightsUnavailable: if the backbone is unknown or unavailable.
         VitspliceError: if the cache cannot be written, or a feature is not finite.
     """
+    if k < 1:
+        raise UserError(f"k={k} is not allowed; it must be at least 1")
     if len(images) < k:
         raise UserError(f"{k} modes need at least {k} images, not {len(images)}")
     target = pick_device(device)

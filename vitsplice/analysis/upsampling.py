@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import kornia
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from vitsplice.errors import UserError
 
 Upsampling = Literal["edges", "blocks"]
 
@@ -23,7 +25,12 @@ def upsample(maps: Tensor, image: Tensor, mode: Upsampling = "edges") -> Tensor:
 
     The mode ``blocks`` repeats values; ``edges`` interpolates values in [0, 1] along the edges of the image (guided
     filter).
+
+    Raises:
+        UserError: if the mode is unknown.
     """
+    if mode not in get_args(Upsampling):
+        raise UserError(f"upsampling={mode!r} is not allowed; it is {' or '.join(get_args(Upsampling))}")
     size = (image.shape[-2], image.shape[-1])
     if mode == "blocks":
         return F.interpolate(maps[None], size=size, mode="nearest")[0]
