@@ -58,8 +58,9 @@ def read_cube(path: str | os.PathLike[str]) -> Lut:
     """Read a 3D LUT from a .cube file.
 
     Raises:
-        UserError: if the file cannot be read, is a 1D LUT, has an unknown keyword, a wrong number of rows, or a value
-            that is not a finite number. The message names the file, and the line if the problem is in a single one.
+        UserError: if the file cannot be read, is larger than `LARGEST_FILE` or a 1D LUT, has an unknown or misplaced
+            keyword, a size or domain that is not allowed, a wrong number of rows, or a value that is not a finite
+            number. The message names the file, and the line if the problem is in a single one.
     """
     with reading(path):
         if os.path.getsize(path) > LARGEST_FILE:
@@ -100,7 +101,7 @@ class _Parser:
         for number, words in _content(lines):
             if words[0][0].isalpha() and words[0].lower() not in ("nan", "inf", "infinity"):
                 if rows:
-                    self._fail(number, f"keyword {_shown(words[0])} after the table")
+                    self._fail(number, f"keyword {_shown(words[0])} after the table; keywords must come before it")
                 self._keyword(number, words)
             else:
                 rows.append(self._triple(number, words))

@@ -7,13 +7,14 @@ The changes :math:`d` of the lattice points minimise
     + \lambda \lVert D_2 d \rVert^2
     + \min(\lambda, 20) \left(R^{-2} \lVert D_1 d \rVert^2 + R^{-4} \lVert d \rVert^2\right)
 
-where :math:`w_i` are the trilinear weights of the source colour :math:`s_i` of pixel :math:`i` of :math:`n`,
-:math:`t_i` is its target colour, :math:`P` the number of lattice points with a weight, and :math:`D_k` are the
-differences of order k along each axis. :math:`\lambda` is the smoothness. On a lattice other than `LATTICE`, all three
-weights and :math:`R` are scaled so that the result hardly depends on the number of points. The penalty of second
-differences leaves gradual changes of colour free: it makes the change smoother without pulling it to 0. Between the
-source colours the change is interpolated; away from them it decays, to about 1/e over :math:`R` points of `LATTICE` for
-:math:`\lambda \le 20`, and over :math:`2R` for the default.
+where :math:`n` is the number of pixels, :math:`s_i` the source colour of pixel :math:`i`, :math:`w_i` the trilinear
+weights of this colour, :math:`t_i` the target colour of the pixel, :math:`P` the number of lattice points with a weight
+above 0, and :math:`D_k` are the differences of order k along each axis. :math:`\lambda` is the smoothness, :math:`R`
+`REACH`. If an axis does not have `LATTICE` points, :math:`\lambda`, :math:`\min(\lambda, 20)` and :math:`R` are scaled
+so that the result hardly depends on the number of points. The penalty of second differences leaves gradual changes of
+colour free: it makes the change smoother without pulling it to 0. Between the source colours the change is
+interpolated; away from them it decays, to about 1/e over :math:`R` points of `LATTICE` for :math:`\lambda \le 20`, and
+over :math:`2R` for the default.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ DECAY = 20.0
 REACH = 8.0
 """Distance from the source colours, in points of `LATTICE`, over which a change decays to about 1/e.
 
-Above `DECAY` it is more."""
+With a smoothness above `DECAY` the distance is larger."""
 
 PIXELS = 1 << 18
 """Maximum number of pixels; of more, evenly spaced ones are used."""
@@ -51,7 +52,7 @@ ITERATIONS = 1000
 """Maximum number of iterations of the solver; by default it takes about ten."""
 
 SHARE_OF_DATA = 0.1
-"""Weight of the colours in the preconditioner, as a fraction of their mean weight. Other values need more steps."""
+"""Weight of the colours in the preconditioner, as a fraction of their mean weight. Others need more iterations."""
 
 Colours = NDArray[np.float32]
 

@@ -86,7 +86,8 @@ class Lut:
                 speckles.
 
         Raises:
-            UserError: if the sizes differ, the mask excludes every pixel, or the smoothness is not allowed.
+            UserError: if an image, ``size`` or the smoothness is not allowed, the sizes of images and mask differ, or
+                the mask excludes every pixel.
 
         Example:
             >>> image = torch.rand(3, 64, 64)

@@ -55,8 +55,9 @@ class RunFolder:
             force: accept a folder that holds a run; its files remain until `clear`.
 
         Raises:
-            OutputExists: if it holds a run and ``force`` is not given.
-            UserError: if it cannot be created or written to, or one of its artifacts is not a regular file inside it.
+            OutputExists: if the folder holds a run and ``force`` is not given.
+            UserError: if the folder cannot be created or written to, or one of its artifacts is not a regular file
+                inside it.
         """
         folder = cls.check(path, force=force)
         try:
@@ -69,7 +70,10 @@ class RunFolder:
 
     @classmethod
     def check(cls, path: str | os.PathLike[str], *, force: bool = False) -> RunFolder:
-        """Check that a run may be written to the folder, without touching it. Raises as `create`."""
+        """Return the folder if a run may be written to it; nothing is written yet.
+
+        Raises as `create`, but does not check whether the folder can be created and is writable.
+        """
         folder = cls(Path(path))
         try:
             is_file = folder.path.exists() and not folder.path.is_dir()
@@ -88,22 +92,22 @@ class RunFolder:
         return folder
 
     def _artifacts(self) -> list[Path]:
-        """The files of a run in the folder. Raises PathRejected if one is not a regular file inside it."""
+        """List the files of a run in the folder. Raises PathRejected if one leads out of it or is not a file."""
         names = (RECORD, SETTINGS, OUTPUT, LOSSES, PLOT, REPORT, PROVENANCE, f"{CHECKPOINTS}/{INPUTS}")
         named = [inside_file(self.path, name) for name in names]
         previews = [path for _, path in self.previews()]
         return [path for path in [*named, *previews, *checkpoint_parts(self.checkpoints)] if path.is_file()]
 
     def holds_a_run(self) -> bool:
-        """Return whether the folder has files of a run. May raise OSError."""
+        """Return whether the folder has files of a run. May raise OSError or PathRejected."""
         return bool(self._artifacts())
 
     def clear(self) -> None:
-        """Remove the files of a run, and their folders if these are then empty. Raises VitspliceError."""
+        """Remove the files of a run, and the folders of previews and checkpoints if empty. Raises VitspliceError."""
         _remove(self._artifacts())
 
     def remove_checkpoints(self) -> None:
-        """Remove the checkpoints and then the inputs, so that the folder can be resumed if this is killed."""
+        """Remove the checkpoints, and last the inputs file: if the process is killed before, the run can be resumed."""
         paths = [path for path in self._artifacts() if path.parent == self.checkpoints]
         _remove(sorted(paths, key=lambda path: path.name == INPUTS))
 
@@ -161,7 +165,7 @@ class RunFolder:
         return sorted((int(step), path) for step, path in numbered if step.isdecimal())
 
     def losses(self) -> list[Step]:
-        """Read the losses of the steps that were saved. Raises UserError if the file cannot be read or is corrupt."""
+        """Read ``losses.csv``, where terms are named as by `escape_csv`. Raises UserError if unreadable or corrupt."""
         path = self.path / LOSSES
         try:
             with reading(path), path.open(newline="", encoding="utf-8") as file:
@@ -188,7 +192,11 @@ class RunFolder:
         self._write(OUTPUT, encode_png(pixels))
 
     def write_records(self, result: RunOutput) -> None:
-        """Write all other files; ``run.json`` is the last, so that everything is complete once it exists."""
+        """Write all files but the output, the previews and those of `checkpoints`.
+
+        Plot and report are written only with ``plots: all``. ``run.json`` is written last: once it exists, all files
+        are complete.
+        """
         names = list(result.settings.terms)
         self.write_settings(result.settings)
         self._write(LOSSES, losses_csv(result.losses, names).encode())
@@ -225,7 +233,7 @@ def _loss_row(row: dict[str, str]) -> Step:
 
 
 def _read_json(path: Path, problem: str) -> dict[str, Any]:
-    """Read a JSON object. Raises UserError that begins with ``problem`` if there is none."""
+    """Read a JSON object. Raises UserError, whose message begins with ``problem``, if there is none."""
     try:
         content = json.loads(read_regular(path))
     except (OSError, ValueError, RecursionError) as error:

@@ -32,7 +32,7 @@ class Checkpoint:
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, and remove older ones; see `CheckpointFormat.write`."""
+    """Write a checkpoint, and remove all but the last few; see `CheckpointFormat.write`."""
     snapshot = checkpoint.snapshot
     content = {
         "stage": snapshot.stage,

@@ -22,18 +22,18 @@ TRIAL_STEPS = 4
 def affordable(run: Run, seconds_per_step: float, limit: float, clock: Callable[[], float] = perf_counter) -> Argument:
     """Suggest the argument ``size`` or ``steps`` with which a run would take about ``limit`` seconds.
 
-    Without stages, a few steps are timed at half the size. The duration of a step is a constant (the backbone, whose
-    input size is a setting) plus a part proportional to the number of pixels (the generator).
+    Without stages, a few steps are timed at half the size. The duration of a step is taken as a constant (the backbone,
+    whose input size is a setting) plus a part proportional to the number of pixels (the generator).
 
     Args:
-        run: run of more than ``limit`` seconds, of which some steps were timed.
-        seconds_per_step: duration of its steps.
-        limit: duration in seconds.
+        run: run that would take more than ``limit`` seconds.
+        seconds_per_step: measured mean duration of a step of the run, in seconds.
+        limit: intended duration of the run, in seconds.
         clock: returns the current time in seconds.
 
     Returns:
-        ``size``, a multiple of 16 from `SMALLEST`; or ``steps``, if the run has stages, or the size matters too little
-        or would be smaller.
+        ``size``, a multiple of 16 from `SMALLEST`; or ``steps``, if the run has stages, the steps at half the
+        size fail, the size matters too little, or it would be below `SMALLEST`.
     """
     side = min(run.sizes["output"].values())
     if not run.settings.stages and side // 2 >= SMALLEST // 2:
@@ -48,16 +48,17 @@ def affordable(run: Run, seconds_per_step: float, limit: float, clock: Callable[
 
 
 def affordable_side(side: int, seconds: float, seconds_at_half: float | None, limit: float) -> int | None:
-    """Return the shorter side, in pixels, at which a step takes ``limit`` seconds.
+    """Return the largest shorter side, in pixels, at which a step takes at most about ``limit`` seconds.
 
     Args:
         side: shorter side of the run in pixels.
-        seconds: duration of a step at this side.
-        seconds_at_half: duration of a step at half of it; None if unknown.
-        limit: duration of a step, less than ``seconds``.
+        seconds: duration of a step at ``side``, in seconds.
+        seconds_at_half: duration of a step at half of ``side``, in seconds; None if unknown.
+        limit: intended duration of a step in seconds, less than ``seconds``.
 
     Returns:
-        A multiple of 16 from `SMALLEST` and below ``side``; None if there is none.
+        A multiple of 16 from `SMALLEST` and below ``side``; None if there is none, ``seconds_at_half`` is unknown, or a
+        step at half of ``side`` is not faster.
     """
     if seconds_at_half is None or seconds_at_half >= seconds:
         return None

@@ -1,4 +1,4 @@
-"""The images of a run by name: a structure image, one or several appearance images, their masks and regions."""
+"""The images of a run by name: structure image, one or several appearance images, and masks of images and regions."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ class Region:
     Args:
         structure_mask: the region is white, grey at soft edges; an image as large as the structure image, of any type
             that ``structure`` of `vitsplice.splice` may have.
-        appearance: the appearance image: its number, from 0, or its file name.
-        appearance_mask: the part of the appearance image that is used, likewise; None: all of it.
+        appearance: the appearance image: its number, from 0, or its path, file name or file name without extension.
+        appearance_mask: white where the appearance image is used; as large as that image, of the same types as
+            ``structure_mask``. None: all of it is used.
     """
 
     structure_mask: Any
@@ -41,14 +42,14 @@ def is_input_name(name: str) -> bool:
     """Return whether this is the name of an image of a run.
 
     Names are ``structure``, ``appearance``, ``appearance_2``, ``appearance_3`` and so on, and those of their masks,
-    such as ``appearance_2_mask``. The masks of a region are ``region_1_structure_mask`` and
-    ``region_1_appearance_mask``.
+    such as ``appearance_2_mask``. The masks of region 1 are ``region_1_structure_mask`` and
+    ``region_1_appearance_mask``, and so on.
     """
     return _NAME.fullmatch(name) is not None
 
 
 def appearance_names(number: int) -> list[str]:
-    """Return the names of a number of appearance images."""
+    """Return the names of ``number`` appearance images, in order."""
     return [f"appearance_{place}" if place > 1 else "appearance" for place in range(1, number + 1)]
 
 
@@ -61,7 +62,7 @@ def described(name: str) -> str:
 
 
 def as_sequence(value: Any) -> list[Any]:
-    """Return a list or tuple as a list, and any other value as a list of it."""
+    """Return a list or tuple as a list, and any other value as a list that holds only this value."""
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
@@ -69,13 +70,14 @@ def named_inputs(structure: Any, appearance: Any, structure_mask: Any, appearanc
     """Return the arguments of `vitsplice.splice` by name, without masks that are None.
 
     Raises:
-        UserError: if there is no appearance image, or there are more masks than images.
+        UserError: if there is no appearance image, or there are more appearance masks than appearance images.
     """
     appearances, masks = as_sequence(appearance), as_sequence(appearance_mask)
     if not appearances:
         raise UserError("there is no appearance image; give at least one")
     if len(masks) > len(appearances):
-        raise UserError(f"there are {len(masks)} appearance masks for {len(appearances)} appearance images")
+        problem = f"there are {len(masks)} appearance masks for {len(appearances)} appearance images"
+        raise UserError(f"{problem}; give at most one for each image")
     names = appearance_names(len(appearances))
     named = {"structure": structure, **dict(zip(names, appearances, strict=True)), "structure_mask": structure_mask}
     named |= {f"{name}_mask": mask for name, mask in zip(names, masks, strict=False)}
@@ -85,7 +87,7 @@ def named_inputs(structure: Any, appearance: Any, structure_mask: Any, appearanc
 def as_arguments(images: Mapping[str, Any]) -> dict[str, Any]:
     """Return images by name as arguments of `vitsplice.splice`; the inverse of `named_inputs`.
 
-    Lists are used only for several appearance images.
+    Lists are used only for several appearance images. Masks of regions are left out: see `regions_from`.
     """
     names = appearances_of(images)
     masks = [images.get(f"{name}_mask") for name in names]
@@ -110,7 +112,7 @@ def checked_weights(weights: Sequence[float] | None, number: int) -> tuple[float
     """Return the weight of each appearance image, 1 by default.
 
     Raises:
-        UserError: if there are more or fewer weights than images, or one is not a positive number.
+        UserError: if there are more or fewer weights than images, or a weight is not a positive, finite number.
     """
     if weights is None:
         return (1.0,) * number
@@ -134,7 +136,7 @@ def region_masks(regions: Iterable[Any]) -> dict[str, Any]:
 
 
 def regions_from(images: Mapping[str, Any], appearances: Sequence[int | str]) -> list[Region]:
-    """Return the regions of masks by name; ``appearances`` are their appearance images. Inverse of `region_masks`."""
+    """Return regions, given images by name and the appearance image of each region; the inverse of `region_masks`."""
     masks = [(f"region_{n}_structure_mask", f"region_{n}_appearance_mask") for n in range(1, len(appearances) + 1)]
     return [
         Region(images.get(structure_mask), appearance, images.get(appearance_mask))
@@ -146,8 +148,8 @@ def parse_region(text: str, number: int, folder: str | os.PathLike[str] = "") ->
     """Parse ``MASK=IMAGE`` or ``MASK=IMAGE:MASK``, as `region_text` writes it.
 
     The mask ends at the first ``=`` before which there is the path of an existing file, or else at the first ``=``; the
-    image ends at the first ``:``. A region is therefore not read back if its mask has a ``=`` and does not exist, or
-    its image a ``:``.
+    image ends at the first ``:``. So a region is not read back if the name of its image has a ``:``, or if the
+    path of its mask has a ``=``, unless that file exists and no file has the part before the ``=`` as its path.
 
     Args:
         text: path of a mask, name of an appearance image or its number from 1, and path of a mask of that image.
@@ -168,7 +170,7 @@ def parse_region(text: str, number: int, folder: str | os.PathLike[str] = "") ->
 
 
 def region_text(region: Region) -> str:
-    """Return a region with paths as the command line and manifests have it; `parse_region` reads it."""
+    """Return a region whose masks are paths as text for the command line and manifests; `parse_region` reads it."""
     image = region.appearance if isinstance(region.appearance, str) else region.appearance + 1
     text = f"{region.structure_mask}={image}"
     return text if region.appearance_mask is None else f"{text}:{region.appearance_mask}"
@@ -178,8 +180,8 @@ def appearance_number(appearance: int | str, names: Sequence[str], region: int) 
     """Return the number of an appearance image, from 0.
 
     Args:
-        appearance: its number, or its path, file name or file name without extension.
-        names: names of all appearance images.
+        appearance: its number, from 0, or its path, file name or file name without extension.
+        names: path (or name, if it is no file) of each appearance image, in order.
         region: number of the region, for messages.
 
     Raises:
@@ -195,5 +197,5 @@ def appearance_number(appearance: int | str, names: Sequence[str], region: int) 
     problem = f"{len(matching)} appearance images have the name" if matching else "there is no appearance image"
     files = [Path(name).name for name in names]
     known = f"the appearance images, in order, are {', '.join(files)}"
-    hint = "" if matching else did_you_mean(str(appearance), files)
+    hint = " Give its path or number." if matching else did_you_mean(str(appearance), files)
     raise UserError(f"region {region}: {problem} {appearance!r}; {known}.{hint}")

@@ -41,7 +41,7 @@ class CheckpointTimer:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Context in which a checkpoint is written, whose time is measured."""
+        """Context in which a checkpoint is written; the time that this takes is measured."""
         began = perf_counter()
         yield
         self._last = perf_counter()

@@ -1,4 +1,4 @@
-"""Plot of the losses of a run: the weighted total and each term, with the first step of each stage marked."""
+"""Plot of the losses of a run: the weighted total and each term, with a mark at the beginning of each later stage."""
 
 from __future__ import annotations
 
@@ -64,13 +64,15 @@ def running_mean(values: Sequence[float]) -> list[float]:
 
 
 def losses_figure(figure: Figure, steps: Sequence[Step], names: Sequence[str], marks: Marks = ()) -> None:
-    """Draw one panel for the total and for each term that was active, on a log scale where all values are positive.
+    """Draw a panel for the total and one for each term that was active.
+
+    The scale of a panel is logarithmic if all its values are positive.
 
     Args:
         figure: matplotlib figure to draw into.
-        steps: all steps of the run.
+        steps: all steps that the run has taken.
         names: names of the terms.
-        marks: steps to mark, with labels; those that were not taken are left out.
+        marks: steps to mark, with labels; steps that were not taken are not marked.
     """
     from matplotlib.ticker import MaxNLocator
 

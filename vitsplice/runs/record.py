@@ -1,4 +1,4 @@
-"""The output image of a run and its record, as plain data."""
+"""The output image of a run, its record as plain data, and descriptions of the record."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class RunOutput:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that affect the bytes of an output."""
+    """Return the versions of Python and of `PACKAGES`, which may affect the bytes of an output."""
     return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
 
 
@@ -64,7 +64,7 @@ def _version(package: str) -> str:
 
 
 def describe_seconds(record: Mapping[str, Any]) -> str:
-    """Describe the duration of a run, of a resumed one since the step at which it was resumed."""
+    """Describe the duration of a run; if it was resumed, the duration since then."""
     resumed = record["steps"]["resumed_at"]
     return f"{duration(sum(record['seconds'].values()))}{f' since step {resumed}' if resumed else ''}"
 
@@ -88,6 +88,6 @@ def legend(columns: Iterable[str]) -> str:
 
 
 def image_names(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return the term in reports for each image name and for ``both``; always "image" if there is only one image."""
+    """Return how reports call each image and ``both`` images, by name; "image" for all if there is only one image."""
     names = {name: described(name) for name in record["inputs"]} | {"both": "both images"}
     return dict.fromkeys(names, "image") if has_single_image(record) else names

@@ -60,8 +60,9 @@ class Recording:
     ) -> Recording:
         """Begin a run.
 
-        The inputs file, from which it can be resumed, is written before the backbones are loaded and the start is
-        computed; after that, if the run replaces another.
+        The inputs file, from which the run can be resumed, is written before the backbones are loaded and the start is
+        computed. If the run replaces an earlier one, the inputs file is written after that, when the files of the
+        earlier run have been removed.
 
         Args:
             images: path of each image by name (`vitsplice.runs.inputs`); masks are optional.
@@ -74,13 +75,13 @@ class Recording:
 
         Raises:
             OutputBusy: if another process is writing to the folder.
-            VitspliceError: see `vitsplice.Run` and `RunFolder.create`. An earlier run that cannot be replaced is
-                unchanged.
+            VitspliceError: see `vitsplice.Run` and `RunFolder.create`. If this run cannot begin, an earlier
+                one is unchanged.
         """
         checked = RunFolder.check(out, force=force)
         is_new, replaces = not checked.path.exists(), checked.holds_a_run()
         images = {**images, **region_masks(regions)}
-        loaded = {role: _read(role, path) for role, path in images.items()}
+        loaded = {name: _read(name, path) for name, path in images.items()}
         appearances = [region.appearance for region in regions]
         settings = pinned(settings)
         inputs = _inputs(settings, images, loaded, weights, appearances)
@@ -122,9 +123,12 @@ class Recording:
 
         Raises:
             AlreadyFinished: if the run has taken all its steps.
-            CheckpointRejected: if a checkpoint is truncated, or belongs to other images, settings or weights.
-            ConfigError: if an override changes another setting, or its value is not allowed.
-            UserError: if the folder holds no run.
+            CheckpointRejected: if an image has changed, the inputs file is corrupt or of another format, or the
+                checkpoint is truncated or belongs to other images, settings or weights.
+            ConfigError: if an override changes a setting that is not in `CHANGEABLE_SETTINGS`, or its value is not
+                allowed.
+            OutputBusy: if another process is writing to the folder.
+            VitspliceError: if the folder holds no run; see also `vitsplice.Run`.
         """
         path, chosen = folder_and_checkpoint(Path(path))
         folder = RunFolder(path)
@@ -151,7 +155,10 @@ class Recording:
     def begin_or_resume(
         cls, images: Mapping[str, str | os.PathLike[str]], settings: RunConfig, out: str | os.PathLike[str]
     ) -> Recording:
-        """Resume the run in a folder, or begin one; see `begin` and `resume`."""
+        """Resume the run in a folder; if it holds none that has begun, begin one and replace other files of a run.
+
+        Raises as `begin` and `resume`: also AlreadyFinished, if the run in the folder is finished.
+        """
         folder = RunFolder(Path(out))
         if folder.has_begun() or folder.finished():
             return cls.resume(out)
@@ -206,7 +213,8 @@ class Recording:
 
         Args:
             note: called with a message if the checkpoint cannot be written.
-            lut: .cube file for the colours of a finished run, see `write_lut`; an existing one is replaced.
+            lut: .cube file for the colours of a finished run (`write_lut`); an existing file is replaced. No LUT is
+                written for None, or if the run was stopped.
 
         Raises:
             VitspliceError: if a file cannot be written, or the LUT cannot be fitted; the other files are written even
@@ -216,7 +224,10 @@ class Recording:
         return self.save(lut)
 
     def save(self, lut: Path | None = None) -> Result:
-        """Write the output, measure it, write the other artifacts, and remove the checkpoints of a finished run."""
+        """Write the output, measure it, and write the LUT and the other artifacts. Arguments and errors as of `finish`.
+
+        No checkpoint is written, and those of a finished run are removed.
+        """
         self.folder.write_output(self.run.pixels())
         result = self.run.result()
         try:
@@ -244,15 +255,19 @@ def _run(
 
 
 def digests(run: Run) -> dict[str, str]:
-    """Return by name the SHA-256 of images, masks, settings and backbones; weights and images of regions as text."""
+    """Return what the output depends on, by description, as `Checkpoint.belongs_to`.
+
+    Images, masks, settings and backbones have their SHA-256; the weights of appearance images, and the number of the
+    appearance image of each region, are text.
+    """
     images = {described(name): image.sha256 for name, image in run.images.items()}
     masks = {described(f"{name}_mask"): mask.sha256 for name, mask in run.masks.items()}
     first, *others = run.backbones.items()
     weights = {"weights": first[1].info.sha256} | {f"weights of {name}": other.info.sha256 for name, other in others}
-    shares = {} if len(run.weights) == 1 else {"weights of the images": ", ".join(map(str, run.weights))}
+    texts = {} if len(run.weights) == 1 else {"weights of the images": ", ".join(map(str, run.weights))}
     masks |= {described(name): mask.sha256 for name, mask in region_masks(run.regions).items()}
-    shares |= {f"image of region {number}": str(region.appearance) for number, region in enumerate(run.regions, 1)}
-    return images | masks | shares | {"settings": settings_digest(run.settings)} | weights
+    texts |= {f"image of region {number}": str(region.appearance) for number, region in enumerate(run.regions, 1)}
+    return images | masks | texts | {"settings": settings_digest(run.settings)} | weights
 
 
 def settings_digest(settings: RunConfig) -> str:
@@ -267,8 +282,16 @@ def _inputs(
     weights: Sequence[float] | None,
     appearances: Sequence[int | str],
 ) -> dict[str, Any]:
-    """Return the requested settings, path and SHA-256 of each image, weights and images of regions, as plain data."""
-    files = {role: {"path": os.path.abspath(path), "sha256": images[role].sha256} for role, path in paths.items()}
+    """Return the content of the inputs file.
+
+    Args:
+        settings: requested settings.
+        paths: path of each image by name.
+        images: each image by name.
+        weights: weight of each appearance image; None: all are equal.
+        appearances: appearance image of each region.
+    """
+    files = {name: {"path": os.path.abspath(path), "sha256": images[name].sha256} for name, path in paths.items()}
     version = versions()["vitsplice"]
     inputs = {"format": FORMAT, "version": version, "settings": settings.model_dump(mode="json"), "images": files}
     given = {"weights": None if weights is None else list(weights), "regions": list(appearances) or None}
@@ -278,7 +301,12 @@ def _inputs(
 def _read_inputs(
     folder: RunFolder,
 ) -> tuple[RunConfig, dict[str, tuple[str, str]], list[float] | None, list[int | str]]:
-    """Read what a run began with: settings, path and SHA-256 of each image by name, weights, images of regions."""
+    """Read what a run began with.
+
+    Returns:
+        Settings; path and SHA-256 of each image by name; weight of each appearance image, or None; appearance image of
+        each region.
+    """
     if folder.finished() and not folder.has_begun():
         raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
     inputs = folder.inputs()
@@ -290,16 +318,18 @@ def _read_inputs(
             REPLACE,
         )
     try:
-        files = {role: (str(file["path"]), str(file["sha256"])) for role, file in inputs["images"].items()}
-        required = {role: files[role] for role in ("structure", "appearance")}
+        files = {name: (str(file["path"]), str(file["sha256"])) for name, file in inputs["images"].items()}
+        required = {name: files[name] for name in ("structure", "appearance")}
         settings = loading.validate(inputs["settings"], f"{folder.path}")
         weights = None if inputs.get("weights") is None else [float(weight) for weight in inputs["weights"]]
         appearances = [each if isinstance(each, int) else str(each) for each in inputs.get("regions", ())]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointRejected(f"the inputs of the run in {folder.path} are corrupt; restart it") from error
+        raise CheckpointRejected(
+            f"the inputs of the run in {folder.path} are corrupt; restart it with ", REPLACE
+        ) from error
     return (
         settings,
-        required | {role: file for role, file in files.items() if is_input_name(role)},
+        required | {name: file for name, file in files.items() if is_input_name(name)},
         weights,
         appearances,
     )
@@ -314,16 +344,18 @@ def _apply_overrides(settings: RunConfig, overrides: Iterable[str]) -> RunConfig
     return changed
 
 
-def _read(role: str, path: str | os.PathLike[str]) -> LoadedImage:
-    return read_mask(path) if role.endswith("mask") else read(path)
+def _read(name: str, path: str | os.PathLike[str]) -> LoadedImage:
+    return read_mask(path) if name.endswith("mask") else read(path)
 
 
 def _read_unchanged_images(folder: RunFolder, files: Mapping[str, tuple[str, str]]) -> dict[str, LoadedImage]:
     """Read the images that a run began with. Raises CheckpointRejected if one has changed."""
-    images = {role: _read(role, path) for role, (path, _) in files.items()}
-    for role, (_, digest) in files.items():
-        if images[role].sha256 != digest:
+    images = {name: _read(name, path) for name, (path, _) in files.items()}
+    for name, (_, digest) in files.items():
+        if images[name].sha256 != digest:
             raise CheckpointRejected(
-                f"{images[role].name} is not the {described(role)} that the run in {folder.path} began with"
+                f"{images[name].name} is not the {described(name)} that the run in {folder.path} began with; restore "
+                "that file, or restart the run with ",
+                REPLACE,
             )
     return images

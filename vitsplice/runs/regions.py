@@ -15,16 +15,17 @@ from vitsplice.matching import MaskedRegion
 from vitsplice.runs.inputs import Region, appearance_number, appearances_of
 
 COLOURED = 0.1
-"""Difference of the colour channels above which a pixel is coloured."""
+"""Difference between the largest and the smallest channel of a pixel, in [0, 1], above which it is coloured."""
 
 MOST_LABELS = 32
 """Maximum number of colours of a label image; a JPEG has many more."""
 
 MOST_UNCOVERED = 0.01
-"""Maximum fraction of the structure image outside of all regions for them to count as covering it."""
+"""Maximum fraction outside of all regions up to which regions count as covering the structure image."""
 
 LEAST_LABEL = 1e-3
-"""Minimum fraction of an image that a label covers, or that is coloured in a label image; less is ignored."""
+"""Minimum fraction of the pixels of a mask: with fewer coloured pixels, it is not a mask in colour; with fewer pixels
+of a colour, this colour is no region."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def read_regions(regions: Sequence[Region], images: Mapping[str, LoadedImage]) -
 
     Raises:
         UserError: if a mask cannot be read, has another size than its image or is black, a region has no structure
-            mask, or there is no such appearance image.
+            mask, or its appearance image does not exist or is ambiguous (`appearance_number`).
     """
     names = appearances_of(images)
     read = []
@@ -83,15 +84,16 @@ def limited_masks(
 
     Otherwise terms that compare entire images would also take colours and textures from the other parts. All masks
     are unchanged if regions do not cover the structure image, because the rest may be matched with every patch. The
-    mask of an image is unchanged if no region uses that image, or one of those that use it has no appearance mask.
+    mask of an image is unchanged if no region uses that image, a region that uses it has no appearance mask, or nothing
+    would remain of it.
 
     Args:
         masks: masks of the run by name.
-        regions: regions, without masks in colour (see `labelled`).
+        regions: regions as `labelled` returns them, without masks in colour.
         appearances: names of the appearance images.
 
     Returns:
-        Pixels of the masks, ``(1, 3, H, W)``, by name.
+        Pixels of the masks, ``(1, 3, H, W)``, by name; a limited image that had no mask has one.
     """
     limited = {name: mask.pixels for name, mask in masks.items()}
     if not regions or _uncovered(regions) > MOST_UNCOVERED:
@@ -119,7 +121,8 @@ def labelled(regions: Sequence[ReadRegion]) -> list[ReadRegion]:
         regions: regions in order.
 
     Raises:
-        UserError: if only one mask is in colour, they have no colour in common, or there are too many colours.
+        UserError: if only one mask of a region is in colour, its masks have no colour in common, or a mask has more
+            than `MOST_LABELS` colours.
     """
     return [part for number, region in enumerate(regions, 1) for part in _labels(region, number)]
 
@@ -130,14 +133,17 @@ def _labels(region: ReadRegion, number: int) -> list[ReadRegion]:
         return [region]
     if second is None or not (_is_coloured(first) and _is_coloured(second)):
         raise UserError(
-            f"region {number}: only one of its two masks is in colour; give both in colour (each colour is a region), "
-            "or both in black and white"
+            f"region {number}: one mask is in colour, and the other one is not or is missing; give both in colour "
+            "(each colour is a region), or only masks in black and white"
         )
     first_pixels, second_pixels = _packed(first.pixels), _packed(second.pixels)
     second_colours = _colours(second, second_pixels, number)
     common = [colour for colour in _colours(first, first_pixels, number) if colour in second_colours]
     if not common:
-        raise UserError(f"region {number}: the masks {first.name} and {second.name} have no colour in common")
+        raise UserError(
+            f"region {number}: the masks {first.name} and {second.name} have no colour in common; give a "
+            "region the same colour in both"
+        )
     return [
         ReadRegion(_white(first, first_pixels == colour), region.appearance, _white(second, second_pixels == colour))
         for colour in common
@@ -156,7 +162,7 @@ def _packed(pixels: Tensor) -> Tensor:
 
 
 def _colours(mask: LoadedImage, packed: Tensor, number: int) -> list[int]:
-    """Return the colours that cover enough of a mask, ascending; ``packed`` are its pixels as `_packed`."""
+    """Return the colours of at least `LEAST_LABEL` of a mask, ascending; ``packed``: its pixels by `_packed`."""
     colours, counts = torch.unique(packed, return_counts=True)
     if len(colours) > MOST_LABELS:
         raise UserError(
@@ -168,5 +174,5 @@ def _colours(mask: LoadedImage, packed: Tensor, number: int) -> list[int]:
 
 
 def _white(mask: LoadedImage, inside: Tensor) -> LoadedImage:
-    """Return a mask with other pixels: white where ``inside``, ``(H, W)``, is true."""
+    """Return a mask with its pixels replaced: white where ``inside``, ``(H, W)``, is true, black elsewhere."""
     return replace(mask, pixels=inside.expand(1, 3, -1, -1).to(mask.pixels))

@@ -10,7 +10,7 @@ from vitsplice.presets.changes import Changes
 from vitsplice.runs.inputs import Region, as_arguments, as_sequence, region_text
 
 OUT = "vitsplice-out"
-"""Default folder of the output."""
+"""Default folder of the output, as that of the command line."""
 
 NO_MASK = "-"
 """Value of ``--appearance-mask`` for an appearance image without a mask."""
@@ -30,7 +30,7 @@ def command_line(
         changes: preset and changes of its settings.
         out: folder of the output.
         weights: weight of each appearance image; empty: all are equal.
-        regions: regions with paths of masks, and the number (from 0) or path of an appearance image each.
+        regions: regions whose masks are paths; ``appearance`` is the number (from 0) or the path of an image.
     """
     arguments = as_arguments(images)
     appearances = as_sequence(arguments["appearance"])

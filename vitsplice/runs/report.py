@@ -41,11 +41,11 @@ MAX_PREVIEWS = 8
 """Maximum number of previews in the report, evenly spaced."""
 
 SCALE = (
-    "Lower is better; 0: no difference. For comparison: the start, and the unchanged structure image, to which no "
-    "appearance was transferred."
+    "Lower is better; 0 is the best possible value. For comparison: the start, and the unchanged structure image, to "
+    "which no appearance was transferred."
 )
 
-OF_SEVERAL = "With several appearance images: the mean of the values for each, by weight."
+OF_SEVERAL = "With several appearance images, a value is the mean of the values for each image, by weight."
 
 
 def report(result: RunOutput, previews: Sequence[tuple[int, Path]] = (), folder: Path = Path()) -> str:
@@ -90,7 +90,7 @@ def _inverted_features(result: RunOutput) -> list[str]:
 
 
 def _images(result: RunOutput) -> list[Block]:
-    """The output, its inputs, and the output over the structure image."""
+    """Return the output, the inputs (except for an inversion), and the output over the structure image."""
     sizes = result.record["sizes"]["output"]
     output = ImageBlock(result.pixels, "output", "the output image")
     blocks: list[Block] = [replace(output, caption=f"output, {sizes['width']}x{sizes['height']} px")]
@@ -162,7 +162,7 @@ def _losses(result: RunOutput) -> list[Block]:
     steps, names = result.losses, list(result.settings.terms)
     marks = taken_marks(steps, stage_marks(result.settings, result.record["sizes"]))
     size = (7, height_for(steps, names))
-    caption = f"{CAPTION}{' Dashed lines: start of each stage, with its image size.' if marks else ''}"
+    caption = f"{CAPTION}{' Dashed lines: first step of each later stage, with its working size.' if marks else ''}"
     return [Heading("Losses"), plot(lambda figure: losses_figure(figure, steps, names, marks), size, caption)]
 
 
@@ -196,7 +196,7 @@ def _backbone_rows(backbone: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _region(region: Mapping[str, Any], record: Mapping[str, Any]) -> Region:
-    """Return a region of the record of a run, with paths."""
+    """Return a region from its entry in the record of a run; the masks are paths."""
     mask = region["appearance_mask"]
     appearance = appearances_of(record["inputs"]).index(region["appearance"])
     return Region(region["structure_mask"]["name"], appearance, mask and mask["name"])
@@ -217,4 +217,4 @@ def _settings(result: RunOutput, folder: Path) -> list[Block]:
     if not all(os.path.isfile(path) for path in (*images.values(), *masks)):
         return [settings]  # images from memory, or of a run in another folder
     again = command_line(images, Changes(str(folder / "run.yaml")), "again", weights, regions)
-    return [Text(f"To repeat the run, in the folder that it was started in: {again}"), settings]
+    return [Text(f"To repeat the run, use this command in the folder that the run was started in: {again}"), settings]

@@ -31,11 +31,16 @@ class Result(RunOutput):
         return to_pil(self.pixels)
 
     def save(self, folder: str | os.PathLike[str], *, force: bool = False) -> Path:
-        """Write all files of the run into a folder, and return it.
+        """Write the files of the run, except for previews, into a folder, and return its path.
+
+        Args:
+            folder: path of the folder; created if it does not exist.
+            force: replace a run in the folder.
 
         Raises:
-            OutputExists: if it already holds a run and ``force`` is not given.
-            OutputBusy: if another process is writing to it.
+            OutputExists: if the folder already holds a run and ``force`` is not given.
+            OutputBusy: if another process is writing to the folder.
+            VitspliceError: if a file cannot be written.
         """
         run_folder = RunFolder.create(folder, force=force)
         with FolderLock(run_folder.path):

@@ -1,4 +1,4 @@
-"""A run in memory: images are read, the backbone is loaded, and steps are taken one at a time."""
+"""A run in memory: images are read, backbones are loaded, and steps are taken one at a time."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Run:
         backbones: loader of the backbones; None: a new `BackboneLoader`.
 
     Raises:
-        VitspliceError: if an image, a mask, a setting or the backbone cannot be used, or memory is too small.
+        VitspliceError: if an image, a mask, a setting or a backbone cannot be used, or memory is too small.
     """
 
     @numerics()
@@ -115,7 +115,12 @@ class Run:
         return masked(images, self.settings.mask)
 
     def steps(self) -> Iterator[Step]:
-        """Take the remaining steps. Raises OutOfMemory, or NonFiniteLoss with the last good output restored."""
+        """Take the remaining steps.
+
+        Raises:
+            NonFiniteLoss: if a loss or gradient is not finite; `pixels` then returns the last valid output.
+            VitspliceError: if memory is too small, or a loss term cannot be computed.
+        """
         before, began = self.seconds["steps"], perf_counter()
         for step in _guarded(self._optimisation.steps()):
             self.history.append(step)
@@ -123,7 +128,7 @@ class Run:
             yield step
 
     def trial_steps(self, size: int) -> Iterator[Step]:
-        """Take the steps of the same run with another ``size``, to time them; this run is unchanged.
+        """Take steps as this run would with another ``size``, so that they can be timed; this run is unchanged.
 
         Args:
             size: shorter side in pixels to which the images are resized.
@@ -153,7 +158,7 @@ class Run:
     def restore(self, snapshot: Snapshot, history: Iterable[Step]) -> None:
         """Resume from a snapshot of a run of the same images, settings and weights; call it before the first step.
 
-        The output will have the same bytes as that of an uninterrupted run.
+        On the same machine and with the same packages, the output has the same bytes as that of an uninterrupted run.
         """
         self._optimisation.restore(snapshot)
         self.history = list(history)
@@ -165,10 +170,10 @@ class Run:
         return self._optimisation.image()[0].float().cpu()
 
     def metrics(self, pixels: Tensor | None = None) -> list[MetricValue]:
-        """Measure the current output by `vitsplice.metrics.RUN_METRICS`; empty with ``metrics: none``.
+        """Measure the current output by `vitsplice.metrics.RUN_METRICS`; return [] with ``metrics: none``.
 
-        A metric that fails has the value None and a reason. With several appearance images, values are means of those
-        for each of them, by weight.
+        A metric that fails has the value None and a reason. With several appearance images, a value is the mean of the
+        values for each image, by weight.
 
         Args:
             pixels: the result of `pixels`, if it is already computed; None: compute it.
@@ -218,7 +223,7 @@ class Run:
         return None if shares is None or len(self.appearances) == 1 else shares.float().cpu()
 
     def record(self) -> dict[str, Any]:
-        """Return the content of ``run.json`` except for the metrics; its losses are those of the last step."""
+        """Return the content of ``run.json`` except for metrics and LUT; ``last`` has the losses of the last step."""
         last = self.history[-1] if self.history else None
         return {
             "finished": self.finished,
@@ -266,7 +271,7 @@ class Run:
         ]
 
     def _model_record(self) -> dict[str, Any] | None:
-        """Provenance of the model, and the names of the images of this run that it was trained on; None without one."""
+        """Provenance of the model, and which images of this run it was trained on, by name; None without a model."""
         if self.model is None:
             return None
         trained_on = [name for name, image in self.images.items() if image.sha256 in self.model.images]

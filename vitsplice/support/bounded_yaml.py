@@ -1,4 +1,6 @@
-"""YAML from untrusted sources: text, numbers, lists and mappings of limited size and depth.
+"""YAML from untrusted sources, with limits.
+
+Allowed are texts and numbers of limited length, truth values and null, in lists and mappings of limited depth.
 
 ``yaml.safe_load`` accepts more, which is refused here: aliases (with which a short text expands to millions of values),
 tags, duplicate keys, and keys that are not text. Dates are text, and numbers are those of YAML 1.2: ``1e-3`` is a
@@ -32,7 +34,7 @@ _FIRST = "-+0123456789"
 
 
 class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """Writes YAML that `parse` reads as the same values; libyaml's is five times as fast, if it is available."""
+    """Writes YAML that `parse` reads as the same values; uses libyaml if available, which is five times as fast."""
 
     def ignore_aliases(self, data: Any) -> bool:
         """Write a list or mapping that occurs several times in full each time."""

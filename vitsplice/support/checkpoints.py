@@ -49,7 +49,7 @@ class CheckpointFormat(Generic[Parsed]):
 
     Args:
         work: name of the work in messages, such as ``run``.
-        version: version of the format; others are refused.
+        version: version of the format; checkpoints of other versions are refused.
         parse: function that converts the content of the JSON file and the tensors. It may raise a ValueError,
             LookupError, AttributeError, TypeError or OverflowError if they were not written by this kind of work.
         selectable: whether the user can choose the checkpoint to resume from.
@@ -95,8 +95,8 @@ class CheckpointFormat(Generic[Parsed]):
         content, data = _read_files(path)
         if content.get("format") != self.version:
             raise CheckpointRejected(
-                f"checkpoint {path} has format {content.get('format')}, of another version of vitsplice; this one "
-                f"reads format {self.version}. Resume with the version that wrote it"
+                f"checkpoint {path} has format {content.get('format')}, of another version of vitsplice; this "
+                f"version reads format {self.version}. Resume with the version that wrote it"
             )
         if content.get("tensors") != hashlib.sha256(data).hexdigest():
             raise CheckpointRejected(f"checkpoint {path.with_suffix('.safetensors')} is truncated or was altered")
@@ -157,7 +157,7 @@ class CheckpointFormat(Generic[Parsed]):
         except (LookupError, ValueError, RuntimeError) as error:
             if allocation_failure(error):
                 raise
-            advice = "; resume from another" if self.selectable else ""
+            advice = "; resume from another checkpoint" if self.selectable else ""
             raise CheckpointRejected(f"checkpoint {path} does not fit its {self.work}{advice}") from error
 
     def _is_valid(self, path: Path) -> bool:
@@ -181,7 +181,10 @@ def unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def folder_and_checkpoint(path: Path) -> tuple[Path, Path | None]:
-    """Return the folder that ``--resume`` names, and the checkpoint if it names one, FOLDER/checkpoint/step-*.json."""
+    """Return the folder of the work after ``--resume``, and the path of the checkpoint if one is named, else None.
+
+    The path of a checkpoint is FOLDER/checkpoint/step-*.json.
+    """
     if not path.match(JSON_PATTERN) or os.path.isdir(path):
         return path, None
     return Path(os.path.abspath(path)).parent.parent, path

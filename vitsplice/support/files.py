@@ -1,6 +1,6 @@
-"""Atomic writing of files, and paths that stay inside their folder.
+"""Files: atomic writing, reading, digests and names, and paths that stay inside their folder.
 
-Names from elsewhere become paths below an output folder by `inside`, which refuses those that lead out of it.
+Names from elsewhere become paths below an output folder by `inside`, which refuses names that lead out of it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_NAME_BYTES = 255
 def cache_folder() -> Path:
     """Return the folder of cached derived files: ``$VITSPLICE_CACHE``, or one in the user's cache folder.
 
-    It may not exist.
+    It need not exist.
     """
     if configured := os.environ.get("VITSPLICE_CACHE"):
         return Path(configured).expanduser()

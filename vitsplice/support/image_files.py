@@ -1,4 +1,4 @@
-"""Image files of folders, recognised by the suffixes of their names and not opened; hidden files are ignored."""
+"""Image files, recognised by the suffixes of their names and not opened; hidden files of folders are ignored."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from vitsplice.support.files import reading
 from vitsplice.text import printable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
-"""Suffixes of images, in small or capital letters."""
+"""Suffixes of images, in lower case; names may have them in any case."""
 
 HINT = f"Images end in {', '.join(SUFFIXES)}"
 
 
 def images_at(path: Path) -> tuple[Path, ...]:
-    """List the images of a folder, sorted, or return one image. Raises UserError if there is none."""
+    """List the images of a folder, sorted, or the image that a path names. Raises UserError if there is none."""
     if not os.path.exists(path):
         raise UserError(f"{printable(str(path))} does not exist")
     if os.path.isdir(path):

@@ -21,7 +21,9 @@ from vitsplice.support.files import write_atomically
 Keys = NDArray[np.uint64]
 
 RECENT = 256
-"""Number of new records, in a dict, at which they are merged into the sorted arrays; a 64th of all if that is more."""
+"""Number of new records, in a dict, at which they are merged into the sorted arrays.
+
+If a 64th of the length of the arrays is more, they are merged at that number."""
 
 _INDEX = np.dtype([("key", np.uint64), ("offset", np.int64)])
 
@@ -39,7 +41,7 @@ class JsonLinesLog:
     """A file of JSON records by key; the last record of a key counts. A context manager, which closes the file.
 
     Opening it cuts off a truncated last line and ignores lines that are not records. In memory are only the keys and
-    the offsets of their lines, 16 bytes each.
+    the offsets of their lines, about 16 bytes for each key.
 
     Args:
         path: the file; it is created if it does not exist.
@@ -107,7 +109,7 @@ class JsonLinesLog:
         """Remove all lines but the last record of each key from the file; the order of lines remains.
 
         Args:
-            mask: function that returns True for the keys that remain; all by default.
+            mask: function of the array of keys that returns True for those that remain; by default all remain.
 
         Raises:
             VitspliceError: if the file cannot be written.

@@ -1,7 +1,7 @@
 """Output folders: overwrite checks, locks, atomic writes, and resumable work.
 
-A short command calls `check` before its work and `write` after it. A long one runs within `resumable`, which stores its
-plan in the folder: with the same plan the work resumes, another plan is refused unless ``force`` is given.
+A short command calls `check` before its work and `write` after it. Long work may run within `resumable`, which stores
+its plan in the folder: with the same plan the work resumes, another plan is refused unless ``force`` is given.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def remove_listed(folder: Path, record: str, pattern: re.Pattern[str], keep: Con
     Args:
         folder: output folder.
         record: name of the JSON file of the record; it may be missing.
-        pattern: file names that may be removed, whatever the record lists.
-        keep: names of files that are written again.
+        pattern: pattern of file names; only files of such names are removed, whatever the record lists.
+        keep: names of files that are not removed, because they are written again.
     """
     names = read_json_object(folder / record).get("files")
     for name in names if isinstance(names, list) else []:
@@ -111,13 +111,13 @@ def remove_listed(folder: Path, record: str, pattern: re.Pattern[str], keep: Con
 
 
 class FolderLock:
-    """Lock of a folder (or, with a name, of a file in it), held from construction to `release`; a context manager.
+    """Lock of a folder (or, with another ``name``, of a file in it), held until `release`; a context manager.
 
     The lock of a process that is killed is released by the operating system.
 
     Args:
         folder: the folder, which exists.
-        name: name of the lock file.
+        name: name of the lock file; each name is a lock of its own.
         wait: seconds to wait for another process that holds the lock.
 
     Raises:
@@ -131,7 +131,8 @@ class FolderLock:
         try:
             self._lock.acquire(timeout=wait)
         except Timeout as error:
-            raise OutputBusy(f"another run is writing to {folder}; wait for it, or choose another folder") from error
+            busy = f"another process is writing to {folder}; wait for it, or choose another folder"
+            raise OutputBusy(busy) from error
         except OSError as error:
             raise UserError(f"cannot write to output folder {folder}: {error.strerror or error}") from error
 
@@ -175,9 +176,9 @@ class ResumableWork:
     Args:
         name: name in error messages, such as ``evaluation``.
         plan_file: file that holds the plan as JSON.
-        parts: files, or folders of runs, with finished parts of the work.
-        results: files, or folders of runs, computed from all parts.
-        part_keys: keys of the plan that finished parts depend on; (): all of them.
+        parts: files or folders with finished parts of the work.
+        results: files or folders that are computed from all parts.
+        part_keys: keys of the plan that finished parts depend on; (): all keys.
         clear: function that empties the folder of a part or result; by default it does nothing. It may raise OSError.
     """
 
@@ -193,8 +194,8 @@ class ResumableWork:
 def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force: bool) -> Iterator[Path]:
     """Lock a folder for resumable work; parts and results of the same plan are reused.
 
-    Work that fails before it writes a part leaves no plan and no empty parts: the folder can then be used for another
-    plan. The folder may also hold unrelated files.
+    New work that fails before it writes a part leaves no plan and no empty parts: the folder can then be used for
+    another plan. The folder may also hold unrelated files.
 
     Args:
         path: output folder; it need not exist.
@@ -242,7 +243,7 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
 
 
 def _written_since(folder: Path, plan: Path) -> bool:
-    """Return whether a file in the folder that is not empty was written after the plan."""
+    """Return whether a file with content, other than plan and lock, was written into the folder after the plan."""
     files = (file for file in folder.rglob("*") if file not in (plan, folder / LOCK) and file.is_file())
     since = plan.stat().st_mtime_ns
     return any(status.st_size and status.st_mtime_ns >= since for status in (file.stat() for file in files))
@@ -284,7 +285,7 @@ def _difference(earlier: Mapping[str, Any], plan: Mapping[str, Any], name: str) 
 
 
 def _differing(earlier: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the keys whose values differ; if these are mappings, followed by the keys that differ in them."""
+    """Yield the keys whose values differ; if both values are mappings, with the keys that differ in them."""
     for key, value in plan.items():
         before = earlier.get(key)
         if before == value:

@@ -30,7 +30,7 @@ class Block:
 
     @property
     def macro(self) -> str:
-        """Name of the template's macro that formats it."""
+        """Name of the template's macro that formats the block."""
         return type(self).__name__.lower()
 
 
@@ -58,7 +58,10 @@ class Properties(Block):
 
 @dataclass(frozen=True)
 class Table(Block):
-    """A table that a click on a column's header sorts: numbers as numbers, ``None`` last."""
+    """A table that a click on a column's header sorts.
+
+    Numbers are sorted by value and come before texts, such as the "-" that stands for ``None``.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str | float | None]]
@@ -131,7 +134,7 @@ class Details(Block):
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A small encoded image (see `data_uri`); "" leaves its cell empty."""
+    """A small encoded image (see `data_uri`); with the URI "", the page has the word "none" instead of an image."""
 
     uri: str
     caption: str = ""
@@ -163,7 +166,7 @@ class Cards(Block):
     Args:
         rows: name of each value, and True if higher is better.
         columns: names of the columns.
-        cards: cards, sorted by the first value of the first column, the worst first.
+        cards: cards, sorted by the first row of the first column, the worst first.
     """
 
     rows: Sequence[tuple[str, bool]]
@@ -183,7 +186,7 @@ def render(title: str, blocks: Sequence[Block], lead: str = "") -> str:
 
 
 def data_uri(pixels: Tensor, max_side: int = MAX_SIDE, quality: int = 88) -> str:
-    """Encode an image ``(3, H, W)`` in [0, 1] as a data URI of a JPEG, scaled down to at most ``max_side`` pixels."""
+    """Encode an image ``(3, H, W)`` in [0, 1] as a data URI of a JPEG, with no side above ``max_side`` pixels."""
     return jpeg_uri(encode_jpeg(pixels, max_side, quality))
 
 

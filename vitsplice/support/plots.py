@@ -1,7 +1,7 @@
 """Plots for reports (SVG) and files (PNG), in one style for all reports.
 
 The colours of series can be distinguished with protanopia and deuteranopia and have enough contrast on light and dark
-pages; every series also has its own marker.
+pages; up to 24 series also differ in marker or line style (`styles`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Progress of long work, for displays, and requests to stop it."""
+"""Progress of long work, for displays, and requests to stop the work."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ProgressReporter:
-    """Callbacks of long work; the defaults report nothing and never stop it.
+    """Callbacks of long work; the defaults report nothing and never stop the work.
 
     Args:
-        part: called before each part with its description, the number of finished parts and the total.
+        part: called before each part with its description, the number of finished parts and the number of all parts.
         note: called with a line of information for the user.
         stopped: called between parts; the work stops if it returns True.
     """

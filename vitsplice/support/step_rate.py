@@ -16,7 +16,7 @@ WINDOW = 50
 class StepRate:
     """Measures the seconds per step over recent steps, without the first ones.
 
-    It is a mean, not a median: some terms are active only every few steps, and saving takes time too.
+    `seconds` is a mean, not a median: some terms are active only every few steps, and saving takes time too.
 
     Args:
         warm_up: number of steps that are not timed.

@@ -1,9 +1,13 @@
-"""Tables as CSV and as Markdown. Every CSV file and Markdown table of the package is formatted here.
+"""Tables as CSV and as Markdown.
+
+All CSV files and Markdown tables of the package are formatted here, except for the CSV file that the match viewer
+(`vitsplice.analysis.match_viewer`) creates in the browser.
 
 Names of methods, files, categories and raters come from users and plugins; a cell must never act as a formula or as
 markup. A spreadsheet evaluates a cell such as ``=cmd|'/C calc'!A0``, so text that starts like a formula gets an
 apostrophe before it (https://owasp.org/www-community/attacks/CSV_Injection); numbers, also negative ones, are written
-unchanged. A spreadsheet that splits lines at other characters can still find a formula in a cell.
+unchanged. A spreadsheet that splits lines at other characters than commas can still find a formula within
+a cell.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ _MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {c: f"\\{c}
 
 
 def escape_csv(text: str) -> str:
-    """Return the text as a cell that no spreadsheet takes for a formula.
+    """Return the text as a cell that a spreadsheet does not take for a formula.
 
     >>> escape_csv("=1+1"), escape_csv("-0.5"), escape_csv("cow")
     ("'=1+1", '-0.5', 'cow')

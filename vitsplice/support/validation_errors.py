@@ -15,7 +15,7 @@ Location = tuple[int | str, ...]
 """Keys and indices from the root to a value."""
 
 MAX_NAMED = 3
-"""Maximum number of unknown or missing keys that one message names; of more it gives the number."""
+"""Maximum number of unknown or missing keys that one message names; it counts the others."""
 
 WORDINGS = (
     (r"Value error, (.*)", r"\1"),
@@ -34,9 +34,10 @@ WORDINGS = (
 
 
 def explain(error: ValidationError, model: type[BaseModel], data: Mapping[str, Any]) -> list[tuple[Location, str]]:
-    """Return the location and the message of each mistake. Several unknown keys of one mapping are one mistake.
+    """Return the location and the message of each mistake.
 
-    The location of a missing key is that of the mapping that lacks it or, at the root, the key itself.
+    Several unknown keys of one mapping are one mistake, and so are several missing keys. The location of
+    missing keys is that of the mapping that lacks them or, at the root, the first of these keys.
 
     Args:
         error: error of the validation.

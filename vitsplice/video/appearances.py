@@ -23,7 +23,7 @@ class Appearances:
 
     Args:
         images: the images by name: ``appearance``, ``appearance_2`` and so on.
-        masks: the masks of those that have one, by name of the image.
+        masks: masks of the images that have one, by name of the image.
         weights: weight of each image.
     """
 
@@ -36,7 +36,8 @@ class Appearances:
         """Read images and masks; arguments are those of `vitsplice.splice`.
 
         Raises:
-            UserError: if an image or a mask cannot be read, they do not fit, or a weight is not above 0.
+            UserError: if an image or a mask cannot be read, a mask does not fit its image, or the weights or the number
+                of masks are not allowed.
         """
         named = named_inputs(None, appearance, None, mask)
         names = appearances_of(named)
@@ -53,7 +54,7 @@ class Appearances:
         return digests
 
     def on_device(self, device: torch.device, size: int | None, config: MaskConfig) -> RunImages:
-        """Stack the images on a device, without what their masks exclude.
+        """Stack the images on a device; what a mask excludes is replaced by the mean colour of the rest of the image.
 
         Args:
             device: the device.

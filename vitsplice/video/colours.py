@@ -1,9 +1,9 @@
 """Colour spaces of video frames, and their conversion to and from RGB.
 
 A frame stores luma and chroma by a matrix (BT.601 or BT.709, say) in the limited range (16 to 235) or the full range.
-A file that does not state its matrix has BT.709 above the height of standard definition and BT.601 below, as players
-assume. Numbers of matrices, primaries and transfer functions are those of ITU-T H.273; FFmpeg uses the same. Numbers
-of ranges are FFmpeg's.
+A file that does not state its matrix has BT.709 above the height of standard definition and BT.601 otherwise, as
+players assume. Numbers of matrices, primaries and transfer functions are those of ITU-T H.273; FFmpeg uses the same.
+Numbers of ranges are FFmpeg's.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ MAX_KEY_EVERY = 120
 """Maximum of ``key_every``: all frames of a segment are in memory."""
 
 FORMAT = 2
-"""Version of the format of plan and state."""
+"""Version of the format of the plan and of ``video.json``; work in another format is not resumed."""
 
 PREVIEW_HEIGHT = 360
 """Maximum height of the images of the preview, in pixels."""
@@ -96,19 +96,21 @@ def splice_video(
 ) -> VideoResult | None:
     """Transfer the appearance of one or several images to a video.
 
-    Frame rate, times, colour space and audio of the output are those of the input. The records are in a folder beside
-    the output, ``NAME-video`` for ``NAME.mp4``; work that was stopped or killed resumes with the same arguments, and
-    gives the same bytes.
+    Frame rate, times, colour space and audio of a video file are those of the input, as far as the format of the file
+    allows. The records are in a folder beside the output, ``NAME-video`` for ``NAME.mp4``. Work that was stopped or
+    killed resumes when the function is called with the same arguments, and gives the same bytes.
 
     Args:
         source: a video, or a folder of images.
         appearance: the appearance image, or several: each patch of a frame is matched with the patches of all of them.
-        out: a video file (.mp4, .mov, .mkv or .webm), or a folder for PNG files: a name without a suffix.
+        out: a video file (.mp4, .m4v, .mov, .mkv or .webm), or a folder for PNG files: an existing folder, or a name
+            without a suffix.
         preset: preset with a warm start, such as ``instant`` or ``quick``, or a model folder.
-        temporal: carry the correspondence and changes of key frames along the motion; False: each frame on its own.
+        temporal: carry the correspondence and changes of key frames along the motion to the frames between them; False:
+            compute each frame on its own.
         key_every: maximum number of frames from one key frame to the next, 1 to 120.
-        appearance_mask: only the region of the appearance image where it is white is used; a list for several images,
-            with None for those without one.
+        appearance_mask: only the region of the appearance image where the mask is white is used; a list for several
+            images, with None for images without a mask.
         appearance_weights: weight of each appearance image, above 0; None: all are equal.
         force: replace an existing output.
         progress: progress reporter.
@@ -118,13 +120,15 @@ def splice_video(
         The result; None if the progress reporter stopped the work.
 
     Raises:
-        ImageError: if the video or the image cannot be read.
-        OutputExists: if the output exists, and ``force`` is not given.
+        ImageError: if the video or an image cannot be read.
+        OutputExists: if the output exists, or the folder of the records holds those of another output or of other
+            arguments, and ``force`` is not given.
+        OutputBusy: if another process is writing to the folder of the records.
         CheckpointRejected: if the checkpoint of unfinished work is damaged; the message says what to remove.
-        VitspliceError: if a setting or the backbone cannot be used, or a file cannot be written.
+        VitspliceError: if an argument, a setting or a backbone cannot be used, or a file cannot be written.
     """
     if not 1 <= key_every <= MAX_KEY_EVERY:
-        raise UserError(f"key_every={key_every} is not allowed; it must be in 1 to {MAX_KEY_EVERY}")
+        raise UserError(f"key_every={key_every} is not allowed; it must be from 1 to {MAX_KEY_EVERY}")
     video, path, loader = open_source(source), Path(out), BackboneLoader()
     target = path if path.name not in ("", "..") else Path(os.path.abspath(path))
     if not target.name:
@@ -189,7 +193,7 @@ def _encoder(destination: Destination) -> str | None:
 
 
 def _output_info(info: VideoInfo, size: int | None, *, even: bool) -> VideoInfo:
-    """Return the information on the output: the input's, with frames whose shorter side is ``size``, unless it is None.
+    """Return the information on the input with the size of the output: shorter side ``size``; None: as the input.
 
     With ``even``, odd sides of resized frames become one pixel longer: some players do not play videos of odd sides.
     """
@@ -268,7 +272,7 @@ class _Work:
         self._progress.part(f"frame {index}", index, max(index + 1, self._video.info.frames or 0))
 
     def finish(self, path: Path, loader: BackboneLoader) -> dict[str, Any]:
-        """Write the output, the report and the records, and return the content of ``video.json``."""
+        """Write output, report and records, remove the parts, and return the content of ``video.json``."""
         notes = self._destination.finish(self._folder, self._state.segments, self._video, self._state.next)
         record: dict[str, Any] = json.loads(json.dumps(self._record(path, notes, loader)))
         errors, appearances = self._state.errors, [image.name for image in self._appearances.images.values()]

@@ -39,7 +39,7 @@ class Destination(ABC):
 
     @abstractmethod
     def holds(self, work_folder: Path, segments: int, frames: int) -> bool:
-        """Return whether the files that `add` wrote for the first segments, with ``frames`` frames, still exist."""
+        """Return whether the files of the first ``segments`` segments, with ``frames`` frames in all, still exist."""
 
     @abstractmethod
     def finish(self, work_folder: Path, segments: int, source: VideoSource, frames: int) -> list[str]:
@@ -109,8 +109,8 @@ def destination_for(path: Path, info: VideoInfo) -> Destination:
     """Return the destination of a path: a folder if it is one or has no suffix, or else a video file.
 
     Raises:
-        UserError: if the path is a file without a suffix, the suffix is unknown, there is no encoder for it, or the
-            folder of the file does not exist.
+        UserError: if the path is a file without a suffix, the suffix is unknown, there is no encoder for it, the folder
+            of the file does not exist, or PyAV is not installed.
     """
     if path.is_file() and not path.suffix:
         raise UserError(f"{printable(str(path))} is a file; give a folder for frames, or a video file such as out.mp4")

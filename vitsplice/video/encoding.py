@@ -1,7 +1,7 @@
 """Writing of videos: segments, which are encoded one after another, and the file that joins them with the audio.
 
 Each segment begins with a frame that needs no other, and has no frames that refer to later ones, so that segments are
-joined without encoding them again. A segment of the same frames has the same bytes.
+joined without encoding them again. The same frames give the same bytes with the same encoder.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SEGMENT_FORMAT = "nut"
 """Container of segments: it holds every codec and every time base."""
 
 MAX_DENOMINATOR = 65535
-"""Maximum denominator of the frame rate in MPEG-4 part 2."""
+"""Maximum denominator of frame rate and time base in MPEG-4 part 2."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ def encoding_for(path: Path, info: VideoInfo) -> Encoding:
     for codec, options in ENCODERS[suffix].items():
         if codec in available:
             return Encoding(codec, options, info)
-    raise UserError(f"PyAV has no encoder for {suffix} files here: {', '.join(ENCODERS[suffix])}; use another suffix")
+    names = ", ".join(ENCODERS[suffix])
+    raise UserError(f"the installed PyAV has no encoder for {suffix} files ({names}); use another suffix")
 
 
 def write_segment(path: Path, frames: Iterable[tuple[Pixels, int]], encoding: Encoding) -> None:
@@ -167,15 +168,15 @@ def _packets(segments: Iterable[Path], stream: Any) -> Iterator[Any]:
 
 
 def _audio(path: Path, container: Any, notes: list[str]) -> list[Iterator[Any]]:
-    """Add the audio streams of a file to a container and return their packets; a codec that does not fit is noted."""
+    """Add the audio streams of a file to a container and return their packets; streams that do not fit are noted."""
     with _opened(path, options=LOCAL_FILES) as source:
         copied = []
         for stream in source.streams.audio:
             if not stream.codec_context:
-                notes.append("the audio is left out: its codec is unknown")
+                notes.append("an audio stream is left out: its codec is unknown")
             elif not _fits(stream, container.format.name):
                 name = stream.codec_context.name
-                notes.append(f"the audio is left out: {container.format.name} files do not hold the codec {name}")
+                notes.append(f"an audio stream is left out: {container.format.name} files do not hold the codec {name}")
             else:
                 copied.append((stream.index, container.add_stream_from_template(stream)))
     return [_audio_packets(path, index, target) for index, target in copied]

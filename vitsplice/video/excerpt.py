@@ -55,7 +55,7 @@ class Excerpt:
         return before, after
 
     def samples(self) -> list[tuple[int, Path, Path]]:
-        """Return the number of each sample, and the PNG files of input and output."""
+        """Return for each sample the number of the frame, and the PNG files of its input and output."""
         return [
             (int(path.name.partition("-")[0]), path, path.with_name(path.name.replace("before", "after")))
             for path in self._files("*-before.png")

@@ -60,7 +60,7 @@ class Motion:
         return Motion(self.flow + maps[:, :2], self.valid * maps[:, 2:])
 
     def resized(self, size: tuple[int, int]) -> Motion:
-        """Resize to ``(H, W)``, averaging where it becomes smaller."""
+        """Resize to ``(H, W)``: averaged if no side becomes longer, otherwise bilinearly interpolated."""
         if self.flow.shape[-2:] == size:
             return self
         maps = torch.cat([self.flow, self.valid], 1)
@@ -155,7 +155,7 @@ def _flow(first: Pixels, second: Pixels) -> Tensor:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Context in which OpenCV uses one thread: the result of DIS depends on their number."""
+    """Context in which OpenCV uses one thread: the result of DIS depends on the number of threads."""
     cv2 = opencv()
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)

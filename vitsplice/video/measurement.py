@@ -25,7 +25,7 @@ def warping_errors(segment: Segment, outputs: Sequence[Pixels]) -> list[tuple[in
 
     Args:
         segment: the segment.
-        outputs: 8-bit RGB of the outputs of its frames and of the key frame after it.
+        outputs: 8-bit RGB of the outputs of its frames and of the key frame after it, if there is one.
 
     Returns:
         For each two consecutive frames with trusted pixels: number of the first, error of the input, error of the
@@ -62,7 +62,7 @@ def frame_metrics(
 
     Returns:
         For each metric the mean over the frames (None with a reason, if a frame has no value), the better direction and
-        what it compares with.
+        what the metric compares the output with.
     """
     known = catalogue()
     specs = run_metrics(known.metrics)

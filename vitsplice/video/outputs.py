@@ -34,10 +34,10 @@ class Key:
     """A key frame that was computed.
 
     Args:
-        match: its correspondence; None if the preset needs none.
-        output: its output, ``(1, 3, H, W)``.
-        maps: maps of its warm start, ``(1, 7, h, w)``; None if it has none.
-        change: its output minus its start, ``(1, 3, H, W)``; None if the preset takes no steps.
+        match: correspondence of the frame; None if the preset needs no correspondence.
+        output: output of the frame, ``(1, 3, H, W)``.
+        maps: maps of its warm start, ``(1, 7, h, w)``; None if the preset has no warm start.
+        change: output minus start, ``(1, 3, H, W)``; None if the preset takes no steps.
     """
 
     match: Correspondence | None = field(repr=False)
@@ -61,7 +61,7 @@ class SegmentOutputs:
 
 Report = Callable[[int], object]
 """Function that is called before each frame is computed, with the number of the first frame that is not computed yet.
-That may be an earlier frame: the key frame at the end of a segment is computed before the frames in between."""
+This may be an earlier frame: the key frame at the end of a segment is computed before the frames in between."""
 
 
 @numerics(grad=False)
@@ -69,9 +69,9 @@ def propagated(transfer: FrameTransfer, segment: Segment, first: Key | None, rep
     """Compute a segment from the key frames at its ends.
 
     Args:
-        transfer: what is computed for a frame.
+        transfer: the transfer to single frames.
         segment: the segment.
-        first: its key frame, if the previous segment computed it.
+        first: the key frame at its beginning, if it was computed with the previous segment; None: it is computed here.
         report: called before each frame.
     """
     if first is None:
@@ -127,7 +127,7 @@ def _key(transfer: FrameTransfer, frame: Tensor, previous: Key | None = None, mo
     """Compute a key frame.
 
     Args:
-        transfer: what is computed for a frame.
+        transfer: the transfer to single frames.
         frame: ``(1, 3, H, W)``.
         previous: the previous key frame of the same shot; None for the first.
         motion: motion from the key frame to the previous one.
@@ -149,7 +149,7 @@ def _key(transfer: FrameTransfer, frame: Tensor, previous: Key | None = None, mo
 
 
 def changed(start: Tensor, first: Key, last: Key, motions: KeyMotions) -> Tensor:
-    """Add the changes of the key frames around a frame to its start, where their motion can be trusted."""
+    """Add the changes of the key frames around a frame to its start, where the motion to them can be trusted."""
     if first.change is None or last.change is None:
         return start
     size = start.shape[-2], start.shape[-1]

@@ -1,9 +1,10 @@
 """Propagation of the matches and warm starts of key frames to the frames between them, along the motion of a video.
 
-Each key frame is matched with a preference for the colours matched in the previous one. A frame in between gets the
-maps of the warm starts of both key frames, fetched along the motion pixel by pixel, and weighted by the distance in
-frames and by where the motion can be trusted. Where neither motion can be trusted, and for trained models, it is
-computed from the soft assignments of the key frames, fetched and blended likewise.
+Each key frame but the first of a shot is matched with a preference for the colours that the previous key frame was
+matched with. A frame between two key frames gets the maps of their warm starts, fetched along the motion pixel by
+pixel, and weighted by the distance in frames and by where the motion can be trusted. Where neither motion can be
+trusted, and for trained models, the start of the frame is computed from the soft assignments of both key frames,
+fetched and blended likewise.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ COLOUR_SIGMA = 0.1
 """Standard deviation of the difference between similar colours (Lab / 100)."""
 
 SHARPEST, HALVINGS, EVERY = 4.0, 6, 8
-"""Maximum of the power of `sharpened`, number of bisections that find it, and interval of the rows that they use."""
+"""Maximum of the power in `sharpened`, number of bisections that find the power, and interval of the rows of the
+assignment from which they find it."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ class KeyMotions:
 
 
 def key_motions(segment: Segment) -> list[KeyMotions]:
-    """Compute the motion from each frame of a segment, and from the key frame after it, to the key frames at both ends.
+    """Compute the motion from each frame of a segment, and from the key frame after it if any, to the two key frames.
+
+    These are the first frame of the segment and `Segment.last_key`.
 
     Args:
         segment: a segment with at least one pair of frames.
@@ -206,7 +210,7 @@ def faded(spots: SmallSpots | None, share: float) -> list[SmallSpots]:
 def _joined(first: SmallSpots, second: SmallSpots) -> SmallSpots:
     """Join the spots of two key frames.
 
-    Two that are each other's nearest, at a distance below both radii, become one with the sum of their strengths.
+    Two spots that are each other's nearest, at a distance below both radii, become one spot, whose strength is the sum.
     """
     if not len(first.radii) or not len(second.radii):
         return _concatenated(first, second)

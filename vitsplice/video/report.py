@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 Errors = Sequence[tuple[int, float, float]]
 
 WARPING = (
-    "Mean squared difference of each frame and the next one moved back along the motion of the input (Lai et al. "
-    "2018), where that motion can be trusted; lower is steadier. That of the input is what noise and resampling leave."
+    "Mean squared difference between each frame and the next one, moved back along the motion of the input (Lai et al. "
+    "2018), where that motion can be trusted; lower is steadier. The error of the input is what noise, resampling and "
+    "changing light leave."
 )
 
 
@@ -35,7 +36,7 @@ def report(
     Args:
         record: content of ``video.json``.
         source, appearances: names of the video and of the appearance images.
-        errors: number of a frame, and warping error of input and output from it to the next frame.
+        errors: number of a frame, warping error of the input from this frame to the next, and that of the output.
         film: first frames of input and output as JPEG.
     """
     names = " and ".join(info["name"] for info in record["backbones"].values())
@@ -50,8 +51,8 @@ def report(
     blocks += [Text(note, highlighted=True) for note in record["notes"]]
     blocks += [Heading("Flicker"), *_flicker(record, errors), Heading("Metrics of frames"), _metrics(record)]
     blocks += [Heading("Settings"), Properties(_properties(record)), Details("versions", _lines(record["versions"]))]
-    looks = " and ".join(Path(name).name for name in appearances)
-    title = f"The structure of {Path(source).name}, the appearance of {looks}"
+    appearance_names = " and ".join(Path(name).name for name in appearances)
+    title = f"The structure of {Path(source).name}, the appearance of {appearance_names}"
     return render(title, blocks, lead)
 
 
@@ -63,7 +64,7 @@ def flicker_table(errors: Errors) -> str:
 def _flicker(record: dict[str, Any], errors: Errors) -> list[Block]:
     means = record["warping_error"]
     if not errors:
-        return [Text("The warping error needs two frames of one shot between which the motion can be trusted.")]
+        return [Text("The warping error is missing: no two frames of one shot have a motion that can be trusted.")]
     rows = [("input", means["input"]), ("output", means["output"])]
     table = Table(("warping error", "mean"), rows, f"{WARPING} All values: {ERRORS}")
 

@@ -1,7 +1,8 @@
 """Division of a video into segments: the frames from one key frame to the next.
 
-The first frame of a shot is a key frame. The next one follows after a fixed number of frames, or earlier where the
-motion since the last one can be trusted in too small a part of the frame. Only the frames of one segment are in memory.
+The first frame of a shot is a key frame. The next key frame follows after a fixed number of frames, or earlier where
+the motion since the last key frame can be trusted in too small a part of the frame. Only the frames of one segment, and
+the frame after it, are in memory.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ TRUSTED, MIN_CORRELATION = 0.35, 0.3
 cut: its motion can be trusted."""
 
 CARRIED = 0.65
-"""Minimum of the fraction of the frame in which the motion since the last key frame can be trusted."""
+"""Minimum of the fraction of the frame in which the motion since the last key frame can be trusted; with less, a
+new key frame begins."""
 
 POOL = 4
 """Side in pixels of the squares over which lightness is averaged before frames are compared."""
@@ -51,8 +53,8 @@ class Segment:
     Args:
         frames: the frames, the first of which is the key frame.
         following: the next key frame; None before a cut and at the end of the video.
-        pairs: motion between consecutive frames, with ``following`` as the last.
-        after_cut: whether it is the beginning of a shot.
+        pairs: motion between consecutive frames, with ``following`` as the last frame.
+        after_cut: whether the segment is the beginning of a shot.
     """
 
     frames: tuple[Frame, ...]
@@ -62,7 +64,7 @@ class Segment:
 
     @property
     def last_key(self) -> Frame | None:
-        """The key frame at its end: ``following`` or, without it, its last frame; None if that is also the first."""
+        """The key frame at the end: ``following`` or, without it, the last frame; None if there is only one frame."""
         if self.following is None and len(self.frames) > 1:
             return self.frames[-1]
         return self.following

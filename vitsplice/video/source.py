@@ -31,7 +31,9 @@ LOCAL_FILES = {
     "protocol_whitelist": "file",
     "format_whitelist": "mov,matroska,avi,mpegts,mpeg,flv,ogg,asf,nut,mxf,gif,ivf,h264,hevc,m4v,mpegvideo",
 }
-"""Options of FFmpeg: containers that hold their frames themselves, since playlists open other files and addresses."""
+"""Options of FFmpeg that allow only local files, in containers that hold their frames themselves.
+
+Playlists, for example, would open other files and addresses."""
 
 FEWER = 0.98
 """If less than this fraction of the frames or of the duration that a file states can be read, this is noted."""
@@ -67,7 +69,8 @@ class VideoInfo:
         width, height: size of upright frames in pixels.
         rate: mean number of frames per second.
         time_base: unit of times in seconds.
-        frames: number of frames that the file states, or of its packets; None: unknown.
+        frames: number of frames that the file states, or number of packets of the video stream, or of images in the
+            folder; None: unknown.
         counted: whether ``frames`` is the number of packets, because the file does not state the number of frames.
         colours: colour space.
         pixel_aspect: width of a pixel divided by its height.
@@ -113,7 +116,8 @@ def open_source(path: str | os.PathLike[str]) -> VideoSource:
 
     Raises:
         UserError: if PyAV is not installed, or a folder has no images.
-        ImageError: if the path does not exist, is no video, or its frames have no valid size.
+        ImageError: if the path does not exist or is no video, its frames have no valid size, or the first image of the
+            folder cannot be read.
     """
     path = Path(path)
     if path.is_dir():
@@ -207,7 +211,8 @@ class VideoFile(VideoSource):
     def frames(self) -> Iterator[Frame]:
         """Decode the frames. The times are made to increase.
 
-        A missing time becomes that of the previous frame plus 1 / rate, one that is not later plus 1 unit.
+        A missing time becomes that of the previous frame plus 1 / rate, or 0 for the first frame. A time that is not
+        later than that of the previous frame becomes that of the previous frame plus 1 unit of the time base.
         """
         step = max(1, round(1 / self.info.rate / self.info.time_base))
         last: int | None = None

@@ -39,7 +39,7 @@ class FrameTransfer:
         images: the appearance images and their masks, on the device.
         described: what matching, and the conditions of a model, need of each appearance image.
         model: trained model; None for other presets.
-        substitutions: backbones that a fallback replaces, by key.
+        substitutions: fallbacks that are used instead of backbones, by key of the backbone.
     """
 
     settings: RunConfig
@@ -71,12 +71,12 @@ class FrameTransfer:
 
     @numerics(grad=False)
     def match(self, frame: Tensor, preference: Callable[[Tensor], Preference] | None = None) -> Correspondence | None:
-        """Match a frame with the appearance images; None if outputs do not depend on it.
+        """Match a frame with the appearance images; None if outputs do not depend on a correspondence.
 
         Args:
             frame: ``(1, 3, H, W)``, see `to_device`.
             preference: returns the matches that are preferred, given the mean colours of the patches of the appearance
-                images, ``(M, 3)``; None: none are.
+                images, ``(M, 3)``; None: no matches are preferred.
         """
         if not self.matches:
             return None
@@ -99,7 +99,7 @@ class FrameTransfer:
         ]
 
     def start_maps(self, frame: Tensor, match: Correspondence | None) -> Tensor | None:
-        """Compute the maps of the warm start of a frame (`vitsplice.engine.warm_start`); None if it has none."""
+        """Compute the maps of the warm start of a frame (`vitsplice.engine.warm_start`); None if there is none."""
         if self.model is not None or match is None:
             return None
         return warm_start_maps(frame, self.images.appearances, match, warm_start_strengths(self.settings)[0])
@@ -110,8 +110,8 @@ class FrameTransfer:
 
         Args:
             frame: ``(1, 3, H, W)``, see `to_device`.
-            match: its correspondence; None if outputs do not depend on it.
-            maps: the maps of its warm start; None if it has none.
+            match: correspondence of the frame; None if outputs do not depend on one.
+            maps: maps of the warm start of the frame; None if the preset has no warm start.
         """
         if maps is not None and match is not None:
             return warm_start_from_maps(frame, maps, match, *warm_start_strengths(self.settings))

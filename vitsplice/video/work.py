@@ -35,8 +35,8 @@ class State:
         segments: number of finished segments.
         key: the next key frame, if it was computed.
         cuts: numbers of the frames that are the first after a cut.
-        errors: number of a frame, and warping error of input and output from it to the next frame.
-        seconds: time that the work has taken.
+        errors: number of a frame, warping error of the input from this frame to the next, and that of the output.
+        seconds: time that the work has taken, in seconds.
         belongs_to: digests of what the work depends on, by name.
     """
 
@@ -49,7 +49,7 @@ class State:
     belongs_to: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
-        """Write it as a checkpoint, and remove those before the last two (`CheckpointFormat.write`)."""
+        """Write the state as a checkpoint, and remove all checkpoints but the last two (`CheckpointFormat.write`)."""
         content = {
             "next": self.next,
             "segments": self.segments,

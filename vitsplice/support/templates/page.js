@@ -26,7 +26,7 @@ for (const film of document.querySelectorAll(".film")) {
 for (const button of document.querySelectorAll(".sortable thead button")) {
   button.addEventListener("click", () => {
     const head = button.parentElement, table = head.closest("table"), column = head.cellIndex;
-    const ascending = head.getAttribute("aria-sort") === "ascending";
+    const wasAscending = head.getAttribute("aria-sort") === "ascending";
     const value = row => {
       const cell = row.cells[column];
       return "value" in cell.dataset ? Number(cell.dataset.value) : cell.textContent;
@@ -35,10 +35,10 @@ for (const button of document.querySelectorAll(".sortable thead button")) {
       const x = value(a), y = value(b);
       if (typeof x !== typeof y) return typeof x === "number" ? -1 : 1;
       const order = typeof x === "number" ? x - y : x.localeCompare(y);
-      return ascending ? -order : order;
+      return wasAscending ? -order : order;
     };
     for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-    head.setAttribute("aria-sort", ascending ? "descending" : "ascending");
+    head.setAttribute("aria-sort", wasAscending ? "descending" : "ascending");
     table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));
   });
 }
