@@ -47,7 +47,7 @@ class Tally:
         return self.total - self.done_before - self.done - self.failures
 
     def add(self, outcome: Outcome, *, retried: bool) -> None:
-        """Count an outcome; a retried job was counted as failed before."""
+        """Count an outcome; a retried job was counted as failed before. A stopped job remains uncounted."""
         if outcome.state == "stopped":
             return
         self.failed -= retried
@@ -57,7 +57,7 @@ class Tally:
 
 
 Report = Callable[[Tally, Outcome | None], object]
-"""Function that displays a tally after an outcome; None for a job that was finished before."""
+"""Function that displays a tally after an outcome, or, with None as outcome, after a job that was finished before."""
 
 
 def run_batch(
@@ -82,11 +82,14 @@ def run_batch(
         retries: maximum number of retries of each failed job, after all other jobs.
         stopped: function that returns True when no further jobs should start. `vitsplice.batch.plan.request_stop`
             also stops running jobs.
-        report: called with the tally and an outcome after each job; None for a job that was finished before.
+        report: called after each job with the tally and the outcome, which is None for a job that was finished before.
+
+    Returns:
+        The number of jobs by state.
 
     Raises:
         OutputBusy: if another process is running this batch.
-        UserError, VitspliceError: see `open_batch`, `Ledger` and `Failures`.
+        UserError, VitspliceError: see `open_batch`, `Batch.jobs`, `Ledger` and `Failures`.
     """
     output_folder.write(output_folder.check(out, (), "", force=True), {})
     lock = output_folder.FolderLock(out)
@@ -130,7 +133,10 @@ class _OutcomeRecorder:
         self.report(self.tally, outcome)
 
     def unfinished(self, jobs: Iterable[Job]) -> Iterator[Job]:
-        """Yield the jobs without a finished run; add finished runs that are missing from the ledger to it."""
+        """Yield the jobs without a finished run.
+
+        A finished run without a record is recorded. A job whose folder holds a finished run of other inputs is refused.
+        """
         for job in jobs:
             if not self.ledger.is_finished(job):
                 try:

@@ -28,7 +28,8 @@ Work = Callable[[Job], Outcome]
 def build(workers: int, threads: int, options: Mapping[str, Any]) -> Executor:
     """Build the executor.
 
-    With 0 workers, it has one for each GPU, or else for every two cores; with 0 threads, the workers share the cores.
+    With 0 workers, it has one for each GPU, or without GPUs one for every two cores. With 0 threads, the workers share
+    the cores equally.
     """
     gpus, cores = _gpus(), _cores()
     workers = workers or len(gpus) or max(1, cores // 2)
@@ -41,7 +42,8 @@ class LocalExecutor:
     Args:
         workers: number of processes.
         threads: CPU threads of each job.
-        gpus: GPUs that the workers share, as ``CUDA_VISIBLE_DEVICES`` names them.
+        gpus: GPUs that the workers share, as ``CUDA_VISIBLE_DEVICES`` names them; if empty, the workers inherit that
+            variable.
     """
 
     def __init__(self, workers: int, threads: int, gpus: tuple[str, ...] = ()) -> None:
@@ -76,7 +78,7 @@ class LocalExecutor:
 
 
 class _Worker:
-    """A process and the id of the job that it runs, or ""."""
+    """A process, and the id of the job that it runs ("" if it runs none)."""
 
     def __init__(self, work: Work, gpu: str) -> None:
         context = multiprocessing.get_context("spawn")
@@ -95,7 +97,7 @@ class _Worker:
             self.connection.send(job)
 
     def outcome(self) -> Outcome:
-        """Wait for the outcome of the job."""
+        """Wait for the outcome of the job; it is ``failed`` if the process died."""
         job, self.job = self.job, ""
         try:
             outcome: Outcome = self.connection.recv()
@@ -116,7 +118,7 @@ class _Worker:
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Block `SIGNALS` in the driver; a process that is started meanwhile inherits this, until it ignores them."""
+    """Block `SIGNALS` in the driver; a process that is started meanwhile inherits the block, which `_serve` removes."""
     resource_tracker.ensure_running()  # else it would start with the process, and unblock the signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:

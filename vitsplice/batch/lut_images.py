@@ -17,7 +17,7 @@ def apply_lut(lut: Lut, plan: TransferPlan, progress: ProgressReporter = NULL_RE
     Args:
         lut: LUT to apply.
         plan: outputs to write; existing files are replaced.
-        progress: progress reporter; the work ends early if it is stopped.
+        progress: progress reporter; when it requests a stop, the remaining images are left out.
 
     Returns:
         The outcome, with the error of each output whose image cannot be read.

@@ -39,7 +39,7 @@ class Batch:
     Args:
         out: folder of the batch, absolute.
         manifest: file of the pairs, absolute.
-        variants: settings that every pair is run with, by the name of the folder of the runs.
+        variants: settings that every pair is run with, by name of the variant, which is also that of its folder.
         threads: CPU threads of each run.
     """
 
@@ -49,10 +49,13 @@ class Batch:
     threads: int
 
     def jobs(self) -> Iterator[Job]:
-        """Yield all jobs, variant by variant, so that a process uses one backbone; each variant reads the manifest.
+        """Yield all jobs, variant by variant, so that a process rarely changes its backbones.
+
+        The manifest is read again for each variant.
 
         Raises:
             PathRejected: if the folder of a run is not inside that of the batch.
+            ConfigError, UserError: as `vitsplice.datasets.read`.
         """
         out, stop = str(self.out), str(self.stop)
         for variant, settings in self.variants.items():
@@ -77,7 +80,7 @@ class Batch:
 
 
 class BatchFile(BaseModel, extra="forbid", strict=True):
-    """The content of ``batch.json``: threads, pairs and variants of a batch, and the version that wrote the file.
+    """The content of ``batch.json``: threads, pairs and variants of a batch, and the version that created the file.
 
     ``pairs`` is the number of pairs of the last call; 0: unknown.
     """
@@ -97,7 +100,7 @@ def run_folder(variant: str, pair_id: str) -> str:
 def pair_folder(pair_id: str) -> str:
     """Return the folder of a pair's run, relative to that of its variant: ``SHARD/ID``.
 
-    The shard is the first three digits of the SHA-256 of the id: it depends on nothing else, and spreads
+    The shard is the first three hexadecimal digits of the SHA-256 of the id: it depends on nothing else, and spreads
     the pairs over 4,096 folders.
     """
     return f"{hashlib.sha256(pair_id.encode()).hexdigest()[:3]}/{pair_id}"
@@ -113,13 +116,13 @@ def variants(
 
     Args:
         presets: names of presets, or paths of YAML files or model folders.
-        backbones: names of backbones; if empty, that of the preset.
-        seeds: seeds of runs; if empty, that of the preset.
-        settings: see `vitsplice.api.settings_for`.
+        backbones: names of backbones, each in place of the preset's first one; if empty, the preset's are used.
+        seeds: seeds of runs; if empty, the seed of the preset is used.
+        settings: further arguments of `vitsplice.api.settings_for`.
 
     Raises:
         ConfigError, UnknownName: as `vitsplice.api.settings_for`, or for a part that is not registered.
-        UserError: if two variants would have the same name.
+        UserError: if two variants would have the same name, or one would have none.
     """
     combined: dict[str, RunConfig] = {}
     choices: tuple[Sequence[str | None], Sequence[int | None]] = (backbones or [None], seeds or [None])
@@ -131,7 +134,10 @@ def variants(
         if not name:
             raise UserError(f"preset '{printable(preset)}' gives no folder name; rename it with letters or digits")
         if name in combined:
-            raise UserError(f"two variants would have the name '{name}'; give each preset, backbone and seed once")
+            raise UserError(
+                f"two variants would have the name '{name}'; give each preset, backbone and seed once, and presets "
+                "whose files have different names"
+            )
         combined[name] = settings_for(preset, backbone=backbone, seed=seed, **settings)
         for configured in combined[name].backbones.values():
             if not configured.fallback:
@@ -141,15 +147,19 @@ def variants(
 
 
 def open_batch(out: Path, manifest: Path, variants: Mapping[str, RunConfig], threads: int, pairs: int = 0) -> Batch:
-    """Create ``batch.json``, or add variants to the batch that the folder holds. Call it with the folder locked.
+    """Create ``batch.json``, or update the variants and the number of pairs of the one in the folder.
+
+    The caller must hold the lock of the folder.
 
     Args:
-        out, manifest, variants, threads: see `Batch`.
+        out, manifest, variants, threads: see `Batch`; the paths may be relative.
         pairs: number of pairs of the manifest; 0: unknown.
 
     Raises:
-        UserError: if the batch has other settings or threads, or a file of it is outside the folder.
-        VitspliceError: if the file cannot be written.
+        OutputExists: if the batch in the folder has another number of threads, or other settings of a variant; or if
+            the folder has results or runs, but no ``batch.json``.
+        UserError: if ``batch.json`` is invalid or has another format, or a file of the batch is outside the folder.
+        VitspliceError: if ``batch.json`` cannot be written.
     """
     for name in (BATCH, RESULTS, FAILURES, STOP):
         inside_file(out, name)
@@ -169,7 +179,7 @@ def open_batch(out: Path, manifest: Path, variants: Mapping[str, RunConfig], thr
 
 
 def stored_threads(out: Path) -> int:
-    """Return the number of threads of the batch that a folder holds, or 0."""
+    """Return the number of threads of the batch that a folder holds, or 0. Raises as `read_batch_file`."""
     stored = read_batch_file(out)
     return stored.threads if stored else 0
 
@@ -192,7 +202,8 @@ def _check_unchanged(batch: Batch, stored: BatchFile) -> None:
     """Raise OutputExists if threads or the settings of a variant differ from the stored ones."""
     if stored.threads != batch.threads:
         raise OutputExists(
-            f"the runs in {batch.out} use {stored.threads} threads each, and {batch.threads} give other bytes; give ",
+            f"the runs in {batch.out} use {stored.threads} threads each; with {batch.threads}, the outputs would have "
+            "other bytes. Give ",
             Argument("threads", stored.threads),
             ", or choose another folder",
         )
@@ -207,7 +218,7 @@ def _check_unchanged(batch: Batch, stored: BatchFile) -> None:
 
 
 def _difference(before: Any, now: Any, key: str = "") -> str:
-    """Describe the first setting that differs, as ``dotted.key: before, now``."""
+    """Describe the first setting that differs, as ``dotted.key: VALUE, now VALUE``."""
     if isinstance(before, dict) and isinstance(now, dict):
         for name in [*before, *now]:
             if before.get(name) != now.get(name):
@@ -216,6 +227,6 @@ def _difference(before: Any, now: Any, key: str = "") -> str:
 
 
 def request_stop(out: Path) -> None:
-    """Make the running jobs of a batch write a checkpoint and end; in a folder that is read-only, they finish."""
+    """Make the running jobs of a batch write a checkpoint and end; if the folder is read-only, they are completed."""
     with suppress(OSError):
         (out / STOP).touch()

@@ -1,4 +1,4 @@
-"""Jobs by which `vitsplice.testing.ExecutorContract` checks an executor.
+"""Functions that run jobs, by which `vitsplice.testing.ExecutorContract` checks an executor.
 
 The worker processes of the executor import this module: it imports no torch, so that they start fast.
 """
@@ -22,7 +22,7 @@ def run_short(job: Job) -> Outcome:
 
 
 def run_or_die(job: Job) -> Outcome:
-    """Kill the process if the job's id says so."""
+    """Kill the process if the job's id begins with "killed"; otherwise return at once."""
     if job.id.startswith("killed"):
         os.kill(os.getpid(), signal.SIGKILL)
     return run_short(job)

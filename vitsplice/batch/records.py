@@ -22,10 +22,10 @@ from vitsplice.support.jsonl import INVALID, JsonLinesLog, Keys, key_of
 
 
 class Ledger(JsonLinesLog):
-    """Log of the finished runs of a batch, which must be locked.
+    """Log of the finished runs of a batch. The caller must hold the lock of the batch folder.
 
-    Opening it removes the records of runs without a folder, closing it removes superseded records. A run takes 16 bytes
-    of memory, and 120 while the ledger is being opened.
+    Opening it removes the records of runs without a folder; closing it, unless after an error, removes superseded
+    records. A run takes 16 bytes of memory, and 120 while the ledger is being opened.
 
     Raises:
         VitspliceError: if the file cannot be read or written.
@@ -42,12 +42,12 @@ class Ledger(JsonLinesLog):
         super().__exit__(kind, error, at)
 
     def is_finished(self, job: Job) -> bool:
-        """Return True if the run of a job is recorded, with images at the same paths, weights and regions."""
+        """Return True if the run of a job is recorded, with the same weights, regions and paths of images."""
         key = key_of(job.id)
         return key in self and inputs_of(job).items() <= self[key].items()
 
     def add_run(self, job_id: str, record: Mapping[str, Any]) -> None:
-        """Record a finished run. Raises VitspliceError if that cannot be written."""
+        """Add the record of a finished run. Raises VitspliceError if the file cannot be written."""
         variant, pair = job_id.split("/", 1)
         folder = run_folder(variant, pair)
         self.add(key_of(job_id), {"id": pair, "variant": variant, "folder": folder, **record})
@@ -56,7 +56,8 @@ class Ledger(JsonLinesLog):
 class Failures(JsonLinesLog):
     """Log of the jobs that failed or were refused, emptied when it is opened.
 
-    Closing it leaves the last record of each unfinished job; if there is none, the file is removed.
+    The caller must hold the lock of the batch folder. Closing the log leaves the last record of each job that no retry
+    finished; if there is none, the file is removed.
 
     Raises:
         VitspliceError: if the file cannot be written.
@@ -77,7 +78,7 @@ class Failures(JsonLinesLog):
             self.path.unlink()
 
     def add_outcome(self, outcome: Outcome) -> None:
-        """Record a failed or refused job. Raises VitspliceError if that cannot be written."""
+        """Add the record of a failed or refused job. Raises VitspliceError if the file cannot be written."""
         variant, pair = outcome.id.split("/", 1)
         key = key_of(outcome.id)
         self.add(key, {"id": pair, "variant": variant, "state": outcome.state, "reason": outcome.reason})
@@ -85,11 +86,11 @@ class Failures(JsonLinesLog):
             self._failed.append(key)
 
     def resolve(self, job_id: str) -> None:
-        """Mark a job as finished after all."""
+        """Mark a failed job as finished by a retry; closing the log then removes its records."""
         self._resolved.append(key_of(job_id))
 
     def start_retries(self) -> int:
-        """Begin a round of retries of the jobs that failed since the last one, and return their number."""
+        """Begin a round of retries of the jobs that failed since the last round began, and return their number."""
         self._retried = np.unique(np.frombuffer(self._failed, np.uint64))
         self._failed = array("Q")
         return len(self._retried)
@@ -103,11 +104,11 @@ class Failures(JsonLinesLog):
 
 @dataclass
 class FailureReason:
-    """A reason that jobs share.
+    """A reason of failures, and the jobs that have it.
 
     Args:
         message: the reason, on one line.
-        first: id of the first of the jobs.
+        first: id of the first of the jobs (``VARIANT/ID``).
         jobs: number of jobs.
     """
 
@@ -117,7 +118,7 @@ class FailureReason:
 
 
 def failure_reasons(failures: Iterable[Mapping[str, Any]], limit: int) -> list[FailureReason]:
-    """Return the first ``limit`` different reasons of failures, given by their records."""
+    """Return the first ``limit`` different reasons in the records of failures, with their jobs."""
     reasons: dict[str, FailureReason] = {}
     for record in failures:
         with suppress(*INVALID):
@@ -132,7 +133,10 @@ def _job_key(record: Mapping[str, Any]) -> int:
 
 
 def _run_keys(out: Path) -> Iterator[int]:
-    """Yield the keys of the runs that have a folder; listing the shards is enough, and faster on a file server."""
+    """Yield the keys of the runs that have a folder.
+
+    Only the shards are listed: on a file server, checking each run by itself would be slower.
+    """
     for shard in glob.iglob("*/*/", root_dir=out):
         variant = shard.partition(os.sep)[0]
         yield from (key_of(f"{variant}/{pair}") for pair in os.listdir(out / shard))

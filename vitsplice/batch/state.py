@@ -25,7 +25,7 @@ MAX_REASONS = 20
 """Maximum number of different reasons of failures."""
 
 RECENT = 12
-"""Number of recent outputs."""
+"""Maximum number of recent outputs."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def read_state(folder: str | os.PathLike[str]) -> BatchState:
     """Read the state of the batch in a folder.
 
     Raises:
-        UserError: if the folder holds no batch, or its file is invalid or has another format.
+        UserError: if the folder holds no ``batch.json``, or that is invalid or has another format.
         PathRejected: if a file of the batch is a link to outside the folder.
     """
     out = Path(folder)

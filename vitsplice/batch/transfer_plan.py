@@ -28,9 +28,9 @@ class Transfer:
     Args:
         name: file name in the output folder.
         structure: structure image.
-        appearance: appearance images with their weights.
+        appearance: appearance images with their weights; empty for a LUT.
         structure_mask: see `vitsplice.splice`.
-        appearance_masks: likewise for each appearance image; empty: none has a mask.
+        appearance_masks: mask of each appearance image, or None; empty: no appearance image has a mask.
     """
 
     name: str
@@ -63,29 +63,31 @@ class TransferPlan:
     recorded: bool = True
 
     def existing(self) -> list[Transfer]:
-        """Return the outputs whose names are taken."""
+        """Return the outputs whose names are taken by a file or folder."""
         return [transfer for transfer in self.transfers if os.path.lexists(self.folder / transfer.name)]
 
     def check(self, *, force: bool, finished: Collection[str] | None = None) -> None:
-        """Raise OutputExists for a name that is taken, unless ``force`` is given.
+        """Raise OutputExists if the name of an output is taken, unless ``force`` is given or the output is finished.
 
         Args:
             force: allow files to be replaced.
-            finished: names of outputs that may exist; None: those in the record of the folder, of any model.
+            finished: names of finished outputs; None: all that the record of the folder lists, whatever their models.
         """
         finished = read_record(self.folder) if finished is None else finished
         if force or not (other := [each.name for each in self.existing() if each.name not in finished]):
             return
         path = printable(str(self.folder / other[0]))
-        more = f" and {len(other) - 1} more exist" if len(other) > 1 else " exists"
-        raise OutputExists(f"{path}{more} already; choose another output, or replace it with ", REPLACE)
+        exists = f"and {len(other) - 1} more exist" if len(other) > 1 else "exists"
+        it = "them" if len(other) > 1 else "it"
+        raise OutputExists(f"{path} {exists} already; choose another output, or replace {it} with ", REPLACE)
 
 
 def plan_in(out: Path, transfers: Sequence[Transfer]) -> TransferPlan:
     """Plan outputs in a folder, or a single one in a .png file.
 
     Raises:
-        UserError: if ``out`` is another file or image name, or a .png file for several outputs.
+        UserError: if ``out`` is an existing file that is no image, has the suffix of another image format, or is a .png
+            file for several outputs.
     """
     if os.path.isdir(out) or not is_image_name(out):
         if os.path.exists(out) and not os.path.isdir(out):
@@ -99,7 +101,11 @@ def plan_in(out: Path, transfers: Sequence[Transfer]) -> TransferPlan:
 
 
 def transfers_of_images(structures: Iterable[Path], appearance: Sequence[tuple[Path, float]]) -> list[Transfer]:
-    """List the outputs for structure images, or all images of folders, with one appearance image or mix.
+    """List the outputs of structure images with one appearance image, or with one mix of several.
+
+    Args:
+        structures: structure images, or folders, of which all images are used.
+        appearance: appearance images with their weights.
 
     Raises:
         UserError: if an image or folder does not exist, two outputs would have the same name, or a weight is invalid.
@@ -109,7 +115,10 @@ def transfers_of_images(structures: Iterable[Path], appearance: Sequence[tuple[P
 
 
 def outputs_of_images(structures: Iterable[Path]) -> list[Transfer]:
-    """List an output without appearance image for each structure image, or each image of folders.
+    """List the outputs of structure images, without appearance images.
+
+    Args:
+        structures: structure images, or folders, of which all images are used.
 
     Raises:
         UserError: if an image or folder does not exist, or two outputs would have the same name.
@@ -119,7 +128,10 @@ def outputs_of_images(structures: Iterable[Path]) -> list[Transfer]:
     counts = Counter(transfer.name.lower() for transfer in transfers)
     if repeated := [transfer for transfer in transfers if counts[transfer.name.lower()] > 1]:
         first, second = (printable(str(transfer.structure)) for transfer in repeated[:2])
-        raise UserError(f"{first} and {second} would have the same output {repeated[0].name}; apply them one by one")
+        raise UserError(
+            f"{first} and {second} would have the same output {repeated[0].name}; give them in separate calls, with "
+            "different output folders"
+        )
     return transfers
 
 

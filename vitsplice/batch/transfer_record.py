@@ -18,12 +18,12 @@ RECORD, FORMAT = "apply.jsonl", 1
 
 
 class TransferRecord:
-    """The outputs of a model in a folder. A context manager, which closes the file.
+    """The recorded outputs in a folder, to which those of a model are added. A context manager, which closes the file.
 
     Args:
         folder: output folder.
         model: model whose outputs are added.
-        recorded: whether outputs are added to the file `RECORD`, which is created with the first one.
+        recorded: whether outputs are added to the file `RECORD`. The first one creates the file, and locks the folder.
     """
 
     def __init__(self, folder: Path, model: Model, *, recorded: bool) -> None:
@@ -43,7 +43,7 @@ class TransferRecord:
         return self._file.enter_context(JsonLinesLog(self.folder / RECORD, lambda record: key_of(record["name"])))
 
     def holds(self, name: str, images: Mapping[str, Any]) -> bool:
-        """Return whether the folder holds an output of the same model and images."""
+        """Return whether the folder holds an unchanged output of this name, model, images and weights."""
         entry = self._outputs.get(name, {})
         try:
             return bool(
@@ -55,12 +55,12 @@ class TransferRecord:
             return False
 
     def add(self, name: str, images: Mapping[str, Any], seconds: float, sha256: str) -> None:
-        """Add an output before its file is written; if the file is then not written, the entry has no effect.
+        """Record an output. Call it before its file is written: an entry without its file has no effect.
 
         Args:
-            name: name of its file.
+            name: name of the output's file.
             images: SHA-256 of its images, and weights (`vitsplice.batch.transfer_plan.Transfer.images`).
-            seconds: time that it took.
+            seconds: time that the output took.
             sha256: digest of its file.
         """
         if self._recorded:
@@ -69,7 +69,7 @@ class TransferRecord:
 
 
 def read_record(folder: Path) -> dict[str, dict[str, Any]]:
-    """Read the last entry of each output in the record of a folder, by its name."""
+    """Read the last entry of each output in the record of a folder, by name of the output; {} without a record."""
     records = read_records(folder / RECORD)
     return {str(record.get("name")): record for record in records if record.get("format") == FORMAT}
 

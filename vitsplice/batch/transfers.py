@@ -1,7 +1,7 @@
 """Application of a trained model to many images in one process, with a record of the outputs in their folder.
 
-An image takes about a second and loading the model longer, so the model is loaded once, and each appearance image is
-described once. For metrics, reports and several machines, use the model folder as the preset of a batch.
+An image takes about a second and loading the model longer, so the model is loaded once, and descriptions of appearance
+images are cached. For metrics, reports and several machines, use the model folder as the preset of a batch.
 """
 
 from __future__ import annotations
@@ -55,17 +55,20 @@ class Applied:
 def apply_model(
     model: Model, plan: TransferPlan, *, force: bool = False, progress: ProgressReporter = NULL_REPORTER
 ) -> Applied:
-    """Write the outputs of a plan. Outputs of the same model and images that its folder holds are skipped.
+    """Write the outputs of a plan. An output that its folder already holds, of the same model and images, is skipped.
 
     Args:
         model: the model.
         plan: outputs to write, and their folder, which is created if needed.
-        force: replace other files of these names.
+        force: replace other files that have the name of an output.
         progress: progress reporter.
 
+    Returns:
+        The outcome, with the error of each output that could not be computed.
+
     Raises:
-        OutputExists: if a file of another model or of other images has the name of an output, and ``force`` is not
-            given; nothing is written.
+        OutputExists: if any other file has the name of an output, and ``force`` is not given; nothing is written.
+        OutputBusy: if another process is writing to the folder.
         VitspliceError: if a file cannot be written.
     """
     with TransferRecord(plan.folder, model, recorded=plan.recorded) as record:
@@ -85,7 +88,11 @@ def apply_model(
 
 @numerics(grad=False)
 def output_of(model: Model, structure: LoadedImage, appearance: Appearance | Mix, mask: Path | None = None) -> Tensor:
-    """Apply a model to a structure image inside its mask, ``(1, 3, H, W)``. Raises UserError if the mask is invalid."""
+    """Apply a model to a structure image, ``(1, 3, H, W)``; outside the mask, the image remains unchanged.
+
+    Raises:
+        UserError: if the mask is invalid.
+    """
     output = model(structure, appearance)
     if mask is None:
         return output
@@ -109,7 +116,7 @@ def _apply(
     record: TransferRecord,
     applied: Applied,
 ) -> bool:
-    """Write one output and return True, or record why it cannot be computed."""
+    """Write one output and return True; if it cannot be computed, add the error to the failures and return False."""
     began = perf_counter()
     try:
         structure, images = read(transfer.structure), transfer.images()

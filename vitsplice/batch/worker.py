@@ -37,7 +37,10 @@ RETRYABLE = (OutputBusy, OutOfMemory)
 """User errors that may not occur again when the job is retried or runs on another machine."""
 
 INPUT_ENTRIES = ("weights", "regions")
-"""Entries of a record beside the images: weights of several appearance images, index of the image of each region."""
+"""Entries of a record that describe its inputs beside the images.
+
+They are the weights, if there are several appearance images, and the index of the appearance image of each region.
+"""
 
 OTHER_ID = "give the pair another id, or remove that folder"
 
@@ -55,7 +58,8 @@ def finished_record(job: Job) -> dict[str, Any] | None:
     """Return the record of a job whose run is finished and left nothing to clean up, or None.
 
     Raises:
-        UserError: if the folder holds a run of other images, or with other weights or regions.
+        UserError: if the folder holds a finished run of other images, or with other weights or regions; or if images of
+            the job that are at other paths than those of the run cannot be read.
     """
     folder = RunFolder(Path(job.folder))
     record = _read_record(job)
@@ -63,7 +67,10 @@ def finished_record(job: Job) -> dict[str, Any] | None:
 
 
 def _read_record(job: Job) -> dict[str, Any] | None:
-    """Read the record of a job from its run folder; None if the run is not finished. Raises as `finished_record`."""
+    """Read the record of a job from its run folder; None if it is invalid or the run is not finished.
+
+    Raises as `finished_record`.
+    """
     try:
         run = RunFolder(Path(job.folder)).record()
         if run.get("finished") is not True:
@@ -105,7 +112,7 @@ def _check_same_bytes(job: Job, images: Mapping[str, tuple[str, str]]) -> None:
         digests = {role: file_sha256(path) for role, path in job.images.items()}
     except OSError as error:
         raise UserError(
-            f"{job.folder} holds a run of images with other paths, which cannot be compared: "
+            f"{job.folder} holds a run of images at other paths, with which those of the pair cannot be compared: "
             f"cannot read {printable(str(error.filename or 'an image'))}: {error.strerror or error}"
         ) from error
     if digests != {role: sha256 for role, (_, sha256) in images.items()}:
@@ -124,7 +131,7 @@ def inputs_of(job: Job) -> dict[str, Any]:
 
 @cache
 def _backbones() -> BackboneCache:
-    """The backbones that this process has loaded; it runs one job after another."""
+    """Return the cache of backbones of this process, which runs one job after another."""
     return BackboneCache()
 
 
@@ -155,7 +162,10 @@ def _run(job: Job) -> Outcome:
 
 
 def _open_when_unlocked(job: Job, stopped: StopFile) -> Recording | None:
-    """Open a run, once no other process holds its lock; None if the batch was stopped before."""
+    """Open a run once no other process holds its lock; None if the batch was stopped before.
+
+    Raises OutputBusy after `LOCK_WAIT_SECONDS`.
+    """
     deadline = time.monotonic() + LOCK_WAIT_SECONDS
     while True:
         try:
@@ -169,7 +179,10 @@ def _open_when_unlocked(job: Job, stopped: StopFile) -> Recording | None:
 
 
 def _open(job: Job) -> Recording:
-    """Resume a run, or begin it; one with a corrupt checkpoint, or of other settings or images, is replaced."""
+    """Resume the unfinished run of a job, or begin it. Raises AlreadyFinished if the folder holds a finished run.
+
+    An unfinished run with a corrupt checkpoint, or with other settings, images, weights or regions, is replaced.
+    """
     folder, settings = RunFolder(Path(job.folder)), RunConfig.model_validate_json(job.settings)
     if folder.finished():
         return Recording.resume(folder.path, backbones=_backbones())
@@ -206,13 +219,13 @@ def _started_as(job: Job, settings: RunConfig, folder: RunFolder) -> bool:
 
 
 class StopFile:
-    """Reports the presence of the stop file of a batch; it is checked only every `POLL_SECONDS`."""
+    """Reports whether the stop file of a batch exists; it looks for the file at most every `POLL_SECONDS`."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._next_check, self._exists = path, 0.0, False
 
     def __call__(self) -> bool:
-        """Return the result of the last check."""
+        """Return whether the file existed at the last check, which is repeated if it is due."""
         if not self._exists and time.monotonic() >= self._next_check:
             self._exists, self._next_check = self._path.exists(), time.monotonic() + POLL_SECONDS
         return self._exists

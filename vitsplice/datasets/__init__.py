@@ -1,4 +1,4 @@
-"""Data sets of pairs: manifests that list which structure image goes with which appearance image."""
+"""Data sets of pairs: manifests that list which structure image goes with which appearance images."""
 
 from vitsplice.datasets.manifest import count, read, write
 from vitsplice.datasets.pair import FIELDS, Pair

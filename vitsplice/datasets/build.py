@@ -33,12 +33,13 @@ class BuildOptions:
         path: the source, see `vitsplice.datasets.sources.read_source`.
         appearance: appearance images, see `vitsplice.datasets.sources.read_source`.
         by: way to pair: ``similarity``, ``random``, ``all`` or ``name``; None for the default of the source.
-        k: appearance images for each structure image by ``similarity`` or ``random``, at least 1; None is 1.
+        k: maximum number of appearance images for each structure image by ``similarity`` or ``random``, at least 1;
+            None is 1.
         seed: seed of ``random``; None is 0.
         backbone: backbone of ``similarity``; None for that of the default preset, with its fallback.
         device: see `vitsplice.engine.device.pick_device`.
         licence: licence of all pairs.
-        source: origin of all pairs; if empty, that of a pair is the name of its group.
+        source: origin of all pairs; if empty, the origin of a pair is the name of its group (see `ImageGroup`).
 
     Raises:
         UserError: if there is no such way to pair, or ``k`` is below 1.
@@ -83,7 +84,7 @@ def build(
             cache beside the manifest.
 
     Returns:
-        Number of pairs, or None if it was stopped.
+        Number of pairs, or None if the progress reporter stopped the work.
 
     Raises:
         OutputExists: if the manifest exists and ``force`` is not given.
@@ -114,7 +115,7 @@ def build(
 
 
 def _completed(options: BuildOptions, contents: SourceContents) -> BuildOptions:
-    """Fill in the defaults. Raises UserError for options that exclude each other."""
+    """Fill in the default pairing. Raises UserError for options that do not apply to the source, and too many pairs."""
     by = options.by or contents.default_by
     if options.by and not contents.default_by:
         layout = f"{printable(str(options.path))} is {contents.layout}, which defines the pairs"
@@ -157,7 +158,7 @@ def _check_size(options: BuildOptions, contents: SourceContents) -> None:
 def _pairings(
     options: BuildOptions, groups: tuple[ImageGroup, ...], cache: Path, progress: ProgressReporter
 ) -> GroupPairings | None:
-    """Pair the images, or return None if the reporter stopped it. Raises UserError if no image has a partner."""
+    """Pair the images; None if the progress reporter stopped the work. Raises UserError if no image has a partner."""
     number = options.per_structure
     pairings: GroupPairings | None
     if options.by == "similarity":
@@ -176,13 +177,16 @@ def _pairings(
         images = len({path for group in groups for path in (*group.structures, *group.appearances)})
         raise UserError(
             f"there is nothing to pair in {printable(str(options.path))}: of {with_count(images, 'image')}, no "
-            "structure image has an appearance image that can be read and is not itself"
+            "structure image has a different appearance image that can be read"
         )
     return pairings
 
 
 def _remove(cache: Path, options: BuildOptions) -> None:
-    """Remove the cache of features, unless it is that of an interrupted build with other options."""
+    """Remove the cache of features after pairing by similarity.
+
+    After any other pairing, a cache would be that of an interrupted build with other options.
+    """
     if options.by == "similarity":
         cache.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Checking a manifest for missing, corrupt and duplicate images.
+"""Checking a manifest: its files, duplicate images and pairs, sizes and content of masks, and licences.
 
 An image is read once, even for several pairs; a mask twice: as an image, and as the mask that a run uses.
 """
@@ -52,7 +52,7 @@ class Issue:
         kind: one of `KINDS`.
         pair: id of the first pair concerned.
         pairs: number of pairs concerned.
-        image: path of the image or mask, resolved against the manifest's folder; "" if the issue is of the pair.
+        image: path of the image or mask, resolved against the manifest's folder; "" if the issue concerns the pair.
         message: description in words.
     """
 
@@ -72,7 +72,8 @@ class CheckReport:
         images: number of different images.
         masks: number of different masks.
         issues: issues in the order of `KINDS`, then of the manifest.
-        notes: pairs without a licence, if none is required.
+        notes: an ``unlicensed`` issue for each pair without a licence; empty if licences are required or the kind is
+            ignored.
     """
 
     pairs: int

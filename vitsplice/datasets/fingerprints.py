@@ -24,7 +24,7 @@ from vitsplice.numerics import numerics
 from vitsplice.support.progress import ProgressReporter
 
 FORMAT = 2
-"""Version of the fingerprint, part of the keys of cached ones."""
+"""Version of the fingerprint, part of the keys of cached fingerprints."""
 
 SIDE = 32
 """Side in pixels to which images are resized."""
@@ -36,6 +36,7 @@ FREQUENCIES = 8
 """Number of horizontal and of vertical frequencies that are hashed."""
 
 BITS = FREQUENCIES**2 - 1
+"""Number of bits of the hash: one for each frequency except the mean."""
 
 ROUNDING = 1e-3
 """Excess over the median, in L, above which the bit of a frequency is set; rounding errors are up to 2e-4."""
@@ -101,10 +102,10 @@ def cached_fingerprints(
         progress: reports each image.
 
     Returns:
-        The fingerprints by path and the errors of unreadable images; None if it was stopped.
+        The fingerprints by path and the errors of unreadable images; None if the progress reporter stopped the work.
 
     Raises:
-        VitspliceError: if the cache cannot be written.
+        VitspliceError, OutputBusy: as `cached_by_image`.
     """
     return cached_by_image(images, ("fingerprint", FORMAT), fingerprint, _encoded, _decoded, cache, progress)
 
@@ -137,7 +138,7 @@ def earlier_near_duplicates(fingerprints: Sequence[Fingerprint]) -> NDArray[np.i
 
 
 def near_duplicate_groups(fingerprints: Sequence[Fingerprint]) -> NDArray[np.int64]:
-    """Number the groups of images that are connected by near-duplicates: the group of each image, ``(N,)``."""
+    """Group the images that are connected by near-duplicates, and return the number of each image's group, ``(N,)``."""
     near = np.zeros((0, 2), np.int64)
     for start, differing_bits in _compared(fingerprints):
         near = np.concatenate([near, np.argwhere(np.isfinite(differing_bits)) + np.array([start, 0])])
@@ -150,7 +151,8 @@ def _compared(fingerprints: Sequence[Fingerprint]) -> Iterator[tuple[int, NDArra
     """Compare each image with all earlier ones, `ROWS` images at a time.
 
     Yields:
-        Index of the first image, and the number of different bits for each earlier near-duplicate, else infinity.
+        Index of the first of these images, and a row for each of them: the number of different bits in the column of
+        each earlier near-duplicate, infinity in all other columns.
     """
     if not fingerprints:
         return

@@ -34,16 +34,16 @@ def cached_by_image(
         key: what a value depends on besides its image.
         compute: function of a path that may raise ImageError.
         encode: function that converts a value to a record.
-        decode: function that converts a record to a value; None if it is invalid.
+        decode: function that converts a record to a value, or returns None if the record is invalid.
         cache: file of records (`vitsplice.support.jsonl`), which is read and extended.
         progress: reports each image.
 
     Returns:
-        The values by path and the errors of unreadable images; None if it was stopped.
+        The values by path and the errors of unreadable images; None if the progress reporter stopped the work.
 
     Raises:
-        VitspliceError: if the cache cannot be written.
-        OutputBusy: if another process uses it for longer than `WAIT`.
+        VitspliceError: if the cache cannot be read or written.
+        OutputBusy: if another process uses the cache for longer than `WAIT`.
     """
     values: dict[Path, ValueT] = {}
     errors = []

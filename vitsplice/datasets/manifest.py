@@ -72,8 +72,9 @@ def write(path: str | os.PathLike[str], pairs: Iterable[Pair]) -> None:
     """Write a manifest atomically; paths below its folder become relative to it.
 
     Raises:
-        UserError: if its name does not end in .csv or .jsonl, or a path is not UTF-8.
-        VitspliceError: if it cannot be written.
+        UserError: if its name does not end in .csv or .jsonl, a path is not UTF-8, or a region cannot be written
+            (`vitsplice.datasets.pair.row_of`).
+        VitspliceError: if the file cannot be written.
     """
     path = Path(path)
     formats = {".csv": _as_csv, ".jsonl": _as_jsonl}
@@ -103,7 +104,7 @@ class PairIds:
         self._numbers: dict[str, int] = {}
 
     def __call__(self, *names: str) -> str:
-        """Join names to an id; a repeated one gets a number, as ``cow--zebra-2``."""
+        """Join names to an id; a repeated id gets a number, as ``cow--zebra-2``."""
         length = (self._LONGEST + len("--")) // len(names) - len("--")
         base = "--".join(self._valid(name, length) for name in names)
         pair_id, number = base, self._numbers.get(base.lower(), 0) + 1
@@ -114,7 +115,7 @@ class PairIds:
         return pair_id
 
     def _valid(self, name: str, length: int) -> str:
-        """Remove accents, replace other characters by ``_``, and shorten a long name with a hash at its end."""
+        """Remove accents, replace characters not allowed in ids by ``_``, and shorten a long name, ending in a hash."""
         decomposed = unicodedata.normalize("NFKD", name)
         valid = re.sub(r"[^A-Za-z0-9._-]+", "_", "".join(c for c in decomposed if not unicodedata.combining(c)))
         valid = valid.lstrip("._-")

@@ -1,7 +1,8 @@
 """Conversion between pairs and the fields of a manifest.
 
-The fields of the first appearance image have no number, those of further ones have: ``appearance_2``,
-``appearance_2_mask``, ``appearance_2_weight``, and so on. ``region_1``, ``region_2`` and so on are regions.
+The fields of the first appearance image have no number: ``appearance``, ``appearance_mask``, ``appearance_weight``.
+Those of further ones have: ``appearance_2``, ``appearance_2_mask``, ``appearance_2_weight``, and so on. ``region_1``,
+``region_2`` and so on are regions.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ FIELDS = ("id", "structure", "appearance", "structure_mask", "appearance_mask", 
 
 REQUIRED = FIELDS[:3]
 TEXTS = FIELDS[5:]
+"""Fields of free text."""
 
 NUMBERED = re.compile(r"appearance_weight|appearance_([2-9]|[1-9]\d+)(_mask|_weight)?|region_[1-9]\d*")
 """Fields of weights, of further appearance images and of regions."""
@@ -80,7 +82,7 @@ class Pair:
         return named_inputs(self.structure, paths, self.structure_mask, masks)
 
     def check_plain(self, reason: str) -> None:
-        """Raise UserError, with the reason, if the pair has several appearance images, or regions."""
+        """Raise UserError if the pair has several appearance images, or regions; ``reason`` says why it must not."""
         if self.others or self.regions:
             given = "regions" if self.regions else "several appearance images"
             raise UserError(f"pair {self.id} has {given}; {reason}")
@@ -149,7 +151,8 @@ def row_of(pair: Pair, folder: Path) -> dict[str, str]:
     """Return the fields of a pair that are not empty; paths below a folder become relative to it.
 
     Raises:
-        UserError: if the path of a structure mask has a ``=`` and is not that of an existing file.
+        UserError: if a region would not be read back, because the path of its structure mask has a ``=`` and is not
+            that of an existing file.
     """
     names = appearance_names(len(pair.appearances))
     row = {"id": pair.id} | {name: _relative(path, folder) for name, path in pair.images.items()}
@@ -207,7 +210,7 @@ def _weights(values: Mapping[str, str], names: Sequence[str], location: str) -> 
 
 
 def _regions(values: Mapping[str, str], images: Sequence[str], folder: Path, location: str) -> Iterable[Region]:
-    """Yield the regions of a row, whose masks are relative to a folder."""
+    """Yield the regions of a row; the paths of masks in the row are relative to a folder."""
     for number, name in enumerate(_numbered(values, "region", location), 1):
         try:
             region = parse_region(values[name], len(images), folder)

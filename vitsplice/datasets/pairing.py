@@ -71,5 +71,5 @@ def _by_stem(paths: tuple[Path, ...]) -> dict[str, Path]:
     for path in paths:
         if by_stem.setdefault(path.stem, path) != path:
             other = printable(str(by_stem[path.stem]))
-            raise UserError(f"{other} and {printable(path.name)} have the same name; rename one")
+            raise UserError(f"{other} and {printable(path.name)} have the same name apart from the suffix; rename one")
     return by_stem

@@ -31,7 +31,7 @@ from vitsplice.support.progress import ProgressReporter
 from vitsplice.text import printable
 
 SHORTER_SIDE, LONGER_SIDE = 224, 480
-"""Pixels of an image's shorter side for the backbone, as in the released code of Splice; maximum of its longer side."""
+"""Shorter side of the backbone's input in pixels, as in the released code of Splice; maximum of its longer side."""
 
 MAX_NOTED_ERRORS = 5
 """Maximum number of unreadable images that are named; the others are counted."""
@@ -72,11 +72,11 @@ def pair_by_similarity(
         progress: reports each image, the backbone, and unreadable images, which are skipped.
 
     Returns:
-        The pairings with their groups, or None if it was stopped.
+        The pairings with their groups, or None if the progress reporter stopped the work.
 
     Raises:
         UnknownName, WeightsUnavailable: if the backbone is unknown or unavailable.
-        VitspliceError: if the cache cannot be written, or a feature is not finite.
+        VitspliceError: if the cache cannot be used, or a feature is not finite.
     """
     target = pick_device(device)
     backbone, substitution = backbone_or_default(name, target)
@@ -107,10 +107,10 @@ def appearance_features(
     """Read the features of images from the cache, or compute them, one image at a time.
 
     Returns:
-        The features by path and the errors of unreadable images, or None if it was stopped.
+        The features by path and the errors of unreadable images, or None if the progress reporter stopped the work.
 
     Raises:
-        VitspliceError: if the cache cannot be written, or a feature is not finite.
+        VitspliceError: if the cache cannot be used, or a feature is not finite.
     """
     info = backbone.info
     key = (info.name, info.sha256, info.appearance, info.cls_normalised, SHORTER_SIDE, LONGER_SIDE)

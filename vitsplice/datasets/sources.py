@@ -50,7 +50,8 @@ class SourceContents:
         layout: description of the layout that was recognised.
         groups: images to be paired.
         pairs: pairs that the source defines.
-        default_by: default way to pair the groups (`vitsplice.datasets.build.BuildOptions`); "" if it defines pairs.
+        default_by: default way to pair the groups (`vitsplice.datasets.build.BuildOptions`); "" if the source
+            defines the pairs.
         ignored: subfolders with images that are not used, as they are no pair.
     """
 
@@ -65,9 +66,10 @@ def read_source(path: Path, appearance: Path | None = None) -> SourceContents:
     """Recognise the layout of a source and list its images.
 
     Args:
-        path: folder of images, of a pair, of subfolders with a pair each, or of domains; list (.txt) of pairs. With
-            ``appearance``: folder of structure images, one structure image, or the ``transforms.json`` of a scene.
-        appearance: folder of appearance images, or one of them.
+        path: folder of images, of one pair, of subfolders with a pair each, or of domains; or text file with a list of
+            pairs. With ``appearance``: folder of structure images, one structure image, or the ``transforms.json`` of a
+            scene.
+        appearance: folder of appearance images, or one appearance image.
 
     Raises:
         ConfigError: if a list or a ``transforms.json`` is invalid.
@@ -132,9 +134,10 @@ def _domains(path: Path) -> tuple[ImageGroup, ...]:
 
 
 def _folder_pair(folder: Path, ids: PairIds) -> Pair | None:
-    """Make the pair of a folder with ``structure.*`` and ``appearance.*``, or with one image in ``A/`` and ``B/``.
+    """Make the pair of a folder with ``structure.*`` and ``appearance.*``, or with one image each in ``A/`` and ``B/``.
 
     The latter is the layout of the released Splice data. Masks are ``structure_mask.*`` and ``appearance_mask.*``.
+    Return None for a folder without such images; raise UserError if only one of the two exists, or several of a role.
     """
     images = {role: _role_image(folder, role) for role in RELEASED_FOLDERS}
     structure, appearance = images.values()
@@ -212,7 +215,7 @@ def _two_paths(line: str, location: str) -> list[str]:
 
 
 def _words(line: str) -> list[str]:
-    """Split a line as a shell does, but with backslashes as ordinary characters. Raises ValueError."""
+    """Split a line as a shell does, but with ordinary backslashes. Raises ValueError for an unclosed quotation mark."""
     words = shlex.shlex(line, posix=True)
     words.whitespace_split, words.escape, words.commenters = True, "", ""
     return list(words)
@@ -256,8 +259,8 @@ def _check_any_exists(path: Path, images: list[Path]) -> None:
     """Raise UserError if no image exists: the paths are then probably relative to another folder."""
     if not any(map(os.path.isfile, images)):
         raise UserError(
-            f"{_shown(path)} lists {with_count(len(images), 'image')}; none exists, such as {_shown(images[0])}; "
-            "paths are relative to the folder of that file"
+            f"{_shown(path)} lists {with_count(len(images), 'image')}; none exists (the first is "
+            f"{_shown(images[0])}); paths in {printable(path.name)} are relative to its folder"
         )
 
 

@@ -1,1 +1,1 @@
-"""Metrics over sets of pairs, for one or more methods: `vitsplice evaluate`."""
+"""Evaluation of one or more methods by metrics, over the pairs of a manifest: `vitsplice evaluate`."""

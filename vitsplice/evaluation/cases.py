@@ -1,4 +1,4 @@
-"""Cases: the images of a pair and a method's output, and counts of them."""
+"""Cases (the images of a pair and a method's output), and counts of cases and of images."""
 
 from __future__ import annotations
 
@@ -23,9 +23,13 @@ from vitsplice.support.jsonl import Keys, key_of
 from vitsplice.text import printable
 
 MAX_ASPECT_RATIO = 8
-"""Longer images are refused: networks get the entire image, at a shorter side of up to 520 px."""
+"""Maximum ratio of an image's longer side to its shorter side.
+
+Networks get the entire image, at a shorter side of up to 520 px, so an even longer one would be too large for them.
+"""
 
 MAX_EXAMPLES = 5
+"""Maximum number of missing and corrupt cases of a method that are described."""
 
 
 class PairImages:
@@ -39,7 +43,8 @@ class PairImages:
         """Return the cases of an output, one for each appearance image.
 
         Raises:
-            ImageError: if an image cannot be read, or a mask has another size.
+            ImageError: if a file cannot be read or exceeds `MAX_ASPECT_RATIO`, or a mask does not have the size of its
+                image.
         """
         if self._images is None:
             files = self._pair.images.items()
@@ -74,10 +79,10 @@ class PairImages:
 
 @dataclass
 class CaseCounts:
-    """Numbers of measured, missing and corrupt cases.
+    """Numbers of measured, missing and corrupt cases of a method. A pair is one case, also with several appearances.
 
     Args:
-        measured: number of cases with values.
+        measured: number of cases whose files could be used.
         missing: number of cases of which a file does not exist.
         corrupt: number of cases with a file that cannot be used.
         examples: descriptions of the first missing or corrupt cases.

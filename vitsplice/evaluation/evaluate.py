@@ -42,7 +42,7 @@ def evaluate(
     force: bool = False,
     progress: ProgressReporter = NULL_REPORTER,
 ) -> EvaluationSummary | None:
-    """Evaluate methods over a set of pairs. The same plan resumes from the values that the folder holds.
+    """Evaluate methods over a set of pairs. Values of the same plan that the folder already holds are reused.
 
     Args:
         plan: what to evaluate.
@@ -56,7 +56,8 @@ def evaluate(
     Raises:
         OutputExists: if the folder holds another evaluation and ``force`` is not given.
         OutputBusy: if another process is writing to the folder.
-        UserError: if there are no pairs, a method has no output for any of them, or no metric is available.
+        UserError: if there are no pairs, a method has no output for any of them, no metric is available, or the plan
+            has an unknown name or an unavailable device.
         VitspliceError: if the manifest cannot be read or changes meanwhile, or a file cannot be written.
     """
     device = pick_device(plan.device)
@@ -75,11 +76,11 @@ def evaluate(
 
 
 def _check_unchanged(plan: EvaluationPlan, manifest: Mapping[str, str]) -> None:
-    """Raise VitspliceError if the manifest has changed, whatever error this has caused."""
+    """Raise VitspliceError if the manifest has changed; it takes the place of any error that the change has caused."""
     if plan.manifest_record() != manifest:
         raise VitspliceError(
-            f"{printable(str(plan.pairs))} was changed during the evaluation; to evaluate its pairs, which reuses "
-            "finished values, repeat the evaluation with ",
+            f"{printable(str(plan.pairs))} was changed during the evaluation; finished values remain valid. To "
+            "evaluate the changed manifest, repeat the evaluation with ",
             output_folder.REPLACE,
         )
 
@@ -101,7 +102,7 @@ def _count_pairs(plan: EvaluationPlan) -> int:
 
 
 def build(plan: EvaluationPlan, device: torch.device, note: Callable[[str], object]) -> BuiltMetrics:
-    """Build the metrics of a plan. Raises UserError if none is available."""
+    """Build the metrics of a plan. Raises UserError if none is available, or a metric or backbone is unknown."""
     known = catalogue()
     specs = [known.metrics[name] for name in dict.fromkeys(plan.metrics)] or list(known.metrics.values())
     for name in filter(None, [plan.backbone, *chain(*plan.optimised.values())]):
@@ -158,7 +159,7 @@ class _Evaluation:
     def _measure_case(
         self, pair: Pair, method: Method, images: PairImages, log: JsonLinesLog, counts: CaseCounts
     ) -> int:
-        """Measure a case into the log and return its key; 0 if it cannot be measured."""
+        """Measure a case, store its values in the log, and return its key; 0 if it cannot be measured."""
         output = method.output(pair.id)
         if output is None:
             counts.add_failure(pair.id, "no output", missing=True)
@@ -199,7 +200,7 @@ class _Evaluation:
         return records
 
     def _cases(self, method: Method, pairs: Sequence[Pair]) -> Iterator[Case]:
-        """Yield a case for each pair, with its first appearance image."""
+        """Yield a case for each pair, with its first appearance image, until a stop is requested."""
         for pair in pairs:
             output = method.output(pair.id)
             if self.progress.stopped():
@@ -238,7 +239,10 @@ def compute_rounded(
 
 
 def choose_pairs(manifest: Path, keys: NDArray[np.uint64], max_pairs: int) -> list[tuple[Pair, int]]:
-    """Choose the measured pairs (key not 0) whose ids have the smallest hashes, whatever the order of the manifest."""
+    """Choose at most ``max_pairs`` measured pairs (key not 0), and return them with their keys.
+
+    They are the pairs whose ids have the smallest hashes, so the order of the manifest does not matter.
+    """
     pairs = zip(read(manifest, unique=False), keys, strict=True)
     hashed = ((key_of(pair.id), pair, int(key)) for pair, key in pairs if key)
     return [(pair, key) for _, pair, key in heapq.nsmallest(max_pairs, hashed, key=lambda entry: entry[0])]

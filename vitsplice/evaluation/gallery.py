@@ -26,7 +26,7 @@ from vitsplice.text import with_count
 MAX_IMAGES = 1000
 
 SIDE, QUALITY = 224, 80
-"""Longer side of an image in pixels, and the quality of its JPEG."""
+"""Maximum of the longer side of an image in pixels, and the quality of its JPEG."""
 
 CellNotes = dict[tuple[int, int], str]
 """(index of the metric, index of the method) -> rank of the case, such as ``2nd worst of 100``."""
@@ -43,7 +43,7 @@ def gallery(
 
     Args:
         plan: plan of the evaluation.
-        summary: its summary.
+        summary: summary of the evaluation.
         log: log with a record of each case.
         keys: key in the log of each case, ``(methods, pairs)``; 0 for cases that are not measured.
         progress: progress reporter.

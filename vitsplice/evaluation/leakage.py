@@ -1,4 +1,4 @@
-"""What methods optimised, from their records, and warnings of metric leakage."""
+"""Networks and loss terms that methods used, from the records of their outputs, and warnings of metric leakage."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ from vitsplice.text import printable
 
 
 def read_optimised(output: Path) -> OptimisedParts | None:
-    """Read what a run optimised, or what a model was trained with, from its record; None without a valid one.
+    """Read the networks and loss terms behind an output: those of its run, or of the training of its model.
+
+    Returns:
+        The networks and loss terms; None if the output has no valid record.
 
     Raises:
-        ImageError: if the run is unfinished.
+        ImageError: if the output is that of an unfinished run.
     """
     try:
         if output.name != OUTPUT:
@@ -44,9 +47,10 @@ def _terms(settings: str) -> tuple[str, ...]:
 
 
 def optimised_by_methods(plan: EvaluationPlan, log: JsonLinesLog, keys: Keys) -> dict[str, OptimisedParts | None]:
-    """Return what each method optimised, from the records of its outputs; None if unknown.
+    """Return the networks and loss terms that each method used, from the records of its outputs.
 
-    Networks that the plan states replace those of the records.
+    None: unknown, as for a method with an output without a record. Networks that the plan states replace those of the
+    records.
     """
     parts: dict[str, OptimisedParts | None] = {}
     for row, method in enumerate(plan.methods):
@@ -77,6 +81,10 @@ def leakage_warnings(method: str, optimised: OptimisedParts | None, leakages: Ma
     if metrics := [name for name, leaked in leakages.items() if leaked == "network"]:
         networks = ", ".join(printable(network.name) for network in optimised.networks)
         which = "the network" if len(optimised.networks) == 1 else "one of them the network"
-        yield f"{method} used {networks}, {which} of {', '.join(metrics)}: biased in its favour"
+        yield f"{method} used {networks}, {which} of {', '.join(metrics)}; {_biased(metrics)} in its favour"
     if metrics := [name for name, leaked in leakages.items() if leaked == "term"]:
-        yield f"{method} optimised loss terms like {', '.join(metrics)}: biased in its favour"
+        yield f"{method} optimised loss terms like {', '.join(metrics)}; {_biased(metrics)} in its favour"
+
+
+def _biased(metrics: list[str]) -> str:
+    return "this metric is biased" if len(metrics) == 1 else "these metrics are biased"

@@ -68,7 +68,8 @@ def parse_method(text: str) -> Method:
     """Parse ``NAME=FOLDER``. The folder of a batch with one variant stands for that variant.
 
     Raises:
-        UserError: if it is not of that form, there is no such folder, or the batch has several variants.
+        UserError: if the text is not of that form, there is no such folder, or it is a model or a batch that has no
+            variants or several.
     """
     name, _, folder = text.partition("=")
     if not NAME.fullmatch(name) or not folder:
@@ -109,7 +110,11 @@ class EvaluationPlan:
         metrics: names of metrics; empty: all.
         backbone: backbone of the metrics that work with any; None: that of the default preset.
         device: device of the metrics (`vitsplice.engine.device.pick_device`).
-        optimised: method -> names of the backbones that it optimised; they replace those of its run records.
+        optimised: method -> names of the backbones that it used, () for none; they replace those in the records of its
+            outputs.
+
+    Raises:
+        UserError: if there is no method, two have the same name, or ``optimised`` has an unknown method.
     """
 
     pairs: Path
@@ -132,7 +137,7 @@ class EvaluationPlan:
             )
 
     def record(self, built: BuiltMetrics, device: str) -> dict[str, Any]:
-        """Return what all values depend on, as JSON data; the files of a case are in the key of its values.
+        """Return what the values of all cases depend on, as JSON data; the files of a case are part of the case's key.
 
         Args:
             built: the metrics, with their networks and parameters.

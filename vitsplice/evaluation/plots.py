@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 3
-"""Number of panels in a row."""
+"""Maximum number of panels in a row."""
 
 MAX_METHODS_ALL_PAIRS = 4
-"""Maximum number of methods that are all compared with each other; of more, each is compared with the first."""
+"""With at most this number of methods, each is compared with every other; with more, each only with the first."""
 
 HEADINGS = {
     "differences": "Differences between methods",
@@ -95,7 +95,7 @@ def _scatter(summary: EvaluationSummary, metrics: Sequence[MetricSummary]) -> li
     caption = (
         f"{structure.name} against {appearance.name}; better values are up and right. "
         f"Large markers: means with 95 % intervals; small ones: pairs, at most {MAX_POINTS} a method"
-        f"{''.join(f'; a method optimised the network or a term of {name} (see the table)' for name in leaked)}."
+        f"{''.join(f'; {name} is biased in favour of a method (see the table)' for name in leaked)}."
     )
     return [Drawing("scatter", draw, (WIDTH, 5.0), caption)]
 
@@ -113,7 +113,7 @@ def _orient_axes(axes: Axes, across: MetricSummary, up: MetricSummary) -> None:
 
 
 def _first_unbiased(metrics: Sequence[MetricSummary], against: str) -> MetricSummary | None:
-    """Return the first metric that compares with an image, preferably one that is biased for no method."""
+    """Return the first metric against an image, preferably without known leakage; None if there is none."""
     candidates = [metric for metric in metrics if metric.against == against]
     return next((metric for metric in candidates if not metric.leaked), candidates[0] if candidates else None)
 

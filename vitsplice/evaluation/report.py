@@ -35,7 +35,7 @@ TEST_CAPTION = "Difference of the means, first minus second, over the pairs that
 
 
 def write_report(path: Path, summary: EvaluationSummary, log: JsonLinesLog, keys: Keys) -> None:
-    """Write values, summary and plots, and remove plots of earlier values that have no data now.
+    """Write values, summary and plots, and remove earlier plots that have no data now.
 
     Raises:
         VitspliceError: if a file cannot be written.
@@ -106,7 +106,7 @@ def warnings(summary: EvaluationSummary) -> Iterator[str]:
     if unknown := [name for name, optimised in summary.optimised.items() if optimised is None]:
         yield (
             f"it is unknown what these methods optimised: {', '.join(unknown)}; metrics may be biased in their favour. "
-            "Give the backbone of each, or none, as `optimised`"
+            "State the backbones that each of them used, or that it used none, as `optimised`"
         )
     if differing := [name for name, metric in summary.metrics.items() if _pairs_differ(metric)]:
         yield (
@@ -128,7 +128,7 @@ def warnings(summary: EvaluationSummary) -> Iterator[str]:
 
 
 def _pairs_differ(metric: MetricSummary) -> bool:
-    """Return True if a method has pairs that another one does not have."""
+    """Return True if a method has values for pairs for which another method has none."""
     scores = metric.methods.values()
     return metric.over == "pair" and any(score.interval.n > metric.common_pairs for score in scores)
 
@@ -146,7 +146,7 @@ def missing_values(summary: EvaluationSummary) -> Iterator[str]:
 
 
 def _incomplete(method: str, score: MethodScore, over: str) -> str:
-    """Describe a method without all values of a metric over ``pair`` or ``set``, and the reason."""
+    """Describe which values of a metric over ``pair`` or ``set`` a method lacks, and why."""
     outputs = f"{with_count(score.missing, 'output')} of " if over == "pair" else ""
     return f"{outputs}{method} ({score.reason or 'undefined'})"
 

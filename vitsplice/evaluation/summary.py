@@ -55,7 +55,7 @@ class MethodScore:
         interval: mean over the method's pairs with its 95 % interval; for a metric over sets its value, no interval.
         common_mean: mean over the pairs for which all methods have a value, NaN if there are none; for a metric over
             sets its value.
-        rank: mean rank over the same pairs; for a metric over sets the rank of its value.
+        rank: mean rank over the same pairs; for a metric over sets the rank of its value; NaN for a single method.
         leakage: kind of metric leakage for this method.
         missing: number of measured outputs without a value; for a metric over sets 1 without a value, else 0.
         reason: error message of the first value that is missing because of an error.
@@ -141,8 +141,9 @@ class EvaluationSummary:
         pairs: number of pairs in the manifest.
         measured: numbers of measured pairs and of their images.
         counts: numbers of outputs, by method.
-        optimised: networks and terms that a method optimised, by method; None if unknown.
-        mean_ranks: mean rank over the metrics without known leakage for any method, by method; NaN if there are none.
+        optimised: networks and loss terms that a method used, by method; None if unknown.
+        mean_ranks: mean rank, by method, over the metrics that rank all methods and have no known leakage for any; NaN
+            without such metrics.
         metrics: summary by name of the metric.
         unavailable: reason by name, for metrics that could not be built.
     """
@@ -208,7 +209,7 @@ def _mean_ranks(metrics: Mapping[str, MetricSummary], methods: Sequence[str]) ->
 
 
 def _read_values(log: JsonLinesLog, keys: Keys, metric: str) -> tuple[Array, dict[int, str]]:
-    """Read the values of one metric, ``(methods, pairs)``, NaN if missing, and the first error of each row."""
+    """Read the values of one metric, ``(methods, pairs)``, NaN if missing, and the first error of each method."""
     values = np.full(keys.shape, np.nan)
     reasons: dict[int, str] = {}
     for row, column in zip(*np.nonzero(keys), strict=True):
@@ -234,7 +235,7 @@ def summarise_pairs(
         spec, metric: the metric.
         values: values ``(methods, pairs)``; NaN if missing.
         measured: number of measured outputs of each method.
-        reasons: first error by row of the values, for rows with errors.
+        reasons: row of the values -> first error of that method, for methods with errors.
         leakages: leakage by method, in the order of the rows.
     """
     higher = spec.better == "higher"
@@ -298,5 +299,5 @@ def _compare(names: Sequence[str], values: Array) -> tuple[MetricComparison, ...
 
 
 def _ranks(values: Array, *, higher: bool) -> Array:
-    """Compute the mean ranks of the rows; NaN for a single row."""
+    """Compute the mean rank of each method, from values ``(methods, pairs)``; NaN for a single method."""
     return mean_ranks(values, higher=higher) if len(values) > 1 else np.full(1, np.nan)

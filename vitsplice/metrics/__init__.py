@@ -1,6 +1,7 @@
-"""Metrics of `run`, `measure` and `evaluate`, each a `vitsplice.contracts.MetricSpec` registered by the plugin hook.
+"""The built-in metrics: `evaluate` computes all by default; a run, `measure`, `train` and `video` use `RUN_METRICS`.
 
-Listing the built-in metrics imports nothing heavy; the other modules of this package have their ``build`` functions.
+Each is a `vitsplice.contracts.MetricSpec`, registered by the plugin hook. Listing them imports nothing heavy: the
+module that builds a metric is imported only when the metric is built.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ from vitsplice.contracts import MetricSpec
 from vitsplice.support.lazy import lazy
 
 RUN_METRICS = ("gradient-ssim", "cnn-self-similarity", "lab-patches", "cnn-statistics", "natural-statistics")
-"""Metrics that `run`, `measure`, `train` and `video` report, all independent of the backbone that a run optimises."""
+"""Metrics that a run, `measure`, `train` and `video` report.
+
+None depends on which backbone is selected. Two use a fixed CNN (`vitsplice.metrics.independent.CNN`), which a user may
+also select as backbone; a run and an evaluation then mark these two (`vitsplice.metrics.leakage`).
+"""
 
 
 def run_metrics(registered: Mapping[str, MetricSpec]) -> list[MetricSpec]:
-    """Select `RUN_METRICS`, except names that several plugins provide (a conflict)."""
+    """Select `RUN_METRICS`; a name that several plugins provide is a conflict and is left out."""
     return [registered[name] for name in RUN_METRICS if name in registered]
 
 
@@ -36,13 +41,13 @@ METRICS = (
     MetricSpec(
         "iou-cosegmentation",
         lazy(f"{__name__}.segments", "cosegmentation"),
-        "mean IoU of joint clusters of the keys of both images",
+        "mean IoU of clusters of keys, computed jointly for structure image and output",
         better="higher",
     ),
     MetricSpec(
         "iou-mask",
         lazy(f"{__name__}.segments", "cluster_mask_iou"),
-        "IoU of the clusters inside the structure mask with that mask",
+        "IoU of the structure mask with the area, in the output, of the clusters inside the mask",
         better="higher",
     ),
     MetricSpec(
@@ -86,7 +91,7 @@ METRICS = (
     MetricSpec(
         "natural-statistics",
         lazy(f"{__name__}.natural", "natural_statistics"),
-        "distance of the natural scene statistics (NIQE) from those of both photographs",
+        "distance of the natural scene statistics (NIQE) from those of structure and appearance image together",
         against="both",
     ),
     MetricSpec(

@@ -17,11 +17,11 @@ from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue
 
 MAX_IMAGES = 12
-"""Number of images, at one size each, whose features a backbone caches."""
+"""Maximum number of images whose features a backbone caches; an image at two sizes counts twice."""
 
 
 class CachingBackbone:
-    """A backbone that caches the features of the last images, which it recognises by their values."""
+    """A backbone that caches the features of the images used last; images are recognised by the values of pixels."""
 
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
@@ -29,12 +29,15 @@ class CachingBackbone:
         self.info: BackboneInfo = backbone.info
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Backbone:
-        """Return a backbone on a device, with an empty cache."""
+        """Return the backbone on a device, with its weights cast to ``dtype``, and an empty cache."""
         return CachingBackbone(self._backbone.to(device, dtype))
 
     @numerics(grad=False)
     def __call__(self, images: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
-        """Compute features, without gradients, and the defaults of both roles in the same pass, for other metrics."""
+        """Return features, cached or computed, without gradients.
+
+        For images that are not cached, the pass also computes the default features of both roles, for other metrics.
+        """
         requests = tuple(requests)
         digest = _digest(images)
         known = self._features.pop(digest, {})
@@ -53,10 +56,10 @@ class MetricBackbones:
     Args:
         catalogue: registered backbones.
         device: device of the backbones.
-        chosen: backbone that the user chose; only this one may have fallbacks.
+        chosen: settings of the backbone that the user selected, or of the default preset's; only it may have fallbacks.
 
     Attributes:
-        substitution: replacement of the chosen backbone, if there was one.
+        substitution: fallback in place of the chosen backbone; None if that backbone is available, or not loaded yet.
     """
 
     def __init__(self, catalogue: Catalogue, device: torch.device, chosen: BackboneConfig) -> None:
@@ -65,7 +68,7 @@ class MetricBackbones:
         self.substitution: Substitution | None = None
 
     def load(self, name: str) -> Backbone:
-        """Load a backbone as `load_configured` does. An error is raised again without another attempt."""
+        """Load a backbone as `load_configured` does; later calls return the same backbone, or raise the same error."""
         if name not in self._loaded:
             try:
                 self._loaded[name] = CachingBackbone(self._build(name).to(self._device, torch.float32))

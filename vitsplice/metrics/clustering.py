@@ -8,6 +8,7 @@ from torch import Tensor
 from vitsplice.matching.clustering import kmeans
 
 CLUSTERS, COMPONENTS = 6, 6
+"""Number of clusters, and of principal components that are clustered."""
 
 
 def cluster_patches(patches: Tensor) -> Tensor:
@@ -19,6 +20,6 @@ def cluster_patches(patches: Tensor) -> Tensor:
 
 
 def mean_iou(labels: Tensor, target: Tensor) -> float:
-    """Mean intersection over union of equal labels, over the labels of the target, in [0, 1]."""
+    """Compute the IoU of each label of the target with the same label in ``labels``, and average it: in [0, 1]."""
     segments = [(labels == label, target == label) for label in torch.unique(target)]
     return float(torch.stack([(ours & theirs).sum() / (ours | theirs).sum() for ours, theirs in segments]).mean())

@@ -21,14 +21,14 @@ SIZE = 224
 CLIP = "openclip-vitb32"
 
 GRID = 32
-"""Approximate number of patches along each side of the grid on which images are matched."""
+"""`local_appearance` matches images on grids of about ``GRID * GRID`` patches, each at its own aspect ratio."""
 
 PATCH = 8
-"""Side of the patch whose colour and contrast are compared, in pixels."""
+"""Side in pixels of a patch whose colour and contrast are compared; the image is resized accordingly."""
 
 
 def structure_distance(context: MetricContext) -> Metric:
-    """Build `structure_loss` of the backbone's local features, of output and structure image."""
+    """Build the metric: `structure_loss` of the `local_features` of output and structure image."""
     backbone = context.load(context.backbone)
     request = local_request(backbone)
 
@@ -40,13 +40,16 @@ def structure_distance(context: MetricContext) -> Metric:
 
 
 def cls_similarity(context: MetricContext) -> Metric:
-    """Cosine of the backbone's global features of output and appearance image, each at its own aspect ratio."""
+    """Build the metric: cosine of the global features of output and appearance image, each at its own aspect ratio."""
     backbone = context.load(context.backbone)
     return _cosine(backbone, backbone.info.appearance)
 
 
 def clip_similarity(context: MetricContext) -> Metric:
-    """Cosine of CLIP's image features, of output and appearance image. Needs the plugin vitsplice-openclip."""
+    """Build the metric: cosine of CLIP's features of output and appearance image.
+
+    Needs the plugin vitsplice-openclip.
+    """
     backbone = context.load(CLIP)
     pooled = FeatureRequest("pooled")
     return _cosine(backbone, pooled if "pooled" in backbone.info.facets else backbone.info.appearance)
@@ -61,10 +64,11 @@ def _cosine(backbone: Backbone, request: FeatureRequest) -> Metric:
 
 
 def local_appearance(context: MetricContext) -> Metric:
-    """Distance of local Lab mean and contrast of output and appearance image, at corresponding patches.
+    """Build the metric: distance of Lab mean and contrast between patches of the output and of the appearance image.
 
     Patches of structure and appearance image correspond where they are mutual nearest neighbours; the output takes no
-    part in the matching. The value is the `colour_distance` of these patches.
+    part in the matching. The value is the `colour_distance` between the output's patches at the locations of such
+    structure patches and the corresponding appearance patches.
     """
     backbone = context.load(context.backbone)
 
@@ -87,13 +91,17 @@ def colour_statistics(image: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def colour_distance(output: Tensor, target: Tensor) -> float:
-    """Mean over patches of the distance of mean colours plus the difference of deviations; both ``(K, 4)``."""
+    """Average over patches: the distance of their mean colours plus the absolute difference of their deviations.
+
+    Args:
+        output, target: `colour_statistics` of ``K`` patches each, ``(K, 4)``.
+    """
     difference = output - target
     return float((difference[:, :3].norm(dim=1) + difference[:, 3].abs()).mean())
 
 
 def local_request(backbone: Backbone) -> FeatureRequest:
-    """Return the backbone's default request for structure. Raises ConfigError if its features are global."""
+    """Return the backbone's default request for structure. Raises ConfigError if that requests a global feature."""
     request = backbone.info.structure
     if request.facet in GLOBAL_FACETS:
         raise ConfigError(f"backbone '{backbone.info.name}' has no local features")
@@ -101,12 +109,15 @@ def local_request(backbone: Backbone) -> FeatureRequest:
 
 
 def local_features(backbone: Backbone, case: Case, size: int) -> list[Features]:
-    """Compute local features of the output and the structure image, both resized as the structure image.
+    """Compute local features of the output and the structure image, both at the structure image's resized size.
 
     Args:
         backbone: backbone with local features.
         case: images.
         size: shorter side of the backbone's input, in pixels.
+
+    Returns:
+        The features of the output, then those of the structure image.
     """
     request = local_request(backbone)
     target = Resize(size).target_size(case.structure.shape[-2], case.structure.shape[-1], backbone.info)
@@ -119,5 +130,8 @@ def global_feature(backbone: Backbone, request: FeatureRequest, image: Tensor, s
 
 
 def metric_parameters(backbone: Backbone, request: FeatureRequest, size: int, **others: object) -> dict[str, object]:
-    """Return the parameters that are recorded with a metric of features; ``block`` is the layer counted from 0."""
+    """Return the parameters that are recorded with a metric of features, and ``others``.
+
+    ``block`` is the layer counted from 0, ``layer`` the same layer counted from the end.
+    """
     return asdict(request) | {"block": backbone.info.block(request.layer), "shorter_side": size} | others

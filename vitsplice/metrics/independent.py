@@ -1,4 +1,7 @@
-"""Metrics of pixels and of a CNN, independent of the backbone that a run optimises. Lower is better for each.
+"""Metrics of pixels and of a fixed CNN, which do not depend on the selected backbone. Lower is better for each.
+
+If a user selects this CNN as backbone, a run and an evaluation mark the metrics that use the CNN: see
+`vitsplice.metrics.leakage`.
 
 Images are measured at a shorter side of 256 px, or less where the longer side would be more than 2,048 px. The output
 is measured at the size of the resized structure image.
@@ -26,16 +29,18 @@ MAX_LENGTH = 8 * SIZE
 """Maximum of the longer side of a measured image, in pixels."""
 
 CNN = "efficientnet-lite1-offline"
-"""Backbone of the metrics that need a CNN. No built-in preset may optimise it."""
+"""Backbone of the metrics that need a CNN. No built-in preset may use it."""
 
 CNN_METRICS = ("cnn-self-similarity", "cnn-statistics")
-"""Metrics of a run that use it."""
+"""Metrics of a run that use `CNN`; of the other built-in metrics, only ``kid`` does."""
 
 PATCH, STRIDE, DIRECTIONS, QUANTILES, MAX_PATCHES = 7, 2, 64, 512, 100_000
+"""Of `patch_distance`: side of a patch and distance between patches in pixels, numbers of directions and of quantiles,
+and maximum number of patches of an image (if it has more, every n-th is used)."""
 
 
 def gradient_ssim(context: MetricContext) -> Metric:
-    """Build `gradient_ssim_distance` of output and structure image."""
+    """Build the metric: `gradient_ssim_distance` of output and structure image."""
     return Metric(
         lambda case: gradient_ssim_distance(*_resized(case, case.structure)),
         parameters={"shorter_side": SIZE},
@@ -44,7 +49,7 @@ def gradient_ssim(context: MetricContext) -> Metric:
 
 
 def lab_patches(context: MetricContext) -> Metric:
-    """Build `patch_distance` of output and appearance image."""
+    """Build the metric: `patch_distance` of output and appearance image."""
     return Metric(
         lambda case: patch_distance(*_resized(case, case.appearance)),
         parameters={"shorter_side": SIZE},
@@ -53,7 +58,7 @@ def lab_patches(context: MetricContext) -> Metric:
 
 
 def cnn_self_similarity(context: MetricContext) -> Metric:
-    """Mean squared difference of the self-similarity of the CNN's last map, of output and structure image."""
+    """Build the metric: `_self_similarity_distance` of output and structure image, on the last map of the CNN."""
     cnn = load_cnn(context)
     requests = [FeatureRequest("map")]
 
@@ -64,7 +69,7 @@ def cnn_self_similarity(context: MetricContext) -> Metric:
 
 
 def cnn_statistics(context: MetricContext) -> Metric:
-    """Mean over all maps of the CNN of `_statistics_distance`, of output and appearance image."""
+    """Build the metric: `_statistics_distance` of output and appearance image, averaged over all maps of the CNN."""
     cnn = load_cnn(context)
     requests = [FeatureRequest("map", layer) for layer in cnn.info.every_layer]
 
@@ -79,7 +84,7 @@ def load_cnn(context: MetricContext) -> Backbone:
     try:
         return context.load(CNN)
     except UnknownName as error:
-        raise UnknownName(f"it needs the backbone {CNN}: install the plugin vitsplice-offline") from error
+        raise UnknownName(f"this metric needs the backbone {CNN}: install the plugin vitsplice-offline") from error
 
 
 def gradient_ssim_distance(output: Tensor, target: Tensor) -> float:
@@ -102,7 +107,7 @@ def patch_distance(output: Tensor, target: Tensor) -> float:
 
 
 def _resized(case: Case, target: Tensor, cnn: Backbone | None = None) -> tuple[Tensor, Tensor]:
-    """Resize the target by `_resized_image`, and the output to the size that the structure image gets by it."""
+    """Return the output at the size that `_resized_image` gives the structure image, and the resized target."""
     structure = _resized_image(case.structure, cnn)
     output = Resize().to(case.output, (structure.shape[-2], structure.shape[-1]))
     return output, structure if target is case.structure else _resized_image(target, cnn)
@@ -128,11 +133,12 @@ def _mean_distance(
 
 
 def _self_similarity_distance(output: Tensor, target: Tensor) -> float:
+    """Compute the mean squared difference of the self-similarities of two maps, ``(1, N, D)`` each."""
     return float((self_similarity(output) - self_similarity(target)).square().mean())
 
 
 def _statistics_distance(output: Tensor, target: Tensor) -> float:
-    """Mean difference of each channel's mean and standard deviation, in units of the target's deviation, at most 5."""
+    """Average over channels: the differences of mean and standard deviation, in target deviations, each at most 5."""
     unit = target.std(1) + 1e-3 * target.std()
     means = (output.mean(1) - target.mean(1)).abs() / unit
     deviations = (output.std(1) - target.std(1)).abs() / unit

@@ -21,7 +21,10 @@ ESTIMATOR = "unbiased, no output with its own appearance image"
 
 
 def kid(context: MetricContext) -> Metric:
-    """Distance of the outputs and the appearance images of a set of cases; raises for fewer than `MIN_CASES`."""
+    """Build the metric: distance of the outputs from the appearance images of a set of cases.
+
+    For fewer than `MIN_CASES` cases, computing its value raises VitspliceError.
+    """
     cnn = load_cnn(context)
 
     def value(cases: Iterable[Case]) -> float:
@@ -42,8 +45,8 @@ def mmd2(first: Tensor, second: Tensor) -> float:
     """Unbiased estimate of the squared maximum mean discrepancy of paired samples, with the kernel ``(x.y / D + 1)^3``.
 
     Row i of one sample may depend on row i of the other, as an output depends on its appearance image. So these two are
-    never compared, just as no row is compared with itself; torch-fidelity and torchmetrics compare them. Different rows
-    are assumed to be independent.
+    never compared, just as no row is compared with itself. (torch-fidelity and torchmetrics do compare these two.)
+    Different rows are assumed to be independent.
 
     Args:
         first, second: samples ``(N, D)`` with N >= 2. The estimate may be slightly below 0.

@@ -1,4 +1,4 @@
-"""Metric leakage: outputs were computed with the network of a metric, or with a loss term like it."""
+"""Metric leakage: an output was computed with a network that the metric uses, or with a loss term like the metric."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any, Literal
 from vitsplice.contracts import Metric
 
 Leakage = Literal["network", "term", "none", "unknown"]
-"""How a metric is biased in favour of a method, which optimised or matched images with a network of the metric
-(``network``) or optimised a loss term like the metric (``term``); ``unknown``: there is no record of what it used."""
+"""Leakage of a metric for a method. ``network``: the method optimised or matched images with a network that the metric
+uses; ``term``: it optimised a loss term like the metric; ``none``: it did neither; ``unknown``: there is no record of
+what the method used. The first two bias the metric in favour of the method."""
 
 REMARKS: Mapping[Leakage, str] = {
     "network": "measured with a network that the run used",
     "term": "like a loss term",
 }
-"""Remarks beside the metrics of a run."""
+"""Remarks beside the metrics of a run, by leakage; the other kinds have no remark."""
 
 
 @dataclass(frozen=True)
@@ -27,24 +28,24 @@ class NetworkId:
     sha256: str = ""
 
     def same(self, other: NetworkId) -> bool:
-        """Compare the weights, or the names where a digest is unknown."""
+        """Return True if the weights are the same, or, where a digest is unknown, the names."""
         return self.sha256 == other.sha256 if self.sha256 and other.sha256 else self.name == other.name
 
 
 @dataclass(frozen=True)
 class OptimisedParts:
-    """Networks and names of loss terms that outputs were optimised with."""
+    """Networks that outputs were computed with, and names of the loss terms that were optimised."""
 
     networks: tuple[NetworkId, ...] = ()
     terms: tuple[str, ...] = ()
 
     @classmethod
     def of_run(cls, record: Mapping[str, Any], terms: Iterable[str]) -> OptimisedParts:
-        """Return the networks in a run's record, and its loss terms.
+        """Return the networks and loss terms of a run, and those of the model that the run started from, if any.
 
         Args:
-            record: content of ``run.json``. ``backbones`` has the information on each backbone; ``model``, if the run
-                started from one, the networks and terms that it was trained with.
+            record: content of ``run.json``. ``backbones`` has the information on each backbone. ``model`` exists if the
+                run started from a model, and has the networks and terms that the model was trained with.
             terms: names of the loss terms that the run optimised.
 
         Raises:
@@ -57,7 +58,12 @@ class OptimisedParts:
 
 
 def leakage(metric: Metric, optimised: OptimisedParts | None) -> Leakage:
-    """Return how a metric is biased in favour of a method, given what the method optimised; None: unknown."""
+    """Return the leakage of a metric for a method.
+
+    Args:
+        metric: the metric; without networks and ``optimised_by`` it has no leakage.
+        optimised: networks and loss terms that the method used; None: unknown.
+    """
     if not metric.networks and not metric.optimised_by:
         return "none"
     if optimised is None:

@@ -34,11 +34,12 @@ from vitsplice.options import complete
 
 
 def loss_metrics(losses: Iterable[LossSpec], size: int = 224) -> list[MetricSpec]:
-    """Turn loss terms into metrics of the chosen backbone; lower is better, 0: no difference.
+    """Turn loss terms into metrics that use the selected backbone; lower is better.
 
-    A term compares the output with its target image. So does the identity term, which in a run compares what the
-    generator makes of the appearance image. Local features are computed at the size of the structure image, so that
-    their grids match, and global features at each image's own aspect ratio.
+    The output is compared with the target image of the term. This also holds for the identity term, although in a run
+    the generator's output for the appearance image takes the place of the output. All images get the size of the
+    resized structure image for local features, so that their grids match; for global features, each image is resized at
+    its own aspect ratio.
 
     Args:
         losses: loss terms.
@@ -80,7 +81,7 @@ def _match(case: Case, backbone: Backbone) -> Correspondence:
 def _features(
     backbone: Backbone, resize: Resize, images: dict[str, Tensor], name: str, request: FeatureRequest
 ) -> Features:
-    """Features of one of the images. Input image and mask of the output are those of the structure image."""
+    """Compute features of the image ``name``. The output has the structure image's facets ``input`` and ``mask``."""
     if name == "output" and request in (INPUT, MASK):
         name = "structure"
     height, width = images[name if request.facet in GLOBAL_FACETS else "structure"].shape[-2:]

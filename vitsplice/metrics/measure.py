@@ -19,13 +19,13 @@ from vitsplice.presets.settings import settings_for
 
 @dataclass(frozen=True)
 class Measurement:
-    """Measurement of one output. `dataclasses.asdict` is what ``vitsplice measure --json`` prints.
+    """Measurement of one output; ``vitsplice measure --json`` prints it, converted by `dataclasses.asdict`.
 
     Args:
         backbone, weights_sha256: name of the backbone of the loss terms, and the digest of its weights.
         size: shorter side of the backbone's input, in pixels, for the loss terms.
-        substitution: replacement of the default backbone, or None.
-        notes: image name -> notes about the file.
+        substitution: fallback in place of the default backbone; None if that was available, or another was selected.
+        notes: name of an image -> conversions that changed the image; images without conversions are left out.
         terms: loss term -> value.
         metrics: metric of a run -> value.
     """

@@ -1,9 +1,9 @@
 """Natural scene statistics of an output, compared with those of the two photographs that it was made from.
 
-The features and their distance are those of NIQE (Mittal, Soundararajan, Bovik 2013, "Making a 'Completely Blind'
-Image Quality Analyzer"). NIQE compares an image with a published model of pristine photographs; here the model is
-fitted to all patches of the structure and the appearance image. So no parameters are shipped, and the structure image
-itself has a distance of about 1, however smooth or busy it is.
+The photographs are the structure image and the appearance image. The features and their distance are those of NIQE
+(Mittal, Soundararajan, Bovik 2013, "Making a 'Completely Blind' Image Quality Analyzer"). NIQE compares an image with a
+published model of pristine photographs; here the model is fitted to all patches of both photographs. So no parameters
+are shipped, and the structure image itself has a distance of about 1, however smooth or busy it is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vitsplice.errors import VitspliceError
 from vitsplice.images.transforms import resized
 
 SIZE = 512
-"""Shorter side of the measured images in pixels, or that of the smaller photograph if it has less."""
+"""Shorter side in pixels at which images are measured; if a photograph has a smaller one, all are measured at that."""
 
 MAX_RATIO = 8
 """Maximum of the longer side of a measured image, relative to its intended shorter side."""
@@ -36,20 +36,20 @@ WINDOW, DEVIATION = 7, 7 / 6
 """Side and standard deviation of the Gaussian window of `normalised_luminance`, in pixels."""
 
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
-"""Offsets (down, right) of the neighbours whose products are measured."""
+"""Offsets (down, right) of the neighbours with which a pixel is multiplied."""
 
 ROUNDING = 1e-10
-"""Variances of features up to this are rounding errors, and the features equal."""
+"""Variances up to this are rounding errors: `distance` ignores directions of the features with so little variance."""
 
 SHAPES = torch.arange(200, 10_001, dtype=torch.float64) / 1000
 """Shapes that `fit` chooses from, ascending."""
 
 
 def natural_statistics(context: MetricContext) -> Metric:
-    """Build `distance` of the `features` of the output from those of structure and appearance image together.
+    """Build the metric: `distance` of the `features` of the output from those of both photographs together.
 
-    Images are measured at a shorter side of `SIZE` px, or that of the smaller photograph if it has less; the output is
-    resized to the structure image's size. 0: the statistics of both together; about 1: the structure image itself.
+    Sizes are those of `measured_sizes`; the output gets the size of the structure image. A value of 0 means that the
+    statistics are those of both photographs together; the structure image itself has a value of about 1.
     """
     features_of = lru_cache(maxsize=2)(_features_at)
 
@@ -66,7 +66,10 @@ def natural_statistics(context: MetricContext) -> Metric:
 
 
 def measured_sizes(*images: Tensor) -> list[tuple[int, int]]:
-    """Return the even heights and widths at which images are measured: of one shorter side, and none is enlarged.
+    """Return the height and width, both even, at which each image is measured.
+
+    The shorter side of all is `SIZE`, or the shortest side of any image if that is below `SIZE`. An image whose longer
+    side would be more than `MAX_RATIO` times as long is reduced further. Up to rounding, none is enlarged.
 
     Raises:
         VitspliceError: if an image is too small or too thin.
@@ -92,10 +95,11 @@ def features(image: Tensor, side: int) -> Tensor:
 
     Args:
         image: ``(1, 3, H, W)`` in [0, 1], with even height and width.
-        side: length that the sizes of patches are relative to, at least `MIN_SIDE` and at most that of the image.
+        side: length in pixels that the sizes of patches are relative to: at least `MIN_SIDE`, and at most the shorter
+            side of the image.
 
     Returns:
-        ``(P, 36)`` in float64 on the CPU.
+        ``(P, 36)`` for ``P`` patches, in float64 on the CPU.
     """
     luminance = kornia.color.rgb_to_grayscale(image) * 255
     half = Resize().to(luminance, (image.shape[-2] // 2, image.shape[-1] // 2))
@@ -108,8 +112,8 @@ def features(image: Tensor, side: int) -> Tensor:
 def _scale_features(luminance: Tensor, patch: int, stride: int) -> Tensor:
     """Compute the 18 features of each patch at one scale, ``(P, 18)``.
 
-    They are the shape and the mean deviation of the normalised luminance, and for its product with each of four
-    neighbours shape, mean, left and right deviation, as fitted by `fit`.
+    They follow from `fit`: the shape, and the mean of left and right scale, of the normalised luminance; the shape,
+    mean, left scale and right scale of its product with each of four neighbours.
     """
     maps = _with_products(normalised_luminance(luminance))
     means = F.avg_pool2d(moments(maps).flatten(0, 1), patch, stride)
@@ -136,7 +140,7 @@ def normalised_luminance(luminance: Tensor) -> Tensor:
 
 
 def _with_products(normalised: Tensor) -> Tensor:
-    """The map and its products with its `NEIGHBOURS`, ``(5, 1, H, W)``."""
+    """Return a map ``(1, 1, H, W)``, and its product with each of its `NEIGHBOURS`: ``(5, 1, H, W)``."""
     height, width = normalised.shape[-2:]
     padded = F.pad(normalised, (1, 1, 0, 1), mode="replicate")
     shifted = [padded[..., down : down + height, 1 + right : 1 + right + width] for down, right in NEIGHBOURS]
@@ -144,7 +148,10 @@ def _with_products(normalised: Tensor) -> Tensor:
 
 
 def moments(values: Tensor) -> Tensor:
-    """Return the quantities whose means `fit` takes, ``(5, ...)``: x < 0, x > 0, x^2 of either side, and abs(x)."""
+    """Return the quantities whose means `fit` takes, ``(5, ...)``.
+
+    They are x < 0 (1 or 0), x > 0 (1 or 0), x^2 where x < 0 (otherwise 0), x^2 where x > 0 (otherwise 0), and abs(x).
+    """
     negative, positive, square = (values < 0).to(values), (values > 0).to(values), values.square()
     return torch.stack([negative, positive, square * negative, square * positive, values.abs()])
 
@@ -158,7 +165,7 @@ def fit(means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         means: means of `moments` over the samples, ``(5, ...)``.
 
     Returns:
-        Shape a (one of `SHAPES`), and b_l and b_r, each ``(...)``.
+        Shape a (one of `SHAPES`), left scale b_l and right scale b_r, each ``(...)``.
     """
     tiny = 1e-12
     negative, positive, left_square, right_square, magnitude = means
@@ -180,8 +187,10 @@ def _magnitude_ratio(shape: Tensor) -> Tensor:
 def distance(first: Tensor, second: Tensor) -> float:
     """Compute sqrt(d^T ((C_1 + C_2) / 2)^-1 d), d the difference of means and C the covariances of two samples.
 
+    The inverse is a pseudo-inverse, see `ROUNDING`.
+
     Args:
-        first, second: samples ``(P, D)`` and ``(Q, D)`` in float64, of at least two each.
+        first, second: samples ``(P, D)`` and ``(Q, D)`` in float64, with at least two rows each.
     """
     difference = first.mean(0) - second.mean(0)
     covariance = (torch.cov(first.T) + torch.cov(second.T)) / 2

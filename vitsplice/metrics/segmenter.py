@@ -20,12 +20,19 @@ VARIABLE = "VITSPLICE_SEGMENTER"
 """Environment variable with the path of a file of weights."""
 
 MODELS = ("lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "deeplabv3_resnet101")
+"""Networks; the name of a file of weights begins with the name of its network."""
+
 SHORTER_SIDE = 520
+"""Shorter side of the network's input, in pixels."""
+
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def torchvision_iou(context: MetricContext) -> Metric:
-    """IoU of the segmentations of output and structure image, averaged over the classes of the latter."""
+    """Build the metric: IoU of the segmentations of output and structure image, averaged over classes.
+
+    Classes that do not occur in the structure image are not counted. Both images are resized to one size.
+    """
     path = weights_file()
     network = load(path).to(context.device)
 
@@ -39,10 +46,10 @@ def torchvision_iou(context: MetricContext) -> Metric:
 
 
 def weights_file() -> Path:
-    """Return the file that the environment variable names, or one in torch hub's cache.
+    """Return the file that `VARIABLE` names, or if it is not set the first of `MODELS` in torch hub's cache.
 
     Raises:
-        WeightsUnavailable: if there is none.
+        WeightsUnavailable: if `VARIABLE` is not the path of a file; or if it is not set and the cache has none.
     """
     if path := os.environ.get(VARIABLE):
         if not os.path.isfile(path):

@@ -1,4 +1,4 @@
-"""IoU of segments of two images: clusters of local features, computed jointly for both."""
+"""IoU of segments: clusters of local features, computed jointly for the structure image and the output."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def cosegmentation(context: MetricContext) -> Metric:
 
 
 def cluster_mask_iou(context: MetricContext) -> Metric:
-    """Build the metric: IoU of the structure mask with the output's patches of the clusters inside it.
+    """Build the metric: IoU of the structure mask with those patches of the output whose cluster is inside the mask.
 
-    A cluster is inside the mask if most of its patches in the structure image are. NaN without a mask, or if it covers
-    no patch by more than half.
+    A cluster is inside the mask if more than half of its patches in the structure image are. The value is NaN without a
+    mask, or if the mask covers no patch by more than half.
     """
     backbone = context.load(context.backbone)
 

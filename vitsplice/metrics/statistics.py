@@ -1,6 +1,6 @@
 """Statistics of evaluations, keypoint benchmarks, comparisons and studies: intervals, tests, ranks, agreement.
 
-Pure functions of arrays. Libraries are used where they give the same numbers; a comment says why where they do not.
+Pure functions of arrays. Where a similar function of numpy or scipy is not used, a docstring or comment says why.
 """
 
 from __future__ import annotations
@@ -22,20 +22,22 @@ LEVEL = 0.95
 """Confidence level of every interval."""
 
 RESAMPLES = 10_000
+"""Default number of resamples of `mean_with_interval`."""
+
 FEWER_RESAMPLES = 2_000
-"""Used instead of `RESAMPLES` where there are many intervals."""
+"""Number of resamples instead of `RESAMPLES` where there are many intervals."""
 
 CLUSTER_RESAMPLES = 9_999
 """Resamples of `cluster_interval`."""
 
 MAX_RESAMPLED = 10_000
-"""Longer arrays get the normal interval, which agrees with the bootstrap at this length."""
+"""Arrays with more finite values get the normal interval, which with so many values agrees with the bootstrap."""
 
 MIN_WILCOXON = 13
 """Fewer nonzero differences are tested by the exact sign-flip test."""
 
 MAX_DRAWS = 2_000_000
-"""Number of values that are drawn at a time, which bounds the memory of a bootstrap."""
+"""Maximum number of values that are drawn at a time, which bounds the memory of a bootstrap."""
 
 SIGNIFICANCE = 0.05
 """Significance level of p values adjusted by Holm's method."""
@@ -47,7 +49,7 @@ class MeanInterval:
 
     Args:
         mean: mean of the finite values; NaN if there are none.
-        low, high: ends of the interval; NaN for fewer than two values.
+        low, high: ends of the interval; NaN without an interval, as for fewer than two values.
         n: number of finite values.
         interval_type: ``"bootstrap"``, ``"normal"``, or ``""`` without an interval.
     """
@@ -66,7 +68,7 @@ class MeanInterval:
 def mean_with_interval(values: Array, seed: int = 0, resamples: int = RESAMPLES) -> MeanInterval:
     """Compute the mean of the finite values with a percentile bootstrap interval (Efron 1979).
 
-    More than `MAX_RESAMPLED` values get the normal interval.
+    More than `MAX_RESAMPLED` values get the normal interval, fewer than two none.
     """
     values = values[np.isfinite(values)]
     n = len(values)
@@ -106,7 +108,7 @@ class PairedTest:
         n: number of pairs.
         mean: mean difference, first minus second; NaN without pairs.
         p: two-sided p value; 1 if all differences are 0, NaN without pairs.
-        test: name of the test.
+        test: name of the test; ``"all equal"`` or ``"no pairs"`` where nothing is tested.
     """
 
     n: int
@@ -119,7 +121,7 @@ def paired_test(first: Array, second: Array) -> PairedTest:
     """Test whether two methods differ on the same pairs.
 
     Wilcoxon's signed-rank test (1945) of the nonzero differences, or for fewer than 13 of them the exact sign-flip
-    permutation test of their mean. Pairs with NaN are ignored.
+    permutation test of their mean. Pairs whose difference is not finite are ignored.
     """
     differences = first - second
     differences = differences[np.isfinite(differences)]
@@ -207,7 +209,10 @@ def mean_ranks(table: Array, *, higher: bool) -> Array:
 
 
 def extreme_indices(values: Array, number: int, *, higher: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return at most ``number`` indices of the worst finite values, worst first, and of the best, best first."""
+    """Return at most ``number`` indices of the worst finite values, worst first, and of the best, best first.
+
+    ``higher``: higher values are better.
+    """
     finite = np.flatnonzero(np.isfinite(values))
     ordered = finite[np.argsort(values[finite], kind="stable")]
     low, high = tuple(ordered[:number].tolist()), tuple(ordered[::-1][:number].tolist())
@@ -279,6 +284,9 @@ def pairwise_agreement(counts: ArrayLike) -> float | None:
 
     Args:
         counts: see `krippendorff_alpha`.
+
+    Returns:
+        The fraction, or None if no item has two raters.
     """
     table = _rated_twice(counts)
     return float(1 - _disagreements(table).sum() / table.sum()) if len(table) else None
@@ -304,8 +312,8 @@ def bradley_terry(wins: ArrayLike) -> Array | None:
         wins: number of times that the row's method was preferred to the column's, ``(M, M)``.
 
     Returns:
-        Scores with mean 0, ``(M,)``; None if no finite scores have maximum likelihood, because some methods never lost
-        or never won against all others.
+        Scores with mean 0, ``(M,)``; None if no finite scores have maximum likelihood: the methods can then be divided
+        into two groups such that no method of one group ever won against one of the other.
     """
     won = np.asarray(wins, float)
     if connected_components(won > 0, directed=True, connection="strong")[0] > 1:

@@ -1,4 +1,4 @@
-"""Values of metrics. One that cannot be built or computed has a reason instead of a value; the others are computed."""
+"""Values of metrics. A metric that cannot be built or computed has a reason instead of a value; it stops no other."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class MetricValue:
         better: direction of better values.
         against: what the output is compared with, see `MetricSpec`.
         networks: names of the backbones that the metric uses.
-        leakage: kind of metric leakage, by what the output was optimised with.
+        leakage: kind of metric leakage, given the networks and loss terms that the output was computed with.
         parameters: facet, layer, size and so on, see `vitsplice.contracts.Metric`.
-        start: value of the image that the output started from, where that is not the structure image.
-        unchanged: value of the unchanged structure image.
+        start: value of the image that the output started from; None if that is the structure image, or is not measured.
+        unchanged: value of the unchanged structure image; None if it is not measured.
     """
 
     name: str
@@ -65,11 +65,11 @@ class MetricValue:
 
 @dataclass(frozen=True)
 class BuiltMetrics:
-    """Metrics that could be built.
+    """Metrics that could be built, and why others could not.
 
     Args:
         metrics: spec and metric, in the order of the specs.
-        unavailable: name -> reason, of the others.
+        unavailable: name -> reason, of each metric that could not be built.
     """
 
     metrics: tuple[tuple[MetricSpec, Metric], ...]
@@ -82,7 +82,7 @@ class BuiltMetrics:
 
 @numerics(grad=False)
 def build_metrics(specs: Iterable[MetricSpec], context: MetricContext) -> BuiltMetrics:
-    """Build metrics; the code of a plugin may raise any exception."""
+    """Build metrics; one whose ``build`` raises any exception is listed as unavailable."""
     metrics, unavailable = [], {}
     for spec in specs:
         try:
@@ -128,8 +128,8 @@ def measure(
         specs: metrics over pairs.
         context: context that the metrics are built in.
         case: images to measure.
-        references: images ``(1, 3, H, W)`` that are measured in the place of the output too.
-        optimised: parts that the output was optimised with; None if unknown.
+        references: further images ``(1, 3, H, W)`` that are measured in place of the output, by field of `MetricValue`.
+        optimised: networks and loss terms that the output was computed with; None if unknown.
     """
     values = []
     for spec in specs:
@@ -146,10 +146,10 @@ def measure(
 
 
 def mean_values(values: Sequence[list[MetricValue]], weights: Sequence[float]) -> list[MetricValue]:
-    """Average values of the same metrics for several cases; a metric without a value for one of them has none.
+    """Average values of the same metrics over several cases; a metric that lacks the value of one case has no mean.
 
     Args:
-        values: values of the metrics for each case, in the same order; those of a single case are unchanged.
+        values: values of the metrics for each case, in the same order; those of a single case are returned unchanged.
         weights: weight of each case.
     """
     if len(values) == 1:
