@@ -65,6 +65,20 @@ def test_worker_that_exits_is_reported_with_its_exit_code():
     assert (outcome.state, outcome.reason) == ("failed", "the worker process died (exit code 7)")
 
 
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        (None, "without an exit code"),
+        (3, "exit code 3"),
+        (-signal.SIGTERM, "SIGTERM"),
+        (-signal.SIGKILL, "SIGKILL, which the system sends when memory runs out"),
+        (-(signal.SIGRTMIN + 6), f"signal {signal.SIGRTMIN + 6}"),
+    ],
+)
+def test_cause_of_the_end_of_a_worker_is_named(code, cause):
+    assert local._cause(code) == cause
+
+
 @pytest.fixture(scope="module")
 def undisturbed(processes, tmp_path_factory):
     """A manifest and the folder of an uninterrupted batch of it."""

@@ -149,10 +149,15 @@ def _exit_with_driver() -> None:
 
 
 def _cause(code: int | None) -> str:
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        return f"{name}, which the system sends when memory runs out" if name == "SIGKILL" else name
-    return "without an exit code" if code is None else f"exit code {code}"
+    if code is None:
+        return "without an exit code"
+    if code >= 0:
+        return f"exit code {code}"
+    if -code == signal.SIGKILL:
+        return "SIGKILL, which the system sends when memory runs out"
+    with suppress(ValueError):  # a real-time signal has no name
+        return signal.Signals(-code).name
+    return f"signal {-code}"
 
 
 def _cores() -> int:
