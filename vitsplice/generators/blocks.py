@@ -1,8 +1,9 @@
-"""Residual blocks and input of conditional generators.
+"""Parts of conditional generators: residual blocks, and the preparation of the input.
 
-Activations are not normalised, so that an output pixel depends only on input pixels near it and on the vector, never on
-the rest of the image or of the batch. Residual blocks divide the sum of their two branches by sqrt(2), so that the
-output has the mean variance of the branches (Karras et al. 2020).
+Activations are not normalised, so that an output pixel depends only on input pixels near it and on the vector that
+modulates the convolutions, never on the rest of the image or of the batch. Residual blocks divide the sum of their two
+branches by sqrt(2), so that the output has the mean of the variances of the branches if these are uncorrelated (Karras
+et al. 2020).
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ def projection(inputs: int, outputs: int) -> EqualisedConv2d:
 
 
 class DownBlock(nn.Module):
-    """Residual block of two 3x3 convolutions that halves height and width; the shortcut averages, then mixes channels.
+    """Residual block of two 3x3 convolutions that halves height and width.
+
+    The shortcut averages 2x2 pixels, then applies a 1x1 convolution.
 
     Args:
         inputs, outputs: numbers of channels.
@@ -53,9 +56,10 @@ class DownBlock(nn.Module):
 
 
 class ModulatedBlock(nn.Module):
-    """Residual block of two modulated 3x3 convolutions; the shortcut is a 1x1 convolution if the channels change.
+    """Residual block of two modulated 3x3 convolutions.
 
-    The convolutions have no gain, so that its output has 0.64 times the mean square of its input.
+    The shortcut is the input, or a 1x1 convolution of it if the number of channels changes. The 3x3 convolutions have
+    no gain, so that before training the mean square of the block's output is about 0.64 times that of its input.
 
     Args:
         inputs, outputs: numbers of channels.
@@ -84,9 +88,8 @@ def upsampled(maps: Tensor) -> Tensor:
 def network_input(images: Tensor, multiple: int) -> Tensor:
     """Scale images ``(B, C, H, W)`` from [0, 1] to [-1, 1], and pad height and width to multiples of ``multiple``.
 
-    The padding repeats the last row and column.
-
-    The result has the memory format ``channels_last``, in which convolutions are faster.
+    The padding repeats the last row and column of pixels. The result has the memory format ``channels_last``, in which
+    convolutions are faster than in torch's default format.
     """
     height, width = images.shape[-2:]
     right, bottom = -width % multiple, -height % multiple
@@ -95,5 +98,5 @@ def network_input(images: Tensor, multiple: int) -> Tensor:
 
 
 def scaled_widths(channels: Sequence[int], factor: float) -> list[int]:
-    """Multiply numbers of channels by a factor, and round each to at least 1."""
+    """Multiply numbers of channels by a factor, and round each to an integer of at least 1."""
     return [max(1, round(number * factor)) for number in channels]

@@ -1,8 +1,9 @@
 """Layers with an equalised learning rate.
 
 Source: Karras et al. 2018, "Progressive Growing of GANs for Improved Quality, Stability, and Variation", section 4.1.
-Weights have unit variance initially, and the layer multiplies them by a constant that keeps the variance of its input.
-Adam's steps are then equally large for all weights relative to their size, whatever the number of inputs of a layer.
+Weights have unit variance initially, and a layer multiplies them by a constant, so that the output has the variance of
+the input. Adam's steps are then equally large for all weights relative to their size, whatever the number of inputs of
+a layer. The arguments ``gain`` and ``rate`` of a layer change the variance of the output and the size of the steps.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class EqualisedLinear(nn.Module):
 
     Args:
         inputs, outputs: numbers of channels.
-        gain: standard deviation of the output for inputs of unit variance.
+        gain: initial standard deviation of the output for inputs of unit variance.
         bias: initial value of the bias.
         rate: factor of the learning rate relative to that of other layers.
     """
@@ -59,7 +60,8 @@ class EqualisedConv2d(nn.Module):
         inputs, outputs: numbers of channels.
         kernel: kernel size; odd.
         stride: distance of neighbouring outputs, in pixels of the input.
-        gain: standard deviation of the output for inputs of unit variance; 0: weights of 0, with the scale of gain 1.
+        gain: initial standard deviation of the output for inputs of unit variance. 0: weights are 0 initially, and are
+            scaled as with gain 1.
         bias: add a bias, initially 0.
     """
 

@@ -1,9 +1,9 @@
 """Convolutions modulated by a vector.
 
 Source: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 2.2, equations 1 to 3.
-There each sample of a batch has weights of its own, as a grouped convolution. Here input and output are scaled
-instead, which is the same function with one convolution for the whole batch, and faster. As there, all layers have an
-equalised learning rate, that of the mapping network multiplied by `MAPPING_RATE`.
+There each sample of a batch has weights of its own, which a grouped convolution applies. Here the whole batch shares
+one convolution, and its input and output are scaled for each sample: this is the same function, computed faster. As
+there, all layers have an equalised learning rate; in the mapping network it is multiplied by `MAPPING_RATE`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vitsplice.generators.equalised import EqualisedLinear, same_conv2d
 
 EPSILON = 1e-8
-"""Added to the sum of squares by which weights are demodulated."""
+"""Added to the sum of squares whose square root demodulates weights, so that no weight is divided by 0."""
 
 MAPPING_RATE = 0.01
 """Factor of the learning rate of the mapping network (Karras et al. 2019)."""
@@ -28,14 +28,15 @@ def modulated_conv2d(
 ) -> Tensor:
     """Convolve each sample with weights whose input channels are scaled.
 
-    With the scales ``s`` of a sample, its weights are ``w'[j, i, k] = s[i] w[j, i, k]`` (equation 1). With demodulation
-    they are ``w'[j, i, k] / sqrt(sum over i, k of w'[j, i, k]^2 + EPSILON)`` (equations 2 and 3), so that outputs have
-    unit variance if inputs are independent and have unit variance.
+    With the scales ``s`` of a sample, its weights are ``w'[j, i, k] = s[i] w[j, i, k]`` (equation 1), where j is the
+    output channel, i the input channel, and k the position in the kernel. With demodulation they are
+    ``w'[j, i, k] / sqrt(sum over i, k of w'[j, i, k]^2 + EPSILON)`` (equations 2 and 3), so that outputs have unit
+    variance if inputs are independent and have unit variance.
 
     Args:
         images: ``(B, I, H, W)``.
         weight: ``(O, I, K, K)``, K odd; for the padding see `same_conv2d`.
-        scales: ``(B, I)``.
+        scales: factors of the input channels of each sample, ``(B, I)``.
         bias: ``(O,)``, added last; None: 0.
         demodulate: apply equations 2 and 3.
 

@@ -1,4 +1,4 @@
-"""A canvas generator: the pixels of the output image themselves are the parameters."""
+"""A canvas generator: the parameters are the pixels of the output image, as logits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Pixels(nn.Module):
 
 
 def initial_image(start: Tensor, init: str) -> Tensor:
-    """Return the ``start`` image, ``grey``, or ``noise`` around grey, of the size of the start."""
+    """Return the initial image, as large as the start image: ``start``, ``grey``, or ``noise`` around grey."""
     if init == "start":
         return start
     grey = torch.full_like(start, 0.5)

@@ -1,7 +1,8 @@
 """Deep image prior: a network that generates one image from fixed noise.
 
-Source: Ulyanov, Vedaldi, Lempitsky 2018, "Deep Image Prior"; widths, kernels and noise for feature inversion are those
-of the code released with Splice (Tumanyan et al. 2022, section 3.1).
+Source: Ulyanov, Vedaldi, Lempitsky 2018, "Deep Image Prior". The default widths and kernel sizes are those of the code
+for feature inversion that was released with Splice (Tumanyan et al. 2022, section 3.1). By default no noise is added to
+the fixed noise; the presets ``invert`` and ``invert-official`` add as much as that code does for [CLS].
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ class Prior(nn.Module):
     Args:
         height, width: size of the image in pixels.
         channels: widths of the levels, from the top down.
-        kernels: kernel size of the convolutions of each level.
+        kernels: see `UNet`.
         input_channels: number of channels of the noise.
-        noise: standard deviation of the normal noise that is added to the fixed noise in each call, for each part of
-            the run.
-        until: fraction of the run at which each part but the last ends, in (0, 1); further values are ignored.
+        noise: standard deviation of the normal noise that is added to the fixed noise in each call, one for each part
+            of the run.
+        until: fraction of the run at which each part but the last ends, in [0, 1]; further values are ignored.
     """
 
     def __init__(
@@ -65,8 +66,8 @@ def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
     """Build the generator of a preset. Only the size of the start image is used.
 
     Raises:
-        ConfigError: if ``until`` decreases, or has too few values for the number of values of ``noise``, or if a kernel
-            size is even.
+        ConfigError: if a kernel size is even, ``until`` has too few values for the number of values of ``noise``, or
+            the values of ``until`` that are used decrease.
     """
     if even := [size for size in options["kernels"] if size % 2 == 0]:
         raise ConfigError(f"generator.options.kernels: {even[0]} is not allowed; a kernel size must be odd")

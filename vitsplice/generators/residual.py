@@ -1,6 +1,7 @@
 """A U-Net that predicts a correction of its input image. Not part of Splice.
 
-Initially it is the identity, so that a warm start is improved without first fitting a network to it.
+Initially its output is the input image, apart from values that are clamped (`ResidualUNet`), so that a warm start is
+improved without first fitting a network to the warm start.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class ResidualUNet(nn.Module):
 
     Args:
         margin: images are clamped to [margin, 1 - margin], so that their logits are finite.
-        settings: arguments of `UNet`.
+        settings: arguments of `UNet`, except ``init_gain`` and ``squash``.
     """
 
     def __init__(self, margin: float = 0.01, **settings: Any) -> None:
@@ -37,5 +38,5 @@ class ResidualUNet(nn.Module):
 
 
 def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
-    """Build the generator of a preset; the start image is not used here."""
+    """Build the generator of a preset; the start image is not used."""
     return ResidualUNet(**options)

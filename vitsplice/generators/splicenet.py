@@ -1,4 +1,4 @@
-"""SpliceNet: a feed-forward U-Net from a structure image to its image in the appearance of another.
+"""SpliceNet: a feed-forward U-Net that gives a structure image the appearance of another image.
 
 Source: Tumanyan et al. 2023, "Disentangling Structure and Appearance in ViT Feature Space", supplement; no code or
 weights were released. Printed there: a 1x1 convolution to 32 channels; five residual blocks that halve the image, of 64
@@ -7,10 +7,10 @@ appearance image through an MLP; residual modulated blocks in the skip connectio
 sigmoid; LeakyReLU.
 
 Chosen here, because the printed description that we know does not settle it: two convolutions for each residual block;
-the second of a block that halves the image has stride 2; bilinear upsampling; skip connections are concatenated; a
-slope of 0.2; an equalised learning rate, and no demodulation in the last layer, as in StyleGAN2; and no normalisation.
-The U-Net that Splice optimises for one pair has BatchNorm, but statistics of a batch would make an output depend on the
-other images of the batch and on the size of the image.
+the second convolution of a block that halves the image has stride 2; bilinear upsampling; skip connections are
+concatenated; a slope of 0.2; an equalised learning rate, and no demodulation in the last layer, as in StyleGAN2; and no
+normalisation. The U-Net that Splice optimises for one pair has BatchNorm, but statistics of a batch would make an
+output depend on the other images of the batch and on the size of the image.
 """
 
 from __future__ import annotations
@@ -41,30 +41,39 @@ class SpliceNet(nn.Module):
     """The network of the paper.
 
     Args:
-        features: number of channels of the condition ``cls``.
+        features: numbers of channels of the conditions by name, with ``cls``.
         width: factor of all numbers of channels but those of the mapping network; 1 is the published size.
         vector: width of the mapping network.
 
     Attributes:
         multiple: factor between the sizes of the first and the last level; images are padded to multiples of it.
-        reach: number of pixels, a multiple of ``multiple``, beyond which the image has no effect on an output pixel.
+        reach: number of pixels, a multiple of ``multiple``, beyond which the structure image has no effect on an output
+            pixel.
     """
 
     def __init__(self, features: Mapping[ConditionName, int], width: float = 1.0, vector: int = 768) -> None:
         super().__init__()
         channels = scaled_widths(CHANNELS, width)
-        levels = list(pairwise(channels))
-        self.multiple = 2 ** len(levels)
+        transitions = list(pairwise(channels))
+        self.multiple = 2 ** len(transitions)
         self.reach = 6 * self.multiple
         self.mapping = MappingNetwork(features["cls"], vector)
         self.first = conv_leaky_relu(3, channels[0], kernel=1)
-        self.down = nn.ModuleList(DownBlock(above, below) for above, below in levels)
-        self.skip = nn.ModuleList(ModulatedBlock(above, above, vector) for above, _ in reversed(levels))
-        self.up = nn.ModuleList(ModulatedBlock(below + above, above, vector) for above, below in reversed(levels))
+        self.down = nn.ModuleList(DownBlock(above, below) for above, below in transitions)
+        self.skip = nn.ModuleList(ModulatedBlock(above, above, vector) for above, _ in reversed(transitions))
+        self.up = nn.ModuleList(ModulatedBlock(below + above, above, vector) for above, below in reversed(transitions))
         self.last = ModulatedConv2d(channels[0], 3, 1, vector, demodulate=False)
 
     def forward(self, structure: Tensor, condition: Condition) -> Tensor:
-        """Map structure images ``(B, 3, H, W)`` in [0, 1] and ``cls`` ``(B, D)`` to images ``(B, 3, H, W)``."""
+        """Compute output images.
+
+        Args:
+            structure: structure images ``(B, 3, H, W)`` in [0, 1].
+            condition: ``cls`` ``(B, D)``.
+
+        Returns:
+            ``(B, 3, H, W)`` in [0, 1].
+        """
         height, width = structure.shape[-2:]
         levels = [self.first(network_input(structure, self.multiple))]
         for down in self.down:

@@ -1,12 +1,13 @@
 """A U-Net that corrects the warm start of any pair of images. Not part of SpliceNet.
 
-The network sees the structure image and the warm start at full resolution, shallow features of the appearance image at
-the patches that correspond to those of the structure image, and the [CLS] of the appearance image, which modulates the
-convolutions of the decoder. It learns what the warm start lacks. Before training, its output is the warm start, because
-the last convolution is initialised with zeros.
+The input of the network is the structure image and the warm start at full resolution; shallow features of the
+appearance image, carried over to the corresponding patches of the structure image; and the [CLS] of the appearance
+image, which modulates the convolutions of the decoder. The network learns what the warm start lacks. Before training,
+its output is the warm start, because the last convolution is initialised with zeros.
 
-There is no normalisation. An output pixel depends on the images within `SpliceNetResidual.reach` pixels and on the
-features there, so that an image computed in overlapping tiles is the same as one computed in one pass.
+There is no normalisation. Besides the [CLS], an output pixel depends only on the images and shallow features within
+`SpliceNetResidual.reach` pixels. An image computed in tiles that overlap enough is therefore the same as one computed
+in one pass.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from vitsplice.generators.modulation import MappingNetwork, unit_scale
 class Clamp(torch.autograd.Function):
     """Clamp to [0, 1]; outside, the gradient is 0 only if a descent step along it would lead further away.
 
-    The gradient of `torch.clamp` is 0 everywhere outside. Then a single step too far makes all black and white pixels
-    of the start, and with them the network, untrainable.
+    The gradient of `torch.clamp` is 0 everywhere outside. With it, a single step that is too long would leave the black
+    and white pixels of the start without a gradient, and with them the network.
     """
 
     @staticmethod
@@ -61,7 +62,7 @@ class SpliceNetResidual(nn.Module):
         reach: number of pixels, a multiple of ``multiple``, beyond which the images have no effect on an output pixel.
 
     Args:
-        features: numbers of channels of the conditions ``cls`` and ``warped``.
+        features: numbers of channels of the conditions by name, with ``cls`` and ``warped``.
         channels: widths of the levels, from full resolution down; each level has half the size of the one before.
         vector: width of the mapping network.
     """
@@ -74,19 +75,19 @@ class SpliceNetResidual(nn.Module):
     ) -> None:
         super().__init__()
         deepest = channels[-1]
-        steps = list(pairwise(channels))
-        self.multiple = 2 ** len(steps)
+        transitions = list(pairwise(channels))
+        self.multiple = 2 ** len(transitions)
         self.reach = 9 * self.multiple
         self.mapping = MappingNetwork(features["cls"], vector)
         self.first = conv_leaky_relu(6, channels[0])
         self.down = nn.ModuleList(
             nn.Sequential(conv_leaky_relu(above, below, stride=2), conv_leaky_relu(below, below))
-            for above, below in steps
+            for above, below in transitions
         )
         self.warped = projection(features["warped"], deepest)
         self.middle = ModulatedBlock(deepest, deepest, vector)
-        self.narrow = nn.ModuleList(projection(below, above) for above, below in reversed(steps))
-        self.up = nn.ModuleList(ModulatedBlock(above, above, vector) for above, _ in reversed(steps))
+        self.narrow = nn.ModuleList(projection(below, above) for above, below in reversed(transitions))
+        self.up = nn.ModuleList(ModulatedBlock(above, above, vector) for above, _ in reversed(transitions))
         self.last = EqualisedConv2d(channels[0], 3, 3, gain=0)
 
     def forward(self, structure: Tensor, condition: Condition) -> Tensor:
@@ -94,8 +95,8 @@ class SpliceNetResidual(nn.Module):
 
         Args:
             structure: structure images ``(B, 3, H, W)`` in [0, 1].
-            condition: ``start`` ``(B, 3, H, W)`` in [0, 1]; ``warped`` ``(B, D, h, w)``, which covers the same area on
-                a grid of any size; ``cls`` ``(B, D)``.
+            condition: ``start`` ``(B, 3, H, W)`` in [0, 1]; ``warped`` ``(B, D', h, w)``, on a grid of any size that
+                covers the structure images; ``cls`` ``(B, D)``.
 
         Returns:
             ``(B, 3, H, W)`` in [0, 1].
@@ -115,7 +116,12 @@ class SpliceNetResidual(nn.Module):
 
 
 def resampled(maps: Tensor, size: Sequence[int], cell: int) -> Tensor:
-    """Interpolate maps ``(B, D, h, w)``, which cover an image of size ``(H, W)``, at the centres of its square cells.
+    """Interpolate maps of an image at the centres of square cells.
+
+    Args:
+        maps: ``(B, D, h, w)``, which cover the image.
+        size: height H and width W of the image in pixels.
+        cell: side of a cell in pixels.
 
     Returns:
         ``(B, D, ceil(H / cell), ceil(W / cell))``.

@@ -1,8 +1,9 @@
 """The generator of the paper: a U-Net from image to image of the same size.
 
 Source: Tumanyan et al., supplement of the TOG 2023 version, and the released code, which differ in the number of
-convolutions per level; both are settings here. Every level halves the image by a strided convolution; a 1x1 convolution
-carries the level's input to the decoder, where it is concatenated with the upsampled output of the level below.
+convolutions per level; the arguments ``down_convs`` and ``up_1x1`` select either. Every level halves the image by a
+strided convolution; a 1x1 convolution carries the level's input to the decoder, where it is concatenated with the
+upsampled output of the level below.
 
 Normalisation always uses the statistics of the batch: the released code keeps BatchNorm in training mode on a batch of
 one, so that it acts as instance normalisation with an affine map.
@@ -96,7 +97,8 @@ class UNet(nn.Module):
             initialisation.
         squash: apply a sigmoid to the output.
         inputs: number of input channels.
-        kernels: kernel size of the convolutions of each level, from the top down; 3 for further levels.
+        kernels: kernel size of the convolutions of each level, except 1x1 convolutions, from the top down; 3 for levels
+            without a value. Values beyond the last level are ignored.
         padding: padding mode of the convolutions.
     """
 
@@ -129,7 +131,7 @@ class UNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map images ``(B, inputs, H, W)`` to ``(B, 3, H, W)``, in [0, 1] if ``squash``.
 
-        Images too small for all levels are padded by replication, and the output is cropped.
+        Images that are too small for all levels are padded by replication, and their output is cropped.
         """
         height, width = images.shape[-2:]
         right, bottom = max(0, self.min_side - width), max(0, self.min_side - height)

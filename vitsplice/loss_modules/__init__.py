@@ -1,7 +1,8 @@
 """Losses as `torch.nn.Module` for a training loop: one loss term, or all terms of a preset.
 
-They evaluate terms as a run does (`vitsplice.engine`), on entire images. Everything is computed in float32, under
-autocast too. Gradients flow to the output, in its dtype, and to nothing else.
+The modules evaluate terms as a run does (`vitsplice.engine`), on entire images. Everything is computed in float32,
+under autocast too, unless the module or its backbone was cast. Gradients flow to the outputs that are passed in a call,
+in their dtype, and to nothing else.
 
 Example:
     >>> import torch
@@ -9,7 +10,7 @@ Example:
     >>> structure, appearance = torch.rand(2, 3, 64, 64).split(1)
     >>> output = structure.clone().requires_grad_()
 
-    One term, of two images:
+    One term that compares two images:
 
     >>> loss = StructureLoss("untrained-test_vit", size=64)
     >>> loss(output, structure).item()

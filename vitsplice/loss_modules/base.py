@@ -22,16 +22,16 @@ from vitsplice.matching import MatchVectors, correspond, match_vectors
 from vitsplice.numerics import numerics
 
 MATCH_GRID = 24
-"""Grid on which a loss without settings of a preset matches images, for terms that compare corresponding patches."""
+"""Setting ``match.grid`` of a loss without a preset, for terms that compare corresponding patches."""
 
 SIDES = range(16, 4097)
-"""Allowed shorter sides in pixels of images at a backbone's input."""
+"""Allowed values of ``size``, the shorter side in pixels that images are resized to before a backbone."""
 
 Batches = Mapping[ImageName, Tensor]
-"""Batches ``(B, 3, H, W)`` in [0, 1] by image."""
+"""Batches ``(B, 3, H, W)`` in [0, 1], by name of the image."""
 
 Targets = dict[str, list[FeatureTable]]
-"""Features of the targets by backbone and row of a batch."""
+"""Features of the targets: for each backbone, by its key, a table for each row (image) of a batch."""
 
 
 class TermsLoss(nn.Module):
@@ -40,7 +40,7 @@ class TermsLoss(nn.Module):
     Args:
         backbones: loaded backbones by the keys that terms use; outputs must be on their device.
         terms: terms built for them, with views ``(image, "entire")``.
-        check: check the value range of every output, which on a GPU waits for the device.
+        check: check the value range of the images that are passed in a call. On a GPU, this check waits for the device.
     """
 
     def __init__(
@@ -72,21 +72,21 @@ class TermsLoss(nn.Module):
         return {term.name: term.weight for term in self.terms}
 
     def set_targets(self, structure: Any = None, appearance: Any = None, start: Any = None) -> Self:
-        """Replace all images that outputs are compared with; one that is not given is removed.
+        """Replace all images that outputs are compared with; an image that is not given is removed.
 
         Features of the images are computed once, in the next call.
 
         Args:
             structure, appearance: each a batch ``(B, 3, H, W)`` in [0, 1], or one image of any kind that
                 `vitsplice.images.read` accepts. One image serves a batch of outputs.
-            start: likewise, the image whose edges the term ``edges`` preserves. None uses the structure image, or what
-                the preset starts from.
+            start: likewise, the start image, with which the term ``edges`` compares outputs. None: the warm start if
+                the settings of a preset have one, otherwise the structure image.
 
         Returns:
             The module.
 
         Raises:
-            ImageError: if an image is invalid, or has values outside [0, 1].
+            ImageError: if an image is invalid, or has values outside [0, 1] (of a tensor: by more than `OVERSHOOT`).
         """
         sources: dict[ImageName, Any] = {"structure": structure, "appearance": appearance, "start": start}
         self._images = {image: _target_batch(source, image) for image, source in sources.items() if source is not None}
@@ -100,11 +100,14 @@ class TermsLoss(nn.Module):
         return self
 
     def _checked(self, pixels: Tensor, name: str) -> Tensor:
-        """Convert an argument to a batch, and check that it is on the device of the backbone."""
+        """Convert an argument to a batch, and check that it is on the device of the networks."""
         batch = image_batch(pixels, name, tolerance=OVERSHOOT, check=self.check)
         weight = next(self.networks.parameters(), None)
         if weight is not None and weight.device != batch.device:
-            raise UserError(f"'{name}' is on {batch.device} and the loss on {weight.device}: loss.to('{batch.device}')")
+            raise UserError(
+                f"'{name}' is on {batch.device}, but the loss is on {weight.device}; "
+                f"move the loss: loss.to('{batch.device}')"
+            )
         return batch
 
     def _values(self, outputs: Batches, images: Batches | None = None) -> dict[str, Tensor]:
@@ -123,7 +126,7 @@ class TermsLoss(nn.Module):
         return {term.name: values[term.backbone][term.name] for term in self.terms}
 
     def _position_key(self, row: int) -> tuple[int, ...]:
-        """Return the key of the random positions: new ones in each call and row, but always the same after `eval`."""
+        """Return the key of the random positions: different in each call and row, but always the same after `eval`."""
         return (self._calls, row) if self.training else ()
 
     def _terms_of(self, backbone: str) -> list[WeightedTerm]:
@@ -168,7 +171,7 @@ class TermsLoss(nn.Module):
             return targets
 
     def _prepare(self, images: Batches, guided: bool) -> tuple[Batches, list[MatchVectors]]:
-        """Return the images with a start, and with ``guided`` the vectors of the facet ``match`` for each row."""
+        """Return the images with a start, and with ``guided`` also the vectors of the facet ``match`` for each row."""
         pairs = paired_rows(images["structure"], images["appearance"])
         return {**images, "start": images["structure"]}, [self._vectors(*pair) for pair in pairs] if guided else []
 
@@ -179,7 +182,7 @@ class TermsLoss(nn.Module):
     def _features(
         self, backbone: str, images: Batches, requests: Mapping[ViewKey, list[FeatureRequest]]
     ) -> list[FeatureTable]:
-        """Compute features by view for each row of a batch. Views with the same requests share a backbone pass."""
+        """Compute features by view for each row of a batch. Views with the same requests share backbone passes."""
         features: dict[tuple[int, ViewKey], dict[FeatureRequest, Features]] = {}
         for group in {frozenset(group): group for group in requests.values()}.values():
             keys = [key for key in requests if set(requests[key]) == set(group)]
@@ -212,7 +215,10 @@ class TermsLoss(nn.Module):
                 self._check_sizes(term, outputs[term.input[0]], images)
 
     def _check_sizes(self, term: WeightedTerm, output: Tensor, images: Batches) -> None:
-        """Raise UserError unless the output is resized to the same size as the images that it is compared with."""
+        """Raise UserError unless the output is resized to the size of the images with which it shares locations.
+
+        These are the image of the term's input, and the start if it is the term's target.
+        """
         for image in dict.fromkeys([term.input[0], term.target[0]]):
             aligned = image in (term.input[0], "start") and image in images
             sized = self.backbones[term.backbone]
@@ -220,7 +226,7 @@ class TermsLoss(nn.Module):
                 ours, theirs = (f"{batch.shape[-2]}x{batch.shape[-1]}" for batch in (output, images[image]))
                 raise UserError(
                     f"term '{term.name}' compares locations: for the backbone the output, {ours} (height x width), "
-                    f"is resized to another size than the {image} image, {theirs}; resize one of them to the other"
+                    f"is resized to another size than the {image} image, {theirs}; resize one to the size of the other"
                 )
 
 
@@ -241,7 +247,7 @@ def _add_vectors(
 
 
 def paired_rows(first: Tensor, second: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Pair the images of two batches; a batch of one image serves all images of the other."""
+    """Pair the images of two batches; a batch of one image serves all images of the other batch."""
     firsts, seconds = split_batch(first), split_batch(second)
     return [(firsts[r % len(firsts)], seconds[r % len(seconds)]) for r in range(max(len(firsts), len(seconds)))]
 

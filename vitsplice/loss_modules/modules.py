@@ -38,11 +38,12 @@ class FeatureLoss(TermsLoss):
     Args:
         backbone: name of a backbone, or a loaded one (`vitsplice.load_backbone`).
         spec: the loss term, or its name (``vitsplice list losses``).
-        size: shorter side in pixels that images are resized to before the backbone; None keeps their size.
+        size: shorter side in pixels that images are resized to before the backbone, up to rounding to a size that it
+            accepts; None: images keep their size, which the backbone must accept.
         facet, layer: feature to use in place of the backbone's default for the term.
-        check: check the value range of every output, which on a GPU waits for the device.
+        check: check the value range of the images that are passed in a call. On a GPU, this check waits for the device.
         options: options of the term by name.
-        more_options: options of the term as keyword arguments, e.g. ``form="norm"``.
+        more_options: options of the term as keyword arguments, e.g. ``form="norm"``; they override ``options``.
 
     Raises:
         UserError: if a name is unknown, or a value is not allowed.
@@ -80,8 +81,8 @@ class FeatureLoss(TermsLoss):
         Args:
             output: generated images ``(B, 3, H, W)`` or ``(3, H, W)`` in [0, 1]. Gradients flow to them, in their
                 dtype.
-            target: target images of the same layout, in place of those of `set_targets`. No gradients flow to them, and
-                their features are computed in each call.
+            target: images of the same layout that the output is compared with, in place of those of `set_targets`. No
+                gradients flow to them, and the features of all images are then computed in each call.
 
         Raises:
             UserError: if a batch is invalid, or an image that the term needs is not set.
@@ -120,9 +121,10 @@ class PresetLoss(TermsLoss):
     Args:
         config: settings of the run.
         backbones: loaded backbones by their keys in the settings.
-        size: shorter side in pixels that images are resized to before the backbones; None resizes as the settings do:
-            by the ``side`` of the backbone, otherwise by that of the last stage that is not on tiles, otherwise by
-            ``resize``.
+        size: shorter side in pixels that images are resized to before the backbones. None: images are resized by the
+            ``side`` of the backbone if it is a number, or else by that of the last stage that is not on tiles, but are
+            not enlarged. Without such a stage they are resized by ``resize``, or, if the ``side`` is ``view``, only to
+            the nearest size that the backbone accepts.
         check: see `FeatureLoss`.
 
     Raises:
@@ -151,8 +153,8 @@ class PresetLoss(TermsLoss):
         self.config = config
         if self._mirrors and (names := [term.name for term in terms if term.input[0] == "appearance"]):
             raise ConfigError(
-                f"term '{names[0]}' compares your network's output for the appearance image with that image, for "
-                "which the start match may take the mirror image; choose another start with ",
+                f"term '{names[0]}' compares the appearance image with your network's output for it, but the start "
+                "match may take the mirror image of the appearance image; choose another start with ",
                 Setting("start", "structure"),
             )
 
@@ -168,8 +170,8 @@ class PresetLoss(TermsLoss):
         Args:
             output: generated images ``(B, 3, H, W)`` or ``(3, H, W)`` in [0, 1], as large as the structure images.
                 Gradients flow to them, in their dtype.
-            reconstruction: output of your network for the appearance images, likewise; only for terms that compare the
-                two (``identity``).
+            reconstruction: output of your network for the appearance images, as large as these. It is required by terms
+                that compare the two, such as ``identity``, and ignored if there are none.
             unreduced: return the *unweighted* value of each term by its name; see `weights`.
 
         Raises:
@@ -190,8 +192,8 @@ class PresetLoss(TermsLoss):
         names = [term.name for term in self.terms if term.input[0] == "appearance"]
         overrides = ", ".join(f'"terms.{name}.weight=0"' for name in names)
         return (
-            f"term '{names[0]}' compares the appearance image with your network's output for it: loss(output, "
-            f"reconstruction); or omit the term: from_preset(..., overrides=[{overrides}])"
+            f"term '{names[0]}' compares the appearance image with your network's output for it; pass that output: "
+            f"loss(output, reconstruction), or omit the term: from_preset(..., overrides=[{overrides}])"
         )
 
     def _prepare(self, images: Batches, guided: bool) -> tuple[Batches, list[MatchVectors]]:
@@ -232,17 +234,19 @@ def from_preset(
 ) -> PresetLoss:
     """Return the loss terms of a preset as a module that maps an output to a scalar.
 
-    The other parts of a preset are up to your training loop: generator, optimiser, stages (see ``size``),
-    views (the entire image is used) and schedules (a term that is active every n-th step has 1/n of its weight; its
-    first step, ``terms.NAME.start``, is ignored). Everything is computed in float32, whatever the precision of the
-    preset.
+    The other parts of a preset are up to your training loop: generator, optimiser, stages (the terms of all stages are
+    used; see also ``size``), views (the entire image is used) and schedules (a term that is active every n-th step has
+    1/n of its weight; its first step, ``terms.NAME.start``, is ignored). Everything is computed in float32, whatever
+    the precision of the preset.
 
     Args:
         preset: name of a preset, a YAML file, or settings.
         structure, appearance: see `TermsLoss.set_targets`; they may be set later.
-        backbone: name of the first backbone, or a loaded one; None uses the preset's, or its fallback, which is logged.
+        backbone: name of the first backbone, or a loaded one; None: that of the preset, or its fallback.
         size: see `PresetLoss`.
-        structure_strength, appearance_strength: factors from 0 to 10 of the weights of the preset.
+        structure_strength, appearance_strength: factors from 0 to 10 of the weights of terms whose target is the
+            structure image or the start, and of terms whose target is the appearance image; see
+            `vitsplice.config.RunConfig`.
         overrides: ``dotted.key=value``, e.g. ``terms.texture.weight=4``.
         check: see `FeatureLoss`.
 

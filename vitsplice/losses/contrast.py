@@ -1,7 +1,8 @@
 """Builder of the loss term contrast: local contrast as in corresponding neighbourhoods. Not part of Splice.
 
 Where the structure image is matched with fine stripes, the warm start has only their mean colour. A cosine distance
-(`texture`) makes stripes grow there, but not their contrast, on which statistics of the entire image hardly depend.
+(`texture`) makes stripes grow there, but with too little contrast; statistics of the entire image hardly depend on the
+contrast of these stripes.
 """
 
 from __future__ import annotations
@@ -34,6 +35,6 @@ def contrast(context: TermContext) -> LossTerm:
 
 
 def variance_of_lightness(lab: Tensor, side: float) -> Tensor:
-    """Compute the variance of the lightness of the neighbourhoods of an image, ``(1, 1, h, w)``."""
+    """Compute the variance of lightness in each neighbourhood of an image, ``(1, 1, h, w)``; see `Variances`."""
     lightness = lab[:, :1]
     return means(lightness.square(), side) - means(lightness, side).square()

@@ -1,14 +1,15 @@
 """The three losses of Splice as pure functions of features.
 
 Source: Tumanyan et al. 2022, "Splicing ViT Features for Semantic Appearance Transfer", section 3, and the supplement of
-its journal version (TOG 2023). With x the features of the output and y those of the target, each has three forms:
+its journal version (TOG 2023). With x the features of the output and y those of the target (for the structure loss
+their self-similarities), each loss has three forms:
 
 * ``norm``, as in the paper: ||x - y||, the Euclidean (Frobenius) norm, not squared;
 * ``mse``, as in the released code: mean((x - y)^2);
 * ``relative``, for comparisons across networks: ||x - y||^2 / ||y - mean(y)||^2, with the mean over patches (for global
   features, over channels).
 
-All return a scalar, at least 0, the mean over the batch; it is 0 for equal features.
+Each loss is a scalar, at least 0, the mean over the batch; it is 0 for equal features.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ FORMS = ("norm", "mse", "relative")
 
 
 def distance(output: Tensor, target: Tensor, form: str = "mse") -> Tensor:
-    """Compute the distance of two tensors.
+    """Compute the distance of two tensors: a scalar, at least 0.
 
     Args:
         output, target: ``(B, ...)``, of the same shape.
@@ -53,7 +54,7 @@ def distance(output: Tensor, target: Tensor, form: str = "mse") -> Tensor:
 
 
 def _dimensions(target: Tensor) -> tuple[int, ...]:
-    """Return the dimensions of the locations, over which the mean is taken; with a single one, that of the channels."""
+    """Return the dimensions to average over: those of the locations, or of the channels if there is one location."""
     locations = tuple(range(1, target.ndim - 1))
     return locations if target[0, ..., :1].numel() > 1 else (-1,)
 

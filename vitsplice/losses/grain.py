@@ -19,19 +19,20 @@ SCALES = (7, 21)
 """Sides in pixels of the blocks whose interpolated means are subtracted from an image: finer variation remains."""
 
 SMALLEST = 0.001
-"""Its square is added to those of differences of Lab / 100, so that roots have a finite gradient."""
+"""The square of this is added to squared differences of Lab / 100, so that their roots have a finite gradient."""
 
 INVISIBLE = 0.003
 """Deviation of Lab / 100 that cannot be seen, added to the bound above which variation is excess."""
 
 
 def grain(context: TermContext) -> LossTerm:
-    """Build the term grain: excess of fine variation in neighbourhoods over that of both images.
+    """Build the term grain: fine variation of the output in excess of the larger fine variation of the two images.
 
     It is sum_i w_i mean_c max(0, s_ic / (limit max(s'_ic, r_ic) + `INVISIBLE`) - 1) / sum_i w_i, with s_ic the fine
     variation of neighbourhood i (the root of `fine_variance`), where c is lightness or chroma at one of `SCALES`; r_ic
-    that of the facet ``input``, and s'_ic the geometric mean of the target's, weighted by the assignment and by their
-    own weights. The weights w_i are those of `vitsplice.losses.neighbourhoods.Neighbourhoods`.
+    the fine variation there in the facet ``input``; and s'_ic the geometric mean of the fine variation of the target's
+    neighbourhoods, weighted by the assignment and by their own weights. The weights w_i are those of
+    `vitsplice.losses.neighbourhoods.Neighbourhoods`.
     """
     side, temperature, limit = (context.options[name] for name in ("neighbourhood", "temperature", "limit"))
 

@@ -1,4 +1,7 @@
-"""Builders of loss terms that are not part of Splice: guided by the correspondence, and regularisers."""
+"""Builders of loss terms that are not part of Splice.
+
+The correspondence guides texture, statistics and patches; edges and smoothness are regularisers.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +38,14 @@ EXCLUDED_COST = 10.0
 """Added, times 1 + guide, to the cost of patches that the mask excludes; larger than any other cost."""
 
 MASS_GRID = 24
-"""Maximum side of the grid of output locations from which the mass of the target is computed."""
+"""Maximum height and width of the grid of output locations from which `mass_map` computes the mass of the target."""
 
 VARIANCE_EPSILON = 1e-8
-"""Added to variances, so that their square root is differentiable."""
+"""Added to variances, so that their square root is differentiable; also the minimum of denominators."""
 
 MIN_COVERAGE = 0.9
-"""Minimum fraction of a pixel patch that the mask must cover for the patch to be compared."""
+"""Minimum fraction of a pixel patch that the mask must cover for the patch to be compared; less for a small mask (see
+`vitsplice.matching.usable`)."""
 
 
 def requests_at_depths(info: BackboneInfo, depths: Sequence[float]) -> tuple[FeatureRequest, ...]:
@@ -66,7 +70,7 @@ class Hypercolumns:
 
 
 def match_requests(context: TermContext) -> tuple[FeatureRequest, ...]:
-    """Request the correspondence unless the options of the term give it no weight (``guide: 0`` and ``uniform: 1``)."""
+    """Request the correspondence unless it has no weight: ``uniform`` is 1, and ``guide`` is 0 or not an option."""
     return (MATCH,) if context.options.get("guide") or context.options["uniform"] < 1 else ()
 
 
@@ -75,8 +79,8 @@ def texture(context: TermContext) -> LossTerm:
 
     The cost of an output location i and a target location j is 1 - cos(x_i, y_j) + guide * (1 - s_ij), with s_ij the
     dot product of the facet ``match`` at i and j, plus `EXCLUDED_COST` * (1 + guide) if the mask excludes j. With
-    ``samples: 0`` all locations on the grid of the last of ``depths`` are compared, otherwise features at random
-    positions (hypercolumns, as in STROTSS), twice as many in the target.
+    ``samples: 0`` all locations on the grid of the last of ``depths`` are compared, otherwise features at ``samples``
+    random positions of the output (hypercolumns, as in STROTSS) and at twice as many of the target.
     """
     layers = requests_at_depths(context.backbone, context.options["depths"])
     samples, guide = context.options["samples"], context.options["guide"]
@@ -115,8 +119,8 @@ def sampled_hypercolumns(
 ) -> Hypercolumns:
     """Interpolate features of all layers, correspondence and mask at the first ``samples`` random positions.
 
-    If the mask covers none of them, all are used, which is harmless: outside the mask, the image has the mean colour of
-    its inside.
+    If the mask covers none of these positions, all of them are used, which is harmless: outside the mask, the image has
+    the mean colour of the part inside.
     """
     positions = features[POSITIONS].values[:, :samples].to(features[layers[0]].values)
     values = torch.cat([F.normalize(sample_bilinear(features[layer].maps, positions), dim=-1) for layer in layers], -1)
@@ -154,7 +158,7 @@ def _resized_mass(mass: Tensor, features: Features) -> Tensor:
 
 
 def _moments(values: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Compute the mean and standard deviation over the locations of ``(B, D, N)``, weighted by ``(B, 1, N)``."""
+    """Compute the mean and standard deviation over the locations of ``(B, D, N)``; weights ``(B, 1, N)`` sum to 1."""
     if weights is None:
         weights = torch.full_like(values[:, :1], 1 / values.shape[-1])
     mean = (weights * values).sum(-1, keepdim=True)
@@ -223,14 +227,17 @@ def target_mass(similarities: Tensor, coverage: Tensor, context: TermContext) ->
 
 
 def uniform_mass(coverage: Tensor) -> Tensor:
-    """Distribute the mass uniformly over the locations that the mask covers; arguments as of `target_mass`."""
+    """Distribute the mass uniformly over the locations that the mask covers; see `target_mass`."""
     included = usable(coverage).to(coverage)
     return included / included.sum()
 
 
 @torch.no_grad()
 def mass_map(output: FeaturesByRequest, target: FeaturesByRequest, context: TermContext) -> Tensor:
-    """Compute `target_mass` on the grid of the target's correspondence (without it, of the mask), ``(1, 1, h, w)``."""
+    """Compute `target_mass` on the grid of the correspondence in the target, ``(1, 1, h, w)``.
+
+    If the term does not request the correspondence, the mass is uniform, on the grid of the mask.
+    """
     if not match_requests(context):
         return uniform_mass(target[MASK].maps.flatten()).reshape(target[MASK].maps.shape)
     theirs = target[MATCH]
@@ -243,8 +250,8 @@ def _covered_mass(mass: Tensor, coverage: Tensor) -> Tensor:
     """Set the mass of patches that a mask does not cover to zero.
 
     If the covered patches have no mass, each gets mass 1. If the mask covers no patch (it lies at a border that the
-    stride does not reach), all patches keep their mass: the image outside the mask is filled with the mean colour of
-    its inside.
+    stride does not reach), all patches keep their mass: outside the mask, the image has the mean colour of the part
+    inside.
 
     Args:
         mass: ``(N,)``, at least 0.

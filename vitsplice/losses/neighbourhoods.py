@@ -14,7 +14,7 @@ from vitsplice.losses.guided import VARIANCE_EPSILON, FeaturesByRequest
 from vitsplice.matching import assignment
 
 COHERENCE = (0.75, 0.95)
-"""Coherence up to which a neighbourhood does not count, and from which it counts in full."""
+"""Coherence (`Neighbourhoods`) up to which a neighbourhood does not count, and from which it counts in full."""
 
 LEAST_WEIGHT = 1e-3
 """Minimum weight of the target's neighbourhoods in the assignment, so that logarithms are finite."""
@@ -23,8 +23,8 @@ LEAST_DEVIATION = 1e-3
 """Added to standard deviations of Lab / 100, so that their logarithms are finite."""
 
 Variances = Callable[[Tensor, float], Tensor]
-"""Function of an image in Lab / 100, ``(1, 3, H, W)``, and of the side of a neighbourhood (see `means`) that returns
-variances of its neighbourhoods, ``(1, C, h, w)``."""
+"""Function that maps an image in Lab / 100, ``(1, 3, H, W)``, and the side of a neighbourhood (see `means`) to
+variances in each neighbourhood of the image, ``(1, C, h, w)``."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Neighbourhoods:
 
     Args:
         deviation: standard deviations of each, ``(N, C)``.
-        match: mean vector of the facet ``match``, ``(N, R)``.
-        weight: ``(N, 1)`` in [0, 1]; small where a neighbourhood has several parts, as their border then dominates the
-            deviation. It depends on the coherence |mean v|^2 / mean |v|^2 of the vectors v of the facet
-            ``match``.
-        coverage: fraction that the mask covers, ``(N,)`` in [0, 1].
+        match: mean vector of the facet ``match`` in each, ``(N, R)``.
+        weight: ``(N, 1)`` in [0, 1]; small where a neighbourhood contains several parts, as the border between them
+            then dominates the deviation. It depends on the coherence |mean v|^2 / mean |v|^2 of the vectors v of the
+            facet ``match``.
+        coverage: fraction of each that the mask covers, ``(N,)`` in [0, 1].
     """
 
     deviation: Tensor
@@ -83,11 +83,14 @@ def corresponding_deviation(output: Neighbourhoods, target: Neighbourhoods, temp
 
 
 def means(maps: Tensor, side: float) -> Tensor:
-    """Average maps ``(1, C, H, W)`` over square neighbourhoods that overlap by half.
+    """Average maps over square neighbourhoods that overlap by half.
 
     Args:
-        maps: maps.
-        side: side of a neighbourhood as a fraction of the shorter side of the maps.
+        maps: ``(1, C, H, W)``.
+        side: side of a neighbourhood as a fraction of the shorter side of the maps; 2 pixels if that is less.
+
+    Returns:
+        ``(1, C, h, w)``, one value for each neighbourhood.
     """
     shorter = min(maps.shape[-2:])
     pixels = min(max(2, round(side * shorter)), shorter)

@@ -57,7 +57,10 @@ def edge_weight(lightness: Tensor, sharpness: float) -> Tensor:
 
 
 def edge_distance(output: Tensor, target: Tensor, sharpness: float = 1.0) -> Tensor:
-    """Compute the mean absolute difference of the gradients, weighted by the edges of the target.
+    """Compute the difference of the gradients, weighted by the edges of the target.
+
+    It is the mean of w (|v - v'| + |h - h'|), with v, h the vertical and horizontal `gradients` of the output, v', h'
+    those of the target, and w the `edge_weight` of the target.
 
     Args:
         output, target: lightness ``(B, 1, H, W)`` in [0, 1].

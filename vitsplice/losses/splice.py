@@ -28,7 +28,9 @@ def structure(context: TermContext) -> LossTerm:
     """
     facet = context.request("structure").facet
     if facet in GLOBAL_FACETS:
-        raise ConfigError(f"the structure term compares patches with each other, and facet '{facet}' is global")
+        raise ConfigError(
+            f"the structure term compares patches with each other, and facet '{facet}' is global; choose a local facet"
+        )
     if context.layer is None and context.options["depth"] < 1:
         context = replace(context, layer=context.backbone.layer_at(context.options["depth"]))
     return _distance_term(structure_loss, "structure", context, context.options["grid"])
@@ -42,7 +44,7 @@ def identity(context: TermContext) -> LossTerm:
 def _distance_term(
     function: Callable[[Tensor, Tensor, str], Tensor], role: Role, context: TermContext, grid: int = 0
 ) -> LossTerm:
-    """Build a term that compares one feature of two images, within the target's mask if it has one."""
+    """Build a term that compares one feature of two images, within the mask of the target if there is one."""
     request = context.request(role)
     form = context.options["form"]
 
@@ -57,7 +59,8 @@ def _distance_term(
 def pooled(features: Features, grid: int) -> Features:
     """Average local features on a grid of at most ``grid * grid``, without prefix tokens.
 
-    Global features, and those whose grid is no larger, are returned unchanged; with ``grid`` 0, all are.
+    Global features, and local ones whose grid is no larger, are returned unchanged, with prefix tokens. So are all
+    features if ``grid`` is 0.
     """
     if not grid or features.grid is None or max(features.grid) <= grid:
         return features
@@ -65,7 +68,7 @@ def pooled(features: Features, grid: int) -> Features:
 
 
 def pooled_to(features: Features, grid: tuple[int, int] | None) -> Features:
-    """Average local features on a grid, without prefix tokens; None: their own grid."""
+    """Average local features on a grid, without prefix tokens; None: on their own grid."""
     if grid is None or features.grid == grid:
         return Features(features.patches, features.grid)
     return Features.from_maps(F.adaptive_avg_pool2d(features.maps, grid))
@@ -76,7 +79,7 @@ def masked_values(features: Features, mask: Features | None) -> Tensor:
 
     Args:
         features: local features ``(1, N, D)`` of any grid; global ones are returned unchanged.
-        mask: feature `MASK`, ``(1, H * W, 1)`` in [0, 1]; None covers everything.
+        mask: feature `MASK`, ``(1, H * W, 1)`` in [0, 1]; None: all patches are selected.
 
     Returns:
         ``(1, N', D)``.

@@ -13,9 +13,17 @@ FORM = Option(
     "squared deviation from its mean",
     choices=("norm", "mse", "relative"),
 )
-DEPTH = Option(1.0, "relative depth of the layer, if no layer is given", minimum=0.0, maximum=1.0)
+DEPTH = Option(
+    1.0,
+    "relative depth of the layer, if no layer is given; 0: the first layer; 1: the backbone's default layer",
+    minimum=0.0,
+    maximum=1.0,
+)
 DEPTHS = Option(
-    [0.17, 0.33, 0.5, 0.67, 0.83], "relative depths of the layers that are compared", minimum=0.0, maximum=1.0
+    [0.17, 0.33, 0.5, 0.67, 0.83],
+    "relative depths of the layers that are compared; 0: the first layer; 1: the last",
+    minimum=0.0,
+    maximum=1.0,
 )
 GUIDANCE = {
     "temperature": Option(
@@ -80,7 +88,7 @@ TEXTURE = LossSpec(
         "guide": Option(1.5, "weight of the correspondence in the cost", minimum=0.0, maximum=1e6),
         "depths": DEPTHS,
         "samples": Option(
-            0, "number of random positions in the output; 0: all on the grid", minimum=0, maximum=POSITIONS_COUNT // 2
+            0, "number of random positions in the output; 0: all patches", minimum=0, maximum=POSITIONS_COUNT // 2
         ),
         **GUIDANCE,
     },
@@ -133,7 +141,7 @@ PATCHES = LossSpec(
 EDGES = LossSpec(
     "edges",
     lazy("vitsplice.losses.guided", "edges"),
-    "distance of lightness gradients from the start's, at its strong edges",
+    "distance of lightness gradients from those of the start image, at its strong edges",
     input="structure",
     target="start",
     options={"sharpness": Option(1.0, "the greater, the fewer edges count", minimum=0.0, maximum=100.0)},

@@ -17,7 +17,7 @@ def relaxed_earth_mover(cost: Tensor, mass: Tensor | None = None) -> Tensor:
 
     Args:
         cost: ``(B, N, M)``, at least 0.
-        mass: ``(B, M)``, mass m of each column, sums to 1; None is 1 / M.
+        mass: ``(B, M)``, mass m of each column, sums to 1; None: 1 / M each.
 
     Returns:
         A scalar, at least 0, the mean over the batch.

@@ -34,8 +34,8 @@ TOLERANCE = 1e-3
 """Maximum difference of an output value of the graph from torch's; values are in [0, 1]."""
 
 EXAMPLE, CHECKED = (150, 173), ((192, 192), (131, 217))
-"""Height and width of the image that is traced, no multiples of 4 so that padding is traced, and of the images
-whose outputs are compared."""
+"""Height and width of the image with which the generator is traced (no multiples of 4, so that padding is traced), and
+of those whose outputs are compared."""
 
 STRUCTURE, OUTPUT = "structure", "output"
 
@@ -55,11 +55,12 @@ class _Positional(nn.Module):
 def to_onnx(model: Model) -> tuple[bytes, float]:
     """Export the generator of a model to ONNX, for batches of images of any size.
 
-    Inputs are ``structure`` ``(B, 3, H, W)`` and the conditions by name (`vitsplice.contracts.ConditionName`), the
+    Inputs are ``structure`` ``(B, 3, H, W)`` and the conditions by name (`vitsplice.contracts.ConditionName`). The
     output is ``output`` ``(B, 3, H, W)``.
 
     Returns:
-        The content of the file, and the largest difference from torch on batches of two random images of two sizes.
+        The content of the file, and the largest difference from torch on two batches, each of two random images of one
+        size.
 
     Raises:
         UserError: if the package onnx is not installed.
@@ -77,13 +78,14 @@ def to_onnx(model: Model) -> tuple[bytes, float]:
         model.generator.to(model.device)
     if not difference <= TOLERANCE:
         raise VitspliceError(
-            f"the exported generator differs from torch by {difference:.2g}, more than {TOLERANCE:g}; it is not written"
+            f"the exported generator differs from torch by {difference:.2g}, more than {TOLERANCE:g}; "
+            "no file is written"
         )
     return data, difference
 
 
 def example_inputs(model: Model, size: tuple[int, int], batch: int = 1) -> dict[str, Tensor]:
-    """Return random inputs of the graph for a batch of images of a size, by name."""
+    """Return random inputs of the graph, by name, for ``batch`` images of a height and width."""
     height, width = size
     grid = (max(1, round(height / WARPED_STRIDE)), max(1, round(width / WARPED_STRIDE)))
     shapes: dict[ConditionName, tuple[int, ...]] = {"cls": (), "appearance": size, "start": size, "warped": grid}

@@ -1,7 +1,7 @@
 """The folder of a trained model: its record in ``model.yaml``, its weights in ``model.safetensors``.
 
 The weights are written first, and the record, which holds their SHA-256, last. A folder in which only the weights were
-replaced is refused. Nothing in it is executed.
+replaced is refused. Nothing in the folder is executed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ GENERATOR = "generator."
 """Prefix of the tensors of the generator."""
 
 IMAGES = "training_images"
-"""Tensor with the SHA-256 of each file of a training image, also of the initial model, ``(N, 32)`` uint8."""
+"""Tensor ``(N, 32)`` uint8: SHA-256 of the file of each training image, those of the initial model included."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class StoredModel:
     """The content of a model folder.
 
     Args:
-        name: the folder, for messages.
+        name: path of the folder, for messages.
         record: record of the model.
         weights: state of the generator by name.
         images: SHA-256 of the files of the training images, those of the initial model included.
@@ -60,14 +60,14 @@ def write_model(
     Args:
         folder: the model folder.
         weights: state of the generator by name.
-        images: SHA-256 of the file of each training image.
-        record: what the model is and was trained with.
+        images: SHA-256 of the file of each training image, those of the initial model included.
+        record: what the model is and was trained with; its fields ``images``, ``weights`` and ``digest`` are replaced.
 
     Returns:
-        The record with the number of images, the SHA-256 of the weights and its digest.
+        The record with the number of images, the SHA-256 of the weights file and its own digest.
 
     Raises:
-        UserError, VitspliceError: if it cannot be written.
+        UserError, VitspliceError: if the model cannot be written.
     """
     digests = sorted(set(images))
     tensors = unshared({f"{GENERATOR}{name}": value for name, value in weights.items()})

@@ -29,14 +29,15 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "auto", precisio
     Args:
         folder: the model folder, which ``vitsplice train`` writes.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        precision: precision of the backbone: ``auto``, ``float32`` or ``bfloat16``; None: ``float32`` if it was trained
-            in that, or else ``auto``.
+        precision: precision of the backbone: ``auto``, ``float32`` or ``bfloat16``; None: ``float32`` if the training
+            had that precision, or else ``auto``.
 
     Raises:
         ModelRejected: if the folder holds no model, a damaged one, one of another format, or one that was trained with
             other weights of the backbone.
-        UnknownName: if its generator is not registered.
-        WeightsUnavailable: if the weights of its backbone are unavailable.
+        UnknownName: if its generator or its backbone is not registered.
+        UserError: if the device is unavailable.
+        WeightsUnavailable, WeightsRejected: if its backbone cannot be loaded.
     """
     settings = settings_of_model(Path(folder))
     target = pick_device(device)
@@ -47,9 +48,12 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "auto", precisio
 
 @numerics()
 def model_of(config: ModelConfig, backbone: Backbone, device: torch.device) -> Model:
-    """Build a model of the settings with a loaded backbone; raises as `load_model` does.
+    """Build the model that settings name, with a loaded backbone.
 
-    The last generator is cached if the settings have its digest.
+    If the settings have the digest of the model, its generator is cached until that of another model is.
+
+    Raises:
+        ModelRejected, UnknownName: see `load_model`.
     """
     build = _cached_generator if config.sha256 else _generator
     stored, generator = build(config, str(device))
@@ -58,14 +62,22 @@ def model_of(config: ModelConfig, backbone: Backbone, device: torch.device) -> M
 
 
 def check_backbone(record: ModelRecord, info: BackboneInfo, name: str) -> None:
-    """Raise ModelRejected, with the name of the model, unless a backbone has the weights that it was trained with."""
+    """Raise ModelRejected unless a backbone has the weights that a model was trained with.
+
+    If the SHA-256 of both is unknown, their names are compared.
+
+    Args:
+        record: record of the model.
+        info: information on the backbone.
+        name: name of the model, for the message.
+    """
     trained = record.backbone
     if trained.sha256 == info.sha256 and (trained.sha256 or trained.name == info.name):
         return
     raise ModelRejected(
         f"model {name} was trained with other weights of its backbone '{trained.name}' than those of '{info.name}' "
         f"here:\nSHA-256 {trained.sha256 or 'none'}, here {info.sha256 or 'none'}.\n"
-        "Install the weights that it was trained with, or train it again"
+        "Install the weights that the model was trained with, or train it again"
     )
 
 
@@ -77,7 +89,7 @@ def load_weights(generator: nn.Module, stored: StoredModel) -> None:
         name, version = stored.record.generator.name, stored.record.versions.get("vitsplice", "unknown")
         raise ModelRejected(
             f"model {stored.name} does not fit generator '{name}' of this installation, which has other tensors; "
-            f"use the version that wrote it ({version})"
+            f"use the version of vitsplice that wrote the model ({version})"
         ) from error
 
 

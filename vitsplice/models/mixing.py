@@ -30,7 +30,7 @@ class Appearance:
 
 @dataclass(frozen=True)
 class Mix:
-    """One or several appearance images with weights, of which only the ratios matter.
+    """One or several appearance images, each with a weight; only the ratios of the weights matter.
 
     Raises:
         UserError: if there is no image, a weight is negative or not finite, or all are 0.
@@ -43,7 +43,7 @@ class Mix:
 
 
 def check_weights(weights: Sequence[float]) -> None:
-    """Raise UserError unless weights are finite and at least 0, and their sum is above 0."""
+    """Raise UserError unless there are weights, all are finite and at least 0, and their sum is above 0."""
     if not weights:
         raise UserError("a mix requires at least one appearance image")
     if not all(0 <= weight < math.inf for weight in weights) or sum(weights) <= 0:
@@ -52,7 +52,7 @@ def check_weights(weights: Sequence[float]) -> None:
 
 
 def mixed(conditions: Sequence[Condition], weights: Sequence[float]) -> Condition:
-    """Compute the weighted mean of conditions, name by name; that of ``cls`` is normalised to unit length.
+    """Compute the weighted mean of conditions, name by name; the mean of ``cls`` is normalised to unit length.
 
     Args:
         conditions: the conditions of one structure image with each appearance image.

@@ -30,8 +30,9 @@ from vitsplice.numerics import numerics
 from vitsplice.presets.model_folder import ModelRecord
 
 ALIGNMENT = 96
-"""Tiles begin at multiples of this number of pixels: a multiple of `WARPED_STRIDE` and of 32, the largest
-``multiple`` of the networks of this package, so that their cells are the same in a tile as in the entire image."""
+"""Tiles begin at multiples of this number of pixels, so that the cells of a network's grid are the same in a tile as in
+the entire image. It is a multiple of `vitsplice.engine.conditions.WARPED_STRIDE` and of 32, the largest ``multiple`` of
+the networks of this package with their default channels."""
 
 MARGIN = 160
 """Margin of tiles in pixels for a generator that does not state the reach of its outputs."""
@@ -52,8 +53,8 @@ class Model:
         spec: the conditional generator.
         generator: the generator with the trained weights, in eval mode.
         backbone: backbone that describes and matches images.
-        device: device of both.
-        images: SHA-256 of the training images.
+        device: device of generator and backbone.
+        images: SHA-256 of the files of the training images.
         tile: larger images are computed in tiles of at most this height and width, in pixels; at least `MIN_TILE`.
 
     Raises:
@@ -81,11 +82,11 @@ class Model:
         """Describe an appearance image, once for all structure images.
 
         Args:
-            image: a path, a PIL image, an array ``(H, W, 3)`` or a tensor ``(3, H, W)``.
+            image: a path, a PIL image, an array ``(H, W, 3)`` or a tensor ``(3, H, W)`` (`vitsplice.images.read`).
             mask: only the region where it is white is used; of any type that ``image`` may have, and as large.
 
         Raises:
-            UserError: if the image or the mask cannot be read, or do not fit.
+            UserError: if the image or the mask cannot be read, their sizes differ, or the mask is black everywhere.
         """
         loaded = read(image)
         masks = read_masks({"appearance": loaded}, {"appearance": mask})
@@ -123,13 +124,18 @@ class Model:
         """Compute the outputs of several pairs; those of structure images of one size in one pass of the generator.
 
         Args:
-            structures, appearances: as for a call, as many of one as of the other.
+            structures, appearances: images of each pair, as for a call of the model.
 
         Returns:
             The output of each pair, ``(1, 3, H, W)``.
+
+        Raises:
+            UserError: if the numbers of images differ, or an image cannot be read.
         """
         if len(structures) != len(appearances):
-            raise UserError(f"{len(structures)} structure images require as many appearance images: {len(appearances)}")
+            raise UserError(
+                f"{len(structures)} structure images require as many appearance images, not {len(appearances)}"
+            )
         described = [s if isinstance(s, DescribedImage) else self.prepare_structure(s) for s in structures]
         pairs = [(s.pixels, self.condition(s, a).values) for s, a in zip(described, appearances, strict=True)]
         return in_batches(self.generate, pairs)
@@ -142,7 +148,7 @@ class Model:
 
         Args:
             structure, appearance: ``(1, 3, H, W)`` in [0, 1], on the device of the model.
-            match: settings of the correspondence, in place of the model's.
+            match: settings of the correspondence, in place of those of the model.
             mask: mask of the appearance image, ``(1, 1, H, W)``; None: all of it is used.
         """
         names, info = self.spec.conditions, self.backbone.info

@@ -1,8 +1,8 @@
 """Large images by overlapping tiles, without seams.
 
-A tile covers its own part of the image and a margin around it. If the network has no normalisation, and the margin
-covers all pixels that an output pixel depends on, tiles are equal to the output for the whole image. Otherwise they may
-differ. Neighbouring tiles are blended linearly.
+A tile consists of its own part of the image and a margin around it. If the network has no normalisation, tiles begin at
+cells of its grid, and the margin contains all pixels that an output pixel depends on, tiles are equal to the output for
+the whole image. Otherwise they may differ. Neighbouring tiles are blended linearly.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def in_tiles(
     """Compute an image in overlapping tiles.
 
     Args:
-        function: computes the output ``(B, C, h, w)`` of a crop.
+        function: function that computes the output ``(B, C, h, w)`` for a view.
         size: height and width of the image.
         tile: maximum height and width of a tile; at least ``2 * margin + BLEND + multiple``.
-        margin: pixels at the edges of a tile that are only used at the edges of the image.
+        margin: number of pixels along each edge of a tile that are not used, except at the edges of the image.
         multiple: the first row and column of each tile is a multiple of this.
 
     Returns:
@@ -50,7 +50,7 @@ def in_tiles(
 
 
 def spans(side: int, tile: int, overlap: int, multiple: int) -> Iterator[tuple[int, int]]:
-    """Yield first pixel and length of the tiles along one side, which overlap by at least ``overlap`` pixels.
+    """Yield the first pixel and the length of each tile along a side; tiles overlap by at least ``overlap`` pixels.
 
     Example:
         >>> list(spans(1000, 512, 128, 32))
@@ -67,7 +67,7 @@ def spans(side: int, tile: int, overlap: int, multiple: int) -> Iterator[tuple[i
 def _ramp(first: int, length: int, side: int, margin: int) -> Tensor:
     """Return the weights of a tile's pixels along one side, ``(length,)``.
 
-    They are 0 in the margins and increase to 1 over `BLEND` pixels; at the edges of the image they are 1.
+    They are 0 in the margins and increase to 1 over `BLEND` pixels; along the edges of the image they are 1.
     """
     positions = torch.arange(length) + 0.5
     weights = torch.ones(length)

@@ -34,18 +34,18 @@ def begin_or_resume(
 ) -> TrainingRecorder | None:
     """Prepare a training, and resume it from a checkpoint if there is one.
 
-    What is computed from the images is stored in the cache, so that a stopped preparation resumes.
+    What is computed from the images is stored in the cache, so that the next call resumes a stopped preparation.
 
     Args:
         plan: the training.
         folder: folder of the model, locked by the main process (`TrainingPlan.folder`).
         processes: the processes that train together.
-        checkpoint: the checkpoint; None: the last one of the folder.
+        checkpoint: path of the JSON file of the checkpoint; None: the last one of the folder, if it has any.
         tensorboard: see `TrainingRecorder`.
         progress: reports each image and pair.
 
     Returns:
-        The training; None if its preparation was stopped.
+        The recorder of the training; None if the preparation was stopped.
 
     Raises:
         VitspliceError: if a setting, an image, a backbone or a checkpoint cannot be used.
@@ -70,7 +70,8 @@ def _prepare(
 ) -> tuple[TrainingData, TrainingData] | None:
     """Select the pairs and compute their features; the main process also writes the held-out pairs to a manifest.
 
-    Returns None if it was stopped. Raises OutputBusy if another training writes to the same cache.
+    Returns the training data and the held-out data, or None if the progress reporter stopped the work. Raises
+    OutputBusy if another training writes to the same cache.
     """
     cache, backbone = plan.cache_folder, parts.recipe.matching_backbone.backbone
     output_folder.write(cache, {})
@@ -102,4 +103,6 @@ def _describe(pairs: SplitPairs, progress: ProgressReporter) -> None:
     if pairs.crossing:
         progress.note(f"{pairs.crossing} pairs are left out: one image is held out and the other is not")
     if pairs.crossing and not pairs.held_out:
-        progress.note("no pair has both images held out: there are no previews and metrics; give a folder of images")
+        progress.note(
+            "no pair has both images held out, so there are no previews or metrics; a folder of images provides them"
+        )

@@ -1,7 +1,7 @@
-"""Tensors on disk, computed once: safetensors shards, each with a JSON file of its digest and record keys.
+"""Tensors on disk, computed once: safetensors shards, each with a JSON file of its digest and the keys of its records.
 
-A record is a few named tensors under a key, the digest of all that they depend on (`record_key`), so that caches of
-several trainings can share a folder. The JSON file of a shard is written last: a shard without one is not complete.
+A record is a few named tensors under a key, the digest of all that they depend on (`record_key`), so that several
+trainings can share a folder. The JSON file of a shard is written last: a shard without one is not complete.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from vitsplice.text import printable
 FORMAT = 1
 
 SHARD_BYTES, SHARD_RECORDS = 64 * 2**20, 512
-"""A shard is written when it has this many bytes or records."""
+"""A shard is written when the records that were added for it reach this many bytes, or this number."""
 
 OPEN_SHARDS = 64
 """Maximum number of shards that are mapped into memory; the least recently used one is closed for another."""
 
 FREE = 2**29
-"""Bytes on the disk that are left free."""
+"""Number of bytes on the disk that are left free."""
 
 SHARD = re.compile(r"shard-(\d{6,})\.(json|safetensors)")
-"""File names of a shard."""
+"""Pattern of the file names of a shard."""
 
 Record = dict[str, Tensor]
 
@@ -50,14 +50,14 @@ def record_key(kind: str, **content: Any) -> str:
 
     Args:
         kind: kind of record.
-        content: data for JSON.
+        content: everything else that the tensors depend on, as data for JSON.
     """
     origin = {"format": FORMAT, "version": versions()["vitsplice"], "kind": kind}
     return json_sha256(origin | content)[:32]
 
 
 class TensorCache:
-    """Records in a folder. Complete shards are read; `add` collects records for a new one.
+    """Records in a folder. Complete shards are read; `add` collects records for a new shard.
 
     Reading is lazy: tensors are mapped into memory. The SHA-256 of a shard is checked before its first record is read.
 
@@ -94,14 +94,14 @@ class TensorCache:
 
     @property
     def bytes(self) -> int:
-        """Size of all complete shards."""
+        """Size of all complete shards in bytes."""
         return sum(self._sizes.values())
 
     def writing(self) -> output_folder.FolderLock:
         """Lock the folder for writing, and remove what a killed process left.
 
         Raises:
-            OutputBusy: if another process is writing to it.
+            OutputBusy: if another process is writing to the folder.
             UserError, VitspliceError: if the folder cannot be written to.
         """
         output_folder.write(self.folder, {})
@@ -114,11 +114,13 @@ class TensorCache:
         except OSError as error:
             lock.release()
             cache = printable(str(self.folder))
-            raise TrainingCacheError(f"the cache {cache} cannot be used: {error.strerror}") from error
+            raise TrainingCacheError(
+                f"the cache {cache} cannot be used: {error.strerror}; choose another with ", Argument("cache")
+            ) from error
         return lock
 
     def add(self, key: str, tensors: Mapping[str, Tensor]) -> None:
-        """Add a record within `writing`, and write a shard when it is full.
+        """Add a record within `writing`, and write a shard when there are enough records for it.
 
         Raises:
             TrainingCacheError: if the disk is full, or the limit is reached.
@@ -129,13 +131,13 @@ class TensorCache:
             self.flush()
 
     def flush(self) -> None:
-        """Write the records that are not in a shard yet. Raises as `add`."""
+        """Write the records that are not in a shard yet. Raises the errors of `add`."""
         if not self._pending:
             return
         if (needed := self._pending_bytes()) > self.available():
             raise TrainingCacheError(
-                f"{gigabytes(needed)} of features of training images do not fit. {self.space()}. Free space "
-                "on its disk if that limits it, delete the cache if no training needs it, or choose another with ",
+                f"{gigabytes(needed)} of features of training images do not fit. {self.space()}. Delete "
+                "the cache if no training needs it, free space if its disk is full, or choose another cache with ",
                 Argument("cache"),
             )
         name = f"shard-{1 + max((int(name[6:]) for name in self._sizes), default=0):06d}"
@@ -173,7 +175,7 @@ class TensorCache:
         return sorted(path for path in self.folder.glob("shard-*") if SHARD.fullmatch(path.name))
 
     def _enter(self, name: str, index: Mapping[str, Any]) -> None:
-        """Add the records of a shard; one whose JSON file is not valid is ignored."""
+        """Add the records of a shard; a shard whose JSON file is not valid is ignored."""
         try:
             tensors = {str(key): [f"{key}/{part}" for part in parts] for key, parts in index["records"].items()}
             size, digest = int(index["bytes"]), str(index["sha256"])
@@ -184,7 +186,7 @@ class TensorCache:
         self._shards |= dict.fromkeys(tensors, name)
 
     def _open(self, name: str) -> Any:
-        """Map a shard into memory. Raises TrainingCacheError if its SHA-256, computed once, is not that of its JSON."""
+        """Map a shard into memory. Raises TrainingCacheError if its SHA-256, checked once, is not the stored one."""
         path = inside(self.folder, f"{name}.safetensors")
         if name not in self._checked and file_sha256(path) != self._digests[name]:
             raise self._damaged(name)
@@ -193,7 +195,7 @@ class TensorCache:
 
     def _damaged(self, name: str) -> TrainingCacheError:
         path = printable(os.fspath(self.folder / f"{name}.safetensors"))
-        return TrainingCacheError(f"{path} is damaged or was altered; delete it, and its features are computed again")
+        return TrainingCacheError(f"{path} is damaged or was altered; delete it, then its features are computed again")
 
     def _pending_bytes(self) -> int:
         return sum(record_bytes(record.values()) for record in self._pending.values())
@@ -205,5 +207,5 @@ def record_bytes(tensors: Iterable[Tensor]) -> int:
 
 
 def gigabytes(size: float) -> str:
-    """Format a size in bytes for messages."""
+    """Format a size in bytes as GB or MB, for messages."""
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.3g} MB"

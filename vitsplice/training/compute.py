@@ -50,12 +50,15 @@ class RecordComputer:
 
     @numerics(grad=False)
     def pixels(self, path: Path) -> Record:
-        """Read an image and resize its shorter side. Raises ImageError."""
+        """Read an image and resize its shorter side to ``training.side``. Raises ImageError."""
         return {"pixels": to_uint8(resize_to(read(path).pixels, self._recipe.training.side))}
 
     @numerics(grad=False)
     def conditions(self, pair: Pair) -> Record:
-        """Compute the conditions of a pair, its start and its vectors, as far as they are needed."""
+        """Compute the conditions of a pair, its start and the vectors of the facet ``match``, as far as needed.
+
+        The record also holds whether the appearance image was matched mirrored.
+        """
         recipe, info = self._recipe, self._recipe.matching_backbone.backbone.info
         structure, appearance = self._describe(pair.structure), self._describe(pair.appearance)
         condition = pair_condition(recipe.computed_conditions, structure, appearance, info, recipe.config.match)

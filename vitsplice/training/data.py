@@ -53,10 +53,10 @@ class StoredFeatures:
     def get(self, key: ViewKey, view: View, requests: Sequence[FeatureRequest]) -> ViewFeatures | None:
         """Read the features of a view; None if they are not stored."""
         stored = self.recipe.requests_by_view[self.backbone].get(key, ())
-        record = self.recipe.features_key(self.backbone, self.identities[key[0]], view, stored)
-        if record not in self.cache or not set(requests) <= set(stored):
+        record_key = self.recipe.features_key(self.backbone, self.identities[key[0]], view, stored)
+        if record_key not in self.cache or not set(requests) <= set(stored):
             return None
-        features = to_features(self.cache[record], self.device)
+        features = to_features(self.cache[record_key], self.device)
         return {request: features[request] for request in requests}
 
     def put(self, key: ViewKey, view: View, features: ViewFeatures) -> None:
@@ -73,7 +73,8 @@ class TrainingExample:
         images: ``structure`` and ``appearance``, ``(1, 3, H, W)`` in [0, 1], with ``start``, which is the structure
             image if no warm start is needed. The appearance image is mirrored if it was matched mirrored.
         condition: the conditions of the generator, each a batch of one, for the entire structure image.
-        own_condition: the conditions for the appearance image paired with itself; None if no term takes it as input.
+        own_condition: the conditions for the appearance image paired with itself; None if no term applies the generator
+            to the appearance image.
         vectors: vectors of the facet ``match``; None if no term requests it.
         banks: stored features by key of the backbone.
         recipe: what the features depend on.
@@ -95,7 +96,7 @@ class TrainingExample:
         return {name: Targets(self.images, backbones[name], bank, self.vectors) for name, bank in self.banks.items()}
 
     def views(self, step: int) -> dict[ViewKey, View]:
-        """Draw the views of a step; crops of a role have one size in all examples (`vitsplice.training.views`)."""
+        """Draw the views of a step; at that step, all examples have crops of one size for each role (`draw_views`)."""
         config = self.recipe.config
         return draw_views(config.views, self.images, self.digests, config.seed, step)
 
@@ -103,7 +104,8 @@ class TrainingExample:
 class TrainingData:
     """The examples of a training, one for each pair; each is read when it is requested, in a few milliseconds.
 
-    Tensors are moved to the device in their stored dtype (uint8 or float16), and converted to float32 there.
+    Tensors are moved to the device in their stored dtype (uint8, or float16 where values are in its range), and
+    converted to float32 there.
 
     Args:
         recipe: what the examples depend on.
@@ -135,7 +137,10 @@ class TrainingData:
         device: torch.device | str = "cpu",
         progress: ProgressReporter = NULL_REPORTER,
     ) -> TrainingData | None:
-        """Compute what the folder does not have yet: see `vitsplice.training.prepare.prepare`."""
+        """Compute what the folder does not have yet (`vitsplice.training.prepare.prepare`), and return the examples.
+
+        Returns None if the progress reporter stopped the work.
+        """
         device = torch.device(device)
         prepared = prepare(recipe, pairs, folder, limit=limit, device=device, progress=progress)
         return None if prepared is None else cls(recipe, pairs, *prepared, device)

@@ -41,7 +41,7 @@ def spread(items: Sequence[Item], number: int) -> list[Item]:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Pairs of held-out images; without any, the results are empty.
+    """Pairs of held-out images. Without pairs, losses and metrics are empty, and there is no preview.
 
     Args:
         data: examples of the pairs, at most `MEASURED`.
@@ -53,7 +53,10 @@ class HeldOut:
         return len(self.data)
 
     def losses(self, training: Training) -> dict[str, float]:
-        """Return the mean of each term over the pairs, and of the weighted total of all terms, active or not."""
+        """Return the mean of each unweighted term over the pairs, and the weighted total of these means.
+
+        All terms count, whether or not they are active at the current step. Without pairs, there are no losses: {}.
+        """
         if not self:
             return {}
         values = [training.losses(self.data[number]) for number in range(len(self))]
@@ -62,7 +65,10 @@ class HeldOut:
         return {"total": total, **means}
 
     def preview(self, training: Training) -> bytes | None:
-        """Return a sheet of some pairs as PNG: structure image, appearance image, start and output of the model."""
+        """Return a PNG with a row for each pair, of at most `SHOWN` pairs; None without pairs.
+
+        A row has the structure image, the appearance image, the start and the output of the model.
+        """
         if not self:
             return None
         rows = []
@@ -77,7 +83,8 @@ class HeldOut:
 
         Returns:
             The number of pairs, the shorter side, and by metric the means of the outputs, of the starts and of the
-            unchanged structure images; None if the progress reporter stopped the work.
+            unchanged structure images (a mean is None if the metric has no value for one of the pairs); {} without
+            pairs; None if the progress reporter stopped the work.
         """
         if not self:
             return {}

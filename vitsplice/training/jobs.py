@@ -20,7 +20,7 @@ from vitsplice.training.records import Recipe
 from vitsplice.training.views import stored_views
 
 PAIR = ("pair",)
-"""Kind of the records of pairs, without those of an appearance image with itself."""
+"""Kind of the records of pairs, except those of an appearance image paired with itself."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Job:
 
     Args:
         key: key of the record.
-        kind: records of one kind have about the same size.
+        kind: kind of the record; records of one kind have about the same size.
         description: description for progress reports.
-        compute: function that computes it.
+        compute: function that computes the record.
     """
 
     key: str
@@ -83,13 +83,13 @@ class JobLists:
         self._computer = RecordComputer(recipe, digests, appearances, cache, device)
 
     def pixels(self) -> Iterator[Job]:
-        """List the pixels of all images."""
+        """List the jobs for the pixels of all images."""
         for path, digest in self._digests.items():
             compute = partial(self._computer.pixels, path)
             yield Job(self._recipe.pixels_key(digest), ("pixels",), f"image {path.name}", compute)
 
     def conditions(self) -> Iterator[Job]:
-        """List the pairs; also each appearance image with itself, if a term applies the generator to such images."""
+        """List the jobs for pairs; also for each appearance image with itself if a term applies the generator to it."""
         yield from (self._pair_job(pair, PAIR) for pair in self.pairs)
         if self._recipe.applied_to_appearance:
             appearances = dict.fromkeys(pair.appearance for pair in self.pairs)
@@ -104,7 +104,7 @@ class JobLists:
         return self._recipe.pair_key(self._digests[pair.structure], self._digests[pair.appearance])
 
     def views(self, number: int | None = None) -> Iterator[Job]:
-        """List the stored views of the images of the first pairs.
+        """List the jobs for the stored views of the images of the first pairs.
 
         While it is not known whether an appearance image is mirrored, the views of both orientations are listed.
 
@@ -124,7 +124,7 @@ class JobLists:
         return (bool(self._cache[key]["mirrored"]),) if key in self._cache else (False, True)
 
     def _views_of_pair(self, pair: Pair, mirrored: bool, seen: set[tuple[str, ViewKey, str]]) -> Iterator[Job]:
-        """List the views of images that are not in ``seen`` yet."""
+        """List the jobs for views of the pair's images that are not in ``seen`` yet, and add the views to it."""
         digests = self._digests[pair.structure], self._digests[pair.appearance]
         for name, targets in self._recipe.requests_by_view.items():
             for key in targets:
@@ -138,6 +138,6 @@ class JobLists:
         pixels = self._cache[self._recipe.pixels_key(self._digests[path])]["pixels"]
         config = self._recipe.config
         for view in stored_views(config.views, key, pixels, self._digests[path], config.seed):
-            record = self._recipe.features_key(name, identity, view, self._recipe.requests_by_view[name][key])
+            record_key = self._recipe.features_key(name, identity, view, self._recipe.requests_by_view[name][key])
             compute = partial(self._computer.view, name, key, pair, mirrored, view)
-            yield Job(record, (name, *key), f"features of {path.name}", compute)
+            yield Job(record_key, (name, *key), f"features of {path.name}", compute)

@@ -55,9 +55,10 @@ class BatchedGenerator(nn.Module):
 class Training:
     """Takes the steps of a training, one at a time.
 
-    The losses of a step are means over its pairs. Pairs, views and random numbers depend on the settings and the step,
-    not on the steps before. With several processes, each computes ``training.batch`` pairs of its own in every batch;
-    the gradients are those of one process with all these pairs, if the generator has no dropout or batch statistics.
+    The losses of a step are means over its pairs. Pairs, views and random numbers of a step depend on its index, the
+    settings, the data and the number of processes, not on the steps before. With several processes, each computes
+    ``training.batch`` pairs of its own in every batch; the gradients are those of one process with all these pairs, if
+    the generator has no dropout or batch statistics.
 
     Attributes:
         generator: the generator with the weights of the last step.

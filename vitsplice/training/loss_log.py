@@ -1,4 +1,4 @@
-"""The losses of a training by step: ``metrics.csv``."""
+"""The losses of a training: the table ``metrics.csv``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from vitsplice.engine.values import Step
 from vitsplice.support.tables import csv_document
 
 EVERY = 20
-"""Maximum number of steps between rows."""
+"""Maximum number of steps from one row of the table to the next."""
 
 PREFIX = "held_out."
-"""Prefix of the names of losses of held-out pairs."""
+"""Prefix of the columns with losses of held-out pairs."""
 
 
 class LossLog:
-    """Rows of mean losses over the steps since the row before; some rows also have losses of held-out pairs.
+    """Table whose rows have mean losses over the steps since the row before; some also have losses of held-out pairs.
 
     Args:
         terms: names of the loss terms.
@@ -38,7 +38,7 @@ class LossLog:
 
         Args:
             steps: number of steps taken.
-            held_out: losses of held-out pairs by term; empty if they were not computed.
+            held_out: losses of held-out pairs, and ``total``, by name; empty if they were not computed.
         """
         means = {name: total / count for name, (total, count) in self._sums.items()}
         row = {"step": steps, **means, **{f"{PREFIX}{name}": value for name, value in held_out.items()}}

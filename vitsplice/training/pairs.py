@@ -63,15 +63,15 @@ def training_pairs(
     Args:
         path: manifest, or source of images (`vitsplice.datasets.sources.read_source`). Pairs that it defines are used;
             otherwise images are paired by similarity.
-        config: fraction of held-out images, and number of appearance images for each structure image.
-        backbone: backbone of which the appearance feature is compared, on the device.
+        config: settings of the training: ``held_out`` and, if images are paired by similarity, ``partners`` are used.
+        backbone: backbone on the device, whose appearance feature is compared.
         device: device of the backbone.
         cache: file of computed features and fingerprints, which is read and extended.
         progress: reports each image.
         trained: SHA-256 of images that the initial model was trained on, which are not held out.
 
     Returns:
-        The pairs; None if it was stopped.
+        The pairs; None if the progress reporter stopped the work.
 
     Raises:
         ConfigError, UserError: if the manifest or the source is invalid, or has too few images.
@@ -119,7 +119,7 @@ def pairs_by_similarity(
         backbone, device, cache, progress: see `training_pairs`.
 
     Returns:
-        The pairs; None if it was stopped.
+        The pairs; None if the progress reporter stopped the work.
 
     Raises:
         UserError: if there is no training pair.
@@ -140,7 +140,7 @@ def pairs_by_similarity(
 def _most_similar(
     groups: Iterable[ImageGroup], features: Mapping[Path, AppearanceFeature], partners: int
 ) -> tuple[Pair, ...]:
-    """Pair the images that have a feature."""
+    """Pair each image that has a feature with the most similar ones of its group."""
     ids = PairIds()
     return tuple(
         Pair(ids(structure.stem, appearance.stem), structure, appearance)
@@ -151,7 +151,7 @@ def _most_similar(
 
 
 def pairs_within_subsets(pairs: Iterable[Pair], split: Split) -> SplitPairs:
-    """Sort given pairs by subset; those with an image in each are left out and counted. Masks are not used.
+    """Sort given pairs by subset; pairs with an image in each subset are left out and counted. Masks are not used.
 
     Args:
         pairs: pairs of a manifest (`vitsplice.datasets.read`).

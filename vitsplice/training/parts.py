@@ -108,14 +108,14 @@ def _initial_model(config: ModelConfig, generator: str, options: Mapping[str, An
     trained = stored.record.generator
     if (trained.name, dict(trained.options)) != (generator, dict(options)):
         raise ModelRejected(
-            f"model {stored.name} has generator {_text(trained.name, trained.options)}, but the settings have "
-            f"{_text(generator, options)}; give the preset and the options that it was trained with"
+            f"model {stored.name} has generator {_generator_text(trained.name, trained.options)}, but the settings "
+            f"have {_generator_text(generator, options)}; give the preset and the options of the model's training"
         )
     check_backbone(stored.record, info, stored.name)
     return stored
 
 
-def _text(generator: str, options: Mapping[str, Any]) -> str:
+def _generator_text(generator: str, options: Mapping[str, Any]) -> str:
     return f"'{generator}' ({', '.join(f'{name}={value}' for name, value in options.items())})"
 
 

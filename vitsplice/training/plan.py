@@ -27,6 +27,7 @@ HELD_OUT = "held-out.csv"
 FORMAT = 1
 
 SETTINGS_KEYS = ("settings", "source", "licence", "initial")
+"""Keys of the plan whose change makes checkpoints and previews invalid; a change of the cache does not."""
 
 
 def _clear(folder: Path) -> None:
@@ -48,7 +49,7 @@ class TrainingPlan:
         source: manifest of pairs, or another source of images (`vitsplice.training.pairs.training_pairs`).
         settings: settings with ``training``.
         licence: licence of the model, as stated by the person who trains it.
-        cache: folder of the features of images; None: ``training`` in the folder of cached files.
+        cache: folder of the features of images; None: ``training`` in `vitsplice.support.files.cache_folder`.
         initial: model whose weights the training starts from; None: random weights.
     """
 
@@ -68,10 +69,10 @@ class TrainingPlan:
         cache: Path | None = None,
         initial: Path | None = None,
     ) -> TrainingPlan:
-        """Check the settings, the source and the initial model's record before any slow operation.
+        """Create a plan; first check the settings, that the source exists, and the initial model's record.
 
         Raises:
-            ConfigError, UserError, ModelRejected: if one of them cannot be used, or the licence is too long.
+            ConfigError, UserError, ModelRejected: if one of these cannot be used, or the licence is too long.
         """
         check_training(settings)
         path = Path(os.path.abspath(source))
@@ -100,7 +101,7 @@ class TrainingPlan:
             CheckpointRejected: if its plan is corrupt or of another format.
         """
         if not (folder / PLAN).is_file():
-            raise UserError(f"{folder} holds no training: it has no {PLAN}")
+            raise UserError(f"{folder} holds no training: it has no {PLAN}; give the folder of a training")
         content = read_json_object(folder / PLAN)
         if "format" in content and (reason := other_format(content, FORMAT)):
             raise CheckpointRejected(f"{folder / PLAN} cannot be used: {reason}. Restart the training with ", REPLACE)
@@ -152,7 +153,7 @@ class TrainingPlan:
         Raises:
             OutputExists: if it holds another training or model, and ``force`` is not given.
             OutputBusy: if another process trains in it.
-            UserError: if the folder holds the model to start from, which the training would replace.
+            UserError: if the folder holds the model to start from, which the training would replace, or is a file.
         """
         if self.initial and os.path.realpath(self.initial.folder) == os.path.realpath(out):
             raise UserError(f"{out} holds the model to start from, which would be replaced; choose another folder")

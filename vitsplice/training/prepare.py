@@ -1,7 +1,6 @@
 """Preparation of the cache of a training: missing records are computed.
 
-The pixels of all images come first, then the records of one pair, whose size shows whether the rest
-will fit.
+The pixels of all images come first, then the records of one pair, whose size shows whether the rest will fit.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def prepare(
     device: torch.device,
     progress: ProgressReporter,
 ) -> tuple[dict[Path, str], TensorCache] | None:
-    """Compute the records that a cache lacks. A stopped or killed preparation resumes.
+    """Compute the records that a cache lacks. The next call resumes a stopped or killed preparation.
 
     Args:
         recipe: what the records depend on; its backbones are on the device.
@@ -52,7 +51,7 @@ def prepare(
         OutputBusy: if something is missing and another process is writing to the folder.
         VitspliceError: if the folder cannot be written.
         TrainingCacheError: if the records need more space than is available (the message says for what share of the
-            pairs it is enough), or if a shard is damaged.
+            pairs the available space is enough), or if a shard is damaged.
     """
     views = recipe.config.views
     check_shapes(views)
@@ -148,8 +147,8 @@ class _Preparation:
         """Raise TrainingCacheError if the missing records need more space than is available.
 
         Args:
-            for_pairs: bytes of missing records that belong to one pair.
-            for_images: bytes of those that belong to an image, however many pairs it is in.
+            for_pairs: bytes of the missing records that depend on both images of a pair, over all pairs.
+            for_images: bytes of the missing records that depend on a single image, however many pairs it is in.
         """
         available = self._cache.available()
         if for_pairs + for_images <= available:

@@ -51,7 +51,7 @@ class Processes:
         return module
 
     def gradients(self, module: nn.Module, *, averaged: bool) -> AbstractContextManager[None]:
-        """Context of forward and backward pass of a wrapped module; unless averaged, gradients stay in the process."""
+        """Context of forward and backward pass of a wrapped module: gradients are averaged only if ``averaged``."""
         return nullcontext()
 
     def mean(self, values: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ class SeveralProcesses(Processes):
         return prepared
 
     def gradients(self, module: nn.Module, *, averaged: bool) -> AbstractContextManager[None]:
-        """Context in which gradients are averaged over the processes in the backward pass, if requested."""
+        """Context in which the backward pass averages gradients over the processes if ``averaged``."""
         context: AbstractContextManager[None] = nullcontext() if averaged else self._accelerator.no_sync(module)
         return context
 
@@ -122,12 +122,12 @@ class SeveralProcesses(Processes):
 
 
 def processes_on(device: str) -> Processes:
-    """Return the processes that train together: those of the launcher that started this one, or this one alone.
+    """Return the processes that train together: those of the launcher that started it, or this process alone.
 
     Args:
         device: device of the settings.
 
     Raises:
-        UserError: if the device is unavailable, or there are several processes without accelerate.
+        UserError: if the device is unavailable, or there are several processes and accelerate is not installed.
     """
     return SeveralProcesses(device) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else Processes(device)

@@ -60,9 +60,10 @@ class TrainingRecorder:
     """A training and the folder of its model. In several processes, only the main one writes.
 
     Attributes:
-        resumed_at: number of steps of the checkpoint that it was resumed from.
-        metrics: metrics on held-out pairs, after `finish` (`HeldOut.metrics`).
-        measured: False if `finish` was stopped before all metrics were computed; only the main process measures.
+        resumed_at: number of steps of the checkpoint that the training was resumed from; 0 without one.
+        metrics: metrics on held-out pairs (`HeldOut.metrics`); empty before `finish`.
+        measured: False if `finish` was stopped before all metrics were computed; always True in other processes than
+            the main one, which do not measure.
 
     Args:
         folder: folder of the model, which the caller has locked.
@@ -93,10 +94,11 @@ class TrainingRecorder:
         return self.training.next == self.training.parts.config.steps
 
     def restore(self, path: Path | None = None) -> None:
-        """Resume from the last checkpoint of the folder, or a given one, if there is one.
+        """Resume from a given checkpoint, or from the last one of the folder if it has any.
 
         Raises:
-            CheckpointRejected: if it is damaged, or belongs to other pairs, settings, weights or number of processes.
+            CheckpointRejected: if the checkpoint is damaged, or belongs to other pairs, settings or weights, or to
+                another number of processes.
         """
         CHECKPOINT.resume(self.folder / CHECKPOINTS, path, self._digests(), self._load)
         if self._tensorboard:
@@ -141,7 +143,7 @@ class TrainingRecorder:
         return self._attempt(write, "checkpoint", note)
 
     def finish(self, progress: ProgressReporter) -> bool:
-        """Write a checkpoint and the model. Measure a finished model on held-out pairs, and remove its checkpoints.
+        """Write a checkpoint and the model. After the last step, also measure the model and remove the checkpoints.
 
         Args:
             progress: reports each pair; if it stops the measurement, checkpoints stay, so that a resumed training
@@ -200,7 +202,7 @@ class TrainingRecorder:
         write_model(self.folder, training.average.state_dict(), images, record)
 
     def _attempt(self, write: Callable[[], object], what: str, note: Note) -> bool:
-        """Write in the main process; the training continues if that fails. Return True if it was written."""
+        """Write in the main process; a failure is noted, and the training continues. Return True if it was written."""
         if not self.training.processes.main:
             return False
         try:

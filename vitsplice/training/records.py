@@ -1,4 +1,4 @@
-"""Records of a training's cache: their keys, and the conversion of features and pixels to small dtypes."""
+"""Records of a training's cache: what they depend on, their keys, and conversions to and from small dtypes."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ class Recipe:
 
     @cached_property
     def stored_conditions(self) -> tuple[ConditionName, ...]:
-        """Conditions in the record of a pair: `conditions` without ``appearance``, and ``start`` if `has_start`."""
+        """Conditions in the record of a pair: `conditions` except ``appearance``, plus ``start`` if `has_start`."""
         stored = [name for name in self.conditions if name != "appearance"]
         return tuple(dict.fromkeys([*stored, START] if self.has_start else stored))
 
     @cached_property
     def computed_conditions(self) -> tuple[ConditionName, ...]:
-        """`stored_conditions`, and ``start`` if `needs_match`: it makes `pair_condition` match the images."""
+        """`stored_conditions`, plus ``start`` if `needs_match`: ``start`` makes `pair_condition` match the images."""
         return tuple(dict.fromkeys([*self.stored_conditions, START] if self.needs_match else self.stored_conditions))
 
     @cached_property
@@ -138,18 +138,18 @@ class Recipe:
 
 
 def from_uint8(values: Tensor) -> Tensor:
-    """Convert 0 to 255 to [0, 1]."""
+    """Convert values from 0 to 255 to float32 in [0, 1]."""
     return values.float() / 255
 
 
 def half(values: Tensor) -> Tensor:
-    """Convert to float16 if all values are in its range."""
+    """Convert values to float16 if all are in its range; otherwise return them unchanged."""
     rounded = values.half()
     return rounded if bool(rounded.isfinite().all()) else values
 
 
 def from_features(features: ViewFeatures) -> Record:
-    """Convert features to tensors whose names hold request, grid and number of prefix tokens."""
+    """Convert features to tensors (see `half`) whose names hold request, grid and number of prefix tokens."""
     return {
         ":".join(map(str, (request.facet, request.layer, *(local.grid or (0, 0)), local.prefix))): half(local.values)
         for request, local in features.items()
@@ -157,7 +157,7 @@ def from_features(features: ViewFeatures) -> Record:
 
 
 def to_features(record: Record, device: torch.device) -> ViewFeatures:
-    """Convert tensors of `from_features` back to features, in float32 on a device; they stay rounded."""
+    """Convert tensors of `from_features` back to features, in float32 on a device; rounding to float16 remains."""
     features: ViewFeatures = {}
     for name, values in record.items():
         facet, *numbers = name.split(":")

@@ -12,12 +12,12 @@ from vitsplice.rng import stream
 
 
 def learning_rate_with_warm_up(config: OptimiserConfig, warm_up: int, step: int, steps: int) -> float:
-    """Return the learning rate at a step (from 0): that of the schedule, after a linear increase.
+    """Return the learning rate at a step: that of the schedule, times a factor that first increases linearly to 1.
 
     Args:
         config: settings of the optimiser.
-        warm_up: number of first steps whose learning rate is lower.
-        step: index of the step.
+        warm_up: number of first steps at which the factor is below 1.
+        step: index of the step, from 0.
         steps: number of all steps.
 
     Example:

@@ -1,8 +1,9 @@
 """Split of images into those that a model is trained on and those that it is measured on.
 
-The split is by image, never by pair, so that no pixel of a held-out image is trained on. The subset of an image follows
-from the SHA-256 of its file, so that it does not depend on the other images; near-duplicates of a held-out image are
-held out with it.
+The split is by image, never by pair, so that no pixel of a held-out image is trained on. Whether an image is held out
+follows from the SHA-256 of its file, whatever the other images are. There are three exceptions: near-duplicates of a
+held-out image are held out with it; images that the initial model was trained on are not held out; and if too few
+images are held out, further ones are added (`split_fingerprints`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from vitsplice.datasets.fingerprints import Fingerprint, near_duplicate_groups
 from vitsplice.errors import Setting, UserError
 
 MIN_IMAGES = 2
-"""Minimum number of different images in each subset."""
+"""Minimum number of different images in each subset (no image is held out if the fraction is 0)."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Split:
 
     Args:
         training: images that a model is trained on.
-        held_out: images that it is not trained on; none if the fraction is 0.
+        held_out: images that the model is not trained on; none if the fraction is 0.
     """
 
     training: tuple[Path, ...]
@@ -37,9 +38,10 @@ def split_fingerprints(
 ) -> Split:
     """Split images by their fingerprints.
 
-    An image is held out if its SHA-256, as a fraction of the largest one, is below ``held_out``, or if it is connected
-    to such an image by near-duplicates. An image that is added later only moves its own near-duplicates. If fewer
-    than `MIN_IMAGES` are below, those with the lowest SHA-256 are held out as well.
+    An image is held out if its SHA-256, as a fraction of the largest possible one, is below ``held_out``, or if it is
+    connected to such an image by near-duplicates. If fewer than `MIN_IMAGES` are held out in this way, those with the
+    lowest SHA-256 are held out as well. Except in that case, an image that is added later moves only images that are
+    connected to it by near-duplicates to another subset.
 
     Args:
         fingerprints: fingerprint of each image.
@@ -48,7 +50,8 @@ def split_fingerprints(
             out.
 
     Raises:
-        UserError: if fewer than `MIN_IMAGES` different images are left in a subset.
+        UserError: if fewer than `MIN_IMAGES` different images are left to train on or, unless ``held_out`` is 0, held
+            out.
     """
     groups: dict[int, list[Path]] = defaultdict(list)
     for path, group in zip(fingerprints, near_duplicate_groups([*fingerprints.values()]).tolist(), strict=True):
@@ -69,7 +72,7 @@ def split_fingerprints(
 
 
 def _fraction(sha256: str) -> float:
-    """Return a SHA-256 as a fraction of the largest one."""
+    """Return a SHA-256 as a fraction of the largest possible one."""
     return int(sha256[:13], 16) / 16**13
 
 
@@ -77,18 +80,19 @@ def _different(paths: set[Path] | tuple[Path, ...], fingerprints: Mapping[Path, 
     return len({fingerprints[path].sha256 for path in paths})
 
 
-def _check(split: Split, fingerprints: Mapping[Path, Fingerprint], held_out: float, known: Set[str]) -> None:
-    training, excluded = (_different(subset, fingerprints) for subset in (split.training, split.held_out))
+def _check(split: Split, fingerprints: Mapping[Path, Fingerprint], held_out: float, in_training: Set[str]) -> None:
+    training, number_held_out = (_different(subset, fingerprints) for subset in (split.training, split.held_out))
     if not held_out and training < MIN_IMAGES:
         raise UserError(f"a training needs at least {MIN_IMAGES} different images, not {training}; give more images")
-    if training < MIN_IMAGES or (held_out > 0 and excluded < MIN_IMAGES):
+    if training < MIN_IMAGES or (held_out > 0 and number_held_out < MIN_IMAGES):
         reason = (
-            f" ({len(known)} cannot be held out, because the initial model was trained on them or near-duplicates)"
-            if known and excluded < MIN_IMAGES
+            f" ({len(in_training)} cannot be held out, because the initial model was trained on them or on "
+            "near-duplicates)"
+            if in_training and number_held_out < MIN_IMAGES
             else ""
         )
         raise UserError(
-            f"of {_different(tuple(fingerprints), fingerprints)} different images {excluded} are held out and "
+            f"of {_different(tuple(fingerprints), fingerprints)} different images {number_held_out} are held out and "
             f"{training} are left to train on{reason}; at least {MIN_IMAGES} of each are needed. Give more images, or "
             "hold out none with ",
             Setting("training.held_out", 0),

@@ -1,4 +1,4 @@
-"""Views of the pairs of a training: like those of a run, but crops have one size for all pairs of a step.
+"""Views of the pairs of a training: like those of a run, but crops of a role have one size for all pairs of a step.
 
 All training images have the same shorter side, so that square crops of one scale have one size and can be stacked.
 """
@@ -32,13 +32,13 @@ def draw_views(
 ) -> dict[ViewKey, View]:
     """Draw the views of a pair at a step; start and structure image share views.
 
-    Without a bank, the crop of an image depends on seed, step and pair; with a bank, on seed, image and number of the
-    view in the bank. The scale of the crop and that number are the same for all pairs at a step.
+    Without a bank, the crop of an image depends on seed, step, role and pair; with a bank, on seed, role, image and the
+    number of the view in the bank. The scale of the crop and that number are the same for all pairs at a step.
 
     Args:
         config: how views are drawn.
         images: images of the pair.
-        identities: text that identifies each of its images.
+        identities: text that identifies each image of the pair.
         seed, step: determine the random numbers.
     """
     views: dict[ViewKey, View] = {}
@@ -60,7 +60,7 @@ def stored_views(config: ViewsConfig, key: ViewKey, image: Tensor, identity: str
 
     Args:
         config: how views are drawn.
-        key: the kind of view.
+        key: the image, and the kind of view.
         image: ``(1, 3, H, W)``.
         identity: text that identifies the image.
         seed: determines the random numbers.
@@ -77,7 +77,7 @@ def _bank_view(config: ViewConfig, image: Tensor, identity: str, seed: int, role
 
 
 def _drawn(config: ViewConfig, image: Tensor, identity: str, seed: int, *key: object) -> View:
-    """Draw the scale of the crop by the key alone, and everything else by the key and the image."""
+    """Draw a view: the scale of the crop by seed and key alone, and everything else also by the image."""
     low, high = config.crop
     scale = uniform(stream(seed, *key, "scale"), low, high)
     fixed = config.model_copy(update={"crop": (scale, scale)})
