@@ -34,26 +34,27 @@ def splice(
     """Transfer the appearance of one or several images to the structure of another.
 
     Args:
-        structure: a path, a PIL image, an array ``(H, W, 3)`` or a tensor ``(3, H, W)``.
+        structure: a path, a PIL image, an array ``(H, W)`` or ``(H, W, 1|3|4)``, or a tensor ``(3, H, W)`` or
+            ``(1, 3, H, W)``; floating-point values in [0, 1].
         appearance: likewise, or a list of images: each patch of the structure image is matched with the patches of all
             of them.
         preset: the name of a preset, a YAML file, a model folder, or settings.
         on_step: called after each step with its losses and the run, whose ``pixels()`` is the current output; returning
-            ``False`` ends the run early. `vitsplice.notebook.Preview` shows the run in a notebook.
-        structure_mask: the output may differ from the structure image where the mask is white; grey blends the two. Any
-            type that ``structure`` may have, as large as the structure image. If its alpha channel varies, that
-            channel is the mask.
+            ``False`` ends the run early. A `vitsplice.notebook.Preview` as ``on_step`` shows the run in a notebook.
+        structure_mask: the output may differ from the structure image where the mask is white; grey blends the two
+            images. An image of any type that ``structure`` may have, as large as the structure image. If the alpha
+            channel of this image varies, that channel is the mask. The setting ``mask.feather`` softens the edges.
         appearance_mask: only the region of the appearance image where the mask is white is used; a patch that is at
             least half white counts in full. Type and size as for ``structure_mask``. For a list of images a list of
             masks, each of which may be None.
         appearance_weights: weight of each appearance image, above 0; None: all are equal. The [CLS] token that the
             output is compared with is the mean by weight. In the correspondence, weights decide between patches of
             several images that are about equally similar.
-        regions: regions of the structure image that take from one of the appearance images only (`vitsplice.Region`). A
-            region lies over those before it; what no region covers takes from all images.
+        regions: regions of the structure image, each matched with one appearance image only (`vitsplice.Region`). A
+            region lies over those before it; patches outside of all regions are matched with all appearance images.
         settings: see `settings_for`: ``backbone``, ``steps``, ``size``, ``seed``, ``device``, ``precision``,
-            ``structure_strength``, ``appearance_strength``, ``overrides``. A loaded ``backbone`` is not loaded
-            again, which saves time over many images.
+            ``structure_strength``, ``appearance_strength``, ``overrides``. To save time over many images, give a
+            ``backbone`` from `load_backbone`: it is not loaded again.
 
     Raises:
         UnknownKeyword: for an unknown keyword argument.

@@ -1,4 +1,4 @@
-"""Built-in parts, registered through the public hooks. Torch is imported only when one is built."""
+"""Built-in parts, registered through the public hooks. Torch is imported only when a part is built."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ PRESETS = {
     "official": "the recipe of the code released with the CVPR 2022 paper",
     "instant": "seconds, no training: transfers colour, tone and contrast between corresponding regions",
     "quick": "one to three minutes on 2 CPU cores: the warm start of instant, then the terms of a ViT and a CNN",
-    "best": "no time limit: as quick, with more steps and one more stage (640 px)",
+    "best": "no time limit: as quick, with more steps, more views and one more stage (640 px)",
     "splicenet": "for `vitsplice train`: SpliceNet, one network for many pairs, as printed in the TOG 2023 paper",
     "splicenet-residual": "for `vitsplice train`: one network for many pairs, which corrects the warm start of instant",
-    "invert": "for `vitsplice invert`: an image with one feature of another, by a deep image prior",
+    "invert": "for `vitsplice invert`: a new image with one feature of the given image, by a deep image prior",
     "invert-pixels": "for `vitsplice invert`: as invert, but by pixels with total variation",
     "invert-official": "for `vitsplice invert`: the recipe of the code released with the CVPR 2022 paper",
 }
@@ -66,7 +66,7 @@ COMMANDS = {
     "pairs": "Build and check manifests of image pairs.",
     "evaluate": "Compute metrics of one or more methods over a set of pairs.",
     "study": "Ask people which of two outputs they prefer, and analyse the answers.",
-    "bench": "Measure the time of presets on this machine, relative to its speed.",
+    "bench": "Time presets and backbones on this machine.",
     "presets": "List presets, or show one as YAML.",
     "list": "List backbones, losses, generators, conditional generators, metrics, presets or executors.",
     "plugin": "Create a plugin, or check one against the contracts.",
@@ -111,15 +111,17 @@ def vitsplice_generators() -> list[GeneratorSpec]:
         "channels": Option([16, 32, 64, 128, 128, 128], channels.help, minimum=1, maximum=4096),
         "kernels": Option([7, 7, 5, 5, 3, 3], "kernel size of each level; odd", minimum=1, maximum=31),
         "input_channels": Option(32, "channels of the fixed input noise", minimum=1, maximum=4096),
-        "noise": Option([0.0], "standard deviation of the noise added at each step, for each part of the run",
+        "noise": Option([0.0], "standard deviations of the noise added at each step, one for each part of the run",
                         minimum=0, maximum=10),
         "until": Option([0.5, 0.75], "fraction of the run at which each part but the last ends; more values are "
                         "ignored", minimum=0, maximum=1),
     }  # fmt: skip
     pyramid = {
         "init": init,
-        "levels": Option(5, "number of levels, each of half the size", minimum=1, maximum=12),
-        "chroma_from": Option(2, "finest level at which colour is optimised; 0: all", minimum=0, maximum=11),
+        "levels": Option(5, "number of levels, each half the size of the previous one", minimum=1, maximum=12),
+        "chroma_from": Option(
+            2, "index of the finest level at which colour is optimised; 0: at all levels", minimum=0, maximum=11
+        ),
     }
     residual = {"channels": channels, "slope": slope}
     return [
@@ -165,7 +167,7 @@ def vitsplice_metrics() -> list[MetricSpec]:
 
 @hookimpl
 def vitsplice_presets() -> list[PresetSpec]:
-    """The recipes of the paper and of its released code, and those of vitsplice."""
+    """The recipes of the two papers and of the released code, and those of vitsplice."""
     folder = files("vitsplice") / "presets"
     return [
         PresetSpec(name, folder / f"{name}.yaml", summary, COMMANDS_OF_PRESETS.get(name, "run"))

@@ -1,7 +1,7 @@
 """Errors that callers can catch.
 
-A message is a sequence of text, arguments and settings. ``str(error)`` formats arguments as in Python (``size=96``),
-the command line as its options (``--size 96``).
+A message is a sequence of text, arguments and settings. ``str(error)`` formats arguments as in Python (``size=96``);
+the command line formats them as its options (``--size 96``).
 """
 
 from __future__ import annotations
@@ -58,10 +58,13 @@ def format_message(parts: Iterable[Part], write: Callable[[Argument | Setting], 
 
 
 class VitspliceError(Exception):
-    """Base class of all errors. Unless it is a `UserError`, a valid request failed (exit code 1 of the command line).
+    """Base class of the errors that callers can catch.
+
+    A `UserError` means that the request is invalid, any other error that a valid request failed. The exit code of the
+    command line is 2 for a `UserError`, and 1 for any other error.
 
     Args:
-        parts: parts of the message, which says what was given, what is allowed and what to do next.
+        parts: parts of the message, which should say what was given, what is allowed and what to do next.
     """
 
     def __init__(self, *parts: Part) -> None:
@@ -77,7 +80,7 @@ class VitspliceError(Exception):
 
 
 class UserError(VitspliceError):
-    """The request is invalid; the message says what is valid (exit code 2)."""
+    """The request is invalid, or there is not enough memory for it (exit code 2)."""
 
 
 class ConfigError(UserError):
@@ -85,15 +88,15 @@ class ConfigError(UserError):
 
 
 class ImageError(UserError):
-    """An image cannot be read, has an unsupported type, or is too small or too large."""
+    """An image or a video cannot be read, or its type, its size or one of its values is not allowed."""
 
 
 class ImageNotFound(ImageError):
-    """An image file does not exist."""
+    """An image file does not exist, or was removed."""
 
 
 class UnknownName(UserError):
-    """No backbone, loss term, generator, metric, preset, executor, command or example pair has this name."""
+    """No part (backbone, loss term, preset, command, ...), plugin, tag of weights or example pair has this name."""
 
 
 class UnknownKeyword(UserError, TypeError):
@@ -121,7 +124,7 @@ class AlreadyFinished(UserError):
 
 
 class CheckpointRejected(UserError):
-    """A checkpoint is truncated, corrupt or of another format, or belongs to other images, settings or weights."""
+    """A file from which work is resumed is truncated, corrupt or of another format, or does not fit the work."""
 
 
 class TrainingCacheError(UserError):
@@ -129,11 +132,11 @@ class TrainingCacheError(UserError):
 
 
 class OutOfMemory(UserError):
-    """There is not enough memory for a run of this size."""
+    """There is not enough memory for a run, a training, a video or the output of a model."""
 
 
 class WeightsUnavailable(VitspliceError):
-    """Pretrained weights are neither in a file, nor cached, nor reachable."""
+    """Pretrained weights are neither in a file, nor cached, nor reachable, or a package that they need is missing."""
 
 
 class WeightsRejected(UserError):
@@ -192,7 +195,7 @@ def check_keywords(function: str, given: Iterable[str], allowed: Iterable[str]) 
 
 
 def allocation_failure(error: BaseException) -> str | None:
-    """Return the message of a failed allocation on any device, on one line; None for any other error."""
+    """Return the first line of the message of a failed allocation on any device; None for any other error."""
     text = str(error)
     by_torch = isinstance(error, RuntimeError) and any(failure in text for failure in ALLOCATION_FAILURES)
     if not by_torch and not isinstance(error, MemoryError):

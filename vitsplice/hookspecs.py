@@ -1,4 +1,4 @@
-"""Hooks of plugins. Each returns specs (`vitsplice.contracts`): frozen data, created without importing heavy packages.
+"""Hooks of plugins. They return specs (`vitsplice.contracts`): frozen data, created without importing heavy packages.
 
 The built-in parts use the same hooks (`vitsplice.builtin`).
 """

@@ -2,8 +2,8 @@
 
 ``vitsplice.splice("cat.jpg", "dog.jpg", on_step=vitsplice.notebook.Preview())`` shows the output as it changes.
 
-Results display themselves: `vitsplice.Result` as its image,
-`vitsplice.analysis.correspondence.ImageCorrespondence` as a page in which patches can be selected.
+Results need no preview. As the last value of a cell, a `vitsplice.Result` shows its output image, and a
+`vitsplice.analysis.correspondence.ImageCorrespondence` shows a page in which patches can be selected.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Preview:
     """Show the output image, the progress and the remaining time of a run while it takes its steps.
 
-    One object may show several runs, each in a display of its own.
+    One `Preview` may show several runs, each in a display of its own.
 
     Args:
         every: minimum number of seconds between two updates. The first and the last step are always shown.
@@ -53,7 +53,7 @@ class Preview:
         self._handle: Any = None
 
     def __call__(self, step: Step, run: Run) -> None:
-        """Show a step, unless another one was shown less than ``every`` seconds ago."""
+        """Show a step, unless another was shown in the last ``every`` seconds. Always show the first and the last."""
         if run is not self._run:
             self._run, self._rate, self._handle = run, StepRate(clock=self._clock), None
         self._rate.step_done()
@@ -78,7 +78,7 @@ class Preview:
         )
 
     def _time(self, run: Run, remaining: int) -> str:
-        """Return the time that remains, "" if it is unknown; after the last step, the time that all steps took."""
+        """Return the remaining time, "" if it is unknown; after the last step, the time that all steps took."""
         if not remaining:
             return f", {duration(run.seconds['steps'])}"
         return f", ETA {duration(self._rate.seconds * remaining)}" if self._rate.seconds else ""

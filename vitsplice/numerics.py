@@ -1,9 +1,9 @@
 """The state of torch that results depend on: set while vitsplice computes, and restored afterwards.
 
 A host program may have changed torch's default dtype or device, its gradient, inference or autocast mode, the precision
-of float32 products, or the kernels in use. Each can change the bytes of a run or make it fail. Part of that state
-belongs to the thread, part to the process. The latter is restored when the last computing thread returns; until then,
-other threads of the host program are affected too.
+of float32 products, or the kernels in use. Each change can alter the bytes of a run or make the run fail. Part of that
+state belongs to the thread, part to the process. The state of the process is restored when the last computing thread
+returns; until then, other threads of the host program are affected too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 SUBNORMAL = 5e-324
-"""The smallest positive double; multiplied by 1 it becomes 0 if subnormal numbers are flushed."""
+"""The smallest positive double. Its product with 1 is 0 if subnormal numbers are flushed."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class _ProcessSettings:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Count this thread as computing."""
+        """Apply the settings, unless another thread computes already; the last thread to leave restores them."""
         with self._lock:
             if not self._users:
                 self._restore = _apply(process_settings())
@@ -182,7 +182,7 @@ def _flushes_subnormals() -> bool:
 
 
 def describe() -> dict[str, Any]:
-    """The state for ``run.json``: the instruction set of the CPU that torch uses, and the value of each setting."""
+    """Return the state for ``run.json``: the CPU instruction set in use, and the value of each process setting."""
     fixed = {setting.name: setting.value for setting in process_settings()}
     fixed |= {"default_dtype": "float32", "deterministic_algorithms": False}
     return {"cpu_capability": torch.backends.cpu.get_cpu_capability(), **fixed}

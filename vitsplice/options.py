@@ -1,4 +1,4 @@
-"""Options of loss terms, generators and executors: parsing, and validation against the spec."""
+"""Options of loss terms, generators and executors: parsing, and validation against their spec."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def parse(words: Iterable[str], where: str) -> dict[str, Any]:
         where: description of the options for messages.
 
     Raises:
-        ConfigError: if one has another form, or its value is not YAML.
+        ConfigError: if an option has another form, or its value is not YAML.
     """
     options = {}
     for word in words:
@@ -50,12 +50,12 @@ def complete(
     """Validate the given options, and add the defaults of all others.
 
     Args:
-        spec: loss term, generator or executor.
+        spec: spec of a loss term, a generator (conditional or not) or an executor.
         given: values of options by name.
-        where: dotted key of the options for messages.
+        where: dotted key of the options, or their option of the command line, for messages.
 
     Raises:
-        ConfigError: for an unknown name, a wrong type or a value that is not allowed.
+        ConfigError: for an option that the spec does not have, or a value of a wrong type or that is not allowed.
     """
     where = f"{where}." if where else ""
     for name in given:

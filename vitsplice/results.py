@@ -1,4 +1,4 @@
-"""Results of long work in a folder and its subfolders, found without writing to it."""
+"""Evaluations, comparisons, batches and studies in a folder and its subfolders, found without writing any file."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class StoredResult:
 
     Args:
         kind: kind of the result.
-        name: path of its folder relative to the searched one, with ``/``; "." for the searched folder itself.
-        folder: its folder.
-        date: time of the last change of its files.
-        state: ``running`` while a process writes to it, ``unfinished`` if the process was stopped, ``finished``, or
-            ``damaged``.
-        page: name of its HTML page in ``folder``; "" if there is none.
+        name: path of ``folder`` relative to the searched folder, with ``/``; "." for the searched folder itself.
+        folder: folder of the result.
+        date: time of the last change of the files that mark the result and show its progress.
+        state: ``running`` while a process writes to the folder, ``unfinished`` if the process was stopped,
+            ``finished``, or ``damaged``. A study is ``finished`` or ``damaged``.
+        page: name of the HTML page of the result in ``folder``; "" if there is none.
         problem: description of the damage; "" without one.
     """
 
@@ -61,8 +61,8 @@ class StoredResult:
 class _Format:
     """How results of a kind are stored: pattern of the file that marks them, and a function that reads their state.
 
-    ``read(folder, marker)`` returns the state, the name of the page ("" for none) and the names of the files whose
-    change is a change of the result. It raises UserError if the result is damaged.
+    ``read(folder, marker)`` returns the state, the name of the page ("" for none) and the names of the files, besides
+    the marker, whose times of change count. It raises UserError if the result is damaged.
     """
 
     kind: Kind
@@ -74,9 +74,9 @@ def find_results(folder: str | os.PathLike[str]) -> list[StoredResult]:
     """Find the results in a folder and its subfolders, the newest first.
 
     At most `MAX_FOLDERS` folders are searched, to `MAX_DEPTH` levels below ``folder``. Symbolic links to folders,
-    hidden folders, and the subfolders of a result other than a study are not searched. A result is damaged if one of
-    its files is a link to outside of its folder; the file that marks an evaluation, comparison or study may be a link
-    to elsewhere in the searched folder.
+    hidden folders, and the subfolders of a result other than a study are not searched. Among other reasons, a result is
+    damaged if its page, or a file of a batch that is read, is a link to outside of its folder. The file that marks an
+    evaluation, comparison or study may be a link to elsewhere in the searched folder.
 
     Raises:
         UserError: if the folder does not exist, is a file or cannot be read.
@@ -89,7 +89,7 @@ def find_results(folder: str | os.PathLike[str]) -> list[StoredResult]:
 
 
 def _marked_folders(root: Path) -> Iterator[tuple[Path, list[tuple[_Format, str]]]]:
-    """Yield each searched folder with, for each result in it, the format and the name of the file that marks it."""
+    """Yield each searched folder, with the format and the name of each file in it that marks a result."""
     for number, (path, folders, files) in enumerate(os.walk(root)):
         if number >= MAX_FOLDERS:
             return
@@ -113,7 +113,7 @@ def _read_results(root: Path, folder: Path, markers: list[tuple[_Format, str]]) 
 
 
 def _read_with_page(page: str, folder: Path, plan: str) -> tuple[State, str, tuple[str, ...]]:
-    """Read the state of work whose last step writes a page."""
+    """Read the state of an evaluation or a comparison, which is finished when its page is written."""
     if not read_json_object(folder / plan):
         raise UserError(f"{plan} cannot be read")
     has_page = inside_file(folder, page).is_file()
@@ -136,7 +136,7 @@ def _read_batch(folder: Path, plan: str) -> tuple[State, str, tuple[str, ...]]:
 
 
 def _last_change(folder: Path, names: tuple[str, ...]) -> datetime:
-    """Return the time of the last change of the files that exist."""
+    """Return the time of the last change of those of the files that exist."""
     times = [0.0]
     for name in names:
         with suppress(OSError):

@@ -23,7 +23,8 @@ _THREAD = threading.local()
 def stream(seed: int, *key: object) -> Generator:
     """Return a new CPU generator, seeded by a seed and a key such as ``(step, "views")``.
 
-    Its numbers depend only on the arguments, so that those of a step do not depend on the steps before it.
+    Its numbers depend only on the arguments: with its index in the key, a step gets the same numbers whether or not the
+    steps before it were taken.
     """
     text = ":".join(map(str, (seed, *key)))
     return seeded(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1)
@@ -40,8 +41,9 @@ def private_rng(rng: int | Generator) -> Iterator[None]:
 
     Such operations occur in the initialisation of modules, in dropout and in plugins. Dropout, and attention with
     dropout, take no other generator: while they run, the global generator has the state of the private one, and other
-    threads of the host should not draw from it. A call of ``torch.manual_seed`` cannot be redirected: if the global
-    seed has changed at the end, the global state is restored, unless there are other threads, which may have set it.
+    threads of the host should not draw from the global generator. A call of ``torch.manual_seed`` cannot be redirected:
+    if the global seed has changed at the end, the global state is set back to that at the beginning, unless there are
+    other threads, which may have changed the seed.
     Random numbers on other devices are not redirected.
 
     Args:
@@ -58,7 +60,7 @@ def private_rng(rng: int | Generator) -> Iterator[None]:
 
 
 class _Redirection(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Passes a generator to every random operation on the CPU that is called without one."""
+    """Makes every random operation on the CPU that is called without a generator draw from a private one."""
 
     def __init__(self, rng: Generator) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -123,7 +125,7 @@ def _on_cpu(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 @cache
 def _with_generator(func: Any) -> tuple[Any, int]:
-    """Return an operation's overload with a generator, and the position of that argument; (None, 0) without one."""
+    """Return an operation's overload with a generator, and that argument's position; (None, 0) if there is none."""
     other_names = [argument.name for argument in func._schema.arguments if argument.name != "generator"]
     packet = func.overloadpacket
     for overload in (func, *(getattr(packet, name) for name in packet.overloads())):

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 MAX_LINE = 1000
-"""Maximum length of a line in characters: enough for the messages of vitsplice, and short enough for a table cell."""
+"""Maximum number of characters of `one_line`: enough for messages of vitsplice, and short enough for a table cell."""
 
 
 def printable(text: str, allowed: str = "") -> str:
@@ -28,12 +28,12 @@ def plain(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Replace what is not printable and every run of whitespace by a space, and truncate the line."""
+    """Replace what is not printable and every run of whitespace by a space, and truncate to `MAX_LINE` characters."""
     return truncate(" ".join("".join(c if c.isprintable() else " " for c in text).split()), MAX_LINE)
 
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """Suggest the most similar known name; "" if none is similar.
+    """Suggest the most similar known name, after ``prefix``; "" if no name is similar.
 
     >>> did_you_mean("sizes", ["steps", "size"])
     ' Did you mean size?'
@@ -52,7 +52,7 @@ def truncate(text: str, length: int = 100) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its type if it has none."""
+    """Return the first line of an error's message, or the error's type if it is empty, in at most 120 characters."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return truncate(line or type(error).__name__, 120)
 
@@ -73,7 +73,7 @@ def with_count(number: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Format a time in seconds: below 100 as seconds, above as ``h:mm:ss``.
+    """Format a time in seconds: below 100 as seconds, from 100 as ``h:mm:ss``.
 
     >>> duration(12.3), duration(3723)
     ('12 s', '1:02:03')

@@ -65,7 +65,7 @@ def test_the_same_command_continues_and_other_files_are_refused(vitsplice, png, 
     assert (tmp_path / "out" / "0.png").stat().st_mtime_ns == before
     refused = vitsplice("apply", "model", photos, png[0], "-o", "out")
     assert refused.returncode == 2
-    assert "0.png and 2 more exist already; choose another output, or replace it with --force" in refused.stderr
+    assert "0.png and 2 more exist already; choose another output, or replace them with --force" in refused.stderr
     assert vitsplice("apply", "model", photos, png[0], "-o", "out", "--force").returncode == 0
 
 

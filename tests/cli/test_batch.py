@@ -44,7 +44,7 @@ def test_every_combination_of_pair_and_variant_is_run_once(run_here, pairs, tmp_
         assert (tmp_path / "out" / line["folder"] / "output.png").is_file()
     again = run_here("batch", pairs, "-o", "out", *TINY, "--seed", 1, "--seed", 2)
     assert again.returncode == 0
-    assert "4 of 4 runs done (4 of them before), 0 failed" in again.stderr
+    assert "4 of 4 runs done (4 of them by earlier commands), 0 failed" in again.stderr
 
 
 def test_outputs_equal_those_of_the_command_run(run_here, pairs, png, tmp_path):
@@ -69,7 +69,10 @@ def test_a_row_with_several_images_and_regions_equals_the_command_run(run_here, 
     folder = tmp_path / "out" / run_folder("tiny_tiny-vit", "p")
     for name in ("output.png", "losses.csv", "run.yaml"):
         assert (folder / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
-    assert "1 of 1 runs done (1 of them before)" in run_here("batch", "pairs.csv", "-o", "out", *TINY, *match).stderr
+    assert (
+        "1 of 1 runs done (1 of them by earlier commands)"
+        in run_here("batch", "pairs.csv", "-o", "out", *TINY, *match).stderr
+    )
 
 
 def test_failure_is_reported_and_exits_with_1(run_here, pairs, png, tmp_path):

@@ -50,7 +50,7 @@ def test_run_records_reveal_leakage(vitsplice, pairs, png, tmp_path):
     options = ("--metric", "cls-similarity", "--backbone", "tiny-vit", "--device", "cpu")
     done = vitsplice("evaluate", "mine=runs", "--pairs", pairs, "-o", "out", *options)
     assert done.returncode == 0, done.stderr
-    assert "WARNING: mine used tiny-vit, the network of cls-similarity: biased in its favour" in done.stderr
+    assert "WARNING: mine used tiny-vit, the network of cls-similarity; this metric is biased" in done.stderr
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["metrics"]["cls-similarity"]["methods"]["mine"]["leakage"] == "network"
     parameters = summary["metrics"]["cls-similarity"]["parameters"]

@@ -20,7 +20,7 @@ def test_check_prints_a_line_for_each_requirement(vitsplice):
     assert done.returncode == 0, done.stdout
     assert "losses 'structure'" in done.stdout
     assert "ok       The value is a finite float32 scalar." in done.stdout
-    assert "every check passed" in done.stdout
+    assert "no check failed" in done.stdout
 
 
 def test_check_prints_the_reason_of_a_failure(vitsplice):
@@ -117,4 +117,4 @@ def test_check_of_a_plugin_that_lists_no_part_with_a_contract_is_refused(vitspli
     done = vitsplice("plugin", "check", name)
     assert done.returncode == 2
     assert f"plugin '{name}' lists no part that has a contract; there are contracts of backbones" in done.stderr
-    assert ("by the name of the backbone" in done.stderr) == advice
+    assert ("give the name of that backbone" in done.stderr) == advice

@@ -83,7 +83,7 @@ def test_same_command_after_a_kill_suggests_resume_and_force(vitsplice, png, tmp
     ("arguments", "message"),
     [
         (("run", "missing.png", "structure.png"), "missing.png"),
-        (("run", "structure.png"), "both images"),
+        (("run", "structure.png"), "give STRUCTURE and at least one APPEARANCE"),
         (("run", "--preset", "papper"), "paper"),
         (("run", "--preset", "nowhere.yaml"), "nowhere.yaml"),
         (("run", "--backbone", "dino-vitb9"), "dino-vitb8"),

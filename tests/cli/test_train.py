@@ -121,9 +121,9 @@ def test_another_training_is_replaced_only_with_force(vitsplice, photos):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--preset", "quick"), "preset 'quick' is for one pair of images (`vitsplice run`)"),
+        (("--preset", "quick"), "quick is for one pair of images (`vitsplice run`)"),
         ((*TINY, "--partners", 3, "--set", "training.partners=5"), "--partners and the override 'training.partners=5'"),
-        (("--preset", "quick", "--partners", 3), "preset 'quick' is for one pair of images (`vitsplice run`)"),
+        (("--preset", "quick", "--partners", 3), "quick is for one pair of images (`vitsplice run`)"),
         (("--set", "training.batch=0"), "training.batch"),
         (("--set", "stages=[{side: 64}]"), "stages are not allowed with training"),
         (("--set", "generator.name=unet"), "conditional generator"),
@@ -141,7 +141,7 @@ def test_impossible_trainings_are_refused_in_a_few_lines(vitsplice, photos, opti
 
 
 def test_missing_arguments_are_named(vitsplice, photos):
-    assert "vitsplice train PHOTOGRAPHS -o MODEL" in vitsplice("train", "photos").stderr
+    assert "vitsplice train SOURCE -o MODEL" in vitsplice("train", "photos").stderr
     assert "gone does not exist" in vitsplice("train", "gone", "-o", "model", *TINY).stderr
     assert "gone holds no training" in vitsplice("train", "--resume", "gone").stderr
     assert "leave out --steps" in vitsplice("train", "--resume", "model", "--steps", 3).stderr

@@ -136,7 +136,7 @@ def test_cached_features_of_another_request_are_not_used(compute, images):
 
 def test_cache_of_another_process_is_refused(compute, images, tmp_path, monkeypatch):
     monkeypatch.setattr("vitsplice.datasets.image_cache.WAIT", 0.1)
-    with FolderLock(tmp_path, ".cache.lock"), pytest.raises(OutputBusy, match="another run is writing to"):
+    with FolderLock(tmp_path, ".cache.lock"), pytest.raises(OutputBusy, match="another process is writing to"):
         compute(images)
     assert compute(images)[1] == 4
     assert not (tmp_path / ".cache.lock").exists()

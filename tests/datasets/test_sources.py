@@ -162,7 +162,7 @@ def test_list_of_two_paths_a_line_is_read(folder):
         (b"a.jpg\t\td.png", "must be two paths"),
         (b"'a.jpg d.png", "line 1: a quotation mark is not closed"),
         (b"# only\n\n", "lists no pairs"),
-        (b"x/a.jpg x/d.png", "lists 2 images; none exists, such as"),
+        (b"x/a.jpg x/d.png", "lists 2 images; none exists"),
         (b"\xff\xd8\xff\xe0", "not UTF-8 text"),
     ],
 )
@@ -234,5 +234,5 @@ def test_invalid_scene_is_named(folder, text, message):
 
 def test_scene_without_existing_images_is_refused(folder):
     (folder / "transforms.json").write_text('{"frames": [{"file_path": "images/1"}]}')
-    with pytest.raises(UserError, match="lists 1 image; none exists, .* relative to the folder of that file"):
+    with pytest.raises(UserError, match="lists 1 image; none exists .* are relative to its folder"):
         read_source(folder / "transforms.json", folder / "d.png")

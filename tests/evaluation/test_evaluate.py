@@ -227,7 +227,7 @@ def test_leakage_is_marked_and_excluded_from_mean_ranks(evaluated, method, tmp_p
         "one": "network", "two": "none", "three": "unknown",
     }  # fmt: skip
     markdown = (tmp_path / "out" / "summary.md").read_text()
-    assert "one used tiny-vit, the network of network-similarity: biased in its favour" in markdown
+    assert "one used tiny-vit, the network of network-similarity; this metric is biased in its favour" in markdown
     assert "it is unknown what these methods optimised: three;" in markdown
     ranks = {name: s.rank for name, s in summary.metrics["structure-difference"].methods.items()}
     assert summary.mean_ranks == ranks  # without network-similarity, which is biased

@@ -16,10 +16,10 @@ PARTS = OptimisedParts((NetworkId("tiny-vit", "ab"),), ("patches",))
 
 def test_leakage_warnings_name_metrics_and_networks():
     warnings = [*leakage_warnings("mine", PARTS, {"a": "network", "b": "none", "c": "network", "d": "term"})]
-    assert "mine used tiny-vit, the network of a, c: biased" in warnings[0]
-    assert "loss terms like d: biased" in warnings[1]
+    assert "mine used tiny-vit, the network of a, c; these metrics are biased" in warnings[0]
+    assert "loss terms like d; this metric is biased" in warnings[1]
     several = OptimisedParts((NetworkId("vit"), NetworkId("cnn")))
-    assert "mine used vit, cnn, one of them the network of a: biased" in next(
+    assert "mine used vit, cnn, one of them the network of a; this metric is biased" in next(
         leakage_warnings("mine", several, {"a": "network"})
     )
     assert not [*leakage_warnings("mine", PARTS, {"b": "none"}), *leakage_warnings("mine", None, {"a": "unknown"})]

@@ -128,7 +128,7 @@ def test_warp_and_appearance_transform_are_applied(tmp_path):
 def test_image_size_that_differs_from_the_annotation_is_refused(tmp_path):
     path = write_image(tmp_path / "a.png", height=50, width=100)
     assert extractor()(KeypointImage(path, size=(50, 100))).size == (50, 100)
-    with pytest.raises(ImageError, match=r"is 100x50 px, and its annotation is for 50x100"):
+    with pytest.raises(ImageError, match=r"is 100x50 px \(width x height\), but its annotation is for 50x100"):
         extractor()(KeypointImage(path, size=(100, 50)))
 
 

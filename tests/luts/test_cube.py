@@ -59,7 +59,7 @@ def test_an_existing_file_is_replaced_only_with_force(tmp_path):
         (f"LUT_3D_SIZE 2\n{ROWS}".replace("1 1 1", "inf 1 1"), "line 9: three finite numbers"),
         (f"LUT_3D_SIZE 2\n{ROWS}".replace("1 1 1", "1e39 1 1"), "contain NaN or infinity"),
         (f"LUT_3D_SIZE 2\n{ROWS}".replace("1 1 1", "1 1"), "line 9: three finite numbers"),
-        (f"LUT_3D_SIZE 2\n{ROWS}LUT_3D_SIZE 2\n", "line 10: keyword 'LUT_3D_SIZE' after the table"),
+        (f"LUT_3D_SIZE 2\n{ROWS}LUT_3D_SIZE 2\n", "line 10: keyword 'LUT_3D_SIZE' after the table; keywords must"),
         (f"LUT_IN_VIDEO_RANGE\nLUT_3D_SIZE 2\n{ROWS}", "unknown keyword 'LUT_IN_VIDEO_RANGE'"),
         (f"DOMAIN_MIN 0 0\nLUT_3D_SIZE 2\n{ROWS}", "line 1: three finite numbers"),
         (f"DOMAIN_MIN 1 1 1\nLUT_3D_SIZE 2\n{ROWS}", "must increase"),

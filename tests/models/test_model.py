@@ -59,7 +59,7 @@ def test_a_batch_equals_single_outputs(model, pair):
     outputs = model.batch(structures, appearances)
     for output, structure, appearance in zip(outputs, structures, appearances, strict=True):
         assert torch.allclose(output, model(structure, appearance), atol=1e-5)
-    with pytest.raises(UserError, match="4 structure images require as many appearance images: 1"):
+    with pytest.raises(UserError, match="4 structure images require as many appearance images, not 1"):
         model.batch(structures, [pair[1]])
 
 

@@ -228,7 +228,7 @@ def test_second_run_in_the_same_folder_is_refused(png, tmp_path):
     with Recording.begin(images, tiny(), tmp_path / "out"):
         with pytest.raises(OutputExists):
             Recording.begin(images, tiny(), tmp_path / "out")
-        with pytest.raises(OutputBusy, match="another run is writing"):
+        with pytest.raises(OutputBusy, match="another process is writing"):
             Recording.begin(images, tiny(), tmp_path / "out", force=True)
         with pytest.raises(OutputBusy):
             Recording.resume(tmp_path / "out")

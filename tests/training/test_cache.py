@@ -136,7 +136,7 @@ def test_two_processes_cannot_write_at_once(tmp_path):
 def test_the_size_is_limited(tmp_path):
     size = filled(tmp_path, [0]).bytes
     assert size == (tmp_path / "shard-000001.safetensors").stat().st_size
-    with pytest.raises(TrainingCacheError, match="choose another with"):
+    with pytest.raises(TrainingCacheError, match="choose another cache with"):
         filled(tmp_path, [1], limit=size + 20)
     assert shards(tmp_path) == ["shard-000001.safetensors"]
 

@@ -112,7 +112,7 @@ def test_images_that_the_initial_model_was_trained_on_and_their_copies_are_not_h
     assert {held_out[0], Path("copy")} <= set(split.training)
     assert set(split.held_out) == set(held_out[1:])
     with pytest.raises(
-        UserError, match="40 cannot be held out, because the initial model was trained on them or near-duplicates"
+        UserError, match="40 cannot be held out, because the initial model was trained on them or on near-duplicates"
     ):
         split_fingerprints(images, 0.3, {image.sha256 for image in images.values()})
 

@@ -379,7 +379,7 @@ def test_one_frame_and_a_rotated_video(tmp_path, appearance):
 
 
 def test_a_mistake_is_found_before_the_work(tmp_path, clip, appearance):
-    with pytest.raises(UserError, match="key_every=0 is not allowed; it must be in 1 to 120"):
+    with pytest.raises(UserError, match="key_every=0 is not allowed; it must be from 1 to 120"):
         transfer(clip, appearance, tmp_path / "out.mp4", key_every=0)
     with pytest.raises(UserError, match="videos require a preset with a warm start or a model"):
         transfer(clip, appearance, tmp_path / "out.mp4", preset="tiny", overrides=())

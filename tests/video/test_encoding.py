@@ -58,7 +58,7 @@ def test_audio_is_copied(tmp_path):
 def test_audio_that_the_container_does_not_hold_is_noted(tmp_path, codec, name):
     path = write_clip(tmp_path / "clip.mkv", panned(8), audio={"opus": "libopus"}.get(codec, codec))
     out, notes = encoded(tmp_path, open_source(path), name, audio=path)
-    assert notes == [f"the audio is left out: {name[4:]} files do not hold the codec {codec}"]
+    assert notes == [f"an audio stream is left out: {name[4:]} files do not hold the codec {codec}"]
     assert len(read_clip(out)[0]) == 8
 
 
@@ -66,7 +66,7 @@ def test_audio_of_an_unknown_codec_is_noted(tmp_path):
     path = write_clip(tmp_path / "clip.mkv", panned(8), audio=True)
     path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_XYZ"))
     out, notes = encoded(tmp_path, open_source(path), audio=path)
-    assert notes == ["the audio is left out: its codec is unknown"]
+    assert notes == ["an audio stream is left out: its codec is unknown"]
     assert len(read_clip(out)[0]) == 8
 
 
@@ -126,7 +126,7 @@ def test_the_next_encoder_is_used_where_the_first_is_missing(tmp_path, monkeypat
     source = open_source(write_clip(tmp_path / "clip.mp4", panned(4)))
     assert encoding_for(tmp_path / "a.mp4", source.info).codec == "mpeg4"
     assert len(read_clip(encoded(tmp_path, source)[0])[0]) == 4
-    with pytest.raises(UserError, match=r"no encoder for \.mov files here: missing"):
+    with pytest.raises(UserError, match=r"no encoder for \.mov files \(missing\)"):
         encoding_for(tmp_path / "a.mov", source.info)
 
 

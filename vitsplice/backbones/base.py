@@ -1,4 +1,4 @@
-"""Base class of backbones that are frozen torch modules; it checks inputs and is thread-safe."""
+"""Base class of backbones that are frozen torch modules: it checks and normalises the images."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from vitsplice.numerics import numerics
 
 
 class BackboneArguments(TypedDict):
-    """Keyword arguments of every backbone class.
+    """Keyword arguments that the classes of timm and OpenCLIP backbones share.
 
     Args:
-        name: requested name of the backbone.
+        name: name by which the backbone was requested.
         licence, source: licence and origin of the weights.
-        structure, appearance: default requests of the roles; None: those of the class.
+        structure, appearance: default requests of the roles; None: those of the backbone's class.
     """
 
     name: str
@@ -32,21 +32,23 @@ class BackboneArguments(TypedDict):
 
 
 class FrozenBackbone(nn.Module):
-    """Wrap a frozen network as a backbone. Subclasses implement `_features`.
+    """Wrap a frozen network as a backbone. Subclasses implement `_features`, which several threads may call at once.
 
-    Features do not depend on global torch modes such as autocast (`vitsplice.numerics`), except the grad mode.
+    Values of features do not depend on torch's global modes such as autocast (`vitsplice.numerics`). Features have
+    gradients only if the caller's grad mode enables them.
 
     Args:
-        network: the network, available as ``model``.
+        network: the network, available as ``model``. It is frozen and set to eval mode.
         roles: default facets (structure, appearance), at the last layer.
         stride: see `vitsplice.contracts.BackboneInfo`; also the default of ``size_multiple`` and ``min_size``.
         structure, appearance: default requests; None: the facets of ``roles``.
-        info: other fields of `BackboneInfo`; ``fixed_size`` and ``cls_normalised`` are None by default.
+        info: other fields of `BackboneInfo`, except ``parameters`` and ``sha256``, which are computed from the network.
+            ``fixed_size`` and ``cls_normalised`` are None by default.
 
     Raises:
-        TypeError: if a field is missing or unknown.
-        ConfigError: if the network has no such facet or layer, or the facet of structure is not local, or that of
-            appearance not global.
+        TypeError: if a field is missing, unknown or one of the computed ones.
+        ConfigError: if the network lacks the facet or layer of a default request, the facet for structure is not local,
+            or the facet for appearance is not global.
     """
 
     info: BackboneInfo
@@ -89,21 +91,27 @@ class FrozenBackbone(nn.Module):
             return self._features(normalised(self.info, images).to(dtype), requests)
 
     def _features(self, inputs: Tensor, requests: tuple[FeatureRequest, ...]) -> dict[FeatureRequest, Features]:
-        """Compute the features of normalised images ``(B, 3, H, W)``, in the dtype of the weights."""
+        """Compute float32 features of normalised images ``(B, 3, H, W)``, which have the dtype of the weights."""
         raise NotImplementedError
 
 
 def _with_roles(
     info: BackboneInfo, structure: FeatureRequest | None, appearance: FeatureRequest | None
 ) -> BackboneInfo:
-    """Replace the default requests. Raises ConfigError unless structure has a local and appearance a global facet."""
+    """Replace the default requests that are not None.
+
+    Raises ConfigError for an unknown facet or layer, or unless structure has a local and appearance a global facet.
+    """
     roles = {"structure": structure or info.structure, "appearance": appearance or info.appearance}
     roles = {role: info.request(request.facet, request.layer) for role, request in roles.items()}
     for role, request in roles.items():
         suitable = [facet for facet in info.facets if (facet in info.local_facets) == (role == "structure")]
         if request.facet not in suitable:
             kind = "global" if role == "appearance" else "local"
-            raise ConfigError(f"{role}={request} of backbone '{info.name}' needs a {kind} facet: {', '.join(suitable)}")
+            raise ConfigError(
+                f"{role}={request} is not allowed: the default request for {role} of backbone '{info.name}' "
+                f"needs a {kind} facet: {', '.join(suitable)}"
+            )
     return replace(info, structure=roles["structure"], appearance=roles["appearance"])
 
 

@@ -17,7 +17,7 @@ _HOOKS_LOCK = threading.Lock()
 
 
 class MapBackbone(FrozenBackbone):
-    """A frozen CNN as a backbone: each layer is a stage. A subclass implements `_maps`.
+    """A frozen CNN as a backbone, whose layers are the stages of the CNN. A subclass implements `_maps`.
 
     The default features are the last map, and its spatial mean. See `FrozenBackbone` for the arguments.
     """

@@ -1,4 +1,4 @@
-"""Pretrained weights from the caches of huggingface_hub and torch.hub, or downloaded from the hub."""
+"""Pretrained weights from the caches of huggingface_hub and torch.hub, or from the Hugging Face Hub ("the hub")."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ ADVICE: tuple[Part, ...] = (
 
 
 def hub_state_dict(pretrained_cfg: Mapping[str, Any], model: str) -> tuple[dict[str, Tensor], str]:
-    """Read the weights of a timm model from a cache, or download them.
+    """Read the weights of a timm model from a local file or a cache, or download them.
 
     Args:
-        pretrained_cfg: timm's configuration with ``hf_hub_id``, ``hf_hub_filename``, ``url``, ``file``.
-        model: name by which the model was requested.
+        pretrained_cfg: timm's configuration; ``hf_hub_id``, ``hf_hub_filename``, ``url`` and ``file`` are optional.
+        model: timm's name of the model, for messages.
 
     Returns:
         The state dict, and its source in words.
 
     Raises:
-        WeightsUnavailable: if they are not cached and cannot be downloaded; within 10 seconds if the hub is
-            unreachable.
-        WeightsRejected: if the file cannot be read, or contains no state dict.
+        WeightsUnavailable: if timm has no pretrained weights for the model, or they are neither cached nor can be
+            downloaded. If the hub is unreachable, this is raised within 10 seconds.
+        WeightsRejected: if the file of the weights cannot be read, or contains no state dict.
     """
     if file := pretrained_cfg.get("file"):
         return read_state_dict(Path(file)), f"file {Path(file).name}"
@@ -70,7 +70,7 @@ def _no_source(pretrained_cfg: Mapping[str, Any], model: str) -> str:
 
 
 def listed(pretrained: Sequence[str]) -> str:
-    """Return a sentence, after a space, with the number of pretrained models of an architecture and some names."""
+    """Return a space and a sentence with the number of pretrained models of an architecture and some of their names."""
     if not pretrained:
         return " It has none of this architecture."
     return f" It has {len(pretrained)} of this architecture, such as {', '.join(pretrained[:5])}."
@@ -84,7 +84,7 @@ def file_names(name: str | None = None) -> list[str]:
 
 
 def in_hub_cache(repo: str, names: list[str], revision: str | None = None) -> Path | None:
-    """Return the path of the first of the files that is in the hub's cache, without using the network."""
+    """Return the path of the first named file that is in huggingface_hub's cache, or None; do not use the network."""
     from huggingface_hub import try_to_load_from_cache
 
     paths = (try_to_load_from_cache(repo, name, revision=revision) for name in names)
@@ -92,17 +92,21 @@ def in_hub_cache(repo: str, names: list[str], revision: str | None = None) -> Pa
 
 
 def in_torch_cache(url: str) -> Path | None:
-    """Return the path of the file that torch.hub has cached for a URL; None if there is none, or the URL is empty."""
+    """Return the path of the file that torch.hub has cached for a URL.
+
+    None if there is no such file, its suffix is not that of a weights file, or the URL is empty.
+    """
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
     readable = path.suffix in {".safetensors", ".pth", ".pt", ".bin"}
     return path if readable and path.is_file() else None
 
 
 def from_hub(repo: str, names: list[str], revision: str | None, model: str) -> Path:
-    """Download the first of the files that a repository has into the hub's cache.
+    """Download the first named file that the repository has, and return its path in huggingface_hub's cache.
 
     Raises:
-        WeightsUnavailable: if the download fails; within 10 seconds if the hub is unreachable.
+        WeightsUnavailable: if HF_HUB_OFFLINE is set, the hub is unreachable (after at most 10 seconds), has none of the
+            files or refuses access, or the download fails.
     """
     from huggingface_hub import constants, hf_hub_download, is_offline_mode
 
@@ -119,7 +123,7 @@ def from_hub(repo: str, names: list[str], revision: str | None, model: str) -> P
 
 
 def probe_hub() -> tuple[str, str]:
-    """Return the address of the hub and its state: `REACHABLE`, or why it does not answer within `PROBE_SECONDS`."""
+    """Return the address of the hub and its state: `REACHABLE`, or why it is not used or does not answer in time."""
     from huggingface_hub import constants, is_offline_mode
 
     if is_offline_mode():
@@ -128,7 +132,10 @@ def probe_hub() -> tuple[str, str]:
 
 
 def _within_time_limit(ask: Callable[[], str]) -> str:
-    """Return the answer of ``ask``, or why there is none; in a daemon thread, because a DNS look-up has no timeout."""
+    """Return the answer of ``ask``, or why there is none within `PROBE_SECONDS`.
+
+    ``ask`` runs in a daemon thread, because a DNS look-up has no timeout.
+    """
     answers: list[str] = []
 
     def answer() -> None:
@@ -179,6 +186,6 @@ def _status(repo: str, name: str, revision: str | None) -> int:
 
 def _refusal(status: int) -> str:
     if status in (401, 403):
-        reason = "gated, private or nonexistent; accept the licence on its page and set HF_TOKEN"
+        reason = "the repository is gated, private or nonexistent; accept the licence on its page, and set HF_TOKEN"
         return f"refuses access (HTTP {status}): {reason}"
     return f"answered with HTTP {status}"

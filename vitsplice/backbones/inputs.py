@@ -47,11 +47,12 @@ class Resizing:
 class Resize(Resizing):
     """Resize images by their shorter side to a size that a backbone accepts.
 
-    The aspect ratio is preserved up to rounding, unless the backbone has a fixed size.
+    The aspect ratio is preserved up to rounding, unless the backbone has a fixed size, or a side would be below
+    its minimum size.
 
     Args:
         size: shorter side in pixels; None: images keep their size, whether or not the backbone accepts it.
-        max_size: maximum of the longer side before rounding, or None.
+        max_size: maximum length of the longer side in pixels, before rounding; None: no maximum.
         interpolation: ``bicubic`` or ``bilinear``.
     """
 
@@ -71,11 +72,11 @@ class Resize(Resizing):
 
 @dataclass(frozen=True)
 class Area(Resizing):
-    """Resize images to about ``side * side`` pixels, as `Resize` does.
+    """Resize images to about ``side * side`` pixels. Aspect ratio and rounding are those of `Resize`.
 
     Args:
-        side: side in pixels of the square of the same area.
-        enlarge: enlarge smaller images; otherwise they keep their size, up to rounding.
+        side: side in pixels of a square that has the area of the resized image.
+        enlarge: whether to enlarge images of a smaller area; if not, they keep their size, up to rounding.
     """
 
     side: int
@@ -89,7 +90,7 @@ class Area(Resizing):
 
 
 class Fit(Resizing):
-    """Resize images to the nearest size that a backbone accepts; a CNN accepts nearly all."""
+    """Resize images to the nearest size that a backbone accepts. Most CNNs accept all sizes from their stride up."""
 
     def target_size(self, height: int, width: int, info: BackboneInfo) -> tuple[int, int]:
         """Return the height and width that an image of this size is resized to."""
@@ -97,7 +98,7 @@ class Fit(Resizing):
 
 
 def check_inputs(info: BackboneInfo, images: Tensor, requests: tuple[FeatureRequest, ...]) -> None:
-    """Raise UserError unless a backbone accepts the images ``(B, 3, H, W)``, and has the requested features."""
+    """Raise UserError unless a backbone accepts the images ``(B, 3, H, W)`` and has the requested features."""
     if images.ndim != 4 or images.shape[1] != 3:
         raise UserError(f"backbone '{info.name}' takes images (B, 3, H, W), not {tuple(images.shape)}")
     if not images.is_floating_point():
@@ -116,7 +117,7 @@ def check_inputs(info: BackboneInfo, images: Tensor, requests: tuple[FeatureRequ
 
 
 def normalised(info: BackboneInfo, images: Tensor) -> Tensor:
-    """Compute (images - mean) / std with the statistics of the backbone, in float32 or a larger dtype."""
+    """Compute (images - mean) / std with the statistics of the backbone, in float32; float64 images stay float64."""
     images = images.to(torch.promote_types(images.dtype, torch.float32))
     mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (info.mean, info.std))
     return (images - mean) / std

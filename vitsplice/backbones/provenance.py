@@ -41,7 +41,7 @@ class Provenance(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         origins = frozenset[str]().union(*(self._origins.get(t, ()) for t in _tensors((args, kwargs))))
         self._loading = self._loading or bool(origins)
-        if func is Tensor.copy_ and self._loading:  # also of an added constant, which has no origins
+        if func is Tensor.copy_ and self._loading:  # also a constant that the conversion added, without origins
             self._copied |= origins
             self._origins[args[0]] = origins
         elif origins:
@@ -51,11 +51,12 @@ class Provenance(TorchFunctionMode):
         return result
 
     def check(self, model: nn.Module, description: str, name: str) -> None:
-        """Raise WeightsRejected unless all tensors of the model are from the file or its conversion, and finite.
+        """Raise WeightsRejected unless the tensors of the model are from the file or its conversion, and finite.
 
-        Weights must be floating point in the file, and kernels of convolutions must have their original size.
-        The file may have tensors that the model does not use (a classifier, a mask token), but none whose name differs
-        only in layer numbers from that of a used one, such as the last blocks of a deeper network.
+        Only ``num_batches_tracked`` (`UNUSED`) may be missing. Parameters must be floating point in the file, and
+        kernels of convolutions must have as many values as there. The file may have tensors that the model does not use
+        (a classifier, a mask token), but none whose name differs only in layer numbers from the name of a used tensor,
+        such as those of the last blocks of a deeper network.
 
         Args:
             model: model that was loaded in this context.
@@ -80,7 +81,7 @@ class Provenance(TorchFunctionMode):
         check_finite(model.state_dict(), description)
 
     def _resized_kernels(self, model: nn.Module) -> Iterator[str]:
-        """Find convolutions whose kernel was resized, as timm does for another patch size."""
+        """Describe kernels of convolutions that were resized, as timm resizes a patch embedding for other patches."""
         for module in model.modules():
             if isinstance(module, nn.Conv2d) and len(origins := self._origins.get(module.weight, ())) == 1:
                 key = next(iter(origins))
@@ -88,7 +89,7 @@ class Provenance(TorchFunctionMode):
                     yield f"{key} {tuple(self._file[key].shape)} for {tuple(module.weight.shape)}"
 
     def _integers(self, model: nn.Module) -> Iterator[str]:
-        """Find weights that are integers in the file."""
+        """Find the names in the file of parameters that are integers there."""
         for parameter in model.parameters():
             yield from (key for key in self._origins.get(parameter, ()) if not self._file[key].is_floating_point())
 
@@ -112,7 +113,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 def load_traced(
     create: Callable[[dict[str, Tensor]], nn.Module], tensors: Mapping[str, Tensor], description: str, name: str
 ) -> nn.Module:
-    """Create a model from a state dict, and check that all tensors of the model were loaded (`Provenance.check`).
+    """Create a model from a state dict, and check that the model's tensors were loaded (`Provenance.check`).
 
     Args:
         create: creates and loads the model; it may change the mapping, but not the tensors.
@@ -121,8 +122,8 @@ def load_traced(
         name: name of the model.
 
     Raises:
-        WeightsRejected: if tensors are missing, do not fit, belong to layers that the model does not have, or are not
-            finite.
+        WeightsRejected: if tensors are missing, do not fit, belong to layers that the model does not have, are not
+            floating point, or are not finite.
     """
     tensors = {key: tensor.detach() for key, tensor in tensors.items()}
     with torch.no_grad(), Provenance(tensors) as provenance:

@@ -22,10 +22,11 @@ def is_swin(model: nn.Module) -> bool:
 class TimmSwin(TransformerBackbone):
     """A frozen timm Swin transformer as a backbone.
 
-    The default features are the keys of the last block, and the mean of its tokens after the final norm.
+    The default features are the keys of the last block, and the mean of its tokens after the final norm. Tokens of
+    other blocks are taken without that norm.
 
     Args:
-        model: without a classifier, created for any image size (``strict_img_size=False``).
+        model: a timm Swin transformer without a classifier, created for any image size (``strict_img_size=False``).
         arguments: see `vitsplice.backbones.base.BackboneArguments`.
 
     Raises:

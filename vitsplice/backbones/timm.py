@@ -22,7 +22,7 @@ DINOV3 = "dinov3-license"
 
 
 class Alias(NamedTuple):
-    """A short name of a timm model, with facts that are otherwise known only to a loaded model.
+    """A short name of a timm model, with the facts that a listing shows without loading timm.
 
     Args:
         timm_name: name of the model in timm.
@@ -91,9 +91,10 @@ def aliases() -> list[BackboneSpec]:
 
 
 def spec_for(name: str) -> BackboneSpec | None:
-    """Return the spec of a timm model such as ``vit_small_patch16_224.dino``, or an untrained one; None for any other.
+    """Return the spec of a backbone that is not listed; None if timm has no such model.
 
-    Raises UnknownName if timm has the architecture, but not these weights of it.
+    The name is that of a timm model, such as ``vit_small_patch16_224.dino``, or `UNTRAINED` before the name of a timm
+    model or a short name. Raises UnknownName if timm has the architecture, but not these weights of it.
     """
     import timm
 
@@ -113,9 +114,9 @@ def spec_for(name: str) -> BackboneSpec | None:
 
 
 def _pretrained_cfg(timm_name: str, prefix: str = "") -> Any:
-    """Return timm's configuration of a model; None if it has none, as for a deprecated name.
+    """Return timm's configuration of a model; None if timm has no configuration, as for a deprecated name.
 
-    Raises UnknownName for weights that timm does not list.
+    Raises UnknownName for weights that timm does not list; ``prefix`` precedes the similar name that it suggests.
     """
     import timm
 
@@ -148,5 +149,8 @@ def _build_untrained(timm_name: str, name: str, weights: Path | None) -> Backbon
     from vitsplice.backbones.timm_loading import load_untrained
 
     if weights is not None:
-        raise UserError(f"backbone '{name}' has random weights and takes no file; remove '{UNTRAINED}' from the name")
+        raise UserError(
+            f"backbone '{name}' has random weights, so a weights file is not allowed; to load the file, remove "
+            f"'{UNTRAINED}' from the name"
+        )
     return load_untrained(timm_name, name)

@@ -1,4 +1,4 @@
-"""Loading of timm models as backbones, with every tensor checked."""
+"""Loading of timm models as backbones, with a check that their weights were loaded."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ def load(timm_name: str, name: str, weights: Path | None) -> Backbone:
     Args:
         timm_name: name of the model in timm.
         name: name by which the backbone was requested.
-        weights: file of weights; None uses the hub's.
+        weights: file of weights; None: the pretrained weights of timm (`hub_state_dict`).
 
     Raises:
         UserError: if timm has no such ViT, Swin, or CNN with feature maps.
-        WeightsUnavailable, WeightsRejected: see `vitsplice.backbones.hub`.
+        WeightsUnavailable: see `hub_state_dict`.
+        WeightsRejected: if the weights cannot be read, or do not fit.
     """
     cfg = _create_meta(timm_name).pretrained_cfg
     if weights is None:
@@ -60,7 +61,8 @@ def load_untrained(timm_name: str, name: str) -> Backbone:
 def random_weights(timm_name: str) -> dict[str, Tensor]:
     """Return timm's initial weights for a fixed seed.
 
-    Scales of residual branches (LayerScale) are set to 1: timm initialises some near 0, where a block has no effect.
+    Scales of residual branches (LayerScale) are set to 1: timm initialises some near 0, and a block of scale 0 has no
+    effect.
     """
     with private_rng(0):
         state: dict[str, Tensor] = timm.create_model(timm_name, num_classes=0).state_dict()
@@ -81,14 +83,14 @@ def load_with_weights(
 
     Args:
         timm_name: name of the architecture in timm.
-        state_dict: tensors by timm's names, or older ones that timm converts.
-        cls_normalised: see `vitsplice.backbones.vit.TimmViT`.
+        state_dict: tensors by timm's names, or by other names that timm converts.
+        cls_normalised: see `vitsplice.backbones.vit.TimmViT`; ignored for other models.
         name, licence, source: see `vitsplice.contracts.BackboneInfo`.
-        overlay: entries of timm's configuration to replace (``mean``, ``std``).
+        overlay: entries that replace those of timm's configuration, such as ``mean`` and ``std``.
 
     Raises:
-        UserError: if the model is none of these.
-        WeightsRejected: if the weights do not fit.
+        UserError: if timm has no such model, or the model is none of these.
+        WeightsRejected: if the state dict is empty, or does not fit.
     """
     if not state_dict:
         raise WeightsRejected(f"{source} contains no tensors for timm's '{timm_name}'")

@@ -54,7 +54,7 @@ class TransformerBackbone(FrozenBackbone):
         raise NotImplementedError
 
     def _final_norm(self, block: int, tokens: Tensor) -> Tensor:
-        """Apply the final norm to the output of a block, if the backbone returns tokens after it."""
+        """Apply the final norm to the output of a block; a backbone that does not use this norm returns the output."""
         raise NotImplementedError
 
     def _features(self, inputs: Tensor, requests: tuple[FeatureRequest, ...]) -> dict[FeatureRequest, Features]:

@@ -12,7 +12,7 @@ from vitsplice.errors import UserError
 
 
 def is_vit(model: nn.Module) -> bool:
-    """Return True for a plain timm ViT, whose blocks have one global attention each."""
+    """Return True for a module with the attributes of a plain timm ViT, whose blocks have one attention each."""
     blocks = getattr(model, "blocks", None)
     return (
         hasattr(model, "num_prefix_tokens")
@@ -30,13 +30,15 @@ def _has_projections(attention: object) -> bool:
 class TimmViT(TransformerBackbone):
     """A frozen timm ViT as a backbone.
 
-    The default features are the keys of the last block, and its [CLS] token or, without one, the mean patch token.
+    The default features are the keys of the last block, and the [CLS] token after that block; for a model without a
+    [CLS] token, its mean patch token.
 
     Args:
         model: a timm ViT without a classifier.
-        cls_normalised: take the facets ``cls``, ``token`` and ``pooled`` after the final norm. Splice takes them before
-            it, which suits DINO v1; without the norm, the [CLS] token of DINOv2 is dominated by a few channels. Without
-            a [CLS] token the argument is ignored: facets are taken after the norm, and ``info.cls_normalised`` is None.
+        cls_normalised: whether the facets ``cls``, ``token`` and ``pooled`` of every layer are taken after the final
+            norm. Splice takes them before the norm, which suits DINO v1; but before the norm, the [CLS] token of DINOv2
+            is dominated by a few channels. If the model has no [CLS] token, the argument is ignored: these facets are
+            taken after the norm, and ``info.cls_normalised`` is None. For a model without a norm, it is ignored too.
         arguments: see `vitsplice.backbones.base.BackboneArguments`.
 
     Raises:

@@ -20,20 +20,20 @@ from vitsplice.text import first_line, printable
 
 ACCEPTED = "a state dict in .safetensors, or one saved by torch.save that loads with weights_only=True"
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "teacher", "student")
-"""Keys of a checkpoint that may hold the state dict; the first one that does is used."""
+"""Keys of a checkpoint that may hold the state dict, in order of preference."""
 
 UNUSED = "num_batches_tracked"
-"""A buffer of batch normalisation that eval mode does not use, and that old checkpoints do not have."""
+"""Name of a buffer of batch normalisation that eval mode does not use, and that old checkpoints do not have."""
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a weights file by name, on the CPU.
 
     One level of a common wrapper (``state_dict``, ``model``, ``teacher``, ...) is removed, and so are the prefixes
-    ``module.`` and ``backbone.``, in this order; if some names begin with the prefix, all others are dropped.
+    ``module.`` and ``backbone.``, in this order; if some names begin with a prefix, tensors of other names are dropped.
 
     Raises:
-        WeightsRejected: if it cannot be read, or contains no state dict. A pickle that contains code is refused.
+        WeightsRejected: if the file cannot be read, or contains no state dict. A pickle that contains code is refused.
     """
     name = _checked_name(path)
     try:
@@ -60,7 +60,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _read_problem(error: Exception) -> str:
-    """Return the reason of a reader, without torch's advice to disable the check."""
+    """Return why a reader failed, without torch's advice to allow pickles that contain code."""
     if isinstance(error, UnpicklingError):
         return "it is not a state dict, or contains objects other than tensors"
     return first_line(error)
@@ -91,7 +91,7 @@ def _unwrap(content: object) -> dict[str, Tensor] | None:
 
 
 def _tensors(content: object) -> dict[str, Tensor] | None:
-    """Return a mapping from names to dense tensors as a dict, and None for anything else."""
+    """Return a non-empty mapping from names to dense tensors as a dict; None for anything else."""
     if not isinstance(content, Mapping) or not content:
         return None
     if all(isinstance(name, str) and _is_dense(value) for name, value in content.items()):
@@ -119,7 +119,7 @@ def digest(state_dict: Mapping[str, Tensor]) -> str:
 
 
 def load_into(model: nn.Module, state_dict: Mapping[str, Tensor], description: str) -> None:
-    """Load a state dict that has exactly the tensors of a model.
+    """Load a state dict that has exactly the tensors of a model; only those named `UNUSED` may be missing.
 
     Args:
         model: the model.

@@ -1,4 +1,4 @@
-"""The command line. It parses, calls and prints; it is the only user of rich and typer."""
+"""The command line. It parses, calls and prints; no other part of the package ``vitsplice`` imports rich or typer."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ they wait for."""
 def entry() -> None:
     """Run the console script ``vitsplice``.
 
-    `WAIT_POLICY` is a default of this process and its children: an OpenMP library reads it once, when torch loads it.
+    `WAIT_POLICY` applies to this process and its children, unless the user has set the variable. It must be set before
+    torch is imported, because an OpenMP library reads the variable only when torch loads that library.
     """
     os.environ.setdefault(*WAIT_POLICY)
     sys.exit(main(sys.argv[1:]))
 
 
 def main(arguments: list[str]) -> int:
-    """Run a command and return its exit code: 0 success, 1 failure, 2 mistake of the user, 130 interrupted."""
+    """Run a command and return its exit code: 0 success, 1 failure, 2 invalid request or out of memory, 130 stop."""
     from vitsplice.cli.app import application
 
     debug = DEBUG in arguments
@@ -50,7 +51,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _exit_code(stop: SystemExit) -> int:
-    """Return the exit code of a SystemExit; 1 if it is a text, which is printed (only commands of plugins use one)."""
+    """Return the exit code of a SystemExit. A code that is a text (only of plugins' commands) is printed, and is 1."""
     if stop.code is None or isinstance(stop.code, int):
         return stop.code or 0
     from vitsplice.text import plain
@@ -60,7 +61,7 @@ def _exit_code(stop: SystemExit) -> int:
 
 
 def _interrupted(error: BaseException | None) -> bool:
-    """Return True if Ctrl-C is among the causes of an error; typer exits with code 130 for it, without a message."""
+    """Return True if a KeyboardInterrupt is among the causes of an error; typer then exits without a message."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None

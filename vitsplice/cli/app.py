@@ -15,14 +15,14 @@ from vitsplice.plugins.hooks import CODE_ERRORS, failure_reason
 
 
 class Commands(TyperGroup):
-    """Commands of all plugins that work. A command is built when it is used; listing them builds all, in 0.1 s."""
+    """The commands of all plugins that load. A command is built when it is used; listing builds all, in 0.1 s."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""
         return list(catalogue().commands)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command, or a substitute if it cannot be built. Raises UnknownName, PluginConflict, with advice."""
+        """Return a command, or a substitute if the command cannot be built. Raises UnknownName or PluginConflict."""
         spec = catalogue().commands[cmd_name]
         try:
             return _command(spec)
@@ -42,7 +42,7 @@ def _command(spec: CommandSpec) -> Any:
 
 
 def _substitute(name: str, reason: str) -> CommandSpec:
-    """Return a command that can be listed and raises an error when it is run."""
+    """Return a command that can be listed; when it is run, it raises an error with the reason."""
 
     def raise_error(arguments: Annotated[list[str] | None, typer.Argument(hidden=True)] = None) -> None:
         raise VitspliceError(

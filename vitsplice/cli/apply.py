@@ -29,13 +29,13 @@ def apply(
     ] = None,
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="Output folder; for a single structure image also the name of a .png file."),
+        typer.Option("--out", "-o", help="Output folder. For a single output also the name of a .png file."),
     ] = Path("vitsplice-applied"),
     mix: Annotated[
         list[str] | None,
         typer.Option(
             metavar="IMAGE:WEIGHT",
-            help="Appearance image with its weight, in place of APPEARANCE; give several: --mix A.png:0.3 B.png:0.7.",
+            help="Appearance images with weights, in place of APPEARANCE, such as --mix A.png:0.3 B.png:0.7.",
         ),
     ] = None,
     manifest: Annotated[
@@ -52,7 +52,12 @@ def apply(
             "trained in float32, or else auto."
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace other files that have an output's name.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Replace files that have the name of an output, but are from another model or other images."
+        ),
+    ] = False,
 ) -> None:
     """Apply a trained model: about a second for an image, without any optimisation.
 
@@ -79,14 +84,14 @@ def apply(
     loaded = load_model(model, device=device, precision=precision)
     with parts_progress() as progress:
         applied = apply_model(loaded, plan, force=force, progress=progress)
-    report_applied(applied, len(transfers), "the same command resumes")
+    report_applied(applied, len(transfers), "the same command resumes the work")
     typer.echo(out)
 
 
 def _images(words: list[str], mix: list[str]) -> tuple[list[Path], list[tuple[Path, float]]]:
     """Divide arguments into structure images and appearance images with weights.
 
-    With ``--mix``, arguments ``IMAGE:WEIGHT`` belong to the mix too, because an option takes only one value.
+    With ``--mix``, arguments ``IMAGE:WEIGHT`` belong to the mix too, because the option itself takes only one value.
     """
     if not mix:
         if len(words) < 2:
@@ -105,10 +110,10 @@ def report_applied(applied: Applied, total: int, resume: str) -> None:
     Args:
         applied: the outcome.
         total: number of outputs.
-        resume: advice on stopped work.
+        resume: advice to print if the work was stopped.
 
     Raises:
-        UserError: the failure, if there is only one output.
+        UserError: the failure, if there is only one output and it failed.
     """
     from vitsplice.text import printable
 

@@ -10,14 +10,19 @@ import typer
 
 from vitsplice.cli.options import backbone_option
 
-STOPPING = b"\nstopping: unfinished runs write checkpoints; the same command resumes. Press Ctrl-C again to end now\n"
+STOPPING = (
+    b"\nstopping: unfinished runs write checkpoints; the same command resumes the batch. "
+    b"Press Ctrl-C again to end now\n"
+)
 
 
 def batch(
     pairs: Annotated[
         Path, typer.Argument(metavar="PAIRS", help="Manifest: .csv or .jsonl with id, structure, appearance.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for all runs; a batch that it holds is resumed.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for all runs. If it holds a batch, that is resumed.")
+    ],
     preset: Annotated[
         list[str] | None,
         typer.Option(help="Name of a preset, a YAML file, or a model folder; can be repeated. Default: quick."),
@@ -25,17 +30,21 @@ def batch(
     backbone: Annotated[
         list[str] | None, backbone_option("It replaces the first backbone of the preset; can be repeated.")
     ] = None,
-    seed: Annotated[list[int] | None, typer.Option(min=0, help="Seed of a run; can be repeated.")] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(min=0, help="Seed of the runs; can be repeated. Default: the preset's.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=0, help="Number of steps, in place of the preset's.")] = None,
     size: Annotated[
-        int | None, typer.Option(min=16, help="Resize all images to this shorter side first, in pixels.")
+        int | None, typer.Option(min=16, help="Resize all images to this shorter side, in pixels, before each run.")
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. plots=none."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. plots=none; can be repeated."),
     ] = None,
     executor: Annotated[str, typer.Option(help="Executor of the runs (see `vitsplice list executors`).")] = "local",
-    option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="One option of the executor.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="One option of the executor; can be repeated.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Number of runs at a time; 0: the executor's default.")] = 0,
     threads: Annotated[
         int,
@@ -43,7 +52,7 @@ def batch(
     ] = 0,
     retries: Annotated[int, typer.Option(min=0, help="Number of further attempts at a run that failed.")] = 1,
 ) -> None:
-    """Run every pair of a manifest with every preset, backbone and seed; the same command again resumes."""
+    """Run every pair of a manifest with every preset, backbone and seed; the same command resumes a stopped batch."""
     from vitsplice.batch import plan
     from vitsplice.batch.driver import run_batch
     from vitsplice.cli.interrupt import Interrupt

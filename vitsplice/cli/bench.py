@@ -27,25 +27,29 @@ def bench(
     part: Annotated[
         list[Part] | None,
         typer.Option(
-            help="Benchmark; can be repeated; without it: all. processes: a run alone, and two at once. steps: steps "
-            "of presets, relative to a plain loop of the published recipe. passes: forward and backward passes of a "
-            "backbone, relative to matrix multiplication. run: parts of a run (load, start, stages, "
-            "metrics), and the share of each backbone."
+            help="Benchmark; can be repeated. Default: all. processes: a run alone, and two at once. steps: steps of "
+            "the recipes of official, paper and quick, relative to a plain loop of the published recipe. passes: "
+            "forward and backward passes of a backbone, relative to matrix multiplication. run: parts of a run (load, "
+            "start, stages, metrics), and the share of each backbone."
         ),
     ] = None,
-    preset: Annotated[str, typer.Option(help="Preset of run and processes, on the packaged pair.")] = "quick",
+    preset: Annotated[
+        str, typer.Option(help="Preset of the benchmarks run and processes, on the packaged pair.")
+    ] = "quick",
     backbone: Annotated[
         str | None,
-        backbone_option("Default: those of --preset; for steps and passes, that of the preset official."),
+        backbone_option("Default: for run and processes those of --preset, for steps and passes that of official."),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, max=1000, help="Number of timed steps of each loop.")] = 8,
+    steps: Annotated[
+        int, typer.Option(min=1, max=1000, help="For the benchmark steps: number of timed steps of each loop.")
+    ] = 8,
     preset_steps: Annotated[
         int | None,
-        typer.Option(min=0, help="Number of steps of a run; default: that of --preset."),
+        typer.Option(min=0, help="For run and processes: number of steps of a run. Default: the preset's."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Time presets on this machine: their steps, stages and backbones, and two runs at once. Takes some minutes."""
+    """Time presets and backbones on this machine: steps, passes, parts of a run, two runs at once. Takes minutes."""
     from vitsplice.presets.settings import settings_for
     from vitsplice.tools import bench as benchmarks
 
@@ -106,7 +110,7 @@ def _show_run(run: dict[str, Any]) -> None:
         per_step = f"{seconds / steps:.3f}" if steps else ""
         rows.append([phase["name"], f"{seconds:.1f}", str(steps or ""), per_step, *shares])
     print_wide(["phase", "seconds", "steps", "s per step", *backbones, "other"], rows)
-    typer.echo("shares of the seconds in passes of each backbone; other: the rest, including passes of metrics")
+    typer.echo("percentages: time in passes of each backbone; other: the rest, including passes for metrics")
 
 
 def _show_processes(processes: dict[str, Any]) -> None:

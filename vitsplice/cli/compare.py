@@ -1,4 +1,4 @@
-"""``vitsplice compare``: what backbones encode of images."""
+"""``vitsplice compare``: what backbones encode as structure and as appearance."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ def compare(
         typer.Argument(metavar="IMAGE...", help=f"{IMAGE_HELP} Two or more. Default: the four packaged images."),
     ] = None,
     backbone: Annotated[
-        list[str] | None, backbone_option("Required. Can be repeated; an untrained one is a control.")
+        list[str] | None, backbone_option("Required. Can be repeated; an untrained backbone is a control.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-comparison"),
     masks: Annotated[
-        Path | None, typer.Option(help="Folder of masks of parts of the images, named like the images; any suffix.")
+        Path | None,
+        typer.Option(help="Folder of masks of parts. Each mask has the file name of its image, with any suffix."),
     ] = None,
     size: Annotated[
         int, typer.Option(min=64, max=1024, help="Images are cropped square and resized to this many pixels a side.")
@@ -34,7 +35,7 @@ def compare(
         ),
     ] = 1,
     preset: Annotated[str, typer.Option(help="Preset of the transfers.")] = "quick",
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the transfers. Default: the preset's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of each transfer. Default: the preset's.")] = None,
     style: Annotated[
         str,
         typer.Option(
@@ -47,7 +48,7 @@ def compare(
         bool,
         typer.Option(
             "--force",
-            help="Replace another comparison in the output folder; its stored parts stay, and are reused if they fit.",
+            help="Replace another comparison in the output folder. Its stored parts stay, and those that fit are used.",
         ),
     ] = False,
 ) -> None:

@@ -20,17 +20,20 @@ def correspond(
     backbone: Backbone = None,
     facet: Annotated[
         str | None,
-        typer.Option(help="key, query, value, token or map. Default, without --layer: several features together."),
+        typer.Option(
+            help="key, query, value, token or map. Default: several features together, or with --layer the backbone's "
+            "facet for structure."
+        ),
     ] = None,
     layer: Annotated[
         int | None,
-        typer.Option(
-            help="0 is the first layer, -1 the last. Default with --facet: -1. Without --facet: a layer of the "
-            "backbone's facet for structure."
-        ),
+        typer.Option(help="0 is the first layer, -1 the last. Default with --facet: -1."),
     ] = None,
     grid: Annotated[
-        int, typer.Option(min=2, max=128, help="Images are matched on a grid of about this many patches per side.")
+        int,
+        typer.Option(
+            min=2, max=128, help="Each image is matched on about GRID x GRID patches, preserving the aspect ratio."
+        ),
     ] = 40,
     temperature: Annotated[
         float,
@@ -46,7 +49,7 @@ def correspond(
     device: Annotated[str, DEVICE] = "auto",
     force: ReplaceResults = False,
 ) -> None:
-    """Match the patches of two images: mutual nearest neighbours, warped colours, confidence, and a viewer."""
+    """Match the patches of two images; write mutual nearest neighbours, warped colours, confidence and a viewer."""
     from vitsplice.analysis import correspondence as analysis
 
     analysis.check_output(out, force=force)

@@ -9,7 +9,7 @@ from vitsplice.cli.output import print_json
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check versions, device, memory, plugins, weights and folders; exit code 1 if `vitsplice run` cannot work."""
+    """Check versions, device, memory, plugins, weights and folders; exit with code 1 if `vitsplice run` cannot work."""
     from dataclasses import asdict
 
     from vitsplice.plugins import catalogue

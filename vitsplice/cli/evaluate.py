@@ -39,13 +39,13 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="METHOD=BACKBONE",
-            help="Backbone that a method optimised, instead of those of its run records: METHOD=BACKBONE, or "
-            "METHOD=none. Repeatable. Metrics of the same network are marked.",
+            help="Backbone whose features a method optimised, in place of those in its run records; none: no backbone. "
+            "Can be repeated. Metrics that measure with the same network are marked.",
         ),
     ] = None,
     device: Annotated[str, DEVICE] = "auto",
     as_json: SummaryAsJson = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace another evaluation that the folder holds.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace another evaluation in the output folder.")] = False,
 ) -> None:
     """Evaluate methods over a set of pairs: means with intervals, tests between methods, ranks, and a gallery.
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM that let the current step finish."""
+"""Handling of Ctrl-C and SIGTERM: the first signal lets the current step or part of the work finish."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupt:
-    """Context in which the first signal only sets ``requested``, and a second one raises KeyboardInterrupt.
+    """Context in which the first of `SIGNALS` sets ``requested``, and the second raises KeyboardInterrupt.
+
+    Use it in the main thread; at its end the previous handlers are restored.
 
     Args:
-        on_signal: called by the first signal.
+        on_signal: called in the handler of the first signal.
     """
 
     def __init__(self, on_signal: Callable[[], object] = lambda: None) -> None:

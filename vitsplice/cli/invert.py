@@ -22,10 +22,13 @@ def invert(
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-inversions"),
     facet: Annotated[
         list[str] | None,
-        typer.Option(help="cls, key, ...; can be repeated. Default: the facets for appearance and structure."),
+        typer.Option(
+            help="Facet, such as cls or key; can be repeated. Default: the backbone's facets for appearance and "
+            "structure."
+        ),
     ] = None,
     layer: Annotated[
-        list[int] | None, typer.Option(help="0 is the first, -1 the last (default); can be repeated.")
+        list[int] | None, typer.Option(help="0 is the first layer, -1 the last (default); can be repeated.")
     ] = None,
     prior: Annotated[
         Literal["network", "pixels"] | None,
@@ -36,23 +39,28 @@ def invert(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="Instead of --prior: invert-official, or a YAML file with a term 'inversion'."),
+        typer.Option(
+            help="Instead of --prior: invert-official, or another preset or YAML file with a term named 'inversion'."
+        ),
     ] = None,
     backbone: Annotated[str | None, backbone_option("It replaces the first backbone of the preset.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Number of steps of each inversion. Default: the preset's.")
+    ] = None,
     size: Annotated[int | None, typer.Option(min=16, help="Shorter side of the output, in pixels.")] = None,
     seed: Seed = None,
     device: Annotated[str | None, DEVICE] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the preset.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the preset; can be repeated."),
     ] = None,
     force: ReplaceResults = False,
     resume: Annotated[
         Path | None,
         typer.Option(
             metavar="OUT",
-            help="Resume the inversions in this folder. The only other option allowed is --force, which restarts them "
-            "all if the image or a package has changed.",
+            help="Resume the inversions in this folder. The only other option allowed is --force: if the image or a "
+            "package has changed, it restarts all inversions.",
         ),
     ] = None,
 ) -> None:

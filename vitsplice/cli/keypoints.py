@@ -28,7 +28,7 @@ def keypoints(
     backbone: Annotated[
         list[str] | None,
         backbone_option(
-            "Can be repeated; an untrained one is a control. Default: the first backbone of the default preset."
+            "Can be repeated; an untrained backbone is a control. Default: the first backbone of the default preset."
         ),
     ] = None,
     facet: Annotated[
@@ -40,14 +40,14 @@ def keypoints(
     layer: Annotated[
         list[str] | None,
         typer.Option(
-            help="0 is the first, -1 the last, all is every layer; can be repeated. Default: -1.", metavar="LAYER"
+            help="0 is the first layer, -1 the last, all is every layer; can be repeated. Default: -1.", metavar="LAYER"
         ),
     ] = None,
     alpha: Annotated[
         list[float] | None,
         typer.Option(
-            help="Threshold of PCK as a fraction of the reference length, the longer side of the object (SPair-71k) or "
-            "image; can be repeated. Default: 0.05, 0.1 and 0.15.",
+            help="Threshold of PCK as a fraction of a reference length: the longer side of the object (SPair-71k) or "
+            "of the image (others); can be repeated. Default: 0.05, 0.1 and 0.15.",
         ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split of the data set. Default: test.")] = None,
@@ -61,7 +61,9 @@ def keypoints(
     size: Annotated[
         int,
         typer.Option(
-            min=64, max=2048, help="Images are resized to about SIZE x SIZE pixels, preserving the aspect ratio."
+            min=64,
+            max=2048,
+            help="Images are resized to an area of about SIZE x SIZE pixels, preserving the aspect ratio.",
         ),
     ] = 448,
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-keypoints"),
@@ -74,7 +76,7 @@ def keypoints(
     """Measure how many keypoints are matched correctly by features (PCK), on a data set or synthetic warps.
 
     Finished pairs are stored: the same command resumes a stopped benchmark.
-    With more backbones, facets, layers or thresholds, it measures only what is new.
+    A command with more backbones, facets, layers or thresholds measures only what is new.
     """
     from vitsplice.cli.progress import parts_progress, unless_stopped
     from vitsplice.keypoints import KeypointBenchmark, load_dataset, run_benchmark
@@ -100,7 +102,7 @@ def _layers(values: list[str]) -> tuple[int, ...]:
     try:
         return tuple(map(int, values))
     except ValueError:
-        raise typer.BadParameter(f"--layer takes whole numbers, or {EVERY_LAYER}: {', '.join(values)}") from None
+        raise typer.BadParameter(f"--layer takes whole numbers or {EVERY_LAYER}, not {', '.join(values)}") from None
 
 
 def _show(summary: BenchmarkSummary) -> None:

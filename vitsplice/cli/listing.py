@@ -66,7 +66,11 @@ def listing(
         str, typer.Argument(parser=_kind, metavar="KIND", help=f"{', '.join(DESCRIPTIONS)}; also in the singular.")
     ],
     pattern: Annotated[
-        str, typer.Option("--filter", help="List only names that contain this, or match it if it contains *, ? or [.")
+        str,
+        typer.Option(
+            "--filter",
+            help="List only names that contain this text. With *, ? or [, it is a pattern of the entire name.",
+        ),
     ] = "",
     as_json: AsJson = False,
 ) -> None:

@@ -21,35 +21,43 @@ def fit(
         Path, typer.Argument(metavar="STRUCTURE", help=f"Image before the change of colours. {IMAGE_HELP}")
     ],
     output: Annotated[
-        Path, typer.Argument(metavar="OUTPUT", help="The same image after it: output.png of a run, for example.")
+        Path,
+        typer.Argument(
+            metavar="OUTPUT", help="Image after the change, of the same size: output.png of a run, for example."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The LUT, such as colours.cube.")],
     mask: Annotated[
         Path | None, typer.Option(help="Image as large as STRUCTURE: only pixels where it is white are used.")
     ] = None,
-    size: Annotated[int, typer.Option(min=2, max=256, help="Number of lattice points of an axis.")] = 33,
+    size: Annotated[
+        int, typer.Option(min=2, max=256, help="Number of lattice points of the LUT along each axis.")
+    ] = 33,
     smoothness: Annotated[
-        float, typer.Option(min=0.001, max=100_000, help="Smaller: closer to OUTPUT, but noise shows as speckles.")
+        float,
+        typer.Option(
+            min=0.001, max=100_000, help="A smaller value brings the LUT closer to OUTPUT, but noise shows as speckles."
+        ),
     ] = 400.0,
     force: Force = False,
 ) -> None:
-    """Fit a 3D LUT that maps the colours of an image to those of another one, pixel by pixel."""
+    """Fit a 3D LUT that maps the colour of each pixel of STRUCTURE to that of the same pixel of OUTPUT."""
     from vitsplice.images import read, read_mask
     from vitsplice.luts import check_cube, fit_lut, write_cube
 
     target = check_cube(out, force=force)
     inside = read_mask(mask).pixels[0].mean(0, keepdim=True) if mask else None
     fitted = fit_lut(read(structure).pixels[0], read(output).pixels[0], inside, size=size, smoothness=smoothness)
-    notes([f"difference from {output} after the LUT: {fitted}"])
+    notes([f"{structure} after the LUT differs from {output}: {fitted}"])
     typer.echo(write_cube(fitted.lut, target, title=output.stem, force=force))
 
 
 @lut.command()
 def apply(
-    cube: Annotated[Path, typer.Argument(metavar="LUT.cube", help="3D LUT, from any program.")],
+    cube: Annotated[Path, typer.Argument(metavar="LUT.cube", help="3D LUT as a .cube file, from any program.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help=f"Images, or folders of them. {IMAGE_HELP}")],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Output folder; for a single image also the name of a .png file.")
+        Path, typer.Option("--out", "-o", help="Output folder. For a single output also the name of a .png file.")
     ] = Path("vitsplice-graded"),
     force: Force = False,
 ) -> None:
@@ -65,5 +73,5 @@ def apply(
     plan.check(force=force, finished=())
     with parts_progress() as progress:
         applied = apply_lut(table, plan, progress)
-    report_applied(applied, len(plan.transfers), "repeat the command with --force")
+    report_applied(applied, len(plan.transfers), "the same command with --force starts again")
     typer.echo(out)

@@ -19,14 +19,16 @@ def modes(
     k: Annotated[int, typer.Option("-k", "--k", min=1, max=1000, help="Number of modes.")] = 9,
     model: Annotated[
         Path | None,
-        typer.Option(metavar="MODEL", help="Model folder, to show --structure in the appearance of each mode."),
+        typer.Option(metavar="MODEL", help="Model folder; the model shows --structure in the appearance of each mode."),
     ] = None,
     structure: Annotated[Path | None, typer.Option(metavar="IMAGE", help="Structure image for --model.")] = None,
-    backbone: Annotated[str | None, backbone_option("Default: that of the model, or of the default preset.")] = None,
+    backbone: Annotated[
+        str | None, backbone_option("Default: that of the model, or the first of the default preset.")
+    ] = None,
     device: Annotated[str, DEVICE] = "auto",
     force: ReplaceResults = False,
 ) -> None:
-    """Find the appearance modes of a collection. The sheet has a row of images per mode, the most central first."""
+    """Find the appearance modes of a collection. Each line of the sheet shows a mode, the most central images first."""
     if (model is None) != (structure is None):
         raise typer.BadParameter("give --model and --structure together")
     from vitsplice.analysis import modes as analysis

@@ -9,7 +9,8 @@ import typer
 
 IMAGE_HELP = "PNG, JPEG, WebP, TIFF or BMP."
 BACKBONE_HELP = (
-    "A name of `vitsplice list backbones`, any timm name, or untrained-NAME of a timm model (random weights)."
+    "A name of `vitsplice list backbones`, any timm name, untrained-NAME of a timm model (random weights), or another "
+    "name that a plugin knows."
 )
 
 DEVICE: Any = typer.Option(help="auto, cpu, cuda, cuda:N or mps.")
@@ -30,7 +31,8 @@ SummaryAsJson = Annotated[bool, typer.Option("--json", help="Print the summary a
 
 APPEARANCES: Any = typer.Argument(
     metavar="APPEARANCE...",
-    help=f"Image that gives the appearance, or several: each patch is matched with those of all. {IMAGE_HELP}",
+    help=f"Image that gives the appearance, or several: each patch of the structure image is matched with the patches "
+    f"of all of them. {IMAGE_HELP}",
 )
 
 WEIGHTED: Any = typer.Option(
@@ -41,12 +43,12 @@ WEIGHTED: Any = typer.Option(
 
 MASKS: Any = typer.Option(
     help="Mask as large as APPEARANCE: only the region where the mask is white is used. For several appearance images, "
-    "repeat the option in their order; - is no mask."
+    "repeat the option in the order of the images; - is no mask."
 )
 
 
 def with_weights(appearances: list[Path] | None, weighted: list[str] | None) -> tuple[list[Path], list[float] | None]:
-    """Return all appearance images and their weights; None if no weight is given."""
+    """Return all appearance images and their weights; None instead of weights if no weight is given."""
     parsed = [image_and_weight(text) for text in weighted or []]
     paths = [*(appearances or []), *(path for path, _ in parsed)]
     if not any(":" in text for text in weighted or []):

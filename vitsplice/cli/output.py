@@ -24,13 +24,13 @@ MEMORY_ADVICE = "try smaller images, a smaller --size (--grid of correspond), or
 
 
 def notes(lines: Iterable[object], label: str = "note") -> None:
-    """Print each note on one line of standard error."""
+    """Print each note on one line of standard error, after the label."""
     for line in lines:
         typer.echo(f"{label}: {one_line(str(line))}", err=True)
 
 
 def note_failures() -> None:
-    """Print which plugins failed to load, because a part that is missing may be one of theirs."""
+    """Print which plugins failed to load, because a missing part may be a part of one of them."""
     from vitsplice.plugins import catalogue
 
     failed = [record for record in catalogue().plugins if record.failure]
@@ -69,7 +69,7 @@ def option(named: Argument | Setting) -> str:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table with one line a row; on a terminal that is too narrow for it, a paragraph a row."""
+    """Print a table with one line a row; on a terminal that is too narrow for the table, a paragraph a row."""
     from rich import box
     from rich.console import Console
     from rich.text import Text
@@ -83,17 +83,17 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_wide(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table of metrics with one line a row, which a terminal that is too narrow folds."""
+    """Print a table with one line a row, as wide as needed; a narrow terminal folds long lines."""
     _print_unfolded(_table(columns, rows, None))
 
 
 def paragraphs(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Format each row as a paragraph: its name, the last column, and the other columns.
+    """Format each row as a paragraph: the name, the last column, and the other columns.
 
     Args:
         columns: names of the columns; the first contains names, the last sentences.
         rows: cells of each row.
-        width: maximum number of characters of a line, except of one with a longer word, such as a path.
+        width: maximum number of characters of a line; names, and words such as paths, may be longer.
     """
     lines: list[str] = []
     for name, *cells, sentence in rows:
@@ -129,7 +129,7 @@ def _print_unfolded(table: Table) -> None:
 
 
 def _width(table: Table) -> int:
-    """Width of a table in characters if no cell is folded."""
+    """Return the width of a table in characters if no cell is folded."""
     from rich.console import Console
     from rich.measure import Measurement
 

@@ -45,17 +45,20 @@ def build(
         ),
     ] = None,
     k: Annotated[
-        int | None, typer.Option("--k", min=1, help="Appearance images for each structure image. Default: 1.")
+        int | None,
+        typer.Option(
+            "--k", min=1, help="With --by similarity or random: appearance images for each structure image. Default: 1."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of --by random. Default: 0.")] = None,
     backbone: Annotated[
-        str | None, backbone_option("It measures similarity. Default: that of the default preset.")
+        str | None, backbone_option("For --by similarity. Default: the first of the default preset.")
     ] = None,
     licence: Annotated[str, typer.Option(help="Licence of all images, such as CC0; it is written to every pair.")] = "",
     source: Annotated[
         str,
         typer.Option(
-            help="Source of all images; it is written to every pair. Default: in a tree, the folder, such as train/cat."
+            help="Source of all images; it is written to every pair. Default for a tree: the folder, such as train/cat."
         ),
     ] = "",
     device: Annotated[str, DEVICE] = "auto",
@@ -63,7 +66,7 @@ def build(
 ) -> None:
     """Build a manifest of pairs from images or lists; the same command gives the same manifest.
 
-    With --by similarity, features that are computed are cached: the same command resumes.
+    With --by similarity, computed features are cached: the same command resumes where it was stopped.
     """
     if out is None:
         raise typer.BadParameter("name the manifest with -o, such as -o pairs.csv")
@@ -86,11 +89,14 @@ def check(
         typer.Option(metavar="KIND", help="Do not report a kind of issue, such as near-duplicate; can be repeated."),
     ] = None,
     require_licence: Annotated[
-        bool, typer.Option("--require-licence", help="Report a pair without a licence as an issue, not a note.")
+        bool,
+        typer.Option(
+            "--require-licence", help="Report pairs without a licence as issues. By default a note counts them."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all issues as JSON.")] = False,
 ) -> None:
-    """Find missing, corrupt and duplicate images; exit code 1 if there are issues. A missing licence is a note."""
+    """Find missing, corrupt and duplicate images, and unusable masks; exit with code 1 if there are issues."""
     from vitsplice.cli.progress import PartsProgress
     from vitsplice.datasets.check import check as check_manifest
     from vitsplice.support.progress import ProgressReporter

@@ -18,13 +18,14 @@ def pca(
     facet: Annotated[
         str | None, typer.Option(help="key, query, value, token or map. Default: the backbone's facet for structure.")
     ] = None,
-    layer: Annotated[int | None, typer.Option(help="0 is the first, -1 the last. Default: all layers.")] = None,
+    layer: Annotated[int | None, typer.Option(help="0 is the first layer, -1 the last. Default: all layers.")] = None,
     decompose: Annotated[
         Literal["self-similarity", "features"],
-        typer.Option(help="Decompose the rows of the self-similarity, or the features."),
+        typer.Option(help="Decompose the self-similarity of the patches, or their features."),
     ] = "self-similarity",
     upsampling: Annotated[
-        Literal["edges", "blocks"], typer.Option(help="Upsample maps along the edges of the image, or as blocks.")
+        Literal["edges", "blocks"],
+        typer.Option(help="edges: upsample maps along the edges of the image; blocks: show each patch as a block."),
     ] = "edges",
     foreground: Annotated[
         bool,
@@ -34,7 +35,7 @@ def pca(
     device: Annotated[str, DEVICE] = "auto",
     force: ReplaceResults = False,
 ) -> None:
-    """Show features as colours: three principal components of their patches as red, green and blue."""
+    """Show features as colours: three principal components of the patches as red, green and blue."""
     from vitsplice.analysis import pca as analysis
 
     analysis.check_output(out, force=force)

@@ -41,7 +41,7 @@ def new(
 @plugin.command()
 def check(
     name: Annotated[
-        str, typer.Argument(help="Name of a part (a backbone, a loss, ...), or of a plugin: all its parts.")
+        str, typer.Argument(help="Name of a part (a backbone, a loss, ...), or of a plugin to check all its parts.")
     ],
     as_json: AsJson = False,
 ) -> None:
@@ -57,7 +57,7 @@ def check(
             for result in of_part:
                 reason = f"\n           {result.reason}" if result.reason else ""
                 typer.echo(f"  {LABELS[result.outcome]:<8} {result.requirement}{reason}")
-        typer.echo(f"{failed} failed" if failed else "every check passed")
+        typer.echo(f"{failed} failed" if failed else "no check failed")
     if failed:
         raise typer.Exit(1)
 
@@ -70,7 +70,7 @@ def _run_checks(kind: str, name: str) -> list[CheckResult]:
 
 
 def _parts(name: str) -> list[tuple[str, str]]:
-    """Kind and name of each part that has the name, or belongs to the plugin or distribution of that name."""
+    """Return kind and name of each part that has the name, or belongs to the plugin or distribution of that name."""
     from vitsplice.errors import UserError
     from vitsplice.plugins import catalogue
     from vitsplice.testing import CONTRACTS
@@ -83,7 +83,7 @@ def _parts(name: str) -> list[tuple[str, str]]:
             raise UserError(f"plugin '{name}' failed to load: {record.failure}")
         parts += [(kind, part) for kind in CONTRACTS for part in record.specs.get(kind, ())]
     if records and not parts:
-        unlisted = "\nCheck a backbone that it does not list by the name of the backbone"
+        unlisted = "\nTo check a backbone that the plugin does not list, give the name of that backbone"
         raise UserError(
             f"plugin '{name}' lists no part that has a contract; there are contracts of {', '.join(CONTRACTS)}"
             + (unlisted if any(record.any_backbone for record in records) else "")
@@ -95,7 +95,7 @@ def _parts(name: str) -> list[tuple[str, str]]:
 
 
 def _check_backbone(known: Catalogue, name: str, parts: list[str]) -> None:
-    """Raise UnknownName unless a plugin builds a backbone of this name, which no listed part or plugin has."""
+    """Raise UnknownName unless a plugin builds a backbone by this name, which is not listed."""
     from vitsplice.errors import UnknownName
     from vitsplice.text import did_you_mean, truncate
 

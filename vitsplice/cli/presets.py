@@ -20,11 +20,12 @@ def list_presets(context: typer.Context) -> None:
         for name, spec in specs.items():
             typer.echo(f"{name:<{width}}  {spec.summary}")
         typer.echo(
-            "\nvitsplice presets show NAME prints a preset; its command accepts the edited YAML as --preset FILE."
+            "\nvitsplice presets show NAME prints a preset as YAML. The edited YAML can be given as --preset FILE to "
+            "`vitsplice run`, or to the command that the list names."
         )
 
 
 @presets.command()
 def show(name: Annotated[str, typer.Argument(help="Name of a preset.")]) -> None:
-    """Print a preset as YAML, with its sources as comments; its command accepts it as `--preset FILE`."""
+    """Print a preset as YAML, with comments. The command that the preset is for accepts the YAML as --preset FILE."""
     typer.echo(catalogue().presets[name].path.read_text(encoding="utf-8"), nl=False)

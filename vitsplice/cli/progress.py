@@ -1,4 +1,4 @@
-"""Progress on standard error: a live bar on a terminal, a line every few seconds elsewhere."""
+"""Progress on standard error: a live bar on a terminal, elsewhere a line about every 10 seconds."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ WIDEST = 60
 """Maximum number of characters of the name of a part."""
 
 LINE_EVERY = 10.0
-"""Seconds between lines where standard error is not a terminal."""
+"""Minimum number of seconds between lines where standard error is not a terminal."""
 
 SHOWN_REASONS = 10
-"""Maximum number of failure reasons that a batch prints at its end; a file lists all."""
+"""Maximum number of failure reasons that a batch prints at its end; a file lists all failures."""
 
 
 class _Bar(Progress):
@@ -48,7 +48,7 @@ class _Bar(Progress):
 
 
 class ProgressDisplay:
-    """A bar, and lines above it. Use it as a context manager.
+    """A progress bar with lines above it, as a context manager.
 
     Args:
         total: number of steps, parts or jobs; None: unknown.
@@ -114,7 +114,7 @@ class StepProgress(ProgressDisplay):
         self._rate, self._printed = StepRate(clock=clock), (resumed_at + 1, total)
 
     def step(self, step: Step) -> None:
-        """Show the losses of a step; those of the first and the last one are always printed."""
+        """Show the losses of a step; without a terminal, the first and the last step always have a line."""
         self._rate.step_done()
         taken = step.index + 1
         losses = (f"{name} {value:.4g}" for name, value in step.losses.items())
@@ -127,7 +127,7 @@ class StepProgress(ProgressDisplay):
         return "" if seconds is None or done == total else f"ETA {duration(seconds * (total - done))}"
 
     def _introduce_backbones(self, backbones: Iterable[Backbone]) -> None:
-        """Print name, network, licence and origin of each backbone."""
+        """Print name, network, licence and origin of the weights of each backbone."""
         for info in (backbone.info for backbone in backbones):
             self.note(f"backbone {info.name} ({info.model}, {info.licence}), weights from {info.source}")
 
@@ -165,7 +165,7 @@ class BatchProgress(ProgressDisplay):
         self._reasons: deque[str] = deque(maxlen=100)
 
     def show(self, tally: Tally, outcome: Outcome | None) -> None:
-        """Show the tally after an outcome; each new reason is printed."""
+        """Show the tally after an outcome, and print the reason of the outcome unless it was printed recently."""
         if outcome and outcome.reason and outcome.reason not in self._reasons:
             self.note(f"{outcome.id}: {outcome.state}: {outcome.reason}")
             self._reasons.append(outcome.reason)
@@ -181,7 +181,7 @@ class BatchProgress(ProgressDisplay):
         from vitsplice.batch.records import failure_reasons
         from vitsplice.support.jsonl import read_records
 
-        before = f" ({tally.done_before} of them before)" if tally.done_before else ""
+        before = f" ({tally.done_before} of them by earlier commands)" if tally.done_before else ""
         self.note(f"{tally.done_before + tally.done} of {tally.total} runs done{before}, {tally.failures} failed")
         shown = failure_reasons(read_records(out / FAILURES), SHOWN_REASONS)
         for reason in shown:
@@ -191,7 +191,7 @@ class BatchProgress(ProgressDisplay):
             more = tally.failures - sum(reason.jobs for reason in shown)
             self.note(f"  {f'and {more} more; ' if more else ''}all of them: {out / FAILURES}")
         if stopped and tally.remaining:
-            self.note(f"stopped with {tally.remaining} left; the same command resumes")
+            self.note(f"stopped with {tally.remaining} left; the same command resumes the batch")
         print(out / RESULTS, flush=True)
 
 
@@ -205,6 +205,6 @@ def parts_progress() -> Iterator[ProgressReporter]:
 def unless_stopped(output: Output | None) -> Output:
     """Return the output of long work; exit with status 130 if it is None because the work was stopped."""
     if output is None:
-        typer.echo("stopped; finished parts are stored, and the same command resumes", err=True)
+        typer.echo("stopped; finished parts are stored, and the same command resumes the work", err=True)
         raise typer.Exit(130)
     return output

@@ -46,7 +46,7 @@ def run(
         str, typer.Option(help="Name of a preset (see `vitsplice presets`), a YAML file, or a model folder.")
     ] = "quick",
     backbone: Annotated[
-        str | None, backbone_option("It replaces the first of the preset, and never falls back.")
+        str | None, backbone_option("It replaces the first backbone of the preset and the fallbacks of that backbone.")
     ] = None,
     steps: Annotated[
         int | None, typer.Option(min=0, max=10_000_000, help="Number of steps, in place of the preset's.")
@@ -56,8 +56,8 @@ def run(
         typer.Option(
             min=0,
             max=10,
-            help="Factor of the weights of the terms that compare with the structure image or the start. "
-            "With instant: of the structure image's detail.",
+            help="Factor of the weights of the terms that compare the output with the structure image or the start "
+            "image. With instant: strength of the structure image's detail.",
         ),
     ] = None,
     appearance_strength: Annotated[
@@ -65,15 +65,16 @@ def run(
         typer.Option(
             min=0,
             max=10,
-            help="Factor of the weights of the terms that compare with the appearance image. "
-            "With instant: 0 gives the structure image; above 1, colours are exaggerated.",
+            help="Factor of the weights of the terms that compare the output with the appearance image; below 1 it "
+            "also weakens the start image. With instant: 0 gives the structure image; above 1 exaggerates colours.",
         ),
     ] = None,
     structure_mask: Annotated[
         Path | None,
         typer.Option(
-            help="Mask as large as STRUCTURE: the output may differ where the mask is white; grey blends. Its alpha "
-            "channel, if that varies, is the mask. Edges are feathered, unless --set mask.feather=0."
+            help="Mask as large as STRUCTURE: the output may differ from STRUCTURE where the mask is white; grey "
+            "blends both. If the file has an alpha channel that varies, that is the mask. Edges are feathered, unless "
+            "--set mask.feather=0."
         ),
     ] = None,
     appearance_mask: Annotated[list[Path] | None, MASKS] = None,
@@ -82,8 +83,8 @@ def run(
         typer.Option(
             metavar="MASK=IMAGE[:MASK]",
             help="In the white area of the first mask (as large as STRUCTURE), use only this appearance image (file "
-            "name, or number from 1), and of that only the white area of the second mask, if given. Repeatable; "
-            "later regions cover earlier ones. If both masks are in colour, each colour is a region.",
+            "name, or number from 1); of that image, use only the white area of the second mask, if given. Repeatable; "
+            "later regions lie over earlier ones. If both masks are in colour, each colour is a region.",
         ),
     ] = None,
     auto_regions: Annotated[
@@ -92,19 +93,22 @@ def run(
             min=1,
             max=20,
             metavar="N",
-            help="Propose regions: N parts that all images have in common, and the background. Writes label images, "
-            "which can be edited, to the folder 'regions' in the output folder.",
+            help="Propose regions: N parts of the foreground that the images have in common, and the background. "
+            "Writes label images, which can be edited, to the folder 'regions' in the output folder.",
         ),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(min=16, max=16384, help="Resize both images to this shorter side first, in pixels.")
+        int | None,
+        typer.Option(min=16, max=16384, help="Resize all images to this shorter side, in pixels, before the run."),
     ] = None,
     seed: Seed = None,
     device: Annotated[str | None, DEVICE] = None,
     precision: Precision = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. terms.structure.weight=2."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change one setting, e.g. terms.structure.weight=2; can be repeated."
+        ),
     ] = None,
     lut: Annotated[
         Path | None,
@@ -113,7 +117,7 @@ def run(
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace the run that the folder holds, and the file of --lut.")
+        bool, typer.Option("--force", help="Replace the run in the output folder, and the file of --lut.")
     ] = False,
     resume: Annotated[
         Path | None,
@@ -168,7 +172,7 @@ def run(
 
 
 def _resume(context: typer.Context, path: Path, overrides: list[str], lut: Path | None, force: bool) -> None:
-    """Resume a run; if it is finished, only print a note."""
+    """Resume a run; if it is finished, only print notes."""
     from vitsplice.errors import AlreadyFinished
     from vitsplice.luts import check_cube
     from vitsplice.runs.recorder import Recording
@@ -181,7 +185,7 @@ def _resume(context: typer.Context, path: Path, overrides: list[str], lut: Path 
     except AlreadyFinished as finished:
         notes([message(finished)])
         if lut is not None:
-            notes(["no LUT written; `vitsplice lut fit STRUCTURE OUTPUT` fits one to a finished run"])
+            notes(["no LUT is written; to fit one to a finished run: vitsplice lut fit STRUCTURE OUTPUT -o FILE.cube"])
         return
     with recording:
         follow(recording, lut=lut)
@@ -196,7 +200,7 @@ def check_alone(context: typer.Context, work: str, allowed: Sequence[str] = ()) 
 
 
 def _images(structure: Path | None, appearances: list[Path]) -> tuple[Path, list[Path]]:
-    """The structure image and the appearance images that were given, or the packaged pair."""
+    """Return the given structure image and appearance images, or the packaged pair if there are none."""
     from vitsplice.images import example
 
     if structure is not None and appearances:
@@ -204,16 +208,16 @@ def _images(structure: Path | None, appearances: list[Path]) -> tuple[Path, list
     if structure is None and not appearances:
         packaged = example()
         return packaged[0], [packaged[1]]
-    raise typer.BadParameter("give both images, STRUCTURE and APPEARANCE, or neither for the packaged pair")
+    raise typer.BadParameter("give STRUCTURE and at least one APPEARANCE, or no image for the packaged pair")
 
 
 def follow(recording: Recording, resume_command: str = "", lut: Path | None = None) -> None:
-    """Take the steps with progress, and save; exit with 130 if the user stopped the run.
+    """Take the steps of a run, show their progress, and save the run; exit with 130 if the user stopped it.
 
     Args:
         recording: recording of a run that was started or resumed.
-        resume_command: command to print for a stopped run; "": ``vitsplice run --resume`` with its folder.
-        lut: .cube file for the colours of the run; None: it is not written.
+        resume_command: command to print for a stopped run; "": ``vitsplice run --resume`` with the folder of the run.
+        lut: .cube file to write, a LUT from the structure image to the output; None: no LUT is written.
     """
     from vitsplice.cli.interrupt import Interrupt
     from vitsplice.cli.run_progress import RunProgress
@@ -243,19 +247,19 @@ def follow(recording: Recording, resume_command: str = "", lut: Path | None = No
     if table := result.record.get("lut"):
         from vitsplice.luts import ColourDifference
 
-        progress.note(f"LUT: {table['path']}; from the output: {ColourDifference(**table['delta_e'])}")
+        progress.note(f"LUT: {table['path']}; difference from the output: {ColourDifference(**table['delta_e'])}")
     progress.saved(recording.folder, finished=result.finished)
     if not result.finished:
         raise typer.Exit(130)
 
 
 def _save_after_failure(recording: Recording, progress: RunProgress, failure: Exception) -> None:
-    """Save the last good image of a run that failed; the first error is raised even if this fails."""
+    """Save the last good image of a run that failed. If that fails too, print a note and raise nothing."""
     from vitsplice.errors import NonFiniteLoss
 
     try:
         recording.save()
     except Exception as error:
         progress.note(f"the image cannot be saved: {error_message(error)}")
-    else:  # the same steps would end with the same loss
+    else:  # after a non-finite loss, a resumed run would end with the same loss
         progress.saved(recording.folder, resumable=not isinstance(failure, NonFiniteLoss))

@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from vitsplice.runs.run import Run
 
 MOST_SETTINGS = 600
-"""Maximum number of characters of a list of settings."""
+"""Maximum number of characters of a printed list of settings."""
 
 LONG = 20 * 60.0
-"""Expected seconds of a run above which its duration is printed as a warning."""
+"""Expected duration of a run in seconds above which a warning is printed."""
 
 SHORT = 15 * 60.0
-"""Seconds of the shorter run that the warning suggests."""
+"""Duration in seconds of the shorter run that the warning suggests."""
 
 ESTIMATED_AFTER = 3
-"""Number of timed steps from which the duration of a run is estimated."""
+"""Number of timed steps after which the duration of a run is estimated."""
 
 
 class RunProgress(StepProgress):
@@ -52,7 +52,7 @@ class RunProgress(StepProgress):
         self._introduce()
 
     def _introduce(self) -> None:
-        """Print inputs, backbone, settings, sizes, the resumed step and any substituted backbone."""
+        """Print inputs, backbones, settings, sizes, the resumed step, and warnings, such as a substitution."""
         settings = self._run.settings
         record = self._run.record()
         names = image_names(record)
@@ -60,11 +60,11 @@ class RunProgress(StepProgress):
             height, width = image.pixels.shape[-2:]
             self.note(f"{names[role]} {image.name}, {width}x{height} px{_notes(image)}")
         for role, mask in self._run.masks.items():
-            self.note(f"{described(f'{role}_mask')} {mask.name}, {float(mask.pixels.mean()):.0%} inside{_notes(mask)}")
+            self.note(f"{described(f'{role}_mask')} {mask.name}, {float(mask.pixels.mean()):.0%} white{_notes(mask)}")
         for number, region in enumerate(self._run.regions, 1):
             inside = float(region.structure_mask.pixels.mean())
             source = names[self._run.appearances[region.appearance]]
-            self.note(f"region {number} {region.structure_mask.name}, {inside:.0%} inside, from {source}")
+            self.note(f"region {number} {region.structure_mask.name}, {inside:.0%} white, from {source}")
         self._introduce_backbones(self._run.backbones.values())
         preset = f"preset {settings.preset}, " if settings.preset else ""
         self.note(f"{preset}{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")
@@ -77,16 +77,16 @@ class RunProgress(StepProgress):
             self.note(f"SUBSTITUTION: {substitution}", style="bold yellow")
         if self._run.changed_for_fallback:
             keys = truncate(", ".join(self._run.changed_for_fallback), MOST_SETTINGS)
-            self.note(f"the preset has settings of its own for this fallback: {keys}", style="bold yellow")
+            self.note(f"with this substitute, the preset changes these settings: {keys}", style="bold yellow")
 
     def step(self, step: Step) -> None:
-        """Show the losses of a step; warn once of a long run, and suggest a shorter one."""
+        """Show the losses of a step. If the run will be long, print a warning once, with a way to shorten the run."""
         super().step(step)
         if self._rate.timed == ESTIMATED_AFTER and not self._run.resumed_at:
             self._warn_if_long()
 
     def _warn_if_long(self) -> None:
-        """Print the expected duration of a long run, and an option with which it would be short."""
+        """If the run will be long, print its expected duration, and an option with which it would be short."""
         from vitsplice.runs.duration import affordable
 
         seconds, steps = self._rate.seconds or 0.0, self._run.settings.steps
@@ -112,7 +112,7 @@ class RunProgress(StepProgress):
         print(folder.output, flush=True)
 
     def metrics(self, result: Result) -> None:
-        """Print the metrics as a table; those that the run optimised are marked."""
+        """Print the metrics as a table; those that are biased in favour of the run are marked."""
         if not result.metrics:
             return
         names = image_names(result.record)

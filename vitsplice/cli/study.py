@@ -29,7 +29,7 @@ def make(
             "folders FOLDER/ID, or a folder of `vitsplice batch`. Two or more.",
         ),
     ],
-    question: Annotated[str | None, typer.Option(help="Question about every two outputs.")] = None,
+    question: Annotated[str | None, typer.Option(help="Question that raters answer for every two outputs.")] = None,
     title: Annotated[str | None, typer.Option(help="Title of the page, visible to raters.")] = None,
     trials: Annotated[
         int | None, typer.Option(min=1, help="Trials for each rater, without checks. Default: all, but at most 40.")
@@ -47,7 +47,7 @@ def make(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the checks and of the order of trials.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing page.")] = False,
 ) -> None:
-    """Write an HTML page that asks which of two outputs is better; it contains its images and needs no network."""
+    """Write an HTML page that asks which of two outputs is better. It contains all images and needs no network."""
     from vitsplice.cli.progress import PartsProgress
     from vitsplice.evaluation.plan import parse_method
     from vitsplice.study.build import QUESTION, TITLE, StudySettings, build_study
@@ -76,11 +76,20 @@ def analyse(
     results: Annotated[list[Path], typer.Argument(metavar="RESULTS...", help="Result files, or folders of them.")],
     plan: Annotated[
         Path | None,
-        typer.Option(help="Plan that `study make` wrote beside the page; required.", metavar="STUDY.plan.json"),
+        typer.Option(help="Plan that `study make` wrote beside the page. Required.", metavar="STUDY.plan.json"),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for analysis.json, .csv and .md.")] = None,
-    max_failed: Annotated[int, typer.Option(min=0, help="Checks that a rater may fail without being excluded.")] = 0,
-    min_ms: Annotated[float, typer.Option(min=0, help="Exclude raters whose median trial took fewer ms.")] = 800,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder for analysis.json, analysis.csv and analysis.md. Default: only print."
+        ),
+    ] = None,
+    max_failed: Annotated[
+        int, typer.Option(min=0, help="Number of checks that a rater may fail without being excluded.")
+    ] = 0,
+    min_ms: Annotated[
+        float, typer.Option(min=0, help="Exclude raters whose median time for a trial is below this, in milliseconds.")
+    ] = 800,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing analysis.")] = False,
 ) -> None:
@@ -94,13 +103,13 @@ def analyse(
     from vitsplice.study.plan import read_plan
     from vitsplice.study.report import FILES, report_files
     from vitsplice.study.results import read_results
-    from vitsplice.support import output_folder as folder
+    from vitsplice.support import output_folder
 
-    target = None if out is None else folder.check(out, FILES, "an analysis", force=force)
+    target = None if out is None else output_folder.check(out, FILES, "an analysis", force=force)
     analysis = analyse_study(read_plan(plan), *read_results(results), max_failed=max_failed, min_ms=min_ms, seed=seed)
     _show(analysis)
     if target is not None:
-        folder.write(target, report_files(analysis))
+        output_folder.write(target, report_files(analysis))
         typer.echo(target / FILES[-1])
 
 
@@ -115,6 +124,8 @@ def _show(analysis: StudyAnalysis) -> None:
         print_wide(
             report.PREFERENCE_COLUMNS, [report.preference_cells(preference) for preference in analysis.preferences]
         )
-    typer.echo("report the interval over raters; the interval over trials and the p values assume independent trials")
+    typer.echo(
+        "in a publication, report the interval over raters: that over trials and the p values assume independent trials"
+    )
     notes(analysis.notes)
     notes(analysis.excluded, "excluded")

@@ -38,19 +38,26 @@ def train(
         Path | None, typer.Option("--out", "-o", metavar="MODEL", help="Folder of the model. Required.")
     ] = None,
     preset: Annotated[
-        str, typer.Option(help="A preset with the setting training: splicenet, splicenet-residual, or a YAML file.")
+        str,
+        typer.Option(
+            help="A preset for training (splicenet, splicenet-residual), or a YAML file with the setting 'training'."
+        ),
     ] = DEFAULT,
-    steps: Annotated[int | None, typer.Option(min=1, max=10_000_000, help="Number of steps.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, max=10_000_000, help="Number of steps, in place of the preset's.")
+    ] = None,
     partners: Annotated[
         int | None,
         typer.Option(
-            min=1, max=1000, help="Number of appearance images for each structure image; of no effect on a manifest."
+            min=1,
+            max=1000,
+            help="Maximum number of appearance images for each structure image; no effect if SOURCE is a manifest.",
         ),
     ] = None,
     held_out: Annotated[
         float | None,
         typer.Option(
-            min=0, max=0.9, help="Fraction of the images that are held out, to measure the model on. 0: none."
+            min=0, max=0.9, help="Fraction of the images that is held out, to measure the model on. 0: no image."
         ),
     ] = None,
     initial: Annotated[
@@ -58,13 +65,13 @@ def train(
         typer.Option(metavar="MODEL", help="Start from the weights of this model, in place of random ones."),
     ] = None,
     licence: Annotated[
-        str, typer.Option(help="Licence of the model, which depends on that of the photographs; it is recorded.")
+        str, typer.Option(help="Licence of the model, for its record. It depends on the licence of the photographs.")
     ] = "",
     seed: Seed = None,
     device: Annotated[str | None, DEVICE] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. training.batch=8."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. training.batch=8; can be repeated."),
     ] = None,
     cache: Annotated[
         Path | None,
@@ -76,18 +83,19 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write losses and previews for TensorBoard to MODEL/tensorboard.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the training that the folder holds.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the training in the folder of the model.")] = False,
     resume: Annotated[
         Path | None,
         typer.Option(
             metavar="MODEL",
-            help="Resume the training in this folder, or from one of its checkpoints (MODEL/checkpoint/step-*.json).",
+            help="Resume the training in this folder, or from one of its checkpoints (MODEL/checkpoint/step-*.json). "
+            "The only other option allowed is --tensorboard.",
         ),
     ] = None,
 ) -> None:
     """Train one generator on many pairs of images, for `vitsplice apply`.
 
-    To train in several processes, start it with `accelerate launch` or `torchrun`.
+    To train in several processes, start this command with `accelerate launch` or `torchrun`.
     """
     from vitsplice.cli.run import check_alone
     from vitsplice.support.checkpoints import folder_and_checkpoint
@@ -100,7 +108,7 @@ def train(
         return
     if source is None or out is None:
         raise typer.BadParameter(
-            "give the photographs and the folder of the model: vitsplice train PHOTOGRAPHS -o MODEL"
+            "give photographs or a manifest, and the folder of the model: vitsplice train SOURCE -o MODEL"
         )
     from vitsplice.presets.settings import check_given_once, settings_for
 
@@ -114,7 +122,7 @@ def train(
 
 
 def _check_preset(preset: str) -> None:
-    """Raise ConfigError for a preset of one pair, before overrides of ``training`` make it one for many."""
+    """Raise ConfigError for a preset without ``training``, before overrides such as ``training.partners`` add it."""
     from vitsplice.presets.settings import settings_for
     from vitsplice.training.parts import check_training
 
@@ -122,7 +130,7 @@ def _check_preset(preset: str) -> None:
 
 
 def _train(plan: TrainingPlan, out: Path, checkpoint: Path | None, *, force: bool, tensorboard: bool) -> None:
-    """Prepare and train in the folder of the model; exit with 130 if the user stopped it."""
+    """Prepare and train in the folder of the model; exit with 130 if the user stopped the work."""
     from vitsplice.cli.progress import parts_progress, unless_stopped
     from vitsplice.support.progress import NULL_REPORTER
     from vitsplice.training.begin import begin_or_resume
@@ -144,7 +152,7 @@ def _train(plan: TrainingPlan, out: Path, checkpoint: Path | None, *, force: boo
 
 
 def _follow(recorder: TrainingRecorder, processes: Processes) -> None:
-    """Take the steps with progress, and write the model."""
+    """Take the steps, show their progress, and write the model; exit with 130 if the user stopped the training."""
     from vitsplice.cli.interrupt import Interrupt
     from vitsplice.cli.progress import parts_progress
     from vitsplice.cli.training_progress import TrainingProgress
@@ -158,7 +166,7 @@ def _follow(recorder: TrainingRecorder, processes: Processes) -> None:
     with Interrupt(), parts_progress() if processes.main else nullcontext(NULL_REPORTER) as progress:
         try:
             written = recorder.finish(progress)
-        finally:  # a launcher stops the main process, which may be writing, once another one exits with 130
+        finally:  # once one process exits with 130, a launcher stops the main process, which may be writing
             processes.wait()
     if not (recorder.finished and recorder.measured):
         if processes.main:

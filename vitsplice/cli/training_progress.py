@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class TrainingProgress(StepProgress):
-    """The progress of a training; only the main process prints it.
+    """The progress of a training, printed only by the main process.
 
     Args:
         recorder: a training that was started or resumed.

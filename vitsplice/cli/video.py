@@ -37,7 +37,7 @@ def video(
         str, typer.Option(help="instant, quick, best, a YAML file with a warm start, or a model folder.")
     ] = "instant",
     backbone: Annotated[
-        str | None, backbone_option("It replaces the first of the preset, and never falls back.")
+        str | None, backbone_option("It replaces the first backbone of the preset and the fallbacks of that backbone.")
     ] = None,
     key_every: Annotated[
         int, typer.Option(min=1, max=120, help="Maximum number of frames from one key frame to the next.")
@@ -62,21 +62,21 @@ def video(
     appearance_strength: Annotated[float | None, typer.Option(min=0, max=10, help="As for `vitsplice run`.")] = None,
     size: Annotated[
         int | None,
-        typer.Option(min=16, max=16384, help="Resize frames and APPEARANCE to this shorter side, in pixels."),
+        typer.Option(min=16, max=16384, help="Resize frames and appearance images to this shorter side, in pixels."),
     ] = None,
     seed: Seed = None,
     device: Annotated[str | None, DEVICE] = None,
     precision: Precision = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. match.grid=60."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. match.grid=60; can be repeated."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output.")] = False,
 ) -> None:
     """Transfer the appearance of one or several images to a video, stable in time.
 
     Needs PyAV and OpenCV, which the extra `video` installs. Report, records and a preview are in the folder NAME-video
-    beside NAME.mp4. The same command resumes where it was stopped.
+    beside the output NAME.mp4 or NAME. The same command resumes where it was stopped.
     """
     from vitsplice.cli.progress import parts_progress, unless_stopped
     from vitsplice.video.convert import splice_video

@@ -27,10 +27,11 @@ class BackboneConfig(Settings):
             by its path, against the folder of that file.
         sha256: SHA-256 of the weights file; any other file is refused.
         network_sha256: SHA-256 of the tensors of a loaded backbone (`BackboneInfo.sha256`); other weights are refused.
-        fallback: names of backbones to use, in this order, if the weights are unavailable.
-        side: views are resized to about ``side * side`` pixels for this backbone; ``view``: they keep their size, up to
-            what the backbone accepts; None: to the size of the stage, or without stages as set by ``resize``. In a
-            stage on tiles they always keep their size.
+        fallback: names of backbones to try, in this order, if this one is unknown or its weights are unavailable; not
+            used with ``weights``.
+        side: size of the views that this backbone gets. A number: about ``side * side`` pixels; ``view``: the size of
+            the view, rounded to one that the backbone accepts; None: about that of the stage or, in a run without
+            stages, as set by ``resize``. In a stage on tiles, always as for ``view``.
         precision: precision of this backbone; None: that of the run.
     """
 

@@ -1,4 +1,4 @@
-"""Settings of images: resizing for the backbone, the correspondence, the structure mask."""
+"""Settings of images: resizing for backbones, the correspondence, the structure mask."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from vitsplice.config.settings import Settings
 
 
 class ResizeConfig(Settings):
-    """Resizing of images for the backbone: shorter side, and maximum of the longer side, in pixels."""
+    """Resizing of views for backbones that have no ``side``, in runs without stages and in trainings.
+
+    Args:
+        size: shorter side in pixels.
+        max_size: maximum length of the longer side in pixels; None: no maximum.
+        interpolation: ``bicubic`` or ``bilinear``.
+    """
 
     size: int = Field(default=224, ge=16, le=4096)
     max_size: int | None = Field(default=None, ge=16, le=16384)
@@ -18,13 +24,14 @@ class ResizeConfig(Settings):
 
 
 class MatchConfig(Settings):
-    """The correspondence for the warm start (`vitsplice.matching`).
+    """The correspondence of structure and appearance image (`vitsplice.matching`), for a start or terms that use it.
 
     Args:
         grid: images are matched on about ``grid * grid`` patches.
         temperature: temperature of the softmax over cosine similarities; lower values match more sharply.
         balance: 0: patches of the appearance image may be used any number of times; 1: all about equally often.
-        agreement: penalty for neighbouring patches that match different colours; 0: neighbours have no influence.
+        agreement: weight of the penalty for neighbouring patches that match different colours, in units of similarity;
+            0: neighbours have no influence, and `vitsplice.matching.priors` are not used.
     """
 
     grid: int = Field(default=40, ge=2, le=256)
@@ -36,7 +43,8 @@ class MatchConfig(Settings):
 class MaskConfig(Settings):
     """The structure mask.
 
-    ``feather`` is the standard deviation of the blur of its edge, as a fraction of the image's shorter side.
+    ``feather`` is the standard deviation of the blur that softens the edges of the mask, as a fraction of the structure
+    image's shorter side; 0: no blur.
     """
 
     feather: float = Field(default=0.004, ge=0, le=0.1)

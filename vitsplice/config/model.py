@@ -1,4 +1,4 @@
-"""Settings of the trained model that a run starts from."""
+"""Settings of a trained model, from which a run or a training starts."""
 
 from __future__ import annotations
 

@@ -10,14 +10,17 @@ from vitsplice.config.settings import MAX_STEPS, Beta, Name, Settings
 
 
 class GeneratorConfig(Settings):
-    """Name and options (`GeneratorSpec.options`) of the generator."""
+    """Name of the generator, and options of its spec (`GeneratorSpec` or `ConditionalGeneratorSpec`)."""
 
     name: Name = "unet"
     options: dict[str, Any] = Field(default_factory=dict)
 
 
 class OptimiserConfig(Settings):
-    """Adam: learning rate, decay rates of the moments, and the schedule of the learning rate over the run."""
+    """Adam: learning rate, decay rates of the moments, and schedule of the learning rate over the run.
+
+    ``cosine`` decays from ``lr`` towards 0.
+    """
 
     lr: float = Field(default=0.002, gt=0, le=10)
     betas: tuple[Beta, Beta] = (0.0, 0.99)
@@ -25,9 +28,10 @@ class OptimiserConfig(Settings):
 
 
 class CheckpointConfig(Settings):
-    """Checkpoints: one every ``every`` steps, and one whenever ``seconds`` have passed since the last; 0: none.
+    """Checkpoints: one every ``every`` steps, and one whenever ``seconds`` have passed since the last checkpoint.
 
-    The interval in seconds is extended if checkpoints would take over 1 % of the run's time.
+    0 disables the one or the other interval. The interval in seconds is extended if writing checkpoints would take over
+    1 % of the run's time.
     """
 
     every: int = Field(default=0, ge=0, le=MAX_STEPS)

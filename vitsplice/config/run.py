@@ -27,39 +27,40 @@ from vitsplice.support import bounded_yaml
 from vitsplice.text import truncate
 
 LOADED_BEFORE = frozenset({"preset", "backbone", "device", "precision", "with_fallback"})
-"""Settings that `with_fallback` cannot change: they are recorded, or used to load the backbones."""
+"""Settings that `with_fallback` cannot change: itself, ``preset`` (only recorded), and those that load backbones."""
 
 
 class RunConfig(Settings):
-    """Settings of a run: everything that its output depends on besides the images.
+    """Settings of a run or a training: all that its result depends on besides the inputs, the software and the machine.
 
     Args:
         preset: name or file of the preset that the settings are based on, recorded only.
-        backbones: backbones by the name that terms use. The first matches the images, and is that of terms which name
-            none. A single one is written as ``backbone``, without a name.
+        backbones: backbones by the name that terms use. The first matches the images; terms that name no backbone use
+            it too. A single backbone is written as ``backbone``, without a name.
         start: image that the output starts from: the structure image, the warm start by correspondence (``match``), or
             the output of a trained model (``model``).
-        model: the trained model of the start ``model``.
+        model: the trained model; required by the start ``model``, and allowed only with it.
         terms: loss terms by name; the names are the columns of ``losses.csv``.
         stages: stages from coarse to fine; the change that they make is upsampled and added to the start image at
-            full size. Empty: images are optimised at full size.
+            full size. Empty: the output is optimised at full size.
         structure_strength: factor applied to the weights of all terms whose target is the structure image or the start.
-        appearance_strength: factor applied to the weights of all terms whose target is the appearance image. Below
-            1 it also weakens the start. Without steps the warm start depends on both strengths
-            (`vitsplice.engine.warm_start`).
+        appearance_strength: factor applied to the weights of all terms whose target is the appearance image. A value
+            below 1 also moves the start ``match`` or ``model`` towards the structure image. In a run without steps, the
+            warm start depends on both strengths (`vitsplice.engine.warm_start`).
         steps: number of steps; 0 returns the start.
-        size: shorter side, in pixels, to which both images are resized first; None: no resizing.
+        size: shorter side, in pixels, to which all images are resized first; None: no resizing.
         seed: seed of all random number generators.
         device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto``: CUDA, MPS or the CPU, the first that is available.
-        precision: precision of the backbone; ``auto``: bfloat16 where it is faster.
-        previews: interval of previews in steps, besides those of the start and of two early steps; 0: no previews.
+        precision: precision of backbones that state none; ``auto``: bfloat16 where the device has it in hardware.
+        previews: interval of previews in steps. The start has a preview too, and so have the steps 10 and 25 if the
+            interval is longer. 0: no previews.
         metrics: whether to measure the output at the end of the run (`vitsplice.metrics`).
         plots: whether to write ``losses.png`` and ``report.html``.
-        with_fallback: settings that replace those above if a fallback is used in place of a backbone, as nested
-            mappings (`vitsplice.presets.merging`). Settings that the user overrides are not replaced.
+        with_fallback: settings, as nested mappings, that replace the others if a fallback is used in place of a
+            backbone (`vitsplice.presets.merging`). Settings that the user overrides are not replaced.
         training: training of one conditional generator on many pairs (``vitsplice train``); None: a run on one pair.
 
-    Previews, metrics, plots and checkpoints do not change the output.
+    The settings of previews, metrics, plots and checkpoints do not change the output.
     """
 
     preset: str | None = Field(default=None, max_length=bounded_yaml.MAX_TEXT)
@@ -144,7 +145,9 @@ class RunConfig(Settings):
                 raise ValueError(f"terms.{name}.backbone: {term.backbone!r} is not one of the backbones: {allowed}")
         added = self.with_fallback.get("backbones")
         if changed := [name for name in self.backbones if isinstance(added, dict) and name in added]:
-            raise ValueError(f"with_fallback.backbones: {changed[0]!r} is already a backbone; only others can be added")
+            raise ValueError(
+                f"with_fallback.backbones: {changed[0]!r} is already a backbone; only new keys can be added"
+            )
         for number, stage in enumerate(self.stages):
             if unknown := [name for name in stage.terms or () if name not in self.terms]:
                 allowed = ", ".join(self.terms)
@@ -198,7 +201,7 @@ class RunConfig(Settings):
 
     @property
     def optimised_losses(self) -> set[str]:
-        """Names of the loss terms that contribute to the optimisation."""
+        """Names of the loss terms with a weight above 0; none in a run without steps."""
         return {term.loss for term in self.terms.values() if term.weight > 0 and self.steps > 0}
 
     def to_yaml(self) -> str:

@@ -15,7 +15,7 @@ Probability = Field(ge=0, le=1)
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-"""Name of a part (backbone, loss term, generator), facet or device."""
+"""Name of a part (backbone, loss term, generator), facet or device, or key of a term or backbone in the settings."""
 
 MAX_STEPS = 10_000_000
 

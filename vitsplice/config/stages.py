@@ -14,13 +14,15 @@ class StageConfig(Settings):
     """A stage of a coarse-to-fine run.
 
     Args:
-        side: images are resized, with their aspect ratio, so that their largest crop has about ``side * side`` pixels,
-            at most the area of the output.
+        side: images are resized, with their aspect ratio, so that the largest crop of each has about ``side * side``
+            pixels. A stage never has a larger area than the output. In a stage on tiles, images of a smaller area keep
+            their size.
         share: relative number of steps; the shares of all stages are normalised.
         lr: learning rate; None: ``optimiser.lr``.
-        tile: the losses are computed on tiles of about ``tile * tile`` pixels, one after another, so that memory does
-            not grow with ``side``; each step covers the entire image. None: on the entire image at once. A stage on
-            tiles is left out if its area is less than `TILED_AREA` times that of the stage before it.
+        tile: in each step, the losses are computed on all tiles of the image, one tile after another, so that their
+            memory does not grow with ``side``. The sides of a tile have at most ``tile`` pixels, plus an overlap. None:
+            the losses are computed on the entire image at once. A stage on tiles is left out if its area is less than
+            `TILED_AREA` times that of the stage before it.
         terms: names of the terms that are active in this stage; None: all.
     """
 

@@ -12,17 +12,18 @@ from vitsplice.config.settings import MAX_STEPS, Name, Settings
 class TermConfig(Settings):
     """A weighted loss term.
 
-    It is active at steps, counted from 0, with ``step >= start`` and ``step % every == 0``.
+    A term with a weight above 0 is active at the steps of the run, counted from 0, with ``step >= start`` and
+    ``step % every == 0``. A stage can exclude it (`StageConfig.terms`).
 
     Args:
         loss: name of the loss term.
-        backbone: key in ``backbones`` of the backbone that it uses; None: the run's first.
-        weight: weight in the total loss.
+        backbone: key in ``backbones`` of the backbone that the term uses; None: the run's first.
+        weight: weight in the total loss; a strength multiplies it.
         view: view that the generator gets as input: a random crop, or the entire image.
         target_view: view that the output is compared with; None: the same as ``view``.
         input: image that the generator gets as input; None: the default of the loss term.
         target: image that the output is compared with; None: the default of the loss term.
-        start: first step at which it may be active.
+        start: first step at which the term may be active.
         every: interval in steps.
         facet, layer: features to compare; None: the backbone's default for structure or appearance.
         options: options of the loss term by name (`LossSpec.options`).

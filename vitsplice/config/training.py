@@ -16,12 +16,14 @@ class TrainingConfig(Settings):
         batch: number of pairs whose losses and gradients are computed at once, in each process.
         accumulation: number of batches whose gradients are averaged in each step.
         warm_up: number of first steps in which the learning rate increases linearly to its full value.
-        ema: decay per step (lower at first) of the moving average of the weights, which is the trained model; 0: the
-            model has the weights of the last step.
+        ema: decay per step (lower at first) of the moving average of the weights. The trained model has the averaged
+            weights; with 0 it has those of the last step.
         side: shorter side of the training images, in pixels.
         partners: maximum number of appearance images for each structure image, if pairs are not given.
-        precision: precision of the generator (bfloat16: by autocast); ``auto``: bfloat16 where it is faster.
-        held_out: fraction of the images that is excluded from training, to measure the model on.
+        precision: precision of the generator (bfloat16: by autocast); ``auto``: bfloat16 where the device has it in
+            hardware.
+        held_out: approximate fraction of the images that are excluded from training, so that the model is measured on
+            them; 0: none.
     """
 
     batch: int = Field(default=4, ge=1, le=4096)

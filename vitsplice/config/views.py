@@ -13,8 +13,8 @@ from vitsplice.contracts import ImageName
 class JitterConfig(Settings):
     """Colour jitter in random order, applied with a probability.
 
-    Each value is the maximum change, as in torchvision's ``ColorJitter``: of the factors of brightness, contrast and
-    saturation from 1, and of the hue as a fraction of the colour circle.
+    Each other value is a maximum change, as in torchvision's ``ColorJitter``: of the factors of brightness, contrast
+    and saturation from 1, and of the hue as a fraction of the colour circle.
     """
 
     probability: float = Probability
@@ -43,9 +43,9 @@ class ViewConfig(Settings):
     """Random views of an image: a crop, a horizontal flip, colour jitter and blur.
 
     Args:
-        crop: range of the side of the crop, as a fraction of that of the image; drawn uniformly.
-        shape: ``square``: a square crop, relative to the image's shorter side; ``image``: a crop with the aspect
-            ratio of the image.
+        crop: range of the sides of the crop, as fractions of the sides of the image; drawn uniformly.
+        shape: ``square``: a square crop, whose side is a fraction of the image's shorter side; ``image``: a crop with
+            the aspect ratio of the image.
         bank: number of fixed views, whose target features are computed once; None: a new view each step.
         flip: probability of the flip.
     """

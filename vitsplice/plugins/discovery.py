@@ -32,7 +32,7 @@ class PluginRecord:
         failure: reason why it is not used, on one line, or None.
         listed: names of the specs that the hooks of a failed plugin returned.
         notes: remarks, one line each, such as a command whose name was taken, or a default that it changed.
-        any_backbone: it also builds backbones of names that it does not list (``vitsplice_backbone_for``).
+        any_backbone: whether it also builds backbones of names that it does not list (``vitsplice_backbone_for``).
     """
 
     name: str
@@ -55,7 +55,7 @@ class InstalledPlugin:
     load: Callable[[], object]
 
     def names(self) -> set[str]:
-        """Names that select it in the environment variable."""
+        """Names that select the plugin in `PLUGINS_VARIABLE`."""
         return {canonical(self.name), canonical(self.distribution)}
 
 

@@ -81,7 +81,7 @@ def checked_specs(items: Sequence[object], hook: str, expected: type[Spec]) -> t
         if not isinstance(item, expected):
             raise InvalidPlugin(f"{hook} returned {type_with_article(item)} in its list, not a {expected.__name__}")
         if not isinstance(item.name, str) or not NAME.fullmatch(item.name):
-            allowed = "lower case letters, digits and . _ : / @ + -"
+            allowed = "lower case letters, digits and . _ : / @ + -, the first a letter or digit"
             raise InvalidPlugin(f"{hook}: {item.name!r} is not a valid name ({allowed})")
         if item.name in specs:
             raise InvalidPlugin(f"{hook} lists '{item.name}' twice")

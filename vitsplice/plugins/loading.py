@@ -91,7 +91,7 @@ def _without_conflicting_commands(plugin: LoadedPlugin, conflicts: Conflicts) ->
 
 
 def load(plugin: InstalledPlugin, seconds: float = SECONDS) -> LoadedPlugin:
-    """Load a plugin and list its specs, in limited time.
+    """Load a plugin and list its specs, in limited time (`time_limit`).
 
     Its standard output goes to standard error. Defaults of the process that it changes are restored, with a note.
     """

@@ -42,7 +42,7 @@ OPTIONAL_PLUGINS = (
 
 @dataclass(frozen=True)
 class Registry(Mapping[str, SpecT], Generic[SpecT]):
-    """The specs of one kind by name. A lookup raises UnknownName or PluginConflict, with advice.
+    """The specs of one kind by name. A failed lookup raises UnknownName or PluginConflict, with advice.
 
     Args:
         kind: kind of the specs.
@@ -114,7 +114,7 @@ class Catalogue:
     """All plugins and what they provide.
 
     Args:
-        plugins: one record for each plugin, the built-in one first.
+        plugins: records: first that of the built-ins, then one for each selected plugin, installed or missing.
         backbones, losses, generators, conditional_generators, metrics, presets, executors, commands: specs by name.
         conflicts: (kind, name) -> the distributions that provide it. A built-in command that others provide too is in
             here and in ``commands``.
@@ -184,7 +184,7 @@ def _optional_plugin(word: str, name: str, known: Sequence[str]) -> str:
 
 
 def _candidates(name: str, failed: list[PluginRecord]) -> list[PluginRecord]:
-    """Failed plugins that listed the name; else those that share a word with it; else all."""
+    """Failed plugins that listed the name; else failed plugins that share a word with it; else all failed plugins."""
     listed = [record for record in failed if name in record.listed]
     related = [record for record in failed if _words(name) & _words(f"{record.name} {record.distribution}")]
     return listed or related or failed

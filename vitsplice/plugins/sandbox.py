@@ -51,9 +51,10 @@ def time_limit(seconds: float) -> Iterator[None]:
 def process_defaults_restored(changed: list[str]) -> Iterator[None]:
     """Restore defaults of the process that the block changes, and append their names to ``changed``.
 
-    These are the random states of Python, numpy and torch, and torch's defaults. If the block imports torch, torch's
-    initial state is restored. If torch was imported before, the block draws torch's random numbers from a private
-    generator, and torch's global random state, which other threads may use, is restored only if the block set a seed.
+    These are the random states of Python, numpy (if it was imported before) and torch, and torch's defaults. If the
+    block imports torch, torch's initial state is restored, except for the number of threads. If torch was imported
+    before, the block draws torch's random numbers from a private generator, and torch's global random state, which
+    other threads may use, is restored only if the block set a seed.
     """
     torch_imported = bool(sys.modules.get("torch"))
     before = {name: read() for name, (read, _) in _defaults().items() if name != RANDOM_STATE} if torch_imported else {}
@@ -76,7 +77,7 @@ def process_defaults_restored(changed: list[str]) -> Iterator[None]:
 
 @contextmanager
 def _torch_random(changed: list[str]) -> Iterator[None]:
-    """Draw from a private generator inside; undo and record a seed that is set on torch's global generator."""
+    """Draw from a private generator in the block; undo and record a seed set on torch's global generator."""
     import torch
 
     from vitsplice.rng import private_rng

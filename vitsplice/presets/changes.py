@@ -14,7 +14,7 @@ from vitsplice.presets.settings import settings_for
 from vitsplice.support import bounded_yaml
 
 ARGUMENTS = ("steps", "size", "seed", "device", "precision", "structure_strength", "appearance_strength")
-"""Settings that are arguments of `settings_for` themselves."""
+"""Settings for which `settings_for` has an argument of the same name."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Changes:
 
 
 def changes_from_preset(settings: RunConfig) -> Changes | None:
-    """Return the preset of settings and the fewest arguments with which `settings_for` returns equal settings.
+    """Return the preset of settings, and only those arguments that `settings_for` needs to return equal settings.
 
     Returns:
         None if the settings name no preset, the preset is unavailable, or no arguments give these settings: for

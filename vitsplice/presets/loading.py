@@ -1,8 +1,8 @@
 """Load settings from YAML with overrides.
 
 `load` parses YAML to plain data, applies the overrides, and calls `validate`, which returns a
-`vitsplice.config.RunConfig` or raises a ConfigError with a line for each mistake: the key, the given value and what is
-allowed.
+`vitsplice.config.RunConfig` or raises a ConfigError with a line for each mistake, up to `MAX_MISTAKES`: the key, the
+given value and what is allowed.
 """
 
 from __future__ import annotations
@@ -136,9 +136,10 @@ def _overlaps(location: Location, others: Iterable[Location]) -> bool:
 
 
 def _check_paths(data: dict[str, Any], folder: Path, source: str, allow_outside: bool, prefix: str = "") -> None:
-    """Make the paths of a preset's weights files and model absolute; refuse one outside of its folder without SHA-256.
+    """Make the paths of a preset's weights files and model absolute, and refuse paths outside of the preset's folder.
 
-    A matching SHA-256 shows that the author of the preset knows the file already.
+    With ``allow_outside``, a path with a SHA-256 may be outside: a SHA-256 that matches shows that the author of the
+    preset knows the file already.
     """
     if isinstance(changes := data.get("with_fallback"), dict):
         _check_paths(changes, folder, source, allow_outside, "with_fallback.")

@@ -1,8 +1,8 @@
 """The record of a trained model in its folder, and the settings of a run that starts from the model.
 
-``model.yaml`` says what the model is and what it was trained on; ``model.safetensors``, whose SHA-256 it holds, has the
-weights (`vitsplice.models.folder`). A model folder can be given as a preset: the run outputs what the model computes,
-without steps.
+``model.yaml`` says what the model is and what it was trained on, and has the SHA-256 of ``model.safetensors``, which
+holds the weights (`vitsplice.models.folder`). A model folder can be given as a preset: the run outputs what the model
+computes, without steps.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class ModelRecord(BaseModel):
 
     Args:
         format: version of the format.
-        versions: versions of Python and of the packages that wrote it (`vitsplice.runs.record.versions`).
+        versions: versions of Python and of the packages with which it was written (`vitsplice.runs.record.versions`).
         generator: name and all options of the conditional generator.
         channels: number of channels of each condition that the generator was built for.
         settings: settings of the training.
         backbones: the backbones by their keys in the settings; the first describes and matches images.
-        images: number of training images, with those of the initial model; their SHA-256 are in ``model.safetensors``.
+        images: number of training images, those of the initial model included; ``model.safetensors`` has their SHA-256.
         initial: `provenance` of the model whose weights the training started from; None: random weights.
         licence: licence of the model, as stated by the person who trained it; "" if it was not stated.
         steps: number of training steps taken.
@@ -85,7 +85,7 @@ class ModelRecord(BaseModel):
         return next(iter(self.backbones.values()))
 
     def provenance(self) -> dict[str, Any]:
-        """Return what identifies the model, and the networks and terms of its training and its initial model's."""
+        """Return what identifies the model, and the networks and terms that its training and its initial model used."""
         networks = [network.model_dump() for network in self.backbones.values()]
         initial = self.initial or {"networks": [], "terms": []}
         return {

@@ -19,7 +19,7 @@ from vitsplice.text import type_with_article
 DEFAULT_PRESET = "quick"
 
 OF_A_LOADED_BACKBONE = {"side", "precision"}
-"""Settings of a backbone that may be changed if it is loaded already."""
+"""Settings of the first backbone that overrides may change although the argument ``backbone`` is a loaded one."""
 
 OF_ANOTHER_BACKBONE = {"weights", "sha256", "network_sha256", "fallback"}
 """Settings of a backbone that the argument ``backbone`` removes, unless an override sets them.
@@ -50,11 +50,11 @@ def settings_for(
         backbone: name of a backbone, or a loaded backbone, whose name and SHA-256 are stored. The ``fallback`` and
             ``with_fallback`` of the preset are then not used, nor are the weights of another backbone.
         steps: number of steps.
-        size: shorter side in pixels to which both images are resized first.
+        size: shorter side in pixels to which all images are resized first.
         seed: seed of all random number generators.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        precision: precision of the backbone: ``auto``, ``float32`` or ``bfloat16``.
-        structure_strength, appearance_strength: factors of the weights of the loss terms, 0 to 10.
+        precision: precision of backbones that state none: ``auto``, ``float32`` or ``bfloat16``.
+        structure_strength, appearance_strength: factors of weights of loss terms, 0 to 10 (`RunConfig`).
         overrides: changes of settings as ``dotted.key=value`` with values in YAML.
 
     Raises:

@@ -22,7 +22,7 @@ from vitsplice.study.results import (
 )
 
 FEW_RATERS = 20
-"""Below this number of raters a note warns: in simulations, the intervals over raters cover the true rate in 93 % of
+"""Below this number of raters a note warns: in simulations, the intervals over raters contain the true rate in 93 % of
 studies with 20 raters, and in 90 % with 10."""
 
 Vote = tuple[int, RecordedTrial]
@@ -82,7 +82,8 @@ class MethodPreference:
     Args:
         method: name of the method.
         preferred: preference rate of the method.
-        score: Bradley-Terry score, a natural logarithm with mean 0; None if the likelihood has no finite maximum.
+        score: Bradley-Terry score, as log odds with mean 0 over the methods; None if no finite scores have maximum
+            likelihood.
     """
 
     method: str
@@ -170,7 +171,7 @@ def analyse_study(
 
 
 def _compare_all(set_name: str, votes: Sequence[Vote], methods: Sequence[str], seed: int) -> list[MethodComparison]:
-    """Compare all pairs of methods with votes."""
+    """Compare every two methods between which there are votes."""
     comparisons = []
     for first, second in combinations(methods, 2):
         if method_votes := [vote for vote in votes if {vote[1].left, vote[1].right} == {first, second}]:

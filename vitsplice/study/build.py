@@ -71,8 +71,8 @@ def build_study(
         progress: called with the number of images that were read and their total number.
 
     Raises:
-        UserError: if a file is missing or unreadable, a pair has several appearance images or regions, or the settings
-            require more trials or checks than possible.
+        UserError: if a file is missing or unreadable, a pair has several appearance images or regions, the settings
+            require more trials or checks than possible or have an invalid text, or the page becomes too large.
     """
     for name, text in (("title", settings.title), ("question", settings.question)):
         if not is_valid_text(text):
@@ -118,7 +118,7 @@ def _notes(pairs: Sequence[Pair], names: Sequence[str], outputs: Outputs, embed:
         if other := [pair for pair, ratio in ratios.items() if abs(ratio - 1) > ASPECT_TOLERANCE]:
             yield (
                 f"{name} has another aspect ratio than the structure image for {len(other)} of {len(pairs)} pairs, "
-                f"such as {other[0]}: raters can recognise it by that"
+                f"such as {other[0]}: raters can recognise the method by its aspect ratio"
             )
 
 
@@ -127,7 +127,7 @@ def find_outputs(methods: Sequence[Method], pairs: Sequence[Pair]) -> dict[tuple
 
     Raises:
         ConfigError: if there are fewer than two methods, or two with the same name.
-        UserError: if a method has no output, or more than one, for a pair.
+        UserError: if there are no pairs, or a method has no output, or more than one, for a pair.
         ImageError: if an output belongs to an unfinished run.
     """
     names = [method.name for method in methods]
@@ -173,9 +173,10 @@ def trials_per_rater(requested: int | None, pairs: int, methods: int) -> int:
 def choose_checks(
     number: int, images: Mapping[str, frozenset[str]], methods: Sequence[str], seed: int
 ) -> list[tuple[str, str, str]]:
-    """Choose trials with a known answer: the output for a pair beside that for an unrelated pair, upside down.
+    """Choose trials with a known answer: a method's output for a pair, beside its output for an unrelated pair.
 
-    Pairs and methods take turns: of two methods, or two pairs, one is in at most one check more than the other.
+    The latter, which is wrong, is shown upside down. Methods, and pairs that have an unrelated pair, take turns: the
+    numbers of checks of two methods, or of two such pairs, differ by at most 1.
 
     Args:
         number: number of checks.

@@ -23,7 +23,7 @@ JPEG_QUALITY = 95
 """Quality of the JPEGs, without chroma subsampling; the same for all images, whatever the format of their files."""
 
 LARGEST_PAGE = 300_000_000
-"""Characters of images in a page; browsers fail at about 500 million."""
+"""Maximum number of characters of the images in a page; browsers fail at about 500 million."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class EmbeddedImage:
     """Image of a page.
 
     Args:
-        name: name in the page, a hash of its content: it does not reveal the origin of the image.
+        name: name in the page: a hash of the JPEG, which does not reveal the origin of the image.
         uri: data URI of the JPEG.
-        sha256: hash of the image file.
+        sha256: SHA-256 of the image file.
         aspect: width over height of the image in the file.
     """
 
@@ -57,7 +57,7 @@ class ImageEmbedder:
         self._characters = 0
 
     def __call__(self, path: Path, *, upside_down: bool = False) -> EmbeddedImage:
-        """Return an image, which is read at the first call.
+        """Return the image of a file, which is read at the first call with these arguments.
 
         Raises:
             ImageError: if it cannot be read.

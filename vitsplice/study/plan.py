@@ -22,6 +22,8 @@ SCHEMA = 2
 
 SUFFIX = ".plan.json"
 LARGEST_FILE = 200_000_000
+"""Maximum size of a plan in bytes."""
+
 DERIVED = {"kind", "study", "digest"}
 """Fields that the digest does not cover: ``kind`` is constant, and the others follow from the digest."""
 
@@ -60,7 +62,7 @@ class PlannedCheck(StrictModel):
 
 
 class StudyPlan(StrictModel):
-    """Content of a study; build it with `StudyPlan.create`.
+    """The plan of a study, created by `StudyPlan.create`.
 
     Args:
         study: id of the study, the first 16 characters of the digest.
@@ -118,7 +120,7 @@ def read_plan(path: str | os.PathLike[str]) -> StudyPlan:
     """Read a plan that `vitsplice study make` wrote.
 
     Raises:
-        UserError: if it cannot be read, is not a plan, or was changed after it was written.
+        UserError: if the file cannot be read, is not a plan, or was changed after it was written.
     """
     name = printable(os.fspath(path))
     try:

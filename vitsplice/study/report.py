@@ -1,4 +1,4 @@
-"""Files of an analysis: JSON for programs, CSV as a table, Markdown for reading."""
+"""Files of an analysis: JSON for programs, CSV with the comparisons as a table, Markdown for reading."""
 
 from __future__ import annotations
 
@@ -18,15 +18,19 @@ COMPARISON_COLUMNS = ("set", "methods", "trials", "raters", "preferred", "95 %, 
 PREFERENCE_COLUMNS = ("method", "trials", "preferred to others", "95 %, raters", "95 %, trials", "Bradley-Terry")
 
 LEGEND = """\
-- *preferred*: fraction of trials in which the first method was chosen.
+- *preferred*: fraction of trials in which the first method was chosen; *preferred to others*: fraction of a method's
+  trials in which it was chosen.
 - *95 %, raters*: BCa bootstrap interval that resamples raters, each with all of their trials. **Report this one**: it
   generalises to other raters, for these pairs of images.
-- *95 %, trials*: Wilson's interval, as if all trials were independent. The trials of a rater are not, so it is too
-  narrow.
-- *p*: exact two-sided binomial test against one half, with the same assumption; *p, Holm*: adjusted for the number of
-  comparisons (those over all pairs are one family, those by set another).
-- *agree*: how often two raters made the same choice in a comparison; *alpha*: Krippendorff's alpha for nominal data: 1
-  is full agreement, 0 is chance. Where nearly all prefer one method, alpha can be near 0 although they agree.
+- *95 %, trials*: Wilson's interval, as if all trials were independent. The trials of a rater are not independent, so
+  this interval is too narrow.
+- *p*: exact two-sided binomial test against one half, as if all trials were independent; *p, Holm*: adjusted for the
+  number of comparisons (those over all pairs are one family, those by set another).
+- *agree*: how often two raters chose the same method for the same pair of images; *alpha*: Krippendorff's alpha for
+  nominal data: 1 is full agreement, 0 is chance. Where nearly all raters prefer one method, alpha can be near 0
+  although they agree.
+- *Bradley-Terry* (three methods or more): score of a method, with mean 0 over the methods. One method is preferred to
+  another with odds exp(first score - second score).
 """
 
 

@@ -1,6 +1,7 @@
-"""Results of raters: JSON files as the page gives them, and which of them count.
+"""Results of raters: JSON files that the page produces, and the selection of those that count.
 
-Nothing in a file is trusted: pairs, sets, methods, sides and checks are compared with the plan of the study.
+The files are not trusted: pairs, sets, methods, sides and checks are compared with the plan of the study. Rater ids,
+choices and times cannot be verified.
 """
 
 from __future__ import annotations
@@ -23,13 +24,18 @@ from vitsplice.support.validation_errors import first_problem
 from vitsplice.text import one_line
 
 LARGEST_FILE = 20_000_000
+"""Maximum size of a result file in bytes."""
+
 ANALYSIS_JSON = "analysis.json"
 """File of an analysis; it may be in a folder of results, where it is skipped."""
 
 DAY_MS = 86_400_000
 
 ONE_SIDED_TRIALS = 8
-"""A result of at least this many trials, all answered on one side, is excluded: 1 in 128 by chance."""
+"""A result of at least this many trials, all answered on one side, is excluded.
+
+Random answers to 8 trials are all on one side with a probability of 1 in 128.
+"""
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class RecordedTrial(StrictModel):
     Args:
         pair, set, left, right: see `vitsplice.study.trial_order.PlannedTrial`.
         choice: chosen side.
-        milliseconds: time from display to choice, plus that of earlier choices in this trial that were undone.
+        milliseconds: time from display to choice, plus the times of earlier choices in this trial that were undone.
         check: True for a check, whose right answer is known; False for a comparison.
         passed: True if the right answer of a check was chosen; None for a comparison.
     """
@@ -81,12 +87,12 @@ class RecordedTrial(StrictModel):
 
     @property
     def winner(self) -> str | None:
-        """Method that was chosen."""
+        """Method that was chosen; None for the wrong answer of a check."""
         return self.left if self.choice == "left" else self.right
 
     @property
     def loser(self) -> str | None:
-        """Method that was not chosen."""
+        """Method that was not chosen; None for the wrong answer of a check."""
         return self.right if self.choice == "left" else self.left
 
     def follows(self, planned: PlannedTrial) -> bool:
@@ -136,13 +142,13 @@ class RaterResult(StrictModel):
 
 
 def read_results(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[RaterResult], list[ExcludedResult]]:
-    """Read result files in their order.
+    """Read result files in the given order; the files of a folder are sorted by name.
 
     Args:
         paths: files, and folders of ``.json`` files; a path that is given twice is read once.
 
     Returns:
-        The results, and the files that are not results.
+        The results, and the files that are not results, with reasons.
 
     Raises:
         UserError: if a file cannot be opened, or there are no files.

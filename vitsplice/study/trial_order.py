@@ -41,7 +41,11 @@ class PlannedTrial:
 
 
 def trials_of(plan: StudyPlan, rater: str) -> list[PlannedTrial]:
-    """Return all trials of a rater in order: n equal parts for n checks, each with a check at a random position."""
+    """Return all trials of a rater in order.
+
+    The comparisons are divided into as many equal parts as there are checks, and one check is inserted at a random
+    position of each part. The first trial is never a check.
+    """
     random = _random_numbers(f"{plan.study}/{rater}")
     trials = _shuffle(_assign_sides(_sample_comparisons(plan, random), random), random)
     checks = _checks(plan, random)
@@ -83,7 +87,7 @@ def _checks(plan: StudyPlan, random: Random) -> list[PlannedTrial]:
 
 
 def _alternate(random: Random) -> Iterator[bool]:
-    """Alternate True and False, from a random start."""
+    """Alternate True and False; the first one is random."""
     first = random() >= 0.5
     return cycle([first, not first])
 

@@ -1,13 +1,13 @@
 """Contracts of plugins as test classes for pytest.
 
-The tests of a plugin are three lines::
+The tests of one part of a plugin are three lines::
 
     from vitsplice.testing import BackboneContract
 
     class TestMine(BackboneContract):
         name = "mine-vit"
 
-``vitsplice plugin check NAME`` runs the same checks from the command line.
+``vitsplice plugin check NAME`` runs the same checks, with the defaults of the class, from the command line.
 """
 
 from typing import Any

@@ -39,8 +39,8 @@ class BackboneContract(Contract[BackboneSpec]):
     """Checks of a backbone.
 
     Attributes:
-        weights: weights file to build it with, or None.
-        size: height and width of the test images, rounded to a size that the backbone accepts.
+        weights: weights file with which the backbone is built; None: its default weights.
+        size: height and width of the test images in pixels, rounded to a size that the backbone accepts.
     """
 
     kind: ClassVar[str] = "backbones"
@@ -48,7 +48,7 @@ class BackboneContract(Contract[BackboneSpec]):
     size: ClassVar[tuple[int, int]] = (64, 96)
 
     def backbone(self) -> Backbone:
-        """Return the backbone, built once; override it to test one that is not registered."""
+        """Return the backbone, built once. Override this method to test a backbone that is not registered."""
         return _built(self.name, self.weights)
 
     def try_build(self) -> object:
@@ -65,7 +65,7 @@ class BackboneContract(Contract[BackboneSpec]):
         return [info.structure, info.appearance]
 
     def requests(self) -> list[FeatureRequest]:
-        """Return requests of every facet at the first and last layer and the layers of the default requests."""
+        """Return requests for every facet at the first layer, the last, and those of the default requests."""
         info = self.backbone().info
         layers = dict.fromkeys((-1, -info.layers, info.structure.layer, info.appearance.layer))
         return [FeatureRequest(facet, layer) for facet in info.facets for layer in layers]
@@ -77,7 +77,7 @@ class BackboneContract(Contract[BackboneSpec]):
             spec.build(self.weights)
 
     def test_info_is_complete(self) -> None:
-        """The info states licence, source, mean, std, stride and the rest, with valid values."""
+        """The info states licence, source, mean, std, sizes, SHA-256 and default requests, with valid values."""
         info = self.backbone().info
         assert info.licence.strip(), "licence is empty"
         assert info.source.strip(), "source of the weights is empty"
@@ -177,7 +177,7 @@ class BackboneContract(Contract[BackboneSpec]):
             assert not trainable, f"{trainable[0]} requires gradients"
 
     def test_gradients_reach_only_the_image(self) -> None:
-        """Structure and appearance are differentiable in the image; no parameter gets a gradient."""
+        """The default features are differentiable in the image; no parameter gets a gradient."""
         for request in self.roles():
             image = self.images(1).requires_grad_()
             self._values(image, request).square().sum().backward()  # type: ignore[no-untyped-call]
@@ -215,9 +215,9 @@ class BackboneContract(Contract[BackboneSpec]):
         """An image has the same features alone and in a batch."""
         images = self.images(3)
         batch = self.backbone()(images, self.roles())
-        for row in range(3):
-            for request, single in self.backbone()(images[row : row + 1], self.roles()).items():
-                assert_close(batch[request].values[row : row + 1], single.values, f"{request} in a batch and alone")
+        for k in range(3):
+            for request, single in self.backbone()(images[k : k + 1], self.roles()).items():
+                assert_close(batch[request].values[k : k + 1], single.values, f"{request} in a batch and alone")
 
     def test_features_do_not_depend_on_other_requests(self) -> None:
         """A feature has the same values requested alone and together with others."""
@@ -279,7 +279,7 @@ class BackboneContract(Contract[BackboneSpec]):
             raise AssertionError("a file without weights is accepted")
 
     def test_bfloat16_weights(self) -> None:
-        """With weights in bfloat16, features are still float32 and similar."""
+        """With weights in bfloat16, features are still float32, and similar to those with float32 weights."""
         request, image = self.backbone().info.appearance, self.images(1)
         reference = self._values(image, request)
         features = self._values_on("cpu", torch.bfloat16, image, request)

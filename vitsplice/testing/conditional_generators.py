@@ -71,9 +71,9 @@ class ConditionalGeneratorContract(ImageNetworkContract[ConditionalGeneratorSpec
         images, condition = self.inputs(batch=3)
         output = generator(images, condition)
         for k in range(3):
-            row = slice(k, k + 1)
-            alone = generator(images[row], {name: values[row] for name, values in condition.items()})
-            assert_close(alone, output[row], f"image {k} of a batch and the same image alone")
+            index = slice(k, k + 1)
+            alone = generator(images[index], {name: values[index] for name, values in condition.items()})
+            assert_close(alone, output[index], f"image {k} of a batch and the same image alone")
 
     def test_reach_bounds_the_effect_of_a_pixel(self) -> None:
         """Input pixels further away than the generator's ``reach`` do not affect an output pixel."""

@@ -64,7 +64,7 @@ class CheckResult:
 
 
 class Contract(Generic[SpecT]):
-    """Checks of one part of a plugin. Its methods named ``test_...`` are run by pytest, or by `run_checks`.
+    """Checks of one part of a plugin: methods named ``test_...``, which pytest or `run_checks` runs.
 
     Attributes:
         name: name under which the part is registered; "" if it is not.
@@ -76,7 +76,7 @@ class Contract(Generic[SpecT]):
     kind: ClassVar[str] = ""
 
     def spec(self) -> SpecT:
-        """Return the spec; override it to test a part that is not registered."""
+        """Return the spec. Override this method to test a part that is not registered."""
         if not self.name:
             raise SkipTest("the part is not registered")
         spec: SpecT = getattr(catalogue(), self.kind)[self.name]

@@ -21,10 +21,11 @@ class ExecutorContract(Contract[ExecutorSpec]):
     """Checks of an executor.
 
     Attributes:
-        workers, threads: arguments that it is built with.
-        options: options that it is built with; the others have their defaults.
-        max_drawn_ahead: maximum number of jobs taken from the iterable whose outcomes are not returned yet.
-        timeout: seconds within which jobs have to start, and to end once the iterator of outcomes is closed.
+        workers, threads: arguments with which the executor is built.
+        options: options with which the executor is built; all others have their defaults.
+        max_drawn_ahead: maximum number of jobs that are taken from the iterable and have no outcome yet.
+        timeout: seconds within which a second job has to start after the first outcome, and within which running jobs
+            have to end after the iterator of outcomes is closed.
     """
 
     kind: ClassVar[str] = "executors"
@@ -43,7 +44,7 @@ class ExecutorContract(Contract[ExecutorSpec]):
         return self.build()
 
     def test_threads_match_request(self) -> None:
-        """The executor uses the requested number of threads; for 0 it chooses a number and states it."""
+        """The executor states the requested number of threads of each job; for 0 it chooses and states a number."""
         threads = self.build().threads
         assert threads == self.threads, f"{self.threads} threads were requested, the executor states {threads}"
         automatic = self.spec().build(0, 0, complete(self.spec(), self.options)).threads
@@ -95,7 +96,7 @@ class ExecutorContract(Contract[ExecutorSpec]):
             jobs = [_job("short", folder), *(_job(f"endless-{number}", folder) for number in range(3))]
             outcomes: Any = self.build().run(run_short_or_endless, jobs)
             with closing(outcomes):
-                assert next(outcomes).id == "short", "there is no outcome while other jobs run"
+                assert next(outcomes).id == "short", "the first outcome is not that of the only job that ends"
                 deadline = time.monotonic() + self.timeout
                 while not _heartbeats(folder) and time.monotonic() < deadline:
                     time.sleep(INTERVAL)

@@ -23,7 +23,7 @@ class ImageNetworkContract(Contract[SpecT]):
     """Checks of a network whose output is an image of the size of its first input.
 
     Attributes:
-        batches: numbers of images in a batch.
+        batches: batch sizes for which the size of the output is checked.
     """
 
     batches: ClassVar[tuple[int, ...]] = (1,)
@@ -52,7 +52,7 @@ class ImageNetworkContract(Contract[SpecT]):
             assert output.max() <= 1, f"the maximum of the output is {output.max():.3g}, above 1"
 
     def test_build_is_deterministic(self) -> None:
-        """Equal seeds give equal generators: random numbers come from torch's default generator."""
+        """Equal seeds give equal outputs: random numbers are drawn from torch's default random number generator."""
         inputs = self.inputs()
         first, second = (self.build(inputs[0])(*inputs) for _ in range(2))
         assert torch.equal(first, second), "equal seeds give different outputs"
@@ -87,7 +87,7 @@ class ImageNetworkContract(Contract[SpecT]):
         assert unchanged, "the generator modifies an input"
 
     def optimise(self, generator: nn.Module, inputs: tuple[Any, ...]) -> None:
-        """Take two steps towards a random image. Raises AssertionError if a parameter gets no gradient."""
+        """Optimise for two steps towards a random image. Raises AssertionError if a parameter gets no gradient."""
         # If the last layer is initialised with zeros, the layers before it get a gradient from the second step on.
         batch, _, height, width = inputs[0].shape
         target = random_images(batch, height, width, seed=3)
@@ -118,7 +118,7 @@ class GeneratorContract(ImageNetworkContract[GeneratorSpec]):
             return self.spec().build(image, complete(self.spec(), {})).train()
 
     def test_output_depends_on_input_unless_canvas(self) -> None:
-        """The output of a canvas does not depend on the input; any other generator uses it, and accepts any size."""
+        """The output of a canvas ignores the input; any other generator uses its input, and accepts one of any size."""
         (start,), (other,) = self.inputs(), self.inputs(SIZES[1])
         generator = self.build(start)
         if self.spec().canvas:

@@ -1,4 +1,4 @@
-"""Inputs of the checks: random images, and small random networks that need no weights."""
+"""Inputs of the checks: random images, and small networks with random weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def random_images(number: int, height: int, width: int, seed: int = 0) -> Tensor
 
 
 def with_square(image: Tensor, centre: tuple[float, float], side: int = 16) -> Tensor:
-    """Return a copy with a square of rounded, inverted pixels; its centre is in fractions of height and width."""
+    """Return a copy with a square of rounded, inverted pixels; ``centre`` is in fractions of height and width."""
     changed = image.clone()
     height, width = image.shape[-2:]
     top, left = round(centre[0] * height) - side // 2, round(centre[1] * width) - side // 2

@@ -59,7 +59,7 @@ class MetricContract(Contract[MetricSpec]):
         assert not unknown, f"optimised_by names {unknown[0]!r}, which is no loss term"
 
     def test_networks_are_stated(self) -> None:
-        """Every backbone that it loads is listed in networks, so that methods that optimised one of them are marked."""
+        """Every backbone that the metric loads is in networks, so that methods that optimised it are marked."""
         metric, loaded = self._build()
         self._value(metric, self._cases())
         missing = [info.name for info in loaded if info not in metric.networks]
@@ -91,7 +91,7 @@ class MetricContract(Contract[MetricSpec]):
             assert not modified, f"the metric modifies the {modified[0]}"
 
     def test_identical_output_is_best(self) -> None:
-        """An output identical to the image that it is compared with is at least as good as another."""
+        """An output identical to the image that it is compared with is at least as good as a different output."""
         metric = self.build()
         identical = self._value(metric, self._cases_of_one_image(lambda image: image))
         other = self._value(metric, self._cases_of_one_image(lambda image: image.flip(-1, -2) ** 3))

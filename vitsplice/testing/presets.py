@@ -15,12 +15,12 @@ from vitsplice.testing.contract import Contract
 
 
 class PresetContract(Contract[PresetSpec]):
-    """Checks of a preset: its YAML is valid, and every part that it names is registered."""
+    """Checks of a preset: its YAML is valid and states its source, and every part that it names is registered."""
 
     kind: ClassVar[str] = "presets"
 
     def text(self) -> str:
-        """Return the YAML of the preset; override it to test a preset that is not registered."""
+        """Return the YAML of the preset. Override this method to test a preset that is not registered."""
         return self.spec().path.read_text(encoding="utf-8")
 
     def settings(self) -> RunConfig:

@@ -1,4 +1,4 @@
-"""Benchmarks on this machine, as ratios: only times of the same run can be compared.
+"""Benchmarks on this machine, most of them as ratios: only times that one call of `bench` measured are comparable.
 
 The plain loop is the published recipe: each image of each term has a backbone pass of its own, in float32, and, as in
 the released code, gradients of the backbone's weights are computed too.
@@ -34,7 +34,7 @@ from vitsplice.tools.processes import one_and_two
 from vitsplice.tools.run_times import run_times
 
 SIZE = 224
-"""Shorter side of the images in pixels."""
+"""Shorter side in pixels of the images of ``steps`` and ``passes``."""
 
 CPU = torch.device("cpu")
 """Device of all benchmarks except ``run`` and ``processes``."""
@@ -43,7 +43,7 @@ MAX_STEPS = 1000
 """Maximum number of timed steps of a loop."""
 
 WARM_UP = 3
-"""Steps that are not timed: the first allocates memory, and step 0 of a recipe has other terms."""
+"""Number of first steps that are not timed: they allocate memory, and step 0 of a recipe has other terms."""
 
 PARTS = {
     "processes": "a run as a process: alone, and two at once",
@@ -67,7 +67,7 @@ LOOPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "official, bank of 6 views": ("official", "auto", BANK),
     "paper": ("paper", "float32", ()),
 }
-"""Loops that are compared with the plain loop: preset, precision, settings."""
+"""Loops of entire presets that are compared with the plain loop, by name: preset, precision, overrides."""
 
 
 class PlainLoop(Optimisation):

@@ -17,7 +17,7 @@ from vitsplice.runs.record import versions
 
 GIB = 2**30
 LEAST_MEMORY = 2 * GIB
-"""Memory that the default preset needs for an image of 1024 px, with some margin."""
+"""Memory in bytes that the default preset needs for an image of 1024 px, with some margin."""
 
 LEAST_DISK = GIB // 10
 """Free space in bytes below which a disk counts as full."""
@@ -32,7 +32,7 @@ class Diagnosis:
         name: name of the checked part.
         value: state of the part.
         advice: what to do, or "" if nothing is wrong.
-        fatal: the default preset cannot run because of it.
+        fatal: whether the default preset cannot run because of this.
     """
 
     section: str
@@ -76,7 +76,7 @@ def _folders() -> Iterator[Diagnosis]:
 
     from vitsplice.support.files import cache_folder
 
-    yield _folder("outputs", Path.cwd(), "choose an output folder that can be written to")
+    yield _folder("outputs", Path.cwd(), "choose another output folder")
     cache_advice = "weights are converted again each time; set VITSPLICE_CACHE to another folder"
     yield _folder("cache", cache_folder(), cache_advice)
     yield _folder("hub's cache", Path(constants.HF_HUB_CACHE), "set HF_HOME to another folder")

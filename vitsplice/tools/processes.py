@@ -23,9 +23,10 @@ class ProcessTimes:
     """Time and memory of processes that were started together.
 
     Args:
-        seconds: wall time until the last one ended.
-        cpu_seconds: CPU seconds of all.
-        peak_memory_mib: largest peak memory of one of them in MiB; on Linux at least that of this process.
+        seconds: wall time until the last process ended.
+        cpu_seconds: CPU seconds of all processes.
+        peak_memory_mib: largest peak memory of one of the processes, in MiB; on Linux it is at least the memory that
+            the process which started them had.
     """
 
     seconds: float

@@ -1,4 +1,4 @@
-"""Where the time of a run goes: its parts, and in each the passes of every backbone."""
+"""Times of the parts of a run, and of the passes of each backbone in these parts."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class PartTime:
         name: ``load``, ``start``, the number and working size of a stage, or ``metrics``.
         seconds: wall time.
         steps: number of steps.
-        backbones: name -> seconds in the forward and backward passes of that backbone; not measured for ``load`` and
-            ``metrics``.
+        backbones: name of a backbone -> seconds in its forward and backward passes; empty for ``load`` and ``metrics``,
+            where they are not measured.
     """
 
     name: str
@@ -39,8 +39,8 @@ class PartTime:
 class TimedBackbone:
     """A backbone that sums up the seconds of its forward and backward passes.
 
-    A backward pass lasts from the first gradient of a feature to the gradient of the images. Autograd takes what was
-    computed last first, so that other backbones and the loss terms are not part of it.
+    A backward pass lasts from the first gradient of a feature to the gradient of the images. Autograd processes
+    operations in reverse order of the forward pass, so this time does not include other backbones and the loss terms.
 
     Args:
         backbone: the backbone, on the device and in the precision of the run.
@@ -66,7 +66,7 @@ class TimedBackbone:
         return features
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> TimedBackbone:
-        """Move the backbone: see `vitsplice.contracts.Backbone`."""
+        """Return the moved backbone, timed from 0: see `vitsplice.contracts.Backbone`."""
         return TimedBackbone(self._backbone.to(device, dtype))
 
     def _time_backward(self, images: Tensor, features: Iterable[Features]) -> None:

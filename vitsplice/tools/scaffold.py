@@ -83,7 +83,8 @@ def write(name: str, kind: str, folder: Path) -> Path:
     """Write a plugin into a new folder ``vitsplice-NAME``, and return its path.
 
     Args:
-        name: name of the plugin and of its part: at most `MAX_LENGTH` lower case letters, digits and single dashes.
+        name: name of the plugin and of its part: at most `MAX_LENGTH` lower case letters, digits and single dashes, the
+            first a letter. A prefix ``vitsplice-`` is removed.
         kind: one of `TEMPLATES_BY_KIND`.
         folder: parent of the new folder.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from vitsplice.datasets import manifest
 from vitsplice.support import output_folder
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
+from vitsplice.text import with_count
 from vitsplice.training.data import TrainingData
 from vitsplice.training.held_out import MEASURED, HeldOut, spread
 from vitsplice.training.loop import Training
@@ -97,11 +98,12 @@ def _describe(pairs: SplitPairs, progress: ProgressReporter) -> None:
         for subset in (pairs.training, pairs.held_out)
     )
     progress.note(
-        f"{len(pairs.training)} pairs of {len(training)} images; "
-        f"{len(pairs.held_out)} held-out pairs of {len(held_out)} other images"
+        f"{with_count(len(pairs.training), 'pair')} of {with_count(len(training), 'image')}; "
+        f"{with_count(len(pairs.held_out), 'held-out pair')} of {with_count(len(held_out), 'other image')}"
     )
     if pairs.crossing:
-        progress.note(f"{pairs.crossing} pairs are left out: one image is held out and the other is not")
+        left_out = with_count(pairs.crossing, "pair")
+        progress.note(f"{left_out} left out, because one image of the pair is held out and the other is not")
     if pairs.crossing and not pairs.held_out:
         progress.note(
             "no pair has both images held out, so there are no previews or metrics; a folder of images provides them"

@@ -129,7 +129,7 @@ def check_training(settings: RunConfig) -> None:
     if settings.training is None:
         presets = ", ".join(name for name in ("splicenet", "splicenet-residual") if name in known.presets)
         raise ConfigError(
-            f"preset '{settings.preset}' is for one pair of images (`vitsplice run`): it lacks the setting training. "
-            f"Presets for many pairs are {presets}"
+            f"{settings.preset or 'the preset'} is for one pair of images (`vitsplice run`): it lacks the setting "
+            f"training. Presets for many pairs are {presets or 'not installed'}"
         )
     check_parts(settings, known)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 WINDOW = Option(11, "window size in pixels, odd", choices=tuple(range(3, 33, 2)))
-SCALES = Option(1, "number of scales, each half the size of the previous one", minimum=1, maximum=5)
-LEVELS = Option(3, "number of pyramid levels", minimum=1, maximum=6)
+SCALES = Option(1, "maximum number of scales, each half the size of the previous one", minimum=1, maximum=5)
+LEVELS = Option(3, "maximum number of pyramid levels, each half the size of the previous one", minimum=1, maximum=6)
 
 
 @hookimpl
@@ -44,7 +44,7 @@ def _build(name: str, context: TermContext) -> LossTerm:
     from vitsplice_kornia import distances
 
     if context.facet is not None and context.facet not in ENGINE_FACETS:
-        raise ConfigError(f"the loss {name} compares pixels and takes no facet, but facet is '{context.facet}'")
+        raise ConfigError(f"the loss {name} compares pixels and takes no facet; remove facet '{context.facet}'")
     function: Callable[..., distances.Tensor] = getattr(distances, name)
 
     def compare(

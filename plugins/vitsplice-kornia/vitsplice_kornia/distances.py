@@ -1,4 +1,4 @@
-"""Distances as pure functions of images ``(B, 3, H, W)`` in [0, 1]; 0 for identical images."""
+"""Distances as pure functions of two batches of images ``(B, 3, H, W)`` in [0, 1]: a scalar, 0 for identical images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from vitsplice.errors import ConfigError
 
 SMALLEST = 4
-"""Minimum of both sides in pixels of a level of `laplacian`, and of the scales of `sobel` after the first."""
+"""Minimum length in pixels of both sides of each level of `laplacian`, and of each scale of `sobel` after the first."""
 
 __all__ = ["Tensor", "laplacian", "sobel", "ssim"]
 
@@ -20,11 +20,11 @@ __all__ = ["Tensor", "laplacian", "sobel", "ssim"]
 def ssim(output: Tensor, target: Tensor, window: int = 11, scales: int = 1) -> Tensor:
     """Compute 1 - SSIM of lightness (Wang et al. 2004), averaged over scales, in [0, 2].
 
-    Scales with a side of at most half the window are left out. Raises ConfigError if the images are that small.
+    Scales with a side of at most half the window are left out. Raises ConfigError if the first scale is that small.
     """
     smallest = window // 2 + 1
     if min(output.shape[-2:]) < smallest:
-        raise ConfigError(f"ssim: window={window} is too large for an image of {min(output.shape[-2:])} px")
+        raise ConfigError(f"ssim: window={window} is too large for an image with a side of {min(output.shape[-2:])} px")
     return _mean_over_scales(
         lambda a, b: 1 - kornia.metrics.ssim(a, b, window, eps=0.0).mean(), output, target, scales, smallest
     )
@@ -43,11 +43,13 @@ def sobel(output: Tensor, target: Tensor, scales: int = 1) -> Tensor:
 def laplacian(output: Tensor, target: Tensor, levels: int = 3) -> Tensor:
     """Compute the mean absolute difference of the levels of Laplacian pyramids of lightness, averaged over levels.
 
-    The low-pass residual is not compared. Levels with a side below 4 px are left out. Raises ConfigError if the images
-    are that small.
+    The low-pass residual is not compared. Levels with a side below 4 px are left out. Raises ConfigError if the first
+    level is that small.
     """
     if min(output.shape[-2:]) < SMALLEST:
-        raise ConfigError(f"laplacian: an image of {min(output.shape[-2:])} px is too small; it needs {SMALLEST} px")
+        raise ConfigError(
+            f"laplacian: an image with a side of {min(output.shape[-2:])} px is too small; the minimum is {SMALLEST} px"
+        )
     first, second = _lightness(output), _lightness(target)
     values: list[Tensor] = []
     while len(values) < levels and min(first.shape[-2:]) >= SMALLEST:
@@ -61,7 +63,7 @@ def laplacian(output: Tensor, target: Tensor, levels: int = 3) -> Tensor:
 def _mean_over_scales(
     distance: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: Tensor, scales: int, smallest: int
 ) -> Tensor:
-    """Average a distance of lightness over at most ``scales`` sizes: full, then halved; sides >= ``smallest``."""
+    """Average a distance of lightness over at most ``scales`` sizes: full, then halved, with sides >= ``smallest``."""
     first, second = _lightness(output), _lightness(target)
     values = []
     for _ in range(scales):

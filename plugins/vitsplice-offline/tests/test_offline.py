@@ -172,7 +172,7 @@ def test_a_corrupt_cache_file_is_converted_again(
     damage(path)
     with caplog.at_level(logging.WARNING):
         assert digest(cache.state_dict(LITE0)) == LITE0.digest
-    assert "cannot be read or are not those expected" in caplog.text
+    assert "cannot be read or have the wrong digest" in caplog.text
     assert digest(load_file(path)) == LITE0.digest
 
 

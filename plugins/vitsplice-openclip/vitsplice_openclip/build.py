@@ -25,12 +25,12 @@ def build(name: str, model: str, tag: str, licence: str, weights: Path | None) -
         name: name by which the backbone was requested.
         model, tag: open_clip's names, case ignored; the tag may be empty if there is a file.
         licence: licence of the weights.
-        weights: a file, or None.
+        weights: a file; None: the weights of the tag.
 
     Raises:
-        UserError: if open_clip has no such model or tag.
+        UserError: if open_clip has no such model, or, without a file, no such tag.
         WeightsUnavailable: if open_clip cannot be imported, or the weights are unavailable.
-        WeightsRejected: if the weights do not fit.
+        WeightsRejected: if the weights file cannot be read, or does not fit the model.
     """
     open_clip = _open_clip()
     from vitsplice_openclip.files import tower_state_dict
@@ -47,9 +47,10 @@ def build(name: str, model: str, tag: str, licence: str, weights: Path | None) -
 
 
 def preprocessing(model: str, tag: str) -> dict[str, Any]:
-    """Return ``mean`` and ``std`` of a model's images, and whether its weights need ``quick_gelu``.
+    """Return ``mean`` and ``std`` of a model's images, and whether the weights of a tag need ``quick_gelu``.
 
-    Without a tag, for the user's own file: the values that all tags of the model share, or open_clip's defaults.
+    Without a tag, for the user's own file: the ``mean`` and ``std`` that all tags of the model share, or open_clip's
+    defaults; and ``quick_gelu`` False.
     """
     open_clip = _open_clip()
     from vitsplice_openclip.files import same_tag
@@ -73,8 +74,8 @@ def assemble(
         cfg: open_clip's configuration, with ``embed_dim`` and ``vision_cfg``.
         state_dict: tensors of the tower.
         inputs: ``mean``, ``std`` and ``quick_gelu``; see `preprocessing`.
-        arguments: ``name``, ``licence`` and ``source`` of the backbone. For towers of timm, ``structure`` and
-            ``appearance`` are ignored.
+        arguments: ``name``, ``licence`` and ``source`` of the backbone, and optionally ``structure`` and
+            ``appearance``, which are ignored for towers of timm.
     """
     from vitsplice_openclip.resnet import ClipResNet
     from vitsplice_openclip.vit import ClipViT

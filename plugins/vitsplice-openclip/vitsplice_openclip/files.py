@@ -22,8 +22,9 @@ def tower_state_dict(name: str, model: str, tag: str, weights: Path | None) -> t
 
     Raises:
         UserError: if open_clip has no weights with this tag.
-        WeightsUnavailable: if there is neither a file nor a tag, or they are neither cached nor available from the hub.
-        WeightsRejected: if the file contains no image tower.
+        WeightsUnavailable: if there is neither a file nor a tag, or the weights of the tag are neither cached nor
+            available from the hub.
+        WeightsRejected: if the file cannot be read, or contains a model without an image tower.
     """
     if weights is not None:
         path, source = weights, f"file {weights.name}"
@@ -54,8 +55,8 @@ def _cached_or_downloaded(name: str, model: str, tag: str) -> tuple[Path, str]:
     names = file_names(file) if file else list(FILE_NAMES)
     if not repo:
         raise WeightsUnavailable(
-            f"the weights '{known_tag}' of {model} are not on the hub but at {cfg.get('url') or 'no address'} ;\n"
-            "download them, and give the file with ",
+            f"the weights '{known_tag}' of {model} are not on the hub but at {cfg.get('url') or 'no known address'} ;\n"
+            "download the file, and give it with ",
             Setting("backbone.weights", "FILE"),
         )
     return in_hub_cache(repo, names) or from_hub(repo, names, None, name), f"hub {repo}"

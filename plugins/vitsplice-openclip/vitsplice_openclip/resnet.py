@@ -19,7 +19,7 @@ class ClipResNet(MapBackbone):
 
     Args:
         tower: the network.
-        mean, std: normalisation of its images.
+        mean, std: mean and standard deviation of each channel, by which input images are normalised.
         arguments: see `vitsplice.backbones.base.BackboneArguments`.
     """
 

@@ -15,12 +15,12 @@ from vitsplice.backbones.transformer import PROJECTIONS, TransformerBackbone, ca
 class ClipViT(TransformerBackbone):
     """A frozen image tower of open_clip as a backbone.
 
-    [CLS] and tokens are taken after the final norm, unless that norm follows an attention pool (CoCa). A tower that
-    averages its patch tokens (CLIPA) has no facet ``cls``, as nothing was trained on its class token.
+    [CLS] and patch tokens are taken after the final norm, unless that norm follows an attention pool (CoCa). A tower
+    that averages its patch tokens (CLIPA) has no facet ``cls``, as nothing was trained on its class token.
 
     Args:
         tower: an ``open_clip.transformer.VisionTransformer``.
-        mean, std: normalisation of its images.
+        mean, std: mean and standard deviation of each channel, by which input images are normalised.
         arguments: see `vitsplice.backbones.base.BackboneArguments`.
     """
 
@@ -67,7 +67,7 @@ class ClipViT(TransformerBackbone):
         return torch.as_tensor(self.model.ln_pre(tokens))
 
     def _positions(self, grid: tuple[int, int]) -> Tensor:
-        """Return the position embedding for a grid, resampled unless it is the grid of the training."""
+        """Return the position embedding for a grid, resampled unless the network was trained on this grid."""
         own, positions = tuple(self.model.grid_size), self.model.positional_embedding
         if grid == own:
             return torch.as_tensor(positions)

@@ -12,11 +12,13 @@ from vitsplice.hookspecs import hookimpl
 
 OPTIONS = {
     "address": Option("local", "address of a cluster, host:port; auto: find one; local: start one on this machine"),
-    "cpus": Option(0.0, "CPUs of its node that a run takes; 0: its number of threads", minimum=0),
-    "gpus": Option(0.0, "GPUs of its node that a run takes: a fraction of one, or a whole number", minimum=0),
-    "resources": Option({}, "custom resources that a run takes, such as {a100: 1}"),
+    "cpus": Option(0.0, "CPUs that a run takes of its node; 0: as many as the run has threads", minimum=0),
+    "gpus": Option(0.0, "GPUs that a run takes of its node: a fraction of one GPU, or a whole number", minimum=0),
+    "resources": Option({}, "custom resources that a run takes of its node, such as {a100: 1}"),
     "node_losses": Option(20, "number of further attempts at a run whose process or node died", minimum=0),
-    "ahead": Option(1.0, "number of waiting runs in Ray per run that the cluster has room for", minimum=0, maximum=10),
+    "ahead": Option(
+        1.0, "number of runs that wait in Ray for each run that the cluster has room for", minimum=0, maximum=10
+    ),
 }
 
 
@@ -25,7 +27,11 @@ LEAST = 0.0001
 
 
 def build(workers: int, threads: int, options: Mapping[str, Any]) -> Executor:
-    """Build the executor; by default a run has one thread, and there are as many runs as the cluster has room for."""
+    """Build the executor: 0 threads are 1 for each run, 0 workers are as many as the cluster has room for.
+
+    Raises:
+        ConfigError: if an amount of a resource is not allowed.
+    """
     from vitsplice_ray.executor import RayExecutor, RunResources
 
     for name, amount in options["resources"].items():

@@ -1,8 +1,8 @@
 """Jobs as Ray tasks.
 
-Tasks without state rather than actors: Ray retries a task elsewhere after its process or node died, spreads tasks over
-nodes that join later, and reuses worker processes, so that a loaded backbone stays loaded. An actor is lost with its
-node, and a pool of actors would have to be monitored and refilled here.
+The jobs are tasks without state rather than actors: Ray retries a task elsewhere after its process or node died,
+spreads tasks over nodes that join later, and reuses worker processes, so that a loaded backbone stays loaded.
+An actor is lost with its node, and a pool of actors would have to be monitored and refilled here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAX_TASKS = 10_000
 """Maximum number of tasks in Ray at a time."""
 
 TIMEOUT = 10.0
-"""Timeout in seconds, for connecting to a cluster and for its answer separately."""
+"""Timeout in seconds of each of two waits: for the connection to a cluster, and for its first bytes."""
 
 HTTP2_SETTINGS = b"\0\0\0\4\0\0\0\0\0"
 """An empty settings frame of HTTP/2, with which both sides begin (RFC 9113, section 3.4); the byte 4 is its type."""
@@ -46,7 +46,7 @@ LOCAL = "local"
 
 @dataclass(frozen=True)
 class RunResources:
-    """Resources of its node that a run takes.
+    """Resources that a run takes of its node.
 
     Args:
         cpus: number of CPUs.
@@ -59,7 +59,7 @@ class RunResources:
     custom: Mapping[str, float]
 
     def fit(self, node: Mapping[str, float]) -> int:
-        """Number of runs that a node has room for; ``node`` is its amount of each resource."""
+        """Return the number of runs that a node has room for; ``node`` has the node's amount of each resource."""
         return int(min(node.get(name, 0.0) / amount + 1e-9 for name, amount in self._amounts().items()))
 
     def _amounts(self) -> dict[str, float]:
@@ -75,12 +75,12 @@ class RayExecutor:
     """Executor on a Ray cluster.
 
     Args:
-        workers: maximum number of runs at a time; 0 for as many as there is room for.
+        workers: maximum number of runs at a time; 0: as many as the cluster has room for.
         threads: CPU threads of each run.
         address: address of a cluster, ``auto``, or ``local``.
-        resources: resources of its node that a run takes.
+        resources: resources that a run takes of its node.
         node_losses: number of further attempts at a run whose process or node died.
-        ahead: number of waiting runs in Ray per run that there is room for.
+        ahead: without ``workers``, number of runs that wait in Ray for each run that the cluster has room for.
     """
 
     workers: int
@@ -143,7 +143,7 @@ class RayExecutor:
             yield self._limit(room)
 
     def _no_room(self, nodes: Iterable[Mapping[str, float]]) -> VitspliceError:
-        """Return the error of a cluster on this machine whose nodes have no room."""
+        """Return the error for a cluster on this machine that has no room for a run."""
         problem = f"Ray has no room on this machine for a run that takes {self.resources}; "
         if absent := sorted(self.resources.custom.keys() - set().union(*nodes)):
             return VitspliceError(
@@ -159,12 +159,12 @@ class RayExecutor:
         )
 
     def _limit(self, room: int) -> int:
-        """Limit of tasks in Ray: at least one, which waits until there is room."""
+        """Return the maximum number of tasks in Ray; it is at least 1: without room, that task waits."""
         return min(MAX_TASKS, self.workers or max(1, int(room * (1 + self.ahead))))
 
     @contextmanager
     def _connected(self) -> Iterator[tuple[Any, bool]]:
-        """Connect to Ray until the end of the block, unless the host program is connected.
+        """Connect to Ray until the end of the block, unless the host program is already connected.
 
         Yields:
             The module ray, and whether other nodes may join: False only for a cluster started here.
@@ -214,7 +214,7 @@ def _import_ray() -> Any:
 def _check_address(address: str) -> None:
     """Raise OSError unless a gRPC server, such as Ray's, answers at ``host:port``; Ray itself would try for minutes.
 
-    It takes at most `TIMEOUT` to connect, and as long again for an answer.
+    The connection may take up to `TIMEOUT`, and so may the answer. An address without host and port is not checked.
     """
     address = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
     host, _, port = address.rpartition("//")[2].rpartition(":")
@@ -229,7 +229,7 @@ def _check_address(address: str) -> None:
 
 
 def _receive(connection: socket.socket, number: int) -> bytes:
-    """Receive ``number`` bytes, or fewer if the other side closes. Raises OSError after `TIMEOUT`."""
+    """Receive ``number`` bytes, or fewer if the server closes the connection. Raises OSError after `TIMEOUT`."""
     received, deadline = b"", time.monotonic() + TIMEOUT
     while len(received) < number:
         try:
@@ -271,7 +271,7 @@ def _messages_logged(ray: Any) -> Iterator[None]:
 
 
 def _outcome(ray: Any, reference: Any, job: str) -> Outcome:
-    """Return the outcome of a task, or a failure if Ray gave up on it."""
+    """Return the outcome of a task; if Ray gave up on the task, an outcome ``failed``."""
     try:
         outcome: Outcome = ray.get(reference)
     except ray.exceptions.RayError as error:

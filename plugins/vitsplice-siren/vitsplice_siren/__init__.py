@@ -16,11 +16,19 @@ if TYPE_CHECKING:
 def vitsplice_generators() -> list[GeneratorSpec]:
     """The generator ``siren``."""
     options = {
-        "width": Option(96, "width of each layer", minimum=4, maximum=4096),
+        "width": Option(96, "width of each layer with sine activation", minimum=4, maximum=4096),
         "layers": Option(3, "number of layers with sine activation", minimum=1, maximum=16),
         "frequency": Option(60.0, "frequency of the first layer; higher values allow finer detail", minimum=0.1),
     }
-    return [GeneratorSpec("siren", build, "a coordinate network, added to the start image", options, canvas=True)]
+    return [
+        GeneratorSpec(
+            "siren",
+            build,
+            "a coordinate network whose output is added to the logits of the start image",
+            options,
+            canvas=True,
+        )
+    ]
 
 
 def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:

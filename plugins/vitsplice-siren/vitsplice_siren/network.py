@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 INNER_FREQUENCY = 30.0
-"""Frequency of the inner layers (section 3.2)."""
+"""Frequency of the layers after the first (section 3.2)."""
 
 MARGIN = 0.01
 """Distance from 0 and 1 to which the start image is clamped, so that its logits are finite."""
@@ -19,7 +19,7 @@ class Siren(nn.Module):
 
     Args:
         start: start image ``(1, 3, H, W)`` in [0, 1].
-        width: width of each layer.
+        width: width of each layer with sine activation.
         layers: number of layers with sine activation.
         frequency: frequency of the first layer.
     """
@@ -39,7 +39,7 @@ class Siren(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute the image ``(1, 3, H, W)``; the argument is ignored."""
+        """Compute the image ``(1, 3, H, W)``; ``images`` is ignored."""
         values = self.coordinates
         for frequency, layer in zip(self.frequencies, self.hidden, strict=True):
             values = torch.sin(frequency * layer(values))
@@ -47,7 +47,7 @@ class Siren(nn.Module):
 
 
 def _coordinates(height: int, width: int) -> Tensor:
-    """Vertical and horizontal coordinates ``(H, W, 2)``, in [-1, 1] along the longer side."""
+    """Return vertical and horizontal coordinates ``(H, W, 2)``: 0 at the centre, in units of half the longer side."""
     longer = max(height, width)
     down, across = ((2 * torch.arange(side) + 1 - side) / longer for side in (height, width))
     return torch.stack(torch.meshgrid(down, across, indexing="ij"), -1)

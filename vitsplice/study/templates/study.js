@@ -33,7 +33,7 @@
 
   // --- Trials of a rater: `vitsplice/study/trial_order.py` computes the same -------------------------------------
 
-  /** Draw comparisons: every pair of images, and every two methods, equally often or once more. */
+  /** Draw comparisons so that the numbers of uses of pairs of images, and of pairs of methods, differ by at most 1. */
   function sampleComparisons(random) {
     const methodPairs = study.methods.flatMap((_, first) => study.methods.slice(first + 1).map((_, by) => [first, first + 1 + by]));
     const rows = shuffle(study.pairs, random);
@@ -75,7 +75,10 @@
     });
   }
 
-  /** Return all trials of a rater in order: n equal parts for n checks, each with a check at a random position. */
+  /**
+   * Return all trials of a rater in order. The comparisons are divided into as many equal parts as there are checks,
+   * and one check is inserted at a random position of each part. The first trial is never a check.
+   */
   function trialsOf(rater) {
     const random = randomNumbers(`${study.study}/${rater}`);
     const trials = shuffle(assignSides(sampleComparisons(random), random), random);
@@ -111,7 +114,7 @@
     }
   }
 
-  /** Store the rater in the history of this tab, for a reload: immediately, and even where localStorage is disabled. */
+  /** Store the rater in the history of this tab, so that a reload returns to them, even if localStorage is disabled. */
   function storeRater(rater) {
     history.replaceState({ study: study.study, rater }, "");
   }
