@@ -76,7 +76,7 @@ def test_instant_and_quick_improve_the_metrics_of_the_packaged_pair(tmp_path, ca
     assert metrics["cnn-statistics"]["leakage"] == ("term" if preset == "quick" else "none")  # the term statistics
 
 
-@pytest.mark.alone
+@pytest.mark.slow
 def test_peak_memory_of_a_large_image_is_below_4_gib(tmp_path):
     large = tmp_path / "large.png"
     large.write_bytes(encode_png(resize_to(read(example()[0]).pixels, 2048)[0]))

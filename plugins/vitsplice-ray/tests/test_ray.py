@@ -197,7 +197,7 @@ def assert_succeeds(process, out):
     assert printed == f"{out / 'results.jsonl'}\n"
 
 
-@pytest.mark.alone
+@pytest.mark.slow
 @pytest.mark.kill
 def test_runs_resume_after_a_worker_a_node_or_the_driver_is_killed(cluster, undisturbed, tmp_path):
     """A worker and then a node in one batch, the driver in another, on the same cluster: starts take most of the time.
@@ -238,7 +238,7 @@ def node_of(process, cluster):
     return next(node for node in cluster.worker_nodes if node.all_processes["raylet"][0].process.pid == process.ppid())
 
 
-@pytest.mark.alone
+@pytest.mark.slow
 @pytest.mark.kill
 def test_signal_stops_runs_at_a_checkpoint(cluster, undisturbed, tmp_path):
     out = tmp_path / "out"
