@@ -72,14 +72,15 @@ class ComparisonPlan:
     Args:
         images: paths of at least two images.
         backbones: names of the backbones.
-        masks: folder with masks of parts, named like the images, or None.
+        masks: folder with masks of parts of the depicted objects, named like the images; None: no masks.
         size: side of the square crops of the images, in pixels.
         transfers: number of transfers with each backbone, 0 to the number of images. Each gives an image the
             appearance of the next one; the first image follows the last.
         preset: preset of the transfers.
         steps: number of steps of the transfers; None: that of the preset.
-        style: preset of an additional appearance transform, which gives each image the appearance of the next one;
-            None: no such transform. The transform is also left out if the weights of that preset are unavailable.
+        style: preset of the transform ``style``, which gives each image the appearance of the next one. It is one of
+            the transforms under which changes of features are measured. None: no such transform. It is also left out
+            if the weights of that preset are unavailable.
         device: see `vitsplice.engine.device.pick_device`.
 
     Raises:
@@ -98,11 +99,12 @@ class ComparisonPlan:
 
     def __post_init__(self) -> None:
         if len(self.images) < 2:
-            raise UserError("give at least two images: changes are relative to the change from one image to another")
+            raise UserError("give at least two images: changes of features are relative to those from image to image")
         if not 0 <= self.transfers <= (number := len(self.images)):
             raise UserError(
                 Argument("transfers", self.transfers),
-                f" is not allowed: {number} images give at most {number} transfers, one from each image to the next",
+                f" is not allowed: {number} images give at most {number} transfers, of which each gives an image the "
+                "appearance of the next one",
             )
         if not self.backbones:
             raise UserError(
@@ -195,7 +197,7 @@ def _styled_if_available(
 
 @dataclass(frozen=True)
 class _Parts:
-    """Computes the parts of a comparison: `encode` and `transfer`, which return None if they are stopped."""
+    """Computes encodings (`encode`) and transfers (`transfer`), each None if stopped; `collect` compares them."""
 
     plan: ComparisonPlan
     path: Path
@@ -205,7 +207,7 @@ class _Parts:
 
     @property
     def total(self) -> int:
-        """Number of parts."""
+        """Number of encodings and transfers."""
         return len(self.infos) * (len(self.images) + len(self._pairs))
 
     @property
@@ -238,6 +240,8 @@ class _Parts:
         """Run the transfers that are not finished yet; return the folders of all transfers by backbone and pair."""
         folders: dict[tuple[str, str], RunFolder] = {}
         for name, (structure, appearance) in product(self.infos, self._pairs):
+            if self.progress.stopped():
+                return None
             pair = f"{structure.name} from {appearance.name}"
             self.progress.part(f"{name}, {pair}", len(self.infos) * len(self.images) + len(folders), self.total)
             folder = self._run(name, structure.image, appearance.image)

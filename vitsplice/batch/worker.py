@@ -58,8 +58,8 @@ def finished_record(job: Job) -> dict[str, Any] | None:
     """Return the record of a job whose run is finished and left nothing to clean up, or None.
 
     Raises:
-        UserError: if the folder holds a finished run of other images, or with other weights or regions; or if images of
-            the job that are at other paths than those of the run cannot be read.
+        UserError: if the folder holds a finished run of other images, or with other weights or regions. Images are
+            read and compared only if a path differs; then also if one cannot be read.
     """
     folder = RunFolder(Path(job.folder))
     record = _read_record(job)
@@ -67,7 +67,9 @@ def finished_record(job: Job) -> dict[str, Any] | None:
 
 
 def _read_record(job: Job) -> dict[str, Any] | None:
-    """Read the record of a job from its run folder; None if it is invalid or the run is not finished.
+    """Return the record of a finished job for ``results.jsonl``, from the job and the ``run.json`` of its folder.
+
+    None if ``run.json`` is missing or invalid, or the run is not finished.
 
     Raises as `finished_record`.
     """
@@ -91,10 +93,10 @@ def _read_record(job: Job) -> dict[str, Any] | None:
 
 
 def _images(run: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    """Return path and SHA-256 of each image of a run by name, from its ``run.json``."""
+    """Return path and SHA-256 of each image of a run, from its ``run.json``, by its name in `Job.images`."""
     inputs = run["inputs"] | {f"{name}_mask": mask for name, mask in run["masks"].items()}
     for number, region in enumerate(run.get("regions", ()), 1):
-        masks = {f"region_{number}_{mask}": region[mask] for mask in ("structure_mask", "appearance_mask")}
+        masks = {f"region_{number}_{key}": region[key] for key in ("structure_mask", "appearance_mask")}
         inputs |= {name: mask for name, mask in masks.items() if mask}
     return {name: (image["name"], image["sha256"]) for name, image in inputs.items()}
 
@@ -107,17 +109,17 @@ def _input_entries(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_same_bytes(job: Job, images: Mapping[str, tuple[str, str]]) -> None:
-    """Raise UserError unless the images of a job have the same bytes as those of its run, which have other paths."""
+    """Raise UserError unless the images of a job have the same bytes as those of its run; some have other paths."""
     try:
-        digests = {role: file_sha256(path) for role, path in job.images.items()}
+        digests = {name: file_sha256(path) for name, path in job.images.items()}
     except OSError as error:
         raise UserError(
             f"{job.folder} holds a run of images at other paths, with which those of the pair cannot be compared: "
             f"cannot read {printable(str(error.filename or 'an image'))}: {error.strerror or error}"
         ) from error
-    if digests != {role: sha256 for role, (_, sha256) in images.items()}:
-        names = ", ".join(name for name, _ in images.values())
-        raise UserError(f"{job.folder} holds a run of other images ({names}); {OTHER_ID}")
+    if digests != {name: sha256 for name, (_, sha256) in images.items()}:
+        paths = ", ".join(path for path, _ in images.values())
+        raise UserError(f"{job.folder} holds a run of other images ({paths}); {OTHER_ID}")
 
 
 def inputs_of(job: Job) -> dict[str, Any]:
@@ -145,7 +147,7 @@ def _run(job: Job) -> Outcome:
     try:
         recording = _open_when_unlocked(job, stopped)
     except AlreadyFinished:
-        FolderLock(Path(job.folder)).release()
+        FolderLock(Path(job.folder)).release()  # it removes the lock file of a killed process
         return Outcome(job.id, "done", record=_read_record(job) or {})
     if recording is None:
         return Outcome(job.id, "stopped")
@@ -207,7 +209,7 @@ def _started_as(job: Job, settings: RunConfig, folder: RunFolder) -> bool:
     """Return True if a folder holds a run with the settings, images, weights and regions of a job."""
     try:
         inputs = folder.inputs()
-        paths = {role: image["path"] for role, image in inputs["images"].items()}
+        paths = {name: image["path"] for name, image in inputs["images"].items()}
         entries = tuple(inputs.get("weights", ())), tuple(inputs.get("regions", ()))
         return bool(
             paths == dict(job.images)
@@ -232,4 +234,4 @@ class StopFile:
 
 
 def _discard(note: str) -> None:
-    """Ignore a note; a batch shows none."""
+    """Ignore a note on a preview or checkpoint of a running job."""

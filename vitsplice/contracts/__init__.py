@@ -1,7 +1,7 @@
 """Specs of the parts that plugins provide, and the data that these parts exchange with the engine.
 
-Together with `vitsplice.hookspecs` this package is the interface of plugins. It imports no torch, so that plugins can
-be listed without loading torch.
+The hooks of `vitsplice.hookspecs` return these specs. The package imports no torch, so that plugins can be listed
+without loading torch.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from vitsplice.matching.small_spots import darken_spots
 from vitsplice.numerics import numerics
 
 WORKING = 512
-"""Longer side, in pixels, at which the joint bilateral upsampling runs."""
+"""Maximum of the longer side, in pixels, at which the joint bilateral upsampling runs."""
 
 REACH, NEAR, ALIKE = 2, 0.9, 0.06
 """Joint bilateral upsampling: reach in patches, standard deviation of the distance in patches, and standard deviation
@@ -53,7 +53,7 @@ SLIGHT = 1e-6
 """Weight of the unmasked mean of a patch, so that patches outside of the mask have a mean too."""
 
 FLOOR = 1e-5
-"""Added to variances, so that flat patches are not amplified."""
+"""Added to variances, so that the gain is about 1 where both patches are flat."""
 
 
 @numerics(grad=False)
@@ -99,11 +99,12 @@ def warm_start_maps(
     """
     structure_lab = to_lab(structure)
     mean = _means(structure_lab, match.grid)
-    theirs = [(to_lab(image.pixels), o.grid, image.mask) for image, o in zip(appearances, match.others, strict=True)]
-    colours = match.warp_colours(concatenated([_means(*image) for image in theirs]))
+    pairs = zip(appearances, match.others, strict=True)
+    theirs = [(to_lab(image.pixels), matched.grid, image.mask) for image, matched in pairs]
+    colours = match.warp_colours(concatenated([_means(*arguments) for arguments in theirs]))
     if strength > 1:
         colours = torch.lerp(colours.mean(0), colours, eased(strength))
-    target_contrast = match.warp(concatenated([_contrast(*image) for image in theirs]))
+    target_contrast = match.warp(concatenated([_contrast(*arguments) for arguments in theirs]))
     contrast = _contrast(structure_lab, match.grid)
     gain = ((target_contrast + FLOOR) / (contrast + FLOOR)).sqrt().clamp(*GAIN)
     scale = _working_scale(structure)
@@ -168,12 +169,18 @@ def _nearby(patches: Tensor, positions: Tensor, offset: int, dim: int) -> tuple[
 
 
 def _averaged(columns: list[tuple[Tensor, Tensor]], down: Tensor, lab: Tensor) -> Tensor:
-    """Average nearby patches for some rows of pixels; ``columns`` holds the patches for each column of pixels."""
+    """Average nearby patches for some rows of pixels.
+
+    Args:
+        columns: for each horizontal offset, the patch of each column of pixels, and its squared horizontal distance.
+        down: positions of the rows on the grid.
+        lab: Lab / 100 of the rows.
+    """
     total: Tensor | float = 0.0
     weights: Tensor | float = 0.0
-    for offset, (patches, across) in itertools.product(range(-REACH, REACH + 1), columns):
-        near, squared = _nearby(patches, down, offset, 2)
-        distance = (squared[:, None] + across) / NEAR**2
+    for offset, (patches, squared_across) in itertools.product(range(-REACH, REACH + 1), columns):
+        near, squared_down = _nearby(patches, down, offset, 2)
+        distance = (squared_down[:, None] + squared_across) / NEAR**2
         difference = (near[:, -3:] - lab).square_().sum(1, keepdim=True).div_(ALIKE**2)
         weight = difference.add_(distance).neg_().div_(2).exp_() + FAINT * torch.exp(-distance / 2)
         total, weights = total + weight * near[:, :-3], weights + weight

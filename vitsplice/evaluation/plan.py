@@ -68,8 +68,8 @@ def parse_method(text: str) -> Method:
     """Parse ``NAME=FOLDER``. The folder of a batch with one variant stands for that variant.
 
     Raises:
-        UserError: if the text is not of that form, there is no such folder, or it is a model or a batch that has no
-            variants or several.
+        UserError: if the text is not of that form, there is no such folder, it is a model, or it is a batch with no
+            variant or with several.
     """
     name, _, folder = text.partition("=")
     if not NAME.fullmatch(name) or not folder:
@@ -137,11 +137,14 @@ class EvaluationPlan:
             )
 
     def record(self, built: BuiltMetrics, device: str) -> dict[str, Any]:
-        """Return what the values of all cases depend on, as JSON data; the files of a case are part of the case's key.
+        """Return the plan as JSON data, for ``evaluate.json``.
+
+        Stored values are kept while the parts `WORK.part_keys` of it are the same, and the files of their case
+        (`vitsplice.evaluation.cases.case_key`).
 
         Args:
             built: the metrics, with their networks and parameters.
-            device: device of the metrics.
+            device: name of the device that was picked for the metrics, such as ``cuda``.
 
         Raises:
             UserError: if the manifest cannot be read.

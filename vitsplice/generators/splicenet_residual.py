@@ -1,13 +1,13 @@
-"""A U-Net that corrects the warm start of any pair of images. Not part of SpliceNet.
+"""A U-Net that corrects the warm start of any pair of images. It is ours, not that of the SpliceNet paper.
 
 The input of the network is the structure image and the warm start at full resolution; shallow features of the
 appearance image, carried over to the corresponding patches of the structure image; and the [CLS] of the appearance
 image, which modulates the convolutions of the decoder. The network learns what the warm start lacks. Before training,
 its output is the warm start, because the last convolution is initialised with zeros.
 
-There is no normalisation. Besides the [CLS], an output pixel depends only on the images and shallow features within
-`SpliceNetResidual.reach` pixels. An image computed in tiles that overlap enough is therefore the same as one computed
-in one pass.
+There is no normalisation. Besides the [CLS], an output pixel depends only on the images within
+`SpliceNetResidual.reach` pixels, and on shallow features interpolated within that distance. An image computed in tiles
+that overlap enough is therefore the same as one computed in one pass.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from vitsplice.generators.modulation import MappingNetwork, unit_scale
 class Clamp(torch.autograd.Function):
     """Clamp to [0, 1]; outside, the gradient is 0 only if a descent step along it would lead further away.
 
-    The gradient of `torch.clamp` is 0 everywhere outside. With it, a single step that is too long would leave the black
-    and white pixels of the start without a gradient, and with them the network.
+    The gradient of `torch.clamp` is 0 everywhere outside: pixels of the start that are black or white, and that a step
+    moves out of [0, 1], would give the network no gradient any more.
     """
 
     @staticmethod
@@ -134,6 +134,6 @@ def resampled(maps: Tensor, size: Sequence[int], cell: int) -> Tensor:
     return F.grid_sample(maps, positions.expand(maps.shape[0], -1, -1, -1), padding_mode="border", align_corners=False)
 
 
-def build(channels: Mapping[ConditionName, int], options: Mapping[str, Any]) -> nn.Module:
+def build(features: Mapping[ConditionName, int], options: Mapping[str, Any]) -> nn.Module:
     """Build the generator of a preset."""
-    return SpliceNetResidual(channels, scaled_widths(options["channels"], options["width"]))
+    return SpliceNetResidual(features, scaled_widths(options["channels"], options["width"]))

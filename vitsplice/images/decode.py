@@ -127,7 +127,7 @@ def decode(image: Image.Image, name: str, handle_alpha: AlphaHandler) -> tuple[T
         handle_alpha: composites an alpha channel, or returns it as a mask.
 
     Returns:
-        ``(1, 3, H, W)`` in [0, 1], and notes on conversions that changed the image.
+        ``(1, 3, H, W)`` in [0, 1], and notes on conversions and on the choice of a frame.
 
     Raises:
         ImageError: if the size or the mode is not supported, the data are corrupt, or values are outside [0, 1].

@@ -43,7 +43,7 @@ class LoadedImage:
 
     Args:
         pixels: ``(1, 3, H, W)``, float32 in [0, 1], on the CPU, a copy.
-        notes: conversions that changed the image.
+        notes: how the image was converted, and which of several frames was read.
         sha256: digest of the bytes of the file if the image was read from a path, otherwise of the bytes of ``pixels``.
         name: the path, also of a PIL image opened from a file, or else "PIL image", "array" or "tensor"; safe to print.
     """
@@ -131,7 +131,7 @@ def image_stamp(path: Path) -> tuple[str, int, int]:
 
     Raises:
         ImageNotFound: if the file does not exist.
-        ImageError: if it cannot be read.
+        ImageError: if the size and the time cannot be read; the file is not opened.
     """
     try:
         status = os.stat(path)

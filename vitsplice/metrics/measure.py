@@ -25,7 +25,7 @@ class Measurement:
         backbone, weights_sha256: name of the backbone of the loss terms, and the digest of its weights.
         size: shorter side of the backbone's input, in pixels, for the loss terms.
         substitution: fallback in place of the default backbone; None if that was available, or another was selected.
-        notes: name of an image -> conversions that changed the image; images without conversions are left out.
+        notes: name of an image -> its `LoadedImage.notes`; images without notes are left out.
         terms: loss term -> value.
         metrics: metric of a run -> value.
     """

@@ -125,15 +125,15 @@ def motions(earlier: Pixels, later: Pixels) -> tuple[Motion, Motion]:
     return Motion(backward / size, consistent(backward, forward)), Motion(forward / size, consistent(forward, backward))
 
 
-def consistent(flow: Tensor, backward: Tensor) -> Tensor:
-    """Return 1 where a flow agrees with the backward flow and stays inside of the frame, else 0, ``(1, 1, h, w)``.
+def consistent(flow: Tensor, opposite: Tensor) -> Tensor:
+    """Return 1 where a flow agrees with the opposite flow and stays inside of the frame, else 0, ``(1, 1, h, w)``.
 
     Args:
-        flow, backward: ``(1, 2, h, w)``, in pixels.
+        flow, opposite: ``(1, 2, h, w)``, in pixels.
     """
     height, width = flow.shape[-2:]
     size = flow.new_tensor([width, height]).reshape(1, 2, 1, 1)
-    returned = sample_at(backward, flow / size)
+    returned = sample_at(opposite, flow / size)
     difference = (flow + returned).square().sum(1, keepdim=True)
     allowed = RELATIVE * (flow.square() + returned.square()).sum(1, keepdim=True) + ABSOLUTE
     return ((difference < allowed) & _inside(flow)).to(flow)

@@ -1,8 +1,8 @@
 """Division of a video into segments: the frames from one key frame to the next.
 
-The first frame of a shot is a key frame. The next key frame follows after a fixed number of frames, or earlier where
-the motion since the last key frame can be trusted in too small a part of the frame. Only the frames of one segment, and
-the frame after it, are in memory.
+The first and the last frame of a shot are key frames. In between, the next key frame follows after a fixed number of
+frames, or earlier where the motion since the last key frame can be trusted in too small a part of the frame. Only the
+frames of one segment, and the frame after it, are in memory.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from vitsplice.video.flow import Motion, motions, working_image
 from vitsplice.video.source import Frame
 
 UNEXPLAINED = 0.04
-"""Minimum of the mean difference in lightness that the motion leaves between the frames of a cut, in [0, 1]."""
+"""Two frames are no cut if the mean lightness difference, in [0, 1], between the later frame and its prediction along
+the motion is below this."""
 
 TRUSTED, MIN_CORRELATION = 0.35, 0.3
 """Two frames with a larger difference than `UNEXPLAINED` are a cut if the trusted fraction of the motion is below
 `TRUSTED`, or the correlation of the predicted with the actual frame is below `MIN_CORRELATION`. A flash or a fade is no
-cut: its motion can be trusted."""
+cut: its motion can be trusted, and the correlation does not depend on brightness."""
 
 CARRIED = 0.65
 """Minimum of the fraction of the frame in which the motion since the last key frame can be trusted; with less, a
@@ -35,7 +36,7 @@ POOL = 4
 
 @dataclass(frozen=True)
 class FramePair:
-    """Two consecutive frames.
+    """Motion between two consecutive frames, in both directions.
 
     Args:
         backward: motion from the later frame to the earlier one.
@@ -52,7 +53,8 @@ class Segment:
 
     Args:
         frames: the frames, the first of which is the key frame.
-        following: the next key frame; None before a cut and at the end of the video.
+        following: the next key frame of the shot, with which the next segment begins; None before a cut and at the end
+            of the video.
         pairs: motion between consecutive frames, with ``following`` as the last frame.
         after_cut: whether the segment is the beginning of a shot.
     """
@@ -64,7 +66,7 @@ class Segment:
 
     @property
     def last_key(self) -> Frame | None:
-        """The key frame at the end: ``following`` or, without it, the last frame; None if there is only one frame."""
+        """The key frame at the end: ``following``, or without it the last frame; None if that is also the first."""
         if self.following is None and len(self.frames) > 1:
             return self.frames[-1]
         return self.following

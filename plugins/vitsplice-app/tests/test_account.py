@@ -36,7 +36,7 @@ def test_local_address_needs_no_account(host):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "", "example.com", "127.0.0.1.example.com"])
 def test_address_for_others_needs_an_account_or_permission(host):
-    with pytest.raises(UserError, match=r"other machines may reach .* auth user, or allow .* with allow_anyone=True"):
+    with pytest.raises(UserError, match=r"other machines may reach .* auth USER, or allow .* with allow_anyone=True"):
         check_access(host, None, allow_anyone=False)
     check_access(host, ACCOUNT, allow_anyone=False)
     check_access(host, None, allow_anyone=True)

@@ -46,7 +46,7 @@ def taken():
 def test_address_for_others_is_refused_with_both_options(capsys):
     code, text = run(capsys, "--host", "0.0.0.0")
     assert code == 2
-    assert "--auth user" in text
+    assert "--auth USER" in text
     assert "--allow-anyone" in text
 
 

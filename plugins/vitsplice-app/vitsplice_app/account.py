@@ -30,7 +30,7 @@ class Account:
         """Return the account of ``user:password``. Raises UserError if the user or the password is empty or missing."""
         user, _, password = text.partition(":")
         if not user or not password:
-            raise UserError("an account is user:password, and neither may be empty; give both with ", Argument("auth"))
+            raise UserError("the account lacks a user or a password; give user:password with ", Argument("auth"))
         return cls(user, password)
 
     def matches(self, header: str) -> bool:
@@ -51,8 +51,8 @@ def check_access(host: str, account: Account | None, allow_anyone: bool) -> None
     """Raise UserError unless the address is local (`is_local`), an account is given, or anyone is allowed."""
     if not (is_local(host) or account or allow_anyone):
         raise UserError(
-            f"other machines may reach {host}, and could use the page and this machine; ask for an account with ",
+            f"other machines may reach {host}, and could use the page and this machine; require an account with ",
             Argument("auth"),
-            " user, or allow access without an account with ",
+            " USER, or allow access without an account with ",
             Argument("allow_anyone", True),
         )

@@ -27,7 +27,7 @@ class Correspond(io.ComfyNode):
                 io.Image.Input("first", tooltip="Image for each of whose patches a match is searched."),
                 io.Image.Input("second", tooltip="Image in which the matches are searched."),
                 backbone_input(),
-                io.Int.Input("grid", default=40, min=2, max=128, tooltip="Patches per side, approximately."),
+                io.Int.Input("grid", default=40, min=2, max=128, tooltip="Each image has about grid x grid patches."),
                 io.Float.Input(
                     "temperature",
                     default=0.02,
@@ -44,12 +44,14 @@ class Correspond(io.ComfyNode):
                     step=0.05,
                     tooltip="0: each patch is matched independently; 1: patches of the second image are used equally.",
                 ),
-                io.Int.Input(
-                    "points", default=60, min=1, max=10_000, tooltip="Maximum number of matches that are drawn."
-                ),
+                io.Int.Input("points", default=60, min=1, max=10_000, tooltip="Maximum number of lines in matches."),
             ],
             outputs=[
-                io.Image.Output("matches", display_name="matches", tooltip="Both images, and a line for each match."),
+                io.Image.Output(
+                    "matches",
+                    display_name="matches",
+                    tooltip="Both images, with lines between patches that are each other's best match.",
+                ),
                 io.Image.Output(
                     "warped",
                     display_name="warped",
@@ -74,7 +76,7 @@ class Correspond(io.ComfyNode):
         balance: float,
         points: int,
     ) -> io.NodeOutput:
-        """Match every pair of the batches."""
+        """Match the batches image by image; the image of a batch of one is matched with all images of the other."""
         network, count = load(backbone), batch_size(first=first, second=second)
         progress = Progress(count)
         drawings, warped, confidence = [], [], []

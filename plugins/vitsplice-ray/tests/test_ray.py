@@ -96,11 +96,13 @@ def test_machine_without_room_is_an_error_and_cluster_without_room_is_waited_for
     with pytest.raises(VitspliceError, match="takes CPU 4; use fewer threads, or smaller values of option cpus"):
         next(executor_with(threads=4)._limits(Nodes(2), may_grow=False))
     assert next(executor_with(threads=4)._limits(Nodes(2, 3), may_grow=True)) == 1
-    assert "no node has room for a run that takes CPU 4" in caplog.text
+    assert "none has room for a run that takes CPU 4" in caplog.text
 
 
 def test_custom_resource_that_this_machine_lacks_is_reported_with_the_address_of_a_cluster():
-    with pytest.raises(VitspliceError, match="only a cluster can have spot; give its address with option='?address="):
+    with pytest.raises(
+        VitspliceError, match="only an existing cluster can have spot; give its address with option='?address="
+    ):
         next(executor_with(resources={"spot": 2})._limits(Nodes(8), may_grow=False))
 
 

@@ -59,7 +59,7 @@ class RunResources:
     custom: Mapping[str, float]
 
     def fit(self, node: Mapping[str, float]) -> int:
-        """Return the number of runs that a node has room for; ``node`` has the node's amount of each resource."""
+        """Return the number of runs that fit on an idle node; ``node`` has its total amount of each resource."""
         return int(min(node.get(name, 0.0) / amount + 1e-9 for name, amount in self._amounts().items()))
 
     def _amounts(self) -> dict[str, float]:
@@ -137,7 +137,7 @@ class RayExecutor:
                     raise self._no_room(nodes)
                 if not room and not warned:
                     logging.getLogger(__name__).warning(
-                        "waiting: no node has room for a run that takes %s", self.resources
+                        "waiting for a new node: none has room for a run that takes %s", self.resources
                     )
                 warned = not room
             yield self._limit(room)
@@ -147,7 +147,7 @@ class RayExecutor:
         problem = f"Ray has no room on this machine for a run that takes {self.resources}; "
         if absent := sorted(self.resources.custom.keys() - set().union(*nodes)):
             return VitspliceError(
-                f"{problem}only a cluster can have {', '.join(absent)}; give its address with ",
+                f"{problem}only an existing cluster can have {', '.join(absent)}; give its address with ",
                 Argument("option", "address=host:port"),
             )
         return VitspliceError(
@@ -200,7 +200,7 @@ class RayExecutor:
 
 
 def _import_ray() -> Any:
-    """Import Ray with its settings in the environment. Raises VitspliceError if that fails."""
+    """Set environment variables that Ray reads, and import it. Raises VitspliceError if the import fails."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # without it Ray warns of a future default
     try:
@@ -214,7 +214,8 @@ def _import_ray() -> Any:
 def _check_address(address: str) -> None:
     """Raise OSError unless a gRPC server, such as Ray's, answers at ``host:port``; Ray itself would try for minutes.
 
-    The connection may take up to `TIMEOUT`, and so may the answer. An address without host and port is not checked.
+    The connection may take up to `TIMEOUT`, and so may the answer. With ``RAY_USE_TLS`` any server is accepted. An
+    address without host and port is not checked.
     """
     address = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
     host, _, port = address.rpartition("//")[2].rpartition(":")
