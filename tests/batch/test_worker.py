@@ -263,6 +263,6 @@ def test_folder_that_stays_locked_is_a_failure_unless_the_batch_is_stopped(job, 
     outcome = run_job(job)
     lock.release()
     assert outcome.state == state
-    assert ("another run" in outcome.reason) is (end == "timeout")
+    assert ("another process" in outcome.reason) is (end == "timeout")
     monkeypatch.undo()
     assert run_job(job).state == "done"

@@ -3,6 +3,7 @@
 import csv
 import re
 import shutil
+import signal
 from hashlib import sha256
 
 import pytest
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 
 from tests.training.conftest import photographs
 from vitsplice import load_model
+from vitsplice.cli.training_progress import TrainingProgress
 from vitsplice.datasets import read
 from vitsplice.training.held_out import HeldOut
 from vitsplice.training.processes import Processes
@@ -98,6 +100,14 @@ def test_metrics_that_ctrl_c_stops_are_measured_later(vitsplice, photos, monkeyp
     assert "stopped before its metrics were measured; the model is written\nresume with:" in done.stderr
     monkeypatch.setattr(HeldOut, "metrics", lambda self, training, progress: {})
     assert vitsplice("train", "--resume", "model").stdout == "model\n"
+
+
+def test_ctrl_c_at_the_last_step_stops_the_metrics(vitsplice, photos, monkeypatch):
+    monkeypatch.setattr(TrainingProgress, "step", lambda self, step: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(HeldOut, "metrics", lambda self, training, progress: None if progress.stopped() else {})
+    done = vitsplice("train", "photos", "-o", "model", *TINY, "--steps", 1, "--set", "metrics=all")
+    assert done.returncode == 130
+    assert "stopped before its metrics were measured; the model is written" in done.stderr
 
 
 def test_same_command_on_a_finished_training_does_nothing(vitsplice, photos):

@@ -90,6 +90,7 @@ def _run(plan: InversionPlan, out: Path, *, force: bool) -> None:
 
     for substitution in plan.substitutions:
         typer.echo(f"SUBSTITUTION: {substitution}", err=True)
+    resume_command = f"vitsplice invert --resume {shlex.quote(str(out))}"
     with inversion.inversion_folder(plan, out, force=force):
         for number, request in enumerate(plan.settings, 1):
             typer.echo(f"{request.label(plan.layers)}, {number} of {len(plan.settings)}", err=True)
@@ -98,5 +99,8 @@ def _run(plan: InversionPlan, out: Path, *, force: bool) -> None:
                 typer.echo("already finished", err=True)
                 continue
             with recording:
-                follow(recording, resume_command=f"vitsplice invert --resume {shlex.quote(str(out))}")
+                stop = follow(recording, resume_command)
+            if stop and number < len(plan.settings):
+                typer.echo(f"stopped before the next inversion; resume with: {resume_command}", err=True)
+                raise typer.Exit(130)
         typer.echo(inversion.save_sheet(inversion.read_inversions(plan, out), out))

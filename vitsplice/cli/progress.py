@@ -196,10 +196,14 @@ class BatchProgress(ProgressDisplay):
 
 
 @contextmanager
-def parts_progress() -> Iterator[ProgressReporter]:
-    """Report the parts of long work; the first Ctrl-C or SIGTERM stops it after the current part."""
+def parts_progress(*, stopped: bool = False) -> Iterator[ProgressReporter]:
+    """Report the parts of long work; the first Ctrl-C or SIGTERM stops it after the current part.
+
+    Args:
+        stopped: whether the user has asked for a stop already.
+    """
     with Interrupt() as interrupt, PartsProgress() as display:
-        yield ProgressReporter(display, display.note, lambda: interrupt.requested)
+        yield ProgressReporter(display, display.note, lambda: stopped or interrupt.requested)
 
 
 def unless_stopped(output: Output | None) -> Output:

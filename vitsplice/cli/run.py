@@ -211,13 +211,16 @@ def _images(structure: Path | None, appearances: list[Path]) -> tuple[Path, list
     raise typer.BadParameter("give STRUCTURE and at least one APPEARANCE, or no image for the packaged pair")
 
 
-def follow(recording: Recording, resume_command: str = "", lut: Path | None = None) -> None:
+def follow(recording: Recording, resume_command: str = "", lut: Path | None = None) -> bool:
     """Take the steps of a run, show their progress, and save the run; exit with 130 if the user stopped it.
 
     Args:
         recording: recording of a run that was started or resumed.
         resume_command: command to print for a stopped run; "": ``vitsplice run --resume`` with the folder of the run.
         lut: .cube file to write, a LUT from the structure image to the output; None: no LUT is written.
+
+    Returns:
+        Whether the user asked for a stop, too late for this run.
     """
     from vitsplice.cli.interrupt import Interrupt
     from vitsplice.cli.run_progress import RunProgress
@@ -251,6 +254,7 @@ def follow(recording: Recording, resume_command: str = "", lut: Path | None = No
     progress.saved(recording.folder, finished=result.finished)
     if not result.finished:
         raise typer.Exit(130)
+    return interrupt.requested
 
 
 def _save_after_failure(recording: Recording, progress: RunProgress, failure: Exception) -> None:

@@ -163,7 +163,8 @@ def _follow(recorder: TrainingRecorder, processes: Processes) -> None:
             display.step(step)
             if processes.any(interrupt.requested):
                 break
-    with Interrupt(), parts_progress() if processes.main else nullcontext(NULL_REPORTER) as progress:
+    reporter = parts_progress(stopped=interrupt.requested) if processes.main else nullcontext(NULL_REPORTER)
+    with Interrupt(), reporter as progress:
         try:
             written = recorder.finish(progress)
         finally:  # once one process exits with 130, a launcher stops the main process, which may be writing
