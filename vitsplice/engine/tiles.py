@@ -12,9 +12,9 @@ from vitsplice.engine.views import View
 from vitsplice.rng import stream
 
 OVERLAP, SHIFT = 48, 16
-"""Minimum overlap of neighbouring tiles before shifts, and maximum random shift of a tile, in pixels. The first and the
-last tile along each axis do not shift. Shifts move the borders between tiles from step to step, so that the borders do
-not show. `SHIFT` is at most `OVERLAP` / 2, so that the tiles cover the image."""
+"""Overlap of neighbouring tiles in pixels, and maximum change of their borders at random in each step, so that borders do
+not show: all tiles are smaller by up to `SHIFT`, and all but the first and the last of an axis are shifted by up to
+`SHIFT`. The tiles cover the image, because three times `SHIFT` is at most `OVERLAP`."""
 
 
 def draw_tiles(height: int, width: int, tile: int, seed: int, step: int) -> list[View]:
@@ -23,7 +23,7 @@ def draw_tiles(height: int, width: int, tile: int, seed: int, step: int) -> list
     Args:
         height, width: size of the image in pixels.
         tile: maximum side of a tile in pixels, without overlap.
-        seed, step: determine the random shifts.
+        seed, step: determine the random changes of the borders.
     """
     rng = stream(seed, step, "tiles")
     rows, columns = (_intervals(length, tile, rng) for length in (height, width))
@@ -36,6 +36,7 @@ def _intervals(length: int, tile: int, rng: Generator) -> list[tuple[int, int]]:
     if number == 1:
         return [(0, length)]
     size = min(length, math.ceil(length / number) + OVERLAP)
+    size -= int(torch.randint(0, SHIFT + 1, (), generator=rng))
     starts = [round(k * (length - size) / (number - 1)) for k in range(number)]
     shifts = torch.randint(-SHIFT, SHIFT + 1, (number,), generator=rng).tolist()
     inner = [start + shift for start, shift in zip(starts[1:-1], shifts[1:-1], strict=True)]
