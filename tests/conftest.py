@@ -76,7 +76,7 @@ def full_disk():
 
 
 def pytest_collection_modifyitems(items):
-    """Run the tests with weights, which are long, first, so that both workers end at about the same time."""
+    """Run the tests with weights, which are long, first, so that all workers end at about the same time."""
     items.sort(key=lambda item: item.get_closest_marker("weights") is None)
 
 

@@ -18,6 +18,9 @@ def plan_of(images, *backbones, **settings):
     return ComparisonPlan(tuple(images), backbones, **({"size": 64, "transfers": 0, "style": None} | settings))
 
 
+TRANSFER = {"transfers": 1, "preset": "tiny", "steps": 4, "backbones": ("tiny-vit",)}
+
+
 @pytest.fixture(autouse=True)
 def _without_report(monkeypatch, small_metrics):
     """The report takes longest; its tests are in test_comparison_report.py and tests/cli/test_compare.py."""
@@ -66,8 +69,8 @@ def test_every_backbone_has_measures_of_every_image(plan, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("checks", "settings"),
-    [(0, {}), (3, {}), (4, {"transfers": 1, "preset": "tiny", "steps": 4, "backbones": ("tiny-vit",)})],
-    ids=["before the first encoding", "between encodings", "in a transfer"],
+    [(0, {}), (3, {}), (2, TRANSFER), (4, TRANSFER)],
+    ids=["before the first encoding", "between encodings", "before a transfer", "in a transfer"],
 )
 def test_resume_gives_identical_metrics_wherever_it_was_stopped(plan, tmp_path, checks, settings):
     plan = replace(plan, **settings)
@@ -81,9 +84,9 @@ def test_resume_gives_identical_metrics_wherever_it_was_stopped(plan, tmp_path, 
 
 @pytest.mark.slow
 def test_transfer_that_ends_as_it_is_stopped_is_saved(plan, tmp_path):
-    plan = replace(plan, transfers=1, preset="tiny", steps=4, backbones=("tiny-vit",))
+    plan = replace(plan, **TRANSFER)
     calls, notes = iter(range(1_000)), []
-    progress = ProgressReporter(stopped=lambda: next(calls) >= 5, note=notes.append)
+    progress = ProgressReporter(stopped=lambda: next(calls) >= 6, note=notes.append)
     assert compare.compare(plan, tmp_path / "out", progress=progress) is not None
     (run,) = (tmp_path / "out" / "transfers").iterdir()
     assert json.loads((run / "run.json").read_text())["finished"]

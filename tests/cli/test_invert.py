@@ -1,6 +1,9 @@
 import json
+import signal
 
 import pytest
+
+from vitsplice.cli.run_progress import RunProgress
 
 SMALL = ("--backbone", "tiny-vit", "--size", "32", "--steps", "3", "--set", "resize.size=32", "--set", "plots=none")
 SHALLOW = ("--set", "generator.options={channels: [4, 8], kernels: [5, 3]}")
@@ -32,6 +35,19 @@ def test_resume_repeats_only_what_is_missing(vitsplice, png, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "inversions.png").read_bytes() == sheet
     assert finished.stat().st_mtime_ns == written
+
+
+def test_ctrl_c_at_the_last_step_of_an_inversion_stops_before_the_next(vitsplice, png, tmp_path, monkeypatch):
+    monkeypatch.setattr(RunProgress, "step", lambda self, step: step.index == 2 and signal.raise_signal(signal.SIGINT))
+    done = vitsplice("invert", png[0], "--prior", "pixels", *SMALL, "-o", "out")
+    assert done.returncode == 130
+    assert "stopped before the next inversion; resume with: vitsplice invert --resume out" in done.stderr
+    (record,) = (tmp_path / "out").rglob("run.json")
+    assert json.loads(record.read_text())["finished"]
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert vitsplice("invert", "--resume", "out").returncode == 0
+    assert (tmp_path / "out" / "inversions.png").exists()
 
 
 def test_same_command_resumes_and_another_is_refused_without_force(vitsplice, png):

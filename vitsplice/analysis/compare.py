@@ -99,7 +99,7 @@ class ComparisonPlan:
 
     def __post_init__(self) -> None:
         if len(self.images) < 2:
-            raise UserError("give at least two images: changes of features are relative to those from image to image")
+            raise UserError("give at least two images: changes are measured relative to the change from image to image")
         if not 0 <= self.transfers <= (number := len(self.images)):
             raise UserError(
                 Argument("transfers", self.transfers),

@@ -23,7 +23,7 @@ from vitsplice.contracts import Backbone, BackboneInfo
 from vitsplice.datasets.similarity import AppearanceFeature, appearance_features
 from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.engine.device import pick_device
-from vitsplice.errors import UserError
+from vitsplice.errors import Argument, UserError
 from vitsplice.images import contact_sheet, encode_png, read
 from vitsplice.images.transforms import shrink_to
 from vitsplice.matching.clustering import kmeans
@@ -121,7 +121,7 @@ def appearance_modes(
         VitspliceError: if the cache cannot be written, or a feature is not finite.
     """
     if k < 1:
-        raise UserError(f"k={k} is not allowed; it must be at least 1")
+        raise UserError(Argument("k", k), " is not allowed; it must be at least 1")
     if len(images) < k:
         raise UserError(f"{k} modes need at least {k} images, not {len(images)}")
     target = pick_device(device)

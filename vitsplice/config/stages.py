@@ -15,8 +15,8 @@ class StageConfig(Settings):
 
     Args:
         side: images are resized, with their aspect ratio, so that the largest crop of each has about ``side * side``
-            pixels. A stage never has a larger area than the output. In a stage on tiles, images of a smaller area keep
-            their size.
+            pixels. No image is enlarged for that, and a stage never has a larger area than the output. In a stage on
+            tiles, images of a smaller area keep their size.
         share: relative number of steps; the shares of all stages are normalised.
         lr: learning rate; None: ``optimiser.lr``.
         tile: in each step, the losses are computed on all tiles of the image, one tile after another, so that their

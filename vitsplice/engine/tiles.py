@@ -12,9 +12,9 @@ from vitsplice.engine.views import View
 from vitsplice.rng import stream
 
 OVERLAP, SHIFT = 48, 16
-"""Overlap of neighbouring tiles in pixels, and maximum change of their borders at random in each step, so that borders do
-not show: all tiles are smaller by up to `SHIFT`, and all but the first and the last of an axis are shifted by up to
-`SHIFT`. The tiles cover the image, because three times `SHIFT` is at most `OVERLAP`."""
+"""Overlap of neighbouring tiles, and maximum random change of their borders, in pixels. In each step, all tiles are
+smaller by up to `SHIFT`, and all but the first and the last of an axis are shifted by up to `SHIFT`, so that borders do
+not show. The tiles cover the image, because three times `SHIFT` is at most `OVERLAP`."""
 
 
 def draw_tiles(height: int, width: int, tile: int, seed: int, step: int) -> list[View]:

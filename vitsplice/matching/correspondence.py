@@ -116,7 +116,10 @@ class Correspondence:
         return self.weights @ values
 
     def warp_colours(self, colours: Tensor) -> Tensor:
-        """Carry mean colours in Lab / 100 ``(M, 3)`` over as `warp` does; correct dark spots (`keep_spots`)."""
+        """Carry mean colours in Lab / 100 ``(M, 3)`` over as `warp` does, then correct dark spots by `keep_spots`.
+
+        Spots are corrected only if the colours of the first image are known.
+        """
         warped = self.warp(colours)
         return warped if self.colours is None else keep_spots(self.colours, warped, self.grid)
 

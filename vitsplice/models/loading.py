@@ -50,7 +50,7 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "auto", precisio
 def model_of(config: ModelConfig, backbone: Backbone, device: torch.device) -> Model:
     """Build the model that settings name, with a loaded backbone.
 
-    If the settings have the digest of the model, its generator is cached until that of another model is.
+    If the settings have the digest of the model, its generator is cached. The cache holds one generator.
 
     Raises:
         ModelRejected, UnknownName: see `load_model`.

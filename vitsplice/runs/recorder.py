@@ -314,7 +314,7 @@ def _read_inputs(
         raise CheckpointRejected(
             f"the run in {folder.path} was begun by another version of vitsplice ({inputs.get('version', 'before 0.1')}"
             f", format {inputs.get('format', 1)}); this version reads format {FORMAT}. Resume it with the version that "
-            "began it, or restart it with ",
+            "began it, or begin a new run there with ",
             REPLACE,
         )
     try:
@@ -325,7 +325,7 @@ def _read_inputs(
         appearances = [each if isinstance(each, int) else str(each) for each in inputs.get("regions", ())]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointRejected(
-            f"the inputs of the run in {folder.path} are corrupt; restart it with ", REPLACE
+            f"the inputs of the run in {folder.path} are corrupt; begin a new run there with ", REPLACE
         ) from error
     return (
         settings,
@@ -355,7 +355,7 @@ def _read_unchanged_images(folder: RunFolder, files: Mapping[str, tuple[str, str
         if images[name].sha256 != digest:
             raise CheckpointRejected(
                 f"{images[name].name} is not the {described(name)} that the run in {folder.path} began with; restore "
-                "that file, or restart the run with ",
+                "that file, or begin a new run there with ",
                 REPLACE,
             )
     return images
