@@ -40,9 +40,9 @@ app: $(READY)
 
 test test-fast fuzz kill: export CUDA_VISIBLE_DEVICES =
 
-# Three at a time with one thread each, as some wait most of the time; then, one at a time, what depends on time.
+# Two at a time with one thread each; then, one at a time, what depends on time.
 test: $(READY) browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not alone" -n 3 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not alone" -n 2 --dist worksteal
 	$(BIN)/python -m pytest -m alone $$(grep -rl --include='test_*.py' 'mark\.alone' tests plugins)
 
 browser:

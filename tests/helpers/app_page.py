@@ -23,4 +23,4 @@ def upload(page, label, *paths):
     """Upload images, and wait until they are shown."""
     block = block_of(page, label)
     block.locator("input[type=file]").set_input_files([str(path) for path in paths])
-    block.locator("img").first.wait_for()
+    block.locator("img").first.wait_for(timeout=90_000)
