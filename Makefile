@@ -25,9 +25,11 @@ setup: $(READY)
 
 PLUGINS := $(wildcard plugins/*)
 
+# Without build isolation, hatchling is installed once instead of once for each of the eight packages.
 $(READY): pyproject.toml $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-compile -e '.[dev]' $(PLUGINS:%=-e %)
+	$(BIN)/python -m pip install --quiet --no-compile --upgrade pip hatchling editables
+	$(BIN)/python -m pip install --quiet --no-compile --no-build-isolation -e '.[dev]' $(PLUGINS:%=-e %)
 	$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true # on all cores, which pip does not
 	touch $@
 

@@ -26,6 +26,9 @@ influenced by them."""
 BIN_SIZE, DIFFERENT_COLOUR = 0.1, 0.15
 """Side of a colour bin, and distance at which the penalty for different colours saturates (Lab / 100)."""
 
+NEGLIGIBLE = 1e-18
+"""Affinities and weights up to this are set to 0, so that no product of two is subnormal: those are slow on a CPU."""
+
 SHARE_EPSILON = 1e-3
 """Added to the share of each patch, so that its logarithm is finite."""
 
@@ -51,7 +54,7 @@ def affinity(colours: Tensor, descriptors: Tensor, grid: tuple[int, int]) -> Ten
     difference = difference + ((1 - unit @ unit.T) / DESCRIPTOR_SIGMA).square()
     locations = torch.cartesian_prod(rows, columns)
     difference = difference + torch.cdist(locations, locations).square() / DISTANCE_SIGMA**2
-    weights = torch.exp(-difference / 2).fill_diagonal_(0)
+    weights = F.threshold(torch.exp(-difference / 2), NEGLIGIBLE, 0).fill_diagonal_(0)
     return weights / (weights.sum(1, keepdim=True) + SELF_WEIGHT)
 
 
@@ -95,7 +98,8 @@ def agreed_assignment(
     weights = softmax(scores / (temperature * ANNEALING), regions)
     for progress in torch.linspace(0, 1, ITERATIONS).tolist():
         current_temperature = temperature * ANNEALING ** (1 - progress)
-        disagreement = (neighbours @ (weights @ bin_members) @ difference)[:, bins]
+        bin_weights = F.threshold(weights @ bin_members, NEGLIGIBLE, 0)
+        disagreement = (neighbours @ bin_weights @ difference).index_select(1, bins)
         weights = softmax((scores - disagreement - usage_penalty) / current_temperature, regions)
         share = weights.mean(0, keepdim=True) * usable_patches
         usage_penalty = usage_penalty + balance * current_temperature * torch.log(share + SHARE_EPSILON).clamp(min=-3)
