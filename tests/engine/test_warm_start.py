@@ -102,6 +102,23 @@ def test_detail_strength_increases_fine_detail_up_to_a_bound(crossed):
     assert fine[4] < 2 * fine[2]
 
 
+def waves(contrast, grain):
+    """A grey image with horizontal waves, four in the image, and noise, both of about these amplitudes."""
+    rows = torch.linspace(0, 8 * torch.pi, 96).sin()[:, None]
+    return (0.5 + contrast * rows + grain * (noise(1, 1, 96, 96) - 0.5)).expand(1, 3, 96, 96)
+
+
+@pytest.mark.parametrize(("grain", "low", "high"), [(0.0, 1.0, 1.5), (0.5, 2.0, 3.0)])
+def test_fine_detail_is_amplified_only_if_the_match_has_it(grain, low, high):
+    structure, appearance = waves(0.02, 0.06), waves(0.2, grain)
+    match = Correspondence(torch.eye(16), torch.eye(16), (4, 4), (MatchedImage((4, 4)),))
+    before, after = (to_lab(image)[:, 0] for image in (structure, transfer_colours(structure, appearance, match)))
+    coarse = [float(lab.mean(-1).std()) for lab in (before, after)]
+    fine = [float(lab.diff(dim=-1).std()) for lab in (before, after)]
+    assert coarse[1] > 2 * coarse[0]
+    assert low * fine[0] < fine[1] < high * fine[0]
+
+
 def test_eased_is_smooth_at_one_and_stays_below_two():
     assert [eased(strength) for strength in (0.0, 0.5, 1.0, 2.0)] == [0.0, 0.5, 1.0, 1.5]
     assert eased(1.001) == pytest.approx(1.001, abs=1e-5)

@@ -5,7 +5,8 @@ appearance images that the correspondence assigns to it; small dark spots stay d
 (`vitsplice.matching.spots` and `vitsplice.matching.small_spots`). Each pixel takes these values from nearby patches
 whose colour in the structure image is similar to its own (joint bilateral upsampling, Kopf et al. 2007), at a moderate
 size; a guided filter (He, Sun, Tang 2013) aligns them with the edges of the structure image at full size. The structure
-image's own detail is added back, scaled to the local contrast. The warm start is not part of Splice.
+image's own detail is added back, scaled to the local contrast; fine detail, which includes the noise of a photograph, is
+not amplified where the match has none. The warm start is not part of Splice.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ EPSILON = 1e-4
 
 GAIN = (0.5, 2.5)
 """Minimum and maximum of the local contrast gain, by which detail of lightness is multiplied."""
+
+FINE_SIGMA = 1.5
+"""Fine detail is the difference of lightness from its Gaussian blur of this standard deviation, in pixels."""
 
 CHROMA_DETAIL = 0.3
 """Factor of the structure image's detail in the chroma channels."""
@@ -94,8 +98,8 @@ def warm_start_maps(
         strength: see `warm_start`.
 
     Returns:
-        ``(1, 7, h, w)``, the longer side at most `WORKING`: the colours of the matches and those of the structure image
-        itself, both Lab / 100 without detail, and the gain for the detail of the structure image.
+        ``(1, 8, h, w)``, the longer side at most `WORKING`: the colours of the matches and those of the structure image
+        itself, both Lab / 100 without detail, and the gains for the detail and the fine detail of the structure image.
     """
     structure_lab = to_lab(structure)
     mean = _means(structure_lab, match.grid)
@@ -104,12 +108,11 @@ def warm_start_maps(
     colours = match.warp_colours(concatenated([_means(*arguments) for arguments in theirs]))
     if strength > 1:
         colours = torch.lerp(colours.mean(0), colours, eased(strength))
-    target_contrast = match.warp(concatenated([_contrast(*arguments) for arguments in theirs]))
-    contrast = _contrast(structure_lab, match.grid)
-    gain = ((target_contrast + FLOOR) / (contrast + FLOOR)).sqrt().clamp(*GAIN)
+    target_contrast = match.warp(concatenated([_contrasts(*arguments) for arguments in theirs]))
+    gains = _gains(_contrasts(structure_lab, match.grid), target_contrast)
     scale = _working_scale(structure)
     working = F.interpolate(structure, size=[max(1, round(scale * side)) for side in structure.shape[-2:]], mode="area")
-    return joint_bilateral(torch.cat([colours, mean, gain], 1), mean, match.grid, to_lab(working))
+    return joint_bilateral(torch.cat([colours, mean, gains], 1), mean, match.grid, to_lab(working))
 
 
 @numerics(grad=False)
@@ -120,9 +123,11 @@ def warm_start_from_maps(
     structure_lab, size = to_lab(structure), structure.shape[-2:]
     enlarged = F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
     maps = _guided(structure, enlarged, max(2, round(RADIUS / _working_scale(structure))))
-    colour, smooth, gain = maps[:, :3], maps[:, 3:6], maps[:, 6:]
+    colour, smooth, gain, fine_gain = maps.split([3, 3, 1, 1], 1)
     detail = (structure_lab - smooth) * eased(detail_strength)
-    output = torch.cat([(colour + detail * gain)[:, :1], (colour + CHROMA_DETAIL * detail)[:, 1:]], 1)
+    fine = _fine(detail[:, :1])
+    light = colour[:, :1] + (detail[:, :1] - fine) * gain + fine * fine_gain
+    output = torch.cat([light, (colour + CHROMA_DETAIL * detail)[:, 1:]], 1)
     if match.spots is not None:
         output = darken_spots(output, structure_lab, match.spots, match.grid)
     return torch.lerp(structure, to_rgb(output), min(1.0, strength))
@@ -209,8 +214,34 @@ def _spread(values: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Ten
     return F.interpolate(values.T.reshape(1, -1, *grid), size=size, mode="bilinear", align_corners=False)
 
 
-def _contrast(lab: Tensor, grid: tuple[int, int], mask: Tensor | None = None) -> Tensor:
-    """The variance of lightness around its local mean, for each patch, ``(h * w, 1)``; ``mask`` as for `_means`."""
+def _contrasts(lab: Tensor, grid: tuple[int, int], mask: Tensor | None = None) -> Tensor:
+    """The mean squares of detail and fine detail of lightness, for each patch, ``(h * w, 2)``; ``mask`` as for `_means`.
+
+    Detail is the difference of lightness from its local mean.
+    """
     light = lab[:, :1]
     slow = _spread(_means(light, grid, mask), grid, (light.shape[-2], light.shape[-1]))
-    return _means((light - slow).square(), grid, mask)
+    return _means(torch.cat([light - slow, _fine(light, mask)], 1).square(), grid, mask)
+
+
+def _fine(light: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The fine detail of lightness ``(1, 1, H, W)``; ``mask`` as for `_means`."""
+    blurred = _blurred(light)
+    if mask is not None:
+        blurred = (_blurred(light * mask) + SLIGHT * blurred) / (_blurred(mask) + SLIGHT)
+    return light - blurred
+
+
+def _blurred(values: Tensor) -> Tensor:
+    size = 2 * round(3 * FINE_SIGMA) + 1
+    blurred = kornia.filters.gaussian_blur2d(values, (size, size), (FINE_SIGMA, FINE_SIGMA), border_type="replicate")
+    return torch.as_tensor(blurred)
+
+
+def _gains(contrasts: Tensor, target: Tensor) -> Tensor:
+    """Compute the gains that give detail and fine detail, ``(h * w, 2)``, the contrasts of the matches.
+
+    Fine detail has the gain of other detail, except that it is amplified at most to the contrast of the match.
+    """
+    gain, fine_gain = ((target + FLOOR) / (contrasts + FLOOR)).sqrt().clamp(*GAIN).split(1, 1)
+    return torch.cat([gain, torch.minimum(gain, fine_gain.clamp(min=1))], 1)
