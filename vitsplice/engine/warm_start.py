@@ -5,8 +5,8 @@ appearance images that the correspondence assigns to it; small dark spots stay d
 (`vitsplice.matching.spots` and `vitsplice.matching.small_spots`). Each pixel takes these values from nearby patches
 whose colour in the structure image is similar to its own (joint bilateral upsampling, Kopf et al. 2007), at a moderate
 size; a guided filter (He, Sun, Tang 2013) aligns them with the edges of the structure image at full size. The structure
-image's own detail is added back, scaled to the local contrast; fine detail, which includes the noise of a photograph, is
-not amplified where the match has none. The warm start is not part of Splice.
+image's own detail is added back, scaled to the local contrast; fine detail, which includes noise, is not amplified where
+the match has none. The warm start is not part of Splice.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def warm_start_from_maps(
     structure_lab, size = to_lab(structure), structure.shape[-2:]
     enlarged = F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
     maps = _guided(structure, enlarged, max(2, round(RADIUS / _working_scale(structure))))
-    colour, smooth, gain, fine_gain = maps.split([3, 3, 1, 1], 1)
+    colour, smooth, gain, fine_gain = torch.split(maps, [3, 3, 1, 1], 1)
     detail = (structure_lab - smooth) * eased(detail_strength)
     fine = _fine(detail[:, :1])
     light = colour[:, :1] + (detail[:, :1] - fine) * gain + fine * fine_gain
@@ -215,9 +215,9 @@ def _spread(values: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Ten
 
 
 def _contrasts(lab: Tensor, grid: tuple[int, int], mask: Tensor | None = None) -> Tensor:
-    """The mean squares of detail and fine detail of lightness, for each patch, ``(h * w, 2)``; ``mask`` as for `_means`.
+    """The mean squares of detail and fine detail of lightness, for each patch, ``(h * w, 2)``.
 
-    Detail is the difference of lightness from its local mean.
+    Detail is the difference of lightness from its local mean. ``mask`` as for `_means`.
     """
     light = lab[:, :1]
     slow = _spread(_means(light, grid, mask), grid, (light.shape[-2], light.shape[-1]))
@@ -243,5 +243,5 @@ def _gains(contrasts: Tensor, target: Tensor) -> Tensor:
 
     Fine detail has the gain of other detail, except that it is amplified at most to the contrast of the match.
     """
-    gain, fine_gain = ((target + FLOOR) / (contrasts + FLOOR)).sqrt().clamp(*GAIN).split(1, 1)
+    gain, fine_gain = torch.split(((target + FLOOR) / (contrasts + FLOOR)).sqrt().clamp(*GAIN), 1, 1)
     return torch.cat([gain, torch.minimum(gain, fine_gain.clamp(min=1))], 1)
