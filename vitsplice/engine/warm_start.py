@@ -5,8 +5,8 @@ appearance images that the correspondence assigns to it; small dark spots stay d
 (`vitsplice.matching.spots` and `vitsplice.matching.small_spots`). Each pixel takes these values from nearby patches
 whose colour in the structure image is similar to its own (joint bilateral upsampling, Kopf et al. 2007), at a moderate
 size; a guided filter (He, Sun, Tang 2013) aligns them with the edges of the structure image at full size. The structure
-image's own detail is added back, scaled to the local contrast; fine detail, which includes noise, is not amplified where
-the match has none. The warm start is not part of Splice.
+image's own detail is added back, scaled to the local contrast; fine detail, which includes noise, is not amplified
+where the match has none. The warm start is not part of Splice.
 """
 
 from __future__ import annotations
