@@ -102,15 +102,15 @@ def test_detail_strength_increases_fine_detail_up_to_a_bound(crossed):
     assert fine[4] < 2 * fine[2]
 
 
-def waves(contrast, grain):
-    """A grey image with horizontal waves, four in the image, and noise, both of about these amplitudes."""
+def waves(amplitude, noise_width):
+    """A grey image with four horizontal waves of an amplitude, and noise that is uniform over a width."""
     rows = torch.linspace(0, 8 * torch.pi, 96).sin()[:, None]
-    return (0.5 + contrast * rows + grain * (noise(1, 1, 96, 96) - 0.5)).expand(1, 3, 96, 96)
+    return (0.5 + amplitude * rows + noise_width * (noise(1, 1, 96, 96) - 0.5)).expand(1, 3, 96, 96)
 
 
-@pytest.mark.parametrize(("grain", "low", "high"), [(0.0, 1.0, 1.5), (0.5, 2.0, 3.0)])
-def test_fine_detail_is_amplified_only_if_the_match_has_it(grain, low, high):
-    structure, appearance = waves(0.02, 0.06), waves(0.2, grain)
+@pytest.mark.parametrize(("noise_width", "low", "high"), [(0.0, 1.0, 1.5), (0.5, 2.0, 3.0)])
+def test_fine_detail_is_amplified_only_if_the_match_has_it(noise_width, low, high):
+    structure, appearance = waves(0.02, 0.06), waves(0.2, noise_width)
     match = Correspondence(torch.eye(16), torch.eye(16), (4, 4), (MatchedImage((4, 4)),))
     before, after = (to_lab(image)[:, 0] for image in (structure, transfer_colours(structure, appearance, match)))
     coarse = [float(lab.mean(-1).std()) for lab in (before, after)]

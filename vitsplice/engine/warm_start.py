@@ -12,7 +12,7 @@ where the match has none. The warm start is not part of Splice.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import kornia
 import torch
@@ -42,7 +42,7 @@ GAIN = (0.5, 2.5)
 """Minimum and maximum of the local contrast gain, by which detail of lightness is multiplied."""
 
 FINE_SIGMA = 1.5
-"""Fine detail is the difference of lightness from its Gaussian blur of this standard deviation, in pixels."""
+"""Fine detail is the difference of lightness from its Gaussian blur of this standard deviation in image pixels."""
 
 CHROMA_DETAIL = 0.3
 """Factor of the structure image's detail in the chroma channels."""
@@ -54,7 +54,7 @@ FAINT = 1e-8
 """Added to the colour weight of a patch, which is at most 1, so that the weights never sum to 0."""
 
 SLIGHT = 1e-6
-"""Weight of the unmasked mean of a patch, so that patches outside of the mask have a mean too."""
+"""Weight of the average over all pixels beside that over the masked ones, which some patches do not have."""
 
 FLOOR = 1e-5
 """Added to variances, so that the gain is about 1 where both patches are flat."""
@@ -202,11 +202,15 @@ def _guided(guide: Tensor, values: Tensor, radius: int) -> Tensor:
 
 def _means(image: Tensor, grid: tuple[int, int], mask: Tensor | None = None) -> Tensor:
     """The mean of each patch of ``(1, C, H, W)``, over the pixels inside a mask ``(1, 1, H, W)``: ``(h * w, C)``."""
-    means = F.adaptive_avg_pool2d(image, grid)
-    if mask is not None:
-        covered = F.adaptive_avg_pool2d(torch.cat([image * mask, mask], 1), grid)
-        means = (covered[:, :-1] + SLIGHT * means) / (covered[:, -1:] + SLIGHT)
-    return means.flatten(2)[0].T
+    return _average(lambda values: F.adaptive_avg_pool2d(values, grid), image, mask).flatten(2)[0].T
+
+
+def _average(average: Callable[[Tensor], Tensor], image: Tensor, mask: Tensor | None) -> Tensor:
+    """Apply an average over nearby pixels to ``(1, C, H, W)``, over the pixels inside a mask ``(1, 1, H, W)``."""
+    averages = average(image)
+    if mask is None:
+        return averages
+    return (average(image * mask) + SLIGHT * averages) / (average(mask) + SLIGHT)
 
 
 def _spread(values: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
@@ -225,11 +229,8 @@ def _contrasts(lab: Tensor, grid: tuple[int, int], mask: Tensor | None = None) -
 
 
 def _fine(light: Tensor, mask: Tensor | None = None) -> Tensor:
-    """The fine detail of lightness ``(1, 1, H, W)``; ``mask`` as for `_means`."""
-    blurred = _blurred(light)
-    if mask is not None:
-        blurred = (_blurred(light * mask) + SLIGHT * blurred) / (_blurred(mask) + SLIGHT)
-    return light - blurred
+    """The difference of lightness ``(1, 1, H, W)`` from its Gaussian blur; ``mask`` as for `_means`."""
+    return light - _average(_blurred, light, mask)
 
 
 def _blurred(values: Tensor) -> Tensor:
