@@ -47,6 +47,7 @@ def test_stop_by_a_signal_exits_with_130(vitsplice, png, monkeypatch):
         (("gone.png",), "does not exist"),
         (("structure.png", "--split", "val"), "no splits"),
         (("structure.png", "--layer", "last"), "whole numbers"),
+        (("structure.png", "--layer", "all", "--layer", "last"), "whole numbers"),
         (("structure.png", "--facet", "cls"), "is global"),
         (("structure.png", "--facet", "kee"), "it has key"),
         (("structure.png", "--alpha", "0"), "above 0"),

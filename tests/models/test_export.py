@@ -60,3 +60,11 @@ def test_a_graph_that_differs_is_refused(model_folder, monkeypatch):
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
     with pytest.raises(VitspliceError, match=r"differs from torch by .*no file is written"):
         export.to_onnx(load_model(model_folder))
+
+
+def test_a_graph_of_another_output_shape_is_refused(model_folder, monkeypatch):
+    pytest.importorskip("onnx")
+    monkeypatch.setattr(export, "_runtime", lambda data: lambda inputs: inputs["structure"][..., 1:])
+    message = r"returns \(2, 3, 192, 191\) for images of \(2, 3, 192, 192\), and torch \(2, 3, 192, 192\); no file"
+    with pytest.raises(VitspliceError, match=message):
+        export.to_onnx(load_model(model_folder))

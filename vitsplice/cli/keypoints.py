@@ -97,12 +97,11 @@ def keypoints(
 
 
 def _layers(values: list[str]) -> tuple[int, ...]:
-    if EVERY_LAYER in values:
-        return ()
     try:
-        return tuple(map(int, values))
+        numbers = tuple(int(value) for value in values if value != EVERY_LAYER)
     except ValueError:
         raise typer.BadParameter(f"--layer takes whole numbers or {EVERY_LAYER}, not {', '.join(values)}") from None
+    return () if EVERY_LAYER in values else numbers
 
 
 def _show(summary: BenchmarkSummary) -> None:

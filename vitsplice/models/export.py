@@ -64,8 +64,8 @@ def to_onnx(model: Model) -> tuple[bytes, float]:
 
     Raises:
         UserError: if the package onnx is not installed.
-        VitspliceError: if the generator cannot be exported, the graph fails for a batch, or the outputs differ by more
-            than `TOLERANCE`.
+        VitspliceError: if the generator cannot be exported, the graph fails for a batch, or the outputs differ in shape
+            or by more than `TOLERANCE`.
     """
     if find_spec("onnx") is None:
         raise UserError("export to ONNX needs the package onnx; install it: pip install onnx")
@@ -130,11 +130,16 @@ def _runtime(data: bytes) -> Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]
 def _difference(
     module: nn.Module, run: Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]], inputs: Mapping[str, Tensor]
 ) -> float:
-    """Compute the largest difference of the graph's output from the module's; infinity if the sizes differ."""
+    """Compute the largest difference of the graph's output from the module's."""
     expected = module(*inputs.values()).numpy()
+    shape = tuple(inputs[STRUCTURE].shape)
     try:
         output = run({name: value.numpy() for name, value in inputs.items()})
     except Exception as error:  # each runtime has its own classes
-        shape = tuple(inputs[STRUCTURE].shape)
         raise VitspliceError(f"the exported generator fails for images of {shape}: {first_line(error)}") from error
-    return float(np.abs(output - expected).max()) if output.shape == expected.shape else float("inf")
+    if output.shape != expected.shape:
+        raise VitspliceError(
+            f"the exported generator returns {output.shape} for images of {shape}, and torch {expected.shape}; "
+            "no file is written"
+        )
+    return float(np.abs(output - expected).max())
