@@ -33,3 +33,11 @@ def test_training_survives_writing():
 def test_impossible_training_is_refused(override, message):
     with pytest.raises(ConfigError, match=message):
         load(TRAINABLE, "preset", [override])
+
+
+def test_training_matches_images_by_the_first_backbone_only():
+    several = TRAINABLE.replace(
+        "backbone: {name: tiny-vit}", "backbones: {vit: {name: tiny-vit}, cnn: {name: tiny-cnn}}"
+    )
+    with pytest.raises(ConfigError, match=r"match\.further_backbones is not allowed with training"):
+        load(several, "preset", ["match.further_backbones=[cnn]"])

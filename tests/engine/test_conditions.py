@@ -40,9 +40,9 @@ def test_conditions_have_the_stated_channels(backbone):
     assert values["cls"].norm() == pytest.approx(1)
 
 
-def test_start_is_that_of_a_run(vit):
-    config = settings_for("instant", overrides=["backbone.name=tiny-vit", "match.grid=6"])
-    of_run = prepare(config, RunImages({"structure": STRUCTURE, "appearance": APPEARANCE}), vit, guided=False)
+def test_start_is_that_of_a_run_that_matches_by_one_backbone(vit):
+    config = settings_for("instant", overrides=["match.further_backbones=[]", "match.grid=6"])
+    of_run = prepare(config, RunImages({"structure": STRUCTURE, "appearance": APPEARANCE}), {"vit": vit}, guided=False)
     assert torch.equal(condition(vit).values["start"], of_run.images.pixels["start"])
 
 

@@ -217,6 +217,6 @@ def test_appearance_image_that_matches_better_mirrored_is_mirrored_with_its_mask
     config = load(QUICK, "quick", SMALL)
     for appearance, turned in ((structure, False), (structure.flip(-1), True)):
         images = RunImages({"structure": structure, "appearance": appearance}, {"appearance": mask})
-        started = prepare(config, images, networks[0], guided=False).images
+        started = prepare(config, images, dict(zip(config.backbones, networks, strict=True)), guided=False).images
         assert torch.equal(started.pixels["appearance"], appearance.flip(-1) if turned else appearance)
         assert torch.equal(started.masks["appearance"], mask.flip(-1) if turned else mask)

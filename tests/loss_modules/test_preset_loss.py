@@ -29,7 +29,7 @@ def smooth(seed, *size):
 @pytest.fixture
 def images():
     """A structure image, an appearance image of another aspect ratio that is not matched mirrored, and an output."""
-    return smooth(1, 64, 64), smooth(8, 48, 80), smooth(3, 64, 64)
+    return smooth(1, 64, 64), smooth(10, 48, 80), smooth(3, 64, 64)
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -42,7 +42,7 @@ def test_values_equal_those_of_the_engine(vit, cnn, images, monkeypatch, mirrore
     entire = {name: term.model_copy(update={"view": "entire"}) for name, term in config.terms.items()}
     config = config.model_copy(update={"terms": entire})
     pixels = {"structure": structure, "appearance": appearance}
-    started = prepare(config, RunImages(pixels), vit, guided=True)
+    started = prepare(config, RunImages(pixels), {"vit": vit, "cnn": cnn}, guided=True)
     assert torch.equal(started.images.pixels["appearance"], appearance) is not mirrored
     problem = assemble(components(config, vit, cnn), started.images, started.vectors, generator_input=output)
     monkeypatch.setattr(terms, "random_positions", lambda *key: random_positions(key[-1]))  # the same in every step

@@ -12,28 +12,31 @@ from vitsplice.images import example, read
 pytestmark = pytest.mark.weights
 
 BACKBONE = "dinov2-vits14-offline"
-OVERRIDES = ("match.grid=16", "precision=float32")
+OVERRIDES = ("match.further_backbones=[]", "precision=float32")
 
 MOST = 8
 """The time that an image of 512 px takes at most, in passes of the backbone with 32 x 32 patches; 3.5 to 4.3 were
 measured on two cores, quiet and busy."""
 
 
-def untrained_model(folder, *overrides):
+def untrained_model(folder, grid):
     """The full generator splicenet-residual before training."""
+    overrides = (f"match.grid={grid}", *OVERRIDES)
     write_model_of(folder, "splicenet-residual", load_backbone(BACKBONE), "instant", overrides)
     return load_model(folder, device="cpu")
 
 
-def test_before_training_the_output_is_that_of_instant(tmp_path):
-    model = untrained_model(tmp_path, *OVERRIDES)
+def test_before_training_the_output_is_that_of_instant_with_one_backbone(tmp_path):
+    model = untrained_model(tmp_path, 16)
     structure, appearance = example()
-    instant = splice(structure, appearance, "instant", device="cpu", overrides=["metrics=none", *OVERRIDES])
+    instant = splice(
+        structure, appearance, "instant", device="cpu", overrides=["metrics=none", "match.grid=16", *OVERRIDES]
+    )
     assert torch.equal(model(structure, appearance)[0], instant.pixels)
 
 
 def test_an_image_of_512_pixels_takes_a_few_passes_of_the_backbone(tmp_path):
-    model = untrained_model(tmp_path, "match.grid=32", "precision=float32")
+    model = untrained_model(tmp_path, 32)
     structure, appearance = map(read, example())
     prepared, backbone = model.prepare(appearance), load_backbone(BACKBONE)
     patches, requests = torch.rand(1, 3, *2 * [32 * backbone.info.stride]), [backbone.info.structure]

@@ -44,6 +44,9 @@ def test_first_backbone_is_that_of_terms_which_name_none():
     [
         (ONE + "backbones: {vit: {name: tiny-vit}}", (), "give either backbone or backbones, not both"),
         (ONE, ["terms.a.backbone=cnn"], r"terms\.a\.backbone: 'cnn' is not one of the backbones"),
+        (SEVERAL, ["match.further_backbones=[b]"], r"match\.further_backbones: 'b' is not .*always used: cnn$"),
+        (SEVERAL, ["match.further_backbones=[vit]"], r"'vit' is not one of the backbones after the first"),
+        (ONE, ["match.further_backbones=[cnn]"], "always used: there are none"),
         (SEVERAL, ["stages=[{side: 32, terms: [a, c]}]"], r"stages\.0\.terms: 'c' is not one of the terms: a, b"),
         (ONE, ["backbone.name=3"], r"^backbone\.name: 3 is not allowed"),
         (ONE, ["backbone.side=3"], r"^backbone\.side"),

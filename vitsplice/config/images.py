@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from vitsplice.config.settings import Settings
+from vitsplice.config.settings import Name, Settings
 
 
 class ResizeConfig(Settings):
@@ -32,12 +32,20 @@ class MatchConfig(Settings):
         balance: 0: patches of the appearance image may be used any number of times; 1: all about equally often.
         agreement: weight of the penalty for neighbouring patches that match different colours, in units of similarity;
             0: neighbours have no influence, and `vitsplice.matching.priors` are not used.
+        further_backbones: keys of backbones whose features are joined to the descriptors of the first backbone
+            (`vitsplice.matching.describe_image`); not for training, and a trained model does not use them.
     """
 
     grid: int = Field(default=40, ge=2, le=256)
     temperature: float = Field(default=0.02, ge=1e-4, le=10)  # below: float32 overflows in `assignment`
     balance: float = Field(default=0.2, ge=0, le=1)
     agreement: float = Field(default=0.25, ge=0, le=10)
+    further_backbones: tuple[Name, ...] = ()
+
+    @property
+    def assignment(self) -> dict[str, Any]:
+        """The settings of `vitsplice.matching.match_candidates`: temperature, balance and agreement."""
+        return self.model_dump(include={"temperature", "balance", "agreement"})
 
 
 class MaskConfig(Settings):

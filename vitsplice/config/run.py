@@ -35,8 +35,9 @@ class RunConfig(Settings):
 
     Args:
         preset: name or file of the preset that the settings are based on, recorded only.
-        backbones: backbones by the name that terms use. The first matches the images; terms that name no backbone use
-            it too. A single backbone is written as ``backbone``, without a name.
+        backbones: backbones by the name that terms use. The first matches the images, together with those of
+            `MatchConfig.further_backbones`; terms that name no backbone use the first. A single backbone is written as
+            ``backbone``, without a name.
         start: image that the output starts from: the structure image, the warm start by correspondence (``match``), or
             the output of a trained model (``model``).
         model: the trained model; required by the start ``model``, and allowed only with it.
@@ -148,6 +149,12 @@ class RunConfig(Settings):
             raise ValueError(
                 f"with_fallback.backbones: {changed[0]!r} is already a backbone; only new keys can be added"
             )
+        others = list(self.backbones)[1:]
+        if unknown := [name for name in self.match.further_backbones if name not in others]:
+            raise ValueError(
+                f"match.further_backbones: {unknown[0]!r} is not one of the backbones after the first, which is always "
+                f"used: {', '.join(others) or 'there are none'}"
+            )
         for number, stage in enumerate(self.stages):
             if unknown := [name for name in stage.terms or () if name not in self.terms]:
                 allowed = ", ".join(self.terms)
@@ -162,6 +169,10 @@ class RunConfig(Settings):
             raise ValueError("steps: 0 is not allowed with training")
         if self.stages:
             raise ValueError("stages are not allowed with training, whose images have one size: training.side")
+        if self.match.further_backbones:
+            raise ValueError(
+                "match.further_backbones is not allowed with training, which matches images by the first backbone"
+            )
         return self
 
     @model_validator(mode="after")

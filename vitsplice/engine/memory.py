@@ -21,6 +21,7 @@ from vitsplice.engine.problem import Components
 from vitsplice.engine.stages import stages_for
 from vitsplice.engine.tiles import OVERLAP
 from vitsplice.errors import Argument, OutOfMemory, Part, allocation_failure
+from vitsplice.matching.description import FURTHER_PATCH
 from vitsplice.rng import private_rng
 
 SAMPLE_SIDE = 128
@@ -159,8 +160,9 @@ class Estimate:
             return 0.0
         patches = self._config.match.grid**2
         name, info = next(iter(self._infos.items()))
-        pixels = patches * info.stride**2
-        return 4 * MATCH_FLOATS * patches**2 + FORWARD_FRACTION * self._backbone_bytes[name] * pixels
+        sides = {name: info.stride} | dict.fromkeys(self._config.match.further_backbones, FURTHER_PATCH)
+        features = max(self._backbone_bytes[name] * patches * side**2 for name, side in sides.items())
+        return 4 * MATCH_FLOATS * patches**2 + FORWARD_FRACTION * features
 
     def _model_bytes(self, structure: Size) -> float:
         """Estimate the bytes for the output of a trained model."""

@@ -72,7 +72,7 @@ class StagedOptimisation:
             check_stages(components, images, stages)
             self._check_blur(images, [stage for stage, _ in stages])
         if start is None:
-            start = prepare(self._config, images, components.first_backbone, components.guided, components.model)
+            start = prepare(self._config, images, components.backbones, components.guided, components.model)
         images, self._vectors, self.shares = start.images, start.vectors, start.shares
         self._start = images.pixels["start"]
         masked_start = inside_mask(self._start, images.pixels["structure"], images.masks.get("structure"))

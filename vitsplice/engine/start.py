@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from vitsplice.errors import ConfigError
 from vitsplice.matching import (
     Candidate,
     Correspondence,
+    Description,
     MatchVectors,
     describe_image,
     match_candidates,
@@ -59,7 +60,11 @@ class StartModel(Protocol):
 
 
 def prepare(
-    config: RunConfig, images: RunImages, backbone: Backbone, guided: bool, model: StartModel | None = None
+    config: RunConfig,
+    images: RunImages,
+    backbones: Mapping[str, Backbone],
+    guided: bool,
+    model: StartModel | None = None,
 ) -> Start:
     """Match the images if the start or a term needs their correspondence, and compute the start image.
 
@@ -70,8 +75,8 @@ def prepare(
 
     Args:
         config: settings of the run.
-        images: structure image and appearance images, on the device of the backbone.
-        backbone: first backbone of the run.
+        images: structure image and appearance images, on the device of the backbones.
+        backbones: backbones of the run by their keys in the settings.
         guided: whether a term requests the facet ``match``.
         model: trained model of the start ``model``, on the same device; None for other starts.
 
@@ -91,7 +96,7 @@ def prepare(
         output, match = model.start(structure, appearances[0].pixels, config.match, appearances[0].mask)
         start = torch.lerp(structure, output, min(1.0, config.appearance_strength))
     if match is None and (config.start == "match" or guided):
-        match = match_images(images, backbone, config.match)
+        match = match_images(images, backbones, config.match)
     if match is not None and config.start == "match":
         start = warm_start(structure, appearances, match, *warm_start_strengths(config))
     return start_with(config, images, start, match, guided)
@@ -129,14 +134,20 @@ def start_with(
     return Start(with_start.mirrored(mirrored), vectors and _mirrored(vectors, mirrored), shares)
 
 
-def match_images(images: RunImages, backbone: Backbone, settings: MatchConfig) -> Correspondence:
+def describe(image: Tensor, backbones: Mapping[str, Backbone], settings: MatchConfig, *, mirror: bool) -> Description:
+    """Describe an image ``(1, 3, H, W)`` by the first backbone and those of `MatchConfig.further_backbones`."""
+    first, further = next(iter(backbones.values())), [backbones[key] for key in settings.further_backbones]
+    return describe_image(image, first, settings.grid, mirror=mirror, further_backbones=further)
+
+
+def match_images(images: RunImages, backbones: Mapping[str, Backbone], settings: MatchConfig) -> Correspondence:
     """Match the structure image of a run with its appearance images, each described on its own."""
-    first = describe_image(images.pixels["structure"], backbone, settings.grid, mirror=False)
+    first = describe(images.pixels["structure"], backbones, settings, mirror=False)
     candidates = [
-        Candidate(describe_image(image.pixels, backbone, settings.grid, mirror=True), image.mask, image.weight)
+        Candidate(describe(image.pixels, backbones, settings, mirror=True), image.mask, image.weight)
         for image in images.appearances
     ]
-    return match_candidates(first, candidates, regions=images.regions, **settings.model_dump(exclude={"grid"}))
+    return match_candidates(first, candidates, regions=images.regions, **settings.assignment)
 
 
 def warm_start_strengths(config: RunConfig) -> tuple[float, float]:

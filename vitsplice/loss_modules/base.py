@@ -176,8 +176,8 @@ class TermsLoss(nn.Module):
         return {**images, "start": images["structure"]}, [self._vectors(*pair) for pair in pairs] if guided else []
 
     def _vectors(self, structure: Tensor, appearance: Tensor) -> MatchVectors:
-        settings = MatchConfig(grid=MATCH_GRID).model_dump()
-        return match_vectors(correspond(structure, appearance, self.backbone, **settings), appearance)
+        settings = MatchConfig().assignment
+        return match_vectors(correspond(structure, appearance, self.backbone, grid=MATCH_GRID, **settings), appearance)
 
     def _features(
         self, backbone: str, images: Batches, requests: Mapping[ViewKey, list[FeatureRequest]]

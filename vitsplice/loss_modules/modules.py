@@ -199,8 +199,9 @@ class PresetLoss(TermsLoss):
     def _prepare(self, images: Batches, guided: bool) -> tuple[Batches, list[MatchVectors]]:
         if self.config.start == "structure" and not guided:
             return super()._prepare(images, guided)
+        backbones = {name: sized.backbone for name, sized in self.backbones.items()}
         starts = [
-            prepare(self.config, RunImages({"structure": structure, "appearance": appearance}), self.backbone, guided)
+            prepare(self.config, RunImages({"structure": structure, "appearance": appearance}), backbones, guided)
             for structure, appearance in paired_rows(images["structure"], images["appearance"])
         ]
         prepared: Batches = {

@@ -19,6 +19,11 @@ from vitsplice.matching.descriptors import describe, descriptor_requests, join_f
 from vitsplice.matching.small_spots import SmallSpots, find_small_spots
 from vitsplice.numerics import numerics
 
+FURTHER_PATCH, FURTHER_VARIANCE = 20, 0.5
+"""Side in pixels of a patch in the image that a further backbone gets, and the variance of its features over the image,
+relative to that of the descriptors that they are joined to. A larger variance improves the matches of large parts, such
+as a leaf beside a fruit, but makes those of small ones, such as eyes, worse."""
+
 COARSER = 2
 """Factor between the two resolutions at which an image is described. The finer one separates small parts, the coarser
 one shows which part of an object a patch belongs to."""
@@ -61,6 +66,7 @@ def describe_image(
     mirror: bool,
     requests: Iterable[FeatureRequest] = (),
     descriptors: Sequence[FeatureRequest] = (),
+    further_backbones: Sequence[Backbone] = (),
 ) -> Description:
     """Compute the description of an image.
 
@@ -72,6 +78,8 @@ def describe_image(
         requests: further features to return.
         descriptors: local features that form the descriptors; empty: those of `descriptor_requests`. If they are given,
             and finer than the grid, as the early maps of a CNN are, they are averaged over squares of patches.
+        further_backbones: backbones whose structure features are joined to the descriptors, scaled to a variance
+            over the image of `FURTHER_VARIANCE` times that of the descriptors.
 
     Raises:
         UserError: if the image is invalid, the grid is not positive, a descriptor is not local, or the backbone is not
@@ -85,32 +93,51 @@ def describe_image(
     info = backbone.info
     stride = max(1, info.stride // 2) if info.structure.facet == "map" else info.stride
     fine, coarse = (Area(side * stride) for side in (grid, max(1, round(grid / COARSER))))
-    described_by, further = tuple(descriptors) or descriptor_requests(info), tuple(requests)
+    described_by, requested = tuple(descriptors) or descriptor_requests(info), tuple(requests)
     if not_local := [str(request) for request in described_by if request.facet in GLOBAL_FACETS]:
         local = ", ".join(info.local_facets)
         raise UserError(f"{not_local[0]} is global and has no patches; local facets of {info.name}: {local}")
-    features = backbone(fine(image, info), tuple(dict.fromkeys([*described_by, *further])))
-    coarse_features = describe(backbone, coarse(image, info), described_by)
-    described = _with_coarse(join_features(features, described_by), coarse_features)
-    described = _averaged(described, grid) if descriptors else described
+
+    def described_with(image: Tensor, fine_features: Features) -> Features:
+        joined = _with_coarse(fine_features, describe(backbone, coarse(image, info), described_by))
+        return _with_further(_averaged(joined, grid) if descriptors else joined, image, further_backbones, grid)
+
+    features = backbone(fine(image, info), tuple(dict.fromkeys([*described_by, *requested])))
+    described = described_with(image, join_features(features, described_by))
     flipped = None
     if mirror:
         mirror_image = image.flip(-1)
-        mirrored = _with_coarse(
-            *(describe(backbone, area(mirror_image, info), described_by) for area in (fine, coarse))
-        )
-        mirrored = _averaged(mirrored, grid) if descriptors else mirrored
+        mirrored = described_with(mirror_image, describe(backbone, fine(mirror_image, info), described_by))
         flipped = Features.from_maps(mirrored.maps.flip(-1)).values
     size, lab = described.grid or (1, 1), to_lab(image)
     colours, spots = F.adaptive_avg_pool2d(lab, size).flatten(2)[0].T, find_small_spots(lab, size)
-    further_features = {request: features[request] for request in further}
-    return Description(described.values, flipped, colours, size, spots, further_features)
+    requested_features = {request: features[request] for request in requested}
+    return Description(described.values, flipped, colours, size, spots, requested_features)
 
 
 def _with_coarse(fine: Features, coarse: Features) -> Features:
     """Concatenate descriptors of two resolutions on the grid of the finer ones."""
     enlarged = F.interpolate(coarse.maps, size=fine.grid, mode="bilinear", align_corners=False)
     return Features.from_maps(torch.cat([fine.maps, enlarged], 1))
+
+
+def _with_further(described: Features, image: Tensor, backbones: Sequence[Backbone], grid: int) -> Features:
+    """Append the structure features of further backbones; see `describe_image`."""
+    if not backbones or described.grid is None:
+        return described
+    maps = [described.maps]
+    for backbone in backbones:
+        info = backbone.info
+        features = describe(backbone, Area(grid * FURTHER_PATCH)(image, info), (info.structure,))
+        appended = F.interpolate(features.maps, size=described.grid, mode="bilinear", align_corners=False)
+        scale = FURTHER_VARIANCE * _variance(described.maps) / _variance(appended).clamp(min=1e-12)
+        maps.append(scale.sqrt() * appended)
+    return Features.from_maps(torch.cat(maps, 1))
+
+
+def _variance(maps: Tensor) -> Tensor:
+    """Compute the variance over the locations of maps ``(1, D, h, w)``, summed over channels."""
+    return maps.var((-2, -1), correction=0).sum()
 
 
 def _averaged(features: Features, grid: int) -> Features:

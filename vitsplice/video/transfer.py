@@ -16,10 +16,10 @@ from vitsplice.engine.conditions import DescribedImage, described_image, needs_m
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.problem import Components, check_run
 from vitsplice.engine.stages import StagedOptimisation
-from vitsplice.engine.start import start_with, warm_start_strengths
+from vitsplice.engine.start import describe, start_with, warm_start_strengths
 from vitsplice.engine.warm_start import warm_start_from_maps, warm_start_maps
 from vitsplice.errors import UserError
-from vitsplice.matching import Candidate, Correspondence, Preference, concatenated, describe_image, match_candidates
+from vitsplice.matching import Candidate, Correspondence, Preference, concatenated, match_candidates
 from vitsplice.models.loading import model_of
 from vitsplice.models.model import Model
 from vitsplice.numerics import numerics
@@ -35,7 +35,7 @@ class FrameTransfer:
     Args:
         settings: settings of a run, with device, precision and backbones in use.
         device: device of the computations.
-        backbones: backbones by their keys in the settings; the first matches images.
+        backbones: backbones by their keys in the settings.
         images: the appearance images and their masks, on the device.
         described: what matching, and the conditions of a model, need of each appearance image.
         model: trained model; None for other presets.
@@ -52,7 +52,7 @@ class FrameTransfer:
 
     @property
     def backbone(self) -> Backbone:
-        """The backbone that matches images."""
+        """The first backbone, which describes images for a model."""
         return next(iter(self.backbones.values()))
 
     @property
@@ -81,13 +81,13 @@ class FrameTransfer:
         if not self.matches:
             return None
         settings = self.settings.match
-        described, candidates = describe_image(frame, self.backbone, settings.grid, mirror=False), self._candidates()
+        described, candidates = describe(frame, self.backbones, settings, mirror=False), self._candidates()
         colours = concatenated([candidate.description.colours for candidate in candidates])
         return match_candidates(
             described,
             candidates,
             preference=preference(colours) if preference else None,
-            **settings.model_dump(exclude={"grid"}),
+            **settings.assignment,
         )
 
     def _candidates(self) -> list[Candidate]:
@@ -165,11 +165,12 @@ def load_transfer(
 
     images = appearances.on_device(device, settings.size, settings.mask)
     backbone, pixels = next(iter(loaded.backbones.values())), [image.pixels for image in images.appearances]
-    model, grid = model_of(settings.model, backbone, device) if settings.model else None, settings.match.grid
+    model, match = model_of(settings.model, backbone, device) if settings.model else None, settings.match
     if model is None:
-        described = tuple(DescribedImage(each, describe_image(each, backbone, grid, mirror=True)) for each in pixels)
+        descriptions = [describe(each, loaded.backbones, match, mirror=True) for each in pixels]
+        described = tuple(map(DescribedImage, pixels, descriptions))
     else:
-        described = (described_image(pixels[0], backbone, model.spec.conditions, grid, appearance=True),)
+        described = (described_image(pixels[0], backbone, model.spec.conditions, match.grid, appearance=True),)
     return FrameTransfer(settings, device, loaded.backbones, images, described, model, loaded.substitutions)
 
 

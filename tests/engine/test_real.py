@@ -1,0 +1,25 @@
+"""The warm start of photographs, with pretrained networks."""
+
+import pytest
+
+import vitsplice
+from vitsplice.images import read, resize_to
+from vitsplice.images.transforms import to_lab
+
+pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
+
+pytestmark = pytest.mark.weights
+
+
+def test_leaf_beside_an_apple_stays_green_and_the_apple_takes_the_colour_of_the_plum(shared):
+    """Features of the last blocks of DINOv2 alone match this leaf with the plum: both are the foreground."""
+    pair = [resize_to(read(shared / f"pairs/apples/{role}.jpg").pixels, 256) for role in ("structure", "appearance")]
+    output = vitsplice.splice(*pair, preset="instant", overrides=["metrics=none", "precision=float32"]).pixels
+    red, yellow = to_lab(output[None])[0, 1:] * 100
+    height, width = red.shape
+    leaf, apple = (
+        (slice(int(top * height), int(bottom * height)), slice(int(left * width), int(right * width)))
+        for top, bottom, left, right in ((0.12, 0.22, 0.76, 0.92), (0.55, 0.8, 0.38, 0.55))
+    )
+    assert red[leaf].mean() < -10 < 10 < red[apple].mean()
+    assert yellow[apple].mean() > 20
