@@ -148,23 +148,25 @@ def _check_paths(data: dict[str, Any], folder: Path, source: str, allow_outside:
     if isinstance(model := data.get("model"), str):
         data["model"] = model = {"folder": model}
     if isinstance(model, dict) and isinstance(path := model.get("folder"), str):
-        may_be_outside = allow_outside and bool(model.get("sha256"))
-        model["folder"] = _checked_path(path, folder, may_be_outside, f"{source}: {prefix}model.folder")
+        model["folder"] = _checked_path(
+            path, folder, allow_outside, model.get("sha256"), f"{source}: {prefix}model.folder"
+        )
     backbones = data.get("backbones")
     keyed = {f"backbones.{name}": value for name, value in backbones.items()} if isinstance(backbones, dict) else {}
     for key, backbone in [("backbone", data.get("backbone")), *keyed.items()]:
         if isinstance(backbone, dict) and isinstance(weights := backbone.get("weights"), str):
-            may_be_outside = allow_outside and bool(backbone.get("sha256"))
-            backbone["weights"] = _checked_path(weights, folder, may_be_outside, f"{source}: {prefix}{key}.weights")
+            setting, sha256 = f"{source}: {prefix}{key}.weights", backbone.get("sha256")
+            backbone["weights"] = _checked_path(weights, folder, allow_outside, sha256, setting)
 
 
-def _checked_path(weights: str, folder: Path, may_be_outside: bool, key: str) -> str:
-    path = Path(os.path.realpath(folder / weights))
-    if not path.is_relative_to(os.path.realpath(folder)) and not may_be_outside:
+def _checked_path(named: str, folder: Path, allow_outside: bool, sha256: object, key: str) -> str:
+    path = Path(os.path.realpath(folder / named))
+    if not path.is_relative_to(os.path.realpath(folder)) and not (allow_outside and sha256):
+        others = ", or files whose sha256 it gives" if allow_outside else ""
         raise ConfigError(
-            f"{key}: {weights!r} is not allowed: a preset file may only name files in its own folder, or files whose "
-            "sha256 it gives; to use this one, remove it from the preset and pass ",
-            Setting(key.rpartition(": ")[2], weights),
+            f"{key}: {named!r} is not allowed: a preset file may only name files in its own folder{others}; to use "
+            "this one, remove it from the preset and pass ",
+            Setting(key.rpartition(": ")[2], named),
         )
     return str(path)
 

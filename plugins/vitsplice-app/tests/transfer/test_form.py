@@ -50,15 +50,15 @@ def test_edited_yaml_is_the_preset_with_overrides(tmp_path):
         ("#" * 1_000_001, "longer than"),
         (
             "backbone: {name: tiny-vit, weights: /etc/passwd}\nstart: match\nsteps: 0\n",
-            "may only name files in its own folder",
+            "may only name files in its own folder; to use",
         ),
         (
             "backbone: {name: tiny-vit}\nmodel: /etc\nstart: model\nsteps: 0\n",
-            "may only name files in its own folder",
+            "may only name files in its own folder; to use",
         ),
         (
             f"backbone: {{name: tiny-vit, weights: /etc/passwd, sha256: '{'0' * 64}'}}\nstart: match\nsteps: 0\n",
-            "may only name files in its own folder",
+            "may only name files in its own folder; to use",
         ),
         (
             "backbone: {name: tiny-vit}\nterms: {a: {loss: structure, weight: 1, options: {x: 1}}}\nsteps: 1\n",
