@@ -21,7 +21,6 @@ from vitsplice.engine.problem import Components
 from vitsplice.engine.stages import stages_for
 from vitsplice.engine.tiles import OVERLAP
 from vitsplice.errors import Argument, OutOfMemory, Part, allocation_failure
-from vitsplice.matching.description import FURTHER_PATCH
 from vitsplice.rng import private_rng
 
 SAMPLE_SIDE = 128
@@ -159,9 +158,8 @@ class Estimate:
         if not self._matches:
             return 0.0
         patches = self._config.match.grid**2
-        name, info = next(iter(self._infos.items()))
-        sides = {name: info.stride} | dict.fromkeys(self._config.match.further_backbones, FURTHER_PATCH)
-        features = max(self._backbone_bytes[name] * patches * side**2 for name, side in sides.items())
+        names = (next(iter(self._infos)), *self._config.match.further_backbones)
+        features = max(self._backbone_bytes[name] * patches * self._infos[name].stride ** 2 for name in names)
         return 4 * MATCH_FLOATS * patches**2 + FORWARD_FRACTION * features
 
     def _model_bytes(self, structure: Size) -> float:

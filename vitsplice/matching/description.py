@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.backbones.inputs import Area
-from vitsplice.contracts import GLOBAL_FACETS, Backbone, FeatureRequest, Features
+from vitsplice.contracts import GLOBAL_FACETS, Backbone, BackboneInfo, FeatureRequest, Features
 from vitsplice.errors import UserError
 from vitsplice.images.checks import OVERSHOOT, single_image
 from vitsplice.images.transforms import to_lab
@@ -19,10 +19,10 @@ from vitsplice.matching.descriptors import describe, descriptor_requests, join_f
 from vitsplice.matching.small_spots import SmallSpots, find_small_spots
 from vitsplice.numerics import numerics
 
-FURTHER_PATCH, FURTHER_VARIANCE = 20, 0.5
-"""Side in pixels of a patch in the image that a further backbone gets, and the variance of its features over the image,
-relative to that of the descriptors that they are joined to. A larger variance improves the matches of large parts, such
-as a leaf beside a fruit, but makes those of small ones, such as eyes, worse."""
+FURTHER_VARIANCE = 0.5
+"""Variance over the image of the features of a further backbone, relative to that of the descriptors that they are
+joined to. A larger variance improves the matches of large parts, such as a leaf beside a fruit, but makes those of
+small ones, such as eyes, worse."""
 
 COARSER = 2
 """Factor between the two resolutions at which an image is described. The finer one separates small parts, the coarser
@@ -91,8 +91,7 @@ def describe_image(
         raise UserError(f"backbone must be a loaded one, not a name; load it: vitsplice.load_backbone({backbone!r})")
     image = single_image(image, "image", tolerance=OVERSHOOT)
     info = backbone.info
-    stride = max(1, info.stride // 2) if info.structure.facet == "map" else info.stride
-    fine, coarse = (Area(side * stride) for side in (grid, max(1, round(grid / COARSER))))
+    fine, coarse = (_area(side, info) for side in (grid, max(1, round(grid / COARSER))))
     described_by, requested = tuple(descriptors) or descriptor_requests(info), tuple(requests)
     if not_local := [str(request) for request in described_by if request.facet in GLOBAL_FACETS]:
         local = ", ".join(info.local_facets)
@@ -115,6 +114,11 @@ def describe_image(
     return Description(described.values, flipped, colours, size, spots, requested_features)
 
 
+def _area(grid: int, info: BackboneInfo) -> Area:
+    """Return the resizing that gives a backbone about ``grid * grid`` patches; one of a CNN has half its stride."""
+    return Area(grid * (max(1, info.stride // 2) if info.structure.facet == "map" else info.stride))
+
+
 def _with_coarse(fine: Features, coarse: Features) -> Features:
     """Concatenate descriptors of two resolutions on the grid of the finer ones."""
     enlarged = F.interpolate(coarse.maps, size=fine.grid, mode="bilinear", align_corners=False)
@@ -128,7 +132,7 @@ def _with_further(described: Features, image: Tensor, backbones: Sequence[Backbo
     maps = [described.maps]
     for backbone in backbones:
         info = backbone.info
-        features = describe(backbone, Area(grid * FURTHER_PATCH)(image, info), (info.structure,))
+        features = describe(backbone, _area(grid, info)(image, info), (info.structure,))
         appended = F.interpolate(features.maps, size=described.grid, mode="bilinear", align_corners=False)
         scale = FURTHER_VARIANCE * _variance(described.maps) / _variance(appended).clamp(min=1e-12)
         maps.append(scale.sqrt() * appended)
