@@ -134,7 +134,9 @@ def start_with(
     return Start(with_start.mirrored(mirrored), vectors and _mirrored(vectors, mirrored), shares)
 
 
-def describe(image: Tensor, backbones: Mapping[str, Backbone], settings: MatchConfig, *, mirror: bool) -> Description:
+def describe_by_settings(
+    image: Tensor, backbones: Mapping[str, Backbone], settings: MatchConfig, *, mirror: bool
+) -> Description:
     """Describe an image ``(1, 3, H, W)`` by the first backbone and those of `MatchConfig.further_backbones`."""
     first, further = next(iter(backbones.values())), [backbones[key] for key in settings.further_backbones]
     return describe_image(image, first, settings.grid, mirror=mirror, further_backbones=further)
@@ -142,9 +144,9 @@ def describe(image: Tensor, backbones: Mapping[str, Backbone], settings: MatchCo
 
 def match_images(images: RunImages, backbones: Mapping[str, Backbone], settings: MatchConfig) -> Correspondence:
     """Match the structure image of a run with its appearance images, each described on its own."""
-    first = describe(images.pixels["structure"], backbones, settings, mirror=False)
+    first = describe_by_settings(images.pixels["structure"], backbones, settings, mirror=False)
     candidates = [
-        Candidate(describe(image.pixels, backbones, settings, mirror=True), image.mask, image.weight)
+        Candidate(describe_by_settings(image.pixels, backbones, settings, mirror=True), image.mask, image.weight)
         for image in images.appearances
     ]
     return match_candidates(first, candidates, regions=images.regions, **settings.assignment)

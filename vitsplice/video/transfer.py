@@ -16,7 +16,7 @@ from vitsplice.engine.conditions import DescribedImage, described_image, needs_m
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.problem import Components, check_run
 from vitsplice.engine.stages import StagedOptimisation
-from vitsplice.engine.start import describe, start_with, warm_start_strengths
+from vitsplice.engine.start import describe_by_settings, start_with, warm_start_strengths
 from vitsplice.engine.warm_start import warm_start_from_maps, warm_start_maps
 from vitsplice.errors import UserError
 from vitsplice.matching import Candidate, Correspondence, Preference, concatenated, match_candidates
@@ -81,7 +81,7 @@ class FrameTransfer:
         if not self.matches:
             return None
         settings = self.settings.match
-        described, candidates = describe(frame, self.backbones, settings, mirror=False), self._candidates()
+        described, candidates = describe_by_settings(frame, self.backbones, settings, mirror=False), self._candidates()
         colours = concatenated([candidate.description.colours for candidate in candidates])
         return match_candidates(
             described,
@@ -167,7 +167,7 @@ def load_transfer(
     backbone, pixels = next(iter(loaded.backbones.values())), [image.pixels for image in images.appearances]
     model, match = model_of(settings.model, backbone, device) if settings.model else None, settings.match
     if model is None:
-        descriptions = [describe(each, loaded.backbones, match, mirror=True) for each in pixels]
+        descriptions = [describe_by_settings(each, loaded.backbones, match, mirror=True) for each in pixels]
         described = tuple(map(DescribedImage, pixels, descriptions))
     else:
         described = (described_image(pixels[0], backbone, model.spec.conditions, match.grid, appearance=True),)
