@@ -336,7 +336,7 @@ OVERRIDES = {
     "paper": ["match.grid=6"],
     "official": ["match.grid=6"],
     "quick": [*TINY_SECOND, "stages=[{side: 32}, {side: 40}]", "match.grid=6"],
-    "instant": ["match.grid=6"],
+    "instant": ["backbones.cnn.name=tiny-cnn", "match.grid=6"],
 }
 """Overrides by preset for small images."""
 
@@ -398,7 +398,7 @@ def test_output_outside_the_structure_mask_is_the_structure_image_with_a_feather
 @pytest.mark.parametrize("name", ["structure_strength", "appearance_strength"])
 @pytest.mark.parametrize("strength", [0.5, 2.0])
 def test_strengths_change_instant(pair, name, strength):
-    small = {"backbone": "tiny-vit", "overrides": ["metrics=none", "match.grid=8"]}
+    small = {"backbone": "tiny-vit", "overrides": ["backbones.cnn.name=tiny-cnn", "metrics=none", "match.grid=8"]}
     strong = vitsplice.splice(*pair, "instant", **small, **{name: strength})
     plain = vitsplice.splice(*pair, "instant", **small)
     assert not torch.equal(strong.pixels, plain.pixels)

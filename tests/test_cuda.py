@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 SMALL = {
     "quick": [*TINY_SECOND, "stages=[{side: 32}, {side: 40}]", "match.grid=6"],
     "best": [*TINY_SECOND, "stages=[{side: 32}, {side: 40}]", "match.grid=6"],
-    "instant": ["match.grid=6"],
+    "instant": ["backbones.cnn.name=tiny-cnn", "match.grid=6"],
 }
 PRESETS = ("paper", "official", "quick", "best", "instant", "invert", "invert-pixels")
 

@@ -40,8 +40,8 @@ def run(tmp_path, monkeypatch, capsys):
     return run
 
 
-def describe_coarsely(pixels, backbone, grid, mirror):
-    return describe_image(pixels, backbone, min(grid, 12), mirror=mirror)
+def describe_coarsely(pixels, backbone, grid, **settings):
+    return describe_image(pixels, backbone, min(grid, 12), **settings)
 
 
 @pytest.fixture(scope="session")

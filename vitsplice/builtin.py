@@ -32,7 +32,7 @@ PRESETS = {
     "quick": "one to three minutes on 2 CPU cores: the warm start of instant, then the terms of a ViT and a CNN",
     "best": "no time limit: as quick, with more steps, more views and one more stage (640 px)",
     "splicenet": "for `vitsplice train`: SpliceNet, one network for many pairs, as printed in the TOG 2023 paper",
-    "splicenet-residual": "for `vitsplice train`: one network for many pairs, which corrects the warm start of instant",
+    "splicenet-residual": "for `vitsplice train`: one network for many pairs, which corrects a warm start",
     "invert": "for `vitsplice invert`: a new image with one feature of the given image, by a deep image prior",
     "invert-pixels": "for `vitsplice invert`: as invert, but by pixels with total variation",
     "invert-official": "for `vitsplice invert`: the recipe of the code released with the CVPR 2022 paper",

@@ -103,6 +103,7 @@ terms.structure.facet terms.structure.options terms.structure.options.form terms
 views.structure views.structure.crop views.structure.bank views.structure.blur views.appearance.jitter
 views.appearance.flip resize resize.size resize.max_size optimiser optimiser.lr optimiser.betas
 optimiser.schedule structure_strength seed device precision previews metrics plots checkpoint nosuch a.b
+match.further_backbones
 """.split()  # noqa: SIM905
 SCALARS = r"""
 0 1 -1 2 3 0.5 1e-9 1e9 1e308 .inf .nan 9999999999999999999999 0x10 true no null ~ '' x structure match unet

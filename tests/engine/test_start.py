@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from tests.conftest import noise
-from vitsplice.config import MatchConfig
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.start import match_images, prepare, view_vectors
 from vitsplice.engine.views import View
@@ -37,7 +36,7 @@ def test_vectors_follow_an_appearance_image_that_is_mirrored(vit, mirrored):
     appearance = structure.flip(-1) if mirrored else structure
     config = settings_for("tiny", backbone="tiny-vit", overrides=["start=match", "match.grid=6"])
     images = RunImages({"structure": structure, "appearance": appearance})
-    started = prepare(config, images, {"vit": vit}, guided=True)
+    started = prepare(config, images, {"main": vit}, guided=True)
     assert torch.equal(started.images.pixels["appearance"], structure)
     ours, theirs = (features.patches[0] for features in started.vectors.features())
     own = (ours * theirs).sum(-1)
@@ -50,7 +49,7 @@ def test_images_are_matched_only_where_something_needs_it(vit, monkeypatch):
 
     monkeypatch.setattr("vitsplice.engine.start.match_images", fail)
     images = RunImages({"structure": noise(1, 3, 32, 32), "appearance": noise(1, 3, 32, 32, seed=1)})
-    started = prepare(settings_for("tiny", backbone="tiny-vit"), images, {"vit": vit}, guided=False)
+    started = prepare(settings_for("tiny", backbone="tiny-vit"), images, {"main": vit}, guided=False)
     assert started.vectors is None
     assert started.images.pixels["start"] is images.pixels["structure"]
 
@@ -59,7 +58,8 @@ def test_images_are_matched_by_the_further_backbones_of_the_settings(vit, cnn):
     structure, appearance = noise(1, 3, 48, 48), noise(1, 3, 48, 48, seed=1)
     images, backbones = RunImages({"structure": structure, "appearance": appearance}), {"vit": vit, "cnn": cnn}
     alone, joined = (
-        match_images(images, backbones, MatchConfig(grid=6, further_backbones=keys)) for keys in ((), ("cnn",))
+        match_images(images, backbones, settings_for("instant", overrides=["match.grid=6", *overrides]))
+        for overrides in (["match.further_backbones=[]"], [])
     )
     descriptions = [
         describe_image(image, vit, 6, mirror=mirror, further_backbones=[cnn])
@@ -76,7 +76,7 @@ class Negative:
         self.vit = vit
 
     def start(self, structure, appearance, match, mask):
-        settings = {"grid": match.grid, "mask": mask, **match.assignment}
+        settings = {"grid": match.grid, "mask": mask, **match.arguments}
         return 1 - structure, self.vit and correspond(structure, appearance, self.vit, **settings)
 
 
@@ -85,7 +85,7 @@ def test_a_run_starts_from_the_output_of_a_model_weakened_by_an_appearance_stren
     config = settings_for("tiny", backbone="tiny-vit", appearance_strength=strength)
     config = config.model_copy(update={"start": "model"})
     images = RunImages({"structure": noise(1, 3, 32, 32), "appearance": noise(1, 3, 32, 32, seed=1)})
-    start = prepare(config, images, {"vit": vit}, guided=False, model=Negative()).images.pixels["start"]
+    start = prepare(config, images, {"main": vit}, guided=False, model=Negative()).images.pixels["start"]
     structure = images.pixels["structure"]
     torch.testing.assert_close(start, torch.lerp(structure, 1 - structure, min(1.0, strength)))
 
@@ -99,7 +99,7 @@ def test_guided_terms_use_the_correspondence_of_the_model_or_one_of_their_own(vi
     monkeypatch.setattr("vitsplice.engine.start.match_images", lambda *a: calls.append(1) or match_images(*a))
     model = Negative(vit if matches else None)
     config = config.model_copy(update={"start": "model"})
-    started = prepare(config, images, {"vit": vit}, guided=True, model=model)
+    started = prepare(config, images, {"main": vit}, guided=True, model=model)
     assert len(calls) == (not matches)
     assert torch.equal(started.images.pixels["appearance"], structure)  # it was matched mirrored
     assert torch.equal(started.images.pixels["start"], 1 - structure)

@@ -147,7 +147,7 @@ def test_explicit_start_requires_no_match(vit, images):
 
 def test_preset_without_terms_is_refused(vit):
     with pytest.raises(ConfigError, match="no loss terms"):
-        from_preset("instant", backbone=vit)
+        from_preset("instant", backbone=vit, overrides=["backbones.cnn.name=tiny-cnn"])
 
 
 def test_targets_may_be_set_later_and_batches_are_compared_image_by_image(vit, images):

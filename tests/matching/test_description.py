@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from tests.conftest import noise
+from vitsplice.errors import UserError
 from vitsplice.images.transforms import resized
 from vitsplice.matching import describe_image
 from vitsplice.matching.description import FURTHER_VARIANCE
@@ -36,3 +37,15 @@ def test_further_backbone_is_mirrored_with_the_image(vit, cnn, image):
 def test_plain_image_has_finite_descriptors(vit, cnn):
     plain = torch.full((1, 3, 48, 64), 0.5)
     assert describe_image(plain, vit, 6, mirror=False, further_backbones=[cnn]).descriptors.isfinite().all()
+
+
+def test_features_of_one_location_are_not_scaled_up(vit, cnn, image):
+    alone, joined = (describe_image(image, vit, 2, mirror=False, further_backbones=more) for more in ((), (cnn,)))
+    assert cnn(resized(image, (32, 32)), [cnn.info.structure])[cnn.info.structure].grid == (1, 1)
+    appended = joined.descriptors[..., alone.descriptors.shape[-1] :]
+    assert appended.abs().max() < alone.descriptors.abs().max()
+
+
+def test_name_of_a_further_backbone_is_refused(vit, image):
+    with pytest.raises(UserError, match=r"load it: vitsplice.load_backbone\('cnn'\)"):
+        describe_image(image, vit, 6, mirror=False, further_backbones=["cnn"])

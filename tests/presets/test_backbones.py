@@ -44,9 +44,10 @@ def test_first_backbone_is_that_of_terms_which_name_none():
     [
         (ONE + "backbones: {vit: {name: tiny-vit}}", (), "give either backbone or backbones, not both"),
         (ONE, ["terms.a.backbone=cnn"], r"terms\.a\.backbone: 'cnn' is not one of the backbones"),
-        (SEVERAL, ["match.further_backbones=[b]"], r"match\.further_backbones: 'b' is not .*always used: cnn$"),
-        (SEVERAL, ["match.further_backbones=[vit]"], r"'vit' is not one of the backbones after the first"),
-        (ONE, ["match.further_backbones=[cnn]"], "always used: there are none"),
+        (SEVERAL, ["match.further_backbones=[b]"], r"match\.further_backbones: 'b' is not .*; allowed: cnn$"),
+        (SEVERAL, ["match.further_backbones=[vit]"], r"'vit' is not a backbone after the first; allowed: cnn"),
+        (ONE, ["match.further_backbones=[cnn]"], "there is only one backbone"),
+        (SEVERAL, ["match.further_backbones=[cnn, cnn]"], "a backbone is given twice: cnn, cnn"),
         (SEVERAL, ["stages=[{side: 32, terms: [a, c]}]"], r"stages\.0\.terms: 'c' is not one of the terms: a, b"),
         (ONE, ["backbone.name=3"], r"^backbone\.name: 3 is not allowed"),
         (ONE, ["backbone.side=3"], r"^backbone\.side"),
@@ -68,6 +69,19 @@ def test_first_backbone_is_that_of_terms_which_name_none():
 def test_mistake_is_named_by_the_key_as_it_is_written(text, overrides, message):
     with pytest.raises(ConfigError, match=message):
         load(text, *overrides)
+
+
+def test_further_backbones_are_written_only_if_there_are_any():
+    alone, joined = load(SEVERAL), load(SEVERAL, "match.further_backbones=[cnn]")
+    assert "further_backbones" not in alone.to_yaml()
+    assert yaml.safe_load(joined.to_yaml())["match"]["further_backbones"] == ["cnn"]
+    assert [load(settings.to_yaml()) for settings in (alone, joined)] == [alone, joined]
+
+
+def test_models_match_by_the_first_backbone():
+    settings = load(SEVERAL, "match.further_backbones=[cnn]")
+    assert settings.matching_backbones == ("vit", "cnn")
+    assert settings.model_copy(update={"start": "model"}).matching_backbones == ("vit",)
 
 
 def test_overrides_of_backbone_change_the_first_of_several():

@@ -188,4 +188,4 @@ def test_a_trained_model_refuses_several_images(vit):
     stacked = stack([AppearanceImage(FIRST), AppearanceImage(FIRST)])
     images = RunImages({"structure": STRUCTURE, "appearance": stacked.pixels}, {}, stacked.images)
     with pytest.raises(ConfigError, match="one appearance image, not 2"):
-        prepare(settings_for("tiny"), images, vit, guided=False, model=object())
+        prepare(settings_for("tiny"), images, {"main": vit}, guided=False, model=object())

@@ -24,7 +24,7 @@ from vitsplice.video.convert import splice_video
 from vitsplice.video.destination import FileDestination
 from vitsplice.video.source import open_source
 
-TINY = {"backbone": "tiny-vit", "overrides": ["match.grid=6"]}
+TINY = {"backbone": "tiny-vit", "overrides": ["backbones.cnn.name=tiny-cnn", "match.grid=6"]}
 OPTIMISED = (
     "backbone.name=tiny-vit",
     "start=match",

@@ -71,7 +71,7 @@ def propose_for_run(
     force: bool = False,
     backbones: BackboneLoader | None = None,
 ) -> tuple[list[Region], list[str]]:
-    """Propose regions with the backbone that a run matches images with, and write them into the folder of the run.
+    """Propose regions with the first backbone of a run, and write them into the folder of the run.
 
     Args:
         images: paths of the structure image and the appearance images.

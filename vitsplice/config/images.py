@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from vitsplice.config.settings import Name, Settings
 
@@ -33,7 +33,8 @@ class MatchConfig(Settings):
         agreement: weight of the penalty for neighbouring patches that match different colours, in units of similarity;
             0: neighbours have no influence, and `vitsplice.matching.priors` are not used.
         further_backbones: keys of backbones whose features are joined to the descriptors of the first backbone
-            (`vitsplice.matching.describe_image`); not for training, and a trained model does not use them.
+            (`vitsplice.matching.describe_image`). They are not allowed with training, and not used with the start
+            ``model``, because a trained model matches by one backbone.
     """
 
     grid: int = Field(default=40, ge=2, le=256)
@@ -43,9 +44,14 @@ class MatchConfig(Settings):
     further_backbones: tuple[Name, ...] = ()
 
     @property
-    def assignment(self) -> dict[str, Any]:
-        """The settings of `vitsplice.matching.match_candidates`: temperature, balance and agreement."""
-        return self.model_dump(include={"temperature", "balance", "agreement"})
+    def arguments(self) -> dict[str, Any]:
+        """The arguments temperature, balance and agreement of `vitsplice.matching.match_candidates`."""
+        return {"temperature": self.temperature, "balance": self.balance, "agreement": self.agreement}
+
+    @model_serializer(mode="wrap")
+    def _omit_if_empty(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write ``further_backbones`` only if there are any, so that digests of settings without them do not change."""
+        return {key: value for key, value in dump(self).items() if value or key != "further_backbones"}
 
 
 class MaskConfig(Settings):

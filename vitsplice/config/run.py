@@ -35,9 +35,9 @@ class RunConfig(Settings):
 
     Args:
         preset: name or file of the preset that the settings are based on, recorded only.
-        backbones: backbones by the name that terms use. The first matches the images, together with those of
-            `MatchConfig.further_backbones`; terms that name no backbone use the first. A single backbone is written as
-            ``backbone``, without a name.
+        backbones: backbones by the name that terms use. The first, and those in `MatchConfig.further_backbones`, match
+            the images; terms that name no backbone use the first. A single backbone is written as ``backbone``,
+            without a name.
         start: image that the output starts from: the structure image, the warm start by correspondence (``match``), or
             the output of a trained model (``model``).
         model: the trained model; required by the start ``model``, and allowed only with it.
@@ -150,11 +150,12 @@ class RunConfig(Settings):
                 f"with_fallback.backbones: {changed[0]!r} is already a backbone; only new keys can be added"
             )
         others = list(self.backbones)[1:]
-        if unknown := [name for name in self.match.further_backbones if name not in others]:
-            raise ValueError(
-                f"match.further_backbones: {unknown[0]!r} is not one of the backbones after the first, which is always "
-                f"used: {', '.join(others) or 'there are none'}"
-            )
+        further = self.match.further_backbones
+        if unknown := [name for name in further if name not in others]:
+            allowed = f"allowed: {', '.join(others)}" if others else "there is only one backbone"
+            raise ValueError(f"match.further_backbones: {unknown[0]!r} is not a backbone after the first; {allowed}")
+        if len(set(further)) < len(further):
+            raise ValueError(f"match.further_backbones: a backbone is given twice: {', '.join(further)}")
         for number, stage in enumerate(self.stages):
             if unknown := [name for name in stage.terms or () if name not in self.terms]:
                 allowed = ", ".join(self.terms)
@@ -205,6 +206,11 @@ class RunConfig(Settings):
     def backbone(self) -> BackboneConfig:
         """The first backbone."""
         return next(iter(self.backbones.values()))
+
+    @property
+    def matching_backbones(self) -> tuple[str, ...]:
+        """Keys of the backbones by which images are matched, the first included."""
+        return (next(iter(self.backbones)), *(() if self.start == "model" else self.match.further_backbones))
 
     def backbone_of(self, term: TermConfig) -> str:
         """Return the key of the backbone that a term uses."""

@@ -38,8 +38,8 @@ ENGINE_FACETS = frozenset({"pixels", "lab", "input", "match", "mask", "positions
 ``match``: the correspondence of structure image and appearance image: vectors ``(B, N, D)`` on a grid of their own. The
     dot product of a vector of one image and a vector of the other is high where the images correspond, and at most
     about 1 (`vitsplice.matching.match_vectors`); it is lowest where regions do not permit a match. The vectors are
-    computed once from both images by the run's first backbone. For an output they are those of the term's input image,
-    cropped in the same way, so that the generator cannot change the correspondence;
+    computed once from both images, by the backbones of the run that match images. For an output they are those of the
+    term's input image, cropped in the same way, so that the generator cannot change the correspondence;
 ``mask``: weight of each pixel of the appearance image as it is resized for the backbone, ``(B, H * W, 1)`` in [0, 1];
     ones for other images and in a run without an appearance mask. For an output the mask is that of the term's input
     image. Outside of a mask, the appearance image has the mean colour of the part inside. Several appearance images are

@@ -109,7 +109,7 @@ def pair_condition(
     names = tuple(names)
     values: dict[ConditionName, Tensor] = {}
     if correspondence is None and structure.description and appearance.description and needs_match(names):
-        settings = match.assignment
+        settings = match.arguments
         correspondence = match_descriptions(structure.description, appearance.description, mask=mask, **settings)
     if correspondence is not None:
         values["start"] = warm_start(structure.pixels, [AppearanceImage(appearance.pixels, mask)], correspondence)

@@ -21,6 +21,7 @@ from vitsplice.engine.problem import Components
 from vitsplice.engine.stages import stages_for
 from vitsplice.engine.tiles import OVERLAP
 from vitsplice.errors import Argument, OutOfMemory, Part, allocation_failure
+from vitsplice.matching.description import patch_area
 from vitsplice.rng import private_rng
 
 SAMPLE_SIDE = 128
@@ -157,10 +158,10 @@ class Estimate:
         """Estimate the bytes for matching one appearance image: features, and matrices over pairs of patches."""
         if not self._matches:
             return 0.0
-        patches = self._config.match.grid**2
-        names = (next(iter(self._infos)), *self._config.match.further_backbones)
-        features = max(self._backbone_bytes[name] * patches * self._infos[name].stride ** 2 for name in names)
-        return 4 * MATCH_FLOATS * patches**2 + FORWARD_FRACTION * features
+        grid = self._config.match.grid
+        sides = {name: patch_area(grid, self._infos[name]).side for name in self._config.matching_backbones}
+        features = max(self._backbone_bytes[name] * side**2 for name, side in sides.items())
+        return 4 * MATCH_FLOATS * grid**4 + FORWARD_FRACTION * features
 
     def _model_bytes(self, structure: Size) -> float:
         """Estimate the bytes for the output of a trained model."""

@@ -65,7 +65,7 @@ class Components:
 
     @property
     def first_backbone(self) -> Backbone:
-        """The backbone of terms that name none; images are matched by it and ``match.further_backbones``."""
+        """The backbone of terms that name none."""
         return next(iter(self.backbones.values()))
 
     @property

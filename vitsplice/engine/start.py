@@ -96,7 +96,7 @@ def prepare(
         output, match = model.start(structure, appearances[0].pixels, config.match, appearances[0].mask)
         start = torch.lerp(structure, output, min(1.0, config.appearance_strength))
     if match is None and (config.start == "match" or guided):
-        match = match_images(images, backbones, config.match)
+        match = match_images(images, backbones, config)
     if match is not None and config.start == "match":
         start = warm_start(structure, appearances, match, *warm_start_strengths(config))
     return start_with(config, images, start, match, guided)
@@ -134,22 +134,22 @@ def start_with(
     return Start(with_start.mirrored(mirrored), vectors and _mirrored(vectors, mirrored), shares)
 
 
-def describe_by_settings(
-    image: Tensor, backbones: Mapping[str, Backbone], settings: MatchConfig, *, mirror: bool
+def describe_for_match(
+    image: Tensor, backbones: Mapping[str, Backbone], config: RunConfig, *, mirror: bool
 ) -> Description:
-    """Describe an image ``(1, 3, H, W)`` by the first backbone and those of `MatchConfig.further_backbones`."""
-    first, further = next(iter(backbones.values())), [backbones[key] for key in settings.further_backbones]
-    return describe_image(image, first, settings.grid, mirror=mirror, further_backbones=further)
+    """Describe an image ``(1, 3, H, W)`` by the backbones of a run that match images."""
+    first, *further = (backbones[key] for key in config.matching_backbones)
+    return describe_image(image, first, config.match.grid, mirror=mirror, further_backbones=further)
 
 
-def match_images(images: RunImages, backbones: Mapping[str, Backbone], settings: MatchConfig) -> Correspondence:
+def match_images(images: RunImages, backbones: Mapping[str, Backbone], config: RunConfig) -> Correspondence:
     """Match the structure image of a run with its appearance images, each described on its own."""
-    first = describe_by_settings(images.pixels["structure"], backbones, settings, mirror=False)
+    first = describe_for_match(images.pixels["structure"], backbones, config, mirror=False)
     candidates = [
-        Candidate(describe_by_settings(image.pixels, backbones, settings, mirror=True), image.mask, image.weight)
+        Candidate(describe_for_match(image.pixels, backbones, config, mirror=True), image.mask, image.weight)
         for image in images.appearances
     ]
-    return match_candidates(first, candidates, regions=images.regions, **settings.assignment)
+    return match_candidates(first, candidates, regions=images.regions, **config.match.arguments)
 
 
 def warm_start_strengths(config: RunConfig) -> tuple[float, float]:

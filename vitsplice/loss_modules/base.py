@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from vitsplice.backbones.inputs import Resize
-from vitsplice.config import MatchConfig
 from vitsplice.contracts import GLOBAL_FACETS, MATCH, POSITIONS, Backbone, FeatureRequest, Features, ImageName
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import ViewKey
@@ -176,8 +175,7 @@ class TermsLoss(nn.Module):
         return {**images, "start": images["structure"]}, [self._vectors(*pair) for pair in pairs] if guided else []
 
     def _vectors(self, structure: Tensor, appearance: Tensor) -> MatchVectors:
-        settings = MatchConfig().assignment
-        return match_vectors(correspond(structure, appearance, self.backbone, grid=MATCH_GRID, **settings), appearance)
+        return match_vectors(correspond(structure, appearance, self.backbone, grid=MATCH_GRID), appearance)
 
     def _features(
         self, backbone: str, images: Batches, requests: Mapping[ViewKey, list[FeatureRequest]]

@@ -34,13 +34,13 @@ class Description:
     """Descriptors and colours of the ``N`` patches of an image.
 
     Args:
-        descriptors: ``(1, N, D)``.
+        descriptors: ``(1, N, D)``; features of further backbones are the last channels.
         mirrored: descriptors of the mirror image, in the order of the image's own patches, ``(1, N, D)``; None: the
             image is not matched as its mirror image.
         colours: mean colour of each patch in Lab / 100, ``(N, 3)``.
         grid: ``(h, w)``, ``N == h * w``, row by row.
         spots: small dark spots of the image.
-        features: further features of the image, from the same backbone pass.
+        features: further features of the image, from the pass of the first backbone.
     """
 
     descriptors: Tensor = field(repr=False)
@@ -87,26 +87,27 @@ def describe_image(
     """
     if not 1 <= grid < inf:
         raise UserError(f"grid={grid} is not allowed; it must be at least 1")
-    if isinstance(backbone, str):
-        raise UserError(f"backbone must be a loaded one, not a name; load it: vitsplice.load_backbone({backbone!r})")
+    if names := [each for each in (backbone, *further_backbones) if isinstance(each, str)]:
+        raise UserError(f"backbone must be a loaded one, not a name; load it: vitsplice.load_backbone({names[0]!r})")
     image = single_image(image, "image", tolerance=OVERSHOOT)
     info = backbone.info
-    fine, coarse = (_area(side, info) for side in (grid, max(1, round(grid / COARSER))))
+    fine, coarse = (patch_area(side, info) for side in (grid, max(1, round(grid / COARSER))))
     described_by, requested = tuple(descriptors) or descriptor_requests(info), tuple(requests)
     if not_local := [str(request) for request in described_by if request.facet in GLOBAL_FACETS]:
         local = ", ".join(info.local_facets)
         raise UserError(f"{not_local[0]} is global and has no patches; local facets of {info.name}: {local}")
 
-    def described_with(image: Tensor, fine_features: Features) -> Features:
-        joined = _with_coarse(fine_features, describe(backbone, coarse(image, info), described_by))
-        return _with_further(_averaged(joined, grid) if descriptors else joined, image, further_backbones, grid)
+    def joined(pixels: Tensor, fine_features: Features) -> Features:
+        both = _with_coarse(fine_features, describe(backbone, coarse(pixels, info), described_by))
+        both = _averaged(both, grid) if descriptors else both
+        return _with_further(both, pixels, further_backbones, grid)
 
     features = backbone(fine(image, info), tuple(dict.fromkeys([*described_by, *requested])))
-    described = described_with(image, join_features(features, described_by))
+    described = joined(image, join_features(features, described_by))
     flipped = None
     if mirror:
         mirror_image = image.flip(-1)
-        mirrored = described_with(mirror_image, describe(backbone, fine(mirror_image, info), described_by))
+        mirrored = joined(mirror_image, describe(backbone, fine(mirror_image, info), described_by))
         flipped = Features.from_maps(mirrored.maps.flip(-1)).values
     size, lab = described.grid or (1, 1), to_lab(image)
     colours, spots = F.adaptive_avg_pool2d(lab, size).flatten(2)[0].T, find_small_spots(lab, size)
@@ -114,8 +115,8 @@ def describe_image(
     return Description(described.values, flipped, colours, size, spots, requested_features)
 
 
-def _area(grid: int, info: BackboneInfo) -> Area:
-    """Return the resizing that gives a backbone about ``grid * grid`` patches; one of a CNN has half its stride."""
+def patch_area(grid: int, info: BackboneInfo) -> Area:
+    """Return the resizing that gives a backbone about ``grid * grid`` patches, and a CNN patches of half its stride."""
     return Area(grid * (max(1, info.stride // 2) if info.structure.facet == "map" else info.stride))
 
 
@@ -127,13 +128,14 @@ def _with_coarse(fine: Features, coarse: Features) -> Features:
 
 def _with_further(described: Features, image: Tensor, backbones: Sequence[Backbone], grid: int) -> Features:
     """Append the structure features of further backbones; see `describe_image`."""
-    if not backbones or described.grid is None:
+    if not backbones:
         return described
     maps = [described.maps]
     for backbone in backbones:
         info = backbone.info
-        features = describe(backbone, _area(grid, info)(image, info), (info.structure,))
-        appended = F.interpolate(features.maps, size=described.grid, mode="bilinear", align_corners=False)
+        features = describe(backbone, patch_area(grid, info)(image, info), (info.structure,))
+        appended = F.interpolate(features.maps, size=maps[0].shape[-2:], mode="bilinear", align_corners=False)
+        appended = appended - appended.mean((-2, -1), keepdim=True)  # constant ones are not scaled up
         scale = FURTHER_VARIANCE * _variance(described.maps) / _variance(appended).clamp(min=1e-12)
         maps.append(scale.sqrt() * appended)
     return Features.from_maps(torch.cat(maps, 1))

@@ -141,7 +141,7 @@ def match_descriptions(
     """Match the patches of two images, given by their descriptions.
 
     Args:
-        first, second: descriptions by the same backbone. If the second has no mirrored descriptors, it is not tried
+        first, second: descriptions by the same backbones. If the second has no mirrored descriptors, it is not tried
             mirrored.
         temperature, balance, agreement, mask: see `correspond`.
 
@@ -169,7 +169,7 @@ def match_candidates(
     are assigned together.
 
     Args:
-        first: description of the image, by the same backbone as those of the others.
+        first: description of the image, by the same backbones as those of the others.
         candidates: the others.
         temperature, balance, agreement: see `correspond`.
         regions: regions of the image that may only be matched with a part of one of the others; see `match_regions`.

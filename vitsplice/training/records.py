@@ -105,7 +105,7 @@ class Recipe:
             "pair",
             images=[structure, appearance],
             side=self.training.side,
-            match=self.config.match.model_dump(include=None if self.needs_match else {"grid"}),
+            match={"grid": self.config.match.grid} | (self.config.match.arguments if self.needs_match else {}),
             backbone=self._backbone_id(next(iter(self.backbones))),
             parts=sorted([*self.stored_conditions, *(["vectors"] if self.has_guided_terms else [])]),
         )

@@ -57,7 +57,7 @@ def frame_metrics(
     Args:
         samples: number of each frame, and files of input and output.
         appearances: the appearance images; each value is the weighted mean over them.
-        backbone: name of the backbone that matched the frames.
+        backbone: name of the first backbone of the preset.
         loader: loader of the backbones of metrics.
 
     Returns:

@@ -16,7 +16,7 @@ from vitsplice.engine.conditions import DescribedImage, described_image, needs_m
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.problem import Components, check_run
 from vitsplice.engine.stages import StagedOptimisation
-from vitsplice.engine.start import describe_by_settings, start_with, warm_start_strengths
+from vitsplice.engine.start import describe_for_match, start_with, warm_start_strengths
 from vitsplice.engine.warm_start import warm_start_from_maps, warm_start_maps
 from vitsplice.errors import UserError
 from vitsplice.matching import Candidate, Correspondence, Preference, concatenated, match_candidates
@@ -80,14 +80,14 @@ class FrameTransfer:
         """
         if not self.matches:
             return None
-        settings = self.settings.match
-        described, candidates = describe_by_settings(frame, self.backbones, settings, mirror=False), self._candidates()
+        described = describe_for_match(frame, self.backbones, self.settings, mirror=False)
+        candidates = self._candidates()
         colours = concatenated([candidate.description.colours for candidate in candidates])
         return match_candidates(
             described,
             candidates,
             preference=preference(colours) if preference else None,
-            **settings.assignment,
+            **self.settings.match.arguments,
         )
 
     def _candidates(self) -> list[Candidate]:
@@ -165,12 +165,12 @@ def load_transfer(
 
     images = appearances.on_device(device, settings.size, settings.mask)
     backbone, pixels = next(iter(loaded.backbones.values())), [image.pixels for image in images.appearances]
-    model, match = model_of(settings.model, backbone, device) if settings.model else None, settings.match
+    model, grid = model_of(settings.model, backbone, device) if settings.model else None, settings.match.grid
     if model is None:
-        descriptions = [describe_by_settings(each, loaded.backbones, match, mirror=True) for each in pixels]
+        descriptions = [describe_for_match(each, loaded.backbones, settings, mirror=True) for each in pixels]
         described = tuple(map(DescribedImage, pixels, descriptions))
     else:
-        described = (described_image(pixels[0], backbone, model.spec.conditions, match.grid, appearance=True),)
+        described = (described_image(pixels[0], backbone, model.spec.conditions, grid, appearance=True),)
     return FrameTransfer(settings, device, loaded.backbones, images, described, model, loaded.substitutions)
 
 

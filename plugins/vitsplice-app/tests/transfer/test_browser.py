@@ -159,7 +159,7 @@ def test_dropped_images_run_stop_resume_and_download_with_the_bytes_of_the_comma
         tab.drop(label, path)
     page.get_by_text("Advanced: the preset as YAML").click()
     tab.choose_preset("instant", "# Seconds, no training")
-    tab.edit_yaml(edited_yaml("instant", "backbone.name=tiny-vit", *SMALL))
+    tab.edit_yaml(edited_yaml("instant", "backbone.name=tiny-vit", "backbones.cnn.name=tiny-cnn", *SMALL))
     tab.press("Run")
     tab.wait_for("run 1: instant, ")
     page.get_by_text("More appearance images, regions").click()
