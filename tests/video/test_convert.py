@@ -446,8 +446,7 @@ def test_a_state_of_other_work_is_not_used(tmp_path, clip, appearance):
 def test_resume_after_sigkill_gives_identical_bytes(tmp_path, clip, appearance, whole):
     code = (
         "import sys; from vitsplice.video.convert import splice_video; "
-        "splice_video(sys.argv[1], sys.argv[2], sys.argv[3], key_every=3, backbone='tiny-vit', "
-        "overrides=['match.grid=6'])"
+        f"splice_video(sys.argv[1], sys.argv[2], sys.argv[3], key_every=3, **{TINY!r})"
     )
     paths = [str(Path(helpers).resolve()) for helpers in sys.path if helpers]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
