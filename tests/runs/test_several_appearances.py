@@ -43,7 +43,7 @@ def test_an_image_given_twice_has_the_effect_of_one():
 
 @pytest.mark.slow
 def test_first_losses_of_an_image_given_twice_are_about_those_of_one():
-    """The terms sample few positions, by a grid over the row of images: other images differ by up to 40 %."""
+    """The terms sample few positions here; with other images, the values differ by up to 40 %."""
     image = 1 - FIRST
     plain, twice = (vitsplice.splice(STRUCTURE, a, "quick", **QUICK) for a in (image, [image, image]))
     for name, value in plain.losses[0].losses.items():
