@@ -50,6 +50,13 @@ def test_removed_term_is_a_change_of_all_terms():
     assert changes_from_preset(settings).overrides == ("terms={structure: {loss: structure, weight: 1.0, start: 1}}",)
 
 
+def test_removed_further_backbones_are_a_change_of_the_match():
+    settings = settings_for("instant", overrides=["match.further_backbones=[]", "match.grid=20"])
+    changes = changes_from_preset(settings)
+    assert changes.overrides == ("match={grid: 20}",)
+    assert changes.settings() == settings
+
+
 def test_settings_that_no_arguments_give_have_no_changes():
     settings = settings_for("official")
     renamed = settings.backbone.model_copy(update={"name": "dino-vits16"})

@@ -13,8 +13,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupt:
     """Context in which the first of `SIGNALS` sets ``requested``, and the second raises KeyboardInterrupt.
 
-    Use it in the main thread; at its end the previous handlers are restored. One that was not set by Python cannot be:
-    the default of the system takes its place.
+    Use it in the main thread; at its end the previous handlers are restored. A handler that was not set by Python
+    (None) cannot be restored; the default of the system takes its place.
 
     Args:
         on_signal: called in the handler of the first signal.
@@ -31,7 +31,7 @@ class Interrupt:
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._handlers.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: a handler not set by Python
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested:

@@ -159,14 +159,14 @@ def _check_paths(data: dict[str, Any], folder: Path, source: str, allow_outside:
             backbone["weights"] = _checked_path(weights, folder, allow_outside, sha256, setting)
 
 
-def _checked_path(named: str, folder: Path, allow_outside: bool, sha256: object, key: str) -> str:
-    path = Path(os.path.realpath(folder / named))
+def _checked_path(value: str, folder: Path, allow_outside: bool, sha256: object, key: str) -> str:
+    path = Path(os.path.realpath(folder / value))
     if not path.is_relative_to(os.path.realpath(folder)) and not (allow_outside and sha256):
         others = ", or files whose sha256 it gives" if allow_outside else ""
         raise ConfigError(
-            f"{key}: {named!r} is not allowed: a preset file may only name files in its own folder{others}; to use "
+            f"{key}: {value!r} is not allowed: a preset file may only name files in its own folder{others}; to use "
             "this one, remove it from the preset and pass ",
-            Setting(key.rpartition(": ")[2], named),
+            Setting(key.rpartition(": ")[2], value),
         )
     return str(path)
 
