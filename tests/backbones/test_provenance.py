@@ -85,7 +85,7 @@ def test_deeper_network_is_refused_and_a_mask_token_is_ignored():
 
 
 def test_another_patch_size_is_refused_and_position_embeddings_are_resized():
-    with pytest.raises(WeightsRejected, match=r"patch_embed\.proj\.weight \(16, 3, 8, 8\) for \(16, 3, 4, 4\)"):
+    with pytest.raises(WeightsRejected, match=r"patch_embed\.proj\.weight \(16, 3, 8, 8\) instead of \(16, 3, 4, 4\)"):
         load(state(**VIT), **VIT | {"patch_size": 4, "img_size": 16})
     load(state(**VIT), **VIT | {"img_size": 64})
 

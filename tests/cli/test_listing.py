@@ -12,13 +12,13 @@ def test_filter_by_part_of_the_name(vitsplice):
     assert [row["name"] for row in rows] == ["dino-vitb8", "dino-vits8", "dino-vitb16", "dino-vits16"]
     assert rows[0] == {
         "name": "dino-vitb8",
-        "patch": 8,
+        "stride": 8,
         "size": 224,
         "parameters": 85_807_872,
         "licence": "apache-2.0",
         "weights": "hub timm/vit_base_patch8_224.dino",
         "cached": "no",
-        "summary": "DINO v1 ViT-B/8, the paper's",
+        "summary": "DINO v1 ViT-B/8, as in Splice",
     }
 
 
@@ -56,18 +56,18 @@ def test_no_match_and_unknown_kind_are_errors(vitsplice):
 def test_piped_table_has_one_line_for_each_part_at_any_width(vitsplice, monkeypatch):
     monkeypatch.setattr("os.get_terminal_size", lambda *_: (80, 24))
     head, *rows = vitsplice("list", "backbones", "--filter", "dino", COLUMNS="80").stdout.splitlines()
-    assert head.split() == ["name", "patch", "size", "parameters", "licence", "weights", "cached", "summary"]
+    assert head.split() == ["name", "stride", "size", "parameters", "licence", "weights", "cached", "summary"]
     assert [row.split()[0] for row in rows][:2] == ["dino-vitb8", "dino-vits8"]
     assert all("hub timm/" in row or "offline" in row for row in rows)
 
 
 def test_narrow_terminal_shows_a_paragraph_for_each_part():
-    rows = [["dino-vitb8", "8", "-", "hub timm/vit_base_patch8_224.dino", "DINO v1 ViT-B/8, the paper's"]]
-    lines = paragraphs(["name", "patch", "size", "weights", "summary"], rows, 40)
+    rows = [["dino-vitb8", "8", "-", "hub timm/vit_base_patch8_224.dino", "DINO v1 ViT-B/8, as in Splice"]]
+    lines = paragraphs(["name", "stride", "size", "weights", "summary"], rows, 40)
     assert lines == [
         "dino-vitb8",
-        "  DINO v1 ViT-B/8, the paper's",
-        "  patch 8, weights hub",
+        "  DINO v1 ViT-B/8, as in Splice",
+        "  stride 8, weights hub",
         "  timm/vit_base_patch8_224.dino",
     ]
 

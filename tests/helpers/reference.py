@@ -58,7 +58,7 @@ def hooks():
 
 
 def backbones():
-    head = ["name", "patch", "size", "parameters", "licence", "weights", "network"]
+    head = ["name", "stride", "size", "parameters", "licence", "weights", "network"]
     rows = [
         (f"`{s.name}`", s.stride, s.image_size, f"{s.parameters / 1e6:.1f} M", s.licence, s.source, s.summary)
         for s in builtin.vitsplice_backbones()

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from vitsplice.backbones.weights import UNUSED, check_finite, counted
-from vitsplice.errors import WeightsRejected
+from vitsplice.backbones.weights import OPTIONAL, check_finite, check_fit, counted
 
 
 class Provenance(TorchFunctionMode):
@@ -53,7 +52,7 @@ class Provenance(TorchFunctionMode):
     def check(self, model: nn.Module, description: str, name: str) -> None:
         """Raise WeightsRejected unless the tensors of the model are from the file or its conversion, and finite.
 
-        Only ``num_batches_tracked`` (`UNUSED`) may be missing. Parameters must be floating point in the file, and
+        Only ``num_batches_tracked`` may be missing. Parameters must be floating point in the file, and
         kernels of convolutions must have as many values as there. The file may have tensors that the model does not use
         (a classifier, a mask token), but none whose name differs only in layer numbers from the name of a used tensor,
         such as those of the last blocks of a deeper network.
@@ -66,7 +65,7 @@ class Provenance(TorchFunctionMode):
         missing = [
             key
             for key, tensor in model.state_dict(keep_vars=True).items()
-            if tensor not in self._origins and not key.endswith(UNUSED)
+            if tensor not in self._origins and not key.endswith(OPTIONAL)
         ]
         kinds = {_kind(key) for key in self._copied}
         unused_layers = [key for key in self._file if key not in self._copied and _kind(key) in kinds]
@@ -76,8 +75,7 @@ class Provenance(TorchFunctionMode):
             counted("of another shape", list(self._resized_kernels(model))),
             counted("not floating point", list(self._integers(model))),
         ]
-        if any(problems):
-            raise WeightsRejected(f"{description} does not fit {name}: {'; '.join(filter(None, problems))}")
+        check_fit(description, name, problems)
         check_finite(model.state_dict(), description)
 
     def _resized_kernels(self, model: nn.Module) -> Iterator[str]:
@@ -86,7 +84,7 @@ class Provenance(TorchFunctionMode):
             if isinstance(module, nn.Conv2d) and len(origins := self._origins.get(module.weight, ())) == 1:
                 key = next(iter(origins))
                 if self._file[key].numel() != module.weight.numel():
-                    yield f"{key} {tuple(self._file[key].shape)} for {tuple(module.weight.shape)}"
+                    yield f"{key} {tuple(self._file[key].shape)} instead of {tuple(module.weight.shape)}"
 
     def _integers(self, model: nn.Module) -> Iterator[str]:
         """Find the names in the file of parameters that are integers there."""

@@ -40,7 +40,7 @@ class Alias(NamedTuple):
 
 
 ALIASES = {
-    "dino-vitb8": Alias("vit_base_patch8_224.dino", APACHE, "DINO v1 ViT-B/8, the paper's", 8, 224, 85_807_872),
+    "dino-vitb8": Alias("vit_base_patch8_224.dino", APACHE, "DINO v1 ViT-B/8, as in Splice", 8, 224, 85_807_872),
     "dino-vits8": Alias("vit_small_patch8_224.dino", APACHE, "DINO v1 ViT-S/8", 8, 224, 21_670_272),
     "dino-vitb16": Alias("vit_base_patch16_224.dino", APACHE, "DINO v1 ViT-B/16", 16, 224, 85_798_656),
     "dino-vits16": Alias("vit_small_patch16_224.dino", APACHE, "DINO v1 ViT-S/16", 16, 224, 21_665_664),
@@ -91,7 +91,7 @@ def aliases() -> list[BackboneSpec]:
 
 
 def spec_for(name: str) -> BackboneSpec | None:
-    """Return the spec of a backbone that is not listed; None if timm has no such model.
+    """Return the spec of a backbone without a short name, or of an untrained one; None if timm has no such model.
 
     The name is that of a timm model, such as ``vit_small_patch16_224.dino``, or `UNTRAINED` before the name of a timm
     model or a short name. Raises UnknownName if timm has the architecture, but not these weights of it.
@@ -104,7 +104,7 @@ def spec_for(name: str) -> BackboneSpec | None:
         summary, build = f"timm {timm_name}, untrained", partial(_build_untrained, timm_name, name)
         if not timm.is_model(timm_name):
             return None
-        _pretrained_cfg(timm_name, UNTRAINED)
+        _pretrained_cfg(timm_name, UNTRAINED)  # raises UnknownName
         return BackboneSpec(name, build, summary, "none", RANDOM_WEIGHTS)
     if not timm.is_model(name):
         return None
@@ -136,7 +136,8 @@ def _find_weights(timm_name: str) -> str:
 
     if in_hub_cache(f"timm/{timm_name}", file_names()):
         return "in the hub's cache"
-    return "in torch.hub's cache" if in_torch_cache(_pretrained_cfg(timm_name).url or "") else ""
+    cfg = _pretrained_cfg(timm_name)  # not None, as no name in `ALIASES` is deprecated
+    return "in torch.hub's cache" if in_torch_cache(cfg.url or "") else ""
 
 
 def _build(timm_name: str, name: str, weights: Path | None) -> Backbone:

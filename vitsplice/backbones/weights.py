@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -22,8 +22,8 @@ ACCEPTED = "a state dict in .safetensors, or one saved by torch.save that loads 
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "teacher", "student")
 """Keys of a checkpoint that may hold the state dict, in order of preference."""
 
-UNUSED = "num_batches_tracked"
-"""Name of a buffer of batch normalisation that eval mode does not use, and that old checkpoints do not have."""
+OPTIONAL = "num_batches_tracked"
+"""End of the names of buffers of batch normalisation that eval mode does not use, and old checkpoints do not have."""
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -119,7 +119,7 @@ def digest(state_dict: Mapping[str, Tensor]) -> str:
 
 
 def load_into(model: nn.Module, state_dict: Mapping[str, Tensor], description: str) -> None:
-    """Load a state dict that has exactly the tensors of a model; only those named `UNUSED` may be missing.
+    """Load a state dict that has exactly the tensors of a model; only ``num_batches_tracked`` may be missing.
 
     Args:
         model: the model.
@@ -133,21 +133,32 @@ def load_into(model: nn.Module, state_dict: Mapping[str, Tensor], description: s
     expected = model.state_dict()
     common = [(name, tensor, expected[name]) for name, tensor in state_dict.items() if name in expected]
     shapes = [
-        f"{name} {tuple(tensor.shape)} for {tuple(own.shape)}"
+        f"{name} {tuple(tensor.shape)} instead of {tuple(own.shape)}"
         for name, tensor, own in common
         if tensor.shape != own.shape
     ]
     integers = [name for name, tensor, own in common if own.is_floating_point() and not tensor.is_floating_point()]
     problems = [
-        counted("missing", [name for name in expected if name not in state_dict and not name.endswith(UNUSED)]),
+        counted("missing", [name for name in expected if name not in state_dict and not name.endswith(OPTIONAL)]),
         counted("unexpected", [name for name in state_dict if name not in expected]),
         counted("of another shape", shapes),
         counted("not floating point", integers),
     ]
-    if any(problems):
-        raise WeightsRejected(f"{description} does not fit {type(model).__name__}: {'; '.join(filter(None, problems))}")
-    model.load_state_dict(state_dict, strict=True)
+    check_fit(description, type(model).__name__, problems)
+    model.load_state_dict(dict(state_dict), strict=True)  # without the version of its layout, torch adds missing counts
     check_finite(model.state_dict(), description)
+
+
+def check_fit(description: str, name: str, problems: Sequence[str]) -> None:
+    """Raise WeightsRejected if there are problems; empty ones are ignored.
+
+    Args:
+        description: names the weights, such as "file w.pth".
+        name: name of the model.
+        problems: reasons why the weights do not fit the model (`counted`).
+    """
+    if found := [problem for problem in problems if problem]:
+        raise WeightsRejected(f"{description} does not fit {name}: {'; '.join(found)}")
 
 
 def check_finite(state_dict: Mapping[str, Tensor], description: str) -> None:
@@ -160,8 +171,8 @@ def check_finite(state_dict: Mapping[str, Tensor], description: str) -> None:
         raise WeightsRejected(f"{description} contains {kind} in {tensors}; it may be corrupt")
 
 
-def counted(kind: str, names: list[str]) -> str:
+def counted(label: str, names: list[str]) -> str:
     """Return a count with the first three names, such as ``2 missing (a, b)``; "" without names."""
     if not names:
         return ""
-    return f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+    return f"{len(names)} {label} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"

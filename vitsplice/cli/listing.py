@@ -13,14 +13,15 @@ from vitsplice.cli.output import note_failures, print_json, print_table
 
 
 def _backbone(spec: Any) -> dict[str, Any]:
+    location = spec.weights_location()
     return {
         "name": spec.name,
-        "patch": spec.stride,
+        "stride": spec.stride,
         "size": spec.image_size,
         "parameters": spec.parameters,
         "licence": spec.licence,
         "weights": spec.source,
-        "cached": (spec.weights_location() or "no") if spec.find_weights else "unknown",
+        "cached": "unknown" if location is None else location or "no",
         "summary": spec.summary,
     }
 
@@ -34,7 +35,7 @@ def _options(spec: Any) -> dict[str, Any]:
     return {name: option.default for name, option in spec.options.items()}
 
 
-DESCRIPTIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
+ROWS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "backbones": _backbone,
     "losses": lambda s: {"name": s.name, "compares with": s.target, "options": _options(s), "summary": s.summary},
     "generators": lambda s: {"name": s.name, "canvas": s.canvas, "options": _options(s), "summary": s.summary},
@@ -48,22 +49,22 @@ DESCRIPTIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "presets": lambda s: {"name": s.name, "summary": s.summary},
     "executors": lambda s: {"name": s.name, "options": _options(s), "summary": s.summary},
 }
-"""Function that returns the columns of a spec in the list, by kind of part."""
+"""For each kind of part, the function that turns a spec into a row of the list: values by column."""
 
-PLURALS = {kind.removesuffix("es" if kind == "losses" else "s"): kind for kind in DESCRIPTIONS}
+PLURALS = {kind.removesuffix("es" if kind == "losses" else "s"): kind for kind in ROWS}
 
 
 def _kind(name: str) -> str:
     """Return a kind of part, given in the plural or the singular."""
     kind = PLURALS.get(name, name)
-    if kind not in DESCRIPTIONS:
-        raise typer.BadParameter(f"{name!r} is not one of {', '.join(DESCRIPTIONS)}")
+    if kind not in ROWS:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(ROWS)}")
     return kind
 
 
 def listing(
     kind: Annotated[
-        str, typer.Argument(parser=_kind, metavar="KIND", help=f"{', '.join(DESCRIPTIONS)}; also in the singular.")
+        str, typer.Argument(parser=_kind, metavar="KIND", help=f"{', '.join(ROWS)}; also in the singular.")
     ],
     pattern: Annotated[
         str,
@@ -80,7 +81,7 @@ def listing(
     note_failures()
     glob = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
     specs = [spec for name, spec in getattr(catalogue(), kind).items() if fnmatch.fnmatch(name, glob)]
-    rows = [DESCRIPTIONS[kind](spec) for spec in specs]
+    rows = [ROWS[kind](spec) for spec in specs]
     if as_json:
         print_json(rows)
     elif rows:
@@ -91,6 +92,7 @@ def listing(
 
 
 def _cell(value: Any) -> str:
+    """Return a value as text: "-" if it is empty or 0 (unknown), integers from a million in millions."""
     if isinstance(value, dict):
         return ", ".join(f"{name}={default}" for name, default in value.items()) or "-"
     if isinstance(value, tuple):

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from vitsplice.support import bounded_yaml
 
-Probability = Field(ge=0, le=1)
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 

@@ -13,11 +13,11 @@ from vitsplice.contracts import ImageName
 class JitterConfig(Settings):
     """Colour jitter in random order, applied with a probability.
 
-    Each other value is a maximum change, as in torchvision's ``ColorJitter``: of the factors of brightness, contrast
-    and saturation from 1, and of the hue as a fraction of the colour circle.
+    The factors of brightness, contrast and saturation differ from 1 by at most the value, and the hue is shifted by at
+    most this fraction of the colour circle, as in torchvision's ``ColorJitter``.
     """
 
-    probability: float = Probability
+    probability: Probability
     brightness: float = Field(default=0.4, ge=0, le=1)
     contrast: float = Field(default=0.4, ge=0, le=1)
     saturation: float = Field(default=0.2, ge=0, le=1)
@@ -27,7 +27,7 @@ class JitterConfig(Settings):
 class BlurConfig(Settings):
     """Gaussian blur, applied with a probability: odd kernel size and range of the standard deviation, in pixels."""
 
-    probability: float = Probability
+    probability: Probability
     kernel: int = Field(default=3, ge=1, le=9999)
     sigma: Annotated[tuple[float, float], ascending(0.01, 1000)] = (0.1, 2.0)
 
@@ -43,9 +43,9 @@ class ViewConfig(Settings):
     """Random views of an image: a crop, a horizontal flip, colour jitter and blur.
 
     Args:
-        crop: range of the sides of the crop, as fractions of the sides of the image; drawn uniformly.
-        shape: ``square``: a square crop, whose side is a fraction of the image's shorter side; ``image``: a crop with
-            the aspect ratio of the image.
+        crop: smallest and largest scale of the crop; the scale of a view is drawn uniformly.
+        shape: ``square``: both sides of the crop are the scale times the image's shorter side; ``image``: each side is
+            the scale times that of the image.
         bank: number of fixed views, whose target features are computed once; None: a new view each step.
         flip: probability of the flip.
     """
@@ -53,7 +53,7 @@ class ViewConfig(Settings):
     crop: Annotated[tuple[float, float], ascending(0.01, 1)] = (0.95, 1.0)
     shape: Literal["square", "image"] = "square"
     bank: int | None = Field(default=None, ge=1, le=256)
-    flip: float = Field(default=0.5, ge=0, le=1)
+    flip: Probability = 0.5
     jitter: JitterConfig = JitterConfig(probability=0)
     blur: BlurConfig = BlurConfig(probability=0)
 
@@ -65,5 +65,5 @@ class ViewsConfig(Settings):
     appearance: ViewConfig = ViewConfig()
 
     def of(self, image: ImageName) -> ViewConfig:
-        """Return the settings of the views of an image; the start has those of the structure image."""
+        """Return the settings of the views of an image; ``start`` (that of the output) has the structure's."""
         return self.appearance if image == "appearance" else self.structure

@@ -268,9 +268,9 @@ class BackboneSpec:
     image_size: int = 0
     parameters: int = 0
 
-    def weights_location(self) -> str:
-        """Return the result of ``find_weights``; "" without that function, "unknown (ERROR)" if it raised an error."""
+    def weights_location(self) -> str | None:
+        """Return the result of ``find_weights``; None without that function, "unknown (ERROR)" if it raised one."""
         try:
-            return str(self.find_weights()) if self.find_weights else ""
+            return str(self.find_weights()) if self.find_weights else None
         except Exception as error:  # a plugin's code may raise anything
             return f"unknown ({type(error).__name__})"

@@ -41,7 +41,7 @@ ABSENT = -1
 """File number of a mask that a pair does not have."""
 
 ROW = ("structure", "appearance", "structure_mask", "appearance_mask")
-"""Files of a row: two images and their masks."""
+"""Columns of `ManifestIndex.rows`: two images and their masks. A pair may have several rows."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ class CheckReport:
 class ManifestIndex:
     """The pairs of a manifest with their files as numbers; a file that is reached by several paths has one number.
 
-    A pair has a row for each appearance image and for each region.
+    A pair has a row for each appearance image and for each region. Numbers are in arrays, as a manifest may have
+    millions of pairs.
 
     Args:
         ids: ids of the pairs, in order.
@@ -136,6 +137,7 @@ class ManifestIndex:
                     files.append((path, pair.id))
                     uses.append(0)
                 entries.append(number)
+            # a file counts once for a pair, even if several of its rows have it
             for number in {*entries[starts[-1] * len(ROW) :]} - {ABSENT}:
                 uses[number] += 1
             starts.append(len(entries) // len(ROW))
@@ -235,31 +237,35 @@ def _mask_size_issues(index: ManifestIndex, fingerprints: Fingerprints) -> Itera
     """Find masks whose size is not that of their image."""
     pairs: dict[tuple[int, str], list[str]] = {}
     for pair, rows in index.pairs():
-        for image_number, number in dict.fromkeys(each for row in rows for each in zip(row[:2], row[2:], strict=True)):
-            image, mask = fingerprints[image_number], fingerprints[number] if number != ABSENT else None
+        masked = dict.fromkeys(each for row in rows for each in zip(row[:2], row[2:], strict=True))
+        for image_number, mask_number in masked:
+            image = fingerprints[image_number]
+            mask = None if mask_number == ABSENT else fingerprints[mask_number]
             if image and mask and image.size != mask.size:
                 sizes = [f"{width}x{height}" for height, width in (mask.size, image.size)]
-                message = f"{index.name(number)} has {sizes[0]} px, its image {index.name(image_number)} {sizes[1]}"
-                pairs.setdefault((number, message), []).append(pair)
-    for (number, message), ids in pairs.items():
-        yield Issue("mask-size", ids[0], len(ids), str(index.files[number][0]), message)
+                name, image_name = index.name(mask_number), index.name(image_number)
+                message = f"{name} has {sizes[0]} px, its image {image_name} {sizes[1]}"
+                pairs.setdefault((mask_number, message), []).append(pair)
+    for (mask_number, message), ids in pairs.items():
+        yield Issue("mask-size", ids[0], len(ids), str(index.files[mask_number][0]), message)
 
 
 def _pair_issues(index: ManifestIndex, fingerprints: Fingerprints) -> Iterator[Issue]:
-    """Find pairs of two equal images, and pairs with the files and weights of an earlier one."""
+    """Find pairs whose two images are or look the same, and pairs with the files and weights of an earlier one."""
     first: dict[tuple[object, ...], str] = {}
     for (pair, rows), weights in zip(index.pairs(), index.weights, strict=True):
         for structure, appearance in dict.fromkeys((row[0], row[1]) for row in rows):
-            if equal := _equality(fingerprints[structure], fingerprints[appearance], same_file=structure == appearance):
-                message = f"its structure image and its appearance image {index.name(appearance)} {equal}"
+            same_file = structure == appearance
+            if same := _sameness(fingerprints[structure], fingerprints[appearance], same_file=same_file):
+                message = f"its structure image and its appearance image {index.name(appearance)} {same}"
                 yield Issue("same-image", pair, 1, "", message)
         original = first.setdefault((weights, *map(tuple, rows)), pair)
         if original != pair:
             yield Issue("duplicate-pair", pair, 1, "", f"has the same files and weights as {original}")
 
 
-def _equality(structure: Fingerprint | None, appearance: Fingerprint | None, *, same_file: bool) -> str:
-    """Describe the equality of two images, or return ""."""
+def _sameness(structure: Fingerprint | None, appearance: Fingerprint | None, *, same_file: bool) -> str:
+    """Describe how two images are or look the same; "" if they do not."""
     if same_file:
         return "are one file"
     if not structure or not appearance:
@@ -272,14 +278,14 @@ def _equality(structure: Fingerprint | None, appearance: Fingerprint | None, *, 
 def _duplicate_issues(index: ManifestIndex, fingerprints: Fingerprints, images: NDArray[np.int64]) -> Iterator[Issue]:
     """Find images with the bytes of an earlier one, and images that look the same as an earlier one."""
     originals: dict[str, int] = {}
-    for number in images.tolist():
-        if image := fingerprints[number]:
-            original = originals.setdefault(image.sha256, number)
-            if original != number:
-                message = f"{index.name(number)} has the same bytes as {index.name(original)}"
-                yield index.issue("duplicate-image", number, message)
+    readable = {number: image for number in images.tolist() if (image := fingerprints[number])}
+    for number, image in readable.items():
+        original = originals.setdefault(image.sha256, number)
+        if original != number:
+            message = f"{index.name(number)} has the same bytes as {index.name(original)}"
+            yield index.issue("duplicate-image", number, message)
     different = list(originals.values())
-    earlier = earlier_near_duplicates([image for number in different if (image := fingerprints[number])])
+    earlier = earlier_near_duplicates([readable[number] for number in different])
     for number, match in zip(different, earlier.tolist(), strict=True):
         if match >= 0:
             message = f"{index.name(number)} looks the same as {index.name(different[match])}"

@@ -131,14 +131,15 @@ def _backbone(name: str, config: BackboneConfig, catalogue: Catalogue, *, reacha
     for each in names:
         with suppress(UnknownName):
             specs.append(catalogue.backbones[each])
-    usable = [spec for spec in specs if reachable or spec.find_weights is None or spec.weights_location()]
+    usable = [spec for spec in specs if reachable or spec.weights_location() != ""]
     if not usable:
         hub = "" if reachable else ", and the hub is not reachable"
         return _no_weights(name, f"none of {', '.join(names)} is on this machine{hub}")
     first, *others = (spec.name for spec in usable)
-    if not usable[0].find_weights:
+    location = usable[0].weights_location()
+    if location is None:
         return Diagnosis("weights", name, f"{first}: it is not known whether its weights are on this machine")
-    if not usable[0].weights_location():
+    if not location:
         return Diagnosis("weights", name, f"{first} would be downloaded")
     try:
         backbone, _ = load_configured(config.model_copy(update={"name": first, "fallback": tuple(others)}), catalogue)
