@@ -124,7 +124,7 @@ def write_regions(
         VitspliceError: if a file cannot be written.
     """
     path = RunFolder.check(folder, force=force).path
-    output_folder.write(path, {})  # creates the folder
+    output_folder.create(path)
     with output_folder.FolderLock(path):
         sheet = save(result, path / FOLDER, force=True)
     names = [part_file_names(result, number)["parts"] for number in range(len(result.images))]

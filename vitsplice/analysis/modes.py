@@ -128,7 +128,7 @@ def appearance_modes(
     network, substitution = backbone_or_default(backbone, target)
     if substitution:
         progress.note(str(substitution))
-    output_folder.write(cache.parent, {})
+    output_folder.create(cache.parent)
     if (result := appearance_features(images, network, target, cache, progress)) is None:
         return None
     features, skipped = result

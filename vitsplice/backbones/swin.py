@@ -60,11 +60,13 @@ class TimmSwin(TransformerBackbone):
         return project(self.blocks[block].attn, tokens, facet)
 
     def _final_norm(self, block: int, tokens: Tensor) -> Tensor:
-        normed: Tensor = self.model.norm(tokens) if block == len(self.blocks) - 1 else tokens
+        if block < len(self.blocks) - 1:
+            return tokens
+        normed: Tensor = self.model.norm(tokens)
         return normed
 
 
 def _attention_input(block: Any, maps: Tensor) -> Tensor:
-    """Return the input of a block's attention, ``(B, h, w, D)``: v1 normalises before attention, v2 after it."""
+    """Compute the input of a block's attention, ``(B, h, w, D)``, before windows: only v1 normalises it."""
     attention_input: Tensor = maps if type(block).__name__.startswith("SwinTransformerV2") else block.norm1(maps)
     return attention_input

@@ -91,7 +91,7 @@ def run_batch(
         OutputBusy: if another process is running this batch.
         UserError, VitspliceError: see `open_batch`, `Batch.jobs`, `Ledger` and `Failures`.
     """
-    output_folder.write(output_folder.check(out, (), "", force=True), {})
+    output_folder.create(output_folder.check(out, (), "", force=True))
     lock = output_folder.FolderLock(out)
     try:
         batch = open_batch(out, manifest, variants, executor.threads, total // max(1, len(variants)))

@@ -1,4 +1,4 @@
-"""The record of the outputs of models in a folder, from which an evaluation reads what the models were trained with."""
+"""The record of a folder's outputs: which model made each output, from which images. Evaluations read it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RECORD, FORMAT = "apply.jsonl", 1
 
 
 class TransferRecord:
-    """The recorded outputs in a folder, to which those of a model are added. A context manager, which closes the file.
+    """The recorded outputs in a folder, to which those of a model are added. A context manager.
 
     Args:
         folder: output folder.
@@ -28,22 +28,22 @@ class TransferRecord:
 
     def __init__(self, folder: Path, model: Model, *, recorded: bool) -> None:
         self.folder, self.model, self._recorded = folder, model, recorded
-        self._outputs, self._file = read_record(folder), ExitStack()
+        self._outputs, self._resources = read_record(folder), ExitStack()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self._file.close()
+        self._resources.close()
 
     @cached_property
     def _log(self) -> JsonLinesLog:
-        output_folder.write(self.folder, {})
-        self._file.enter_context(output_folder.FolderLock(self.folder))
-        return self._file.enter_context(JsonLinesLog(self.folder / RECORD, lambda record: key_of(record["name"])))
+        output_folder.create(self.folder)
+        self._resources.enter_context(output_folder.FolderLock(self.folder))
+        return self._resources.enter_context(JsonLinesLog(self.folder / RECORD, lambda record: key_of(record["name"])))
 
     def holds(self, name: str, images: Mapping[str, Any]) -> bool:
-        """Return whether the folder holds an unchanged output of this name, model, images and weights."""
+        """Return whether the folder holds an unchanged output of this name, computed by the model from these images."""
         entry = self._outputs.get(name, {})
         try:
             return bool(
@@ -55,11 +55,11 @@ class TransferRecord:
             return False
 
     def add(self, name: str, images: Mapping[str, Any], seconds: float, sha256: str) -> None:
-        """Record an output. Call it before its file is written: an entry without its file has no effect.
+        """Record an output before its file is written. An entry counts only while the file has its digest.
 
         Args:
             name: name of the output's file.
-            images: SHA-256 of its images, and weights (`vitsplice.batch.transfer_plan.Transfer.images`).
+            images: digests of its images and masks, and weights of its appearance images (`Transfer.images`).
             seconds: time that the output took.
             sha256: digest of its file.
         """

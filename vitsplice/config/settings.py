@@ -15,7 +15,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-"""Name of a part (backbone, loss term, generator), facet or device, or key of a term or backbone in the settings."""
+"""Name of a backbone, loss term, generator, facet or device. Also the key of a backbone or term in the settings."""
 
 MAX_STEPS = 10_000_000
 
@@ -46,8 +46,9 @@ class Settings(BaseModel):
     @classmethod
     def _check_value(cls, value: Any) -> Any:
         """Refuse booleans, which pydantic accepts as numbers, and text with NUL characters or lone surrogates."""
-        if isinstance(value, bool):
-            raise ValueError("true and false are not allowed here")
-        if isinstance(value, str | Path) and not bounded_yaml.is_valid_text(str(value)):
-            raise ValueError("must not contain NUL characters or lone surrogates")
+        for item in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(item, bool):
+                raise ValueError("true and false are not allowed here")
+            if isinstance(item, str | Path) and not bounded_yaml.is_valid_text(str(item)):
+                raise ValueError("must not contain NUL characters or lone surrogates")
         return value

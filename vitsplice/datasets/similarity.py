@@ -84,7 +84,7 @@ def pair_by_similarity(
         str(substitution) if substitution else f"similarity by the appearance feature of {backbone.info.name}"
     )
     images = list(dict.fromkeys(path for group in groups for path in (*group.structures, *group.appearances)))
-    output_folder.write(cache.parent, {})
+    output_folder.create(cache.parent)
     result = appearance_features(images, backbone, target, cache, progress)
     if result is None:
         return None

@@ -72,6 +72,14 @@ def check_file(file: str | os.PathLike[str], contents: str, *, force: bool) -> P
     return path
 
 
+def create(folder: Path) -> None:
+    """Create a folder and its parents unless they exist. Raises UserError if that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot create the folder {folder}: {error.strerror or error}; choose another") from error
+
+
 def write(folder: Path, files: Mapping[str, bytes | Iterable[bytes]]) -> None:
     """Write files into a folder, which is created if needed. Each file is written atomically.
 
@@ -83,10 +91,7 @@ def write(folder: Path, files: Mapping[str, bytes | Iterable[bytes]]) -> None:
         UserError: if the folder cannot be created, or a name points outside it.
         VitspliceError: if a file cannot be written; the files before it are complete.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot create the folder {folder}: {error.strerror or error}; choose another") from error
+    create(folder)
     try:
         for name, data in files.items():
             write_atomically(inside(folder, name), data)

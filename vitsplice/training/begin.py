@@ -75,7 +75,7 @@ def _prepare(
     OutputBusy if another training writes to the same cache.
     """
     cache, backbone = plan.cache_folder, parts.recipe.matching_backbone.backbone
-    output_folder.write(cache, {})
+    output_folder.create(cache)
     trained = parts.initial.images if parts.initial else frozenset()
     with output_folder.FolderLock(cache) if main else nullcontext():
         pairs = training_pairs(plan.source, parts.training, backbone, parts.device, cache / FEATURES, progress, trained)

@@ -104,7 +104,7 @@ class TensorCache:
             OutputBusy: if another process is writing to the folder.
             UserError, VitspliceError: if the folder cannot be written to.
         """
-        output_folder.write(self.folder, {})
+        output_folder.create(self.folder)
         lock = output_folder.FolderLock(self.folder)
         try:
             self._load_index()

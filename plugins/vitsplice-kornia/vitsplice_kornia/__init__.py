@@ -12,6 +12,8 @@ from vitsplice.hookspecs import hookimpl
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from torch import Tensor
+
 WINDOW = Option(11, "window size in pixels, odd", choices=tuple(range(3, 33, 2)))
 SCALES = Option(1, "maximum number of scales, each half the size of the previous one", minimum=1, maximum=5)
 LEVELS = Option(3, "maximum number of pyramid levels, each half the size of the previous one", minimum=1, maximum=6)
@@ -45,11 +47,9 @@ def _build(name: str, context: TermContext) -> LossTerm:
 
     if context.facet is not None and context.facet not in ENGINE_FACETS:
         raise ConfigError(f"the loss {name} compares pixels and takes no facet; remove facet '{context.facet}'")
-    function: Callable[..., distances.Tensor] = getattr(distances, name)
+    function: Callable[..., Tensor] = getattr(distances, name)
 
-    def compare(
-        output: Mapping[FeatureRequest, Features], target: Mapping[FeatureRequest, Features]
-    ) -> distances.Tensor:
+    def compare(output: Mapping[FeatureRequest, Features], target: Mapping[FeatureRequest, Features]) -> Tensor:
         return function(output[PIXELS].maps, target[PIXELS].maps, **context.options)
 
     return LossTerm((PIXELS,), compare)

@@ -12,9 +12,9 @@ from torch import Tensor
 from vitsplice.errors import ConfigError
 
 SMALLEST = 4
-"""Minimum length in pixels of both sides of each level of `laplacian`, and of each scale of `sobel` after the first."""
+"""Levels of `laplacian`, and scales of `sobel` after the first, are left out if a side has fewer pixels than this."""
 
-__all__ = ["Tensor", "laplacian", "sobel", "ssim"]
+__all__ = ["laplacian", "sobel", "ssim"]
 
 
 def ssim(output: Tensor, target: Tensor, window: int = 11, scales: int = 1) -> Tensor:
@@ -63,7 +63,7 @@ def laplacian(output: Tensor, target: Tensor, levels: int = 3) -> Tensor:
 def _mean_over_scales(
     distance: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: Tensor, scales: int, smallest: int
 ) -> Tensor:
-    """Average a distance of lightness over at most ``scales`` sizes: full, then halved, with sides >= ``smallest``."""
+    """Average a distance of lightness over full size and at most ``scales - 1`` halvings with sides >= ``smallest``."""
     first, second = _lightness(output), _lightness(target)
     values = []
     for _ in range(scales):

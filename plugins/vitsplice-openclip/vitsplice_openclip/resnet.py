@@ -31,8 +31,15 @@ class ClipResNet(MapBackbone):
         std: tuple[float, ...],
         **arguments: Unpack[BackboneArguments],
     ) -> None:
-        info = {"model": "open_clip ModifiedResNet", "layers": len(STAGES), "stride": STRIDE, "mean": mean, "std": std}
-        super().__init__(tower, **info, **arguments)
+        super().__init__(
+            tower,
+            model="open_clip ModifiedResNet",
+            layers=len(STAGES),
+            stride=STRIDE,
+            mean=mean,
+            std=std,
+            **arguments,
+        )
 
     def _maps(self, inputs: Tensor) -> Sequence[Tensor]:
         maps = [self.model.stem(inputs)]
