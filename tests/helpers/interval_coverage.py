@@ -11,7 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from vitsplice.metrics.statistics import cluster_interval, mean_with_interval, paired_test, wilson_interval
+from vitsplice.metrics.statistics import mean_with_interval, paired_test
+from vitsplice.study.rater_statistics import cluster_interval, wilson_interval
 
 
 def normal(rng, pairs):

@@ -4,24 +4,19 @@ from operator import mul
 import numpy as np
 import pytest
 import scipy.stats
-from interval_coverage import coverage, coverage_of_rates, crossed, normal
+from interval_coverage import coverage, crossed, normal
 
 from tests.conftest import noise
 from vitsplice.metrics import statistics
 from vitsplice.metrics.statistics import (
-    bradley_terry,
-    cluster_interval,
     common_means,
     distribution,
     extreme_indices,
     holm,
-    krippendorff_alpha,
     mean_ranks,
     mean_with_interval,
     paired_test,
-    pairwise_agreement,
     sign_flip_p,
-    wilson_interval,
 )
 
 NAN = float("nan")
@@ -139,105 +134,3 @@ def test_distribution_has_tukeys_whiskers_and_points_at_the_same_indices():
     assert result.points.tolist()[:2] == [1, 3]
     assert np.isnan(result.points[2])
     assert distribution(np.full(4, NAN), 3).box == ()
-
-
-def counts(*rows):
-    """Table (items, values) of the values of one observer per row; "." is a missing value."""
-    observers = [row.split() for row in rows]
-    values = sorted({value for row in observers for value in row} - {"."})
-    return [[sum(row[item] == value for row in observers) for value in values] for item in range(len(observers[0]))]
-
-
-@pytest.mark.parametrize(
-    ("observers", "alpha"),
-    [  # Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), sections A, B and C
-        (("0 1 0 0 0 0 0 0 1 0", "1 1 1 0 0 1 0 0 0 0"), 0.095),
-        (("a a b b d c c c e d d a", "b a b b b c c c e d d d"), 0.692),
-        (
-            (
-                "1 2 3 3 2 1 4 1 2 . . .",
-                "1 2 3 3 2 2 4 1 2 5 . 3",
-                ". 3 3 3 2 3 4 2 2 5 1 .",
-                "1 2 3 3 2 4 4 1 2 5 1 .",
-            ),
-            0.743,
-        ),
-    ],
-)
-def test_alpha_of_published_examples(observers, alpha):
-    assert krippendorff_alpha(counts(*observers)) == pytest.approx(alpha, abs=0.0005)
-
-
-def test_alpha_is_1_for_agreement_negative_for_disagreement_and_0_for_chance():
-    assert krippendorff_alpha([[3, 0], [0, 2], [0, 5]]) == 1
-    assert krippendorff_alpha([[1, 1]] * 10) < 0
-    heads = np.random.default_rng(0).binomial(6, 0.7, 4000)
-    assert krippendorff_alpha(np.stack([heads, 6 - heads], 1)) == pytest.approx(0, abs=0.02)
-
-
-def test_alpha_is_none_without_two_raters_or_two_values():
-    assert krippendorff_alpha([[1, 0], [0, 1]]) is None
-    assert krippendorff_alpha([[2, 0], [4, 0]]) is None
-    assert pairwise_agreement([[1, 0]]) is None
-
-
-def test_agreement_counts_pairs_of_raters():
-    assert pairwise_agreement([[2, 0], [1, 1]]) == 0.5
-    assert pairwise_agreement([[3, 1]]) == 0.5  # 3 of 6 pairs
-    assert pairwise_agreement([[3, 1], [5, 0], [1, 0]]) == pytest.approx((4 * 0.5 + 5) / 9)
-
-
-def test_wilson_interval_of_published_examples():
-    """Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263 gives .2553 to .3662, 0 of 20 gives 0 to .1611."""
-    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert wilson_interval(0, 20) == pytest.approx((0, 0.1611), abs=5e-5)
-
-
-def test_binomial_p_is_exact():
-    assert statistics.binomial_p(9, 10) == pytest.approx(22 / 1024)
-    assert statistics.binomial_p(5, 10) == 1
-    assert statistics.binomial_p(60, 100) == pytest.approx(2 * scipy.stats.binom.sf(59, 100, 0.5))
-
-
-def test_intervals_of_rates_have_nominal_coverage(monkeypatch):
-    """Nominally 95 %; two standard errors of 400 studies are 2.2 %, and 25 raters are few."""
-    monkeypatch.setattr(statistics, "CLUSTER_RESAMPLES", 999)
-    over_raters, over_trials = coverage_of_rates(None, 400)
-    assert 0.91 <= over_raters <= 0.98
-    assert 0.92 <= over_trials <= 0.98
-
-
-def test_only_the_cluster_interval_covers_where_raters_differ(monkeypatch):
-    monkeypatch.setattr(statistics, "CLUSTER_RESAMPLES", 999)
-    over_raters, over_trials = coverage_of_rates(6, 400)
-    assert 0.90 <= over_raters <= 0.98
-    assert over_trials < 0.85
-
-
-def test_cluster_interval_is_none_without_variation():
-    assert cluster_interval([3], [5], 0) is None
-    assert cluster_interval([4, 4], [4, 4], 0) is None
-    low, high = cluster_interval([1, 2, 3, 4, 5], [5, 5, 5, 5, 5], 0)
-    assert 0 <= low < 0.6 < high <= 1
-    assert cluster_interval([1, 2, 3], [5, 5, 5], 7) == cluster_interval([1, 2, 3], [5, 5, 5], 7)
-
-
-def test_bradley_terry_recovers_known_strengths():
-    scores = np.array([1.0, 0.2, -0.3, -0.9])
-    odds = np.exp(scores)
-    expected = 1000 * odds[:, None] / np.add.outer(odds, odds)  # expected wins have exact maximum-likelihood scores
-    np.fill_diagonal(expected, 0)
-    assert bradley_terry(expected) == pytest.approx(scores, abs=1e-6)
-    drawn = np.triu(np.random.default_rng(0).binomial(2000, expected / 1000), 1)
-    drawn = drawn + np.tril(2000 - drawn.T, -1)
-    assert bradley_terry(drawn) == pytest.approx(scores, abs=0.1)
-
-
-def test_bradley_terry_of_two_is_the_log_odds():
-    scores = bradley_terry([[0, 30], [10, 0]])
-    assert scores[0] - scores[1] == pytest.approx(np.log(3))
-
-
-def test_bradley_terry_is_none_without_finite_maximum():
-    assert bradley_terry([[0, 5, 5], [0, 0, 3], [0, 2, 0]]) is None  # one never lost
-    assert bradley_terry([[0, 5, 0], [3, 0, 0], [0, 0, 0]]) is None  # one never met the others

@@ -11,6 +11,7 @@ from statistics import median
 from vitsplice.errors import UserError
 from vitsplice.metrics import statistics
 from vitsplice.metrics.statistics import Interval
+from vitsplice.study import rater_statistics
 from vitsplice.study.plan import StudyPlan
 from vitsplice.study.results import (
     ExcludedResult,
@@ -191,19 +192,19 @@ def _compare(set_name: str, first: str, second: str, votes: Sequence[Vote], seed
         preferred=preferred,
         raters=len({rater for rater, _ in votes}),
         pairs=len(pairs),
-        p=statistics.binomial_p(preferred.wins, preferred.trials),
+        p=rater_statistics.binomial_p(preferred.wins, preferred.trials),
         p_holm=1.0,
-        agreement=statistics.pairwise_agreement(table),
-        alpha=statistics.krippendorff_alpha(table),
+        agreement=rater_statistics.pairwise_agreement(table),
+        alpha=rater_statistics.krippendorff_alpha(table),
     )
 
 
 def _preference_rate(votes: Sequence[Vote], method: str, seed: int) -> PreferenceRate:
     trials = Counter(rater for rater, _ in votes)
     wins = Counter(rater for rater, trial in votes if trial.winner == method)
-    interval = statistics.cluster_interval([wins[rater] for rater in trials], list(trials.values()), seed)
+    interval = rater_statistics.cluster_interval([wins[rater] for rater in trials], list(trials.values()), seed)
     k, n = wins.total(), trials.total()
-    return PreferenceRate(k, n, k / n, interval, statistics.wilson_interval(k, n))
+    return PreferenceRate(k, n, k / n, interval, rater_statistics.wilson_interval(k, n))
 
 
 def _adjust_holm(comparisons: Sequence[MethodComparison]) -> list[MethodComparison]:
@@ -213,7 +214,7 @@ def _adjust_holm(comparisons: Sequence[MethodComparison]) -> list[MethodComparis
 
 def _preferences(votes: Sequence[Vote], methods: Sequence[str], seed: int) -> tuple[MethodPreference, ...]:
     wins_over = Counter((trial.winner, trial.loser) for _, trial in votes)
-    scores = statistics.bradley_terry([[wins_over[winner, loser] for loser in methods] for winner in methods])
+    scores = rater_statistics.bradley_terry([[wins_over[winner, loser] for loser in methods] for winner in methods])
     preferences = []
     for index, method in enumerate(methods):
         if method_votes := [vote for vote in votes if method in (vote[1].left, vote[1].right)]:

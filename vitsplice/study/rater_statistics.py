@@ -1,0 +1,125 @@
+"""Statistics of raters and their choices: rates with intervals, agreement, and scores of methods.
+
+Pure functions of arrays. Where a similar function of numpy or scipy is not used, a docstring says why.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.stats
+from numpy.typing import ArrayLike
+from scipy.sparse.csgraph import connected_components
+
+from vitsplice.metrics.statistics import LEVEL, Array, Interval
+
+CLUSTER_RESAMPLES = 9_999
+"""Resamples of `cluster_interval`."""
+
+
+def wilson_interval(wins: int, trials: int) -> Interval:
+    """Wilson's score interval (1927) of a rate whose trials (at least 1) are independent."""
+    interval = scipy.stats.binomtest(wins, trials).proportion_ci(LEVEL, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def binomial_p(wins: int, trials: int) -> float:
+    """P value of the exact two-sided binomial test of a rate of one half; trials are independent."""
+    return float(scipy.stats.binomtest(wins, trials).pvalue)
+
+
+def cluster_interval(wins: ArrayLike, trials: ArrayLike, seed: int) -> Interval | None:
+    """Bootstrap interval of ``sum(wins) / sum(trials)`` that resamples clusters, such as raters with all their trials.
+
+    Bias-corrected and accelerated (BCa, Efron 1987), with `CLUSTER_RESAMPLES` resamples.
+
+    Args:
+        wins: wins of each cluster, ``(C,)``.
+        trials: trials of each cluster, ``(C,)``, at least 1.
+        seed: seed of the resampling.
+
+    Returns:
+        The interval, or None for fewer than two clusters or equal rates of all clusters.
+    """
+    won, of = np.asarray(wins, float), np.asarray(trials, float)
+    if len(won) < 2 or np.ptp(won / of) == 0:
+        return None
+    interval = scipy.stats.bootstrap(
+        (won, of), _rate, paired=True, n_resamples=CLUSTER_RESAMPLES, confidence_level=LEVEL, method="BCa", batch=1000,
+        rng=np.random.default_rng(seed),
+    ).confidence_interval  # fmt: skip
+    return float(interval.low), float(interval.high)
+
+
+def _rate(wins: Array, trials: Array, axis: int = -1) -> Array:
+    return np.asarray(wins.sum(axis) / trials.sum(axis))
+
+
+def krippendorff_alpha(counts: ArrayLike) -> float | None:
+    """Krippendorff's alpha of nominal values, for any number of raters per item (Krippendorff 2011).
+
+    1 minus the ratio of observed to expected disagreement: 1 is full agreement, 0 is agreement by chance. Neither numpy
+    nor scipy has it.
+
+    Args:
+        counts: number of raters who gave an item a value, ``(items, values)``. Items with fewer than two raters are
+            ignored.
+
+    Returns:
+        Alpha, or None where it is undefined: no item has two raters, or all values are equal.
+    """
+    table = _rated_twice(counts)
+    per_value = table.sum(0)
+    total = per_value.sum()
+    expected = total**2 - (per_value**2).sum()
+    if expected == 0:
+        return None
+    return float(1 - (total - 1) * _disagreements(table).sum() / expected)
+
+
+def pairwise_agreement(counts: ArrayLike) -> float | None:
+    """Fraction of agreeing pairs of raters of an item, averaged over items with their numbers of raters as weights.
+
+    Args:
+        counts: see `krippendorff_alpha`.
+
+    Returns:
+        The fraction, or None if no item has two raters.
+    """
+    table = _rated_twice(counts)
+    return float(1 - _disagreements(table).sum() / table.sum()) if len(table) else None
+
+
+def _rated_twice(counts: ArrayLike) -> Array:
+    table = np.asarray(counts, float)
+    return np.asarray(table[table.sum(1) >= 2])
+
+
+def _disagreements(table: Array) -> Array:
+    """Number of ordered pairs of raters that differ, divided by the number of raters minus 1, for each item."""
+    raters = table.sum(1)
+    return np.asarray((raters**2 - (table**2).sum(1)) / (raters - 1))
+
+
+def bradley_terry(wins: ArrayLike) -> Array | None:
+    """Maximum-likelihood scores of Bradley and Terry (1952): i beats j with odds ``exp(score i - score j)``.
+
+    Hunter's minorise-maximise iteration (2004); neither numpy nor scipy has it.
+
+    Args:
+        wins: number of times that the row's method was preferred to the column's, ``(M, M)``.
+
+    Returns:
+        Scores with mean 0, ``(M,)``; None if no finite scores have maximum likelihood: the methods can then be divided
+        into two groups such that no method of one group ever won against one of the other.
+    """
+    won = np.asarray(wins, float)
+    if connected_components(won > 0, directed=True, connection="strong")[0] > 1:
+        return None
+    games, strength = won + won.T, np.ones(len(won))
+    for _ in range(100_000):
+        update = won.sum(1) / (games / np.add.outer(strength, strength)).sum(1)
+        update /= np.exp(np.log(update).mean())
+        if np.abs(np.log(update / strength)).max() < 1e-10:
+            break
+        strength = update
+    return np.asarray(np.log(update))
