@@ -15,7 +15,7 @@ from vitsplice.contracts import Job
 from vitsplice.errors import UserError
 from vitsplice.images import encode_png, read
 from vitsplice.presets.settings import settings_for
-from vitsplice.runs import recorder
+from vitsplice.runs import saved_inputs
 from vitsplice.runs.inputs import regions_from
 from vitsplice.runs.recorder import Recording
 from vitsplice.support.output_folder import FolderLock
@@ -177,7 +177,7 @@ def test_remains_of_a_run_killed_after_its_last_file_are_removed(job, name):
     path = Path(job.folder) / name
     path.parent.mkdir(exist_ok=True)
     images = {role: {"path": image, "sha256": ""} for role, image in job.images.items()}
-    begun = json.dumps({"format": recorder.FORMAT, "settings": SETTINGS.model_dump(mode="json"), "images": images})
+    begun = json.dumps({"format": saved_inputs.FORMAT, "settings": SETTINGS.model_dump(mode="json"), "images": images})
     path.write_text(begun if "begun" in name else "")
     assert finished_record(job) is None
     outcome = run_job(job)

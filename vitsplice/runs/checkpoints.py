@@ -1,7 +1,8 @@
-"""Checkpoints of a run (`vitsplice.support.checkpoints`)."""
+"""Checkpoints of a run (`vitsplice.support.checkpoints`), and the digests of what they belong to."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,17 @@ from typing import Any
 
 from torch import Tensor
 
+from vitsplice.config import RunConfig
 from vitsplice.engine.stages import Snapshot
 from vitsplice.engine.values import Step
+from vitsplice.runs.inputs import described, region_masks
+from vitsplice.runs.run import Run
 from vitsplice.support.checkpoints import CheckpointFormat
 
 VERSION = 2
+
+CHANGEABLE_SETTINGS = {"preset", "previews", "metrics", "plots", "checkpoint"}
+"""Settings that do not affect the output, and may be changed when a run is resumed."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,27 @@ class Checkpoint:
     snapshot: Snapshot
     history: tuple[Step, ...]
     belongs_to: Mapping[str, str]
+
+
+def digests(run: Run) -> dict[str, str]:
+    """Return what the output depends on, by description, as `Checkpoint.belongs_to`.
+
+    Images, masks, settings and backbones have their SHA-256; the weights of appearance images, and the number of the
+    appearance image of each region, are text.
+    """
+    images = {described(name): image.sha256 for name, image in run.images.items()}
+    masks = {described(f"{name}_mask"): mask.sha256 for name, mask in run.masks.items()}
+    first, *others = run.backbones.items()
+    weights = {"weights": first[1].info.sha256} | {f"weights of {name}": other.info.sha256 for name, other in others}
+    texts = {} if len(run.weights) == 1 else {"weights of the images": ", ".join(map(str, run.weights))}
+    masks |= {described(name): mask.sha256 for name, mask in region_masks(run.regions).items()}
+    texts |= {f"image of region {number}": str(region.appearance) for number, region in enumerate(run.regions, 1)}
+    return images | masks | texts | {"settings": settings_digest(run.settings)} | weights
+
+
+def settings_digest(settings: RunConfig) -> str:
+    """Compute the SHA-256 of the settings that affect the output."""
+    return hashlib.sha256(settings.model_dump_json(exclude=CHANGEABLE_SETTINGS).encode()).hexdigest()
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:

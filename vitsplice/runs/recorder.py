@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from vitsplice.config import RunConfig
 from vitsplice.engine.backbones import BackboneLoader
 from vitsplice.engine.values import Step
-from vitsplice.errors import AlreadyFinished, CheckpointRejected, ConfigError, VitspliceError
-from vitsplice.images import LoadedImage, read, read_mask
-from vitsplice.presets import loading
+from vitsplice.errors import AlreadyFinished, VitspliceError
 from vitsplice.presets.settings import pinned
 from vitsplice.runs import checkpoints
 from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.checkpoints import Checkpoint
-from vitsplice.runs.inputs import Region, as_arguments, described, is_input_name, region_masks, regions_from
+from vitsplice.runs.inputs import Region, region_masks
 from vitsplice.runs.intervals import CheckpointTimer, preview_is_due
 from vitsplice.runs.lut import write_lut
-from vitsplice.runs.record import versions
 from vitsplice.runs.result import Result
 from vitsplice.runs.run import Run
+from vitsplice.runs.saved_inputs import SavedInputs, files_of, read_images
 from vitsplice.support.checkpoints import folder_and_checkpoint
-from vitsplice.support.output_folder import REPLACE, FolderLock
-
-CHANGEABLE_SETTINGS = {"preset", "previews", "metrics", "plots", "checkpoint"}
-"""Settings that do not affect the output, and may be changed when a run is resumed."""
-
-FORMAT = 2
-"""Format version of the inputs file that resuming reads."""
+from vitsplice.support.output_folder import FolderLock
 
 Note = Callable[[str], object]
 
@@ -81,20 +71,19 @@ class Recording:
         checked = RunFolder.check(out, force=force)
         is_new, replaces = not checked.path.exists(), checked.holds_a_run()
         images = {**images, **region_masks(regions)}
-        loaded = {name: _read(name, path) for name, path in images.items()}
+        loaded = read_images(images)
         appearances = [region.appearance for region in regions]
-        settings = pinned(settings)
-        inputs = _inputs(settings, images, loaded, weights, appearances)
+        inputs = SavedInputs(pinned(settings), files_of(images, loaded), weights, appearances)
         folder = RunFolder.create(out, force=force)
         lock = FolderLock(folder.path)
         try:
             folder.remove_leftovers()
             if not replaces:
-                folder.write_inputs(inputs)
-            run = _run(loaded, settings, weights, appearances, backbones)
+                folder.write_inputs(inputs.to_json())
+            run = inputs.run(loaded, backbones)
             if replaces:  # the earlier run is removed only once this one can begin
                 folder.clear()
-                folder.write_inputs(inputs)
+                folder.write_inputs(inputs.to_json())
             folder.write_settings(run.settings)
         except Exception:
             with suppress(VitspliceError):
@@ -118,22 +107,21 @@ class Recording:
 
         Args:
             path: folder of the run, or the JSON file of one of its checkpoints.
-            overrides: ``dotted.key=value`` of settings in `CHANGEABLE_SETTINGS`, such as ``metrics=none``.
+            overrides: ``dotted.key=value`` of settings in `checkpoints.CHANGEABLE_SETTINGS`, such as ``metrics=none``.
             backbones: see `vitsplice.Run`.
 
         Raises:
             AlreadyFinished: if the run has taken all its steps.
             CheckpointRejected: if an image has changed, the inputs file is corrupt or of another format, or the
                 checkpoint is truncated or belongs to other images, settings or weights.
-            ConfigError: if an override changes a setting that is not in `CHANGEABLE_SETTINGS`, or its value is not
+            ConfigError: if an override changes another setting, or its value is not
                 allowed.
             OutputBusy: if another process is writing to the folder.
             VitspliceError: if the folder holds no run; see also `vitsplice.Run`.
         """
         path, chosen = folder_and_checkpoint(Path(path))
         folder = RunFolder(path)
-        settings, inputs, weights, appearances = _read_inputs(folder)
-        settings = _apply_overrides(settings, overrides)
+        inputs = SavedInputs.read(folder).with_overrides(overrides)
         RunFolder.check(folder.path, force=True)
         lock = FolderLock(folder.path)
         try:
@@ -141,9 +129,12 @@ class Recording:
             if folder.finished():
                 folder.remove_checkpoints()
                 raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
-            run = _run(_read_unchanged_images(folder, inputs), settings, weights, appearances, backbones)
+            run = inputs.run(inputs.unchanged_images(folder), backbones)
             checkpoints.FORMAT.resume(
-                folder.checkpoints, chosen, digests(run), lambda stored: run.restore(stored.snapshot, stored.history)
+                folder.checkpoints,
+                chosen,
+                checkpoints.digests(run),
+                lambda stored: run.restore(stored.snapshot, stored.history),
             )
             folder.write_settings(run.settings)
         except BaseException:
@@ -202,7 +193,7 @@ class Recording:
         """Write a checkpoint, unless the run is finished."""
         if self.run.finished:
             return
-        checkpoint = Checkpoint(self.run.snapshot(), tuple(self.run.history), digests(self.run))
+        checkpoint = Checkpoint(self.run.snapshot(), tuple(self.run.history), checkpoints.digests(self.run))
         try:
             checkpoints.write(self.folder.checkpoints, checkpoint)
         except VitspliceError as error:
@@ -239,123 +230,3 @@ class Recording:
                 with suppress(VitspliceError):
                     self.folder.remove_checkpoints()
         return result
-
-
-def _run(
-    images: Mapping[str, LoadedImage],
-    settings: RunConfig,
-    weights: Sequence[float] | None,
-    appearances: Sequence[int | str],
-    backbones: BackboneLoader | None,
-) -> Run:
-    """Create the run of images by name; ``appearances`` has the appearance image of each region."""
-    regions = regions_from(images, appearances)
-    arguments = as_arguments(images)
-    return Run(**arguments, settings=settings, appearance_weights=weights, regions=regions, backbones=backbones)
-
-
-def digests(run: Run) -> dict[str, str]:
-    """Return what the output depends on, by description, as `Checkpoint.belongs_to`.
-
-    Images, masks, settings and backbones have their SHA-256; the weights of appearance images, and the number of the
-    appearance image of each region, are text.
-    """
-    images = {described(name): image.sha256 for name, image in run.images.items()}
-    masks = {described(f"{name}_mask"): mask.sha256 for name, mask in run.masks.items()}
-    first, *others = run.backbones.items()
-    weights = {"weights": first[1].info.sha256} | {f"weights of {name}": other.info.sha256 for name, other in others}
-    texts = {} if len(run.weights) == 1 else {"weights of the images": ", ".join(map(str, run.weights))}
-    masks |= {described(name): mask.sha256 for name, mask in region_masks(run.regions).items()}
-    texts |= {f"image of region {number}": str(region.appearance) for number, region in enumerate(run.regions, 1)}
-    return images | masks | texts | {"settings": settings_digest(run.settings)} | weights
-
-
-def settings_digest(settings: RunConfig) -> str:
-    """Compute the SHA-256 of the settings that affect the output."""
-    return hashlib.sha256(settings.model_dump_json(exclude=CHANGEABLE_SETTINGS).encode()).hexdigest()
-
-
-def _inputs(
-    settings: RunConfig,
-    paths: Mapping[str, str | os.PathLike[str]],
-    images: Mapping[str, LoadedImage],
-    weights: Sequence[float] | None,
-    appearances: Sequence[int | str],
-) -> dict[str, Any]:
-    """Return the content of the inputs file.
-
-    Args:
-        settings: requested settings.
-        paths: path of each image by name.
-        images: each image by name.
-        weights: weight of each appearance image; None: all are equal.
-        appearances: appearance image of each region.
-    """
-    files = {name: {"path": os.path.abspath(path), "sha256": images[name].sha256} for name, path in paths.items()}
-    version = versions()["vitsplice"]
-    inputs = {"format": FORMAT, "version": version, "settings": settings.model_dump(mode="json"), "images": files}
-    given = {"weights": None if weights is None else list(weights), "regions": list(appearances) or None}
-    return inputs | {name: value for name, value in given.items() if value is not None}
-
-
-def _read_inputs(
-    folder: RunFolder,
-) -> tuple[RunConfig, dict[str, tuple[str, str]], list[float] | None, list[int | str]]:
-    """Read what a run began with.
-
-    Returns:
-        Settings; path and SHA-256 of each image by name; weight of each appearance image, or None; appearance image of
-        each region.
-    """
-    if folder.finished() and not folder.has_begun():
-        raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
-    inputs = folder.inputs()
-    if inputs.get("format") != FORMAT:
-        raise CheckpointRejected(
-            f"the run in {folder.path} was begun by another version of vitsplice ({inputs.get('version', 'before 0.1')}"
-            f", format {inputs.get('format', 1)}); this version reads format {FORMAT}. Resume it with the version that "
-            "began it, or begin a new run there with ",
-            REPLACE,
-        )
-    try:
-        files = {name: (str(file["path"]), str(file["sha256"])) for name, file in inputs["images"].items()}
-        required = {name: files[name] for name in ("structure", "appearance")}
-        settings = loading.validate(inputs["settings"], f"{folder.path}")
-        weights = None if inputs.get("weights") is None else [float(weight) for weight in inputs["weights"]]
-        appearances = [each if isinstance(each, int) else str(each) for each in inputs.get("regions", ())]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointRejected(
-            f"the inputs of the run in {folder.path} are corrupt; begin a new run there with ", REPLACE
-        ) from error
-    return (
-        settings,
-        required | {name: file for name, file in files.items() if is_input_name(name)},
-        weights,
-        appearances,
-    )
-
-
-def _apply_overrides(settings: RunConfig, overrides: Iterable[str]) -> RunConfig:
-    """Apply overrides to settings. Raises ConfigError if they affect the output."""
-    changed = loading.load(settings.to_yaml(), "settings", overrides)
-    if changed.model_dump(exclude=CHANGEABLE_SETTINGS) != settings.model_dump(exclude=CHANGEABLE_SETTINGS):
-        allowed = ", ".join(sorted(CHANGEABLE_SETTINGS))
-        raise ConfigError(f"a run is resumed with its own settings; only {allowed} can be changed")
-    return changed
-
-
-def _read(name: str, path: str | os.PathLike[str]) -> LoadedImage:
-    return read_mask(path) if name.endswith("mask") else read(path)
-
-
-def _read_unchanged_images(folder: RunFolder, files: Mapping[str, tuple[str, str]]) -> dict[str, LoadedImage]:
-    """Read the images that a run began with. Raises CheckpointRejected if one has changed."""
-    images = {name: _read(name, path) for name, (path, _) in files.items()}
-    for name, (_, digest) in files.items():
-        if images[name].sha256 != digest:
-            raise CheckpointRejected(
-                f"{images[name].name} is not the {described(name)} that the run in {folder.path} began with; restore "
-                "that file, or begin a new run there with ",
-                REPLACE,
-            )
-    return images

@@ -15,9 +15,10 @@ from vitsplice.engine.values import Step
 from vitsplice.errors import VitspliceError
 from vitsplice.models.folder import write_model
 from vitsplice.presets.model_folder import BackboneId, ModelRecord
+from vitsplice.runs.checkpoints import settings_digest
 from vitsplice.runs.intervals import CheckpointTimer, preview_is_due
 from vitsplice.runs.record import versions
-from vitsplice.runs.recorder import Note, settings_digest
+from vitsplice.runs.recorder import Note
 from vitsplice.support import output_folder
 from vitsplice.support.checkpoints import CheckpointFormat, remove_checkpoints
 from vitsplice.support.files import json_sha256

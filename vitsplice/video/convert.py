@@ -18,8 +18,8 @@ from vitsplice.errors import OutputExists, UserError
 from vitsplice.images import Source, contact_sheet, encode_png, resize_to
 from vitsplice.images.transforms import resized
 from vitsplice.presets.settings import settings_for
+from vitsplice.runs.checkpoints import settings_digest
 from vitsplice.runs.record import versions
-from vitsplice.runs.recorder import settings_digest
 from vitsplice.support.files import file_sha256, json_bytes, read_json_object
 from vitsplice.support.output_folder import REPLACE, resumable, write
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
