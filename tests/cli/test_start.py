@@ -82,7 +82,7 @@ def test_command_of_a_plugin_that_cannot_be_built_or_exits_with_a_text_is_report
     assert listed.returncode == 0
     assert "measure" in listed.stdout
     assert "cannot be built: NameError" in listed.stdout
-    for arguments in (("x",), ("--size", "3")):
+    for arguments in (("x",), ("--size", "3"), ("--help",)):
         used = vitsplice("unbuildable", *arguments)
         assert (used.returncode, "NameError: name 'Path'" in used.stderr) == (1, True)
     ended = vitsplice("exits")

@@ -42,7 +42,7 @@ def test_gradients_are_correct(demodulate):
 
 def test_demodulated_output_has_unit_variance_whatever_the_scale_of_weights_and_modulation():
     images, weight = normal(2, 16, 64, 64), 7 * normal(8, 16, 3, 3, seed=1)
-    output = modulated_conv2d(images, weight, 5 * normal(2, 16, seed=2))
+    output = modulated_conv2d(images, weight, 5 * normal(2, 16, seed=2), images.new_zeros(8), demodulate=True)
     torch.testing.assert_close(output.std((2, 3)), torch.ones(2, 8).double(), atol=0.1, rtol=0)
 
 

@@ -74,12 +74,15 @@ def test_a_folder_without_a_model_is_refused(tmp_path, model_folder):
         load_model(model_folder)
 
 
-@pytest.mark.parametrize("images", [torch.tensor([1, 2]), torch.zeros(3, 31, dtype=torch.uint8), torch.zeros(2, 32)])
-def test_training_images_that_are_no_digests_are_refused(model_folder, images):
+@pytest.mark.parametrize(
+    "images", [None, torch.tensor([1, 2]), torch.zeros(99, 32, dtype=torch.uint8), torch.zeros(2, 32)]
+)
+def test_training_images_that_are_not_the_digests_of_their_number_are_refused(model_folder, images):
     path = model_folder / "model.safetensors"
-    path.write_bytes(data := save(load(path.read_bytes()) | {"training_images": images}))
+    tensors = load(path.read_bytes()) | {"training_images": images}
+    path.write_bytes(data := save({name: tensor for name, tensor in tensors.items() if tensor is not None}))
     rewrite(model_folder, weights=sha256(data).hexdigest())
-    with pytest.raises(ModelRejected, match=r"damaged: training_images in model\.safetensors is not a list of SHA-256"):
+    with pytest.raises(ModelRejected, match=r"damaged: training_images in model\.safetensors is not the SHA-256 of"):
         read_model(ModelConfig(folder=model_folder))
 
 

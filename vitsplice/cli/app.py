@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,7 @@ from vitsplice.plugins.hooks import CODE_ERRORS, failure_reason
 
 
 class Commands(TyperGroup):
-    """The commands of all plugins that load. A command is built when it is used; listing builds all, in 0.1 s."""
+    """The commands of all plugins that can be imported. Each is built when it is looked up; ``--help`` builds all."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""
@@ -25,31 +26,37 @@ class Commands(TyperGroup):
         """Return a command, or a substitute if the command cannot be built. Raises UnknownName or PluginConflict."""
         spec = catalogue().commands[cmd_name]
         try:
-            return _command(spec)
+            return _click_command(spec)
         except CODE_ERRORS as error:
-            command = _command(_substitute(spec.name, failure_reason(error)))
-            command.ignore_unknown_options = True
-            return command
+            return _substitute(spec.name, failure_reason(error))
 
 
-def _command(spec: CommandSpec) -> Any:
+def _click_command(spec: CommandSpec) -> Any:
+    """Convert a spec to a click command, by way of a typer application that has only this command."""
     app = typer.Typer(pretty_exceptions_enable=False)
     if isinstance(spec.command, typer.Typer):
         app.add_typer(spec.command, name=spec.name, help=spec.summary)
     else:
-        app.command(spec.name, short_help=spec.summary)(spec.command)
+        text = inspect.getdoc(spec.command) or spec.summary
+        app.command(spec.name, help=text, short_help=spec.summary)(spec.command)
     return get_group(app).commands[spec.name]
 
 
-def _substitute(name: str, reason: str) -> CommandSpec:
-    """Return a command that can be listed; when it is run, it raises an error with the reason."""
+def _substitute(name: str, reason: str) -> Any:
+    """Return a command that can be listed; with any arguments and options, it raises an error with the reason."""
 
     def raise_error(arguments: Annotated[list[str] | None, typer.Argument(hidden=True)] = None) -> None:
         raise VitspliceError(
-            f"the command '{name}' of a plugin cannot be built: {reason}; `vitsplice plugins` lists plugins"
+            f"the command '{name}' cannot be built: {reason}\n"
+            "Update or uninstall its plugin; `vitsplice plugins` lists all plugins."
         )
 
-    return CommandSpec(name, raise_error, f"cannot be built: {reason}")
+    app = typer.Typer(pretty_exceptions_enable=False)
+    any_option = {"ignore_unknown_options": True}
+    app.command(name, short_help=f"cannot be built: {reason}", add_help_option=False, context_settings=any_option)(
+        raise_error
+    )
+    return get_group(app).commands[name]
 
 
 def application() -> typer.Typer:
@@ -57,8 +64,7 @@ def application() -> typer.Typer:
     app = typer.Typer(
         name="vitsplice",
         cls=Commands,
-        help="Feature losses: the structure of one image, the appearance of another.",
-        epilog="Any command: --debug shows the traceback of an error.",
+        epilog="Every command also takes --debug, which shows the traceback of an error.",  # see `vitsplice.cli.main`
         add_completion=False,
         no_args_is_help=True,
         pretty_exceptions_enable=False,

@@ -17,15 +17,13 @@ from torch import Tensor, nn
 from vitsplice.generators.equalised import EqualisedLinear, same_conv2d
 
 EPSILON = 1e-8
-"""Added to the sum of squares whose square root demodulates weights, so that no weight is divided by 0."""
+"""Added to the sum of squares in equation 3, so that nothing is divided by 0."""
 
 MAPPING_RATE = 0.01
 """Factor of the learning rate of the mapping network (Karras et al. 2019)."""
 
 
-def modulated_conv2d(
-    images: Tensor, weight: Tensor, scales: Tensor, bias: Tensor | None = None, *, demodulate: bool = True
-) -> Tensor:
+def modulated_conv2d(images: Tensor, weight: Tensor, scales: Tensor, bias: Tensor, *, demodulate: bool) -> Tensor:
     """Convolve each sample with weights whose input channels are scaled.
 
     With the scales ``s`` of a sample, its weights are ``w'[j, i, k] = s[i] w[j, i, k]`` (equation 1), where j is the
@@ -37,18 +35,18 @@ def modulated_conv2d(
         images: ``(B, I, H, W)``.
         weight: ``(O, I, K, K)``, K odd; for the padding see `same_conv2d`.
         scales: factors of the input channels of each sample, ``(B, I)``.
-        bias: ``(O,)``, added last; None: 0.
+        bias: ``(O,)``, added last.
         demodulate: apply equations 2 and 3.
 
     Returns:
         ``(B, O, H, W)``.
     """
     output = same_conv2d(images * scales[..., None, None], weight)
-    shift = output.new_zeros(()) if bias is None else bias[:, None, None].to(output)
+    bias = bias[:, None, None].to(output)
     if not demodulate:
-        return output + shift
+        return output + bias
     factors = torch.rsqrt(scales.square() @ weight.square().sum((2, 3)).T + EPSILON)
-    return torch.addcmul(shift, output, factors[..., None, None].to(output))
+    return torch.addcmul(bias, output, factors[..., None, None].to(output))
 
 
 def unit_scale(features: Tensor) -> Tensor:
@@ -76,8 +74,8 @@ class ModulatedConv2d(nn.Module):
 
     def forward(self, images: Tensor, vectors: Tensor) -> Tensor:
         """Map images ``(B, inputs, H, W)`` and vectors ``(B, vector)`` to ``(B, outputs, H, W)``."""
-        weight, scales = self.scale * self.weight, self.affine(vectors)
-        return modulated_conv2d(images, weight, scales, self.bias, demodulate=self.demodulate)
+        weight = self.scale * self.weight
+        return modulated_conv2d(images, weight, self.affine(vectors), self.bias, demodulate=self.demodulate)
 
 
 class MappingNetwork(nn.Module):

@@ -1,7 +1,7 @@
 """The folder of a trained model: its record in ``model.yaml``, its weights in ``model.safetensors``.
 
-The weights are written first, and the record, which holds their SHA-256, last. A folder in which only the weights were
-replaced is refused. Nothing in the folder is executed.
+The weights are written first, and the record, which holds their SHA-256, last: after an interrupted write over another
+model the two do not match, and the folder is refused. Nothing in the folder is executed.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def write_model(
         folder: the model folder.
         weights: state of the generator by name.
         images: SHA-256 of the file of each training image, those of the initial model included.
-        record: what the model is and was trained with; its fields ``images``, ``weights`` and ``digest`` are replaced.
+        record: what the model is and was trained with. The number of images and both SHA-256 in it are ignored.
 
     Returns:
         The record with the number of images, the SHA-256 of the weights file and its own digest.
@@ -84,7 +84,7 @@ def read_model(model: ModelConfig) -> StoredModel:
     """Read a model.
 
     Args:
-        model: the model folder, and optionally the digest that its record must have.
+        model: the model folder, and optionally as ``sha256`` the digest of its record (not of its weights file).
 
     Raises:
         ModelRejected: naming the folder, if it holds no model, or if the model is damaged, has another format or
@@ -94,7 +94,7 @@ def read_model(model: ModelConfig) -> StoredModel:
     if model.sha256 and record.digest != model.sha256:
         raise ModelRejected(
             f"model {name} is not the one that these settings were made with:\nits digest is {record.digest},\n"
-            f"expected is   {model.sha256}.\nRestore that model, or give the folder as the preset to use this one"
+            f"expected is   {model.sha256}.\nRestore that model; or, to use this one, give its folder as the preset"
         )
     try:
         data = read_regular(model.folder / WEIGHTS)
@@ -104,10 +104,11 @@ def read_model(model: ModelConfig) -> StoredModel:
         raise ModelRejected(f"model {name} is damaged: {WEIGHTS} is truncated, was altered, or is of another model")
     try:
         tensors = load(data)
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, KeyError) as error:  # KeyError: a dtype that torch does not have
         raise ModelRejected(f"model {name} is damaged: {WEIGHTS} is not a safetensors file") from error
     weights = {key.removeprefix(GENERATOR): value for key, value in tensors.items() if key.startswith(GENERATOR)}
-    images = tensors.get(IMAGES, torch.empty(0, dtype=torch.uint8))
-    if images.dtype != torch.uint8 or (images.numel() and images.shape[1:] != (32,)):
-        raise ModelRejected(f"model {name} is damaged: {IMAGES} in {WEIGHTS} is not a list of SHA-256")
-    return StoredModel(name, record, weights, frozenset(bytes(row).hex() for row in images.tolist()))
+    images = tensors.get(IMAGES)
+    if images is None or images.dtype != torch.uint8 or images.numel() != 32 * record.images:
+        expected = f"the SHA-256 of {record.images} images"
+        raise ModelRejected(f"model {name} is damaged: {IMAGES} in {WEIGHTS} is not {expected}")
+    return StoredModel(name, record, weights, frozenset(bytes(row).hex() for row in images.view(-1, 32).tolist()))

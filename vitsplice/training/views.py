@@ -1,4 +1,4 @@
-"""Views of the pairs of a training: like those of a run, but crops of a role have one size for all pairs of a step.
+"""Views of training pairs: like those of a run, but at one step the crops of a role have one size for all pairs.
 
 All training images have the same shorter side, so that square crops of one scale have one size and can be stacked.
 """
@@ -32,8 +32,8 @@ def draw_views(
 ) -> dict[ViewKey, View]:
     """Draw the views of a pair at a step; start and structure image share views.
 
-    Without a bank, the crop of an image depends on seed, step, role and pair; with a bank, on seed, role, image and the
-    number of the view in the bank. The scale of the crop and that number are the same for all pairs at a step.
+    Without a bank, a crop depends on seed, step, role and pair, its scale not on the pair. With a bank, seed, step and
+    role choose a number for all pairs; a crop depends on seed, role, number and image, its scale not on the image.
 
     Args:
         config: how views are drawn.
@@ -42,21 +42,22 @@ def draw_views(
         seed, step: determine the random numbers.
     """
     views: dict[ViewKey, View] = {}
+    pair = "".join(identities.values())
     for role in ROLES:
-        view, image = config.of(role), images.pixels[role]
+        settings, image = config.of(role), images.pixels[role]
         views[role, "entire"] = entire(image)
-        if view.bank is None:
-            views[role, "crop"] = _drawn(view, image, "".join(identities.values()), seed, step, role)
+        if settings.bank is None:
+            views[role, "crop"] = _drawn(settings, image, pair, seed, step, role)
         else:
-            number = integer(stream(seed, step, role), 0, view.bank - 1)
-            views[role, "crop"] = _bank_view(view, image, identities[role], seed, role, number)
+            number = integer(stream(seed, step, role), 0, settings.bank - 1)
+            views[role, "crop"] = _bank_view(settings, image, identities[role], seed, role, number)
     for kind in ("entire", "crop"):
         views["start", kind] = views["structure", kind]
     return views
 
 
 def stored_views(config: ViewsConfig, key: ViewKey, image: Tensor, identity: str, seed: int) -> list[View]:
-    """List the views of an image that occur at several steps: those of its bank, or of the entire image.
+    """List the recurring views of an image: the entire image, or the crops of the bank ([] without a bank).
 
     Args:
         config: how views are drawn.
@@ -68,17 +69,17 @@ def stored_views(config: ViewsConfig, key: ViewKey, image: Tensor, identity: str
     if key[1] == "entire":
         return [entire(image)]
     role: Role = "appearance" if key[0] == "appearance" else "structure"
-    view = config.of(role)
-    return [_bank_view(view, image, identity, seed, role, number) for number in range(view.bank or 0)]
+    settings = config.of(role)
+    return [_bank_view(settings, image, identity, seed, role, number) for number in range(settings.bank or 0)]
 
 
-def _bank_view(config: ViewConfig, image: Tensor, identity: str, seed: int, role: Role, number: int) -> View:
-    return _drawn(config, image, identity, seed, "bank", role, number)
+def _bank_view(settings: ViewConfig, image: Tensor, identity: str, seed: int, role: Role, number: int) -> View:
+    return _drawn(settings, image, identity, seed, "bank", role, number)
 
 
-def _drawn(config: ViewConfig, image: Tensor, identity: str, seed: int, *key: object) -> View:
-    """Draw a view: the scale of the crop by seed and key alone, and everything else also by the image."""
-    low, high = config.crop
+def _drawn(settings: ViewConfig, image: Tensor, identity: str, seed: int, *key: object) -> View:
+    """Draw a view. The scale of its crop depends only on seed and key, everything else also on ``identity``."""
+    low, high = settings.crop
     scale = uniform(stream(seed, *key, "scale"), low, high)
-    fixed = config.model_copy(update={"crop": (scale, scale)})
+    fixed = settings.model_copy(update={"crop": (scale, scale)})
     return draw(fixed, image.shape[-2], image.shape[-1], stream(seed, *key, identity))

@@ -28,6 +28,11 @@ def test_results_are_listed_and_shown(page, results_folder):
     frame.get_by_text("isolated").wait_for()
     page.get_by_label("batch · b").check()
     page.get_by_text("0 of 2 runs have ended").wait_for()
+    write(results_folder / "d", batch_json="{")
+    page.get_by_role("button", name="Refresh the list").click()
+    page.get_by_label("batch · d").wait_for()
+    assert page.get_by_label("batch · b").is_checked()
+    assert page.get_by_text("0 of 2 runs have ended").is_visible()
     page.get_by_label("batch · c").check()
     page.get_by_text("batch.json is not the file of a batch").wait_for()
     assert page.title() == "vitsplice"

@@ -21,24 +21,26 @@ def build(context: AppContext) -> None:
     results: gr.State = gr.State([])
     choice = gr.Radio([], label="Results", visible=False, elem_classes="result-list")
     refresh = gr.Button("Refresh the list", size="sm", visible=context.folder is not None)
-    card, shown = error_card(), gr.HTML(elem_classes="result", padding=False, apply_default_css=False)
+    card = error_card()
+    page = gr.HTML(elem_classes="result", padding=False, apply_default_css=False)
     images = gr.Gallery(
         label="Latest outputs", columns=3, fit_columns=False, height="auto", visible=False, interactive=False,
         object_fit="contain", elem_classes="fitted",
     )  # fmt: skip
 
-    def scan() -> Updates:
+    def scan(chosen: str | None = None) -> Updates:
         found = find_results(context.folder) if context.folder else []
-        labels = [(listing.label(result), listing.key(result)) for result in found]
-        listed = gr.update(choices=labels, value=None, visible=bool(labels))
-        nothing = {shown: "", images: gr.update(value=None, visible=False)}
-        return {summary: listing.summary(context.folder, found), results: found, choice: listed} | nothing
+        labels = {listing.key(result): listing.label(result) for result in found}
+        kept = chosen if chosen in labels else None
+        listed = gr.update(choices=[(label, key) for key, label in labels.items()], value=kept, visible=bool(labels))
+        opened = open_result(found, kept) if kept else {page: "", images: gr.update(value=None, visible=False)}
+        return {summary: listing.summary(context.folder, found), results: found, choice: listed} | opened
 
-    def show(found: list[StoredResult], chosen: str | None) -> Updates:
+    def open_result(found: list[StoredResult], chosen: str | None) -> Updates:
         view = listing.show(listing.choose(found, chosen), context.frames)
-        return {shown: view.html, images: gr.update(value=list(view.images), visible=bool(view.images))}
+        return {page: view.html, images: gr.update(value=list(view.images), visible=bool(view.images))}
 
-    outputs = [card, summary, results, choice, shown, images]
-    gr.on(None, guarded(card, scan), None, outputs, **IMMEDIATE)
-    refresh.click(guarded(card, scan), None, outputs, **IMMEDIATE)
-    choice.input(guarded(card, show), [results, choice], [card, shown, images], **IMMEDIATE)
+    outputs = [card, summary, results, choice, page, images]
+    gr.on(fn=guarded(card, scan), outputs=outputs, **IMMEDIATE)  # without triggers: when the page is opened
+    refresh.click(guarded(card, scan), choice, outputs, **IMMEDIATE)
+    choice.input(guarded(card, open_result), [results, choice], [card, page, images], **IMMEDIATE)
