@@ -11,12 +11,18 @@ from vitsplice.analysis import inversion
 from vitsplice.analysis.inversion import (
     InversionPlan,
     combined_requests,
-    inversion_folder,
     inversion_settings,
     invert,
     plan_inversions,
+)
+from vitsplice.analysis.inversion_folder import (
+    PLAN_FILE,
+    SHEET,
+    inversion_folder,
+    read_inversions,
     read_plan,
     record_inversion,
+    save_sheet,
 )
 from vitsplice.config import BackboneConfig
 from vitsplice.contracts import FeatureRequest
@@ -48,11 +54,11 @@ def run(plan, out):
                 if recording:
                     list(recording.steps(print))
                     recording.save()
-    return inversion.read_inversions(plan, out)
+    return read_inversions(plan, out)
 
 
 def edit_plan(out, edit):
-    path = out / inversion.PLAN_FILE
+    path = out / PLAN_FILE
     record = json.loads(path.read_text())
     edit(record)
     path.write_text(json.dumps(record))
@@ -194,7 +200,7 @@ def test_resumed_plan_gives_identical_bytes(png, tmp_path):
         output = f"{plan.run_folders[request]}/output.png"
         assert (out / output).read_bytes() == (uninterrupted / output).read_bytes()
     assert set(inversions.outputs) == {CLS, KEY}
-    assert inversions._repr_png_() == inversion.save_sheet(inversions, out).read_bytes()
+    assert inversions._repr_png_() == save_sheet(inversions, out).read_bytes()
 
 
 def test_folder_of_another_plan_is_refused(png, tmp_path):
@@ -217,7 +223,7 @@ def test_force_removes_the_results_of_another_plan(png, tmp_path):
     run(plan_of(png[0], KEY, CLS), out)
     plan = plan_of(png[1], KEY, seed=1)
     with inversion_folder(plan, out, force=True):
-        assert {path.name for path in out.rglob("*") if path.is_file()} == {inversion.PLAN_FILE, ".lock"}
+        assert {path.name for path in out.rglob("*") if path.is_file()} == {PLAN_FILE, ".lock"}
     run(plan, out)
     facts = RunFolder(out / plan.run_folders[KEY]).record()
     assert facts["inputs"]["structure"]["name"] == str(png[1])
@@ -237,7 +243,7 @@ def test_loss_of_a_term_that_skips_the_last_step_is_its_last_value(png, tmp_path
         values = [step.losses.get(inversion.TERM) for step in recording.steps(print)]
         recording.save()
     assert values[-1] is None
-    assert inversion.read_inversions(plan, out).losses[KEY] == values[-2]
+    assert read_inversions(plan, out).losses[KEY] == values[-2]
     assert invert(plan).losses[KEY] == values[-2]
 
 
@@ -250,7 +256,7 @@ def test_sheet_has_a_row_for_each_facet(pair):
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"image": 1, "of": []}', '{"format": 2, "inversions": [1]}'])
 def test_invalid_plan_file_is_reported(tmp_path, text):
-    (tmp_path / inversion.PLAN_FILE).write_text(text)
+    (tmp_path / PLAN_FILE).write_text(text)
     with pytest.raises(UserError, match="no inversions that can be resumed"):
         read_plan(tmp_path)
 
@@ -288,7 +294,7 @@ def test_force_removes_nothing_that_a_hostile_plan_names(png, tmp_path, victim):
     with inversion_folder(plan, out, force=True):
         pass
     assert read_plan(out).settings == plan.settings
-    for link in (plan.run_folders[KEY], inversion.SHEET, inversion.PLAN_FILE):
+    for link in (plan.run_folders[KEY], SHEET, PLAN_FILE):
         (out / link).unlink(missing_ok=True)
         (out / link).symlink_to(victim / "run")
         with pytest.raises(PathRejected, match="leads out"), inversion_folder(plan, out, force=True):

@@ -10,30 +10,22 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field
 from torch import Tensor
 
 from vitsplice.config import RunConfig
 from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest, layer_file_label
 from vitsplice.engine.backbones import BackboneCache, BackboneLoader, load_settings
 from vitsplice.engine.values import Step, last_loss
-from vitsplice.errors import AlreadyFinished, Argument, UserError
+from vitsplice.errors import Argument, UserError
 from vitsplice.images import contact_sheet, encode_png, read
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import validate
 from vitsplice.presets.settings import settings_for
-from vitsplice.runs.artifacts import RunFolder
-from vitsplice.runs.record import versions
-from vitsplice.runs.recorder import Recording
 from vitsplice.runs.run import Run
-from vitsplice.support import output_folder
-from vitsplice.support.files import inside, read_json_object
-from vitsplice.support.output_folder import ResumableWork, other_format, resumable
 from vitsplice.text import printable
 
 Value = TypeVar("Value")
@@ -43,11 +35,6 @@ PRESETS = {"network": "invert", "pixels": "invert-pixels"}
 
 TERM = "inversion"
 """Name, in the presets, of the term that compares features."""
-
-SHEET, PLAN_FILE = "inversions.png", "inversions.json"
-
-FORMAT = 3
-"""Format of the plan file."""
 
 FACET_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 """Facet names that may be part of a folder name."""
@@ -268,96 +255,3 @@ def inversion_runs(
     image, backbones = read(plan.image), backbones or BackboneCache(1)
     for request, settings in plan.settings.items():
         yield request, Run(image, image, settings, backbones=backbones)
-
-
-class _StoredImage(BaseModel):
-    path: Path
-    sha256: str
-
-
-class _StoredPlan(BaseModel):
-    """Content of the plan file. The feature of an inversion is that of the term `TERM` in its settings."""
-
-    format: int
-    image: _StoredImage
-    layers: int
-    substitutions: tuple[str, ...]
-    inversions: list[RunConfig] = Field(min_length=1)
-    versions: dict[str, str]
-
-
-def inversion_folder(
-    plan: InversionPlan, out: str | os.PathLike[str], *, force: bool = False
-) -> AbstractContextManager[Path]:
-    """Lock a folder for the inversions of a plan (context manager); finished inversions of the same plan are reused.
-
-    Raises:
-        ImageError: if the image cannot be read.
-        OutputExists, OutputBusy: see `vitsplice.support.output_folder.resumable`.
-    """
-    image = _StoredImage(path=plan.image.absolute(), sha256=read(plan.image).sha256)
-    stored = _StoredPlan(
-        format=FORMAT,
-        image=image,
-        layers=plan.layers,
-        substitutions=plan.substitutions,
-        inversions=list(plan.settings.values()),
-        versions=versions(),
-    )
-    runs = set(plan.run_folders.values())
-    with suppress(UserError):
-        runs |= set(read_plan(out).run_folders.values())
-    work = ResumableWork(
-        "inversion", PLAN_FILE, results=(SHEET, *sorted(runs)), clear=lambda path: RunFolder(path).clear()
-    )
-    return resumable(Path(out), work, stored.model_dump(mode="json"), force=force)
-
-
-def read_plan(out: str | os.PathLike[str]) -> InversionPlan:
-    """Read and validate the plan in a folder.
-
-    Raises:
-        UserError: if the folder holds no valid plan of this version's format.
-    """
-    record = read_json_object(Path(out) / PLAN_FILE)
-    reason = other_format(record, FORMAT) if record else f"it has no {PLAN_FILE} that can be read"
-    if reason:
-        raise UserError(f"{out} holds no inversions that can be resumed: {reason}")
-    try:
-        stored = _StoredPlan.model_validate(record)
-        settings = {_request_of(config, stored.layers): config for config in stored.inversions}
-        return InversionPlan(stored.image.path, settings, stored.layers, stored.substitutions)
-    except (KeyError, ValueError, UserError) as error:
-        raise UserError(f"{out} holds no inversions that can be resumed: its {PLAN_FILE} is invalid") from error
-
-
-def _request_of(settings: RunConfig, layers: int) -> FeatureRequest:
-    """Return the feature of an inversion. Raises KeyError without `TERM`, ValueError for an invalid feature."""
-    term = settings.terms[TERM]
-    facet, layer = term.facet, term.layer
-    if facet is None or layer is None or not -layers <= layer < 0:
-        raise ValueError(f"invalid facet {facet!r} or layer {layer!r}")
-    return FeatureRequest(facet, layer)
-
-
-def record_inversion(plan: InversionPlan, request: FeatureRequest, out: Path) -> Recording | None:
-    """Begin or resume the run of one feature; None if the run is finished already."""
-    images = {"structure": plan.image, "appearance": plan.image}
-    try:
-        return Recording.begin_or_resume(images, plan.settings[request], inside(out, plan.run_folders[request]))
-    except AlreadyFinished:
-        return None
-
-
-def read_inversions(plan: InversionPlan, out: Path) -> Inversions:
-    """Read the results of finished inversions. Raises UserError if a result is missing."""
-    folders = {request: RunFolder(inside(out, name)) for request, name in plan.run_folders.items()}
-    outputs = {request: read(folder.output).pixels[0] for request, folder in folders.items()}
-    losses = {request: folder.last_loss(TERM) for request, folder in folders.items()}
-    return Inversions(read(plan.image).pixels, outputs, losses, plan.layers)
-
-
-def save_sheet(inversions: Inversions, out: Path) -> Path:
-    """Write the contact sheet and return its path. Raises VitspliceError if it cannot be written."""
-    output_folder.write(out, {SHEET: encode_png(inversions.sheet)})
-    return out / SHEET

@@ -68,15 +68,16 @@ def invert(
 
     Finished parts are stored: the same command resumes where it was stopped.
     """
-    from vitsplice.analysis import inversion
+    from vitsplice.analysis.inversion import plan_inversions
+    from vitsplice.analysis.inversion_folder import read_plan
     from vitsplice.cli.run import check_alone
     from vitsplice.images import example
 
     if resume is not None:
         check_alone(context, "the inversions", allowed=("force",))
-        _run(inversion.read_plan(resume), resume, force=force)
+        _run(read_plan(resume), resume, force=force)
         return
-    plan = inversion.plan_inversions(
+    plan = plan_inversions(
         image or example("cat-dog")[0], facet or (), layer or (), prior=prior, preset=preset, backbone=backbone,
         overrides=set_ or [], steps=steps, size=size, seed=seed, device=device,
     )  # fmt: skip
@@ -85,16 +86,16 @@ def invert(
 
 def _run(plan: InversionPlan, out: Path, *, force: bool) -> None:
     """Carry out the inversions that are not finished, then write the contact sheet."""
-    from vitsplice.analysis import inversion
+    from vitsplice.analysis.inversion_folder import inversion_folder, read_inversions, record_inversion, save_sheet
     from vitsplice.cli.run import follow
 
     for substitution in plan.substitutions:
         typer.echo(f"SUBSTITUTION: {substitution}", err=True)
     resume_command = f"vitsplice invert --resume {shlex.quote(str(out))}"
-    with inversion.inversion_folder(plan, out, force=force):
+    with inversion_folder(plan, out, force=force):
         for number, request in enumerate(plan.settings, 1):
             typer.echo(f"{request.label(plan.layers)}, {number} of {len(plan.settings)}", err=True)
-            recording = inversion.record_inversion(plan, request, out)
+            recording = record_inversion(plan, request, out)
             if recording is None:
                 typer.echo("already finished", err=True)
                 continue
@@ -103,4 +104,4 @@ def _run(plan: InversionPlan, out: Path, *, force: bool) -> None:
             if stop and number < len(plan.settings):
                 typer.echo(f"stopped before the next inversion; resume with: {resume_command}", err=True)
                 raise typer.Exit(130)
-        typer.echo(inversion.save_sheet(inversion.read_inversions(plan, out), out))
+        typer.echo(save_sheet(read_inversions(plan, out), out))
