@@ -2,10 +2,12 @@
 
 import runpy
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from vitsplice.analysis.compare import ComparisonPlan
 from vitsplice.images import encode_png, example, read, resize_to
 from vitsplice.matching.description import describe_image
 from vitsplice.presets.settings import settings_for
@@ -37,6 +39,7 @@ def run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("vitsplice.support.plots._save", lambda *_, **__: b"<svg></svg>")
     monkeypatch.setattr("vitsplice.metrics.independent.SIZE", 64)
     monkeypatch.setattr("vitsplice.engine.start.describe_image", describe_coarsely)
+    monkeypatch.setattr("vitsplice.analysis.compare.ComparisonPlan", partial(ComparisonPlan, size=96))
     return run
 
 
@@ -44,14 +47,19 @@ def describe_coarsely(pixels, backbone, grid, **settings):
     return describe_image(pixels, backbone, min(grid, 12), **settings)
 
 
-@pytest.fixture(scope="session")
-def photographs(tmp_path_factory):
-    """Folder with the packaged pair of photographs, reduced in size."""
-    folder = tmp_path_factory.mktemp("photographs") / "pair"
-    folder.mkdir()
-    for path, role in zip(example(), ("structure", "appearance"), strict=True):
-        (folder / f"{role}.jpg").write_bytes(encode_png(resize_to(read(path).pixels, 96)))
-    return folder
+def reduced(folder, pair):
+    """Write a pair of photographs, reduced in size, to a new folder; return the paths."""
+    folder.mkdir(parents=True)
+    paths = folder / "structure.jpg", folder / "appearance.jpg"
+    for photograph, path in zip(pair, paths, strict=True):
+        path.write_bytes(encode_png(resize_to(read(photograph).pixels, 96)))
+    return paths
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Files of the packaged pair of photographs, reduced in size, alone in their folder."""
+    return reduced(tmp_path / "photographs" / "pair", example())
 
 
 @pytest.fixture
@@ -60,9 +68,12 @@ def offline():
 
 
 @pytest.fixture
-def one_pair(monkeypatch):
-    """Only one of the packaged pairs."""
+def one_pair(tmp_path_factory, monkeypatch):
+    """Only one of the packaged pairs, and all of them reduced in size."""
     monkeypatch.setattr("vitsplice.images.EXAMPLE_PAIRS", ("cat-dog",))
+    monkeypatch.setattr(
+        "vitsplice.images.example", lambda *name: reduced(tmp_path_factory.mktemp("example") / "pair", example(*name))
+    )
 
 
 @pytest.mark.slow
@@ -120,10 +131,10 @@ def test_example_of_identity_runs_with_pretrained_networks(run, monkeypatch):
 @pytest.mark.weights
 @pytest.mark.usefixtures("offline")
 def test_examples_of_photographs_run_with_pretrained_networks(run, photographs):
-    pair = photographs / "structure.jpg", photographs / "appearance.jpg"
-    assert "saved to: out/example-transfer" in run("01_transfer.py", *pair)
-    assert "| quick |" in run("05_ablation.py", photographs.parent, "--steps", 1, "--only", "quick", "--size", 64)
-    assert "sheet.png" in run("03_side_by_side.py", *pair, pair[0], "sheet.png")
+    folder = photographs[0].parents[1]
+    assert "saved to: out/example-transfer" in run("01_transfer.py", *photographs)
+    assert "| quick |" in run("05_ablation.py", folder, "--steps", 1, "--only", "quick", "--size", 64)
+    assert "sheet.png" in run("03_side_by_side.py", *photographs, photographs[0], "sheet.png")
 
 
 @pytest.mark.slow

@@ -90,21 +90,31 @@ def test_sets_have_the_pairs_with_the_smallest_hashes_in_any_order(evaluated, me
     assert [pair.id for pair, _ in choose_pairs(tmp_path / "turned.csv", keys[::-1], 3)] == chosen
 
 
-@pytest.mark.usefixtures("real_plots")
-@pytest.mark.slow
-def test_resume_from_a_truncated_log_gives_identical_files(evaluated, method, tmp_path):
-    methods = method("one", 10), method("two", 20)
+def assert_resumes_from_truncated_logs(evaluated, methods, folder, shares):
+    """Evaluate, truncate the log to each share of its bytes, and assert that resuming gives identical files."""
     evaluated(*methods)
-    expected = files(tmp_path)
-    log = tmp_path / "out" / "values.jsonl"
+    expected = files(folder)
+    log = folder / "out" / "values.jsonl"
     text = log.read_bytes()
-    for size in (0, len(text) // 2, len(text) - 1):
+    for share in shares:
+        size = int(share * (len(text) - 1))
         for name in FILES:
-            (tmp_path / "out" / name).unlink()
+            (folder / "out" / name).unlink()
         log.write_bytes(text[:size])
         evaluated(*methods)
-        assert files(tmp_path) == expected
+        assert files(folder) == expected
         assert log.read_bytes().startswith(text[: text.rindex(b"\n", 0, size) + 1 if b"\n" in text[:size] else 0])
+
+
+@pytest.mark.slow
+def test_resume_from_a_truncated_log_gives_identical_files(evaluated, method, tmp_path):
+    assert_resumes_from_truncated_logs(evaluated, (method("one", 10), method("two", 20)), tmp_path, (0, 0.5, 1))
+
+
+@pytest.mark.usefixtures("real_plots")
+@pytest.mark.slow
+def test_resume_from_a_truncated_log_gives_identical_plots(evaluated, method, tmp_path):
+    assert_resumes_from_truncated_logs(evaluated, (method("one", 10), method("two", 20)), tmp_path, (0.5,))
 
 
 @pytest.mark.slow

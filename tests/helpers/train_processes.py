@@ -1,12 +1,9 @@
-"""Take steps of a tiny training in one of several processes, and write its state and gradients.
+"""Take steps of a tiny training in one of several processes, and write its state and gradients."""
 
-python -m torch.distributed.run --nproc_per_node=2 tests/helpers/train_processes.py SETTINGS CACHE OUT IMAGE...
-"""
-
-import sys
 from pathlib import Path
 
 from safetensors.torch import save_file
+from torch.distributed.launcher import LaunchConfig, elastic_launch
 
 from vitsplice.datasets import Pair
 from vitsplice.presets.loading import load
@@ -30,5 +27,17 @@ def main(settings, cache, out, images):
     save_file(state, f"{out}-{processes.index}.safetensors", metadata)
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:4], sys.argv[4:])
+def launch(words):
+    """Train in a number of processes that the launcher of `torchrun` forks off this one, with the arguments of `main`.
+
+    Args:
+        words: number of processes, settings, cache, out and images.
+    """
+    import accelerate  # noqa: F401  once, before the processes begin
+
+    number, *paths = words
+    nodes = {"min_nodes": 1, "max_nodes": 1, "nproc_per_node": int(number), "local_addr": "127.0.0.1"}
+    rendezvous = {"run_id": "training", "rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
+    config = LaunchConfig(**nodes, **rendezvous, max_restarts=0, start_method="fork")
+    elastic_launch(config, main)(*paths[:3], paths[3:])
+    return 0

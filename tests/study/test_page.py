@@ -34,10 +34,13 @@ def url(study, tmp_path_factory):
 
 @pytest.fixture
 def visit(browser, url):
-    """Open the page as a new visitor; console messages, errors and network requests fail the test."""
+    """Open the page as a new visitor; console messages, errors and network requests fail the test.
+
+    The clock of the page can be set forward, except in `real_time`.
+    """
     contexts, problems = [], []
 
-    def open_page(*, rater="", script="", address=url, start=False, **options):
+    def open_page(*, rater="", script="", address=url, start=False, real_time=False, **options):
         context = browser.new_context(**options)
         contexts.append(context)
         context.add_init_script(script)
@@ -47,6 +50,8 @@ def visit(browser, url):
             "request", lambda request: problems.append(request.url) if is_network(request.url, address) else None
         )
         page = context.new_page()
+        if not real_time:
+            page.clock.install()
         page.goto(address + (f"?rater={quote(rater)}" if rater else ""))
         if start:
             page.click("text=Start")
@@ -67,8 +72,20 @@ def start(page, rater):
     page.click("text=Start")
 
 
-def wait_ready(page):
+def wait_enabled(page):
     page.wait_for_selector("#trial:not(.waiting) #right:enabled")
+
+
+def view_for(page, milliseconds):
+    """Set the clock forward once the images of a trial are shown."""
+    page.wait_for_selector("#trial:not(.waiting)")
+    page.clock.run_for(milliseconds)
+
+
+def wait_ready(page):
+    """View a trial until it can be answered."""
+    view_for(page, 300)
+    wait_enabled(page)
 
 
 def shown(page):
@@ -95,11 +112,11 @@ def preferred(study, images):
     return "left" if left < right else "right"
 
 
-def take(page, study, trials=14, touch=False):
+def take(page, study, trials=14, touch=False, wait=wait_ready):
     """Answer a number of trials, with each key and the mouse in turn or by touch; return the images of each."""
     displays = []
     for number in range(trials):
-        wait_ready(page)
+        wait(page)
         displays.append(shown(page))
         side = preferred(study, displays[-1])
         keys = {"left": ("ArrowLeft", "f", "F"), "right": ("ArrowRight", "j", "J")}[side]
@@ -186,12 +203,10 @@ def test_browser_presents_the_planned_trials(visit, make_images, tmp_path, pairs
     path = tmp_path / "study.html"
     path.write_text(study.render())
     page = visit(address=path.as_uri())
-    page.clock.install()
     for rater in range(2):
         start(page, f"rater {rater}")
         for _ in range(trials + 3):
-            page.wait_for_selector("#trial:not(.waiting)")
-            page.clock.run_for(300)
+            view_for(page, 300)
             page.keyboard.press("j")
         recorded = [(t["pair"], t["set"], t["left"], t["right"], t["check"]) for t in recorded_trials(page)]
         planned = trials_of(study.plan, f"rater {rater}")
@@ -211,13 +226,11 @@ def test_reload_resumes_with_the_same_order(visit, study, url, tmp_path):
     assert shown(page) == expected[5]
     tab = page.context.new_page()  # another tab asks for the id and has the answers
     tab.goto(url)
-    tab.clock.install()
     start(tab, "the same")
     for number in range(5, 14):
-        tab.wait_for_selector("#trial:not(.waiting)")
+        wait_ready(tab)
         assert position(tab) == f"{number + 1} of 14"
         assert shown(tab) == expected[number]
-        tab.clock.run_for(300)
         tab.keyboard.press("j")
         wait_answered(tab, number)
     result = read_result(study, download(tab, tmp_path))
@@ -237,7 +250,7 @@ def test_undo_reverts_the_last_choice(visit, study, tmp_path):
     first = shown(page)
     page.keyboard.press("Backspace")
     assert position(page) == "1 of 14"
-    page.wait_for_timeout(700)
+    view_for(page, 700)
     page.keyboard.press("f")
     wait_ready(page)
     page.keyboard.press("Backspace")
@@ -257,9 +270,7 @@ def test_undo_reverts_the_last_choice(visit, study, tmp_path):
 
 
 def test_time_of_a_choice_survives_the_undo_of_two_choices(visit, study, tmp_path):
-    page = visit(rater="undoes two")
-    page.clock.install()
-    page.click("text=Start")
+    page = visit(rater="undoes two", start=True)
     for number in (1, 2):
         view_for(page, 5000)
         page.keyboard.press("j")
@@ -277,9 +288,9 @@ def test_time_of_a_choice_survives_the_undo_of_two_choices(visit, study, tmp_pat
 
 
 def test_rater_who_stops_can_download_sees_no_method_and_can_continue(visit, study, tmp_path):
-    page = visit(rater="stops", start=True)
-    take(page, study, 3)
-    wait_ready(page)
+    page = visit(rater="stops", start=True, real_time=True)
+    take(page, study, 3, wait=wait_enabled)
+    wait_enabled(page)
     page.click("#stop")
     assert "not answered 11 of 14 trials" in page.text_content("#instructions")
     assert not page.is_visible("#results")
@@ -288,20 +299,18 @@ def test_rater_who_stops_can_download_sees_no_method_and_can_continue(visit, stu
     page.click("#copy")
     page.locator("#copy:text-is('Copied'), #message:has-text('is selected')").first.wait_for()
     page.click("#back")
-    wait_ready(page)
+    wait_enabled(page)
     assert position(page) == "4 of 14"
     page.click("#stop")
     assert page.text_content("#copy") == "Copy results"
     page.click("#another")
     start(page, "another rater")
-    wait_ready(page)
+    wait_enabled(page)
     assert position(page) == "1 of 14"
 
 
 def test_time_of_an_undone_choice_is_not_counted_for_the_next_rater(visit, study, tmp_path):
-    page = visit(rater="slow")
-    page.clock.install()
-    page.click("text=Start")
+    page = visit(rater="slow", start=True)
     view_for(page, 60_000)
     page.keyboard.press("j")
     page.wait_for_selector("#undo:enabled")
@@ -317,11 +326,6 @@ def test_time_of_an_undone_choice_is_not_counted_for_the_next_rater(visit, study
     result = read_result(study, download(page, tmp_path))
     assert result.rater == "quick"
     assert result.trials[0].milliseconds < 30_000
-
-
-def view_for(page, milliseconds):
-    page.wait_for_selector("#trial:not(.waiting)")
-    page.clock.run_for(milliseconds)
 
 
 def test_page_works_without_storage_and_shows_a_message(visit, study):
@@ -348,7 +352,7 @@ def test_held_or_too_early_key_is_ignored(visit, study):
     wait_ready(page)
     page.keyboard.down("j")
     for _ in range(20):
-        page.wait_for_timeout(30)
+        view_for(page, 30)
         page.keyboard.down("j")  # repeats
     assert position(page) == "2 of 14"
     page.keyboard.up("j")
@@ -360,17 +364,18 @@ def test_held_or_too_early_key_is_ignored(visit, study):
 
 
 def test_trial_cannot_be_answered_before_the_minimum_viewing_time(visit, make_images, tmp_path):
-    study = build_study(*make_images(2, METHODS[:2]), StudySettings(min_view=1.5, size=64))
+    study = build_study(*make_images(2, METHODS[:2]), StudySettings(min_view=60, size=64))
     path = tmp_path / "slow.html"
     path.write_text(study.render())
     page = visit(rater="r", address=path.as_uri(), start=True)
-    page.wait_for_selector("#trial:not(.waiting)")
-    page.wait_for_timeout(600)
+    view_for(page, 30_000)
     page.keyboard.press("j")
     assert position(page).startswith("1 of")
-    wait_ready(page)
+    view_for(page, 30_000)
+    wait_enabled(page)
     page.keyboard.press("j")
-    wait_ready(page)
+    view_for(page, 60_000)
+    wait_enabled(page)
     assert position(page).startswith("2 of")
 
 

@@ -28,10 +28,26 @@ class _OfflineContract(BackboneContract):
         pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
 
 
+class _OptimisedOnceContract(ConditionalGeneratorContract):
+    """Optimise the generator once for all checks that only read it: the two steps of `splicenet` take seconds."""
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def _kept(cls):
+        cls.kept = []
+        yield
+        del cls.kept
+
+    def _optimised(self):
+        if not self.kept:
+            self.kept.append(super()._optimised())
+        return self.kept[0]
+
+
 BUILTIN = catalogue().plugins[0].specs
 define_tests(BackboneContract, ["tiny-vit", "tiny-cnn"])
 define_tests(GeneratorContract, BUILTIN["generators"])
-define_tests(ConditionalGeneratorContract, BUILTIN["conditional_generators"])
+define_tests(_OptimisedOnceContract, BUILTIN["conditional_generators"])
 define_tests(LossContract, BUILTIN["losses"])
 define_tests(MetricContract, [name for name in BUILTIN["metrics"] if name != "kid"])  # kid: one minute for 50 pairs
 define_tests(PresetContract, BUILTIN["presets"])

@@ -1,12 +1,7 @@
 """Several processes that train together."""
 
 import builtins
-import os
-import socket
-import subprocess
-import sys
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import torch
@@ -20,8 +15,6 @@ from vitsplice.errors import UserError
 from vitsplice.presets.loading import load
 from vitsplice.training.processes import Processes, SeveralProcesses, processes_on
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def write_inputs(folder, name, *overrides):
     """Write settings and images; return the arguments of the script."""
@@ -29,19 +22,6 @@ def write_inputs(folder, name, *overrides):
     settings.write_text(load(PRESET, "tiny", [*TRAINED, *overrides]).to_yaml())
     images = sorted(folder.glob("*.png")) or photographs(folder)
     return settings, folder / "cache", folder / name, images
-
-
-def run_in_processes(number, settings, cache, out, images):
-    """Train in a number of processes that torch starts."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={number}", f"--master_port={port}"]
-    arguments = [train_processes.__file__, settings, cache, out, *images]
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    done = subprocess.run([sys.executable, *launcher, *arguments], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def written(out, processes):
@@ -54,12 +34,14 @@ def written(out, processes):
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_gradients_of_one_with_twice_the_batch(tmp_path):
+def test_two_processes_have_the_gradients_of_one_with_twice_the_batch(processes, tmp_path):
     pytest.importorskip("accelerate", reason="accelerate is not installed")
     options = ("training.accumulation=2", "steps=3")
     train_processes.main(*write_inputs(tmp_path, "one", "training.batch=4", *options))
     (one,), losses = written(tmp_path / "one", 1)
-    run_in_processes(2, *write_inputs(tmp_path, "two", "training.batch=2", *options))
+    *paths, images = write_inputs(tmp_path, "two", "training.batch=2", *options)
+    ended = processes.run([2, *paths, *images], tmp_path, program=train_processes.launch)
+    assert ended.code == 0, ended.stderr
     two, both = written(tmp_path / "two", 2)
     assert both == pytest.approx(losses, rel=1e-5)
     for name, value in one.items():

@@ -22,7 +22,12 @@ def dinov2_vits14(weights: Path | None, asset: Asset, name: str, licence: str, s
     """Build DINOv2 ViT-S/14 for input sizes that are multiples of 14, with [CLS] after the final norm."""
     with private_rng(0):
         model = timm.create_model(
-            asset.architecture, pretrained=False, num_classes=0, img_size=518, dynamic_img_size=True
+            asset.architecture,
+            pretrained=False,
+            num_classes=0,
+            img_size=518,
+            dynamic_img_size=True,
+            weight_init="skip",  # slow; `load_into` replaces every tensor
         )
     tensors, source = _weights(weights, asset, source)
     load_into(model, tensors, source)
