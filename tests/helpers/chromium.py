@@ -42,16 +42,15 @@ def checked_pages(browser, allowed=lambda url: False, ignored=()):
     """Yield a function that opens a URL; fail at the end for foreign requests and for errors or warnings of pages.
 
     Args:
-        browser: Chromium.
+        browser: Chromium, which opens each page in a context of its own; or a context, for pages with a common cache.
         allowed: function of a URL that is True for requests that a page may send.
         ignored: beginnings of console messages that are not failures.
     """
-    contexts, problems = [], []
+    pages, problems = [], []
 
     def open_page(url, **settings):
-        context = browser.new_context(**settings)
-        contexts.append(context)
-        page = context.new_page()
+        page = browser.new_page(**settings)
+        pages.append(page)
         page.on("request", lambda request: problems.append(f"request {request.url[:80]}") if outside(request) else None)
         page.on("console", lambda message: problems.append(message.text) if reported(message) else None)
         page.on("pageerror", lambda error: problems.append(str(error)))
@@ -65,6 +64,6 @@ def checked_pages(browser, allowed=lambda url: False, ignored=()):
         return message.type in ("error", "warning") and not message.text.startswith(tuple(ignored))
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()
     assert not problems, "\n".join(problems)

@@ -526,9 +526,9 @@ def test_resume_of_a_masked_quick_run_gives_identical_bytes(tmp_path, mask):
         "checkpoint.every=2",
         "precision=float32",
     ]
-    settings = settings_for("quick", backbone="tiny-vit", steps=12, overrides=[*stages, "metrics=none", "plots=none"])
+    settings = settings_for("quick", backbone="tiny-vit", steps=8, overrides=[*stages, "metrics=none", "plots=none"])
     through(Recording.begin(paths, settings, tmp_path / "whole"))
-    through(Recording.begin(paths, settings, tmp_path / "parts"), 5)
+    through(Recording.begin(paths, settings, tmp_path / "parts"), 3)
     through(Recording.resume(tmp_path / "parts"))
     whole, parts = ((tmp_path / name / "output.png").read_bytes() for name in ("whole", "parts"))
     assert whole == parts

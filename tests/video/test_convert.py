@@ -2,10 +2,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import av
 import numpy as np
@@ -24,7 +20,7 @@ from vitsplice.video.convert import splice_video
 from vitsplice.video.destination import FileDestination
 from vitsplice.video.source import open_source
 
-TINY = {"backbone": "tiny-vit", "overrides": ["backbones.cnn.name=tiny-cnn", "match.grid=6"]}
+TINY = {"backbone": "tiny-vit", "overrides": ["backbones.cnn.name=tiny-cnn", "match.grid=6", "metrics=none"]}
 OPTIMISED = (
     "backbone.name=tiny-vit",
     "start=match",
@@ -38,10 +34,11 @@ STEPS = {"preset": "tiny", "overrides": OPTIMISED, "backbone": None}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _no_metrics():
-    """Measure nothing: the metrics of a run have tests of their own."""
+def _no_metrics_and_no_plots():
+    """Measure and draw nothing: the metrics of a run and the plot of the report have tests of their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vitsplice.video.measurement.run_metrics", lambda known: [])
+        patch.setattr("vitsplice.support.plots._save", lambda *_, **__: b"<svg></svg>")
         yield
 
 
@@ -276,7 +273,8 @@ def test_a_model_folder_is_a_preset(tmp_path, clip, appearance, generator):
     options = {} if generator == "tiny-tint" else {"width": 0.05}
     write_tiny_model(tmp_path / "model", generator=generator, options=options)
     transfer(clip, appearance, tmp_path / "out", preset=tmp_path / "model", backbone=None, overrides=())
-    expected = splice(next(open_source(clip).frames()).tensor(), appearance, tmp_path / "model")
+    first = next(open_source(clip).frames()).tensor()
+    expected = splice(first, appearance, tmp_path / "model", overrides=["metrics=none"])
     assert np.array_equal(read(tmp_path / "out" / "000000.png").pixels, read(encoded(expected)).pixels)
 
 
@@ -443,17 +441,12 @@ def test_a_state_of_other_work_is_not_used(tmp_path, clip, appearance):
 
 @pytest.mark.kill
 @pytest.mark.slow
-def test_resume_after_sigkill_gives_identical_bytes(tmp_path, clip, appearance, whole):
-    code = (
-        "import sys; from vitsplice.video.convert import splice_video; "
-        f"splice_video(sys.argv[1], sys.argv[2], sys.argv[3], key_every=3, **{TINY!r})"
-    )
-    paths = [str(Path(helpers).resolve()) for helpers in sys.path if helpers]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-    words = [sys.executable, "-c", code, str(clip), str(appearance), str(tmp_path / "part.mp4")]
-    with subprocess.Popen(words, env=environment) as process:
-        while not list((tmp_path / "part-video" / "checkpoint").glob("*.json")) and process.poll() is None:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-    assert transfer(clip, appearance, tmp_path / "part.mp4").path.read_bytes() == whole.path.read_bytes()
+def test_resume_after_sigkill_gives_identical_bytes(processes, tmp_path, clip, appearance, whole):
+    """It is killed while it writes the second segment, before the rename."""
+    small = ("--backbone", "tiny-vit", *(f"--set={setting}" for setting in TINY["overrides"]), "--key-every", 3)
+    words = ["video", clip, appearance, "-o", tmp_path / "part.mp4", *small]
+    assert processes.run(words, tmp_path, "segments/00001").code == -signal.SIGKILL
+    notes = []
+    part = transfer(clip, appearance, tmp_path / "part.mp4", progress=ProgressReporter(note=notes.append))
+    assert notes[0] == "resumes at frame 3"
+    assert part.path.read_bytes() == whole.path.read_bytes()

@@ -73,23 +73,35 @@ SIZE = {"width": 1280, "height": 900}
 
 
 @contextmanager
-def opened_pages(browser, server):
-    """Yield a function that opens the page; fail at the end for foreign requests and for errors or warnings of it."""
-    with checked_pages(browser, lambda url: url.startswith((server.url, "blob:")), GRADIO_WARNINGS) as open_url:
-        yield lambda **settings: open_url(server.url, **{"viewport": SIZE} | settings)
+def opened_pages(opener, server):
+    """Yield a function that opens the page; fail at the end for foreign requests and for errors or warnings of it.
+
+    Args:
+        opener: the browser, or a context of it.
+    """
+    with checked_pages(opener, lambda url: url.startswith((server.url, "blob:")), GRADIO_WARNINGS) as open_url:
+        yield lambda **settings: open_url(server.url, **settings)
 
 
-def first_tab(open_page):
+@pytest.fixture(scope="session")
+def context(browser):
+    """Context of the pages, whose cache halves the time in which they load."""
+    opened = browser.new_context(viewport=SIZE)
+    yield opened
+    opened.close()
+
+
+def first_tab(open_page, **settings):
     """Open the page and wait for its first tab."""
-    opened = open_page()
+    opened = open_page(**settings)
     opened.get_by_role("tab", name="Transfer").wait_for()
     return opened
 
 
 @pytest.fixture
-def open_page(browser, server):
+def open_page(context, server):
     """Function that opens the page, see `opened_pages`."""
-    with opened_pages(browser, server) as open_page:
+    with opened_pages(context, server) as open_page:
         yield open_page
 
 
@@ -100,7 +112,14 @@ def page(open_page):
 
 
 @pytest.fixture(scope="module")
-def shared_page(browser, server):
+def shared_page(context, server):
     """The page, opened once for the tests of a module that need no new one."""
-    with opened_pages(browser, server) as open_page:
+    with opened_pages(context, server) as open_page:
         yield first_tab(open_page)
+
+
+@pytest.fixture
+def dark_page(browser, server):
+    """The page on a system with a dark colour scheme, with its first tab."""
+    with opened_pages(browser, server) as open_page:
+        yield first_tab(open_page, color_scheme="dark")

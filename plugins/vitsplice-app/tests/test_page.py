@@ -92,8 +92,6 @@ def brightness(page):
     return int(colour.removeprefix("rgb(").split(",")[0])
 
 
-def test_page_follows_the_colour_scheme_of_the_system(page, open_page):
+def test_page_follows_the_colour_scheme_of_the_system(page, dark_page):
     assert brightness(page) > 200
-    dark = open_page(color_scheme="dark")
-    dark.get_by_role("tab", name="Transfer").wait_for()
-    assert brightness(dark) < 50
+    assert brightness(dark_page) < 50

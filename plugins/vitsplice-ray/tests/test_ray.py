@@ -181,10 +181,11 @@ def test_missing_ray_is_reported_with_the_package_to_install(module, monkeypatch
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """A manifest and the folder of an uninterrupted batch of it, not on Ray."""
+    from resumable import Processes
+
     folder = tmp_path_factory.mktemp("undisturbed")
     pairs = batches.write_pairs(folder / "pairs", PAIRS)
-    done = batches.run_batch(pairs, folder / "out", "--executor", "tiny-in-turn")
-    assert done.returncode == 0, done.stderr
+    batches.run_in_turn(Processes(tmp_path_factory.getbasetemp() / "cache"), pairs, folder / "out")
     return pairs, folder / "out"
 
 

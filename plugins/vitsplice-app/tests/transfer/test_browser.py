@@ -228,9 +228,9 @@ def test_error_of_the_yaml_is_shown_once(tab):
 
 
 @pytest.mark.weights
-def test_masked_example_and_quick_with_pretrained_networks(browser, server, tmp_path):
-    with checked_pages(browser, lambda url: url.startswith((server.url, "blob:")), EDITOR_WARNINGS) as open_url:
-        tab = TransferTab(open_url(server.url, viewport={"width": 1280, "height": 900}))
+def test_masked_example_and_quick_with_pretrained_networks(context, server, tmp_path):
+    with checked_pages(context, lambda url: url.startswith((server.url, "blob:")), EDITOR_WARNINGS) as open_url:
+        tab = TransferTab(open_url(server.url))
         tab.page.get_by_role("button", name="Example: apple and orange").first.click()
         tab.page.get_by_text("Advanced: the preset as YAML").click()
         tab.choose_preset("instant", "# Seconds, no training")
