@@ -77,7 +77,10 @@ def full_disk():
 
 
 def pytest_collection_finish():
-    """Collect garbage less often, and not among what is loaded by now: this takes 6 % of the time of the tests."""
+    """Collect garbage less often, and not among what is loaded by now: this takes 6 % of the time of the tests.
+
+    A warning about a file that is left open in a cycle may therefore fail a later test than that which opened it.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)

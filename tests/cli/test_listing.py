@@ -22,6 +22,11 @@ def test_filter_by_part_of_the_name(vitsplice):
     }
 
 
+def test_a_backbone_that_cannot_tell_where_its_weights_are_is_listed_as_unknown(vitsplice):
+    (row,) = json.loads(vitsplice("list", "backbones", "--filter", "tiny-v[i]t", "--json").stdout)
+    assert (row["name"], row["cached"]) == ("tiny-vit", "unknown")
+
+
 @pytest.mark.parametrize(
     ("pattern", "names"), [("*unet", ["unet", "residual-unet"]), ("p*", ["pixels", "prior", "pyramid"])]
 )

@@ -85,6 +85,7 @@ def test_command_of_a_plugin_that_cannot_be_built_or_exits_with_a_text_is_report
     for arguments in (("x",), ("--size", "3"), ("--help",)):
         used = vitsplice("unbuildable", *arguments)
         assert (used.returncode, "NameError: name 'Path'" in used.stderr) == (1, True)
+    assert "another" in vitsplice("exits", "--help").stdout  # its summary, as it has no docstring
     ended = vitsplice("exits")
     assert (ended.returncode, ended.stderr.strip()) == (1, "a reason\\x1b[31m")
 

@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
@@ -78,7 +79,11 @@ def execute(program, words, folder, environment, moment, number):
     sys.path[:0] = environment.get("PYTHONPATH", "").split(os.pathsep)
     sys.addaudithook(count)
     with open("stdout", "w") as out, open("stderr", "w") as err, redirect_stdout(out), redirect_stderr(err):
-        code = program(words)
+        try:
+            code = program(words)
+        except Exception:
+            traceback.print_exc()
+            code = 1
     Path("accesses").write_text(str(accesses))
     os._exit(code)
 

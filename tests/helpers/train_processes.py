@@ -36,8 +36,16 @@ def launch(words):
     import accelerate  # noqa: F401  once, before the processes begin
 
     number, *paths = words
-    nodes = {"min_nodes": 1, "max_nodes": 1, "nproc_per_node": int(number), "local_addr": "127.0.0.1"}
-    rendezvous = {"run_id": "training", "rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
-    config = LaunchConfig(**nodes, **rendezvous, max_restarts=0, start_method="fork")
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=int(number),
+        local_addr="127.0.0.1",
+        run_id="training",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        start_method="fork",  # nothing is computed before it, so there are no threads
+    )
     elastic_launch(config, main)(*paths[:3], paths[3:])
     return 0

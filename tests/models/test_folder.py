@@ -75,7 +75,14 @@ def test_a_folder_without_a_model_is_refused(tmp_path, model_folder):
 
 
 @pytest.mark.parametrize(
-    "images", [None, torch.tensor([1, 2]), torch.zeros(99, 32, dtype=torch.uint8), torch.zeros(2, 32)]
+    "images",
+    [
+        None,
+        torch.tensor([1, 2]),
+        torch.zeros(2, 31, dtype=torch.uint8),
+        torch.zeros(99, 32, dtype=torch.uint8),
+        torch.zeros(2, 32),
+    ],
 )
 def test_training_images_that_are_not_the_digests_of_their_number_are_refused(model_folder, images):
     path = model_folder / "model.safetensors"

@@ -50,7 +50,7 @@ def test_an_image_of_512_pixels_takes_a_few_passes_of_the_backbone(tmp_path, bac
     try:
         times = [
             (cpu_seconds(lambda: model(structure, prepared)), cpu_seconds(lambda: backbone(patches, requests)))
-            for _ in range(2)
+            for _ in range(3)
         ]
     finally:
         torch.set_num_threads(before)

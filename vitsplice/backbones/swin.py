@@ -67,6 +67,6 @@ class TimmSwin(TransformerBackbone):
 
 
 def _attention_input(block: Any, maps: Tensor) -> Tensor:
-    """Compute the input of a block's attention, ``(B, h, w, D)``, before windows: only v1 normalises it."""
+    """Compute the input of a block's attention for the entire map, ``(B, h, w, D)``: v1 normalises it, v2 does not."""
     attention_input: Tensor = maps if type(block).__name__.startswith("SwinTransformerV2") else block.norm1(maps)
     return attention_input

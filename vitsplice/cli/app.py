@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -28,21 +29,27 @@ class Commands(TyperGroup):
         try:
             return _click_command(spec)
         except CODE_ERRORS as error:
-            return _substitute(spec.name, failure_reason(error))
+            return _unusable(spec.name, failure_reason(error))
 
 
 def _click_command(spec: CommandSpec) -> Any:
     """Convert a spec to a click command, by way of a typer application that has only this command."""
-    app = typer.Typer(pretty_exceptions_enable=False)
     if isinstance(spec.command, typer.Typer):
+        app = typer.Typer(pretty_exceptions_enable=False)
         app.add_typer(spec.command, name=spec.name, help=spec.summary)
-    else:
-        text = inspect.getdoc(spec.command) or spec.summary
-        app.command(spec.name, help=text, short_help=spec.summary)(spec.command)
-    return get_group(app).commands[spec.name]
+        return get_group(app).commands[spec.name]
+    text = inspect.getdoc(spec.command) or spec.summary
+    return _click_function(spec.name, spec.command, help=text, short_help=spec.summary)
 
 
-def _substitute(name: str, reason: str) -> Any:
+def _click_function(name: str, function: Callable[..., object], **settings: Any) -> Any:
+    """Convert a function to a click command, with settings of `typer.Typer.command`."""
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command(name, **settings)(function)
+    return get_group(app).commands[name]
+
+
+def _unusable(name: str, reason: str) -> Any:
     """Return a command that can be listed; with any arguments and options, it raises an error with the reason."""
 
     def raise_error(arguments: Annotated[list[str] | None, typer.Argument(hidden=True)] = None) -> None:
@@ -51,12 +58,13 @@ def _substitute(name: str, reason: str) -> Any:
             "Update or uninstall its plugin; `vitsplice plugins` lists all plugins."
         )
 
-    app = typer.Typer(pretty_exceptions_enable=False)
-    any_option = {"ignore_unknown_options": True}
-    app.command(name, short_help=f"cannot be built: {reason}", add_help_option=False, context_settings=any_option)(
-        raise_error
+    return _click_function(
+        name,
+        raise_error,
+        short_help=f"cannot be built: {reason}",
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True},
     )
-    return get_group(app).commands[name]
 
 
 def application() -> typer.Typer:

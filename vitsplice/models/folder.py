@@ -71,7 +71,7 @@ def write_model(
     """
     digests = sorted(set(images))
     tensors = unshared({f"{GENERATOR}{name}": value for name, value in weights.items()})
-    tensors[IMAGES] = torch.tensor([list(bytes.fromhex(digest)) for digest in digests], dtype=torch.uint8)
+    tensors[IMAGES] = torch.tensor([list(bytes.fromhex(digest)) for digest in digests], dtype=torch.uint8).view(-1, 32)
     data = save(tensors)
     record = record.model_copy(update={"images": len(digests), "weights": hashlib.sha256(data).hexdigest()})
     content = record.content()
@@ -108,7 +108,7 @@ def read_model(model: ModelConfig) -> StoredModel:
         raise ModelRejected(f"model {name} is damaged: {WEIGHTS} is not a safetensors file") from error
     weights = {key.removeprefix(GENERATOR): value for key, value in tensors.items() if key.startswith(GENERATOR)}
     images = tensors.get(IMAGES)
-    if images is None or images.dtype != torch.uint8 or images.numel() != 32 * record.images:
+    if images is None or images.dtype != torch.uint8 or images.shape != (record.images, 32):
         expected = f"the SHA-256 of {record.images} images"
         raise ModelRejected(f"model {name} is damaged: {IMAGES} in {WEIGHTS} is not {expected}")
-    return StoredModel(name, record, weights, frozenset(bytes(row).hex() for row in images.view(-1, 32).tolist()))
+    return StoredModel(name, record, weights, frozenset(bytes(row).hex() for row in images.tolist()))

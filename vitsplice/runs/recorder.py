@@ -73,7 +73,9 @@ class Recording:
         images = {**images, **region_masks(regions)}
         loaded = read_images(images)
         appearances = [region.appearance for region in regions]
-        inputs = SavedInputs(pinned(settings), files_of(images, loaded), weights, appearances)
+        inputs = SavedInputs(
+            settings=pinned(settings), files=files_of(images, loaded), weights=weights, appearances=appearances
+        )
         folder = RunFolder.create(out, force=force)
         lock = FolderLock(folder.path)
         try:
@@ -114,8 +116,7 @@ class Recording:
             AlreadyFinished: if the run has taken all its steps.
             CheckpointRejected: if an image has changed, the inputs file is corrupt or of another format, or the
                 checkpoint is truncated or belongs to other images, settings or weights.
-            ConfigError: if an override changes another setting, or its value is not
-                allowed.
+            ConfigError: if an override changes a setting that affects the output, or its value is not allowed.
             OutputBusy: if another process is writing to the folder.
             VitspliceError: if the folder holds no run; see also `vitsplice.Run`.
         """

@@ -41,10 +41,10 @@ class SavedInputs:
 
     @classmethod
     def read(cls, folder: RunFolder) -> SavedInputs:
-        """Read the inputs file of a run that is not finished.
+        """Read the inputs file of a run, which a finished run no longer has.
 
         Raises:
-            AlreadyFinished: if the run is finished.
+            AlreadyFinished: if the run is finished and has no such file.
             CheckpointRejected: if the file is corrupt or of another format.
             UserError: if the folder holds no run that can be resumed.
         """

@@ -32,8 +32,9 @@ def draw_views(
 ) -> dict[ViewKey, View]:
     """Draw the views of a pair at a step; start and structure image share views.
 
-    Without a bank, a crop depends on seed, step, role and pair, its scale not on the pair. With a bank, seed, step and
-    role choose a number for all pairs; a crop depends on seed, role, number and image, its scale not on the image.
+    The scale of the crops of a role is the same for all pairs at a step. Without a bank, their positions and flips
+    differ by pair and step. With a bank, the step determines the number of the view in the bank, the same for all
+    pairs, and positions and flips differ by image and number.
 
     Args:
         config: how views are drawn.

@@ -55,11 +55,8 @@ def default_backbone() -> str:
 
 
 def is_installed(spec: BackboneSpec) -> bool:
-    """Return True if the weights of a backbone are on this machine, or if the backbone has no ``find_weights``."""
-    try:
-        return spec.find_weights is None or bool(spec.find_weights())
-    except Exception:  # a plugin's code may raise anything
-        return False
+    """Return False if the weights of a backbone are known not to be on this machine."""
+    return spec.weights_location() != ""
 
 
 def layer_choices(info: BackboneInfo) -> list[tuple[str, int]]:

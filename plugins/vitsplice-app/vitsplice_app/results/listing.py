@@ -56,8 +56,11 @@ def label(result: StoredResult) -> str:
 
 
 def key(result: StoredResult) -> str:
-    """Return a text that is different for each result of the list."""
-    return f"{result.kind} {result.name} {result.page} {result.problem}"
+    """Return a text that is different for each result of the list, and stays the same when its state changes.
+
+    Only a folder of studies may hold several results of a kind: their pages differ, or why they are damaged.
+    """
+    return f"{result.kind} {result.name} {(result.page or result.problem) if result.kind == 'study' else ''}"
 
 
 def summary(folder: Path | None, results: Sequence[StoredResult]) -> str:

@@ -33,8 +33,8 @@ def build(context: AppContext) -> None:
         labels = {listing.key(result): listing.label(result) for result in found}
         kept = chosen if chosen in labels else None
         listed = gr.update(choices=[(label, key) for key, label in labels.items()], value=kept, visible=bool(labels))
-        opened = open_result(found, kept) if kept else {page: "", images: gr.update(value=None, visible=False)}
-        return {summary: listing.summary(context.folder, found), results: found, choice: listed} | opened
+        values = {summary: listing.summary(context.folder, found), results: found, choice: listed}
+        return values | (open_result(found, kept) if kept else {page: "", images: gr.update(value=None, visible=False)})
 
     def open_result(found: list[StoredResult], chosen: str | None) -> Updates:
         view = listing.show(listing.choose(found, chosen), context.frames)
