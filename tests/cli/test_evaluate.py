@@ -70,6 +70,10 @@ def test_run_records_reveal_leakage(vitsplice, pairs, png, tmp_path):
         (("one=one", "--pairs", "pairs.csv", "--backbone", "tinny-vit"), "tiny-vit"),
         (("one=one", "--pairs", "pairs.csv", "--optimised", "one"), "METHOD=none, not 'one'"),
         (("one=one", "--pairs", "pairs.csv", "--optimised", "two=none"), "the methods are one"),
+        (
+            ("one=one", "--pairs", "pairs.csv", "--optimised", "one=none", "--optimised", "one=a"),
+            "one=none contradicts",
+        ),
         (("one=out", "--pairs", "pairs.csv"), "no output for any of the 3 pairs"),
         (("one=one", "--pairs", "pairs.csv", "-o", "pairs.csv"), "is a file"),
     ],

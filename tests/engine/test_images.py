@@ -3,7 +3,8 @@ import torch
 
 from tests.conftest import noise
 from vitsplice.config import MaskConfig
-from vitsplice.engine.images import RunImages, feathered, masked, neutralised
+from vitsplice.engine.images import RunImages, feathered, masked, neutralised, stack_appearances
+from vitsplice.engine.stack import AppearanceImage
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.run import Run
 
@@ -21,6 +22,28 @@ def test_pixels_outside_the_mask_get_the_mean_colour_of_the_inside():
     mean = image[..., :60].mean((2, 3))
     torch.testing.assert_close(neutral[..., 60:], mean[..., None, None].expand(1, 3, 100, 60))
     torch.testing.assert_close(neutral.mean((2, 3)), mean)
+
+
+def test_grey_parts_of_a_mask_are_blended_once_also_if_images_are_resized_or_stacked():
+    pixels, mask = noise(1, 3, 100, 120), torch.linspace(0, 1, 120).expand(1, 1, 100, 120).clone()
+
+    def image_of(number, size):
+        stack = stack_appearances([AppearanceImage(pixels, mask, 1.0)] * number, size, torch.device("cpu"))
+        images = RunImages({"appearance": stack.pixels}, {"appearance": stack.mask})
+        return masked(images, MaskConfig()).pixels["appearance"][0]
+
+    expected = neutralised(pixels, mask)[0]
+    for number, size in ((1, None), (1, 100), (2, None)):
+        torch.testing.assert_close(image_of(number, size), expected)
+
+
+def test_excluded_colours_do_not_bleed_into_the_rest_by_resizing():
+    pixels, mask = noise(1, 3, 100, 120), half()
+    other = torch.where(mask > 0, pixels, 1 - pixels)
+    first, second = (
+        stack_appearances([AppearanceImage(each, mask, 1.0)], 40, torch.device("cpu")) for each in (pixels, other)
+    )
+    assert torch.equal(first.pixels, second.pixels)
 
 
 def test_neutralised_image_does_not_depend_on_pixels_outside_the_mask():

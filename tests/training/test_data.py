@@ -255,10 +255,14 @@ def test_too_little_space_is_refused_with_what_would_fit(tmp_path, pairs, vit, c
     computed = TensorCache(tmp_path, 0).bytes
     with pytest.raises(
         TrainingCacheError,
-        match=r"enough for about (59|60|61) % of the records of pairs: give fewer pairs or images, or lower any of "
-        r"training\.side, training\.partners, views\.structure\.bank, views\.appearance\.bank;",
+        match=r"enough for about (59|60|61) % of the missing records of pairs: give fewer pairs or images, or lower "
+        r"any of training\.side, training\.partners, views\.structure\.bank, views\.appearance\.bank;",
     ):
         TrainingData.prepare(small, pairs, tmp_path, limit=int(computed + needed - 0.4 * for_pairs))
+    with pytest.raises(
+        TrainingCacheError, match="enough for less than 1 % of the missing records of pairs: give fewer pairs"
+    ):
+        TrainingData.prepare(small, pairs, tmp_path, limit=int(computed + needed - 0.995 * for_pairs))
     assert len(TrainingData.prepare(small, pairs, tmp_path, limit=int(computed + needed + 100_000))) == 12
 
 

@@ -33,7 +33,7 @@ class Resizing:
         raise NotImplementedError
 
     def __call__(self, images: Tensor, info: BackboneInfo) -> Tensor:
-        """Resize images ``(B, 3, H, W)`` for a backbone."""
+        """Resize images ``(B, C, H, W)`` for a backbone."""
         return self.to(images, self.target_size(images.shape[-2], images.shape[-1], info))
 
     def to(self, images: Tensor, size: tuple[int, int]) -> Tensor:

@@ -39,7 +39,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="METHOD=BACKBONE",
-            help="Backbone whose features a method optimised, in place of those in its run records; none: no backbone. "
+            help="Backbone that a method used in its losses; replaces those in its run records. none: no backbone. "
             "Can be repeated. Metrics that measure with the same network are marked.",
         ),
     ] = None,
@@ -75,8 +75,11 @@ def _optimised(options: list[str]) -> dict[str, tuple[str, ...]]:
         method, _, backbone = text.partition("=")
         if not method or not backbone:
             raise typer.BadParameter(f"--optimised takes METHOD=BACKBONE, or METHOD=none, not '{printable(text)}'")
-        optimised[method] = optimised.get(method, ()) + (() if backbone == "none" else (backbone,))
-    return optimised
+        optimised[method] = (*optimised.get(method, ()), backbone)
+    for method, backbones in optimised.items():
+        if "none" in backbones and len({*backbones}) > 1:
+            raise typer.BadParameter(f"--optimised {printable(method)}=none contradicts the backbones given for it")
+    return {method: tuple(name for name in backbones if name != "none") for method, backbones in optimised.items()}
 
 
 def _show(summary: EvaluationSummary) -> None:

@@ -84,7 +84,7 @@ class SizedBackbone:
     def _mask(self, image: Tensor, mask: Tensor | None) -> Tensor:
         if mask is None:
             return torch.ones_like(image[:, :1])
-        return self.resize(mask.expand(-1, 3, -1, -1), self.backbone.info)[:, :1].clamp(0, 1)
+        return self.resize(mask, self.backbone.info).clamp(0, 1)
 
 
 def random_positions(*key: object) -> Features:

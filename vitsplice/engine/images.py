@@ -60,7 +60,7 @@ class RunImages:
         ]
 
     def mirrored(self, mirror: Sequence[bool]) -> RunImages:
-        """Mirror some of the appearance images and their masks."""
+        """Mirror some of the appearance images and their masks, after matching: ``regions`` are not mirrored."""
 
         def flipped(maps: Tensor) -> Tensor:
             rows = zip(torch.split(maps, 1), self.stacked, mirror, strict=True)
@@ -134,17 +134,18 @@ def masked(images: RunImages, config: MaskConfig) -> RunImages:
 def stack_appearances(images: Sequence[AppearanceImage], size: int | None, device: torch.device) -> Stack:
     """Resize appearance images to a shorter side of ``size`` pixels (None: not resized), and stack them on a device.
 
-    Masked images are `neutralised` before any resizing, because resizing would mix excluded colours into the rest.
+    What a mask excludes entirely is replaced before any resizing, which would mix its colours into the rest. Grey parts
+    of masks are blended later, by `masked`.
     """
 
     def resize(maps: Tensor) -> Tensor:
         return (resize_to(maps, size) if size else maps).to(device)
 
-    are_resized, parts = bool(size) or len(images) > 1, []
+    parts = []
     for image in images:
         pixels, mask = image.pixels, image.mask
-        if mask is not None and are_resized and bool(mask.any()) and bool((mask < WHITE).any()):
-            pixels = neutralised(pixels, mask)
+        if mask is not None and bool((mask == 0).any()):
+            pixels = neutralised(pixels, (mask > 0).to(mask))
         parts.append(AppearanceImage(resize(pixels), None if mask is None else resize(mask), image.weight))
     return stack(parts)
 

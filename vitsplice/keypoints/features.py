@@ -157,14 +157,14 @@ class FeatureExtractor:
 
 
 def load_pixels(image: KeypointImage, size: int) -> Tensor:
-    """Read an image ``(1, 3, H, W)`` and transform it; before a warp its shorter side is resized to ``size`` pixels.
+    """Read an image and apply its transforms, ``(1, 3, H, W)``; only a warp resizes it, to a shorter side of ``size``.
 
     Raises:
         ImageError: if the image cannot be read, or its size differs from that in its annotation.
     """
     pixels = read(image.path).pixels
-    if image.size not in (None, tuple(pixels.shape[-2:])):
-        height, width = image.size or (0, 0)
+    if image.size and image.size != tuple(pixels.shape[-2:]):
+        height, width = image.size
         raise ImageError(
             f"'{printable(str(image.path))}' is {pixels.shape[-1]}x{pixels.shape[-2]} px (width x height), "
             f"but its annotation is for {width}x{height} px"

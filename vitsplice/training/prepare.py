@@ -50,8 +50,8 @@ def prepare(
         ImageError, UserError: if an image cannot be read.
         OutputBusy: if something is missing and another process is writing to the folder.
         VitspliceError: if the folder cannot be written.
-        TrainingCacheError: if the records need more space than is available (the message says for what share of the
-            pairs the available space is enough), or if a shard is damaged.
+        TrainingCacheError: if the records need more space than is available (once the pixels are stored, the message
+            says for what share of the missing records of pairs it is enough), or if a shard is damaged.
     """
     views = recipe.config.views
     check_shapes(views)
@@ -136,8 +136,9 @@ class _Preparation:
         self._cache.flush()
         pair_size, sizes = self._size(pair_job), {kind: self._size(job) for kind, job in samples.items()}
         missing = self._missing(chain(self._lists.conditions(), self._lists.views()))
-        of_pairs = [job for job in missing if job.kind == PAIR or job.kind[1:2] == (START,)]
-        for_pairs = sum(sizes.get(job.kind, pair_size) for job in of_pairs)
+        # Further kinds: (backbone, image, kind of view), and an appearance image with itself, also of `pair_size`.
+        pair_jobs = [job for job in missing if job.kind == PAIR or job.kind[1:2] == (START,)]
+        for_pairs = sum(sizes.get(job.kind, pair_size) for job in pair_jobs)
         self._check_fit(for_pairs, sum(sizes.get(job.kind, pair_size) for job in missing) - for_pairs)
 
     def _size(self, job: Job) -> int:
@@ -153,13 +154,15 @@ class _Preparation:
         available = self._cache.available()
         if for_pairs + for_images <= available:
             return
-        percent = 100 * max(0, available - for_images) // max(1, for_pairs)
-        share = f"about {percent} % of the records of pairs" if percent else "no records of pairs"
+        pairs_fit = for_pairs > 0 and available > for_images
+        percent = 100 * (available - for_images) // for_pairs if pairs_fit else 0
+        some = f"about {percent} %" if percent else "less than 1 %"
+        share = f"{some} of the missing records of pairs" if pairs_fit else "no records of pairs"
         raise TrainingCacheError(
             f"the missing records of {len(self._pairs)} pairs of {len(self.digests)} images need up to "
             f"{gigabytes(for_pairs + for_images)}, of which {gigabytes(for_pairs)} for pairs and the rest for images. "
             f"{self._cache.space()}; the remaining space is enough for {share}",
-            *self._advice(pairs_fit=percent > 0),
+            *self._advice(pairs_fit=pairs_fit),
         )
 
     def _advice(self, *, pairs_fit: bool) -> list[str | Setting | Argument]:

@@ -1,7 +1,9 @@
 """Errors of event handlers: a card with the text of the command line, other outputs unchanged."""
 
 import inspect
+import os
 from html import unescape
+from tempfile import gettempdir
 
 import gradio as gr
 import pytest
@@ -107,5 +109,5 @@ def test_text_from_outside_is_escaped():
 
 @pytest.mark.parametrize("folder", [f"files/{'0a' * 32}", "runs/quick-1a2b/images/structure"])
 def test_error_has_the_name_that_the_user_gave_the_file(folder):
-    path = f"/tmp/{PREFIX}abc/{folder}/my cat.png"
+    path = f"{os.path.realpath(gettempdir())}/{PREFIX}abc/{folder}/my cat.png"
     assert "<p>'my cat.png' is empty</p>" in unescape(card_html(ImageError(f"'{path}' is empty")))

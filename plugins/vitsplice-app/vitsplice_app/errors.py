@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import traceback
 from collections.abc import Callable, Iterator
 from functools import wraps
 from html import escape
+from tempfile import gettempdir
 from typing import Any
 
 import gradio as gr
@@ -17,8 +19,8 @@ from vitsplice_app.workspace import PREFIX
 
 FAULT = "This is a fault of vitsplice or of a plugin; the terminal of vitsplice app shows where it happened."
 
-TEMPORARY_FOLDER = re.compile(rf"[^\s'\"]*/{PREFIX}[^\s'\"]*/")
-"""Pattern of the folder in the path of a workspace's file; messages have only the file name, which the user knows."""
+TEMPORARY_FOLDER = re.compile(rf"{re.escape(os.path.realpath(gettempdir()))}/{PREFIX}[^\s'\"]*/")
+"""Pattern of the folder in the path of a workspace's file. It is removed: the user knows only the file name."""
 
 
 def error_card() -> gr.HTML:

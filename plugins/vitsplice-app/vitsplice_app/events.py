@@ -41,7 +41,7 @@ STOPPING = "() => ({__type__: 'update', value: 'Stopping…', interactive: false
 
 
 def disable_gradio_check(component: gr.Slider | gr.Dropdown) -> None:
-    """Disable Gradio's check that a component's value is in its range or among its choices, which other events change.
+    """Disable Gradio's check of a component's value, for a component whose range or choices other events change.
 
     Gradio would check a value that waited in the queue against the new range or choices, and fail outside the handler.
     """
@@ -55,6 +55,7 @@ def _unchecked(component_class: type) -> type:
     Replacing the method of one component would not suffice: an event that updates a property replaces the component
     by a new one of its class. Gradio's metaclass is bypassed, because for each new class it writes a ``.pyi`` file.
     """
+    # is_template: Gradio's client gets the name of the parent class, and shows the component as before
     attributes = {"__module__": __name__, "is_template": True, "preprocess": lambda component, payload: payload}
     name = f"Unchecked{component_class.__name__}"
     return ABCMeta.__new__(type(component_class), name, (component_class,), attributes)
@@ -144,7 +145,7 @@ def connect_start(
     start.click(None, None, None, js=SHOW_OUTCOME, **IMMEDIATE)
     begun = start.click(begin, state, [live, stop, *starts], **IMMEDIATE)
     ran = begun.then(run, list(inputs), list(outputs), show_progress_on=live, **ONE_AT_A_TIME)
-    for event in (ran.then, ran.failure):  # Gradio's client does not trigger ``then`` if Gradio itself fails
+    for event in (ran.then, ran.failure):  # one of them: Gradio's client does not trigger ``then`` after an error
         event(end, state, list(shown), **IMMEDIATE)
 
 
