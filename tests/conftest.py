@@ -77,7 +77,7 @@ def full_disk():
 
 
 def pytest_collection_finish():
-    """Collect garbage less often, and not among what is loaded by now: this takes 6 % of the time of the tests.
+    """Collect garbage less often, and not among what is loaded by now, which would take 6 % of the time of the tests.
 
     A warning about a file that is left open in a cycle may therefore fail a later test than that which opened it.
     """

@@ -52,9 +52,9 @@ class Provenance(TorchFunctionMode):
     def check(self, model: nn.Module, description: str, name: str) -> None:
         """Raise WeightsRejected unless the tensors of the model are from the file or its conversion, and finite.
 
-        Only ``num_batches_tracked`` may be missing. Parameters must be floating point in the file, and
-        kernels of convolutions must have as many values as there. The file may have tensors that the model does not use
-        (a classifier, a mask token), but none whose name differs only in layer numbers from the name of a used tensor,
+        Only ``num_batches_tracked`` may be missing. Parameters must be floating point in the file, and kernels of
+        convolutions must have as many values as there. The file may have tensors that the model does not use (a
+        classifier, a mask token), but none whose name differs only in layer numbers from the name of a used tensor,
         such as those of the last blocks of a deeper network.
 
         Args:

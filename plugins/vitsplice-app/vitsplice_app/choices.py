@@ -55,7 +55,7 @@ def default_backbone() -> str:
 
 
 def is_installed(spec: BackboneSpec) -> bool:
-    """Return False if the weights of a backbone are known not to be on this machine."""
+    """Return True unless it is known that the weights of a backbone are not on this machine."""
     return spec.weights_location() != ""
 
 
