@@ -15,6 +15,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.vitsplice-ready
+# Each of the many processes of the tests would otherwise compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
 OUT ?= out/make-run
 
 FILES ?= 20000

@@ -8,7 +8,7 @@ import vitsplice_tiny
 
 from vitsplice.config import BackboneConfig
 from vitsplice.engine.backbones import BackboneCache, BackboneLoader, load_settings
-from vitsplice.errors import WeightsUnavailable
+from vitsplice.errors import Setting, WeightsUnavailable
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 
@@ -83,3 +83,17 @@ def test_settings_record_the_precision_that_auto_means_here(monkeypatch, native)
     settings = settings_for("tiny", device="cpu", overrides=["backbone.name=tiny-vit", "backbone.precision=auto"])
     loaded = load_settings(settings, BackboneLoader(), catalogue()).settings
     assert loaded.backbone.precision == ("bfloat16" if native else "float32")
+
+
+@pytest.mark.parametrize(("key", "advice"), [("vit", "backbone.weights=FILE"), ("cnn", "backbones.cnn.weights=FILE")])
+def test_advice_about_missing_weights_names_the_key_of_the_backbone(key, advice):
+    def unavailable(weights):
+        raise WeightsUnavailable("no weights; give a file with ", Setting("backbone.weights", "FILE"))
+
+    parts = catalogue().backbones
+    gone = replace(parts[f"tiny-{key}"], build=unavailable)
+    known = replace(catalogue(), backbones={**parts, gone.name: gone})
+    names = ["backbones.vit.name=tiny-vit", "backbones.cnn.name=tiny-cnn"]
+    with pytest.raises(WeightsUnavailable) as error:
+        load_settings(settings_for("instant", device="cpu", overrides=names), BackboneLoader(), known)
+    assert str(error.value) == f"no weights; give a file with {advice}"

@@ -20,7 +20,7 @@ from vitsplice.backbones.weights import sha256_of
 from vitsplice.config import BackboneConfig, RunConfig
 from vitsplice.contracts import Backbone, BackboneInfo, MetricContext
 from vitsplice.engine.device import pick_device, pick_precision
-from vitsplice.errors import Argument, Setting, UnknownName, UserError, WeightsRejected, WeightsUnavailable
+from vitsplice.errors import Argument, Part, Setting, UnknownName, UserError, WeightsRejected, WeightsUnavailable
 from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
 from vitsplice.presets import loading
@@ -129,12 +129,32 @@ def load_all(
     Returns:
         The settings, merged with ``with_fallback`` if a fallback is used; backbones and substitutions by key.
     """
-    loaded = {name: load(config) for name, config in settings.backbones.items()}
+    first = next(iter(settings.backbones))
+
+    def load_by_key(key: str, config: BackboneConfig) -> Loaded:
+        try:
+            return load(config)
+        except (WeightsUnavailable, WeightsRejected) as error:
+            if key == first:
+                raise
+            raise type(error)(*(_advice_for(key, part) for part in error.parts)) from error
+
+    loaded = {key: load_by_key(key, config) for key, config in settings.backbones.items()}
     if any(substitution for _, substitution in loaded.values()):
         settings = loading.with_fallback(settings, "settings")
-        loaded |= {name: load(config) for name, config in settings.backbones.items() if name not in loaded}
-    substitutions = {name: substitution for name, (_, substitution) in loaded.items() if substitution}
-    return settings, {name: backbone for name, (backbone, _) in loaded.items()}, substitutions
+        added = {key: config for key, config in settings.backbones.items() if key not in loaded}
+        loaded |= {key: load_by_key(key, config) for key, config in added.items()}
+    substitutions = {key: substitution for key, (_, substitution) in loaded.items() if substitution}
+    return settings, {key: backbone for key, (backbone, _) in loaded.items()}, substitutions
+
+
+def _advice_for(key: str, part: Part) -> Part:
+    """Return a part of a message that advises on the first backbone as advice on that of another key."""
+    if isinstance(part, Setting) and part.key == "backbone.weights":
+        return Setting(f"backbones.{key}.weights", part.value)
+    if isinstance(part, Argument) and part.name == "backbone" and part.value is not None:
+        return Setting(f"backbones.{key}.name", part.value)
+    return part
 
 
 class BackboneLoader:
