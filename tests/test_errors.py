@@ -67,6 +67,10 @@ def test_every_error_with_its_own_initialisation_is_pickled_above():
         ),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "CUDNN_STATUS_ALLOC_FAILED"),
         (
+            RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+            "DEVICE_ALLOCATION_FAILED",
+        ),
+        (
             RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
             "can't allocate memory: 9",
         ),
@@ -87,4 +91,4 @@ def test_a_loss_that_is_not_finite_suggests_settings():
     error = NonFiniteLoss(3, "cls", float("nan"))
     assert "--" not in str(error)
     assert "terms.cls.weight" in str(error)
-    assert "--set terms.cls.weight=..., or --precision float32" in message(error)
+    assert "--set terms.cls.weight=..., or --set precision=float32" in message(error)

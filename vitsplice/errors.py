@@ -45,7 +45,13 @@ class Setting:
         return self.key if self.value is None else f"{self.key}={self.value}"
 
 
-ALLOCATION_FAILURES = ("can't allocate memory", "out of memory", "not enough memory", "ALLOC_FAILED")
+ALLOCATION_FAILURES = (
+    "can't allocate memory",
+    "out of memory",
+    "not enough memory",
+    "ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+)
 """Texts in the RuntimeErrors of torch's allocators, cuBLAS and cuDNN when there is not enough memory."""
 
 Part = str | Argument | Setting
@@ -164,12 +170,13 @@ class NonFiniteLoss(VitspliceError):
         quantity = f"term '{term}'" if term else "the gradient of the total"
         weight: tuple[Part, ...] = (" a lower ", Setting(f"terms.{term}.weight"), ",") if term else ()
         super().__init__(
-            f"{quantity} became {value} at step {step}; the generator was reset to the last valid step. Try a lower ",
+            f"{quantity} became {value} at step {step}; the generator was reset to the last valid step, if there was "
+            "one. Try a lower ",
             Setting("optimiser.lr"),
             ",",
             *weight,
             " or ",
-            Argument("precision", "float32"),
+            Setting("precision", "float32"),
         )
         self.step = step
         self.term = term

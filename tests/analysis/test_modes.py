@@ -61,6 +61,12 @@ def test_one_mode_for_each_image_is_allowed_and_more_are_refused(photos):
         find(photos, k=10)
 
 
+def test_an_image_that_is_given_twice_counts_once(photos):
+    images = [photos / name for name in ("0.png", "0.png", "1.png")]
+    with pytest.raises(UserError, match="3 modes need at least 3 images, not 2"):
+        modes.appearance_modes(images, 3, photos.parent / "f.jsonl", backbone="tiny-vit")
+
+
 def test_a_number_of_modes_below_1_is_refused(photos):
     with pytest.raises(UserError, match="k=0 is not allowed; it must be at least 1"):
         find(photos, k=0)

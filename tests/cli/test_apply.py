@@ -156,14 +156,15 @@ def test_an_unreadable_image_is_named_and_the_others_are_written(vitsplice, png,
         (("structure.png", "appearance.png", "-o", "out.jpg"), "outputs are PNG files; give out.png"),
         (("structure.png", "photos", "-o", "x.png"), "'photos' cannot be read"),
         (("photos", "appearance.png", "-o", "out.png"), "3 outputs need a folder, not the file out.png"),
-        (("structure.png", "structure.png", "appearance.png"), "would have the same output structure.png"),
+        (("photos/0.png", "others/0.png", "appearance.png"), "would have the same output 0.png"),
         (("structure.png", "--mix", "appearance.png:much"), "'appearance.png:much' cannot be read"),
         (("--mix", "appearance.png:1"), "at least one structure image before --mix"),
         (("structure.png", "--mix", "appearance.png:0"), "weights of a mix"),
         (("structure.png", "appearance.png", "-o", "appearance.png/x"), "cannot create the folder appearance.png/x"),
     ],
 )
-def test_mistakes_are_explained(vitsplice, png, photos, model, arguments, message):
+def test_mistakes_are_explained(vitsplice, png, photos, model, arguments, message, tmp_path):
+    shutil.copytree(photos, tmp_path / "others")
     done = vitsplice("apply", "model", *arguments)
     assert done.returncode == 2
     assert message in done.stderr
@@ -207,3 +208,8 @@ def test_a_model_folder_is_a_preset_of_run_and_batch(vitsplice, png, tmp_path, m
     (output,) = (tmp_path / "batch" / "model").rglob("output.png")
     assert output.read_bytes() == (tmp_path / "out.png").read_bytes()
     assert read_optimised(output).terms == ("appearance", "structure")
+
+
+def test_an_image_that_is_given_twice_has_one_output(vitsplice, png, photos, tmp_path, model):
+    assert vitsplice("apply", "model", photos, photos / "1.png", png[1], "-o", "out").returncode == 0
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["0.png", "1.png", "2.png"]

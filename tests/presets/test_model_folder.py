@@ -2,7 +2,7 @@ import json
 
 import pytest
 import yaml
-from tiny_models import write_tiny_model
+from tiny_models import OVERRIDES, write_tiny_model
 
 import vitsplice
 from vitsplice import settings_for, splice
@@ -144,3 +144,12 @@ def test_a_model_that_was_replaced_is_refused(folder, pair):
     write_tiny_model(folder, seed=1)
     with pytest.raises(ModelRejected, match="not the one that these settings were made with"):
         splice(*pair, settings)
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("float32", "float32"), ("bfloat16", "auto")])
+def test_a_model_folder_has_the_mask_blending_and_the_precision_of_the_training(tmp_path, precision, expected):
+    trained = settings_for("tiny", overrides=[*OVERRIDES, "mask.feather=0", f"backbone.precision={precision}"])
+    write_tiny_model(tmp_path / "model", settings=trained)
+    settings = settings_for(tmp_path / "model")
+    assert settings.mask == trained.mask
+    assert settings.precision == expected

@@ -104,7 +104,7 @@ def appearance_modes(
     """Cluster images by the normalised appearance feature of a backbone, for a ViT the [CLS] token.
 
     Args:
-        images: paths; those that cannot be read are skipped.
+        images: paths; one that is given twice counts once, and those that cannot be read are skipped.
         k: number of modes, at least 1.
         cache: file of computed features, which is read and extended.
         backbone: a loaded backbone, or its name; None: that of the default preset, or its fallback.
@@ -122,6 +122,7 @@ def appearance_modes(
     """
     if k < 1:
         raise UserError(Argument("k", k), " is not allowed; it must be at least 1")
+    images = list(dict.fromkeys(images))
     if len(images) < k:
         raise UserError(f"{k} modes need at least {k} images, not {len(images)}")
     target = pick_device(device)
@@ -192,6 +193,7 @@ def save(
 
     Raises:
         OutputExists: if the folder holds modes and ``force`` is not given.
+        ImageError: if an image of a mode can no longer be read.
         UserError: if the folder cannot be created.
         VitspliceError: if a file cannot be written.
     """

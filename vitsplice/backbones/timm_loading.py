@@ -35,7 +35,7 @@ def load(timm_name: str, name: str, weights: Path | None) -> Backbone:
         weights: file of weights; None: the pretrained weights of timm (`hub_state_dict`).
 
     Raises:
-        UserError: if timm has no such ViT, Swin, or CNN with feature maps.
+        UserError: if timm cannot create such a model.
         WeightsUnavailable: see `hub_state_dict`.
         WeightsRejected: if the weights cannot be read, or do not fit.
     """
@@ -79,7 +79,7 @@ def load_with_weights(
     source: str,
     overlay: dict[str, Any] | None = None,
 ) -> Backbone:
-    """Load a timm model with given weights: a plain ViT, a Swin, or else a CNN.
+    """Load a timm model with given weights: a plain ViT, a Swin, or else a network with feature maps, as `TimmCNN`.
 
     Args:
         timm_name: name of the architecture in timm.
@@ -89,7 +89,7 @@ def load_with_weights(
         overlay: entries that replace those of timm's configuration, such as ``mean`` and ``std``.
 
     Raises:
-        UserError: if timm has no such model, or the model is none of these.
+        UserError: if timm cannot create such a model.
         WeightsRejected: if the state dict is empty, or does not fit.
     """
     if not state_dict:
@@ -121,7 +121,7 @@ def _create(
     """Create a timm model without a classifier; timm converts and loads the state dict if there is one."""
     settings: dict[str, Any] = {"features_only": True} if features_only else {"num_classes": 0}
     if state_dict is not None:
-        # As num_classes differs from the configuration's, timm drops the classifier, and does not load strictly.
+        # Only if num_classes differs from the configuration's, timm drops the classifier and does not load strictly.
         classes = {} if features_only else {"num_classes": 1}
         changes = {"state_dict": state_dict, **classes, **(overlay or {})}
         settings |= {"pretrained": True, "pretrained_cfg_overlay": changes}

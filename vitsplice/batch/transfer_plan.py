@@ -39,7 +39,7 @@ class Transfer:
     structure_mask: Path | None = None
     appearance_masks: tuple[Path | None, ...] = ()
 
-    def images(self) -> dict[str, Any]:
+    def digests(self) -> dict[str, Any]:
         """Return the SHA-256 of each image and mask, and the weights. Raises ImageError if a file cannot be read."""
         images: dict[str, Any] = {"structure": _digest(self.structure)}
         images["appearance"] = [[_digest(path), weight] for path, weight in self.appearance]
@@ -118,12 +118,13 @@ def outputs_of_images(structures: Iterable[Path]) -> list[Transfer]:
     """List the outputs of structure images, without appearance images.
 
     Args:
-        structures: structure images, or folders, of which all images are used.
+        structures: structure images, or folders, of which all images are used; an image that is given twice is used
+            once.
 
     Raises:
         UserError: if an image or folder does not exist, or two outputs would have the same name.
     """
-    paths = [path for each in structures for path in images_at(each)]
+    paths = dict.fromkeys(path for each in structures for path in images_at(each))
     transfers = [Transfer(f"{path.stem}.png", path, ()) for path in paths]
     counts = Counter(transfer.name.lower() for transfer in transfers)
     if repeated := [transfer for transfer in transfers if counts[transfer.name.lower()] > 1]:

@@ -59,7 +59,7 @@ class TransferRecord:
 
         Args:
             name: name of the output's file.
-            images: digests of its images and masks, and weights of its appearance images (`Transfer.images`).
+            images: digests of its images and masks, and weights of its appearance images (`Transfer.digests`).
             seconds: time that the output took.
             sha256: digest of its file.
         """

@@ -104,7 +104,7 @@ def output_of(model: Model, structure: LoadedImage, appearance: Appearance | Mix
 
 def _is_finished(transfer: Transfer, record: TransferRecord) -> bool:
     try:
-        return record.holds(transfer.name, transfer.images())
+        return record.holds(transfer.name, transfer.digests())
     except ImageError:
         return False
 
@@ -119,7 +119,7 @@ def _apply(
     """Write one output and return True; if it cannot be computed, add the error to the failures and return False."""
     began = perf_counter()
     try:
-        structure, images = read(transfer.structure), transfer.images()
+        structure, images = read(transfer.structure), transfer.digests()
         with out_of_memory_advice():
             masked_parts = zip_longest(transfer.appearance, transfer.appearance_masks)
             parts = [(prepare(path, mask=mask), weight) for (path, weight), mask in masked_parts]
@@ -137,7 +137,7 @@ def _apply(
 
 def _trained_on(model: Model, transfer: Transfer) -> dict[str, Path]:
     """Return the images of a transfer that the model was trained on, by their SHA-256."""
-    images = transfer.images()
+    images = transfer.digests()
     digests = [images["structure"], *(digest for digest, _ in images["appearance"])]
     paths = [transfer.structure, *(path for path, _ in transfer.appearance)]
     return {digest: path for digest, path in zip(digests, paths, strict=True) if digest in model.images}

@@ -51,7 +51,7 @@ def with_weights(appearances: list[Path] | None, weighted: list[str] | None) -> 
     """Return all appearance images and their weights; None instead of weights if no weight is given."""
     parsed = [image_and_weight(text) for text in weighted or []]
     paths = [*(appearances or []), *(path for path, _ in parsed)]
-    if not any(":" in text for text in weighted or []):
+    if all(path == Path(text) for text, (path, _) in zip(weighted or [], parsed, strict=True)):
         return paths, None
     return paths, [1.0] * (len(paths) - len(parsed)) + [weight for _, weight in parsed]
 

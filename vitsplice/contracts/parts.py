@@ -103,7 +103,7 @@ class GeneratorSpec:
         name: name, unique among generators.
         build: function ``build(start, options)`` that returns an ``nn.Module``, which maps an image ``(1, 3, H, W)`` to
             an image of the same size in [0, 1]. ``start`` is the generator's input for the output image: the image
-            that the output starts from or, from the second stage on, the output of the previous stage.
+            that the output starts from, in the size of the stage and with the changes of earlier stages.
         summary: description in one line.
         options: options that the generator accepts.
         canvas: whether the module holds one image, the output itself, and ignores its input. Views are then crops of

@@ -149,7 +149,7 @@ def load_all(
 
 
 def _advice_for(key: str, part: Part) -> Part:
-    """Return a part of a message that advises on the first backbone as advice on that of another key."""
+    """Make a part of a message about the first backbone one about that of ``key``; others stay as they are."""
     if isinstance(part, Setting) and part.key == "backbone.weights":
         return Setting(f"backbones.{key}.weights", part.value)
     if isinstance(part, Argument) and part.name == "backbone" and part.value is not None:
@@ -227,7 +227,7 @@ class BackboneCache(BackboneLoader):
         self._metric_backbones: dict[str, Backbone] = {}
 
     def load(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
-        """Return the cached backbone, or load it as `BackboneLoader.load` does; a failed load is not cached."""
+        """Return the cached backbone, or load it as `BackboneLoader.load` does; a fallback is cached, too."""
         key = (config.model_copy(update={"side": None, "precision": None}), str(device), precision)
         with self._lock:
             if key not in self._cache:

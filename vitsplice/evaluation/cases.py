@@ -1,4 +1,4 @@
-"""Cases (the images of a pair and a method's output), and counts of cases and of images."""
+"""Cases (an output and the images it is compared with), and counts of outputs and of images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Networks get the entire image, at a shorter side of up to 520 px, so an even lon
 """
 
 MAX_EXAMPLES = 5
-"""Maximum number of missing and corrupt cases of a method that are described."""
+"""Maximum number of missing and corrupt outputs of a method that are described."""
 
 
 class PairImages:
@@ -79,13 +79,13 @@ class PairImages:
 
 @dataclass
 class CaseCounts:
-    """Numbers of measured, missing and corrupt cases of a method. A pair is one case, also with several appearances.
+    """Numbers of measured, missing and corrupt outputs of a method; an output counts once, whatever its appearances.
 
     Args:
-        measured: number of cases whose files could be used.
-        missing: number of cases of which a file does not exist.
-        corrupt: number of cases with a file that cannot be used.
-        examples: descriptions of the first missing or corrupt cases.
+        measured: number of outputs whose files could all be used.
+        missing: number of outputs of which a file, also of an input image, does not exist.
+        corrupt: number of outputs of which a file, also of an input image, cannot be used.
+        examples: descriptions of the first missing or corrupt outputs.
     """
 
     measured: int = 0
@@ -94,7 +94,7 @@ class CaseCounts:
     examples: list[str] = field(default_factory=list)
 
     def add_failure(self, case: str, reason: str, *, missing: bool) -> None:
-        """Count a missing or corrupt case."""
+        """Count a missing or corrupt output."""
         self.missing += missing
         self.corrupt += not missing
         if len(self.examples) < MAX_EXAMPLES:
@@ -102,7 +102,7 @@ class CaseCounts:
 
     @property
     def failures(self) -> str:
-        """Description of the missing and corrupt cases on one line."""
+        """Description of the missing and corrupt outputs on one line."""
         return f"{self.missing} missing, {self.corrupt} corrupt; " + "; ".join(self.examples)
 
 
@@ -123,7 +123,7 @@ class ImageCounts:
 
 
 def count_images(manifest: Path, keys: Keys) -> ImageCounts:
-    """Count the pairs and images of measured cases, whose keys ``(methods, pairs)`` are not 0."""
+    """Count the pairs and images of measured outputs, whose keys ``(methods, pairs)`` are not 0."""
     pairs = (pair for pair, measured in zip(read_pairs(manifest, unique=False), keys.T, strict=True) if measured.any())
     structures, appearances, images = (array("Q") for _ in range(3))
     for pair in pairs:
@@ -142,7 +142,7 @@ def _path_key(path: Path) -> int:
 
 
 def case_key(pair: Pair, method: Method, output: Path) -> int:
-    """Compute a 64-bit key of a case from what its values depend on.
+    """Compute a 64-bit key of an output from what its values depend on.
 
     That is the name of the method, the id and the weights of the pair, and the role, path, size and modification time
     of each file.

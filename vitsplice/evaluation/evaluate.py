@@ -42,12 +42,14 @@ def evaluate(
     force: bool = False,
     progress: ProgressReporter = NULL_REPORTER,
 ) -> EvaluationSummary | None:
-    """Evaluate methods over a set of pairs. Values of the same plan that the folder already holds are reused.
+    """Evaluate methods over a set of pairs.
+
+    Values that the folder already holds are reused if the images, metrics, device and versions are the same.
 
     Args:
         plan: what to evaluate.
         out: output folder.
-        force: allow another evaluation in the folder to be replaced.
+        force: allow another evaluation in the folder to be replaced; its values are reused where they apply.
         progress: progress reporter.
 
     Returns:

@@ -52,7 +52,7 @@ def write_report(path: Path, summary: EvaluationSummary, log: JsonLinesLog, keys
 
 
 def _csv_rows(summary: EvaluationSummary, log: JsonLinesLog, keys: Keys) -> Iterator[str]:
-    """One row per output, in the order of the pairs; one column per metric, empty without a value."""
+    """One row per output, in the order of the pairs; one column per metric over pairs, empty without a value."""
     names = [name for name, metric in summary.metrics.items() if metric.over == "pair"]
     yield csv_row(["method", "id", *names])
     for key in keys.T.ravel():

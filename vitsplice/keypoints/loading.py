@@ -42,7 +42,8 @@ def load_dataset(
     if folders and spair.has_layout(folders[0]):
         return spair.load(folders[0], split or "test", subset or spair.SUBSETS[0])
     if subset:
-        raise UserError("only a data set in the layout of SPair-71k has a subset; leave it out")
+        given = f"{printable(str(folders[0]))} is not one" if folders else "these sources are not one"
+        raise UserError(f"only the folder of a data set in the layout of SPair-71k has a subset; {given}")
     if folders and pfpascal.has_layout(folders[0]):
         return pfpascal.load(folders[0], split or "test")
     if folders:
@@ -87,14 +88,14 @@ def synthetic_warps(images: Sequence[Path], appearance: str = DEFAULT_APPEARANCE
     def pairs() -> Iterator[KeypointPair]:
         grid = grid_centres(KEYPOINTS_PER_SIDE, KEYPOINTS_PER_SIDE).double()
         for number, path in enumerate(images, 1):
-            for name, source_of in WARPS.items():
+            for name, to_original in WARPS.items():
                 yield KeypointPair(
                     f"{number}-{printable(path.stem)}-{name}",
                     name,
                     KeypointImage(path, name, transform),
                     KeypointImage(path),
-                    grid.numpy(),
-                    source_of(grid).numpy(),
+                    source_points=grid.numpy(),
+                    target_points=to_original(grid).numpy(),
                     unit="sides",
                 )
 

@@ -16,7 +16,7 @@ from vitsplice.losses.functional import structure_loss
 from vitsplice.matching import correspond
 
 SIZE = 224
-"""Shorter side of the backbone's input, in pixels."""
+"""Shorter side of the backbone's input in pixels, except for `local_appearance`."""
 
 CLIP = "openclip-vitb32"
 
@@ -120,8 +120,9 @@ def local_features(backbone: Backbone, case: Case, size: int) -> list[Features]:
         The features of the output, then those of the structure image.
     """
     request = local_request(backbone)
-    target = Resize(size).target_size(case.structure.shape[-2], case.structure.shape[-1], backbone.info)
-    return [backbone(Resize().to(image, target), [request])[request] for image in (case.output, case.structure)]
+    resize = Resize(size)
+    target = resize.target_size(case.structure.shape[-2], case.structure.shape[-1], backbone.info)
+    return [backbone(resize.to(image, target), [request])[request] for image in (case.output, case.structure)]
 
 
 def global_feature(backbone: Backbone, request: FeatureRequest, image: Tensor, size: int = SIZE) -> Tensor:

@@ -95,7 +95,7 @@ def gradient_ssim_distance(output: Tensor, target: Tensor) -> float:
 
 def patch_distance(output: Tensor, target: Tensor) -> float:
     """Sliced Wasserstein distance of 7x7 Lab patches, from their quantiles along 64 random directions."""
-    rng = stream(0, "figures")
+    rng = stream(0, "figures")  # any other label changes the values
     directions = F.normalize(torch.randn(3 * PATCH * PATCH, DIRECTIONS, generator=rng), dim=0).to(output.device)
     probabilities = torch.linspace(0, 1, QUANTILES, device=output.device)
     quantiles = []

@@ -150,6 +150,7 @@ def settings_of_model(folder: Path) -> RunConfig:
     """Return settings of a run whose output is that of a model. Raises ModelRejected."""
     record = read_record(folder)
     trained = record.settings
+    precision = trained.backbone.precision or trained.precision
     names = [name for name in (trained.backbone.name, *trained.backbone.fallback) if name != record.backbone.name]
     weights = trained.backbone.model_dump(mode="json", include={"weights", "sha256"})
     return RunConfig.model_validate(
@@ -158,7 +159,8 @@ def settings_of_model(folder: Path) -> RunConfig:
             "start": "model",
             "model": {"folder": os.path.abspath(folder), "sha256": record.digest},
             "match": trained.match.model_dump(),
-            "precision": "float32" if trained.precision == "float32" else "auto",
+            "mask": trained.mask.model_dump(),
+            "precision": "float32" if precision == "float32" else "auto",
             "steps": 0,
         }
     )
