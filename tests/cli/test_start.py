@@ -1,5 +1,7 @@
 import os
 import re
+import subprocess
+import sys
 import time
 
 import pytest
@@ -28,9 +30,31 @@ def test_waiting_threads_sleep_unless_the_user_chose_a_wait_policy(monkeypatch, 
     if chosen is None:
         monkeypatch.delenv(name)
     monkeypatch.setattr("vitsplice.cli.main", lambda arguments: 0)
+    monkeypatch.setattr("signal.signal", lambda number, handler: None)
     with pytest.raises(SystemExit):
         entry()
     assert os.environ[name] == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("catches", "output"), [("", "raised"), ("import catches", "")])
+def test_ctrl_c_exits_during_an_import_that_catches_it_and_is_raised_elsewhere(catches, output, tmp_path):
+    (tmp_path / "catches.py").write_text(
+        "import signal\ntry: signal.raise_signal(signal.SIGINT)\nexcept BaseException: print('caught')\n"
+    )
+    code = f"""
+import signal, sys, vitsplice.cli
+def main(arguments):
+    {catches}
+    try: signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt: print("raised")
+    return 130
+vitsplice.cli.main = main
+vitsplice.cli.entry()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (130, output)
+    assert done.stderr.strip() == ("interrupted" if catches else "")
 
 
 @pytest.mark.slow

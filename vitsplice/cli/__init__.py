@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
+from types import FrameType
 
 from vitsplice.errors import UserError, allocation_failure
 
 DEBUG = "--debug"
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
 
 WAIT_POLICY = ("OMP_WAIT_POLICY", "PASSIVE")
 """Environment variable and value that make CPU threads sleep while they wait for each other. By default they spin for
@@ -23,15 +28,27 @@ def entry() -> None:
     torch is imported, because an OpenMP library reads the variable only when torch loads that library.
     """
     os.environ.setdefault(*WAIT_POLICY)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
     sys.exit(main(sys.argv[1:]))
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt; during an import, exit at once, because imported modules may catch the exception."""
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            os.write(2, b"interrupted\n")
+            os._exit(INTERRUPTED)
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def main(arguments: list[str]) -> int:
     """Run a command and return its exit code: 0 success, 1 failure, 2 invalid request or out of memory, 130 stop."""
-    from vitsplice.cli.app import application
-
     debug = DEBUG in arguments
     try:
+        from vitsplice.cli.app import application
+
         application()(args=[argument for argument in arguments if argument != DEBUG], prog_name="vitsplice")
     except SystemExit as stop:
         if _interrupted(stop):
@@ -39,7 +56,7 @@ def main(arguments: list[str]) -> int:
         return _exit_code(stop)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

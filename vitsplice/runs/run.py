@@ -21,7 +21,7 @@ from vitsplice.engine.problem import Components, check_run
 from vitsplice.engine.stack import AppearanceImage
 from vitsplice.engine.stages import Snapshot, StagedOptimisation
 from vitsplice.engine.values import Step
-from vitsplice.images import LoadedImage, read, resize_to
+from vitsplice.images import LoadedImage, from_pil, read, resize_to, to_pil
 from vitsplice.metrics import run_metrics
 from vitsplice.metrics.leakage import OptimisedParts
 from vitsplice.metrics.values import MetricValue, mean_values, measure
@@ -172,7 +172,7 @@ class Run:
     def metrics(self, pixels: Tensor | None = None) -> list[MetricValue]:
         """Measure the current output by `vitsplice.metrics.RUN_METRICS`; return [] with ``metrics: none``.
 
-        A metric that fails has the value None and a reason. With several appearance images, a value is the mean of the
+        The output is rounded to 8 bits first, as in the file ``output.png``. A metric that fails has the value None and a reason. With several appearance images, a value is the mean of the
         values for each image, by weight.
 
         Args:
@@ -182,7 +182,7 @@ class Run:
             return []
         known = catalogue()
         structure = self.images["structure"].pixels
-        output = self.pixels() if pixels is None else pixels
+        output = from_pil(to_pil(self.pixels() if pixels is None else pixels))
         references: dict[Literal["start", "unchanged"], Tensor] = {"unchanged": structure}
         if (start := self._start()) is not None:
             references["start"] = start
