@@ -122,9 +122,9 @@ def test_same_command_on_a_finished_training_does_nothing(vitsplice, photos):
 def test_another_training_is_replaced_only_with_force(vitsplice, photos):
     command = ("train", "photos", "-o", "model", *TINY)
     assert vitsplice(*command).returncode == 0
-    done = vitsplice(*command, "--seed", 1)
+    done = vitsplice(*command, "--seed", 1, "--set", "match.grid=5")
     assert done.returncode == 2
-    assert "model holds another training: it differs in settings (" in done.stderr
+    assert "model holds another training: it differs in settings (match.grid, seed)" in done.stderr
     assert vitsplice(*command, "--seed", 1, "--force").returncode == 0
 
 

@@ -121,6 +121,12 @@ def test_invalid_source_is_refused(source, expected):
     assert expected in refused(source)
 
 
+@pytest.mark.parametrize("source", [np.zeros((3, 3)), np.full((32, 32, 3), 200.0), np.zeros((3, 32, 32))])
+def test_role_is_named_for_an_image_without_a_file(source):
+    with pytest.raises(ImageError, match=r"^structure image: .*(enlarge it|divide by 255|allowed as a tensor)"):
+        read(source, "structure image")
+
+
 @pytest.mark.parametrize("hidden", [255.0, np.nan, 0.5])
 def test_masked_array_is_refused_for_any_masked_value(hidden):
     array = np.ma.masked_array(np.full((H, W, 3), 0.5))

@@ -60,3 +60,10 @@ def test_file_in_place_of_the_output_folder_is_refused(tmp_path):
     for place in (tmp_path / "f", tmp_path / "f" / "below"):
         with pytest.raises(UserError, match="output folder"):
             RunFolder.create(place)
+
+
+def test_files_with_the_names_of_a_run_are_listed_if_they_are_no_run(tmp_path):
+    for name in ("output.png", "report.html"):
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputExists, match=r"names of a run's files \(output.png, report.html\).* replace them with"):
+        RunFolder.check(tmp_path)

@@ -29,11 +29,11 @@ def entry() -> None:
     """
     os.environ.setdefault(*WAIT_POLICY)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGINT, stop_on_signal)
     sys.exit(main(sys.argv[1:]))
 
 
-def interrupt(number: int, frame: FrameType | None) -> None:
+def stop_on_signal(number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt; during an import, exit at once, because imported modules may catch the exception."""
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":

@@ -90,10 +90,12 @@ def read_masks(images: Mapping[str, LoadedImage], masks: Mapping[str, Any]) -> d
     Raises:
         UserError: if a mask cannot be read, differs in size from its image, or is black everywhere.
     """
-    read = {name: read_mask(mask) for name, mask in masks.items() if mask is not None}
-    for name, mask in read.items():
-        label = name.replace("_", " ")
-        check_mask(mask, images[name], f"{label} mask", f"{label} image")
+    read = {}
+    for name, mask in masks.items():
+        if mask is not None:
+            label = name.replace("_", " ")
+            read[name] = read_mask(mask, f"{label} mask")
+            check_mask(read[name], images[name], f"{label} mask", f"{label} image")
     return read
 
 

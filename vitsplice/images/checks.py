@@ -43,14 +43,15 @@ def check_size(name: str, width: int, height: int) -> None:
     """Raise ImageError unless a size is within the limits of this module."""
     if min(width, height) < SMALLEST_SIDE:
         raise ImageError(
-            f"'{name}' is too small, {width} x {height} pixels: at least {SMALLEST_SIDE} a side are required"
+            f"'{name}' is too small, {width} x {height} pixels: at least {SMALLEST_SIDE} a side are required; "
+            "enlarge it"
         )
     if max(width, height) > LARGEST_SIDE or width * height > LARGEST_AREA:
         raise ImageError(f"'{name}' is too large, {width} x {height} pixels: {LARGEST}")
     if max(width, height) > LARGEST_ASPECT * min(width, height):
         raise ImageError(
             f"'{name}' is too long, {width} x {height} pixels: the longer side may be at most {LARGEST_ASPECT} times "
-            "the shorter one"
+            "the shorter one; crop it"
         )
 
 
@@ -66,9 +67,10 @@ def check_range(name: str, values: NDArray[Any] | Tensor, tolerance: float = 0.0
     if math.isnan(low):
         raise ImageError(f"'{name}' contains NaN; values must be in [0, 1]")
     if low < -tolerance or high > 1 + tolerance:
+        advice = "; divide by 255, or give uint8" if low >= 0 and 2 < high <= 255 else ""
         raise ImageError(
             f"'{name}' contains values from {low:.9g} to {high:.9g}; they must be in "
-            f"[{0 - tolerance:g}, {1 + tolerance:g}]"
+            f"[{0 - tolerance:g}, {1 + tolerance:g}]{advice}"
         )
 
 

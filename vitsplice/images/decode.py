@@ -108,7 +108,8 @@ def read_header(file: BinaryIO, name: str) -> Image.Image:
 def _format_problem(name: str, start: bytes) -> str:
     detected = next((label for offset, magic, label in _SIGNATURES if start[offset:].startswith(magic)), None)
     if detected in FORMATS:
-        return f"'{name}' starts like {detected} but is corrupt, truncated or of an unsupported variant"
+        problem = f"'{name}' starts like {detected} but is corrupt, truncated or of an unsupported variant"
+        return f"{problem}; of floating-point TIFF files, only grey ones can be read" if detected == "TIFF" else problem
     problem = f"is {detected}, which is not supported" if detected else "is not an image of a supported format"
     return f"'{name}' {problem}; supported are {', '.join(FORMATS)}"
 

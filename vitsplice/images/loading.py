@@ -74,26 +74,27 @@ def example(name: str = next(iter(EXAMPLE_PAIRS))) -> tuple[Path, Path]:
     return folder / structure, folder / appearance
 
 
-def read(source: Source) -> LoadedImage:
+def read(source: Source, role: str = "") -> LoadedImage:
     """Read an image.
 
     Args:
         source: path of a PNG, JPEG, WebP, TIFF or BMP file; PIL image; numpy array ``(H, W)``, ``(H, W, 1)``,
             ``(H, W, 3)`` or ``(H, W, 4)``, uint8, uint16 or floating point in [0, 1]; torch tensor ``(3, H, W)`` or
             ``(1, 3, H, W)``, uint8 or floating point in [0, 1]. A `LoadedImage` is returned unchanged.
+        role: what the image is used as, such as "structure image", for messages about an image without a file.
 
     Raises:
         ImageError: if the image cannot be read, its type, shape or size is not allowed, or it has values outside
-            [0, 1]. The message is one line and names the file, if there is one.
+            [0, 1]. The message is one line and names the file, or else the role.
 
     Example:
         >>> read(example()[0]).pixels.shape
         torch.Size([1, 3, 512, 512])
     """
-    return _read(source, composite_on_white)
+    return _read(source, role, composite_on_white)
 
 
-def read_mask(source: Source) -> LoadedImage:
+def read_mask(source: Source, role: str = "") -> LoadedImage:
     """Read a mask: white is inside, black outside, grey partly inside.
 
     An alpha channel that varies or is 0 everywhere is the mask itself, whatever the colours are, so that a cut-out on a
@@ -101,11 +102,12 @@ def read_mask(source: Source) -> LoadedImage:
 
     Args:
         source: as for `read`, also boolean; or a tensor of one channel ``(H, W)``, ``(1, H, W)`` or ``(1, 1, H, W)``.
+        role: as for `read`.
 
     Raises:
         ImageError: as `read`.
     """
-    return _read(_mask_as_image(source), alpha_as_mask)
+    return _read(_mask_as_image(source), role, alpha_as_mask)
 
 
 def _mask_as_image(mask: Any) -> Any:
@@ -143,17 +145,26 @@ def image_stamp(path: Path) -> tuple[str, int, int]:
 
 
 @torch.inference_mode(False)
-def _read(source: Source, handle_alpha: AlphaHandler) -> LoadedImage:
+def _read(source: Source, role: str, handle_alpha: AlphaHandler) -> LoadedImage:
     if isinstance(source, LoadedImage):
         return source
+    if isinstance(source, str | os.PathLike):
+        return _read_path(os.fsdecode(source), handle_alpha)
+    try:
+        return _read_object(source, handle_alpha)
+    except ImageError as error:
+        if not role:
+            raise
+        raise ImageError(f"{role}: ", *error.parts) from error
+
+
+def _read_object(source: Source, handle_alpha: AlphaHandler) -> LoadedImage:
     if isinstance(source, Image.Image):
         return _read_pil(source, handle_alpha)
     if isinstance(source, np.ndarray):
         return _read_array(source, handle_alpha)
     if isinstance(source, Tensor):
         return _read_tensor(source)
-    if isinstance(source, str | os.PathLike):
-        return _read_path(os.fsdecode(source), handle_alpha)
     raise ImageError(f"an image must be {_ACCEPTED}; this is {type_with_article(source)}")
 
 
@@ -187,7 +198,9 @@ def _read_array(array: NDArray[Any], handle_alpha: AlphaHandler) -> LoadedImage:
         raise ImageError("an array must have no masked values; array.filled(value) replaces them")
     array = np.asarray(array)  # no subclass: np.matrix, for example, is always two-dimensional
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
-        raise ImageError(f"an array must be (H, W) or (H, W, 1|3|4); this one is {array.shape}")
+        raise ImageError(
+            f"an array must be (H, W) or (H, W, 1|3|4); this one is {array.shape}; (3, H, W) is allowed as a tensor"
+        )
     check_size(name, array.shape[1], array.shape[0])
     values = unit_values(np.atleast_3d(array))
     check_range(name, values)

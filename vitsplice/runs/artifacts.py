@@ -65,7 +65,9 @@ class RunFolder:
         except OSError as error:
             raise UserError(f"cannot write to output folder {path}: {error.strerror or error}") from error
         if not os.access(folder.path, os.W_OK | os.X_OK):
-            raise UserError(f"cannot write to output folder {path}: permission denied")
+            raise UserError(
+                f"cannot write to output folder {path}: no permission, or a read-only file system; choose another"
+            )
         return folder
 
     @classmethod
@@ -88,7 +90,10 @@ class RunFolder:
                 unfinished, Argument("resume", str(path)), ", choose another folder, or replace it with ", REPLACE
             )
         if artifacts and not force:
-            raise OutputExists(f"{path} already holds a run; choose another folder, or replace it with ", REPLACE)
+            names = ", ".join(artifact.name for artifact in artifacts[:3])
+            is_run = (folder.path / RECORD).is_file()
+            held, it = ("a run", "it") if is_run else (f"files with the names of a run's files ({names})", "them")
+            raise OutputExists(f"{path} already holds {held}; choose another folder, or replace {it} with ", REPLACE)
         return folder
 
     def _artifacts(self) -> list[Path]:

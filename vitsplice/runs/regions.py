@@ -13,6 +13,7 @@ from vitsplice.errors import UserError
 from vitsplice.images import LoadedImage, is_black, read_mask
 from vitsplice.matching import MaskedRegion
 from vitsplice.runs.inputs import Region, appearance_number, appearances_of
+from vitsplice.text import type_with_article
 
 COLOURED = 0.1
 """Difference between the largest and the smallest channel of a pixel, in [0, 1], above which it is coloured."""
@@ -51,9 +52,12 @@ def read_regions(regions: Sequence[Region], images: Mapping[str, LoadedImage]) -
     names = appearances_of(images)
     read = []
     for number, region in enumerate(regions, 1):
+        if not isinstance(region, Region):
+            raise UserError(f"regions must be a list of vitsplice.Region; it contains {type_with_article(region)}")
         index = appearance_number(region.appearance, [images[name].name for name in names], number)
         mask, other = (
-            None if each is None else read_mask(each) for each in (region.structure_mask, region.appearance_mask)
+            None if each is None else read_mask(each, f"region {number}: mask")
+            for each in (region.structure_mask, region.appearance_mask)
         )
         if mask is None:
             raise UserError(

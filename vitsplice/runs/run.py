@@ -30,7 +30,7 @@ from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
 from vitsplice.presets.merging import changed_keys
 from vitsplice.presets.settings import pinned
-from vitsplice.runs.inputs import Region, appearances_of, checked_weights, named_inputs, region_masks
+from vitsplice.runs.inputs import Region, appearances_of, checked_weights, described, named_inputs, region_masks
 from vitsplice.runs.record import versions
 from vitsplice.runs.regions import labelled, limited_masks, masked_region, read_regions
 from vitsplice.runs.result import Result
@@ -71,7 +71,7 @@ class Run:
         named = named_inputs(structure, appearance, structure_mask, appearance_mask)
         self.appearances = appearances_of(named)
         self.weights = checked_weights(appearance_weights, len(self.appearances))
-        self.images = {name: read(named[name]) for name in ("structure", *self.appearances)}
+        self.images = {name: read(named[name], described(name)) for name in ("structure", *self.appearances)}
         self.masks = read_masks(self.images, {name: named.get(f"{name}_mask") for name in self.images})
         self.regions = read_regions(regions, self.images)
         self._backbones = backbones or BackboneLoader()
@@ -172,8 +172,8 @@ class Run:
     def metrics(self, pixels: Tensor | None = None) -> list[MetricValue]:
         """Measure the current output by `vitsplice.metrics.RUN_METRICS`; return [] with ``metrics: none``.
 
-        The output is rounded to 8 bits first, as in the file ``output.png``. A metric that fails has the value None and a reason. With several appearance images, a value is the mean of the
-        values for each image, by weight.
+        The output is rounded to 8 bits first, as in the file ``output.png``. A metric that fails has the value None and
+        a reason. With several appearance images, a value is the mean of the values for each image, by weight.
 
         Args:
             pixels: the result of `pixels`, if it is already computed; None: compute it.

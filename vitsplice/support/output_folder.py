@@ -290,16 +290,21 @@ def _difference(earlier: Mapping[str, Any], plan: Mapping[str, Any], name: str) 
 
 
 def _differing(earlier: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the keys whose values differ; if both values are mappings, with the keys that differ in them."""
+    """Yield the keys whose values differ; if both values are mappings, with the dotted keys that differ in them."""
     for key, value in plan.items():
-        before = earlier.get(key)
-        if before == value:
+        if (before := earlier.get(key)) == value:
             continue
-        if isinstance(value, dict) and isinstance(before, dict):
-            names = [name for name in {**before, **value} if before.get(name) != value.get(name)]
-            yield truncate(f"{key} ({printable(', '.join(names))})")
-        else:
-            yield key
+        names = list(_differing_keys(before, value))
+        yield truncate(f"{key} ({printable(', '.join(names))})") if names else key
+
+
+def _differing_keys(before: Any, now: Any) -> Iterator[str]:
+    """Yield the dotted keys whose values differ in two nested mappings; none for other values."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in {**before, **now}:
+            if before.get(name) != now.get(name):
+                inner = [f"{name}.{key}" for key in _differing_keys(before.get(name), now.get(name))]
+                yield from inner or [name]
 
 
 def _remove(folder: Path, names: Iterable[str], clear: Callable[[Path], object]) -> None:

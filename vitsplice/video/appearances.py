@@ -41,7 +41,7 @@ class Appearances:
         """
         named = named_inputs(None, appearance, None, mask)
         names = appearances_of(named)
-        images = {name: read(named[name]) for name in names}
+        images = {name: read(named[name], described(name)) for name in names}
         masks = read_masks(images, {name: named.get(f"{name}_mask") for name in names})
         return cls(images, masks, checked_weights(weights, len(names)))
 
