@@ -26,6 +26,11 @@ from vitsplice.errors import (
         (Argument("force", True), "force=True", "--force"),
         (Argument("structure_mask"), "structure_mask", "--structure-mask"),
         (Argument("resume", "my run"), "resume='my run'", "--resume 'my run'"),
+        (
+            Argument("optimised", {"one": ("a", "b"), "two": ()}),
+            "optimised={'one': ('a', 'b'), 'two': ()}",
+            "--optimised one=a --optimised one=b --optimised two=none",
+        ),
         (Setting("optimiser.lr"), "optimiser.lr", "--set optimiser.lr=..."),
         (Setting("terms.a.weight", 0), "terms.a.weight=0", "--set terms.a.weight=0"),
     ],

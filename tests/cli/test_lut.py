@@ -92,6 +92,14 @@ def test_fit_reads_a_mask_in_colour_by_its_mean_as_a_run_does(vitsplice, png, tm
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("command", [(*TINY, "-o", "out", "--lut"), ("lut", "fit", "-o")], ids=["run", "fit"])
+def test_a_lut_is_refused_unless_its_name_ends_in_cube(vitsplice, png, tmp_path, command):
+    done = vitsplice(*command, "new/colours.txt", *png)
+    assert (done.returncode, done.stderr) == (2, "error: LUTs are .cube files; give new/colours.cube\n")
+    assert not (tmp_path / "new").exists()
+    assert not (tmp_path / "out").exists()
+
+
 def test_run_refuses_an_existing_lut_without_force_and_begins_nothing(vitsplice, png, darker, tmp_path):
     done = vitsplice(*TINY, *png, "-o", "out", "--lut", darker)
     assert done.returncode == 2

@@ -143,6 +143,17 @@ def test_signal_saves_the_current_image_and_exits_with_130(processes, png, tmp_p
     assert (tmp_path / "out" / "output.png").is_file()
 
 
+def test_ctrl_c_before_the_first_step_prints_the_command_that_resumes(vitsplice, png, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vitsplice.runs.saved_inputs.SavedInputs.run", stop)
+        done = vitsplice(*TINY, *png, "-o", "out")
+    assert (done.returncode, "resume with: vitsplice run --resume out" in done.stderr) == (130, True)
+    assert vitsplice("run", "--resume", "out").returncode == 0
+
+
 def test_resume_refuses_missing_folders_and_settings_and_reports_a_finished_run(vitsplice, png, tmp_path):
     vitsplice(*TINY, *png, "-o", "whole")
     error = one_error(vitsplice("run", "--resume", "nowhere"), 2)
@@ -269,6 +280,9 @@ def test_several_appearance_images_with_weights_are_recorded_and_can_be_run_agai
     [
         (("--appearance", "appearance.png:0"), "above 0"),
         (("--appearance", "gone.png:0.5"), "gone.png"),
+        (("--appearance", "gone.png:much"), "gone.png:much"),
+        (("--appearance", "appearance.png:much"), "weight 'much' of appearance.png is not a number"),
+        (("--appearance", "appearance.png:"), "weight '' of appearance.png is not a number"),
         (
             ("appearance.png", "--appearance-mask", "-", "--appearance-mask", "-", "--appearance-mask", "-"),
             "3 appearance",

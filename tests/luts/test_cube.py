@@ -38,6 +38,20 @@ def test_a_written_file_is_read_to_its_six_decimals(tmp_path):
     torch.testing.assert_close(stored.values, lut.values, atol=6e-7, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("name", "suggested"),
+    [("x.txt", "x.cube"), ("x", "x.cube"), ("x.old.TXT", "x.old.cube")],
+)
+def test_a_file_is_written_only_if_its_name_ends_in_cube(tmp_path, name, suggested):
+    with pytest.raises(UserError, match=f"LUTs are .cube files; give .*/{suggested}$"):
+        write_cube(Lut.identity(2), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_suffix_of_a_file_may_be_in_upper_case(tmp_path):
+    assert read_cube(write_cube(Lut.identity(2), tmp_path / "X.CUBE")).size == 2
+
+
 def test_an_existing_file_is_replaced_only_with_force(tmp_path):
     path = write_cube(Lut.identity(2), tmp_path / "x.cube")
     with pytest.raises(OutputExists, match="already exists"):

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from vitsplice.cli.parameters import check_out, explain
 from vitsplice.contracts import CommandSpec
 from vitsplice.errors import VitspliceError
 from vitsplice.plugins import catalogue
@@ -30,6 +31,19 @@ class Commands(TyperGroup):
             return _click_command(spec)
         except CODE_ERRORS as error:
             return _unusable(spec.name, failure_reason(error))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return name, command and arguments. Raises UserError if the output path is empty."""
+        check_out(args)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse the arguments of a command and call it. Raises BadParameter for a value that is not allowed."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            explain(error)
+            raise
 
 
 def _click_command(spec: CommandSpec) -> Any:

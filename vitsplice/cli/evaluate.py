@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitsplice.cli.options import DEVICE, SummaryAsJson, backbone_option
-from vitsplice.cli.output import notes, print_json, print_wide
+from vitsplice.cli.output import notes, option, print_json, print_wide
 from vitsplice.text import printable
 
 if TYPE_CHECKING:
@@ -88,5 +88,5 @@ def _show(summary: EvaluationSummary) -> None:
 
     print_wide(*report.score_table(summary))
     typer.echo(report.LEGEND)
-    notes(report.warnings(summary), "WARNING")
+    notes(report.warnings(summary, option), "WARNING")
     notes(report.missing_values(summary))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from vitsplice.text import printable
 
 IMAGE_HELP = "PNG, JPEG, WebP, TIFF or BMP."
 BACKBONE_HELP = (
@@ -64,9 +67,15 @@ def masks_of(masks: list[Path] | None) -> list[Path | None]:
 
 
 def image_and_weight(text: str) -> tuple[Path, float]:
-    """Parse ``IMAGE`` or ``IMAGE:WEIGHT``; what follows the last colon is part of the path if it is no number."""
+    """Parse ``IMAGE`` or ``IMAGE:WEIGHT``; what follows the last colon is part of the path if it is no number.
+
+    Raises:
+        BadParameter: if it is no number, and only the path before it exists.
+    """
     path, _, weight = text.rpartition(":")
     try:
         return (Path(path), float(weight)) if path else (Path(text), 1.0)
     except ValueError:
+        if os.path.exists(path) and not os.path.exists(text):
+            raise typer.BadParameter(f"weight '{printable(weight)}' of {printable(path)} is not a number") from None
         return Path(text), 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -60,11 +60,17 @@ def is_fault(error: Exception) -> bool:
 
 
 def option(named: Argument | Setting) -> str:
-    """Return an argument or setting as an option of the command line."""
+    """Return an argument or setting as an option of the command line.
+
+    A mapping from names to sequences is written as ``--option NAME=ITEM`` for each item; no items are ``NAME=none``.
+    """
     if isinstance(named, Setting):
         value = "..." if named.value is None else shlex.quote(str(named.value))
         return f"--set {named.key}={value}"
     name = f"--{named.name.replace('_', '-')}"
+    if isinstance(named.value, Mapping):
+        pairs = [f"{key}={item}" for key, items in named.value.items() for item in items or ("none",)]
+        return " ".join(f"{name} {shlex.quote(pair)}" for pair in pairs)
     return name if named.value is None or named.value is True else f"{name} {shlex.quote(str(named.value))}"
 
 

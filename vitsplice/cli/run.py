@@ -107,7 +107,7 @@ def run(
     set_: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change one setting, e.g. terms.structure.weight=2; can be repeated."
+            "--set", metavar="KEY=VALUE", help="Change one setting, e.g. optimiser.lr=0.001; can be repeated."
         ),
     ] = None,
     lut: Annotated[
@@ -123,7 +123,7 @@ def run(
         Path | None,
         typer.Option(
             metavar="OUT",
-            help="Resume the run in this folder, or from one of its checkpoints (OUT/checkpoint/step-*.json). Only "
+            help="Resume the run in this folder, or from one of its checkpoints, OUT/checkpoint/*.json. Only "
             "--lut (also with --force), and --set of metrics, plots, previews and checkpoint, can be given with it.",
         ),
     ] = None,
@@ -135,6 +135,7 @@ def run(
     from vitsplice.engine.backbones import BackboneCache
     from vitsplice.luts import check_cube
     from vitsplice.presets.settings import settings_for
+    from vitsplice.runs.artifacts import RunFolder
     from vitsplice.runs.inputs import named_inputs, parse_region
     from vitsplice.runs.recorder import Recording
 
@@ -165,10 +166,15 @@ def run(
         )
         notes(messages)
         regions = [*proposed, *regions]
-    with Recording.begin(
-        images, settings, out, weights=weights, regions=regions, force=force, backbones=loader
-    ) as recording:
-        follow(recording, lut=lut)
+    try:
+        with Recording.begin(
+            images, settings, out, weights=weights, regions=regions, force=force, backbones=loader
+        ) as recording:
+            follow(recording, lut=lut)
+    except KeyboardInterrupt:
+        if RunFolder(out).has_begun():
+            notes([f"vitsplice run --resume {shlex.quote(str(out))}"], "resume with")
+        raise
 
 
 def _resume(context: typer.Context, path: Path, overrides: list[str], lut: Path | None, force: bool) -> None:

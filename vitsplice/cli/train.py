@@ -76,8 +76,8 @@ def train(
     cache: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of cached features of the photographs. Default: $VITSPLICE_CACHE/training, or "
-            "~/.cache/vitsplice/training."
+            help="Folder of cached features of the photographs. Default: 'training' in $VITSPLICE_CACHE or, if that is "
+            "not set, in ~/.cache/vitsplice."
         ),
     ] = None,
     tensorboard: Annotated[
@@ -88,7 +88,7 @@ def train(
         Path | None,
         typer.Option(
             metavar="MODEL",
-            help="Resume the training in this folder, or from one of its checkpoints (MODEL/checkpoint/step-*.json). "
+            help="Resume the training in this folder, or from one of its checkpoints, MODEL/checkpoint/*.json. "
             "The only other option allowed is --tensorboard.",
         ),
     ] = None,

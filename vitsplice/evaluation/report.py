@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from vitsplice.errors import Argument, Setting, format_message
 from vitsplice.evaluation import plots
 from vitsplice.evaluation.leakage import leakage_warnings
 from vitsplice.evaluation.plan import CSV, JSON, MARKDOWN, PLOTS
@@ -97,16 +98,27 @@ def number(value: float) -> str:
     return f"{value:.{DIGITS}g}" if math.isfinite(value) else "-"
 
 
-def warnings(summary: EvaluationSummary) -> Iterator[str]:
-    """Yield warnings about leakage, pairs that differ between methods, shared images and few pairs."""
+def warnings(summary: EvaluationSummary, write: Callable[[Argument | Setting], str] = str) -> Iterator[str]:
+    """Yield warnings about leakage, pairs that differ between methods, shared images and few pairs.
+
+    Args:
+        summary: results of the evaluation.
+        write: function that formats arguments in a warning.
+    """
     for method, optimised in summary.optimised.items():
         scores = {name: metric.methods[method] for name, metric in summary.metrics.items()}
         leakages = {name: score.leakage for name, score in scores.items() if score.known}
         yield from leakage_warnings(method, optimised, leakages)
     if unknown := [name for name, optimised in summary.optimised.items() if optimised is None]:
-        yield (
-            f"it is unknown what these methods optimised: {', '.join(unknown)}; metrics may be biased in their favour. "
-            "State the backbones that each of them used, or that it used none, as `optimised`"
+        yield format_message(
+            (
+                f"it is unknown what these methods optimised: {', '.join(unknown)}; metrics may be biased in their "
+                "favour. State the backbones that each of them used, with ",
+                Argument("optimised", dict.fromkeys(unknown, ("BACKBONE",))),
+                ", or that it used none, with ",
+                Argument("optimised", dict.fromkeys(unknown, ())),
+            ),
+            write,
         )
     if differing := [name for name, metric in summary.metrics.items() if _pairs_differ(metric)]:
         yield (

@@ -20,6 +20,9 @@ from vitsplice.text import one_line, printable
 
 KEYWORDS = "TITLE, LUT_3D_SIZE, DOMAIN_MIN and DOMAIN_MAX"
 
+SUFFIX = ".cube"
+"""Suffix of the files, which may be in any case."""
+
 LARGEST_FILE = 1 << 30
 """Maximum size of a file in bytes; 256 points an axis with 10 digits a number take 600 MB."""
 
@@ -36,6 +39,7 @@ def write_cube(lut: Lut, path: str | os.PathLike[str], *, title: str = "", force
         force: replace an existing file.
 
     Raises:
+        UserError: if the path is a folder, or does not end in .cube.
         OutputExists: if the file exists and ``force`` is not given.
         VitspliceError: if it cannot be written.
     """
@@ -48,9 +52,12 @@ def check_cube(path: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Return the path of a .cube file that may be written; nothing is written yet.
 
     Raises:
-        UserError: if the path is a folder.
+        UserError: if the path is a folder, or does not end in .cube.
         OutputExists: if the file exists and ``force`` is not given.
     """
+    target = Path(path)
+    if target.suffix.lower() != SUFFIX and not os.path.isdir(target):
+        raise UserError(f"LUTs are {SUFFIX} files; give {printable(str(target.with_suffix(SUFFIX)))}")
     return output_folder.check_file(path, "LUT, such as colours.cube", force=force)
 
 

@@ -1,0 +1,58 @@
+"""Messages about command line parameters, and their help."""
+
+import re
+
+import pytest
+import typer
+from typer.main import get_command
+
+from vitsplice.cli.app import application
+
+
+def leaves(command, path=()):
+    """Yield the words and the click command of every command that is not a group."""
+    if not hasattr(command, "list_commands"):
+        yield path, command
+        return
+    with typer.Context(command) as context:
+        for name in command.list_commands(context):
+            yield from leaves(command.get_command(context, name), (*path, name))
+
+
+LEAVES = dict(leaves(get_command(application())))
+WRITERS = [path for path, command in LEAVES.items() if any("-o" in parameter.opts for parameter in command.params)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "--size", "8"), "'--size': 8 is not allowed: must be greater than or equal to 16"),
+        (("run", "--seed", "-1"), "'--seed': -1 is not allowed: must be greater than or equal to 0"),
+        (("run", "--size", "two\x1b"), r"'--size': 'two\x1b' is not allowed: must be an integer"),
+        (("run", "--appearance-strength", "nan"), "nan is not allowed: must be a finite number"),
+        (("run", "--appearance-strength", "x"), "'x' is not allowed: must be a number"),
+        (("train", "--held-out", "1.5"), "'--held-out': 1.5 is not allowed: must be less than or equal to 0.9"),
+        (("batch", "p.csv", "--seed", "-1"), "'--seed': -1 is not allowed: must be greater than or equal to 0"),
+        (("pairs", "build", ".", "--by", "foo"), "'--by': 'foo' is not one of 'similarity', 'random', 'all', 'name'"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_reported_as_in_python(vitsplice, arguments, message):
+    done = vitsplice(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Input should" not in done.stderr
+
+
+@pytest.mark.parametrize("path", WRITERS, ids=" ".join)
+@pytest.mark.parametrize("empty", [("-o", ""), ("--out=",)], ids=["separate", "joined"])
+def test_an_empty_output_path_is_refused(vitsplice, tmp_path, path, empty):
+    done = vitsplice(*path, *empty)
+    assert done.returncode == 2
+    assert done.stderr == "error: the output path is empty; give a file or folder, or . for the current folder\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_help_of_parameters_is_complete_at_80_columns(vitsplice, path):
+    truncated = re.findall(r"(\S+…) *│$", vitsplice(*path, "--help", COLUMNS="80").stdout, re.MULTILINE)
+    assert not truncated
