@@ -98,4 +98,7 @@ def test_paragraph_of_a_narrow_terminal_leaves_paths_whole():
 )
 def test_plugin_that_failed_to_load_is_reported(vitsplice, install_plugin, arguments):
     install_plugin("broken", "raise RuntimeError('no good')\n")
-    assert "plugin 'broken' failed to load: RuntimeError: no good" in vitsplice(*arguments).stderr
+    assert (
+        "plugin 'broken' failed to load: vitsplice_broken.py, line 1: RuntimeError: no good"
+        in vitsplice(*arguments).stderr
+    )

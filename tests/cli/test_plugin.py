@@ -71,6 +71,34 @@ def test_check_of_a_part_that_exits_fails(vitsplice, install_plugin):
     assert "SystemExit" in done.stdout
 
 
+NOT_A_TERM = """
+from vitsplice.contracts import LossSpec
+from vitsplice.hookspecs import hookimpl
+
+@hookimpl
+def vitsplice_losses():
+    return [LossSpec("three", lambda context: 3, "not a term", "structure", "structure")]
+"""
+
+
+def test_check_of_a_loss_whose_build_returns_no_term_fails_once(vitsplice, install_plugin):
+    install_plugin("three", NOT_A_TERM)
+    done = vitsplice("plugin", "check", "three")
+    assert done.returncode == 1
+    assert "build returned an int, not a LossTerm (the other " in done.stdout
+    assert done.stdout.endswith("1 failed\n")
+
+
+def test_check_of_a_plugin_that_failed_to_load_shows_its_traceback_with_debug(vitsplice, install_plugin):
+    install_plugin("deep", 'x=1\ny={}["k"]')
+    message = "error: plugin 'deep' failed to load: vitsplice_deep.py, line 2: KeyError: 'k'\n"
+    assert vitsplice("plugin", "check", "deep").stderr.endswith(message)
+    debugged = vitsplice("plugin", "check", "deep", "--debug")
+    assert debugged.returncode == 2
+    assert '    y={}["k"]\n' in debugged.stderr
+    assert debugged.stderr.endswith(message)
+
+
 HEAVY = """
 from importlib.resources import files
 

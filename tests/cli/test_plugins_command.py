@@ -93,3 +93,15 @@ def test_plugin_with_only_unlisted_backbones_is_described(vitsplice, install_plu
     )
     words = " ".join(vitsplice("plugins", VITSPLICE_PLUGINS="library").stdout.split())
     assert "library backbones of unlisted names (vitsplice_backbone_for)" in words
+
+
+def test_traceback_of_a_failed_plugin_is_printed_with_debug(vitsplice_process, install_plugin, tmp_path):
+    install_plugin("deep", 'x=1\ny={}["k"]')
+    options = {"VITSPLICE_PLUGINS": "deep", "PYTHONPATH": str(tmp_path)}
+    done = vitsplice_process("plugins", **options)
+    assert "failed: vitsplice_deep.py, line 2: KeyError: 'k'" in done.stdout
+    assert done.stderr == ""
+    debugged = vitsplice_process("plugins", "--debug", **options)
+    assert debugged.stdout == done.stdout
+    assert debugged.stderr.startswith("plugin 'deep':\nTraceback (most recent call last):\n")
+    assert '    y={}["k"]\n' in debugged.stderr

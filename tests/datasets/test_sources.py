@@ -145,7 +145,9 @@ def folder(tree):
 
 
 def test_list_of_two_paths_a_line_is_read(folder):
-    text = "# structure appearance\na.jpg d.png\n\n'b c.jpg'  a.jpg\r\nb c.jpg\td.png\ngone\\x.jpg a.jpg\na.jpg d.png"
+    text = (
+        "# structure appearance\na.jpg d.png\n\n'b c.jpg'  a.jpg\r\n\"b c.jpg\"\td.png\ngone\\x.jpg a.jpg\na.jpg d.png"
+    )
     (folder / "list.txt").write_text(text)
     pairs = read_source(folder / "list.txt").pairs
     assert [pair.id for pair in pairs] == ["a--d", "b_c--a", "b_c--d", "gone_x--a", "a--d-2"]

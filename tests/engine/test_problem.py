@@ -1,12 +1,15 @@
+from dataclasses import replace
+
 import pytest
+import torch
 
 from tests.conftest import components
 from vitsplice.config import BackboneConfig, StageConfig
 from vitsplice.engine.backbones import load_configured
 from vitsplice.engine.images import RunImages
-from vitsplice.engine.problem import check_run, check_stages
+from vitsplice.engine.problem import Components, check_run, check_stages
 from vitsplice.engine.stages import StagedOptimisation
-from vitsplice.errors import ConfigError, UnknownName, WeightsUnavailable
+from vitsplice.errors import ConfigError, LossTermRejected, UnknownName, VitspliceError, WeightsUnavailable
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import load
 from vitsplice.presets.settings import settings_for
@@ -78,6 +81,50 @@ def test_available_backbone_has_no_substitution():
 def test_invalid_setting_is_named_by_its_key(vit, pair, override, error, message):
     with pytest.raises(error, match=message):
         build(vit, pair, override)
+
+
+def build_with(vit, kind, name, build):
+    """Build the components of a run whose part of this kind and name has another ``build``."""
+    registry = getattr(catalogue(), kind)
+    specs = {**registry.specs, name: replace(registry[name], build=build)}
+    known = replace(catalogue(), **{kind: replace(registry, specs=specs)})
+    config = load(TINY, "tiny")
+    return Components.build(config, dict.fromkeys(config.backbones, vit), known)
+
+
+def raising(error):
+    def build(*arguments):
+        raise error
+
+    return build
+
+
+def test_exception_in_the_build_of_a_loss_term_names_term_and_plugin(vit):
+    error = ValueError("x went wrong")
+    message = "^term 'structure': building loss term 'structure' of plugin vitsplice failed: ValueError: x went wrong$"
+    with pytest.raises(LossTermRejected, match=message) as caught:
+        build_with(vit, "losses", "structure", raising(error))
+    assert caught.value.__cause__ is error
+
+
+def test_exception_in_the_build_of_a_generator_names_the_generator(vit, pair):
+    name = load(TINY, "tiny").generator.name
+    parts = build_with(vit, "generators", name, raising(ValueError("x went wrong")))
+    with pytest.raises(VitspliceError, match=f"^building generator '{name}' failed: ValueError: x went wrong$"):
+        parts.build_generator(pair[0])
+
+
+@pytest.mark.parametrize("error", [WeightsUnavailable("no weights"), torch.OutOfMemoryError("out of memory")])
+def test_failure_in_a_build_that_commands_report_is_raised_unchanged(vit, error):
+    with pytest.raises(type(error)) as caught:
+        build_with(vit, "losses", "structure", raising(error))
+    assert caught.value is error
+
+
+def test_build_that_returns_no_loss_term_names_the_term(vit):
+    message = "^term 'structure': build of loss term 'structure' returned an int, not a LossTerm$"
+    with pytest.raises(LossTermRejected, match=message):
+        build_with(vit, "losses", "structure", lambda context: 3)
 
 
 def test_conditional_generator_is_refused_with_the_command_that_trains_it():

@@ -45,6 +45,11 @@ def test_missing_and_empty_splits_are_errors(tmp_path):
         spair.load(write_spair(tmp_path / "two", {}), "test", "large")
 
 
+def test_pair_without_keypoints_has_no_points(tmp_path):
+    (pair,) = spair.load(write_spair(tmp_path, {"a": annotation("cat", [], [])}), "test", "large").pairs()
+    assert pair.source_points.shape == pair.target_points.shape == (0, 2)
+
+
 VALID = annotation("cat", [(1, 2)], [(3, 4)])
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.plugins.conftest import GOOD, Shelf, assert_only_plugin_fails, backbones, message, record
 from vitsplice.errors import PluginConflict, UnknownName
-from vitsplice.plugins import PluginRecord, catalogue
+from vitsplice.plugins import PluginRecord, catalogue, discovery, loading
 
 
 def test_valid_plugin_registers_all_its_specs(shelf: Shelf) -> None:
@@ -86,9 +87,71 @@ def test_all_specs_of_an_invalid_plugin_are_dropped(shelf: Shelf) -> None:
 def test_failed_built_in_plugin_does_not_affect_others(shelf: Shelf) -> None:
     shelf.module("shelf_builtin", "raise ImportError('half an installation')")
     shelf.add("good", GOOD)
-    assert record("vitsplice").failure == "ImportError: half an installation"
+    failure = r"shelf_builtin\.py, line \d+: ImportError: half an installation"
+    assert re.fullmatch(failure, str(record("vitsplice").failure))
     assert catalogue().losses["gram"].name == "gram"
     assert "half an installation" in message(UnknownName, "paper", "presets")
+
+
+def write_package(shelf: Shelf, **modules: str) -> None:
+    """A plugin 'deep' that is the package ``shelf_deep``; ``modules`` are the code of each module by name."""
+    folder = shelf.folder / "shelf_deep"
+    folder.mkdir()
+    for name, code in modules.items():
+        (folder / f"{name}.py").write_text(code)
+    shelf.entry_point("deep", "shelf_deep", "vitsplice-deep")
+
+
+HOOK = """from vitsplice.hookspecs import hookimpl
+
+@hookimpl
+def vitsplice_losses():
+    return {}["k"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("modules", "failure"),
+    [
+        ({"__init__": 'x=1\ny={}["k"]'}, "shelf_deep/__init__.py, line 2: KeyError: 'k'"),
+        ({"__init__": "from shelf_deep import b", "b": '\n\n{}["k"]'}, "b.py, line 3: KeyError: 'k'"),
+        (
+            {"__init__": "import json\njson.loads(')')"},
+            "shelf_deep/__init__.py, line 2: JSONDecodeError: Expecting value: line 1 column 1 (char 0)",
+        ),
+        (
+            {"__init__": "import shelf_missing"},
+            "shelf_deep/__init__.py, line 1: ModuleNotFoundError: No module named 'shelf_missing'",
+        ),
+        ({"__init__": "from shelf_deep import b", "b": "\nx = ("}, "SyntaxError: '(' was never closed (b.py, line 2)"),
+        (
+            {"__init__": "import ast\nast.literal_eval('(')"},
+            "shelf_deep/__init__.py, line 2: SyntaxError: '(' was never closed (<unknown>, line 1)",
+        ),
+        ({"__init__": HOOK}, "shelf_deep/__init__.py, line 5: vitsplice_losses raised KeyError: 'k'"),
+        (
+            {"__init__": "from shelf_hook import *", "../shelf_hook": HOOK},
+            "shelf_hook.py, line 5: vitsplice_losses raised",
+        ),
+    ],
+    ids=["package", "submodule", "library", "import", "syntax", "parsed-text", "hook", "hook-of-another-package"],
+)
+def test_failure_names_file_and_line_of_the_plugin(shelf: Shelf, modules: dict[str, str], failure: str) -> None:
+    write_package(shelf, **modules)
+    assert str(record("deep").failure).startswith(failure)
+    assert record("deep").traceback.startswith("Traceback (most recent call last):\n")
+
+
+def test_failure_outside_the_code_of_the_plugin_names_the_entry_point(shelf: Shelf) -> None:
+    shelf.entry_point("lost", "shelf_builtin:nothing", "vitsplice-lost")
+    assert str(record("lost").failure).startswith("entry point shelf_builtin:nothing: AttributeError: ")
+
+
+def test_time_limit_names_the_line_that_was_running(shelf: Shelf) -> None:
+    write_package(shelf, __init__="import time\ntime.sleep(60)")
+    (plugin,) = [plugin for plugin in discovery.installed() if plugin.name == "deep"]
+    failure = loading.load(plugin, 0.2).record.failure
+    assert failure == "shelf_deep/__init__.py, line 2: loading it took more than 0.2 seconds"
 
 
 def test_output_of_a_plugin_goes_to_standard_error(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from vitsplice.errors import PathRejected, UserError
 from vitsplice.support import files
 from vitsplice.support.files import (
+    absolute,
     cache_folder,
     inside,
     read_regular,
@@ -222,3 +223,14 @@ def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
 @pytest.mark.parametrize(("name", "expected"), [("a b/c", "a_b_c"), ("..x", "x"), ("", "_"), ("中" * 80, "中" * 53)])
 def test_safe_file_name_is_short_enough_for_file_systems(name, expected):
     assert safe_file_name(name) == expected
+
+
+def test_absolute_path_is_that_of_the_same_file_if_dots_follow_a_link(tmp_path, monkeypatch):
+    (tmp_path / "real" / "inner").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "inner")
+    (tmp_path / "real" / "a.txt").write_text("right")
+    (tmp_path / "a.txt").write_text("wrong")
+    monkeypatch.chdir(tmp_path)
+    assert absolute("link/../a.txt").read_text() == "right"
+    assert absolute("link/..") == (tmp_path / "real").resolve()
+    assert absolute("./a.txt") == tmp_path / "a.txt"

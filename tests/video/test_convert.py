@@ -236,6 +236,15 @@ def test_the_input_is_refused_as_output(tmp_path, appearance, force):
     assert len(list((tmp_path / "frames").iterdir())) == 2
 
 
+def test_a_folder_that_contains_the_appearance_image_is_refused_as_output(tmp_path, clip, appearance):
+    (tmp_path / "frames").mkdir()
+    image = tmp_path / "frames" / "000000.png"
+    image.write_bytes(appearance.read_bytes())
+    with pytest.raises(UserError, match=r"frames contains the input .*000000\.png; choose another output"):
+        transfer(clip, image, tmp_path / "frames", force=True)
+    assert image.read_bytes() == appearance.read_bytes()
+
+
 def test_the_current_folder_may_be_the_output(tmp_path, appearance, monkeypatch):
     (tmp_path / "frames").mkdir()
     monkeypatch.chdir(tmp_path / "frames")

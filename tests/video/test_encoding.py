@@ -17,7 +17,7 @@ def encoded(tmp_path, source, name="out.mp4", audio=None, split=2):
     paths = [tmp_path / "0.nut", tmp_path / "1.nut"]
     for path, part in zip(paths, (frames[:split], frames[split:]), strict=True):
         write_segment(path, ((frame.pixels, frame.time) for frame in part), encoding)
-    return tmp_path / name, join(paths, tmp_path / name, audio)
+    return tmp_path / name, join(paths, tmp_path / name, source.info, audio)
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.mov", "out.webm"])
@@ -39,6 +39,15 @@ def test_no_frame_of_a_segment_is_lost_whatever_their_number(tmp_path, name):
     for split in range(1, 10):
         path, _ = encoded(tmp_path, source, name, split=split)
         assert len(read_clip(path)[0]) == 10
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.mov", "out.webm"])
+def test_joined_video_states_the_rate_and_the_colours_of_the_input(tmp_path, name):
+    source = open_source(write_clip(tmp_path / "clip.mp4", panned(6), colours=(9, 1, 9, 14)))
+    path, _ = encoded(tmp_path, source, name)
+    info = open_source(path).info
+    assert float(info.rate) == pytest.approx(10, rel=0.01)
+    assert info.colours == source.info.colours
 
 
 def test_segments_of_the_same_frames_have_the_same_bytes(tmp_path):
@@ -73,9 +82,10 @@ def test_audio_of_an_unknown_codec_is_noted(tmp_path):
 def test_names_may_have_colons(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = write_clip(tmp_path / "12:30.mp4", panned(4), audio=True)
-    encoding, frames = encoding_for(Path("12:31.mp4"), open_source("12:30.mp4").info), panned(4)
+    info = open_source("12:30.mp4").info
+    encoding, frames = encoding_for(Path("12:31.mp4"), info), panned(4)
     write_segment(Path("12:31.nut"), ((pixels, 100 * n) for n, pixels in enumerate(frames)), encoding)
-    assert join([Path("12:31.nut")], Path("12:31.mp4"), Path("12:30.mp4")) == []
+    assert join([Path("12:31.nut")], Path("12:31.mp4"), info, Path("12:30.mp4")) == []
     assert audio_packets(tmp_path / "12:31.mp4") == audio_packets(path)
 
 
@@ -84,10 +94,10 @@ def test_a_segment_or_audio_that_cannot_be_read_is_named(tmp_path):
     encoded(tmp_path, source)
     first, second = tmp_path / "0.nut", tmp_path / "1.nut"
     with pytest.raises(VitspliceError, match=r"cannot read .*gone\.mp4: "):
-        join([first], tmp_path / "out.mp4", tmp_path / "gone.mp4")
+        join([first], tmp_path / "out.mp4", source.info, tmp_path / "gone.mp4")
     second.write_bytes(b"damaged")
     with pytest.raises(VitspliceError, match=r"cannot read .*1\.nut: "):
-        join([first, second], tmp_path / "out.mp4", None)
+        join([first, second], tmp_path / "out.mp4", source.info, None)
 
 
 @pytest.mark.parametrize(("name", "options"), [("out.mkv", {}), ("out.mov", {"movflags": "+faststart"})])
@@ -115,7 +125,7 @@ def test_odd_sizes_are_kept(tmp_path):
     pixels = panned(2, 33, 51)
     encoding = encoding_for(tmp_path / "out.mp4", source.info.__class__(51, 33, source.info.rate, 1 / source.info.rate))
     write_segment(tmp_path / "0.nut", [(pixels[0], 0), (pixels[1], 1)], encoding)
-    join([tmp_path / "0.nut"], tmp_path / "out.mp4", None)
+    join([tmp_path / "0.nut"], tmp_path / "out.mp4", encoding.info, None)
     assert [frame.shape for frame in read_clip(tmp_path / "out.mp4")[0]] == [(33, 51, 3)] * 2
 
 

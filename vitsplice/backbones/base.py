@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any, NotRequired, Self, TypedDict
 
+import torch
 from torch import Tensor, nn
 
 from vitsplice.backbones.inputs import check_inputs, normalised
@@ -86,9 +88,11 @@ class FrozenBackbone(nn.Module):
         """Compute features; see `vitsplice.contracts.Backbone`."""
         requests = tuple(dict.fromkeys(requests))
         check_inputs(self.info, images, requests)
-        dtype = next(self.parameters()).dtype
+        inputs, dtype = normalised(self.info, images), next(self.parameters()).dtype
         with numerics(grad=None):
-            return self._features(normalised(self.info, images).to(dtype), requests)
+            if dtype == torch.bfloat16 and inputs.device.type == "cpu" and inputs.shape[-1] < 2 * self.info.stride:
+                return deepcopy(self).float()._features(inputs, requests)  # oneDNN returns NaN for maps of width 1
+            return self._features(inputs.to(dtype), requests)
 
     def _features(self, inputs: Tensor, requests: tuple[FeatureRequest, ...]) -> dict[FeatureRequest, Features]:
         """Compute float32 features of normalised images ``(B, 3, H, W)``, which have the dtype of the weights."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -25,7 +24,7 @@ from vitsplice.presets import loading as settings_yaml
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.inputs import region_masks
 from vitsplice.support import output_folder
-from vitsplice.support.files import folder_name, inside, inside_file, read_json_object
+from vitsplice.support.files import absolute, folder_name, inside, inside_file, read_json_object
 from vitsplice.text import printable
 
 BATCH, RESULTS, FAILURES, STOP = "batch.json", "results.jsonl", "failures.jsonl", ".stop"
@@ -65,7 +64,7 @@ class Batch:
                 yield Job(
                     id=f"{variant}/{pair.id}",
                     folder=str(inside(out, run_folder(variant, pair.id))),
-                    images={name: os.path.abspath(path) for name, path in paths.items()},
+                    images={name: str(absolute(path)) for name, path in paths.items()},
                     settings=settings_json,
                     threads=self.threads,
                     stop=stop,

@@ -80,7 +80,9 @@ def _parts(name: str) -> list[tuple[str, str]]:
     records = [record for record in known.plugins if name in (record.name, record.distribution)]
     for record in records:
         if record.failure:
-            raise UserError(f"plugin '{name}' failed to load: {record.failure}")
+            failure = UserError(f"plugin '{name}' failed to load: {record.failure}")
+            failure.add_note(record.traceback)  # printed with --debug
+            raise failure
         parts += [(kind, part) for kind in CONTRACTS for part in record.specs.get(kind, ())]
     if records and not parts:
         unlisted = "\nTo check a backbone that the plugin does not list, give the name of that backbone"

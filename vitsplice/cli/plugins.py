@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from rich import box
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vitsplice.cli import DEBUG
 from vitsplice.cli.options import AsJson
 from vitsplice.cli.output import print_json
 from vitsplice.plugins import KINDS, Catalogue, PluginRecord, catalogue, conflict_message
@@ -18,6 +20,8 @@ from vitsplice.text import one_line
 def plugins(as_json: AsJson = False) -> None:
     """List plugins, the parts that they register, and why some failed."""
     known = catalogue()
+    if DEBUG in sys.argv:
+        _print_tracebacks(known)
     if as_json:
         print_json(_json(known))
         return
@@ -31,6 +35,13 @@ def plugins(as_json: AsJson = False) -> None:
     words = {kind.name: kind.word for kind in KINDS}
     for (kind, name), owners in known.conflicts.items():
         console.print(_text(f"Conflict: {conflict_message(words[kind], name, owners)}", "red"))
+
+
+def _print_tracebacks(known: Catalogue) -> None:
+    """Print the traceback of each failed plugin on standard error."""
+    for record in known.plugins:
+        if record.traceback:
+            print(f"plugin '{record.name}':\n{record.traceback}", file=sys.stderr)
 
 
 def _json(known: Catalogue) -> dict[str, object]:

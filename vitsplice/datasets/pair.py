@@ -7,7 +7,6 @@ Those of further ones have: ``appearance_2``, ``appearance_2_mask``, ``appearanc
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from vitsplice.runs.inputs import (
     region_text,
 )
 from vitsplice.support.bounded_yaml import is_valid_text
+from vitsplice.support.files import absolute
 from vitsplice.support.tables import escape_csv
 
 FIELDS = ("id", "structure", "appearance", "structure_mask", "appearance_mask", "licence", "source")
@@ -222,9 +222,9 @@ def _regions(values: Mapping[str, str], images: Sequence[str], folder: Path, loc
 
 
 def _relative(path: Path, folder: Path) -> str:
-    absolute, base = Path(os.path.abspath(path)), Path(os.path.abspath(folder))
-    if not absolute.is_relative_to(base):
-        return str(absolute)
-    relative = absolute.relative_to(base).as_posix()
+    image, base = absolute(path), absolute(folder)
+    if not image.is_relative_to(base):
+        return str(image)
+    relative = image.relative_to(base).as_posix()
     unchanged = relative == relative.lstrip() and escape_csv(relative) == relative
     return relative if unchanged else f"./{relative}"  # a manifest's reader strips white space and unescapes no paths

@@ -203,7 +203,7 @@ def _listed_pairs(path: Path) -> tuple[Pair, ...]:
 
 def _two_paths(line: str, location: str) -> list[str]:
     try:
-        names = [name.strip() for name in line.split("\t")] if "\t" in line else _words(line)
+        names = [_without_quotes(name.strip()) for name in line.split("\t")] if "\t" in line else _words(line)
     except ValueError as error:
         raise ConfigError(f"{location}: a quotation mark is not closed") from error
     if len(names) != 2 or not all(names) or "\0" in line:
@@ -212,6 +212,10 @@ def _two_paths(line: str, location: str) -> list[str]:
             "spaces"
         )
     return names
+
+
+def _without_quotes(name: str) -> str:
+    return name[1:-1] if len(name) > 1 and name[0] == name[-1] == '"' else name
 
 
 def _words(line: str) -> list[str]:

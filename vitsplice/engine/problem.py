@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,18 +11,36 @@ from torch import Tensor, nn
 
 from vitsplice.backbones.inputs import Area, Fit, Resize, Resizing
 from vitsplice.config import BackboneConfig, RunConfig, StageConfig, ViewConfig
-from vitsplice.contracts import MATCH, Backbone, ConditionalGeneratorSpec, GeneratorSpec, Role, TermContext
+from vitsplice.contracts import (
+    MATCH,
+    Backbone,
+    ConditionalGeneratorSpec,
+    GeneratorSpec,
+    LossSpec,
+    LossTerm,
+    Role,
+    TermContext,
+)
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Problem
 from vitsplice.engine.start import StartModel
 from vitsplice.engine.terms import WeightedTerm
-from vitsplice.errors import Argument, ConfigError, Setting
+from vitsplice.errors import (
+    Argument,
+    ConfigError,
+    LossTermRejected,
+    Setting,
+    VitspliceError,
+    allocation_failure,
+    reason,
+)
 from vitsplice.matching import MatchVectors
 from vitsplice.options import complete
 from vitsplice.plugins import Catalogue
 from vitsplice.presets.loading import with_fallback
 from vitsplice.rng import private_rng
+from vitsplice.text import type_with_article
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,7 @@ class Components:
         Raises:
             UnknownName: if a loss term or the generator is not registered.
             ConfigError: naming the key, if an option, facet or layer is not allowed, or if no term is ever active.
+            LossTermRejected: see `weighted_terms`.
         """
         generator = catalogue.generators[config.generator.name]
         options = complete(generator, config.generator.options, "generator.options")
@@ -74,8 +94,12 @@ class Components:
         return any(MATCH in term.term.requests for term in self.terms)
 
     def build_generator(self, image: Tensor) -> nn.Module:
-        """Build the generator for an image ``(1, 3, H, W)``, on the CPU and in training mode."""
-        with private_rng(self.config.seed):
+        """Build the generator for an image ``(1, 3, H, W)``, on the CPU and in training mode.
+
+        Raises:
+            VitspliceError: naming the generator, if its ``build`` raises an exception.
+        """
+        with private_rng(self.config.seed), _failure_named(f"building generator '{self.generator.name}'"):
             return self.generator.build(image.cpu(), self.generator_options).train()
 
 
@@ -128,6 +152,8 @@ def weighted_terms(
     Raises:
         UnknownName: if a loss term is not registered.
         ConfigError: naming the key, if a facet, layer or option is not allowed, or if no term is ever active.
+        LossTermRejected: naming the term, if the ``build`` of a loss term raises an exception, or returns anything but
+            a `LossTerm`.
     """
     terms = []
     for name, term in config.terms.items():
@@ -136,10 +162,8 @@ def weighted_terms(
         if term.weight == 0:
             continue
         backbone = config.backbone_of(term)
-        try:
-            built = spec.build(TermContext(backbones[backbone].info, term.facet, term.layer, options))
-        except ConfigError as error:
-            raise ConfigError(f"terms.{name}: ", *error.parts) from error
+        context = TermContext(backbones[backbone].info, term.facet, term.layer, options)
+        built = _build_term(name, spec, context, catalogue)
         input_ = (term.input or spec.input, term.view)
         target = (term.target or spec.target, term.target_view or term.view)
         strength = config.appearance_strength if target[0] == "appearance" else config.structure_strength
@@ -149,6 +173,35 @@ def weighted_terms(
             f"terms: no term is active within {config.steps} steps with a weight (multiplied by its strength) above 0"
         )
     return tuple(terms)
+
+
+def _build_term(name: str, spec: LossSpec, context: TermContext, catalogue: Catalogue) -> LossTerm:
+    """Build the loss term of a spec as the term ``name`` of a run."""
+    plugin = catalogue.losses.plugin_of(spec.name)
+    origin = f" of plugin {plugin}" if plugin else ""
+    try:
+        with _failure_named(f"term '{name}': building loss term '{spec.name}'{origin}", LossTermRejected):
+            built = spec.build(context)
+    except ConfigError as error:
+        raise ConfigError(f"terms.{name}: ", *error.parts) from error
+    if not isinstance(built, LossTerm):
+        returned = type_with_article(built)
+        raise LossTermRejected(f"term '{name}': build of loss term '{spec.name}' returned {returned}, not a LossTerm")
+    return built
+
+
+@contextmanager
+def _failure_named(action: str, error_class: type[VitspliceError] = VitspliceError) -> Iterator[None]:
+    """Raise an error that names the action for an exception of a plugin's code in the block.
+
+    Errors that callers can catch and failed allocations are raised unchanged.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, VitspliceError) or allocation_failure(error):
+            raise
+        raise error_class(f"{action} failed: {reason(error)}") from error
 
 
 def assemble(

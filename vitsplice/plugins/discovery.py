@@ -33,6 +33,7 @@ class PluginRecord:
         listed: names of the specs that the hooks of a failed plugin returned.
         notes: remarks, one line each, such as a command whose name was taken, or a default that it changed.
         any_backbone: whether it also builds backbones of names that it does not list (``vitsplice_backbone_for``).
+        traceback: traceback of the failure, or of each failure; "" if no exception was raised.
     """
 
     name: str
@@ -43,16 +44,24 @@ class PluginRecord:
     listed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     any_backbone: bool = False
+    traceback: str = ""
 
 
 @dataclass(frozen=True)
 class InstalledPlugin:
-    """An installed plugin that is not loaded yet."""
+    """An installed plugin that is not loaded yet.
+
+    Args:
+        name, distribution, version: see `PluginRecord`.
+        load: function that imports it.
+        entry_point: value of its entry point, such as "package.module:attribute"; "" if it has none.
+    """
 
     name: str
     distribution: str
     version: str
     load: Callable[[], object]
+    entry_point: str = ""
 
     def names(self) -> set[str]:
         """Names that select the plugin in `PLUGINS_VARIABLE`."""
@@ -65,7 +74,7 @@ def builtin() -> InstalledPlugin:
         version = importlib.metadata.version(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
         version = "not installed"
-    return InstalledPlugin(DISTRIBUTION, DISTRIBUTION, version, lambda: importlib.import_module(BUILTIN))
+    return InstalledPlugin(DISTRIBUTION, DISTRIBUTION, version, lambda: importlib.import_module(BUILTIN), BUILTIN)
 
 
 def installed() -> list[InstalledPlugin]:
@@ -78,7 +87,7 @@ def _from_entry_point(point: importlib.metadata.EntryPoint) -> InstalledPlugin:
     """Return the plugin of an entry point; corrupt metadata may lack the name or the version."""
     distribution = (point.dist.name if point.dist else None) or point.name
     version = (point.dist.version if point.dist else None) or "unknown"
-    return InstalledPlugin(one_line(point.name), one_line(distribution), one_line(version), point.load)
+    return InstalledPlugin(one_line(point.name), one_line(distribution), one_line(version), point.load, point.value)
 
 
 def selected(

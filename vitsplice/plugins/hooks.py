@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import pluggy
 
 from vitsplice import hookspecs
 from vitsplice.contracts import BackboneSpec
 from vitsplice.plugins.kinds import Spec
+from vitsplice.plugins.sandbox import TookTooLong
 from vitsplice.text import did_you_mean, one_line, type_with_article
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._:/@+-]*")
@@ -19,6 +22,9 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._:/@+-]*")
 CODE_ERRORS = (Exception, SystemExit)
 """Exceptions of a plugin's code that must not affect the other plugins."""
 
+LOADERS = ("importlib.", "pluggy.", "vitsplice.plugins.")
+"""Modules that load plugins and call their hooks: no place of a plugin's failure."""
+
 
 class InvalidPlugin(Exception):
     """A plugin violates the contract; the message is the reason in its record."""
@@ -26,9 +32,44 @@ class InvalidPlugin(Exception):
 
 def failure_reason(error: BaseException) -> str:
     """Return the reason why a plugin failed, on one line."""
-    if isinstance(error, (InvalidPlugin, pluggy.PluginValidationError)):
+    if isinstance(error, (InvalidPlugin, pluggy.PluginValidationError, TookTooLong)):
         return one_line(str(error))
     return one_line(f"{type(error).__name__}: {error}".removesuffix(": "))
+
+
+def located_reason(error: BaseException, entry_point: str) -> str:
+    """Return the reason why a plugin failed to load, after the place of the exception that its code raised.
+
+    There is no place before a violation of the contract, whose reason names the hook, and a syntax error, whose
+    reason names file and line.
+
+    Args:
+        error: exception that ended the loading or a hook.
+        entry_point: value of the plugin's entry point; "" if it has none.
+    """
+    raised = error.__cause__ if isinstance(error, InvalidPlugin) else error
+    in_file = isinstance(raised, SyntaxError) and Path(raised.filename or "").is_file()
+    if raised is None or in_file or not entry_point or isinstance(raised, pluggy.PluginValidationError):
+        return failure_reason(error)
+    return f"{_place(raised, entry_point)}: {failure_reason(error)}"
+
+
+def _place(error: BaseException, entry_point: str) -> str:
+    """Return file and line of the innermost frame in the plugin's package, or else of the innermost frame.
+
+    If only `LOADERS` were running, the place is the entry point.
+    """
+    frames = [
+        (str(frame.f_globals.get("__name__")), Path(frame.f_code.co_filename), line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    frames = [frame for frame in frames if not f"{frame[0]}.".startswith(LOADERS)]
+    package = re.split(r"[.:\s]", entry_point)[0]
+    own = [frame for frame in frames if frame[0].partition(".")[0] == package]
+    if not frames:
+        return f"entry point {entry_point}"
+    _, path, line = (own or frames)[-1]
+    return f"{'/'.join(path.parts[-2:]) if path.stem == '__init__' else path.name}, line {line}"
 
 
 def manager_of(plugin: object) -> pluggy.PluginManager:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -24,11 +25,11 @@ from vitsplice.plugins.discovery import (
     owners,
     selected,
 )
-from vitsplice.plugins.hooks import CODE_ERRORS, call_hook, checked_specs, failure_reason, manager_of
+from vitsplice.plugins.hooks import CODE_ERRORS, call_hook, checked_specs, located_reason, manager_of
 from vitsplice.plugins.kinds import BACKBONES, COMMANDS, KINDS, Kind, Spec
 from vitsplice.plugins.registry import BackboneRegistry, Catalogue, Registry, enumeration
 from vitsplice.plugins.sandbox import SECONDS, TookTooLong, process_defaults_restored, time_limit
-from vitsplice.text import one_line
+from vitsplice.text import one_line, plain
 
 Conflicts = Mapping[tuple[str, str], tuple[str, ...]]
 
@@ -108,16 +109,14 @@ def _load(plugin: InstalledPlugin, seconds: float) -> LoadedPlugin:
     try:
         with time_limit(seconds):
             return _list_specs(plugin, manager_of(plugin.load()))
-    except TookTooLong as error:
-        return _failed(plugin, [str(error)], [])
-    except CODE_ERRORS as error:
-        return _failed(plugin, [failure_reason(error)], [])
+    except (*CODE_ERRORS, TookTooLong) as error:
+        return _failed(plugin, [error], [])
 
 
 def _list_specs(plugin: InstalledPlugin, manager: pluggy.PluginManager) -> LoadedPlugin:
     """Call every listing hook, even after one failed, so that the record of a failed plugin lists what is missing."""
     specs: dict[str, tuple[Spec, ...]] = {}
-    failures: list[str] = []
+    errors: list[BaseException] = []
     listed: list[str] = []
     for kind in KINDS:
         try:
@@ -125,16 +124,18 @@ def _list_specs(plugin: InstalledPlugin, manager: pluggy.PluginManager) -> Loade
             listed += [item.name for item in items if isinstance(item, kind.spec) and isinstance(item.name, str)]
             specs[kind.name] = checked_specs(items, kind.hook, kind.spec)
         except CODE_ERRORS as error:
-            failures.append(failure_reason(error))
-    if failures:
-        return _failed(plugin, failures, listed)
+            errors.append(error)
+    if errors:
+        return _failed(plugin, errors, listed)
     names = MappingProxyType({kind: tuple(spec.name for spec in of_kind) for kind, of_kind in specs.items()})
     any_backbone = bool(manager.hook.vitsplice_backbone_for.get_hookimpls())
     record = PluginRecord(plugin.name, plugin.distribution, plugin.version, names, any_backbone=any_backbone)
     return LoadedPlugin(record, specs, manager)
 
 
-def _failed(plugin: InstalledPlugin, failures: Sequence[str], listed: Iterable[str]) -> LoadedPlugin:
+def _failed(plugin: InstalledPlugin, errors: Sequence[BaseException], listed: Iterable[str]) -> LoadedPlugin:
     names = tuple(dict.fromkeys(map(one_line, listed)))
-    reason = one_line("; ".join(failures))
-    return LoadedPlugin(PluginRecord(plugin.name, plugin.distribution, plugin.version, {}, reason, names))
+    reason = one_line("; ".join(located_reason(error, plugin.entry_point) for error in errors))
+    trace = plain("\n".join("".join(traceback.format_exception(error)) for error in errors))
+    record = PluginRecord(plugin.name, plugin.distribution, plugin.version, {}, reason, names, traceback=trace)
+    return LoadedPlugin(record)

@@ -74,6 +74,10 @@ class Registry(Mapping[str, SpecT], Generic[SpecT]):
     def __len__(self) -> int:
         return len(self.specs)
 
+    def plugin_of(self, name: str) -> str:
+        """Return the name of the plugin that lists a spec; "" if none does."""
+        return next((record.name for record in self.plugins if name in record.specs.get(self.kind.name, ())), "")
+
     def _unknown(self, name: str) -> str:
         return unknown_message(self.kind, name, self.specs, self.plugins)
 

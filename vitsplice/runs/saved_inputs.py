@@ -17,6 +17,7 @@ from vitsplice.runs.checkpoints import CHANGEABLE_SETTINGS
 from vitsplice.runs.inputs import as_arguments, described, is_input_name, regions_from
 from vitsplice.runs.record import versions
 from vitsplice.runs.run import Run
+from vitsplice.support.files import absolute
 from vitsplice.support.output_folder import REPLACE
 
 FORMAT = 2
@@ -123,4 +124,4 @@ def files_of(
     paths: Mapping[str, str | os.PathLike[str]], images: Mapping[str, LoadedImage]
 ) -> dict[str, tuple[str, str]]:
     """Return the absolute path and the SHA-256 of each image by name."""
-    return {name: (os.path.abspath(path), images[name].sha256) for name, path in paths.items()}
+    return {name: (str(absolute(path)), images[name].sha256) for name, path in paths.items()}

@@ -43,6 +43,14 @@ def folder_name(folder: Path) -> str:
     return Path(os.path.abspath(folder)).name
 
 
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """Return an absolute path without ``..`` to the same file, also where ``..`` follows a symbolic link."""
+    path = Path(path)
+    if ".." not in path.parts:
+        return path.absolute()
+    return Path(os.path.realpath(path)) if path.name == ".." else Path(os.path.realpath(path.parent), path.name)
+
+
 def json_bytes(data: object) -> bytes:
     """Return the content of a JSON file."""
     return (json.dumps(data, indent=2) + "\n").encode()

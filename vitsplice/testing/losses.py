@@ -29,6 +29,7 @@ from vitsplice.errors import ConfigError
 from vitsplice.options import complete
 from vitsplice.testing.contract import Contract, random_state_unchanged
 from vitsplice.testing.inputs import random_images, tiny_cnn, tiny_vit
+from vitsplice.text import type_with_article
 
 
 class RecordedFeatures(UserDict[FeatureRequest, Features]):
@@ -115,7 +116,7 @@ class LossContract(Contract[LossSpec]):
         """A facet that the backbone does not have is rejected with a ConfigError."""
         spec = self.spec()
         try:
-            term = spec.build(TermContext(tiny_vit().info, "no-such-facet", None, complete(spec, {})))
+            term = self._build(TermContext(tiny_vit().info, "no-such-facet", None, complete(spec, {})))
         except ConfigError:
             return
         if any(request.facet == "no-such-facet" for request in term.requests):
@@ -126,9 +127,14 @@ class LossContract(Contract[LossSpec]):
         spec = self.spec()
         for backbone in (tiny_vit(), tiny_cnn()):
             try:
-                yield backbone, spec.build(TermContext(backbone.info, options=complete(spec, {})))
+                yield backbone, self._build(TermContext(backbone.info, options=complete(spec, {})))
             except ConfigError:
                 continue
+
+    def _build(self, context: TermContext) -> LossTerm:
+        term = self.spec().build(context)
+        assert isinstance(term, LossTerm), f"build returned {type_with_article(term)}, not a LossTerm"
+        return term
 
     def _evaluations(self) -> Iterator[tuple[LossTerm, dict[FeatureRequest, Features], dict[FeatureRequest, Features]]]:
         for backbone, term in self._terms():

@@ -19,8 +19,9 @@ from vitsplice.images import Source, contact_sheet, encode_png, resize_to
 from vitsplice.images.transforms import resized
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.checkpoints import settings_digest
+from vitsplice.runs.inputs import as_sequence
 from vitsplice.runs.record import versions
-from vitsplice.support.files import file_sha256, json_bytes, read_json_object
+from vitsplice.support.files import absolute, file_sha256, json_bytes, read_json_object
 from vitsplice.support.output_folder import REPLACE, resumable, write
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable
@@ -137,6 +138,9 @@ def splice_video(
     for used in (path, folder):
         if os.path.exists(used) and os.path.samefile(used, source):
             raise UserError(f"{printable(str(used))} is the input; choose another output")
+    for image in (*as_sequence(appearance), *as_sequence(appearance_mask)):
+        if isinstance(image, str | os.PathLike) and os.path.isdir(path) and absolute(image).parent == absolute(path):
+            raise UserError(f"{printable(str(path))} contains the input {printable(str(image))}; choose another output")
     encoder = _encoder(destination_for(path, video.info))
     appearances = Appearances.read(appearance, appearance_mask, appearance_weights)
     transfer = load_transfer(appearances, settings_for(preset, **settings), loader)
@@ -160,7 +164,7 @@ def splice_video(
     if not force:
         _check_records(folder, earlier, target)
     begun = earlier == plan
-    if begun and (record := _finished(folder, path, destination)):
+    if begun and not force and (record := _finished(folder, path, destination)):
         progress.note(f"{printable(str(path))} is finished already")
         return VideoResult(path, folder, record)
     if not begun or (folder / RECORD).is_file():

@@ -73,7 +73,7 @@ class FileDestination(Destination):
     def finish(self, work_folder: Path, segments: int, source: VideoSource, frames: int) -> list[str]:
         """Join the segments, with the audio of the input."""
         audio = source.path if isinstance(source, VideoFile) and source.info.audio else None
-        return join([_segment(work_folder, number) for number in range(segments)], self.path, audio)
+        return join([_segment(work_folder, number) for number in range(segments)], self.path, self.encoding.info, audio)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vitsplice.errors import UserError, VitspliceError
-from vitsplice.support.files import atomic_replacement
+from vitsplice.support.files import absolute, atomic_replacement
 from vitsplice.text import one_line, printable
 from vitsplice.video.colours import Pixels, from_rgb
 from vitsplice.video.packages import pyav
@@ -111,13 +111,17 @@ def write_segment(path: Path, frames: Iterable[tuple[Pixels, int]], encoding: En
 
 
 def _set_context(context: Any, encoding: Encoding) -> None:
-    info, colours = encoding.info, encoding.info.colours
+    info = encoding.info
     context.time_base = info.time_base if encoding.codec != "mpeg4" else _coarse(info.time_base)
     context.sample_aspect_ratio = info.pixel_aspect
-    context.color_range, context.colorspace = colours.range_number, colours.matrix
-    context.color_primaries, context.color_trc = colours.primaries, colours.transfer
+    _set_colours(context, info)
     context.thread_count, context.options = THREADS, encoding.options
     context.flags |= pyav().codec.context.Flags.global_header
+
+
+def _set_colours(context: Any, info: VideoInfo) -> None:
+    context.color_range, context.colorspace = info.colours.range_number, info.colours.matrix
+    context.color_primaries, context.color_trc = info.colours.primaries, info.colours.transfer
 
 
 def _coarse(time_base: Fraction) -> Fraction:
@@ -125,12 +129,13 @@ def _coarse(time_base: Fraction) -> Fraction:
     return time_base if time_base.denominator <= MAX_DENOMINATOR else Fraction(1, MAX_DENOMINATOR)
 
 
-def join(segments: Sequence[Path], out: Path, audio: Path | None) -> list[str]:
+def join(segments: Sequence[Path], out: Path, info: VideoInfo, audio: Path | None) -> list[str]:
     """Write the segments as one video, with the audio streams of another file, atomically.
 
     Args:
         segments: files of `write_segment`, in order.
         out: the video.
+        info: rate, colours and shape of the pixels, which some containers state themselves.
         audio: video whose audio is copied; None: no audio.
 
     Returns:
@@ -141,10 +146,14 @@ def join(segments: Sequence[Path], out: Path, audio: Path | None) -> list[str]:
     """
     notes: list[str] = []
     container_format = FORMATS[out.suffix.lower()]
+    if container_format == "webm" and info.pixel_aspect != 1:
+        notes.append(f"a WebM file does not hold the shape of the pixels, {info.pixel_aspect}; use .mp4 or .mkv")
     options = {"movflags": "+faststart"} if container_format in ("mp4", "mov") else {}
     with _muxed(out, container_format, options=options) as container:
         with _opened(segments[0]) as first:
             stream = container.add_stream_from_template(first.streams.video[0])
+        stream.codec_context.framerate = info.rate
+        _set_colours(stream.codec_context, info)
         packets: list[Iterator[Any]] = [_packets(segments, stream)]
         if audio is not None:
             packets += _audio(audio, container, notes)
@@ -207,7 +216,7 @@ def _opened(path: Path, **options: Any) -> Iterator[Any]:
     """Context of a container that is read. Raises VitspliceError that names the file if it cannot be read."""
     av = pyav()
     try:
-        with av.open(os.path.abspath(path), **options) as container:  # FFmpeg takes "12:30.mp4" for an address
+        with av.open(str(absolute(path)), **options) as container:  # FFmpeg takes "12:30.mp4" for an address
             yield container
     except (av.FFmpegError, OSError) as error:
         raise VitspliceError(f"cannot read {printable(str(path))}: {_reason(error)}") from error

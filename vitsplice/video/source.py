@@ -18,7 +18,7 @@ from torch import Tensor
 from vitsplice.errors import ImageError
 from vitsplice.images import read
 from vitsplice.images.checks import check_size
-from vitsplice.support.files import file_sha256, reading
+from vitsplice.support.files import absolute, file_sha256, reading
 from vitsplice.support.image_files import images_at
 from vitsplice.text import one_line, printable
 from vitsplice.video.colours import ColourSpace, Pixels, as_pixels, as_tensor, to_rgb
@@ -229,7 +229,7 @@ class VideoFile(VideoSource):
     def _opened(self) -> Any:
         av = pyav()
         try:
-            return av.open(os.path.abspath(self.path), options=LOCAL_FILES)
+            return av.open(str(absolute(self.path)), options=LOCAL_FILES)
         except (av.FFmpegError, ValueError) as error:
             raise ImageError(f"'{self.name}' is no video, or is damaged: {_reason(error)}") from error
 

@@ -73,7 +73,7 @@ def _tensors(key: Key) -> dict[str, Tensor]:
     if key.match is not None:
         match = key.match
         named |= {"weights": match.weights, "similarity": match.similarity, "colours": match.colours}
-        named["included"] = match.included
+        named |= {"included": match.included, "permitted": match.permitted}
         named |= {SPOTS + name: value for name, value in vars(match.spots).items()} if match.spots else {}
     return {name: value for name, value in named.items() if value is not None}
 
@@ -106,6 +106,7 @@ def _match(described: dict[str, Any], tensors: dict[str, Tensor]) -> Corresponde
         colours=tensors.get("colours"),
         spots=SmallSpots(**spots) if spots else None,
         included=tensors.get("included"),
+        permitted=tensors.get("permitted"),
     )
 
 

@@ -1,6 +1,7 @@
 """The command `vitsplice app`: access, port, what it prints, and its end."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -133,7 +134,8 @@ def _plugin_fails(monkeypatch):
 def test_command_of_a_plugin_that_failed_to_load_is_no_typing_mistake(capsys):
     code, text = run(capsys)
     assert code == 2
-    assert "vitsplice-app provides it, but failed to load: vitsplice_commands raised ModuleNotFoundError" in text
+    reason = r"__init__\.py, line \d+: vitsplice_commands raised ModuleNotFoundError"
+    assert re.search(f"vitsplice-app provides it, but failed to load: .*{reason}", text)
     assert "Reinstall it: pip install vitsplice-app" in text
 
 
