@@ -154,7 +154,7 @@ class ModelRejected(UserError):
 
 
 class LossTermRejected(VitspliceError):
-    """A loss term cannot be built, or its value cannot be optimised: it is no scalar, or has no gradient."""
+    """A loss term cannot be built, or its value cannot be optimised: it is not a scalar, or has no gradient."""
 
 
 class NonFiniteLoss(VitspliceError):

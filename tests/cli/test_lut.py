@@ -118,6 +118,12 @@ def test_apply_writes_the_outputs_of_images_and_folders(vitsplice, png, darker, 
     assert vitsplice("lut", "apply", darker, "graded", "-o", "again").returncode == 0
 
 
+def test_apply_notes_that_transparency_is_lost(vitsplice, darker, tmp_path):
+    Image.new("RGBA", (32, 32), (200, 100, 50, 128)).save(tmp_path / "clear.png")
+    done = vitsplice("lut", "apply", darker, "clear.png", "-o", "graded")
+    assert (done.returncode, "clear.png: alpha composited on white" in done.stderr) == (0, True)
+
+
 def test_apply_reports_an_unreadable_image_and_writes_the_others(vitsplice, png, darker, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no image")
     done = vitsplice("lut", "apply", darker, "broken.png", png[0], "-o", "graded")

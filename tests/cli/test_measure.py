@@ -53,3 +53,17 @@ def test_terms_equal_the_oracle(vitsplice, shared):
     assert terms["structure"] == pytest.approx(numbers["structure_loss_mse"], rel=1e-3)
     assert terms["appearance"] == pytest.approx(numbers["appearance_loss_mse_postnorm"], rel=1e-3)
     assert terms["identity"] == pytest.approx(numbers["identity_loss_mse"], rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_metrics")
+def test_metrics_of_a_run_are_those_of_its_output_file(vitsplice, png, tmp_path):
+    structure, appearance = png
+    networks = ("--backbone", "tiny-vit", "--set", "backbones.cnn.name=tiny-cnn", "--set", "match.grid=8")
+    assert vitsplice("run", *png, "--preset", "instant", *networks, "-o", "out").returncode == 0
+    images = ("--structure", structure, "--appearance", appearance, "--output", "out/output.png")
+    measured = json.loads(vitsplice("measure", *images, "--backbone", "tiny-vit", "--size", 40, "--json").stdout)
+    recorded = {metric["name"]: metric for metric in json.loads((tmp_path / "out" / "run.json").read_text())["metrics"]}
+    assert {name: metric["value"] for name, metric in measured["metrics"].items()} == {
+        name: metric["value"] for name, metric in recorded.items()
+    }

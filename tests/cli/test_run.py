@@ -149,8 +149,11 @@ def test_ctrl_c_before_the_first_step_prints_the_command_that_resumes(vitsplice,
 
     with monkeypatch.context() as patch:
         patch.setattr("vitsplice.runs.saved_inputs.SavedInputs.run", stop)
-        done = vitsplice(*TINY, *png, "-o", "out")
-    assert (done.returncode, "resume with: vitsplice run --resume out" in done.stderr) == (130, True)
+        done = vitsplice(*TINY, *png, "-o", "out", "--lut", "a.cube")
+        replacing = vitsplice(*TINY, *reversed(png), "-o", "out", "--force")
+    assert done.returncode == replacing.returncode == 130
+    assert "resume with: vitsplice run --resume out --lut a.cube\n" in done.stderr
+    assert "resume with" not in replacing.stderr
     assert vitsplice("run", "--resume", "out").returncode == 0
 
 

@@ -44,6 +44,7 @@ def test_ctrl_c_exits_during_an_import_that_catches_it_and_is_raised_elsewhere(c
     )
     code = f"""
 import signal, sys, vitsplice.cli
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process of a shell ignores it
 def main(arguments):
     {catches}
     try: signal.raise_signal(signal.SIGINT)

@@ -89,7 +89,7 @@ COLOURED, MANY = flat(RED), smooth_pair()[0][0]
         (Region(LEFT, 0, torch.ones(1, 20, 30)), "region 1: appearance mask tensor is 30x20 px"),
         (Region(LEFT, 0, 0 * LEFT), "black everywhere"),
         (1, "regions must be a list of vitsplice.Region; it contains an int"),
-        (Region(torch.ones(2, 20)), "region 1: mask: 'tensor' is too small"),
+        (Region(torch.ones(2, 20)), "region 1: structure mask: 'tensor' is too small"),
         (Region(None), "region 1 has no structure mask; give an image of the structure image's size"),
         (Region(COLOURED), "one mask is in colour, and the other one is not or is missing"),
         (Region(COLOURED, 0, LEFT), "one mask is in colour, and the other one is not or is missing"),

@@ -242,6 +242,9 @@ def test_a_folder_that_contains_the_appearance_image_is_refused_as_output(tmp_pa
     image.write_bytes(appearance.read_bytes())
     with pytest.raises(UserError, match=r"frames contains the input .*000000\.png; choose another output"):
         transfer(clip, image, tmp_path / "frames", force=True)
+    (tmp_path / "link").symlink_to(tmp_path / "frames")
+    with pytest.raises(UserError, match="link contains the input"):
+        transfer(clip, image, tmp_path / "link", force=True)
     assert image.read_bytes() == appearance.read_bytes()
 
 

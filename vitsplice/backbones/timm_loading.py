@@ -121,7 +121,7 @@ def _create(
     """Create a timm model without a classifier; timm converts and loads the state dict if there is one."""
     settings: dict[str, Any] = {"features_only": True} if features_only else {"num_classes": 0}
     if state_dict is not None:
-        # Only if num_classes differs from the configuration's, timm drops the classifier and does not load strictly.
+        # timm drops the classifier, and loads non-strictly, only if num_classes differs from the configuration's.
         classes = {} if features_only else {"num_classes": 1}
         changes = {"state_dict": state_dict, **classes, **(overlay or {})}
         settings |= {"pretrained": True, "pretrained_cfg_overlay": changes}

@@ -32,10 +32,12 @@ def apply_lut(lut: Lut, plan: TransferPlan, progress: ProgressReporter = NULL_RE
             break
         progress.part(transfer.name, number, len(plan.transfers))
         try:
-            pixels = read(transfer.structure).pixels
+            image = read(transfer.structure)
         except ImageError as error:
             applied.failures[transfer.name] = error
         else:
-            output_folder.write(plan.folder, {transfer.name: encode_png(lut.apply(pixels))})
+            for note in image.notes:
+                progress.note(f"{transfer.name}: {note}")
+            output_folder.write(plan.folder, {transfer.name: encode_png(lut.apply(image.pixels))})
             applied.written += 1
     return applied

@@ -21,6 +21,8 @@ def check_out(arguments: Sequence[str]) -> None:
     Args:
         arguments: name and arguments of a command.
     """
+    if "--" in arguments:
+        arguments = arguments[: arguments.index("--")]
     if f"{OUT[0]}=" in arguments or any(name in OUT and not value for name, value in pairwise(arguments)):
         raise UserError("the output path is empty; give a file or folder, or . for the current folder")
 

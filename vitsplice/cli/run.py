@@ -166,14 +166,15 @@ def run(
         )
         notes(messages)
         regions = [*proposed, *regions]
+    replaces = RunFolder(out).has_begun()
     try:
         with Recording.begin(
             images, settings, out, weights=weights, regions=regions, force=force, backbones=loader
         ) as recording:
             follow(recording, lut=lut)
     except KeyboardInterrupt:
-        if RunFolder(out).has_begun():
-            notes([f"vitsplice run --resume {shlex.quote(str(out))}"], "resume with")
+        if RunFolder(out).has_begun() and not replaces:
+            notes([_resume_command(out, lut)], "resume with")
         raise
 
 
@@ -217,6 +218,12 @@ def _images(structure: Path | None, appearances: list[Path]) -> tuple[Path, list
     raise typer.BadParameter("give STRUCTURE and at least one APPEARANCE, or no image for the packaged pair")
 
 
+def _resume_command(folder: Path, lut: Path | None) -> str:
+    """Return the command that resumes the run in a folder and writes its LUT, if it has one."""
+    command = f"vitsplice run --resume {shlex.quote(str(folder))}"
+    return f"{command} --lut {shlex.quote(str(lut))}{' --force' if os.path.exists(lut) else ''}" if lut else command
+
+
 def follow(recording: Recording, resume_command: str = "", lut: Path | None = None) -> bool:
     """Take the steps of a run, show their progress, and save the run; exit with 130 if the user stopped it.
 
@@ -232,9 +239,7 @@ def follow(recording: Recording, resume_command: str = "", lut: Path | None = No
     from vitsplice.cli.run_progress import RunProgress
     from vitsplice.errors import VitspliceError
 
-    resume_command = resume_command or f"vitsplice run --resume {shlex.quote(str(recording.folder.path))}"
-    if lut:
-        resume_command += f" --lut {shlex.quote(str(lut))}{' --force' if os.path.exists(lut) else ''}"
+    resume_command = resume_command or _resume_command(recording.folder.path, lut)
     progress = RunProgress(recording.run, resume_command)
     with Interrupt() as interrupt:
         try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from vitsplice.support import bounded_yaml
+from vitsplice.support.files import absolute
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -31,7 +31,7 @@ def ascending(low: float, high: float) -> AfterValidator:
     return AfterValidator(check)
 
 
-AbsolutePath = Annotated[Path, AfterValidator(lambda path: Path(os.path.abspath(path)))]
+AbsolutePath = Annotated[Path, AfterValidator(absolute)]
 """A path that is resolved against the working directory if it is relative."""
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]

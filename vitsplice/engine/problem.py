@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -186,7 +188,9 @@ def _build_term(name: str, spec: LossSpec, context: TermContext, catalogue: Cata
         raise ConfigError(f"terms.{name}: ", *error.parts) from error
     if not isinstance(built, LossTerm):
         returned = type_with_article(built)
-        raise LossTermRejected(f"term '{name}': build of loss term '{spec.name}' returned {returned}, not a LossTerm")
+        raise LossTermRejected(
+            f"term '{name}': build of loss term '{spec.name}'{origin} returned {returned}, not a LossTerm"
+        )
     return built
 
 
@@ -201,7 +205,9 @@ def _failure_named(action: str, error_class: type[VitspliceError] = VitspliceErr
     except Exception as error:
         if isinstance(error, VitspliceError) or allocation_failure(error):
             raise
-        raise error_class(f"{action} failed: {reason(error)}") from error
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        location = f"{Path(place.filename).name}, line {place.lineno}"
+        raise error_class(f"{action} failed: {location}: {reason(error)}") from error
 
 
 def assemble(

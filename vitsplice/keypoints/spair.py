@@ -104,7 +104,7 @@ def _parse(root: Path, id_: str, annotation: Mapping[str, Any]) -> KeypointPair:
 
 
 def _points(values: Any) -> Points:
-    points = np.array(values, np.float64).reshape(-1, 2) if values == [] else np.array(values, np.float64)
+    points = np.array(values or np.empty((0, 2)), np.float64)
     if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
         raise ValueError("keypoints are not pairs of numbers")
     return points[:, ::-1].copy()

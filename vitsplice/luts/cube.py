@@ -55,10 +55,10 @@ def check_cube(path: str | os.PathLike[str], *, force: bool = False) -> Path:
         UserError: if the path is a folder, or does not end in .cube.
         OutputExists: if the file exists and ``force`` is not given.
     """
-    target = Path(path)
-    if target.suffix.lower() != SUFFIX and not os.path.isdir(target):
+    target = output_folder.check_file(path, "LUT, such as colours.cube", force=force)
+    if target.suffix.lower() != SUFFIX:
         raise UserError(f"LUTs are {SUFFIX} files; give {printable(str(target.with_suffix(SUFFIX)))}")
-    return output_folder.check_file(path, "LUT, such as colours.cube", force=force)
+    return target
 
 
 def read_cube(path: str | os.PathLike[str]) -> Lut:

@@ -33,7 +33,7 @@ class PluginRecord:
         listed: names of the specs that the hooks of a failed plugin returned.
         notes: remarks, one line each, such as a command whose name was taken, or a default that it changed.
         any_backbone: whether it also builds backbones of names that it does not list (``vitsplice_backbone_for``).
-        traceback: traceback of the failure, or of each failure; "" if no exception was raised.
+        traceback: traceback of the failure, or of each failure; "" if the plugin did not fail.
     """
 
     name: str

@@ -23,7 +23,7 @@ CODE_ERRORS = (Exception, SystemExit)
 """Exceptions of a plugin's code that must not affect the other plugins."""
 
 LOADERS = ("importlib.", "pluggy.", "vitsplice.plugins.")
-"""Modules that load plugins and call their hooks: no place of a plugin's failure."""
+"""Modules that load plugins and call their hooks, never reported as the place of a plugin's failure."""
 
 
 class InvalidPlugin(Exception):

@@ -17,7 +17,7 @@ from vitsplice.config import GeneratorConfig, ModelConfig, RunConfig
 from vitsplice.contracts import BackboneInfo
 from vitsplice.errors import ModelRejected
 from vitsplice.support import bounded_yaml
-from vitsplice.support.files import json_sha256, read_regular
+from vitsplice.support.files import absolute, json_sha256, read_regular
 from vitsplice.support.output_folder import other_format
 from vitsplice.support.validation_errors import first_problem
 from vitsplice.text import one_line, printable
@@ -157,7 +157,7 @@ def settings_of_model(folder: Path) -> RunConfig:
         {
             "backbone": {"name": record.backbone.name, "fallback": names, **weights},
             "start": "model",
-            "model": {"folder": os.path.abspath(folder), "sha256": record.digest},
+            "model": {"folder": str(absolute(folder)), "sha256": record.digest},
             "match": trained.match.model_dump(),
             "mask": trained.mask.model_dump(),
             "precision": "float32" if precision == "float32" else "auto",

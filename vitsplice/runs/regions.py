@@ -56,8 +56,8 @@ def read_regions(regions: Sequence[Region], images: Mapping[str, LoadedImage]) -
             raise UserError(f"regions must be a list of vitsplice.Region; it contains {type_with_article(region)}")
         index = appearance_number(region.appearance, [images[name].name for name in names], number)
         mask, other = (
-            None if each is None else read_mask(each, f"region {number}: mask")
-            for each in (region.structure_mask, region.appearance_mask)
+            None if each is None else read_mask(each, f"region {number}: {role} mask")
+            for role, each in (("structure", region.structure_mask), ("appearance", region.appearance_mask))
         )
         if mask is None:
             raise UserError(

@@ -193,10 +193,10 @@ class Run:
         return mean_values(values, self.weights)
 
     def _start(self) -> Tensor | None:
-        """Return the start, ``(1, 3, H, W)``; None if it equals the structure image or the output."""
+        """Return the start ``(1, 3, H, W)``, rounded to 8 bits; None if it equals the structure image or the output."""
         if self.settings.start == "structure" or not self.settings.steps:
             return None
-        return self._optimisation.start.float().cpu()
+        return from_pil(to_pil(self._optimisation.start))[None]
 
     def result(self) -> Result:
         """Return the current output with its record and metrics."""

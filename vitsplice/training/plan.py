@@ -17,7 +17,7 @@ from vitsplice.presets import loading
 from vitsplice.presets.model_folder import MAX_LICENCE, RECORD, pinned_model, read_record
 from vitsplice.presets.settings import pinned
 from vitsplice.support.checkpoints import checkpoint_files, checkpoint_parts
-from vitsplice.support.files import cache_folder, read_json_object
+from vitsplice.support.files import absolute, cache_folder, read_json_object
 from vitsplice.support.output_folder import REPLACE, ResumableWork, other_format, resumable
 from vitsplice.training.parts import check_training
 
@@ -75,7 +75,7 @@ class TrainingPlan:
             ConfigError, UserError, ModelRejected: if one of these cannot be used, or the licence is too long.
         """
         check_training(settings)
-        path = Path(os.path.abspath(source))
+        path = absolute(source)
         if not os.path.exists(path):
             raise UserError(f"{source} does not exist; give a folder of photographs, or a manifest of pairs")
         licence = licence.strip()
@@ -88,7 +88,7 @@ class TrainingPlan:
             path,
             pinned(settings),
             licence,
-            None if cache is None else Path(os.path.abspath(cache)),
+            None if cache is None else absolute(cache),
             None if initial is None else pinned_model(ModelConfig(folder=initial)),
         )
 

@@ -21,7 +21,7 @@ from vitsplice.presets.settings import settings_for
 from vitsplice.runs.checkpoints import settings_digest
 from vitsplice.runs.inputs import as_sequence
 from vitsplice.runs.record import versions
-from vitsplice.support.files import absolute, file_sha256, json_bytes, read_json_object
+from vitsplice.support.files import file_sha256, json_bytes, read_json_object
 from vitsplice.support.output_folder import REPLACE, resumable, write
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable
@@ -139,7 +139,7 @@ def splice_video(
         if os.path.exists(used) and os.path.samefile(used, source):
             raise UserError(f"{printable(str(used))} is the input; choose another output")
     for image in (*as_sequence(appearance), *as_sequence(appearance_mask)):
-        if isinstance(image, str | os.PathLike) and os.path.isdir(path) and absolute(image).parent == absolute(path):
+        if isinstance(image, str | os.PathLike) and os.path.realpath(path) in map(os.path.dirname, _paths(image)):
             raise UserError(f"{printable(str(path))} contains the input {printable(str(image))}; choose another output")
     encoder = _encoder(destination_for(path, video.info))
     appearances = Appearances.read(appearance, appearance_mask, appearance_weights)
@@ -179,6 +179,11 @@ def splice_video(
             return None
         record = work.finish(path, loader)
     return VideoResult(path, folder, record)
+
+
+def _paths(file: str | os.PathLike[str]) -> tuple[str, str]:
+    """Return the path of a file in its real folder, and that of the file that it may link to."""
+    return os.path.join(os.path.realpath(Path(file).parent), Path(file).name), os.path.realpath(file)
 
 
 def _check_records(folder: Path, earlier: Mapping[str, Any], target: Path) -> None:
