@@ -209,20 +209,11 @@ def _check_unchanged(batch: Batch, stored: BatchFile) -> None:
     for name, settings in batch.variants.items():
         before = stored.variants.get(name)
         if before is not None and settings_yaml.validate(before, str(batch.out / BATCH)) != settings:
-            difference = _difference(before, settings.model_dump(mode="json"))
+            key, old, new = next(output_folder.differences(before, settings.model_dump(mode="json")), ("", "", ""))
             raise OutputExists(
-                f"{batch.out} holds runs of '{name}' with other settings ({difference}); "
+                f"{batch.out} holds runs of '{name}' with other settings ({key}: {old}, now {new}); "
                 "give the same settings as before, or choose another folder"
             )
-
-
-def _difference(before: Any, now: Any, key: str = "") -> str:
-    """Describe the first setting that differs, as ``dotted.key: VALUE, now VALUE``."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for name in [*before, *now]:
-            if before.get(name) != now.get(name):
-                return _difference(before.get(name), now.get(name), f"{key}.{name}" if key else name)
-    return f"{key}: {before}, now {now}"
 
 
 def request_stop(out: Path) -> None:

@@ -119,7 +119,7 @@ def _apply(
     """Write one output and return True; if it cannot be computed, add the error to the failures and return False."""
     began = perf_counter()
     try:
-        structure, images = read(transfer.structure), transfer.digests()
+        structure, digests = read(transfer.structure), transfer.digests()
         with out_of_memory_advice():
             masked_parts = zip_longest(transfer.appearance, transfer.appearance_masks)
             parts = [(prepare(path, mask=mask), weight) for (path, weight), mask in masked_parts]
@@ -129,7 +129,7 @@ def _apply(
         applied.failures[transfer.name] = error
         return False
     data = encode_png(output)
-    record.add(transfer.name, images, perf_counter() - began, sha256(data).hexdigest())
+    record.add(transfer.name, digests, perf_counter() - began, sha256(data).hexdigest())
     output_folder.write(record.folder, {transfer.name: data})
     applied.written += 1
     return True
@@ -137,7 +137,7 @@ def _apply(
 
 def _trained_on(model: Model, transfer: Transfer) -> dict[str, Path]:
     """Return the images of a transfer that the model was trained on, by their SHA-256."""
-    images = transfer.digests()
-    digests = [images["structure"], *(digest for digest, _ in images["appearance"])]
+    recorded = transfer.digests()
+    digests = [recorded["structure"], *(digest for digest, _ in recorded["appearance"])]
     paths = [transfer.structure, *(path for path, _ in transfer.appearance)]
     return {digest: path for digest, path in zip(digests, paths, strict=True) if digest in model.images}

@@ -294,17 +294,17 @@ def _differing(earlier: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[
     for key, value in plan.items():
         if (before := earlier.get(key)) == value:
             continue
-        names = list(_differing_keys(before, value))
+        names = [name for name, _, _ in differences(before, value) if name]
         yield truncate(f"{key} ({printable(', '.join(names))})") if names else key
 
 
-def _differing_keys(before: Any, now: Any) -> Iterator[str]:
-    """Yield the dotted keys whose values differ in two nested mappings; none for other values."""
+def differences(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield dotted key, value before and value now where two nested mappings, or other values, differ."""
     if isinstance(before, dict) and isinstance(now, dict):
         for name in {**before, **now}:
-            if before.get(name) != now.get(name):
-                inner = [f"{name}.{key}" for key in _differing_keys(before.get(name), now.get(name))]
-                yield from inner or [name]
+            yield from differences(before.get(name), now.get(name), f"{key}.{name}" if key else name)
+    elif before != now:
+        yield key, before, now
 
 
 def _remove(folder: Path, names: Iterable[str], clear: Callable[[Path], object]) -> None:

@@ -139,7 +139,7 @@ def splice_video(
         if os.path.exists(used) and os.path.samefile(used, source):
             raise UserError(f"{printable(str(used))} is the input; choose another output")
     for image in (*as_sequence(appearance), *as_sequence(appearance_mask)):
-        if isinstance(image, str | os.PathLike) and os.path.realpath(path) in map(os.path.dirname, _paths(image)):
+        if isinstance(image, str | os.PathLike) and os.path.realpath(path) in map(os.path.dirname, _real_paths(image)):
             raise UserError(f"{printable(str(path))} contains the input {printable(str(image))}; choose another output")
     encoder = _encoder(destination_for(path, video.info))
     appearances = Appearances.read(appearance, appearance_mask, appearance_weights)
@@ -181,7 +181,7 @@ def splice_video(
     return VideoResult(path, folder, record)
 
 
-def _paths(file: str | os.PathLike[str]) -> tuple[str, str]:
+def _real_paths(file: str | os.PathLike[str]) -> tuple[str, str]:
     """Return the path of a file in its real folder, and that of the file that it may link to."""
     return os.path.join(os.path.realpath(Path(file).parent), Path(file).name), os.path.realpath(file)
 
