@@ -153,8 +153,12 @@ class ModelRejected(UserError):
     """A folder holds no trained model, or one that is damaged, or of another format, generator or backbone."""
 
 
+class PartRejected(VitspliceError):
+    """The ``build`` function of a part raised an unexpected exception, or returned an object of another class."""
+
+
 class LossTermRejected(VitspliceError):
-    """A loss term cannot be built, or its value cannot be optimised: it is not a scalar, or has no gradient."""
+    """The value of a loss term cannot be optimised: it is not a scalar, or has no gradient."""
 
 
 class NonFiniteLoss(VitspliceError):

@@ -61,6 +61,7 @@ def batch(
     from vitsplice.errors import UserError
     from vitsplice.options import complete, parse
     from vitsplice.plugins import catalogue
+    from vitsplice.plugins.build import build_part
     from vitsplice.text import printable
 
     spec = catalogue().executors[executor]
@@ -71,7 +72,7 @@ def batch(
     total = count(pairs) * len(variants)
     if not total:
         raise UserError(f"{printable(str(pairs))} has no pairs")
-    built = spec.build(workers, threads or plan.stored_threads(out), options)
+    built = build_part(spec, workers, threads or plan.stored_threads(out), options)
 
     def stop() -> None:
         os.write(2, STOPPING)  # unlike print, safe in a signal handler

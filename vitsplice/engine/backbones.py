@@ -23,6 +23,7 @@ from vitsplice.engine.device import pick_device, pick_precision
 from vitsplice.errors import Argument, Part, Setting, UnknownName, UserError, WeightsRejected, WeightsUnavailable
 from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
+from vitsplice.plugins.build import build_part
 from vitsplice.presets import loading
 from vitsplice.presets.settings import settings_for
 from vitsplice.text import printable
@@ -60,8 +61,9 @@ def load_backbone(name: str, weights: str | os.PathLike[str] | None = None) -> B
         UnknownName: if no backbone of that name is registered.
         WeightsUnavailable: if the weights are not on this machine and cannot be downloaded.
         WeightsRejected: if the weights file is missing or corrupt, or does not fit.
+        PartRejected: if its plugin fails.
     """
-    return catalogue().backbones[name].build(None if weights is None else Path(weights))
+    return build_part(catalogue().backbones[name], None if weights is None else Path(weights))
 
 
 @numerics()
@@ -79,7 +81,7 @@ def load_configured(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backb
     """
     _check_file(config)
     try:
-        backbone = catalogue.backbones[config.name].build(config.weights)
+        backbone = build_part(catalogue.backbones[config.name], config.weights)
         _check_network(config, backbone.info)
         return backbone, None
     except (UnknownName, WeightsUnavailable) as error:
@@ -89,7 +91,7 @@ def load_configured(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backb
     reasons: list[str] = []
     for name in config.fallback:
         try:
-            backbone = catalogue.backbones[name].build(None)
+            backbone = build_part(catalogue.backbones[name], None)
             return backbone, Substitution(config.name, name, str(unavailable).splitlines()[0])
         except (UnknownName, WeightsUnavailable, WeightsRejected) as error:
             reason = str(error).splitlines()[0]  # without advice, which may be to use a fallback
@@ -181,7 +183,7 @@ class BackboneLoader:
     @numerics()
     def metric_backbone(self, name: str, known: Catalogue) -> Backbone:
         """Load the backbone of a metric, in float32 on the CPU."""
-        return known.backbones[name].build(None)
+        return build_part(known.backbones[name], None)
 
     def metric_context(self, backbone: str, known: Catalogue) -> MetricContext:
         """Return the arguments for building metrics, whose ``load`` loads each backbone once."""

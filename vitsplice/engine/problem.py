@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -28,21 +25,13 @@ from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Problem
 from vitsplice.engine.start import StartModel
 from vitsplice.engine.terms import WeightedTerm
-from vitsplice.errors import (
-    Argument,
-    ConfigError,
-    LossTermRejected,
-    Setting,
-    VitspliceError,
-    allocation_failure,
-    reason,
-)
+from vitsplice.errors import Argument, ConfigError, PartRejected, Setting
 from vitsplice.matching import MatchVectors
 from vitsplice.options import complete
 from vitsplice.plugins import Catalogue
+from vitsplice.plugins.build import build_part
 from vitsplice.presets.loading import with_fallback
 from vitsplice.rng import private_rng
-from vitsplice.text import type_with_article
 
 
 @dataclass(frozen=True)
@@ -78,7 +67,7 @@ class Components:
         Raises:
             UnknownName: if a loss term or the generator is not registered.
             ConfigError: naming the key, if an option, facet or layer is not allowed, or if no term is ever active.
-            LossTermRejected: see `weighted_terms`.
+            PartRejected: see `weighted_terms`.
         """
         generator = catalogue.generators[config.generator.name]
         options = complete(generator, config.generator.options, "generator.options")
@@ -99,10 +88,10 @@ class Components:
         """Build the generator for an image ``(1, 3, H, W)``, on the CPU and in training mode.
 
         Raises:
-            VitspliceError: naming the generator, if its ``build`` raises an exception.
+            PartRejected: see `build_part`.
         """
-        with private_rng(self.config.seed), _failure_named(f"building generator '{self.generator.name}'"):
-            return self.generator.build(image.cpu(), self.generator_options).train()
+        with private_rng(self.config.seed):
+            return build_part(self.generator, image.cpu(), self.generator_options).train()
 
 
 def check_run(config: RunConfig, catalogue: Catalogue) -> None:
@@ -154,8 +143,7 @@ def weighted_terms(
     Raises:
         UnknownName: if a loss term is not registered.
         ConfigError: naming the key, if a facet, layer or option is not allowed, or if no term is ever active.
-        LossTermRejected: naming the term, if the ``build`` of a loss term raises an exception, or returns anything but
-            a `LossTerm`.
+        PartRejected: naming the term, if its loss term cannot be built (see `build_part`).
     """
     terms = []
     for name, term in config.terms.items():
@@ -165,7 +153,7 @@ def weighted_terms(
             continue
         backbone = config.backbone_of(term)
         context = TermContext(backbones[backbone].info, term.facet, term.layer, options)
-        built = _build_term(name, spec, context, catalogue)
+        built = _build_term(name, spec, context)
         input_ = (term.input or spec.input, term.view)
         target = (term.target or spec.target, term.target_view or term.view)
         strength = config.appearance_strength if target[0] == "appearance" else config.structure_strength
@@ -177,37 +165,14 @@ def weighted_terms(
     return tuple(terms)
 
 
-def _build_term(name: str, spec: LossSpec, context: TermContext, catalogue: Catalogue) -> LossTerm:
+def _build_term(name: str, spec: LossSpec, context: TermContext) -> LossTerm:
     """Build the loss term of a spec as the term ``name`` of a run."""
-    plugin = catalogue.losses.plugin_of(spec.name)
-    origin = f" of plugin {plugin}" if plugin else ""
     try:
-        with _failure_named(f"term '{name}': building loss term '{spec.name}'{origin}", LossTermRejected):
-            built = spec.build(context)
+        return build_part(spec, context)
     except ConfigError as error:
         raise ConfigError(f"terms.{name}: ", *error.parts) from error
-    if not isinstance(built, LossTerm):
-        returned = type_with_article(built)
-        raise LossTermRejected(
-            f"term '{name}': build of loss term '{spec.name}'{origin} returned {returned}, not a LossTerm"
-        )
-    return built
-
-
-@contextmanager
-def _failure_named(action: str, error_class: type[VitspliceError] = VitspliceError) -> Iterator[None]:
-    """Raise an error that names the action for an exception of a plugin's code in the block.
-
-    Errors that callers can catch and failed allocations are raised unchanged.
-    """
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, VitspliceError) or allocation_failure(error):
-            raise
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        location = f"{Path(place.filename).name}, line {place.lineno}"
-        raise error_class(f"{action} failed: {location}: {reason(error)}") from error
+    except PartRejected as error:
+        raise PartRejected(f"term '{name}': ", *error.parts) from error
 
 
 def assemble(

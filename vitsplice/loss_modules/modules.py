@@ -26,6 +26,7 @@ from vitsplice.losses.terms import APPEARANCE, IDENTITY, STRUCTURE
 from vitsplice.matching import MatchVectors
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
+from vitsplice.plugins.build import build_part
 from vitsplice.presets.settings import DEFAULT_PRESET, name_of, settings_for
 from vitsplice.text import type_with_article
 
@@ -48,6 +49,7 @@ class FeatureLoss(TermsLoss):
     Raises:
         UserError: if a name is unknown, or a value is not allowed.
         WeightsUnavailable: if the weights of the backbone are unavailable.
+        PartRejected: if the plugin of the backbone or of the loss term fails.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class FeatureLoss(TermsLoss):
             raise UserError(f"spec is the name of a loss term, or a LossSpec, not {type_with_article(spec)}")
         self.spec = catalogue().losses[spec] if isinstance(spec, str) else spec
         all_options = complete(self.spec, {**(options or {}), **more_options})
-        built = self.spec.build(TermContext(backbone.info, facet, layer, all_options))
+        built = build_part(self.spec, TermContext(backbone.info, facet, layer, all_options))
         config = TermConfig(loss=self.spec.name, weight=1, view="entire")
         views: tuple[ViewKey, ViewKey] = (self.spec.input, "entire"), (self.spec.target, "entire")
         term = WeightedTerm(self.spec.name, built, config, ONLY, *views, weight=1.0)

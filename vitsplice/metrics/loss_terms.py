@@ -31,6 +31,7 @@ from vitsplice.engine.stack import AppearanceImage
 from vitsplice.engine.warm_start import warm_start
 from vitsplice.matching import Correspondence, correspond, match_vectors
 from vitsplice.options import complete
+from vitsplice.plugins.build import build_part
 
 
 def loss_metrics(losses: Iterable[LossSpec], size: int = 224) -> list[MetricSpec]:
@@ -54,7 +55,7 @@ def loss_metrics(losses: Iterable[LossSpec], size: int = 224) -> list[MetricSpec
 
 def _build(spec: LossSpec, resize: Resize, match: Callable[..., Correspondence], context: MetricContext) -> Metric:
     backbone = context.load(context.backbone)
-    term = spec.build(TermContext(backbone.info, options=complete(spec, {})))
+    term = build_part(spec, TermContext(backbone.info, options=complete(spec, {})))
 
     def value(case: Case) -> float:
         images = {"structure": case.structure, "appearance": case.appearance, "output": case.output}

@@ -15,7 +15,8 @@ from vitsplice.contracts import Case, Metric, MetricContext, MetricSpec
 from vitsplice.errors import VitspliceError, format_message, reason
 from vitsplice.metrics.leakage import Leakage, OptimisedParts, leakage
 from vitsplice.numerics import numerics
-from vitsplice.text import one_line, type_with_article
+from vitsplice.plugins.build import build_part
+from vitsplice.text import one_line
 
 UNDEFINED = "the value is not a finite number"
 """Reason of a metric that returned NaN or infinity."""
@@ -86,7 +87,7 @@ def build_metrics(specs: Iterable[MetricSpec], context: MetricContext) -> BuiltM
     metrics, unavailable = [], {}
     for spec in specs:
         try:
-            metrics.append((spec, _checked(spec.build(context))))
+            metrics.append((spec, _checked(build_part(spec, context))))
         except VitspliceError as error:  # ADVICE concerns the backbone of a run
             unavailable[spec.name] = one_line(format_message(part for part in error.parts if part not in ADVICE))
         except Exception as error:
@@ -94,10 +95,8 @@ def build_metrics(specs: Iterable[MetricSpec], context: MetricContext) -> BuiltM
     return BuiltMetrics(tuple(metrics), unavailable)
 
 
-def _checked(metric: object) -> Metric:
-    """Return what a plugin built. Raises TypeError or ValueError unless it is a `Metric` with JSON parameters."""
-    if not isinstance(metric, Metric):
-        raise TypeError(f"build returned {type_with_article(metric)}, not a Metric")
+def _checked(metric: Metric) -> Metric:
+    """Return a metric. Raises TypeError or ValueError unless its parameters can be written as JSON."""
     json.dumps(dict(metric.parameters), allow_nan=False)
     return metric
 

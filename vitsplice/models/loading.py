@@ -19,6 +19,7 @@ from vitsplice.models.model import Model
 from vitsplice.numerics import numerics
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
+from vitsplice.plugins.build import build_part
 from vitsplice.presets.model_folder import ModelRecord, settings_of_model
 from vitsplice.rng import private_rng
 
@@ -38,6 +39,7 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "auto", precisio
         UnknownName: if its generator or its backbone is not registered.
         UserError: if the device is unavailable.
         WeightsUnavailable, WeightsRejected: if its backbone cannot be loaded.
+        PartRejected: if the plugin of its generator or its backbone fails.
     """
     settings = settings_of_model(Path(folder))
     target = pick_device(device)
@@ -107,7 +109,7 @@ def _generator(config: ModelConfig, device: str) -> tuple[StoredModel, nn.Module
     channels: dict[ConditionName, int] = {key: record.channels.get(key, 0) for key in spec.conditions}
     options = complete(spec, record.generator.options, f"model {stored.name}: generator.options")
     with private_rng(0):
-        generator = spec.build(channels, options)
+        generator = build_part(spec, channels, options)
     load_weights(generator, stored)
     return stored, generator.eval().requires_grad_(False).to(device)
 

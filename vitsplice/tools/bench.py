@@ -28,6 +28,7 @@ from vitsplice.engine.terms import WeightedTerm
 from vitsplice.engine.values import Step
 from vitsplice.images import example, read, resize_to
 from vitsplice.plugins import catalogue
+from vitsplice.plugins.build import build_part
 from vitsplice.presets.settings import settings_for
 from vitsplice.rng import stream
 from vitsplice.tools.processes import one_and_two
@@ -268,7 +269,7 @@ def _splice_of_quick(backbone: str, precision: str, extra: tuple[str, ...]) -> I
 
 
 def _new_backbone(backbone: str, precision: str, frozen: bool = True) -> Backbone:
-    network: Any = catalogue().backbones[backbone].build(None)
+    network: Any = build_part(catalogue().backbones[backbone], None)
     if not frozen:
         network.requires_grad_(True)
     loaded: Backbone = network.to(CPU, DTYPES[precision])

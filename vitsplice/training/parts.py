@@ -20,6 +20,7 @@ from vitsplice.models.folder import StoredModel, read_model
 from vitsplice.models.loading import check_backbone, load_weights
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
+from vitsplice.plugins.build import build_part
 from vitsplice.presets.settings import pinned
 from vitsplice.rng import private_rng
 from vitsplice.training.records import Recipe
@@ -59,6 +60,7 @@ class TrainingParts:
             ConfigError, UnknownName: if the settings are not for training, or a part or key in them is not allowed.
             ModelRejected: if the initial model is damaged, or its generator, options or backbone are not the settings'.
             WeightsUnavailable, WeightsRejected: if a backbone cannot be loaded.
+            PartRejected: if a plugin fails to build a part.
         """
         check_training(settings)
         known = catalogue()
@@ -96,7 +98,7 @@ class TrainingParts:
     def build_generator(self) -> nn.Module:
         """Build the generator in training mode, with the initial model's weights or with those that the seed gives."""
         with private_rng(self.config.seed):
-            generator = self.generator.build(self.channels, self.options)
+            generator = build_part(self.generator, self.channels, self.options)
         if self.initial:
             load_weights(generator, self.initial)
         return generator.to(self.device).train()

@@ -1,0 +1,49 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from vitsplice.contracts import BackboneSpec, MetricSpec
+from vitsplice.errors import PartRejected, WeightsUnavailable
+from vitsplice.plugins import KINDS, catalogue
+from vitsplice.plugins.build import PARTS, build_part
+
+
+def raising(error):
+    def build(*arguments):
+        raise error
+
+    return build
+
+
+def test_exception_is_named_with_part_plugin_file_and_line():
+    error = ValueError("x went wrong")
+    spec = replace(catalogue().losses["structure"], build=raising(error))
+    action = "building loss term 'structure' of plugin vitsplice failed"
+    with pytest.raises(
+        PartRejected, match=rf"^{action}: test_build\.py, line \d+: ValueError: x went wrong$"
+    ) as caught:
+        build_part(spec, None)
+    assert caught.value.__cause__ is error
+
+
+def test_part_that_no_plugin_lists_is_named_without_one():
+    spec = BackboneSpec("mine", raising(KeyError("k")), "", "", "")
+    with pytest.raises(PartRejected, match="^building backbone 'mine' failed: "):
+        build_part(spec, None)
+
+
+@pytest.mark.parametrize("error", [WeightsUnavailable("no weights"), torch.OutOfMemoryError("out of memory")])
+def test_error_that_callers_can_catch_and_failed_allocation_are_raised_unchanged(error):
+    with pytest.raises(type(error)) as caught:
+        build_part(MetricSpec("m", raising(error), ""), None)
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.spec in PARTS], ids=lambda kind: kind.name)
+def test_an_object_of_another_class_is_refused(kind):
+    spec = next(iter(getattr(catalogue(), kind.name).values()))
+    expected = PARTS[kind.spec].__name__
+    message = f"^build of {kind.word} '{spec.name}' of plugin \\S+ returned an int, not an instance of {expected}$"
+    with pytest.raises(PartRejected, match=message):
+        build_part(replace(spec, build=lambda *arguments: 3))
