@@ -1,7 +1,9 @@
 import json
+import os
 import shutil
 import tracemalloc
 from collections import deque
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -108,6 +110,16 @@ def test_finished_pair_with_other_images_is_refused(batch, sequential, png):
     assert failure["id"] == "one"
     assert "other images" in failure["reason"]
     assert [outcome.id for outcome in outcomes if outcome] == ["tiny/one"]
+
+
+def test_reason_of_a_refused_job_is_printable(batch, sequential, png):
+    batch = replace(batch, out=batch.out / os.fsdecode(b"\xff"))
+    run(batch, sequential())
+    write(batch.manifest, [Pair("one", png[1], png[0]), Pair("two", *png), Pair("three", *png)])
+    assert run(batch, sequential()).refused == 1
+    (failure,) = records(batch, FAILURES)
+    assert failure["reason"].isprintable()
+    assert "other images" in failure["reason"]
 
 
 def test_moved_images_are_compared_by_their_bytes(batch, sequential, png, tmp_path):

@@ -81,6 +81,20 @@ def test_other_settings_are_refused_and_named(batch):
     assert (batch.out / BATCH).read_bytes() == before
 
 
+def test_settings_that_a_stored_variant_lacks_are_not_named_as_changed(batch):
+    opened(batch)
+    stored = json.loads((batch.out / BATCH).read_text())
+    del stored["variants"]["tiny"]["match"]["grid"]
+    (batch.out / BATCH).write_text(json.dumps(stored))
+    opened(batch)
+    with pytest.raises(OutputExists, match=r"other settings \(steps: 2, now 3\)"):
+        opened(batch, variants=variants(["tiny"], steps=3, overrides=["previews=0", "plots=none"]))
+
+
+def test_path_that_is_too_long_holds_no_batch(tmp_path):
+    assert stored_threads(tmp_path / ("x" * 300)) == 0
+
+
 def test_other_number_of_threads_is_refused(batch):
     opened(batch)
     with pytest.raises(OutputExists, match="threads=1"):

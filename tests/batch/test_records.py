@@ -133,10 +133,10 @@ def test_each_round_retries_the_jobs_that_failed_in_the_last(tmp_path):
         for outcome in (failed("a"), failed("b"), failed("c", state="refused")):
             failures.add_outcome(outcome)
         assert failures.start_retries() == 2
-        assert [name for name in "abcd" if failures.retries(job(name))] == ["a", "b"]
+        assert [name for name in "abcd" if failures.is_retried(job(name))] == ["a", "b"]
         failures.add_outcome(failed("b", "again"))
         assert failures.start_retries() == 1
-        assert [name for name in "abcd" if failures.retries(job(name))] == ["b"]
+        assert [name for name in "abcd" if failures.is_retried(job(name))] == ["b"]
         assert failures.start_retries() == 0
 
 

@@ -59,6 +59,15 @@ def test_weights_are_read_from_the_cache_or_the_variable(cache, weights, monkeyp
         weights_file()
 
 
+def test_failed_allocation_is_not_reported_as_invalid_weights(weights, monkeypatch):
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(MemoryError):
+        load(weights)
+
+
 class Hostile:
     def __reduce__(self):
         return (print, ("code of a pickle ran",))

@@ -107,7 +107,7 @@ def test_colours_of_a_mask_are_computed_once(monkeypatch):
     masks = [read(mask) for mask in (labels, labels.flip(-1))]
     computed, colours = [], regions._colours
     monkeypatch.setattr(regions, "_colours", lambda *args: computed.append(args) or colours(*args))
-    parts = regions.labelled([regions.ReadRegion(masks[0], 0, masks[1])])
+    parts = regions.split_by_colour([regions.ReadRegion(masks[0], 0, masks[1])])
     assert len(computed) == 2
     assert [float(part.structure_mask.pixels[..., 0, 0].mean()) for part in parts] == [0, 1]  # blue, red
     assert all(torch.equal(part.structure_mask.pixels, part.appearance_mask.pixels.flip(-1)) for part in parts)

@@ -5,7 +5,7 @@ import torch
 
 from tests.testing.failures import failures
 from vitsplice.contracts import Metric, MetricSpec
-from vitsplice.errors import WeightsUnavailable
+from vitsplice.errors import UnknownName, WeightsUnavailable
 from vitsplice.testing import MetricContract
 
 
@@ -99,6 +99,15 @@ def test_checks_are_skipped_if_a_network_is_unavailable():
 
     assert metric_failures(build) == {}
     assert "not installed" in metric_failures(build, outcome="skipped")["test_value_is_finite"]
+
+
+@pytest.mark.parametrize("error", [UnknownName("no backbone"), WeightsUnavailable("no weights")])
+def test_checks_are_skipped_if_a_network_that_is_loaded_later_is_unavailable(error):
+    def value(case):
+        raise error
+
+    assert metric_failures(lambda context: Metric(value)) == {}
+    assert metric_failures(lambda context: Metric(value), outcome="skipped")["test_value_is_finite"] == str(error)
 
 
 def test_unknown_metric_fails_instead_of_being_skipped():

@@ -18,6 +18,7 @@ from vitsplice.errors import CheckpointRejected, NonFiniteLoss, OutputBusy, User
 from vitsplice.presets.model_folder import MAX_LICENCE, read_record
 from vitsplice.presets.settings import settings_for
 from vitsplice.support.checkpoints import checkpoint_files
+from vitsplice.support.output_folder import FolderLock
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.training.begin import begin_or_resume
 from vitsplice.training.data import TrainingData
@@ -86,6 +87,14 @@ def test_plan_survives_writing(shared, tmp_path):
         (tmp_path / "model" / "training.json").write_text(content)
         with pytest.raises(CheckpointRejected, match="is corrupt"):
             TrainingPlan.read(tmp_path / "model")
+
+
+def test_training_whose_features_are_cached_begins_while_another_process_writes_to_the_cache(shared, tmp_path):
+    begin(plan_of(shared), tmp_path / "first")
+    with FolderLock(shared / "cache"):
+        assert begin(plan_of(shared), tmp_path / "second").resumed_at == 0
+        with pytest.raises(OutputBusy):
+            begin(plan_of(shared, "training.side=24"), tmp_path / "third")
 
 
 @pytest.mark.slow

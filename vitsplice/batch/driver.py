@@ -13,7 +13,7 @@ from vitsplice.batch.records import Failures, Ledger
 from vitsplice.batch.worker import finished_record, run_job
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Executor, Job, Outcome
-from vitsplice.errors import UserError
+from vitsplice.errors import UserError, reason
 from vitsplice.support import output_folder
 from vitsplice.support.files import temporary_files
 
@@ -103,7 +103,7 @@ def run_batch(
                 if stopped() or (attempt and not failures.start_retries()):
                     break
                 jobs = takewhile(lambda job: not stopped(), batch.jobs())  # skipping finished jobs also takes time
-                pending = filter(failures.retries, jobs) if attempt else recorder.unfinished(jobs)
+                pending = filter(failures.is_retried, jobs) if attempt else recorder.unfinished(jobs)
                 for outcome in executor.run(run_job, pending):
                     recorder.add(outcome, retried=attempt > 0)
         return recorder.tally
@@ -142,7 +142,7 @@ class _OutcomeRecorder:
                 try:
                     record = finished_record(job)
                 except UserError as error:
-                    self.add(Outcome(job.id, "refused", str(error)))
+                    self.add(Outcome(job.id, "refused", reason(error)))
                     continue
                 if record is None:
                     yield job

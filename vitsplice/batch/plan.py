@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -20,7 +21,7 @@ from vitsplice.datasets import read
 from vitsplice.engine.problem import check_run
 from vitsplice.errors import Argument, OutputExists, UserError
 from vitsplice.plugins import catalogue
-from vitsplice.presets import loading as settings_yaml
+from vitsplice.presets.loading import validate
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.inputs import region_masks
 from vitsplice.support import output_folder
@@ -140,7 +141,7 @@ def variants(
         combined[name] = settings_for(preset, backbone=backbone, seed=seed, **settings)
         for configured in combined[name].backbones.values():
             if not configured.fallback:
-                catalogue().backbones[configured.name]
+                catalogue().backbones[configured.name]  # raises UnknownName; with a fallback it may be unknown here
         check_run(combined[name], catalogue())
     return combined
 
@@ -167,7 +168,7 @@ def open_batch(out: Path, manifest: Path, variants: Mapping[str, RunConfig], thr
     if stored is None:
         stored = BatchFile(threads=threads, variants={})
         for name in (RESULTS, *variants):
-            if (batch.out / name).exists():
+            if os.path.exists(batch.out / name):
                 raise OutputExists(f"{batch.out} holds {name} but no {BATCH} with the settings; choose another folder")
     _check_unchanged(batch, stored)
     new = {name: settings.model_dump(mode="json") for name, settings in variants.items()}
@@ -186,7 +187,7 @@ def stored_threads(out: Path) -> int:
 def read_batch_file(out: Path) -> BatchFile | None:
     """Read ``batch.json``; None if there is none. Raises UserError if it is invalid or has another format."""
     path = out / BATCH
-    if not path.exists():
+    if not os.path.exists(path):
         return None
     content = read_json_object(path)
     if "format" in content and (reason := output_folder.other_format(content, FORMAT)):
@@ -207,9 +208,12 @@ def _check_unchanged(batch: Batch, stored: BatchFile) -> None:
             ", or choose another folder",
         )
     for name, settings in batch.variants.items():
-        before = stored.variants.get(name)
-        if before is not None and settings_yaml.validate(before, str(batch.out / BATCH)) != settings:
-            key, old, new = next(output_folder.differences(before, settings.model_dump(mode="json")), ("", "", ""))
+        if name not in stored.variants:
+            continue
+        before = validate(stored.variants[name], str(batch.out / BATCH))
+        if before != settings:
+            both = before.model_dump(mode="json"), settings.model_dump(mode="json")
+            key, old, new = next(output_folder.differences(*both), ("", "", ""))
             raise OutputExists(
                 f"{batch.out} holds runs of '{name}' with other settings ({key}: {old}, now {new}); "
                 "give the same settings as before, or choose another folder"

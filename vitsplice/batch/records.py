@@ -25,7 +25,7 @@ class Ledger(JsonLinesLog):
     """Log of the finished runs of a batch. The caller must hold the lock of the batch folder.
 
     Opening it removes the records of runs without a folder; closing it, unless after an error, removes superseded
-    records. A run takes 16 bytes of memory, and 120 while the ledger is being opened.
+    records. It needs 16 bytes of memory for each run, and 120 while it is being opened.
 
     Raises:
         VitspliceError: if the file cannot be read or written.
@@ -56,8 +56,8 @@ class Ledger(JsonLinesLog):
 class Failures(JsonLinesLog):
     """Log of the jobs that failed or were refused, emptied when it is opened.
 
-    The caller must hold the lock of the batch folder. Closing the log leaves the last record of each job that no retry
-    finished; if there is none, the file is removed.
+    The caller must hold the lock of the batch folder. Closing the log removes all records but the last one of each job
+    that no retry has finished; an empty file is removed.
 
     Raises:
         VitspliceError: if the file cannot be written.
@@ -95,7 +95,7 @@ class Failures(JsonLinesLog):
         self._failed = array("Q")
         return len(self._retried)
 
-    def retries(self, job: Job) -> bool:
+    def is_retried(self, job: Job) -> bool:
         """Return True if a job is part of this round of retries."""
         key = np.uint64(key_of(job.id))
         index = int(np.searchsorted(self._retried, key))
@@ -104,12 +104,12 @@ class Failures(JsonLinesLog):
 
 @dataclass
 class FailureReason:
-    """A reason of failures, and the jobs that have it.
+    """A reason of failures, the first job that has it, and their number.
 
     Args:
         message: the reason, on one line.
-        first: id of the first of the jobs (``VARIANT/ID``).
-        jobs: number of jobs.
+        first: id of the first job that has it (``VARIANT/ID``).
+        jobs: number of jobs that have it.
     """
 
     message: str
@@ -118,7 +118,7 @@ class FailureReason:
 
 
 def failure_reasons(failures: Iterable[Mapping[str, Any]], limit: int) -> list[FailureReason]:
-    """Return the first ``limit`` different reasons in the records of failures, with their jobs."""
+    """Return the first ``limit`` different reasons in the records of failures."""
     reasons: dict[str, FailureReason] = {}
     for record in failures:
         with suppress(*INVALID):

@@ -23,8 +23,8 @@ def cosegment(
         typer.Option(
             min=2,
             max=100,
-            help="Number of clusters of patches, each of which is foreground or background. Default: at the elbow of "
-            "the inertia of k-means.",
+            help="Number of clusters of all patches; each cluster is foreground or background. Default: the number at "
+            "the elbow of the inertia of k-means.",
         ),
     ] = None,
     size: Annotated[int, BACKBONE_SIDE] = 448,

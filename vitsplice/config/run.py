@@ -34,7 +34,8 @@ class RunConfig(Settings):
     """Settings of a run or a training: all that its result depends on besides the inputs, the software and the machine.
 
     Args:
-        preset: name or file of the preset that the settings are based on, recorded only.
+        preset: name of a preset, or path of a YAML file or of a model folder, on which the settings are based; recorded
+            only.
         backbones: backbones by the name that terms use. The first, and those in `MatchConfig.further_backbones`, match
             the images; terms that name no backbone use the first. A single backbone is written as ``backbone``,
             without a name.

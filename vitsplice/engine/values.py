@@ -40,9 +40,10 @@ class PairOutputs:
     Args:
         outputs: output image for each view that is the input of a term.
         views: views of the images.
-        targets: features of the images by key of the backbone.
+        targets: by key of the backbone, what computes the features of the images (`Targets`).
         rng: random numbers of the loss terms.
-        key: determines the facet ``positions``.
+        key: seed and step (in a training also the index of the pair in the step), from which the random positions of
+            the facet ``positions`` are drawn.
     """
 
     outputs: Mapping[ViewKey, Tensor]

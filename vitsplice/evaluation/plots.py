@@ -60,9 +60,9 @@ def _differences(summary: EvaluationSummary, metrics: Sequence[MetricSummary]) -
             )  # fmt: skip
         axes.axvline(0, color=MUTED, linewidth=0.8, linestyle=":")
 
-    minus = "" if pairwise else f", each method minus {names[0]}"
+    minus = "" if pairwise else f" (each method minus {names[0]})"
     caption = (
-        f"Mean difference over the pairs that both methods have{minus}, with its 95 % bootstrap interval over pairs. "
+        f"Mean difference{minus} over the pairs that both methods have, with its 95 % bootstrap interval over pairs. "
         f"Filled: the interval excludes 0 and p, adjusted by Holm, is below {SIGNIFICANCE}; hollow: the pairs do not "
         "support a difference. The table of tests has all comparisons."
     )
@@ -72,7 +72,7 @@ def _differences(summary: EvaluationSummary, metrics: Sequence[MetricSummary]) -
 
 def _scatter(summary: EvaluationSummary, metrics: Sequence[MetricSummary]) -> list[Drawing]:
     """Metric of structure against metric of appearance: a point per pair, and the mean of each method."""
-    appearance, structure = (_first_unbiased(metrics, against) for against in ("appearance", "structure"))
+    appearance, structure = (_preferred(metrics, against) for against in ("appearance", "structure"))
     if appearance is None or structure is None:
         return []
     both = (appearance, structure)
@@ -112,8 +112,11 @@ def _orient_axes(axes: Axes, across: MetricSummary, up: MetricSummary) -> None:
     axes.grid(alpha=0.2)
 
 
-def _first_unbiased(metrics: Sequence[MetricSummary], against: str) -> MetricSummary | None:
-    """Return the first metric against an image, preferably without known leakage; None if there is none."""
+def _preferred(metrics: Sequence[MetricSummary], against: str) -> MetricSummary | None:
+    """Return the first metric that compares the output with this image and has no known leakage.
+
+    If all have leakage, return the first of them; if there is none, None.
+    """
     candidates = [metric for metric in metrics if metric.against == against]
     return next((metric for metric in candidates if not metric.leaked), candidates[0] if candidates else None)
 
@@ -156,7 +159,7 @@ def _panels(
     xlabel: str,
     caption: str,
 ) -> Drawing:
-    """One panel per metric, with one line per label; only the leftmost panels show the labels."""
+    """One panel per metric, with one row per label; only the leftmost panels show the labels."""
     columns = min(COLUMNS, len(metrics))
     rows = math.ceil(len(metrics) / columns)
 

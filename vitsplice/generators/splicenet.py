@@ -47,8 +47,8 @@ class SpliceNet(nn.Module):
 
     Attributes:
         multiple: factor between the sizes of the first and the last level; images are padded to multiples of it.
-        reach: number of pixels, a multiple of ``multiple``, beyond which the structure image has no effect on an output
-            pixel.
+        reach: distance in pixels, a multiple of ``multiple``, beyond which a pixel of the structure image has no effect
+            on an output pixel.
     """
 
     def __init__(self, features: Mapping[ConditionName, int], width: float = 1.0, vector: int = 768) -> None:

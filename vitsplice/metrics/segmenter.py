@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import Case, Metric, MetricContext
-from vitsplice.errors import WeightsRejected, WeightsUnavailable
+from vitsplice.errors import WeightsRejected, WeightsUnavailable, allocation_failure
 from vitsplice.metrics.clustering import mean_iou
 from vitsplice.rng import private_rng
 from vitsplice.support.files import file_sha256
@@ -79,13 +79,16 @@ def load(path: Path) -> nn.Module:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         aux = {"aux_loss": any(name.startswith("aux_") for name in state)} if model.startswith("deeplab") else {}
-        bias = state[next(name for name in reversed(state) if name.endswith(".bias") and "aux" not in name)]
+        # The bias of the last layer has one value for each class.
+        last_bias = state[next(name for name in reversed(state) if name.endswith(".bias") and "aux" not in name)]
         with private_rng(0):
             network: nn.Module = getattr(segmentation, model)(
-                weights=None, weights_backbone=None, num_classes=len(bias), **aux
+                weights=None, weights_backbone=None, num_classes=len(last_bias), **aux
             )
         network.load_state_dict(state)
     except Exception as error:  # a hostile file can make a reader raise anything
+        if allocation_failure(error):
+            raise
         why = first_line(error)
         raise WeightsRejected(f"'{shown}' does not hold weights of torchvision's {model}: {printable(why)}") from error
     return network.eval().requires_grad_(False)

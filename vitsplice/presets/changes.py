@@ -22,7 +22,7 @@ class Changes:
     """A preset and changes of its settings: arguments of `settings_for`.
 
     Args:
-        preset: name of a preset, or path of a YAML file.
+        preset: name of a preset, or path of a YAML file or of a model folder.
         arguments: keyword arguments other than ``overrides``.
         overrides: changes of settings as ``dotted.key=value`` with values in YAML.
     """
@@ -55,6 +55,8 @@ def changes_from_preset(settings: RunConfig) -> Changes | None:
         after = dict.fromkeys(before) | settings.model_dump(mode="json")
         short = settings.model_dump(mode="json", exclude_defaults=True)
         overrides = tuple(_overrides(before, after, short))
+        # An override also removes its setting from with_fallback (`vitsplice.presets.loading`), so that overrides of
+        # with_fallback are rarely needed: the shorter list is tried first.
         without_fallback = tuple(text for text in overrides if not text.startswith("with_fallback"))
         candidates = (Changes(settings.preset, arguments, chosen) for chosen in (without_fallback, overrides))
         return next((changes for changes in candidates if changes.settings() == settings), None)
@@ -84,7 +86,10 @@ def _overrides(
 
 
 def _can_be_merged(before: Any, after: Any) -> bool:
-    """Return whether overrides of single keys turn one mapping into the other."""
+    """Return whether overrides of single keys turn one mapping into the other.
+
+    They cannot remove a key, and an override of ``name`` removes other keys.
+    """
     if not isinstance(before, dict) or not isinstance(after, dict):
         return False
     return before.keys() <= after.keys() and before.get("name") == after.get("name")

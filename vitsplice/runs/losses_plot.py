@@ -22,7 +22,7 @@ SMOOTHED = 40
 """Minimum number of points of a curve for its running mean to be drawn."""
 
 WINDOWS = 20
-"""Maximum length of a curve relative to the window of its running mean."""
+"""The window of the running mean is at least the number of points of the curve divided by this."""
 
 CAPTION = "Total: weighted sum of the terms; terms: unweighted. Lower is better."
 

@@ -87,13 +87,13 @@ def limited_masks(
     """Limit the masks of appearance images to the parts that regions use.
 
     Otherwise terms that compare entire images would also take colours and textures from the other parts. All masks
-    are unchanged if regions do not cover the structure image, because the rest may be matched with every patch. The
-    mask of an image is unchanged if no region uses that image, a region that uses it has no appearance mask, or nothing
-    would remain of it.
+    are unchanged if regions do not cover the structure image, because what they leave of it may be matched with every
+    patch of the appearance images. The mask of an image is unchanged if no region uses that image, a region that uses
+    it has no appearance mask, or nothing would remain of it.
 
     Args:
         masks: masks of the run by name.
-        regions: regions as `labelled` returns them, without masks in colour.
+        regions: regions as `split_by_colour` returns them, without masks in colour.
         appearances: names of the appearance images.
 
     Returns:
@@ -108,7 +108,7 @@ def limited_masks(
         if not used or len(used) < len(parts):
             continue
         pixels = torch.stack([part.pixels for part in used]).amax(0) * limited.get(name, 1)
-        if not is_black(pixels):  # otherwise the matching reports a region without patches
+        if not is_black(pixels):  # if black, it is unchanged, and the matching reports the region without patches
             limited[name] = pixels
     return limited
 
@@ -118,7 +118,7 @@ def _uncovered(regions: Sequence[ReadRegion]) -> float:
     return float(torch.stack([1 - region.structure_mask.pixels for region in regions]).prod(0).mean())
 
 
-def labelled(regions: Sequence[ReadRegion]) -> list[ReadRegion]:
+def split_by_colour(regions: Sequence[ReadRegion]) -> list[ReadRegion]:
     """Replace each region whose masks are two colour images by a region for each colour that both have.
 
     Args:
@@ -128,10 +128,10 @@ def labelled(regions: Sequence[ReadRegion]) -> list[ReadRegion]:
         UserError: if only one mask of a region is in colour, its masks have no colour in common, or a mask has more
             than `MOST_LABELS` colours.
     """
-    return [part for number, region in enumerate(regions, 1) for part in _labels(region, number)]
+    return [part for number, region in enumerate(regions, 1) for part in _split(region, number)]
 
 
-def _labels(region: ReadRegion, number: int) -> list[ReadRegion]:
+def _split(region: ReadRegion, number: int) -> list[ReadRegion]:
     first, second = region.structure_mask, region.appearance_mask
     if not (_is_coloured(first) or (second is not None and _is_coloured(second))):
         return [region]

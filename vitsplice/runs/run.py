@@ -32,7 +32,7 @@ from vitsplice.presets.merging import changed_keys
 from vitsplice.presets.settings import pinned
 from vitsplice.runs.inputs import Region, appearances_of, checked_weights, described, named_inputs, region_masks
 from vitsplice.runs.record import versions
-from vitsplice.runs.regions import labelled, limited_masks, masked_region, read_regions
+from vitsplice.runs.regions import limited_masks, masked_region, read_regions, split_by_colour
 from vitsplice.runs.result import Result
 
 
@@ -97,7 +97,7 @@ class Run:
         def on_device(maps: Tensor) -> Tensor:
             return (resize_to(maps, size) if size else maps).to(device)
 
-        regions = labelled(self.regions)
+        regions = split_by_colour(self.regions)
         limited = limited_masks(self.masks, regions, self.appearances)
         masks = {name: mask.mean(1, keepdim=True) for name, mask in limited.items()}
         parts = zip(self.appearances, self.weights, strict=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -72,13 +71,13 @@ def _prepare(
     """Select the pairs and compute their features; the main process also writes the held-out pairs to a manifest.
 
     Returns the training data and the held-out data, or None if the progress reporter stopped the work. Raises
-    OutputBusy if another training writes to the same cache.
+    OutputBusy if something is missing and another process is writing to the cache, or if another process uses its file
+    `FEATURES` for longer than `vitsplice.datasets.image_cache.WAIT`.
     """
     cache, backbone = plan.cache_folder, parts.recipe.matching_backbone.backbone
     output_folder.create(cache)
     trained = parts.initial.images if parts.initial else frozenset()
-    with output_folder.FolderLock(cache) if main else nullcontext():
-        pairs = training_pairs(plan.source, parts.training, backbone, parts.device, cache / FEATURES, progress, trained)
+    pairs = training_pairs(plan.source, parts.training, backbone, parts.device, cache / FEATURES, progress, trained)
     if pairs is None:
         return None
     _describe(pairs, progress)
@@ -106,5 +105,6 @@ def _describe(pairs: SplitPairs, progress: ProgressReporter) -> None:
         progress.note(f"{left_out} left out, because one image of the pair is held out and the other is not")
     if pairs.crossing and not pairs.held_out:
         progress.note(
-            "no pair has both images held out, so there are no previews or metrics; a folder of images provides them"
+            "no pair has both images held out, so there are no previews or metrics; to get them, give a folder of "
+            "images instead of pairs"
         )

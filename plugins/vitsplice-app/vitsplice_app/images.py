@@ -25,8 +25,8 @@ _CHECKING = threading.Lock()
 def image_input(label: str, **settings: Any) -> gr.Image:
     """Create an input for an image: by drop, paste or file.
 
-    The value of the input is the path of the uploaded file, which is not opened yet, or None: give the path to a
-    function of vitsplice, whose errors `vitsplice_app.errors.guarded` shows. Events may update only the value. For any
+    The value of the input is None or the path of the uploaded file, which is not opened yet. Handlers pass it to a
+    function of vitsplice, whose errors `vitsplice_app.errors.guarded` shows. Events may update only the value: for any
     other property Gradio would replace the component by a new one, which opens files itself.
 
     Args:

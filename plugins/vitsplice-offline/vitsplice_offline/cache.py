@@ -71,7 +71,7 @@ def _converted(path: Path, asset: Asset) -> dict[str, Tensor]:
 
 def location(asset: Asset) -> str:
     """Describe the location of the weights without verifying them; "" if they are unavailable."""
-    if cached_file(asset).is_file():
+    if os.path.isfile(cached_file(asset)):
         return "in the cache folder"
     try:
         installed_path(asset)

@@ -16,9 +16,7 @@ OPTIONS = {
     "gpus": Option(0.0, "GPUs that a run takes of its node: a fraction of one GPU, or a whole number", minimum=0),
     "resources": Option({}, "custom resources that a run takes of its node, such as {a100: 1}"),
     "node_losses": Option(20, "number of further attempts at a run whose process or node died", minimum=0),
-    "ahead": Option(
-        1.0, "number of runs that wait in Ray for each run that the cluster has room for", minimum=0, maximum=10
-    ),
+    "ahead": Option(1.0, "number of runs queued in Ray per run that the cluster has room for", minimum=0, maximum=10),
 }
 
 

@@ -80,7 +80,7 @@ class RayExecutor:
         address: address of a cluster, ``auto``, or ``local``.
         resources: resources that a run takes of its node.
         node_losses: number of further attempts at a run whose process or node died.
-        ahead: without ``workers``, number of runs that wait in Ray for each run that the cluster has room for.
+        ahead: without ``workers``, number of runs queued in Ray per run that the cluster has room for.
     """
 
     workers: int
@@ -159,7 +159,7 @@ class RayExecutor:
         )
 
     def _limit(self, room: int) -> int:
-        """Return the maximum number of tasks in Ray; it is at least 1: without room, that task waits."""
+        """Return the maximum number of tasks in Ray, at least 1, so that without room one task waits for a node."""
         return min(MAX_TASKS, self.workers or max(1, int(room * (1 + self.ahead))))
 
     @contextmanager

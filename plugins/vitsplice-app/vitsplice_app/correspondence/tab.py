@@ -20,7 +20,7 @@ INTRODUCTION = (
 )
 
 FACETS = [TOGETHER, *LOCAL_FACETS]
-"""Choices of the facet until a backbone is loaded; then those of the backbone."""
+"""Choices of the facet while the facets of the chosen backbone are unknown (it is not loaded)."""
 
 GRIDS = (8, 64)
 """Range of the number of patches per side."""
@@ -47,21 +47,21 @@ def build(context: AppContext) -> None:
             viewer = gr.HTML("<p>The matches appear here.</p>", padding=False, elem_classes="live-run")
     check_uploads(card, *images)
 
-    def features(backbone_name: str, chosen: str, chosen_layer: int) -> dict[Any, Any]:
+    def facet_updates(backbone_name: str, chosen_facet: str, chosen_layer: int) -> dict[Any, Any]:
         """Return the updates that show the facets and layers of a backbone.
 
         A chosen facet that the backbone does not have is replaced by `TOGETHER`, and a chosen layer that it does not
         have by the last layer. If `TOGETHER` is chosen, the layers are hidden and the backbone is not loaded.
         """
-        if chosen == TOGETHER:
-            return {layer: gr.update(visible=False)}
+        if chosen_facet == TOGETHER:
+            return {facet: gr.update(choices=FACETS), layer: gr.update(visible=False)}
         info = backbone_info(backbone_name)
         facets, layers = [TOGETHER, *info.local_facets], layer_choices(info)
-        chosen = chosen if chosen in facets else TOGETHER
+        chosen_facet = chosen_facet if chosen_facet in facets else TOGETHER
         chosen_layer = chosen_layer if -chosen_layer <= info.layers else -1
         return {
-            facet: gr.update(choices=facets, value=chosen),
-            layer: gr.update(choices=layers, value=chosen_layer, visible=chosen != TOGETHER),
+            facet: gr.update(choices=facets, value=chosen_facet),
+            layer: gr.update(choices=layers, value=chosen_layer, visible=chosen_facet != TOGETHER),
         }
 
     def matched(first: str | None, second: str | None, *settings: Any) -> Any:
@@ -69,7 +69,7 @@ def build(context: AppContext) -> None:
 
     inputs, outputs = [backbone, facet, layer], [card, facet, layer]
     for choice in (backbone, facet):
-        choice.input(guarded(card, features), inputs, outputs, queue=False, show_progress_on=layer)
+        choice.input(guarded(card, facet_updates), inputs, outputs, queue=False, show_progress_on=layer)
     button.click(None, None, None, js=SHOW_OUTCOME, **IMMEDIATE)
     button.click(
         guarded(card, matched), [*images, *inputs, grid], [card, viewer], show_progress_on=viewer, **ONE_AT_A_TIME

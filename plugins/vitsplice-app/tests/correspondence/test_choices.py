@@ -1,0 +1,21 @@
+"""Choices of the tab Correspondence, without a browser."""
+
+import pytest
+from vitsplice_app.context import AppContext
+from vitsplice_app.correspondence import tab
+from vitsplice_app.correspondence.matching import TOGETHER
+
+
+@pytest.fixture
+def facet_choices(build_page, workspace):
+    """Function of the event that returns the facets offered for a backbone and a facet."""
+    page = build_page(lambda: tab.build(AppContext(workspace)))
+    facet = next(block for block in page.blocks.values() if getattr(block, "label", None) == "Facet")
+    update = next(event.fn for event in page.fns.values() if event.name == "facet_updates")
+    return lambda backbone, chosen: update(backbone, chosen, -1)[facet]["choices"]
+
+
+def test_facets_of_a_backbone_are_offered_only_while_it_is_loaded(facet_choices):
+    assert facet_choices("tiny-cnn", "map") == [TOGETHER, "map"]
+    assert facet_choices("tiny-vit", TOGETHER) == tab.FACETS
+    assert "map" not in facet_choices("tiny-vit", "key")
