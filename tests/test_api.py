@@ -62,6 +62,7 @@ def small(preset):
     return {"backbone": "tiny-vit", "steps": 2, "size": 48, "overrides": overrides}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_run_leaves_the_global_random_state_unchanged_for_other_threads(pair, preset):
     """Another thread draws numbers during the run, and gets those that it would get without the run."""
@@ -232,6 +233,7 @@ def loads(monkeypatch):
     return names
 
 
+@pytest.mark.slow
 def test_a_loaded_backbone_gives_the_bytes_of_its_name_without_another_load(pair, loads):
     backbone = vitsplice.load_backbone("tiny-vit")
     results = [splice(pair, backbone=backbone) for _ in range(2)]
@@ -303,6 +305,7 @@ def test_repr_of_features_has_shape_grid_and_prefix(vit):
     assert repr(features) == "Features(values=(1, 17, 32), grid=(4, 4), prefix=1)"
 
 
+@pytest.mark.slow
 def test_masks_of_booleans_or_one_channel_are_accepted(pair):
     height, width = pair[0].shape[-2:]
     inside = np.zeros((height, width), bool)
@@ -418,6 +421,7 @@ def test_the_alpha_channel_of_a_cut_out_is_a_mask(pair, tmp_path):
         small_run("instant", pair, structure_mask=Image.new("RGBA", (48, 40)))
 
 
+@pytest.mark.slow
 def test_settings_for_the_fallback_are_used_with_it_alone_and_recorded(pair):
     changes = "with_fallback={steps: 2, terms: {identity: {weight: 0}}}"
     with_fallback = splice(pair, overrides=[changes])
@@ -435,6 +439,7 @@ def test_settings_for_the_fallback_are_used_with_it_alone_and_recorded(pair):
     assert torch.equal(named.pixels, splice(pair).pixels)
 
 
+@pytest.mark.slow
 def test_size_for_the_fallback_is_used_and_recorded(pair):
     result = splice(pair, overrides=["with_fallback={size: 24}"])
     assert result.pixels.shape == (3, 24, 29)

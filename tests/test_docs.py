@@ -148,6 +148,7 @@ def test_every_kind_of_issue_is_on_the_page_of_pairs():
     assert set(re.findall(r"`([\w-]+)`", "".join(re.findall(r"^\| `.*?\|", PAGES["pairs"], re.M)))) >= set(KINDS)
 
 
+@pytest.mark.slow
 def test_every_metric_is_on_the_page_of_evaluation_whose_code_runs(png, tmp_path):
     text = PAGES["evaluation"]
     assert [spec.name for spec in METRICS if f"| `{spec.name}` | {spec.better} |" not in text] == []
@@ -224,6 +225,7 @@ def test_code_on_the_page_of_looking_inside_runs():
     assert names["across"].shape == names["dog"].grid
 
 
+@pytest.mark.slow
 def test_code_on_the_page_of_cosegmentation_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec("\n".join(python_blocks(PAGES["cosegment"])).replace("dinov2-vits14-offline", "tiny-cnn"), {})

@@ -65,6 +65,7 @@ class Assets(HTMLParser):
         self.loaded += [values[key] for key in ("src", "srcset", "href") if tag != "a" and values.get(key)]
 
 
+@pytest.mark.slow
 def test_a_page_loads_only_files_of_the_site(site):
     pages = list(site.glob("*.html"))
     assert len(pages) > len(list((ROOT / "docs").glob("*.md")))  # one more: 404.html

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -50,16 +51,21 @@ def room_of(name):
     return name.split(".")[0]
 
 
+@cache
+def nodes_of(path):
+    """The nodes of the syntax tree of a file."""
+    return tuple(ast.walk(ast.parse(path.read_text())))
+
+
 def imports(path):
     """The files of the package that a file imports at run time, wherever in it."""
-    tree = ast.parse(path.read_text())
     typing_only = {
         id(inner)
-        for node in ast.walk(tree)
+        for node in nodes_of(path)
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
-    for node in ast.walk(tree):
+    for node in nodes_of(path):
         if id(node) in typing_only:
             continue
         if isinstance(node, ast.Import):
@@ -80,6 +86,7 @@ def imports_of_files():
     return {name: set(imports(path)) - {name} for name, path in FILES.items()}
 
 
+@pytest.mark.slow
 def test_packages_import_only_lower_packages(imports_of_files):
     upward = [
         f"{name} -> {other}"
@@ -101,26 +108,28 @@ def test_built_in_parts_import_only_what_a_plugin_may_import(imports_of_files, k
             assert set(map(room_of, others)) <= OPEN_TO_PLUGINS, name
 
 
+@pytest.mark.slow
 def test_only_the_command_line_uses_rich_and_typer():
     for name, path in FILES.items():
-        tree = ast.parse(path.read_text())
-        modules = {alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names}
-        modules |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
+        nodes = nodes_of(path)
+        modules = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
+        modules |= {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module}
         used = {module.split(".")[0] for module in modules} & {"rich", "typer"}
         assert not used or room_of(name) == "cli", name
 
 
 def strings(path):
     """The string literals of a file, without its docstrings."""
-    tree = ast.parse(path.read_text())
+    nodes = nodes_of(path)
     documentation = {
-        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        id(node.value) for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
             yield node.value
 
 
+@pytest.mark.slow
 def test_only_the_command_line_names_its_options():
     below = [
         path

@@ -64,6 +64,7 @@ def test_every_run_has_a_display_of_its_own(displays, pair):
     assert [steps_shown(pages) for pages in displays] == [[1, 2], [1, 2]]
 
 
+@pytest.mark.slow
 def test_a_preview_does_not_change_the_output(displays, pair):
     shown, hidden = splice(*pair, "tiny", on_step=Preview(every=0)), splice(*pair, "tiny")
     assert shown.pixels.equal(hidden.pixels)

@@ -46,6 +46,7 @@ def test_the_ground_takes_from_the_ground_and_the_disc_from_the_disc():
     assert greenness[:16, :16].abs().mean() < 0.1
 
 
+@pytest.mark.slow
 def test_written_regions_give_the_bytes_of_those_in_memory(tmp_path):
     paths = files(tmp_path)
     regions, sheet = write_regions(cosegment(paths, parts=2, **SMALL), tmp_path / "out")
@@ -57,6 +58,7 @@ def test_written_regions_give_the_bytes_of_those_in_memory(tmp_path):
     assert torch.equal(written, in_memory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "overrides", "backbone"),
     [
@@ -73,6 +75,7 @@ def test_regions_of_a_run_are_proposed_with_the_backbone_that_matches_its_images
     assert record["backbone"] == backbone
 
 
+@pytest.mark.slow
 def test_an_appearance_image_without_a_common_label_has_no_region_and_is_noted(tmp_path, monkeypatch):
     def without_common_label(*arguments, **options):
         result = cosegment(*arguments, **options)
@@ -91,6 +94,7 @@ def test_nothing_is_written_for_settings_that_do_not_use_regions(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_term_that_requests_the_correspondence_uses_regions(tmp_path):
     texture = "terms.texture={loss: texture, weight: 1}"
     settings = settings_for("tiny", backbone="tiny-vit", overrides=[texture])

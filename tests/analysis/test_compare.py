@@ -13,6 +13,8 @@ from vitsplice.images import encode_png, read
 from vitsplice.runs.recorder import Recording
 from vitsplice.support.progress import ProgressReporter
 
+pytestmark = pytest.mark.slow
+
 
 def plan_of(images, *backbones, **settings):
     return ComparisonPlan(tuple(images), backbones, **({"size": 64, "transfers": 0, "style": None} | settings))
@@ -66,7 +68,6 @@ def test_every_backbone_has_measures_of_every_image(plan, tmp_path):
     assert (tmp_path / "out" / "metrics.csv").read_text() == result.csv()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("checks", "settings"),
     [(0, {}), (3, {}), (2, TRANSFER), (4, TRANSFER)],
@@ -82,7 +83,6 @@ def test_resume_gives_identical_metrics_wherever_it_was_stopped(plan, tmp_path, 
     assert compare.compare(plan, tmp_path / "out").csv() == uninterrupted
 
 
-@pytest.mark.slow
 def test_transfer_that_ends_as_it_is_stopped_is_saved(plan, tmp_path):
     plan = replace(plan, **TRANSFER)
     calls, notes = iter(range(1_000)), []
@@ -181,7 +181,6 @@ def test_invalid_plans_are_reported_before_anything_is_computed(plan, png, tmp_p
         compare.compare(plan, png[0])
 
 
-@pytest.mark.slow
 def test_transfers_are_runs_that_differ_only_in_the_backbone(plan, tmp_path):
     plan = replace(plan, transfers=1, preset="tiny", steps=2, style="tiny")
     result = compare.compare(plan, tmp_path / "out")
@@ -259,7 +258,6 @@ def test_number_of_encodings_in_memory_does_not_grow_with_the_number_of_images(t
     assert encoding.MAX_IN_MEMORY <= max(counts) <= encoding.MAX_IN_MEMORY + 2 < len(images)
 
 
-@pytest.mark.slow
 def test_number_of_feature_comparisons_is_linear_in_the_number_of_images(tmp_path, monkeypatch):
     images, calls, rms_difference = noise_images(tmp_path, 20), [], encoding.rms_difference
     for module in (encoding, comparison):

@@ -2,9 +2,13 @@ import pytest
 import torch
 
 from tests.conftest import noise
-from vitsplice.analysis.comparison_images import ComparedImage, center_square, image_sources
+from vitsplice.analysis.comparison_images import ComparedImage, center_square, image_sources, with_styles
+from vitsplice.engine import backbones
+from vitsplice.engine.backbones import load_backbone
 from vitsplice.errors import UserError
 from vitsplice.images import encode_png
+from vitsplice.presets.settings import settings_for
+from vitsplice.support.progress import ProgressReporter
 
 
 def test_center_square_crops_the_sides_of_a_wide_image():
@@ -63,6 +67,29 @@ def test_masks_of_images_with_equal_names_are_in_subfolders(tmp_path):
     (masks / "a.png").write_bytes(encode_png(noise(3, 40, 40)))
     with pytest.raises(UserError, match="fits several images; rename the mask of .*x/a.png"):
         image_sources(images, masks, 40)
+
+
+def test_an_image_given_twice_is_refused_as_such_also_with_masks(tmp_path):
+    image, masks = tmp_path / "a.png", tmp_path / "masks"
+    masks.mkdir()
+    for path in (image, masks / "a.png"):
+        path.write_bytes(encode_png(noise(3, 40, 40)))
+    with pytest.raises(UserError, match="duplicate image: .* are equal files"):
+        image_sources([image, image], masks, 40)
+
+
+def test_styled_image_of_a_fallback_is_computed_again_with_other_weights(tmp_path, png, monkeypatch):
+    preset = tmp_path / "fallback.yaml"
+    preset.write_text("backbone: {name: tiny-gone, fallback: [tiny-vit]}\nstart: match\nsteps: 0\nmatch: {grid: 4}\n")
+    settings, sources, notes = settings_for(str(preset), overrides=["metrics=none"]), image_sources(png, None, 40), []
+    progress = ProgressReporter(note=notes.append)
+    first, again = (with_styles(sources, settings, tmp_path / "styled", progress) for _ in range(2))
+    assert first == again
+    assert all("style': backbone 'tiny-gone' is unavailable, so 'tiny-vit' is used" in note for note in notes)
+    assert len(notes) == 2
+    monkeypatch.setattr(backbones, "load_configured", lambda config, known: (load_backbone("tiny-cnn"), None))
+    other = with_styles(sources, settings, tmp_path / "styled", progress)
+    assert not {source.styled for source in other} & {source.styled for source in first}
 
 
 def test_digest_depends_on_all_pixels_and_labels_but_not_on_the_name():

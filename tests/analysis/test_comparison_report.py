@@ -82,6 +82,7 @@ def test_captions_name_facets_and_layers(drawn):
     assert backbones.rows[0][:4] == ["vit", "key", "cls", "0 (-3) to 2 (-1)"]
 
 
+@pytest.mark.slow
 def test_every_mean_in_a_plot_has_an_interval(drawn):
     sensitivity, depth, last_layer, agreement = of_kind(drawn, Plot)
     bars = re.compile(r'id="LineCollection_')
@@ -102,6 +103,7 @@ def test_metric_leakage_and_single_pairs_are_named(drawn):
     assert "One pair: an illustration" in table.caption
 
 
+@pytest.mark.slow
 def test_names_are_escaped(html):
     assert "<blind>" not in html
 

@@ -128,6 +128,7 @@ def test_as_many_pairs_as_backbones_are_listed():
     assert comparison_statistics._indistinct_pairs(data, four).count(" and ") == MAX_LISTED
 
 
+@pytest.mark.slow
 def test_findings_of_many_backbones_are_short():
     names = [f"backbone-{n}" for n in range(12)]
     data = comparison([info(name) for name in names], {name: 1.0 + n for n, name in enumerate(names)}, images=40)

@@ -53,6 +53,7 @@ def test_repr_is_one_short_line(discs):
     assert re.fullmatch(r"Cosegmentation\(2 parts, foreground \d+%, \d+%, backbone 'tiny-cnn'\)", repr(result))
 
 
+@pytest.mark.slow
 def test_saved_files_hold_the_masks(discs, tmp_path):
     paths, _ = discs
     result = find(paths)
@@ -71,6 +72,7 @@ def test_saved_files_hold_the_masks(discs, tmp_path):
     assert result._repr_png_() == (tmp_path / "out" / "cosegment.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_force_removes_files_of_the_earlier_call_and_no_other_file(discs, tmp_path):
     paths, _ = discs
     result = find(paths)

@@ -86,6 +86,15 @@ def test_pck_uses_the_euclidean_distance():
     assert warp_pck(features, features, source_of, alpha=0.09) == 1
 
 
+def test_pck_counts_errors_of_exactly_the_threshold_as_correct():
+    features = pooled(noise(1, 3, 80, 80), 20)
+
+    def two_patches_down(points):
+        return torch.stack([points[:, 0] + 0.1, points[:, 1]], 1)
+
+    assert warp_pck(features, features, two_patches_down, alpha=0.1) == 1
+
+
 def test_pck_does_not_depend_on_the_number_of_patches_that_are_matched_at_once(monkeypatch):
     first, second, shapes, normal = pooled(noise(1, 3, 64, 64)), pooled(noise(1, 3, 64, 64, seed=1)), [], torch.matmul
     expected = warp_pck(first, second, lambda points: points, alpha=0.3)

@@ -113,6 +113,7 @@ def test_a_plan_stores_the_backbone_in_use_and_its_substitution(png, tmp_path):
         assert read_plan(folder) == replace(plan, image=png[0].absolute())
 
 
+@pytest.mark.slow
 def test_a_plan_with_a_cache_of_backbones_loads_the_backbone_once(png, monkeypatch):
     loads = []
     monkeypatch.setattr("vitsplice.engine.backbones.load_configured", lambda *a: loads.append(a) or load_configured(*a))
@@ -160,6 +161,7 @@ def test_plan_takes_the_features_of_the_backbone_in_the_overrides(png):
     assert {(settings.backbone.name, settings.steps) for settings in plan.settings.values()} == {("tiny-cnn", 2)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["invert", "invert-pixels"])
 def test_loss_decreases(png, preset):
     steps = []
@@ -187,6 +189,7 @@ def test_output_depends_on_the_image_only_through_the_feature(png):
     assert (first - second).abs().max() < 1e-4
 
 
+@pytest.mark.slow
 def test_resumed_plan_gives_identical_bytes(png, tmp_path):
     plan, uninterrupted, out = plan_of(png[0], CLS, KEY), tmp_path / "uninterrupted", tmp_path / "out"
     run(plan, uninterrupted)
@@ -218,6 +221,7 @@ def test_folder_of_another_plan_is_refused(png, tmp_path):
         pass
 
 
+@pytest.mark.slow
 def test_force_removes_the_results_of_another_plan(png, tmp_path):
     out = tmp_path / "out"
     run(plan_of(png[0], KEY, CLS), out)

@@ -81,6 +81,7 @@ def test_unreadable_images_are_skipped(photos):
         find(photos, k=10)
 
 
+@pytest.mark.slow
 def test_sheet_json_and_outputs_are_written(photos, tmp_path):
     write_tiny_model(tmp_path / "model")
     model, result = load_model(tmp_path / "model"), find(photos)

@@ -142,6 +142,7 @@ def test_the_backbone_of_a_foreground_is_loaded_once(monkeypatch):
     assert len(loads) == 1
 
 
+@pytest.mark.slow
 def test_sheet_size_does_not_depend_on_image_size(tmp_path):
     sizes = []
     for side in (180, 1200):

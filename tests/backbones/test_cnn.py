@@ -33,6 +33,7 @@ def test_image_below_the_smallest_size_is_refused(cnn):
         cnn(torch.zeros(1, 3, cnn.info.min_size - 1, 40), [FeatureRequest("map")])
 
 
+@pytest.mark.slow
 def test_channels_last_maps_are_permuted_and_a_fixed_size_is_enforced():
     with private_rng(0):
         model = timm.create_model("swin_tiny_patch4_window7_224", features_only=True)

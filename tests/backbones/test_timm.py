@@ -70,6 +70,7 @@ def test_dino_v1_takes_cls_before_the_norm(tmp_path):
     assert catalogue().backbones["dino-vits16"].build(path).info.cls_normalised is False
 
 
+@pytest.mark.slow
 def test_weights_of_another_model_are_refused(tmp_path):
     path = tmp_path / "w.safetensors"
     saved("test_vit.r160_in1k", path)

@@ -35,6 +35,7 @@ def files(batch):
     return {path.name for path in batch.out.iterdir()}
 
 
+@pytest.mark.slow
 def test_finished_runs_are_skipped(batch, sequential):
     first = sequential()
     tally = run(batch, first)
@@ -100,6 +101,7 @@ def test_corrupt_image_stops_no_other_run_and_is_tried_again_when_repaired(batch
     assert not (batch.out / FAILURES).exists()
 
 
+@pytest.mark.slow
 def test_finished_pair_with_other_images_is_refused(batch, sequential, png):
     run(batch, sequential())
     write(batch.manifest, [Pair("one", png[1], png[0]), Pair("two", *png), Pair("three", *png)])
@@ -122,6 +124,7 @@ def test_reason_of_a_refused_job_is_printable(batch, sequential, png):
     assert "other images" in failure["reason"]
 
 
+@pytest.mark.slow
 def test_moved_images_are_compared_by_their_bytes(batch, sequential, png, tmp_path):
     run(batch, sequential())
     for folder, order in (("moved", 1), ("others", -1)):
@@ -140,6 +143,7 @@ def test_moved_images_are_compared_by_their_bytes(batch, sequential, png, tmp_pa
     assert sorted(ids(batch)) == ["one", "three", "two"]
 
 
+@pytest.mark.slow
 def test_removed_run_folder_is_run_again(batch, sequential):
     run(batch, sequential())
     (folder,) = batch.out.glob("tiny/*/two")
@@ -152,6 +156,7 @@ def test_removed_run_folder_is_run_again(batch, sequential):
     assert sorted(ids(batch)) == ["one", "three", "two"]
 
 
+@pytest.mark.slow
 def test_stopped_batch_starts_no_job_and_resumes(batch, sequential):
     outcomes = []
     stop_after_one = {"stopped": lambda: bool(outcomes), "report": lambda tally, outcome: outcomes.append(outcome)}
@@ -186,6 +191,7 @@ def test_variants_are_run_one_after_another(batch, sequential):
     assert executor.started == [f"tiny_seed{seed}/{pair}" for seed in (1, 2) for pair in ("one", "two", "three")]
 
 
+@pytest.mark.slow
 def test_files_of_a_killed_driver_are_removed(batch, sequential):
     batch.stop.touch()
     (batch.out / f".{'0' * 16}.tmp").touch()
@@ -249,6 +255,7 @@ def test_memory_per_job_is_bounded(batch, sequential, png, state):
     assert min(after - before for before, after in pairwise(memory.values())) / 600 < 40  # bytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [BATCH, RESULTS, FAILURES, ".stop", ".lock", "tiny", "tiny/shard"])
 def test_link_out_of_the_folder_is_refused(batch, sequential, victim, name):
     run(batch, sequential())

@@ -56,6 +56,7 @@ def test_a_folder_of_images_is_written_with_a_record(vitsplice, png, photos, tmp
     assert "4 of 4 outputs written" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_same_command_continues_and_other_files_are_refused(vitsplice, png, photos, tmp_path, model):
     assert vitsplice("apply", "model", photos / "0.png", png[1], "-o", "out").returncode == 0
     before = (tmp_path / "out" / "0.png").stat().st_mtime_ns
@@ -111,6 +112,7 @@ def test_a_manifest_gives_an_output_for_each_id_with_its_masks(vitsplice, png, t
     assert len(read_record(tmp_path / "out")) == 3
 
 
+@pytest.mark.slow
 def test_a_mix_interpolates_between_appearance_images(vitsplice, png, photos, tmp_path, model):
     others = [photos / "0.png", photos / "1.png"]
     done = vitsplice("apply", "model", png[0], "--mix", f"{others[0]}:0.3", f"{others[1]}:0.7", "-o", "mix.png")
@@ -193,6 +195,7 @@ def test_training_images_are_noted(vitsplice, png, tmp_path):
         assert f"the model was trained on {number} of these images, such as appearance.png" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_model_folder_is_a_preset_of_run_and_batch(vitsplice, png, tmp_path, model):
     vitsplice("apply", "model", *png, "-o", "out.png")
     done = vitsplice("run", *png, "--preset", "model", "-o", "run", "--set", "metrics=none", "--set", "plots=none")

@@ -31,6 +31,7 @@ def run_here(monkeypatch, vitsplice, fresh_catalogue):
     return vitsplice
 
 
+@pytest.mark.slow
 def test_every_combination_of_pair_and_variant_is_run_once(run_here, pairs, tmp_path):
     done = run_here("batch", pairs, "-o", "out", *TINY, "--seed", 1, "--seed", 2)
     assert done.returncode == 0, done.stderr
@@ -47,6 +48,7 @@ def test_every_combination_of_pair_and_variant_is_run_once(run_here, pairs, tmp_
     assert "4 of 4 runs done (4 of them by earlier commands), 0 failed" in again.stderr
 
 
+@pytest.mark.slow
 def test_outputs_equal_those_of_the_command_run(run_here, pairs, png, tmp_path):
     assert run_here("batch", pairs, "-o", "out", *TINY).returncode == 0
     assert run_here("run", *png, "-o", "alone", *TINY).returncode == 0
@@ -55,6 +57,7 @@ def test_outputs_equal_those_of_the_command_run(run_here, pairs, png, tmp_path):
         assert (folder / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_row_with_several_images_and_regions_equals_the_command_run(run_here, png, tmp_path):
     """Paths and numbers in a manifest are written as on the command line."""
     (tmp_path / "mask.png").write_bytes(encode_png(torch.ones(3, 40, 48)))
@@ -111,6 +114,7 @@ def test_invalid_arguments_exit_with_2_and_write_nothing(run_here, pairs, tmp_pa
     assert set(tmp_path.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_other_settings_are_refused(run_here, pairs):
     assert run_here("batch", pairs, "-o", "out", *TINY).returncode == 0
     done = run_here("batch", pairs, "-o", "out", "--preset", "tiny")
@@ -125,6 +129,7 @@ def test_manifest_without_pairs_is_refused(run_here, pairs, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_resumed_batch_uses_its_number_of_threads(run_here, pairs, monkeypatch):
     built = []
 

@@ -9,6 +9,7 @@ SMALL = ("--backbone", "tiny-vit", "--size", "32", "--steps", "3", "--set", "res
 SHALLOW = ("--set", "generator.options={channels: [4, 8], kernels: [5, 3]}")
 
 
+@pytest.mark.slow
 def test_writes_a_sheet_and_runs_of_two_facets_at_two_layers(vitsplice, png, tmp_path):
     features = ("--facet", "cls", "--facet", "key", "--layer", "-1", "--layer", "-2")
     done = vitsplice("invert", png[0], "--prior", "network", *features, *SMALL, *SHALLOW, "-o", "out")
@@ -73,6 +74,7 @@ def test_resume_of_a_changed_image_is_refused_without_force(vitsplice, png, tmp_
     assert (again.returncode, "already finished" in again.stderr) == (0, True)
 
 
+@pytest.mark.slow
 def test_backbone_can_be_given_as_a_setting(vitsplice, png, tmp_path):
     done = vitsplice("invert", png[0], "--set", "backbone={name: tiny-cnn}", "--prior", "pixels", *SMALL[2:])
     assert done.returncode == 0, done.stderr
@@ -101,6 +103,7 @@ def test_invalid_arguments_are_reported(vitsplice, png, tmp_path, arguments, mes
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_edited_plan_file_writes_nothing_outside_the_folder(vitsplice, png, tmp_path, victim):
     command = ("invert", png[0], "--facet", "key", *SMALL, "--prior", "pixels", "-o", "evil")
     assert vitsplice(*command).returncode == 0

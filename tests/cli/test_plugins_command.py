@@ -95,6 +95,7 @@ def test_plugin_with_only_unlisted_backbones_is_described(vitsplice, install_plu
     assert "library backbones of unlisted names (vitsplice_backbone_for)" in words
 
 
+@pytest.mark.slow
 def test_traceback_of_a_failed_plugin_is_printed_with_debug(vitsplice_process, install_plugin, tmp_path):
     install_plugin("deep", 'x=1\ny={}["k"]')
     options = {"VITSPLICE_PLUGINS": "deep", "PYTHONPATH": str(tmp_path)}

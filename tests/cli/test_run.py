@@ -57,6 +57,7 @@ def test_command_and_splice_have_the_same_default_preset():
     assert default == inspect.signature(splice).parameters["preset"].default
 
 
+@pytest.mark.slow
 def test_existing_run_is_overwritten_only_with_force(vitsplice, png, tmp_path):
     vitsplice(*TINY, *png, "-o", "out")
     before = (tmp_path / "out" / "output.png").read_bytes()

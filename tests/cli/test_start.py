@@ -115,6 +115,7 @@ def test_command_of_a_plugin_that_cannot_be_built_or_exits_with_a_text_is_report
     assert (ended.returncode, ended.stderr.strip()) == (1, "a reason\\x1b[31m")
 
 
+@pytest.mark.slow
 def test_failed_plugin_affects_only_its_own_parts(vitsplice, install_plugin, png):
     install_plugin("broken", "raise RuntimeError('no good')\n")
     listed = vitsplice("plugins")

@@ -13,6 +13,7 @@ def _no_metrics(monkeypatch):
     monkeypatch.setattr("vitsplice.video.measurement.run_metrics", lambda known: [])
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_output_and_its_flicker(vitsplice, png, tmp_path):
     write_clip(tmp_path / "clip.mp4", panned(3))
     done = vitsplice("video", "clip.mp4", png[1], "-o", "out.mp4", *TINY)
@@ -43,6 +44,7 @@ def test_another_output_is_replaced_with_the_option_force(vitsplice, png, tmp_pa
     assert "out.mp4 already exists; choose another name, or replace it with --force" in done.stderr
 
 
+@pytest.mark.slow
 def test_several_appearance_images_are_given_as_to_run(vitsplice, png, tmp_path):
     write_clip(tmp_path / "clip.mp4", panned(1))
     more = ("--appearance", f"{png[0]}:0.5", "--appearance-mask", "-", "--appearance-mask", png[0])

@@ -46,6 +46,7 @@ DIFFERENT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [*NEAR, *DIFFERENT])
 def test_small_changes_give_near_duplicates_and_large_ones_do_not(tmp_path, change):
     for path in PHOTOGRAPHS:

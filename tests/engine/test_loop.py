@@ -71,6 +71,7 @@ def test_entire_images_share_the_pass_of_crops_of_equal_size(vit, pair):
     assert counting.passes[-2:] == [(3, False), (3, True)]
 
 
+@pytest.mark.slow
 def test_terms_are_active_from_start_at_every_interval(vit, pair):
     steps, _ = run(vit, pair, "steps=9")
     every = [set(step.losses) for step in steps]
@@ -94,6 +95,7 @@ def test_loss_decreases(name, request, pair):
     assert sum(common[-5:]) < 0.9 * sum(common[:5])
 
 
+@pytest.mark.slow
 def test_bytes_do_not_depend_on_the_global_random_state(vit, pair):
     first = run(vit, pair)
     torch.manual_seed(99)
@@ -105,6 +107,7 @@ def test_bytes_do_not_depend_on_the_global_random_state(vit, pair):
     assert torch.equal(first[1], second[1])
 
 
+@pytest.mark.slow
 def test_seed_changes_the_output(vit, pair):
     assert not torch.equal(run(vit, pair)[1], run(vit, pair, "seed=1")[1])
 
@@ -140,6 +143,7 @@ def test_canvas_is_optimised_under_random_views(vit, pair):
     assert changed.float().mean() > 0.9
 
 
+@pytest.mark.slow
 def test_identity_term_accepts_the_structure_image_as_input_and_target(vit, pair):
     option = ["terms.identity.input=structure", "terms.identity.target=structure"]
     (usual, _), (other, _) = run(vit, pair), run(vit, pair, *option)
@@ -194,6 +198,7 @@ def test_term_without_a_differentiable_scalar_is_rejected_by_name(vit, pair, fun
         list(optimised.steps())
 
 
+@pytest.mark.slow
 def test_concurrent_iterators_take_each_step_once(vit, pair):
     optimised, _ = optimisation(vit, pair)
     first, second = optimised.steps(), optimised.steps()

@@ -117,6 +117,7 @@ def test_colours_outside_the_appearance_mask_are_not_transferred(networks, pair)
     assert redness[0] > redness[1] + 0.05
 
 
+@pytest.mark.slow
 def test_strengths_scale_the_weights_of_their_terms(networks, pair):
     def first(*overrides):
         return next(staged(networks, pair, *overrides).steps())

@@ -18,6 +18,7 @@ def page(evaluated, method, tmp_path, real_plots):
     return tmp_path / "out" / "gallery.html"
 
 
+@pytest.mark.slow
 def test_few_pairs_are_all_shown(page):
     text = page.read_text()
     assert re.findall(r"<h3>(\w+)", text) == sorted_by_value(text)

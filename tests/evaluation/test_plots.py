@@ -64,6 +64,7 @@ def test_forest_plot_has_all_differences_of_few_methods_and_else_those_with_the_
     assert [round(at, 1) for at, _ in marks(drawn(few).axes[0])] == [-0.5, -1.0, -0.5]
 
 
+@pytest.mark.slow
 def test_unsupported_differences_are_hollow():
     (axes, *_), (others, *_) = (drawn(plots.drawings(summarised(["a", "b"], shift=shift))[0]).axes for shift in (0, 1))
     assert [filled for _, filled in marks(axes)] == [False]

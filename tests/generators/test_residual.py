@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from tests.conftest import noise
@@ -5,6 +6,7 @@ from vitsplice.generators.residual import ResidualUNet
 from vitsplice.rng import private_rng
 
 
+@pytest.mark.slow
 def test_output_starts_as_the_input_and_can_be_optimised():
     with private_rng(0):
         generator = ResidualUNet(channels=[4, 8])

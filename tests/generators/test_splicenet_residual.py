@@ -56,6 +56,7 @@ def test_borders_of_a_uniform_image_do_not_show():
     torch.testing.assert_close(output, output[..., 16:17, 20:21].expand_as(output))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("start", "target"), [(0.0, 0.4), (1.0, 0.6)])
 def test_black_and_white_starts_can_be_corrected(start, target):
     generator, structure = make(), noise(1, 3, 32, 40)
@@ -124,6 +125,7 @@ def test_maps_are_resampled_at_the_centres_of_cells_at_sizes_that_are_padded():
     torch.testing.assert_close(values[0, 0, :, 1:-1], centres[1:-1].expand(6, -1))
 
 
+@pytest.mark.slow
 def test_default_options_cost_at_most_30_gflop_at_512_px():
     features = {"cls": 384, "warped": 384}
     generator = build(features, {"channels": [16, 48, 96, 128, 192], "width": 1.0})

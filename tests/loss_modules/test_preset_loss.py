@@ -32,6 +32,7 @@ def images():
     return smooth(1, 64, 64), smooth(10, 48, 80), smooth(3, 64, 64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_values_equal_those_of_the_engine(vit, cnn, images, monkeypatch, mirrored):
     """The engine optimises the output's pixels in a stage of the same size, with entire images as views."""
@@ -56,6 +57,7 @@ def test_values_equal_those_of_the_engine(vit, cnn, images, monkeypatch, mirrore
     assert loss(output).item() == pytest.approx(total, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_loss_is_a_scalar_whose_gradients_agree_with_finite_differences(backbone, images):
     loss = from_preset("quick", *images[:2], backbone=backbone, overrides=SMALL).eval()
     output = (0.1 + 0.8 * noise(1, 3, 64, 64)).requires_grad_()
@@ -81,6 +83,7 @@ def test_optimising_pixels_lowers_the_loss(vit, images):
     assert loss(output.clamp(0, 1)).item() < before
 
 
+@pytest.mark.slow
 def test_total_is_the_weighted_sum_with_strengths(vit, images):
     loss = from_preset("quick", *images[:2], backbone=vit, appearance_strength=0.5, overrides=SMALL).eval()
     values = loss(images[2], unreduced=True)
@@ -92,6 +95,12 @@ def test_total_is_the_weighted_sum_with_strengths(vit, images):
     loss.train()
     detail = [loss(images[2], unreduced=True)["detail"] for _ in range(2)]
     assert detail[0] != detail[1]  # at other random positions
+
+
+def test_terms_that_no_stage_has_are_not_used(vit):
+    terms = "terms={edges: {loss: edges, weight: 1}, appearance: {loss: appearance, weight: 1}}"
+    loss = from_preset("tiny", backbone=vit, overrides=[terms, "stages=[{side: 32, terms: [edges]}]"])
+    assert list(loss.weights) == ["edges"]
 
 
 def test_weight_is_divided_by_the_interval_of_a_term(vit):
@@ -150,6 +159,7 @@ def test_preset_without_terms_is_refused(vit):
         from_preset("instant", backbone=vit, overrides=["backbones.cnn.name=tiny-cnn"])
 
 
+@pytest.mark.slow
 def test_targets_may_be_set_later_and_batches_are_compared_image_by_image(vit, images):
     loss = from_preset("quick", backbone=vit, overrides=SMALL).eval()
     with pytest.raises(UserError, match=r"needs the image 'structure'"):

@@ -52,6 +52,7 @@ def test_order_of_images_does_not_matter_and_equal_images_have_equal_labels():
     assert all(torch.equal(labels[i], permuted[j]) for i, j in ((0, 3), (1, 1), (2, 0), (3, 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["vit", "cnn"])
 def test_features_of_a_network_separate_a_disc_from_its_ground(network, request):
     backbone = request.getfixturevalue(network)

@@ -33,6 +33,7 @@ def measured(structure, appearance, output, cnn=None, references=None):
     return {value.name: value for value in values}
 
 
+@pytest.mark.slow
 def test_target_image_has_distance_0(cnn):
     structure, appearance = photograph(1), photograph(2)
     unchanged, copied = (measured(structure, appearance, output, cnn) for output in (structure, appearance))
@@ -45,6 +46,7 @@ def test_target_image_has_distance_0(cnn):
         assert unchanged[name].value > 1e-3
 
 
+@pytest.mark.slow
 def test_values_name_their_target_and_networks(cnn):
     values = measured(photograph(1), photograph(2), photograph(3), cnn)
     assert {name: value.against for name, value in values.items()} == dict.fromkeys(STRUCTURE, "structure") | (
@@ -83,6 +85,7 @@ def test_references_are_measured_in_the_place_of_the_output(cnn):
         assert all(getattr(value, name) == expected[metric].value for metric, value in values.items())
 
 
+@pytest.mark.slow
 def test_failure_on_a_reference_leaves_the_value(monkeypatch):
     structure, appearance, output = photograph(1), photograph(2), photograph(3)
     expected = measured(structure, appearance, output)["lab-patches"].value
@@ -158,6 +161,7 @@ def test_value_that_is_not_finite_is_undefined(monkeypatch, number):
     assert (value.value, value.reason, value.failed) == (None, UNDEFINED, False)
 
 
+@pytest.mark.slow
 def test_long_image_is_measured_at_a_bounded_size(cnn, monkeypatch):
     sizes = []
     to_lab, features = independent.to_lab, independent._mean_distance

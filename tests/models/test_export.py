@@ -32,6 +32,7 @@ def test_the_graph_gives_the_output_of_torch_for_batches_of_images_of_any_size(m
         assert np.abs(run(data, inputs) - expected).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_without_onnxruntime_the_evaluator_of_onnx_checks_it(model_folder, monkeypatch):
     pytest.importorskip("onnx")
     monkeypatch.setattr(export, "find_spec", lambda name: name == "onnx" or None)

@@ -76,6 +76,7 @@ def test_no_side_is_suggested_where_none_fits(seconds_at_half, limit):
     assert affordable_side(900, 4.0, seconds_at_half, limit) is None
 
 
+@pytest.mark.slow
 def test_trial_steps_leave_the_run_unchanged():
     images = [noise(3, 40, 48, seed=seed) for seed in (1, 2)]
     run, other = (Run(*images, settings_for("tiny", size=40)) for _ in range(2))

@@ -37,6 +37,7 @@ def test_report_names_inputs_losses_metrics_substitutions_and_settings(result, t
     assert "lab-patches" in page
 
 
+@pytest.mark.slow
 def test_output_and_structure_image_precede_their_overlay(page):
     whole = page.index("<figcaption>output, 38x32 px</figcaption>")
     assert whole < page.index('class="overlay"')

@@ -159,6 +159,7 @@ def through(recording, until=None):
     return (recording.folder.path / "output.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_stopped_run_of_several_images_resumes_to_the_same_bytes(files, tmp_path):
     settings = settings_for("tiny", overrides=["steps=6", *STAGED_PYRAMID])
     weights = [0.7, 0.3]

@@ -72,6 +72,7 @@ def test_binomial_p_is_exact():
     assert binomial_p(60, 100) == pytest.approx(2 * scipy.stats.binom.sf(59, 100, 0.5))
 
 
+@pytest.mark.slow
 def test_intervals_of_rates_have_nominal_coverage(monkeypatch):
     """Nominally 95 %; two standard errors of 400 studies are 2.2 %, and 25 raters are few."""
     monkeypatch.setattr(rater_statistics, "CLUSTER_RESAMPLES", 999)
@@ -80,6 +81,7 @@ def test_intervals_of_rates_have_nominal_coverage(monkeypatch):
     assert 0.92 <= over_trials <= 0.98
 
 
+@pytest.mark.slow
 def test_only_the_cluster_interval_covers_where_raters_differ(monkeypatch):
     monkeypatch.setattr(rater_statistics, "CLUSTER_RESAMPLES", 999)
     over_raters, over_trials = coverage_of_rates(6, 400)

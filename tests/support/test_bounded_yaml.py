@@ -89,6 +89,7 @@ def test_valid_text_has_neither_nul_nor_surrogates():
     assert not is_valid_text("\udcff")
 
 
+@pytest.mark.slow
 def test_time_of_a_mapping_grows_linearly_with_its_keys():
     """A quadratic search for duplicates takes half a minute for these keys."""
     began = time.process_time()

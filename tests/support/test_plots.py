@@ -5,6 +5,7 @@ from itertools import combinations
 
 import matplotlib
 import numpy as np
+import pytest
 from PIL import Image, ImageColor
 
 from vitsplice.metrics.statistics import MeanInterval
@@ -77,6 +78,7 @@ def test_settings_of_matplotlib_do_not_change_a_plot():
         assert matplotlib.rcParams["lines.linewidth"] == 5
 
 
+@pytest.mark.slow
 def test_plot_neither_imports_pyplot_nor_changes_the_backend():
     code = (
         "import sys, matplotlib\n"

@@ -117,6 +117,7 @@ def test_losses_of_a_term_with_a_hostile_name_are_read_back(tmp_path):
     assert RunFolder(tmp_path).last_loss("=x") == -0.5
 
 
+@pytest.mark.slow
 def test_every_csv_file_is_written_by_one_module():
     house = Path(vitsplice.__file__).parent
     for path in set(house.rglob("*.py")) - {house / "support" / "tables.py"}:

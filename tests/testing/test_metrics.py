@@ -88,6 +88,7 @@ def test_invalid_metric_spec_is_detected(setting):
     assert metric_failures(correct, "spec_is_complete", **setting)
 
 
+@pytest.mark.slow
 def test_correct_metric_passes():
     assert metric_failures(correct) == {}
     assert metric_failures(lambda context: Metric(lambda cases: sum(map(distance, cases))), over="set") == {}

@@ -28,6 +28,7 @@ def test_commands_run_at_the_same_time(tmp_path):
     run_together([python(MEET, one, other), python(MEET, other, one)])
 
 
+@pytest.mark.slow
 def test_seconds_are_those_of_the_slowest_and_cpu_seconds_of_all():
     busy = "import time\nwhile time.process_time() < 0.3: pass"
     times = run_together([python(busy), python(busy), python("import time; time.sleep(0.5)")])

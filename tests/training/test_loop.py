@@ -52,6 +52,7 @@ def test_restored_training_takes_the_same_steps(folder, pairs):
     assert same(second.state(), whole.state())
 
 
+@pytest.mark.slow
 def test_accumulated_batches_give_the_gradients_of_one(folder, pairs):
     one = training(folder, pairs, "training.batch=4", "steps=1")
     accumulated = training(folder, pairs, "training.batch=2", "training.accumulation=2", "steps=1")
@@ -113,6 +114,7 @@ def test_output_is_that_of_the_model_that_is_applied(folder, pairs):
     assert torch.equal(trained.output(example), expected)
 
 
+@pytest.mark.slow
 def test_terms_on_the_appearance_image_have_the_condition_of_that_image(folder, pairs):
     trained = training(folder, pairs, "terms.identity.weight=1")
     example, key = trained.data[0], ("appearance", "entire")

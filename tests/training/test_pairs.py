@@ -32,6 +32,7 @@ def paired(path, vit, tmp_path, config=CONFIG, progress=NULL_REPORTER):
     return training_pairs(path, config, vit, CPU, tmp_path / "features.jsonl", progress)
 
 
+@pytest.mark.slow
 def test_images_of_a_folder_are_paired_with_the_most_similar_ones_of_their_subset(folder, vit, tmp_path):
     pairs = paired(folder, vit, tmp_path)
     training, held_out = images_of(pairs.training), images_of(pairs.held_out)
@@ -57,6 +58,7 @@ def test_nothing_is_held_out_if_the_fraction_is_zero(folder, vit, tmp_path):
     assert not pairs.held_out
 
 
+@pytest.mark.slow
 def test_pairs_of_a_manifest_with_an_image_in_each_subset_are_left_out_and_counted(folder, vit, tmp_path):
     paths = sorted(folder.iterdir())
     every = [Pair(f"{a.stem}--{b.stem}", a, b, structure_mask=a) for a, b in product(paths, paths) if a != b]
@@ -77,6 +79,7 @@ def test_a_manifest_with_several_appearance_images_is_refused(folder, vit, tmp_p
         paired(tmp_path / "pairs.csv", vit, tmp_path)
 
 
+@pytest.mark.slow
 def test_unreadable_images_of_a_folder_are_skipped_and_those_of_a_manifest_named(folder, vit, tmp_path):
     (tmp_path / "photos").mkdir()
     for path in sorted(folder.iterdir()):

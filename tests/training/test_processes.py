@@ -56,6 +56,7 @@ def test_a_single_process_needs_no_launcher():
     assert (alone.count, alone.main, alone.device.type) == (1, True, "cpu")
 
 
+@pytest.mark.slow
 def test_precision_is_that_of_the_settings_and_the_preparation_may_take_hours(monkeypatch):
     state = pytest.importorskip("accelerate.state", reason="accelerate is not installed")
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")

@@ -115,6 +115,7 @@ def test_checkpoint_of_another_training_is_refused(shared, tmp_path):
     assert begin(plan_of(shared), tmp_path).resumed_at == 0
 
 
+@pytest.mark.slow
 def test_training_that_diverges_leaves_its_checkpoint(shared, tmp_path):
     bad = "terms.bad={loss: nan-at-third, weight: 1}"
     recorder = begin(plan_of(shared, bad, "checkpoint.every=1", "training.batch=1", "training.held_out=0"), tmp_path)
@@ -123,6 +124,7 @@ def test_training_that_diverges_leaves_its_checkpoint(shared, tmp_path):
     assert checkpoint_files(tmp_path / "checkpoint")[0].name == "step-00000003.json"
 
 
+@pytest.mark.slow
 def test_full_disk_is_noted_and_the_training_continues(shared, tmp_path, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
@@ -153,6 +155,7 @@ def test_held_out_pairs_are_spread_over_the_structure_images(shared, tmp_path):
     assert (len(without), without.losses(recorder.training), without.preview(recorder.training)) == (0, {}, None)
 
 
+@pytest.mark.slow
 def test_losses_and_previews_are_written_for_tensorboard(shared, tmp_path, monkeypatch):
     written = []
 

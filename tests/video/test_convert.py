@@ -20,6 +20,8 @@ from vitsplice.video.convert import splice_video
 from vitsplice.video.destination import FileDestination
 from vitsplice.video.source import open_source
 
+pytestmark = pytest.mark.slow
+
 TINY = {"backbone": "tiny-vit", "overrides": ["backbones.cnn.name=tiny-cnn", "match.grid=6", "metrics=none"]}
 OPTIMISED = (
     "backbone.name=tiny-vit",
@@ -82,7 +84,6 @@ def test_the_report_plays_the_first_frames_and_states_the_flicker(whole):
     assert json.loads((whole.folder / "video.json").read_text())["inputs"]["video"]
 
 
-@pytest.mark.slow
 def test_frames_on_their_own_are_those_of_instant_and_flicker_more(tmp_path, clip, appearance, whole):
     single = transfer(clip, appearance, tmp_path / "out", temporal=False)
     for frame in list(open_source(clip).frames())[:2]:
@@ -93,7 +94,6 @@ def test_frames_on_their_own_are_those_of_instant_and_flicker_more(tmp_path, cli
     assert errors[0]["output"] < errors[1]["output"]
 
 
-@pytest.mark.slow
 def test_each_patch_is_matched_with_those_of_several_appearance_images(tmp_path, appearance):
     clip = write_clip(tmp_path / "clip.mp4", panned(2))
     images, weights = [appearance, tmp_path / "other.png"], (1, 2)
@@ -118,7 +118,6 @@ def optimised(tmp_path_factory, clip, appearance):
     return transfer(clip, appearance, tmp_path_factory.mktemp("optimised") / "out.mp4", **STEPS)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "settings"), [("whole", {}), ("optimised", STEPS)])
 def test_work_that_was_stopped_resumes_to_the_same_bytes(tmp_path, request, clip, appearance, name, settings):
     expected = request.getfixturevalue(name)
@@ -158,6 +157,21 @@ def test_finished_work_is_not_repeated(clip, appearance, whole, monkeypatch):
     again = transfer(clip, appearance, whole.path, progress=ProgressReporter(note=notes.append))
     assert again.record == whole.record
     assert notes == [f"{whole.path} is finished already"]
+
+
+def test_parts_that_cannot_be_removed_are_removed_when_the_finished_video_is_requested_again(
+    tmp_path, appearance, monkeypatch
+):
+    def fails(folder):
+        raise OSError(16, "Device or resource busy")
+
+    clip = write_clip(tmp_path / "clip.mp4", panned(2))
+    with monkeypatch.context() as patch:
+        patch.setattr(convert, "remove_parts", fails)
+        result = transfer(clip, appearance, tmp_path / "out.mp4")
+    assert (result.folder / "segments").is_dir()
+    assert transfer(clip, appearance, tmp_path / "out.mp4").record == result.record
+    assert not (result.folder / "segments").exists()
 
 
 def test_finished_frames_that_were_removed_are_computed_again(tmp_path, appearance):
@@ -279,7 +293,6 @@ def test_a_key_frame_follows_each_cut(tmp_path, appearance):
     assert len(list((tmp_path / "out").iterdir())) == 4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("generator", ["tiny-tint", "splicenet"])
 def test_a_model_folder_is_a_preset(tmp_path, clip, appearance, generator):
     options = {} if generator == "tiny-tint" else {"width": 0.05}
@@ -452,7 +465,6 @@ def test_a_state_of_other_work_is_not_used(tmp_path, clip, appearance):
 
 
 @pytest.mark.kill
-@pytest.mark.slow
 def test_resume_after_sigkill_gives_identical_bytes(processes, tmp_path, clip, appearance, whole):
     """It is killed while it writes the second segment, before the rename."""
     small = ("--backbone", "tiny-vit", *(f"--set={setting}" for setting in TINY["overrides"]), "--key-every", 3)

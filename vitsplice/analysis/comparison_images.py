@@ -14,9 +14,12 @@ from torch import Tensor
 
 from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, STRUCTURE_TRANSFORMS
 from vitsplice.config import RunConfig
+from vitsplice.engine.backbones import BackboneCache, BackboneLoader, load_settings
 from vitsplice.errors import UserError
 from vitsplice.images import LoadedImage, encode_png, read, read_mask
 from vitsplice.images.transforms import resized
+from vitsplice.plugins import catalogue
+from vitsplice.presets.settings import pinned
 from vitsplice.runs.record import versions
 from vitsplice.runs.run import Run
 from vitsplice.support import output_folder
@@ -95,8 +98,8 @@ def image_sources(images: Sequence[Path], masks: Path | None, size: int) -> list
     Args:
         images: paths. Images with equal file names are named by the shortest distinct part of their paths
             (`vitsplice.support.files.unique_names`).
-        masks: folder with masks of parts, or None. The path of a mask in it is the name of the image, with any suffix;
-            an image may have no mask.
+        masks: folder with masks of parts, or None. The path of a mask in it is the name of the image, with any of
+            `vitsplice.support.image_files.SUFFIXES`; other files are ignored, and an image may have no mask.
         size: side of the square crop, in pixels.
 
     Raises:
@@ -105,17 +108,17 @@ def image_sources(images: Sequence[Path], masks: Path | None, size: int) -> list
     """
     if masks is not None and not os.path.isdir(masks):
         raise UserError(f"{masks} is not a folder; give a folder of masks")
+    names, first = unique_names(images), dict[str, str]()
+    for name, image in zip(names, images, strict=True):
+        if (other := first.setdefault(read(image).sha256, name)) != name:
+            raise UserError(f"duplicate image: {other} and {name} are equal files; leave one out")
     sources = [
         ImageSource(name, image, _mask_of(masks, name, image) if masks else None, size)
-        for name, image in zip(unique_names(images), images, strict=True)
+        for name, image in zip(names, images, strict=True)
     ]
-    names: dict[str, str] = {}
     for source in sources:
-        image = read(source.image)
-        if (other := names.setdefault(image.sha256, source.name)) != source.name:
-            raise UserError(f"duplicate image: {other} and {source.name} are equal files; leave one out")
         if source.mask:
-            _labels(source.mask, source.image, image, size)
+            _labels(source.mask, source.image, read(source.image), size)
     return sources
 
 
@@ -172,31 +175,40 @@ def with_styles(
         The sources with the paths of their styled versions; None if the progress reporter stopped the work.
 
     Raises:
-        WeightsUnavailable: if the weights of the backbone of the settings are unavailable.
+        WeightsUnavailable: if the weights of a backbone of the settings and those of its fallbacks are unavailable.
     """
+    settings, backbones = pinned(settings), BackboneCache()
+    loaded = load_settings(settings, backbones, catalogue())
+    for substitution in loaded.substitutions.values():
+        progress.note(f"the transform '{STYLE}': {substitution}")
+    weights = "".join(backbone.info.sha256 for backbone in loaded.backbones.values())
     styled = []
     for number, source in enumerate(sources):
         other = sources[(number + 1) % len(sources)]
         progress.part(f"{source.name} with the appearance of {other.name}", number, len(sources))
-        file = _styled_file(source.load().pixels, other.load().pixels, settings, folder, progress)
-        if file is None:
+        images = source.load().pixels, other.load().pixels
+        parts = (settings.model_dump_json(), weights, str(versions()))
+        key = (*(image.numpy().tobytes() for image in images), *map(str.encode, parts))
+        file = folder / f"{hashlib.sha256(b''.join(key)).hexdigest()[:16]}.png"
+        if not os.path.isfile(file) and not _write_styled(file, images, settings, backbones, progress):
             return None
         styled.append(replace(source, styled=file))
     return styled
 
 
-def _styled_file(
-    structure: Tensor, appearance: Tensor, settings: RunConfig, folder: Path, progress: ProgressReporter
-) -> Path | None:
-    inputs = (structure.numpy().tobytes(), appearance.numpy().tobytes())
-    key = (*inputs, settings.model_dump_json().encode(), str(versions()).encode())
-    file = folder / f"{hashlib.sha256(b''.join(key)).hexdigest()[:16]}.png"
-    if not os.path.isfile(file):
+def _write_styled(
+    file: Path,
+    images: tuple[Tensor, Tensor],
+    settings: RunConfig,
+    backbones: BackboneLoader,
+    progress: ProgressReporter,
+) -> bool:
+    """Give the first image the appearance of the second; return False if the progress reporter stopped the work."""
+    if progress.stopped():
+        return False
+    run = Run(*images, settings, backbones=backbones)
+    for _ in run.steps():
         if progress.stopped():
-            return None
-        run = Run(structure, appearance, settings)
-        for _ in run.steps():
-            if progress.stopped():
-                return None
-        output_folder.write(folder, {file.name: encode_png(run.pixels())})
-    return file
+            return False
+    output_folder.write(file.parent, {file.name: encode_png(run.pixels())})
+    return True

@@ -96,13 +96,13 @@ def warp_pck(features: Features, warped: Features, source_of: PointMap, alpha: f
     Returns:
         Fraction in [0, 1]; NaN if all patches are ignored.
     """
-    centres, warped_centres = (grid_centres(*(f.grid or (1, 1))).to(f.values) for f in (features, warped))
+    centres, warped_centres = (grid_centres(*(f.grid or (1, 1))) for f in (features, warped))
     true = source_of(warped_centres)
     inside = ((true >= 0) & (true <= 1)).all(1)
     descriptors, queries = (F.normalize(f.patches[0], dim=-1) for f in (features, warped))
-    count = max(1, MAX_SIMILARITIES // len(descriptors))
-    matched = centres[torch.cat([(some @ descriptors.T).argmax(1) for some in torch.split(queries[inside], count)])]
-    return pck.pck(pck.point_errors(matched, true[inside], (1, 1), 1), alpha)
+    chunks = torch.split(queries[inside.to(queries.device)], max(1, MAX_SIMILARITIES // len(descriptors)))
+    nearest = torch.cat([(chunk @ descriptors.T).argmax(1) for chunk in chunks]).cpu()
+    return pck.pck(pck.point_errors(centres[nearest], true[inside], (1, 1), 1), alpha)
 
 
 def part_iou(features: Features, labels: Tensor) -> float:

@@ -99,8 +99,8 @@ def warp(image: Tensor, source_of: PointMap) -> Tensor:
 
 
 def grid_centres(height: int, width: int) -> Tensor:
-    """Centres of the cells of a grid in row-major order, ``(height * width, 2)``, (y, x) in [0, 1]."""
-    y, x = ((torch.arange(side) + 0.5) / side for side in (height, width))
+    """Centres of the cells of a grid in row-major order, ``(height * width, 2)`` float64, (y, x) in [0, 1]."""
+    y, x = ((torch.arange(side, dtype=torch.float64) + 0.5) / side for side in (height, width))
     return torch.cartesian_prod(y, x)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vitsplice.cli.options import DEVICE, IMAGE_HELP, backbone_option
+from vitsplice.support.image_files import SUFFIXES
 
 
 def compare(
@@ -21,7 +22,10 @@ def compare(
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-comparison"),
     masks: Annotated[
         Path | None,
-        typer.Option(help="Folder of masks of parts. Each mask has the file name of its image, with any suffix."),
+        typer.Option(
+            help="Folder of masks of parts. Each mask has the file name of its image, with any of the suffixes "
+            f"{', '.join(SUFFIXES)}; other files are ignored."
+        ),
     ] = None,
     size: Annotated[
         int, typer.Option(min=64, max=1024, help="Images are cropped square and resized to this many pixels a side.")

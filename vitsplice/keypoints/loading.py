@@ -86,7 +86,7 @@ def synthetic_warps(images: Sequence[Path], appearance: str = DEFAULT_APPEARANCE
     transform = "" if appearance == "none" else appearance
 
     def pairs() -> Iterator[KeypointPair]:
-        grid = grid_centres(KEYPOINTS_PER_SIDE, KEYPOINTS_PER_SIDE).double()
+        grid = grid_centres(KEYPOINTS_PER_SIDE, KEYPOINTS_PER_SIDE)
         for number, path in enumerate(images, 1):
             for name, to_original in WARPS.items():
                 yield KeypointPair(

@@ -83,8 +83,9 @@ class FeatureLoss(TermsLoss):
         Args:
             output: generated images ``(B, 3, H, W)`` or ``(3, H, W)`` in [0, 1]. Gradients flow to them, in their
                 dtype.
-            target: images of the same layout that the output is compared with, in place of those of `set_targets`. No
-                gradients flow to them, and the features of all images are then computed in each call.
+            target: images of the same layout that replace the term's target image of `set_targets` in this call; the
+                other images that were set are still used. No gradients flow to them, and the features of all images
+                are then computed in each call.
 
         Raises:
             UserError: if a batch is invalid, or an image that the term needs is not set.
@@ -118,15 +119,15 @@ class IdentityLoss(FeatureLoss):
 
 
 class PresetLoss(TermsLoss):
-    """The weighted loss terms of a run's settings as a module; see `from_preset`.
+    """The weighted loss terms of a run's settings as a module, without those that no stage has; see `from_preset`.
 
     Args:
         config: settings of the run.
         backbones: loaded backbones by their keys in the settings.
-        size: shorter side in pixels that images are resized to before the backbones. None: images are resized by the
-            ``side`` of the backbone if it is a number, or else by that of the last stage that is not on tiles, but are
-            not enlarged. Without such a stage they are resized by ``resize``, or, if the ``side`` is ``view``, only to
-            the nearest size that the backbone accepts.
+        size: shorter side in pixels that images are resized to before the backbones. None: images are reduced to about
+            ``side * side`` pixels, never enlarged, where ``side`` is that of the backbone if it is a number, or else
+            that of the last stage that is not on tiles. Without such a stage: as ``resize`` says, or, for a backbone
+            with ``side: view``, to the nearest size that it accepts.
         check: see `FeatureLoss`.
 
     Raises:
@@ -143,7 +144,11 @@ class PresetLoss(TermsLoss):
             raise ConfigError(
                 "a loss module does not apply models; choose another start with ", Setting("start", "match")
             )
-        entire = {n: t.model_copy(update={"view": "entire", "target_view": None}) for n, t in config.terms.items()}
+        entire = {
+            name: term.model_copy(update={"view": "entire", "target_view": None})
+            for name, term in config.terms.items()
+            if not config.stages or any(stage.has(name) for stage in config.stages)
+        }
         config = config.model_copy(update={"terms": entire})
         terms = problem.weighted_terms(config, backbones, catalogue())
         averaged = tuple(replace(term, weight=term.weight / term.config.every) for term in terms)
@@ -174,7 +179,8 @@ class PresetLoss(TermsLoss):
                 Gradients flow to them, in their dtype.
             reconstruction: output of your network for the appearance images, as large as these. It is required by terms
                 that compare the two, such as ``identity``, and ignored if there are none.
-            unreduced: return the *unweighted* value of each term by its name; see `weights`.
+            unreduced: return, instead of the sum, a dict of the *unweighted* value of each term, each the mean over
+                the batch; see `weights`.
 
         Raises:
             UserError: if a batch is invalid or missing.
@@ -237,10 +243,10 @@ def from_preset(
 ) -> PresetLoss:
     """Return the loss terms of a preset as a module that maps an output to a scalar.
 
-    The other parts of a preset are up to your training loop: generator, optimiser, stages (the terms of all stages are
-    used; see also ``size``), views (the entire image is used) and schedules (a term that is active every n-th step has
-    1/n of its weight; its first step, ``terms.NAME.start``, is ignored). Everything is computed in float32, whatever
-    the precision of the preset.
+    The other parts of a preset are up to your training loop: generator, optimiser, stages (all terms that any stage has
+    are used; see also ``size``), views (the entire image is used) and schedules (a term that is active every n-th step
+    has 1/n of its weight; its first step, ``terms.NAME.start``, is ignored). Everything is computed in float32,
+    whatever the precision of the preset.
 
     Args:
         preset: name of a preset, a YAML file, or settings.

@@ -37,7 +37,10 @@ def structure(context: TermContext) -> LossTerm:
 
 
 def identity(context: TermContext) -> LossTerm:
-    """Build the term `vitsplice.losses.functional.identity_loss`."""
+    """Build the term `vitsplice.losses.functional.identity_loss`.
+
+    The terms ``identity`` and ``feature`` (feature inversion) both use it, on different images.
+    """
     return _distance_term(identity_loss, "structure", context)
 
 

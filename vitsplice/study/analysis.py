@@ -104,8 +104,8 @@ class StudyAnalysis:
         preferences: preference for each method, the highest rate first; empty for two methods.
         checks_passed: number of passed checks of a pair, and number of answered ones, over all raters, by id of the
             pair; careless raters are included, each with one submission (`first_submissions`).
-        left_rate: fraction of comparisons in which the left output was chosen.
-        median_ms: median response time of a comparison in milliseconds.
+        left_rate: fraction of trials, without checks, in which the left output was chosen.
+        median_ms: median response time of these trials in milliseconds.
         notes: limitations of the results, a sentence each.
     """
 

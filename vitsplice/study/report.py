@@ -13,9 +13,10 @@ from vitsplice.text import with_count
 
 FILES = (ANALYSIS_JSON, "analysis.csv", "analysis.md")
 
-COMPARISON_COLUMNS = ("set", "methods", "trials", "raters", "preferred", "95 %, raters", "95 %, trials", "p", "p, Holm",
-                      "agree", "alpha")  # fmt: skip
-PREFERENCE_COLUMNS = ("method", "trials", "preferred to others", "95 %, raters", "95 %, trials", "Bradley-Terry")
+COMPARISON_COLUMNS = ("set", "methods", "chosen / trials", "raters", "preferred", "95 %, raters", "95 %, trials", "p",
+                      "p, Holm", "agree", "alpha")  # fmt: skip
+PREFERENCE_COLUMNS = ("method", "chosen / trials", "preferred to others", "95 %, raters", "95 %, trials",
+                      "Bradley-Terry")  # fmt: skip
 
 LEGEND = """\
 - *preferred*: fraction of trials in which the first method was chosen; *preferred to others*: fraction of a method's
@@ -45,18 +46,18 @@ def summary_line(analysis: StudyAnalysis) -> str:
     """Return one sentence about raters, sides and times."""
     included, excluded = with_count(len(analysis.raters), "rater"), with_count(len(analysis.excluded), "result")
     return (
-        f"{included} included, {excluded} excluded; left was chosen in {_percent(analysis.left_rate)} of comparisons; "
-        f"the median comparison took {analysis.median_ms / 1000:.1f} s"
+        f"{included} included, {excluded} excluded; left was chosen in {_percent(analysis.left_rate)} of trials; "
+        f"the median trial took {analysis.median_ms / 1000:.1f} s (checks not counted)"
     )
 
 
 def comparison_cells(comparison: MethodComparison) -> tuple[str, ...]:
     """Format a comparison as a row below `COMPARISON_COLUMNS`."""
     c = comparison
-    trials, *rates = _rate_cells(c.preferred)
+    counts, *rates = _rate_cells(c.preferred)
     agreement = "-" if c.agreement is None else _percent(c.agreement), "-" if c.alpha is None else f"{c.alpha:.2f}"
     return (
-        c.set or "all", f"{c.first} over {c.second}", trials, str(c.raters), *rates, _p_value(c.p), _p_value(c.p_holm),
+        c.set or "all", f"{c.first} over {c.second}", counts, str(c.raters), *rates, _p_value(c.p), _p_value(c.p_holm),
         *agreement,
     )  # fmt: skip
 

@@ -43,7 +43,8 @@ class Job:
 def by_neighbourhood(pairs: Sequence[Pair]) -> list[Pair]:
     """Sort pairs so that those of one image are near each other (Cuthill and McKee 1969).
 
-    Only some descriptions of images fit in memory; in this order few are computed more than once.
+    Only the features of some images for matching (`DescribedImage`) fit in memory; in this order few are computed more
+    than once.
     """
     if not pairs:
         return []
@@ -106,38 +107,37 @@ class JobLists:
     def views(self, number: int | None = None) -> Iterator[Job]:
         """List the jobs for the stored views of the images of the first pairs.
 
-        While it is not known whether an appearance image is mirrored, the views of both orientations are listed.
+        An appearance image is taken as not mirrored until the pair is matched.
 
         Args:
             number: number of pairs; None: all.
         """
         seen: set[tuple[str, ViewKey, str]] = set()
         for pair in self.pairs[:number]:
-            for mirrored in self._orientations(pair):
-                yield from self._views_of_pair(pair, mirrored, seen)
+            yield from self._views_of_pair(pair, self._mirrored(pair), seen)
 
-    def _orientations(self, pair: Pair) -> tuple[bool, ...]:
-        """Return whether the appearance image of a pair is mirrored; both if that is not known yet."""
-        if not self._recipe.needs_match:
-            return (False,)
+    def _mirrored(self, pair: Pair) -> bool:
+        """Return whether the appearance image of a pair is mirrored; False if the pair is not matched yet."""
         key = self.pair_key(pair)
-        return (bool(self._cache[key]["mirrored"]),) if key in self._cache else (False, True)
+        return self._recipe.needs_match and key in self._cache and bool(self._cache[key]["mirrored"])
 
     def _views_of_pair(self, pair: Pair, mirrored: bool, seen: set[tuple[str, ViewKey, str]]) -> Iterator[Job]:
         """List the jobs for views of the pair's images that are not in ``seen`` yet, and add the views to it."""
         digests = self._digests[pair.structure], self._digests[pair.appearance]
-        for name, targets in self._recipe.requests_by_view.items():
-            for key in targets:
-                identity = self._recipe.pixels_id(key[0], *digests, mirrored)
-                if (name, key, identity) not in seen:
-                    seen.add((name, key, identity))
-                    yield from self._views_of_image(name, key, pair, mirrored, identity)
+        for backbone, requests in self._recipe.requests_by_view.items():
+            for view_key in requests:
+                identity = self._recipe.pixels_id(view_key[0], *digests, mirrored)
+                if (backbone, view_key, identity) not in seen:
+                    seen.add((backbone, view_key, identity))
+                    yield from self._views_of_image(backbone, view_key, pair, mirrored, identity)
 
-    def _views_of_image(self, name: str, key: ViewKey, pair: Pair, mirrored: bool, identity: str) -> Iterator[Job]:
-        path = pair.appearance if key[0] == "appearance" else pair.structure
+    def _views_of_image(
+        self, backbone: str, view_key: ViewKey, pair: Pair, mirrored: bool, identity: str
+    ) -> Iterator[Job]:
+        path = pair.appearance if view_key[0] == "appearance" else pair.structure
         pixels = self._cache[self._recipe.pixels_key(self._digests[path])]["pixels"]
-        config = self._recipe.config
-        for view in stored_views(config.views, key, pixels, self._digests[path], config.seed):
-            record_key = self._recipe.features_key(name, identity, view, self._recipe.requests_by_view[name][key])
-            compute = partial(self._computer.view, name, key, pair, mirrored, view)
-            yield Job(record_key, (name, *key), f"features of {path.name}", compute)
+        config, requests = self._recipe.config, self._recipe.requests_by_view[backbone][view_key]
+        for view in stored_views(config.views, view_key, pixels, self._digests[path], config.seed):
+            record_key = self._recipe.features_key(backbone, identity, view, requests)
+            compute = partial(self._computer.view, backbone, view_key, pair, mirrored, view)
+            yield Job(record_key, (backbone, *view_key), f"features of {path.name}", compute)

@@ -29,9 +29,10 @@ AVERAGE = "average."
 
 
 class BatchedGenerator(nn.Module):
-    """Applies a conditional generator to inputs of any sizes; those of one size share a call.
+    """Applies a conditional generator to inputs of any sizes.
 
-    One call for all outputs of a batch is what torch's ``DistributedDataParallel`` expects.
+    Inputs of one size share a call of the generator. All outputs of a batch come from one call of this module, which is
+    what torch's ``DistributedDataParallel`` expects.
 
     Args:
         generator: the generator.

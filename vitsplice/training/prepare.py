@@ -40,7 +40,7 @@ def prepare(
         folder: folder of the cache, which several trainings may share.
         limit: maximum size of the cache in bytes.
         device: device to compute on.
-        progress: reports each image and pair; if it stops the work, what is computed stays.
+        progress: reports each record (of an image, pair or view); if it stops the work, what is computed stays.
 
     Returns:
         SHA-256 of each image file, and the cache; None if the progress reporter stopped the work.
@@ -51,7 +51,7 @@ def prepare(
         OutputBusy: if something is missing and another process is writing to the folder.
         VitspliceError: if the folder cannot be written.
         TrainingCacheError: if the records need more space than is available (once the pixels are stored, the message
-            says for what share of the missing records of pairs it is enough), or if a shard is damaged.
+            says for what share of the missing records of pairs the space is enough), or if a shard is damaged.
     """
     views = recipe.config.views
     check_shapes(views)
@@ -125,6 +125,9 @@ class _Preparation:
     def _check_space(self) -> None:
         """Compute the records of one pair, and estimate the size of all missing ones.
 
+        The views of each appearance image count once, although different pairs may need those of the image and those of
+        its mirror image.
+
         Raises:
             TrainingCacheError: if they will not fit.
             _Stopped: if the progress reporter stopped the work.
@@ -136,7 +139,8 @@ class _Preparation:
         self._cache.flush()
         pair_size, sizes = self._size(pair_job), {kind: self._size(job) for kind, job in samples.items()}
         missing = self._missing(chain(self._lists.conditions(), self._lists.views()))
-        # Further kinds: (backbone, image, kind of view), and an appearance image with itself, also of `pair_size`.
+        # Kinds of missing jobs: PAIR; (backbone, image, kind of view), which belongs to a pair if the image is START;
+        # an appearance image with itself, about as large as a pair's record.
         pair_jobs = [job for job in missing if job.kind == PAIR or job.kind[1:2] == (START,)]
         for_pairs = sum(sizes.get(job.kind, pair_size) for job in pair_jobs)
         self._check_fit(for_pairs, sum(sizes.get(job.kind, pair_size) for job in missing) - for_pairs)
@@ -154,24 +158,25 @@ class _Preparation:
         available = self._cache.available()
         if for_pairs + for_images <= available:
             return
-        pairs_fit = for_pairs > 0 and available > for_images
-        percent = 100 * (available - for_images) // for_pairs if pairs_fit else 0
+        some_pairs_fit = for_pairs > 0 and available > for_images
+        percent = 100 * (available - for_images) // for_pairs if some_pairs_fit else 0
         some = f"about {percent} %" if percent else "less than 1 %"
-        share = f"{some} of the missing records of pairs" if pairs_fit else "no records of pairs"
+        share = f"{some} of the missing records of pairs" if some_pairs_fit else "no records of pairs"
+        split = f", of which {gigabytes(for_pairs)} for pairs and the rest for images" if for_pairs else ""
+        enough = f"; the remaining space is enough for {share}" if for_pairs else ""
         raise TrainingCacheError(
-            f"the missing records of {len(self._pairs)} pairs of {len(self.digests)} images need up to "
-            f"{gigabytes(for_pairs + for_images)}, of which {gigabytes(for_pairs)} for pairs and the rest for images. "
-            f"{self._cache.space()}; the remaining space is enough for {share}",
-            *self._advice(pairs_fit=pairs_fit),
+            f"the missing records of {len(self._pairs)} pairs of {len(self.digests)} images need about "
+            f"{gigabytes(for_pairs + for_images)}{split}. {self._cache.space()}{enough}",
+            *self._advice(some_pairs_fit=some_pairs_fit),
         )
 
-    def _advice(self, *, pairs_fit: bool) -> list[str | Setting | Argument]:
+    def _advice(self, *, some_pairs_fit: bool) -> list[str | Setting | Argument]:
         """Return advice on what would need less space, for the end of the message."""
         views = self._recipe.config.views
-        settings = ["training.partners"] if pairs_fit else []
+        settings = ["training.partners"] if some_pairs_fit else []
         settings += [f"views.{role}.bank" for role in ROLES if views.of(role).bank is not None]
         advice: list[str | Setting | Argument] = [
-            ": give fewer pairs or images, or lower any of " if pairs_fit else ": give fewer images, or lower any of ",
+            f": give fewer {'pairs or images' if some_pairs_fit else 'images'}, or lower any of ",
             Setting("training.side"),
         ]
         for name in settings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -118,12 +119,14 @@ def splice_video(
         settings: see `vitsplice.settings_for`.
 
     Returns:
-        The result; None if the progress reporter stopped the work.
+        The result, also if an earlier call with the same arguments finished it; None if the progress reporter stopped
+        the work.
 
     Raises:
         ImageError: if the video or an image cannot be read.
-        OutputExists: if the output exists, or the folder of the records holds those of another output or of other
-            arguments, and ``force`` is not given.
+        OutputExists: if ``force`` is not given, and the output exists but was not written by a call with the same
+            arguments or was changed since, or the folder of the records holds those of another output or of other
+            arguments.
         OutputBusy: if another process is writing to the folder of the records.
         CheckpointRejected: if the checkpoint of unfinished work is damaged; the message says what to remove.
         VitspliceError: if an argument, a setting or a backbone cannot be used, or a file cannot be written.
@@ -163,11 +166,13 @@ def splice_video(
     earlier = read_json_object(folder / WORK.plan_file)
     if not force:
         _check_records(folder, earlier, target)
-    begun = earlier == plan
-    if begun and not force and (record := _finished(folder, path, destination)):
+    same_plan = earlier == plan
+    if same_plan and not force and (record := _finished(folder, path, destination)):
         progress.note(f"{printable(str(path))} is finished already")
+        with suppress(OSError):
+            remove_parts(folder)
         return VideoResult(path, folder, record)
-    if not begun or (folder / RECORD).is_file():
+    if not same_plan or (folder / RECORD).is_file():
         check_free(path, force=force)
     with resumable(folder, WORK, plan, force=force):
         (folder / RECORD).unlink(missing_ok=True)
@@ -288,7 +293,8 @@ class _Work:
         page = report(record, self._video.name, appearances, errors, self._excerpt.film())
         files = {ERRORS: flicker_table(errors).encode(), REPORT: page.encode(), RECORD: json_bytes(record)}
         write(self._folder, files)
-        remove_parts(self._folder)
+        with suppress(OSError):
+            remove_parts(self._folder)
         return record
 
     def _record(self, path: Path, notes: list[str], loader: BackboneLoader) -> dict[str, Any]:

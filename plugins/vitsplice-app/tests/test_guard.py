@@ -57,6 +57,7 @@ def event(data, function=0):
     return json.dumps({"data": data, "fn_index": function, "session_hash": "someone"}).encode()
 
 
+@pytest.mark.slow
 def test_file_in_the_folder_can_be_read(ask, server):
     path = server.workspace.files / "own.txt"
     path.write_text("own")

@@ -74,12 +74,14 @@ def test_choices_are_those_of_the_registry(comfyui):
     assert "without presets, that of quick." in comfyui.schema("VitsplicePCA").input("backbone").tooltip
 
 
+@pytest.mark.slow
 def test_transfer_gives_the_output_of_a_run(comfyui, inputs, pair):
     output = transfer(comfyui, **inputs, steps=3, seed=7, appearance_strength=2.0)
     assert (output.shape, output.dtype, output.is_inference()) == ((1, 40, 48, 3), torch.float32, True)
     assert torch.equal(output[0], expected(*pair, steps=3, seed=7, appearance_strength=2.0))
 
 
+@pytest.mark.slow
 def test_one_appearance_image_is_used_for_a_batch_of_structure_images(comfyui, pair):
     structures = pair[0], pair[0].flip(-1)
     output = transfer(comfyui, structure=batch(*structures), appearance=batch(pair[1]), steps=1)
@@ -111,6 +113,7 @@ def test_placeholder_of_an_image_without_a_mask_is_ignored_and_any_other_mask_is
             transfer(comfyui, **inputs, structure_mask=torch.zeros(1, *size))
 
 
+@pytest.mark.slow
 def test_values_outside_of_the_range_are_clamped_and_nan_is_refused(comfyui, inputs, pair):
     output = transfer(comfyui, structure=inputs["structure"] * 1.5 - 0.2, appearance=inputs["appearance"], steps=1)
     assert torch.equal(output[0], expected((pair[0] * 1.5 - 0.2).clamp(0, 1), pair[1], steps=1))
@@ -118,6 +121,7 @@ def test_values_outside_of_the_range_are_clamped_and_nan_is_refused(comfyui, inp
         transfer(comfyui, structure=inputs["structure"] * float("nan"), appearance=inputs["appearance"])
 
 
+@pytest.mark.slow
 def test_progress_counts_the_start_and_every_step_of_all_images(comfyui, pair):
     transfer(comfyui, structure=batch(*[pair[0]] * 2), appearance=batch(pair[1]), steps=3)
     assert [(value, total) for value, total, _ in comfyui.progress] == [(n, 8) for n in range(1, 9)]
@@ -196,6 +200,7 @@ def test_failed_attempt_is_released_before_the_models_of_comfyui_are_unloaded(co
     assert len(attempts) == 2
 
 
+@pytest.mark.slow
 def test_run_of_a_batch_is_released_before_the_next_is_built(comfyui, pair, monkeypatch):
     runs = expect_released_runs(monkeypatch, sys.modules[comfyui.nodes["VitspliceTransfer"].__module__])
     transfer(comfyui, structure=batch(*[pair[0]] * 3), appearance=batch(pair[1]), steps=1)

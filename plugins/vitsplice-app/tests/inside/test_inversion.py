@@ -43,6 +43,7 @@ def test_no_steps_are_those_of_each_preset(form):
     assert [settings.steps for settings in replace(form, steps=0).plan().settings.values()] == [300, 1000]
 
 
+@pytest.mark.slow
 def test_images_are_those_of_the_python_interface(form):
     plan = shallow(form.plan())
     assert isinstance(plan, InversionPlan)
@@ -56,6 +57,7 @@ def test_images_are_those_of_the_python_interface(form):
         torch.testing.assert_close(from_pil(image), pixels, atol=0.51 / 255, rtol=0)
 
 
+@pytest.mark.slow
 def test_inversion_is_released_before_the_next_is_built(form, monkeypatch):
     runs = expect_released_runs(monkeypatch, inversion)
     list(invert(shallow(form.plan())))
@@ -72,6 +74,7 @@ def test_loading_is_shown_before_the_backbone_is_loaded(build_page, workspace):
 
 def test_stopped_inversion_keeps_its_image_and_no_other_begins(form):
     states = list(invert(shallow(form.plan()), lambda: True))
+    assert [caption for _, caption in states[0].images] == ["image"]
     assert [caption.rpartition(", ")[2] for _, caption in states[-1].images] == ["image", "stopped after 1 of 3 steps"]
 
 

@@ -43,6 +43,7 @@ def test_similarity_is_that_of_the_python_interface_with_the_patch_outlined(imag
     )
 
 
+@pytest.mark.slow
 def test_patch_of_the_last_layer_lies_at_the_same_place_on_a_finer_grid(images, workspace):
     view = view_of(images[:1], workspace, "tiny-cnn")
     finest = view.features.features[-view.features.info.layers][0]
@@ -60,6 +61,7 @@ def test_click_selects_the_patch_under_it(images, workspace):
     assert view.patch_at(width - 1, height - 1) == (view.grid[0] - 1, view.grid[1] - 1)
 
 
+@pytest.mark.slow
 def test_files_of_a_view_that_is_replaced_or_expires_are_removed(build_page, images, workspace):
     page = build_page(lambda: layers_tab.build(AppContext(workspace)))
     compute_all = next(event.fn for event in page.fns.values() if event.name == "computed")

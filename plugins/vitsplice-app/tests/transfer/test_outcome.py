@@ -38,6 +38,7 @@ def runs(tmp_path_factory):
     return session.runs
 
 
+@pytest.mark.slow
 def test_summary_has_preset_steps_and_time(runs):
     assert outcome.summary(runs[0]).startswith("run 1: tiny, 5 steps, ")
     assert outcome.summary(runs[1]).startswith("run 2: tiny, stopped after 1 of 5 steps, ")

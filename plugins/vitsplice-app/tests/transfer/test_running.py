@@ -47,6 +47,7 @@ def test_stopped_run_has_an_output_and_resumes_to_the_same_bytes(new_run, source
     assert contents(run.path) == from_command_line(sources, tmp_path / "cli", "--steps", "6")
 
 
+@pytest.mark.slow
 def test_each_step_is_shown_if_there_is_time(new_run, every_step):
     states = list(running.begin(new_run()))
     assert [state.taken for state in states[1:]] == [0, 1, 2, 3, 4, 5, 5]
@@ -76,6 +77,7 @@ def test_abandoned_run_releases_its_folder(new_run):
     assert run.folder.finished()
 
 
+@pytest.mark.slow
 def test_run_is_released_by_the_thread_that_ends_it(new_run):
     """The page takes each state in any of its threads."""
     from concurrent.futures import ThreadPoolExecutor
@@ -89,6 +91,7 @@ def test_run_is_released_by_the_thread_that_ends_it(new_run):
     assert run.folder.finished()
 
 
+@pytest.mark.slow
 def test_finished_run_cannot_be_resumed(new_run):
     run = new_run()
     list(running.begin(run))

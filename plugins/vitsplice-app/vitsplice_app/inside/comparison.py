@@ -70,8 +70,8 @@ def compare(
     Args:
         plan: plan of the comparison.
         folder: output folder; finished parts of the same plan are reused.
-        stopped: called before each encoding and transfer, and after each step of a transfer; True stops the
-            comparison.
+        stopped: called before each styled image, encoding and transfer, and after each step of a styled image or
+            transfer; True stops the comparison.
 
     Yields:
         The state before each part and, unless the comparison was stopped, the comparison at the end. Closing the

@@ -102,7 +102,7 @@ def invert(plan: InversionPlan, stopped: Callable[[], bool] = lambda: False) -> 
     from vitsplice.images import read
 
     images = [(_small(read(plan.image).pixels[0]), "image")]
-    yield Inverting(Progress("preparing the inversions"), images)
+    yield Inverting(Progress("preparing the inversions"), list(images))
     for request, run in inversion_runs(plan, shared_backbones()):
         name, display = request.label(plan.layers), Display(run)
         for _ in run.steps():
