@@ -56,3 +56,11 @@ def test_an_empty_output_path_is_refused(vitsplice, tmp_path, path, empty):
 def test_help_of_parameters_is_complete_at_80_columns(vitsplice, path):
     truncated = re.findall(r"(\S+…) *│$", vitsplice(*path, "--help", COLUMNS="80").stdout, re.MULTILINE)
     assert not truncated
+
+
+def test_lines_of_a_paragraph_of_help_are_joined(vitsplice):
+    help_of_video = vitsplice("video", "--help", COLUMNS="300").stdout
+    assert (
+        "installs. Report, records and a preview are in the folder NAME-video beside the output NAME.mp4"
+        in help_of_video
+    )

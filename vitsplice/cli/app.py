@@ -28,7 +28,7 @@ class Commands(TyperGroup):
         """Return a command, or a substitute if the command cannot be built. Raises UnknownName or PluginConflict."""
         spec = catalogue().commands[cmd_name]
         try:
-            return _click_command(spec)
+            return _unwrapped(_click_command(spec))
         except CODE_ERRORS as error:
             return _unusable(spec.name, failure_reason(error))
 
@@ -54,6 +54,15 @@ def _click_command(spec: CommandSpec) -> Any:
         return get_group(app).commands[spec.name]
     text = inspect.getdoc(spec.command) or spec.summary
     return _click_function(spec.name, spec.command, help=text, short_help=spec.summary)
+
+
+def _unwrapped(command: Any) -> Any:
+    """Join the lines of each paragraph of a command's help, and of its subcommands', which typer prints as they are."""
+    if command.help:
+        command.help = "\n\n".join(paragraph.replace("\n", " ") for paragraph in command.help.split("\n\n"))
+    for subcommand in getattr(command, "commands", {}).values():
+        _unwrapped(subcommand)
+    return command
 
 
 def _click_function(name: str, function: Callable[..., object], **settings: Any) -> Any:
