@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -21,6 +23,13 @@ def test_features_of_all_layers_equal_those_of_one_layer(png):
     assert (list(every.features), list(last.features), every.facet) == ([-3, -2, -1], [-1], "key")
     for first, second in zip(every.features[-1], last.features[-1], strict=True):
         assert torch.equal(first.values, second.values)
+
+
+def test_results_with_tensors_can_be_compared_and_hashed(png):
+    features = [local_features(png, backbone="tiny-vit", size=64) for _ in range(2)]
+    results = [*features, *map(component_maps, features)]
+    assert len(set(results)) == 4
+    assert all(first != second for first, second in pairwise(results))
 
 
 def test_loaded_backbone_and_images_are_used(png, vit):

@@ -135,6 +135,8 @@ def test_untrained_network_is_the_same_in_every_build(timm_name):
         ("xcit_small_24_p8_224", {"depth": 1}, {"blocks.0.gamma1", "blocks.0.gamma3", "cls_attn_blocks.0.gamma2"}),
         ("resmlp_12_224", {}, {"blocks.0.ls1", "blocks.0.ls2"}),
         ("poolformer_s12", {}, {"stages.0.blocks.0.layer_scale1.scale"}),
+        ("test_resnet", {}, {"layer1.0.bn2.weight", "layer4.0.bn2.weight"}),
+        ("swinv2_cr_tiny_224", {"depths": (1, 1, 1, 1), "embed_dim": 24}, {"stages.0.blocks.0.norm1.weight"}),
     ],
 )
 def test_layer_scales_of_untrained_networks_are_one(monkeypatch, timm_name, size, scales):

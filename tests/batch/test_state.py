@@ -3,12 +3,14 @@ import json
 import pytest
 
 from tests.batch.conftest import done
+from vitsplice.batch import state as state_module
 from vitsplice.batch.driver import run_batch
-from vitsplice.batch.plan import BATCH, RESULTS, open_batch, run_folder
+from vitsplice.batch.plan import BATCH, FAILURES, RESULTS, open_batch, run_folder
 from vitsplice.batch.records import Failures, Ledger
-from vitsplice.batch.state import VariantState, read_state
+from vitsplice.batch.state import BatchState, VariantState, read_state
 from vitsplice.contracts import Outcome
 from vitsplice.errors import PathRejected, UserError
+from vitsplice.support.jsonl import key_of, read_records
 from vitsplice.support.output_folder import FolderLock
 
 
@@ -64,6 +66,31 @@ def test_run_that_finished_with_other_images_counts_as_refused_only(batch):
         state = read_state(batch.out)
     assert state.variants == {"tiny": VariantState(0, 1, 0)}
     assert [reason.first for reason in state.reasons] == ["tiny/one"]
+
+
+def test_reasons_are_those_of_the_counted_runs_if_the_log_is_compacted_meanwhile(batch, monkeypatch):
+    open_batch(batch.out, batch.manifest, batch.variants, 1, 3)
+    with Ledger(batch.out) as ledger, Failures(batch.out) as failures:
+        failures.add_outcome(Outcome("tiny/one", "failed", "no memory"))
+        failures.add_outcome(Outcome("tiny/two", "refused", "too small"))
+        ledger.add_run("tiny/one", {"images": {}})
+
+        def read_then_compact(path):
+            yield from read_records(path)
+            if path.name == FAILURES:
+                failures.compact(lambda keys: keys != key_of("tiny/one"))
+
+        monkeypatch.setattr(state_module, "read_records", read_then_compact)
+        read = read_state(batch.out)
+    assert read.variants == {"tiny": VariantState(1, 1, 0)}
+    assert [(reason.message, reason.first) for reason in read.reasons] == [("too small", "tiny/two")]
+
+
+def test_batch_in_which_a_variant_has_no_run_has_not_ended():
+    variants = {"a": VariantState(8, 1, 1), "b": VariantState(0, 0, 0)}
+    of_last_call, unknown = (BatchState(variants, pairs, running=False) for pairs in (2, 0))
+    assert (of_last_call.ended, of_last_call.total) == (2, 4)
+    assert (unknown.ended, unknown.total) == (10, 0)
 
 
 def test_lines_that_are_not_records_are_ignored(batch):

@@ -198,10 +198,11 @@ def test_missing_image_is_named(vit, pair):
 def test_output_of_another_size_than_its_target_is_refused(vit, pair):
     for name in ("structure", "smoothness", "edges", "texture", "identity"):
         images = (pair[1], pair[0]) if name == "identity" else pair
-        with pytest.raises(UserError, match=r"output, 40x20 \(height x width\).*40x48"):
+        with pytest.raises(UserError, match=r"the output is 40x20 \(height x width\), .*40x48"):
             module(name, vit, images)(pair[0][..., :20])
     assert module("texture", vit, (pair[0], pair[1][..., :20]))(pair[0]).isfinite()
     assert AppearanceLoss(vit, size=32)(pair[0][..., :20], pair[1]).isfinite()
+    assert module("patches", vit, pair, uniform=1.0)(pair[0][..., :20]).isfinite()
 
 
 def test_backbone_is_a_name_or_a_loaded_backbone(vit, pair):

@@ -117,7 +117,7 @@ def test_identity_terms_require_the_reconstruction(vit, images):
     perfect = loss(output, appearance, unreduced=True)
     assert perfect["identity"].item() == 0
     assert loss(output, smooth(4, 48, 80), unreduced=True)["identity"].item() > 0
-    with pytest.raises(UserError, match=r"'identity' compares locations: .* the backbone the output, .* resize one"):
+    with pytest.raises(UserError, match=r"'identity' compares locations, so output and appearance image .* resize one"):
         loss(output, output)
     without = [f"terms.{name}.weight=0" for name in ("identity", "identity-entire")]
     assert from_preset("paper", structure, appearance, backbone=vit, size=64, overrides=without)(output).isfinite()

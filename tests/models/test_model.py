@@ -106,7 +106,9 @@ def test_a_mix_interpolates_conditions(model, pair):
     assert torch.nn.functional.cosine_similarity(values["cls"], alone[1]["cls"]) > 0.8
 
 
-@pytest.mark.parametrize("weights", [[], [0.0, 0.0], [-1.0, 2.0], [float("nan"), 1.0], [float("inf"), 1.0]])
+@pytest.mark.parametrize(
+    "weights", [[], [0.0, 0.0], [-1.0, 2.0], [float("nan"), 1.0], [float("inf"), 1.0], [1e308] * 2]
+)
 def test_invalid_weights_of_a_mix_are_refused(model, pair, weights):
     appearance = model.prepare(pair[1])
     with pytest.raises(UserError, match="mix"):

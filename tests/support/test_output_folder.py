@@ -97,15 +97,30 @@ def test_parts_without_part_keys_depend_on_all_of_the_plan(tmp_path):
         assert not (path / "parts.jsonl").exists()
 
 
+@pytest.mark.parametrize("value", ["rice", None])
+def test_plan_with_a_further_key_is_another_plan(tmp_path, value):
+    work = replace(WORK, part_keys=())
+    with resumable(tmp_path, work, PLAN | {"yeast\n": value}, force=False) as path:
+        (path / "parts.jsonl").touch()
+    with (
+        pytest.raises(OutputExists, match=r"another baking: it differs in yeast\\n; choose"),
+        resumable(tmp_path, work, PLAN, force=False),
+    ):
+        pass
+    with resumable(tmp_path, work, PLAN, force=True):
+        assert not (path / "parts.jsonl").exists()
+
+
 def test_work_that_fails_at_its_start_can_be_repeated_beside_other_files(tmp_path):
     (tmp_path / "notes.txt").write_text("flour is in the cellar")
     os.utime(tmp_path / "notes.txt", (0, 0))
-    work = replace(WORK, parts=("parts.jsonl", "shards"))
+    work = replace(WORK, parts=("parts.jsonl", "shards"), results=("cake",))
 
     def fail(plan):
         with resumable(tmp_path, work, plan, force=False) as path:
             (path / "parts.jsonl").touch()
             (path / "shards").mkdir()
+            (path / "cake").mkdir()
             raise VitspliceError("no flour")
 
     for plan in (PLAN, PLAN | {"flour": "another"}):
@@ -223,6 +238,21 @@ def test_folder_is_locked_while_a_process_holds_its_lock(tmp_path):
     (tmp_path / LOCK).touch()  # left by a process that was killed
     assert not is_locked(tmp_path)
     assert (tmp_path / LOCK).exists()
+
+
+def test_lock_that_is_released_while_it_is_read_is_no_lock(tmp_path, monkeypatch):
+    lock, unpatched = tmp_path / LOCK, os.stat
+    lock.touch()
+
+    def stat_before_release(path, **options):
+        status = unpatched(path, **options)
+        if os.fspath(path) == str(lock):
+            lock.unlink()
+        return status
+
+    monkeypatch.setattr(os, "stat", stat_before_release)
+    assert not is_locked(tmp_path)
+    assert not os.path.lexists(lock)
 
 
 def test_lock_leaves_no_file_and_can_be_released_twice(tmp_path):

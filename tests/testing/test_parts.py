@@ -183,6 +183,32 @@ def test_invalid_preset_is_detected(text, check):
     assert failures(PresetContract, check, text=text)
 
 
+PRESET = "# x\nbackbones: {a: {name: tiny-vit%s}}\nwith_fallback: {backbones: {b: {name: %s}}}\nstart: match\nsteps: 0"
+
+
+@pytest.mark.parametrize(
+    ("own", "added"),
+    [(", fallback: [tiny-vti]", "tiny-cnn"), ("", "tiny-vti"), ("", "tiny-cnn, fallback: [tiny-vti]")],
+)
+def test_preset_with_an_unregistered_fallback_is_detected(own, added):
+    (reason,) = failures(PresetContract, "registered", text=PRESET % (own, added)).values()
+    assert "no backbone 'tiny-vti'" in reason
+
+
+def test_weights_files_of_a_preset_are_named_by_their_keys():
+    single = "# x\nbackbone: {name: tiny-vit, weights: w.pth}\nstart: match\nsteps: 0"
+    several = PRESET % (", weights: w.pth", "tiny-cnn, weights: w.pth")
+    reasons = [
+        reason for text in (single, several) for reason in failures(PresetContract, "source", text=text).values()
+    ]
+    names = ["`backbone.weights`", "`backbones.a.weights`, `with_fallback.backbones.b.weights`"]
+    assert reasons == [f"remove {name}: weights files depend on the machine" for name in names]
+
+
+def test_preset_with_registered_backbones_passes():
+    assert failures(PresetContract, "registered", text=PRESET % (", fallback: [tiny-cnn]", "tiny-cnn")) == {}
+
+
 class SequentialExecutor:
     """Runs a job only when its outcome is requested."""
 

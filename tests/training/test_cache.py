@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from tests.conftest import noise
-from vitsplice.errors import OutputBusy, TrainingCacheError
+from vitsplice.errors import OutputBusy, PathRejected, TrainingCacheError
 from vitsplice.training import cache
 from vitsplice.training.cache import TensorCache, record_key
 
 LIMIT = 10**9
+INFINITE = '{"records": {}, "bytes": Infinity, "sha256": ""}'
 
 
 def filled(folder, numbers, limit=LIMIT):
@@ -78,7 +79,7 @@ def test_a_truncated_shard_is_refused(tmp_path):
         TensorCache(tmp_path, LIMIT)["key0"]
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"records": 1, "bytes": 2, "sha256": 3}'])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"records": 1, "bytes": 2, "sha256": 3}', INFINITE])
 def test_a_shard_whose_index_is_invalid_has_no_records(tmp_path, content):
     filled(tmp_path, [0])
     (tmp_path / "shard-000001.json").write_text(content)
@@ -126,6 +127,19 @@ def test_cache_that_cannot_be_cleaned_is_named_and_not_locked(tmp_path):
     (tmp_path / "shard-000001.safetensors").rmdir()
     with cache.writing():
         pass
+
+
+def test_cache_with_a_link_out_of_it_is_refused_and_not_locked(tmp_path):
+    (tmp_path / "elsewhere").write_bytes(b"")
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    link = folder / "shard-000001.safetensors"
+    link.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PathRejected) as rejected:
+        TensorCache(folder, LIMIT).writing()
+    link.unlink()
+    with TensorCache(folder, LIMIT).writing():  # the error, which refers to the lock, still exists
+        assert "leads out of" in str(rejected.value)
 
 
 def test_two_processes_cannot_write_at_once(tmp_path):

@@ -84,7 +84,7 @@ class LayerAgreement:
     n: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ComparisonData:
     """All values of a comparison.
 

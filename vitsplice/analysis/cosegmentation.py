@@ -84,7 +84,7 @@ class Segments:
         return OPACITY * colours[self.labels].permute(2, 0, 1) + (1 - OPACITY) * self.pixels[0]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Cosegmentation:
     """Common foreground of images and its parts; displayed in a notebook as a contact sheet.
 

@@ -73,7 +73,7 @@ class InversionPlan:
         return {each: f"{each.facet}_{layer_file_label(each.layer, self.layers)}" for each in self.settings}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inversions:
     """Inverted features of one image; displayed in a notebook as a contact sheet.
 

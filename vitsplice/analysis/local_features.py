@@ -24,7 +24,7 @@ OPACITY = 0.75
 """Opacity of a heat map on its image."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LocalFeatures:
     """Features of one local facet of images at some layers, on the CPU.
 

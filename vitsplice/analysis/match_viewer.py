@@ -37,7 +37,7 @@ IMAGE_SIDE = 1000
 """Maximum length of the longer side of an image in the page, in pixels."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MatchViewer:
     """The page of one correspondence; displayed in a notebook.
 

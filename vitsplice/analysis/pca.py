@@ -118,14 +118,14 @@ def _self_similarity_factor(directions: Tensor) -> Tensor:
     return factor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ComponentMaps:
     """Principal components of layers as RGB maps; displayed in a notebook as a contact sheet.
 
     Args:
         images: the images.
-        maps: layer -> one ``(3, h, w)`` per image in [0, 1], one pixel per patch.
-        explained_variance: layer -> fraction of the variance that each component explains.
+        maps: layer (-1 is the last) -> one ``(3, h, w)`` per image in [0, 1], one pixel per patch.
+        explained_variance: layer (-1 is the last) -> fraction of the variance that each component explains.
         info: information on the backbone.
         facet, decompose, size, upsampling: see `pca`.
         masks: the patches of each image that were decomposed, ``(h', w')`` bool; None: all patches.
@@ -152,7 +152,7 @@ class ComponentMaps:
         """Upsample the map of an image to its size, ``(3, H, W)`` in [0, 1].
 
         Args:
-            layer: layer, counted from the end.
+            layer: a key of ``maps``: -1 is the last layer, -2 the one before it.
             index: index of the image.
             side: maximum shorter side of the result in pixels; None: that of the image.
         """

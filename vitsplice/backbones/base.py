@@ -41,9 +41,9 @@ class FrozenBackbone(nn.Module):
 
     Args:
         network: the network, available as ``model``. It is frozen and set to eval mode.
-        roles: default facets (structure, appearance), at the last layer.
+        role_facets: default facets (structure, appearance), at the last layer.
         stride: see `vitsplice.contracts.BackboneInfo`; also the default of ``size_multiple`` and ``min_size``.
-        structure, appearance: default requests; None: the facets of ``roles``.
+        structure, appearance: default requests; None: the facets of ``role_facets``.
         info: other fields of `BackboneInfo`, except ``parameters`` and ``sha256``, which are computed from the network.
             ``fixed_size`` and ``cls_normalised`` are None by default.
 
@@ -60,7 +60,7 @@ class FrozenBackbone(nn.Module):
         network: nn.Module,
         /,
         *,
-        roles: tuple[str, str],
+        role_facets: tuple[str, str],
         stride: int,
         structure: FeatureRequest | None = None,
         appearance: FeatureRequest | None = None,
@@ -70,8 +70,8 @@ class FrozenBackbone(nn.Module):
         self.model: Any = network.eval().requires_grad_(False)
         defaults = {"size_multiple": stride, "min_size": stride, "fixed_size": None, "cls_normalised": None}
         network_info = BackboneInfo(
-            structure=FeatureRequest(roles[0]),
-            appearance=FeatureRequest(roles[1]),
+            structure=FeatureRequest(role_facets[0]),
+            appearance=FeatureRequest(role_facets[1]),
             stride=stride,
             parameters=sum(parameter.numel() for parameter in network.parameters()),
             sha256=digest(network.state_dict()),
@@ -90,8 +90,9 @@ class FrozenBackbone(nn.Module):
         check_inputs(self.info, images, requests)
         inputs, dtype = normalised(self.info, images), next(self.parameters()).dtype
         with numerics(grad=None):
+            # oneDNN returns NaN for maps of width 1 in bfloat16
             if dtype == torch.bfloat16 and inputs.device.type == "cpu" and inputs.shape[-1] < 2 * self.info.stride:
-                return deepcopy(self).float()._features(inputs, requests)  # oneDNN returns NaN for maps of width 1
+                return deepcopy(self).float()._features(inputs.float(), requests)
             return self._features(inputs.to(dtype), requests)
 
     def _features(self, inputs: Tensor, requests: tuple[FeatureRequest, ...]) -> dict[FeatureRequest, Features]:
@@ -102,7 +103,7 @@ class FrozenBackbone(nn.Module):
 def _with_roles(
     info: BackboneInfo, structure: FeatureRequest | None, appearance: FeatureRequest | None
 ) -> BackboneInfo:
-    """Replace the default requests that are not None.
+    """Replace the default requests of ``info`` by those of the arguments that are not None.
 
     Raises ConfigError for an unknown facet or layer, or unless structure has a local and appearance a global facet.
     """

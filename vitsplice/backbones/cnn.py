@@ -23,7 +23,7 @@ class MapBackbone(FrozenBackbone):
     """
 
     def __init__(self, network: nn.Module, /, **info: Any) -> None:
-        super().__init__(network, roles=("map", "pooled"), facets=("map", "pooled"), **info)
+        super().__init__(network, role_facets=("map", "pooled"), facets=("map", "pooled"), **info)
 
     def _maps(self, inputs: Tensor) -> Sequence[Tensor]:
         """Compute the maps ``(B, D, h, w)`` of all stages."""

@@ -40,7 +40,8 @@ class Provenance(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         origins = frozenset[str]().union(*(self._origins.get(t, ()) for t in _tensors((args, kwargs))))
         self._loading = self._loading or bool(origins)
-        if func is Tensor.copy_ and self._loading:  # also a constant that the conversion added, without origins
+        if func is Tensor.copy_ and self._loading:
+            # origins may be empty: a constant that the conversion added counts as loaded too
             self._copied |= origins
             self._origins[args[0]] = origins
         elif origins:
@@ -53,7 +54,7 @@ class Provenance(TorchFunctionMode):
         """Raise WeightsRejected unless the tensors of the model are from the file or its conversion, and finite.
 
         Only ``num_batches_tracked`` may be missing. Parameters must be floating point in the file, and kernels of
-        convolutions must have as many values as there. The file may have tensors that the model does not use (a
+        convolutions must have as many values as in the file. The file may have tensors that the model does not use (a
         classifier, a mask token), but none whose name differs only in layer numbers from the name of a used tensor,
         such as those of the last blocks of a deeper network.
 

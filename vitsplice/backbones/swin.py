@@ -38,7 +38,7 @@ class TimmSwin(TransformerBackbone):
         blocks: list[Any] = [block for stage in network.layers for block in stage.blocks]
         super().__init__(
             model,
-            roles=("key", "pooled"),  # structure, appearance
+            role_facets=("key", "pooled"),  # structure, appearance
             facets=(*PROJECTIONS, "token", "pooled"),
             layers=len(blocks),
             stride=network.patch_embed.patch_size[0] * 2 ** (len(network.layers) - 1),

@@ -25,6 +25,10 @@ from vitsplice.rng import private_rng
 _LAYER_SCALE = re.compile(r".*\.(gamma(_?\d|_xca)?|ls\d|layer_scale\d\.scale)")
 """Names of the scales of residual branches (LayerScale) in timm's models."""
 
+_GAIN = re.compile(r".*(?<!\.grn)\.(weight|gain|skipinit_gain)")
+"""Names that include the weights of norms and the gains at the end of residual branches. A GRN layer of ConvNeXt V2 has
+a shortcut of its own, which bypasses its weight."""
+
 
 def load(timm_name: str, name: str, weights: Path | None) -> Backbone:
     """Load a timm model with pretrained weights.
@@ -61,12 +65,18 @@ def load_untrained(timm_name: str, name: str) -> Backbone:
 def random_weights(timm_name: str) -> dict[str, Tensor]:
     """Return timm's initial weights for a fixed seed.
 
-    Scales of residual branches (LayerScale) are set to 1: timm initialises some near 0, and a block of scale 0 has no
-    effect.
+    Scales of residual branches are set to 1: LayerScale, and the weights of norms and gains that timm initialises to 0,
+    as at the end of the blocks of a ResNet. A block of scale 0 has no effect.
     """
     with private_rng(0):
         state: dict[str, Tensor] = timm.create_model(timm_name, num_classes=0).state_dict()
-    return {name: torch.ones_like(value) if _LAYER_SCALE.fullmatch(name) else value for name, value in state.items()}
+    return {name: torch.ones_like(value) if _scales_branch(name, value) else value for name, value in state.items()}
+
+
+def _scales_branch(name: str, value: Tensor) -> bool:
+    """Return whether a tensor of initial weights is a scale that makes a residual branch nearly or entirely 0."""
+    zeros = value.numel() == max(value.shape, default=1) and not value.any()
+    return bool(_LAYER_SCALE.fullmatch(name)) or (zeros and bool(_GAIN.fullmatch(name)))
 
 
 def load_with_weights(
@@ -121,7 +131,8 @@ def _create(
     """Create a timm model without a classifier; timm converts and loads the state dict if there is one."""
     settings: dict[str, Any] = {"features_only": True} if features_only else {"num_classes": 0}
     if state_dict is not None:
-        # timm drops the classifier, and loads non-strictly, only if num_classes differs from the configuration's.
+        # timm drops the classifier, and loads non-strictly, only if the model's num_classes, 0 also with features_only,
+        # differs from the configuration's, which is 0 for some models: 1 makes them differ.
         classes = {} if features_only else {"num_classes": 1}
         changes = {"state_dict": state_dict, **classes, **(overlay or {})}
         settings |= {"pretrained": True, "pretrained_cfg_overlay": changes}

@@ -51,7 +51,7 @@ class TimmViT(TransformerBackbone):
         has_norm = not isinstance(_norm(network), nn.Identity)
         super().__init__(
             model,
-            roles=("key", "cls" if has_cls else "pooled"),  # structure, appearance
+            role_facets=("key", "cls" if has_cls else "pooled"),  # structure, appearance
             facets=("key", "query", "value", "token", *(("cls",) if has_cls else ()), "pooled"),
             layers=len(network.blocks),
             stride=network.patch_embed.patch_size[0],

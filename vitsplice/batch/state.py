@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from sys import intern
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class BatchState:
 
     Args:
         variants: runs by the name of the variant.
-        pairs: number of pairs, each with one run of every variant; 0 if unknown.
+        pairs: number of pairs of the last call; 0 if unknown.
         running: whether a process is running the batch.
         reasons: reasons of failed and refused runs, at most `MAX_REASONS`.
         recent: paths of the outputs that were finished last, the newest first, at most `RECENT`.
@@ -57,13 +58,22 @@ class BatchState:
 
     @property
     def total(self) -> int:
-        """Number of runs; 0 if unknown."""
+        """Number of runs if every variant has the pairs of the last call; 0 if unknown."""
         return self.pairs * len(self.variants)
 
     @property
     def ended(self) -> int:
-        """Number of runs that are finished, refused or failed."""
-        return sum(variant.done + variant.refused + variant.failed for variant in self.variants.values())
+        """Number of runs of all calls that are finished, refused or failed; at most ``pairs`` per variant, if known."""
+        counts = (variant.done + variant.refused + variant.failed for variant in self.variants.values())
+        return sum(min(count, self.pairs or count) for count in counts)
+
+
+class _Failure(NamedTuple):
+    """The record of a run that failed or was refused: its state, the id of its pair, and the reason."""
+
+    state: str
+    pair: str
+    reason: str
 
 
 def read_state(folder: str | os.PathLike[str]) -> BatchState:
@@ -78,13 +88,18 @@ def read_state(folder: str | os.PathLike[str]) -> BatchState:
     if (stored := read_batch_file(out)) is None:
         raise UserError(f"{out} holds no batch: it has no {BATCH}")
     finished, recent = _finished(results)
-    states = _failures(failures)
-    remaining = {name: _remaining(states.get(name, {}), finished.get(name, array("Q"))) for name in stored.variants}
-    variants = {name: _variant_state(finished.get(name, array("Q")), remaining[name]) for name in stored.variants}
+    failed = _failures(failures)
+    unsuccessful = {
+        name: _unsuccessful(failed.get(name, {}), finished.get(name, array("Q"))) for name in stored.variants
+    }
+    variants = {name: _variant_state(finished.get(name, array("Q")), unsuccessful[name]) for name in stored.variants}
     outputs = filter(None, (_output(out, name) for name in reversed(recent)))
-    lines = {line for unfinished in remaining.values() for _, line in unfinished.values()}
-    last = (record for line, record in enumerate(read_records(failures)) if line in lines)
-    reasons = tuple(failure_reasons(last, MAX_REASONS))
+    records = (
+        {"variant": name, "id": failure.pair, "reason": failure.reason}
+        for name, runs in unsuccessful.items()
+        for failure in runs.values()
+    )
+    reasons = tuple(failure_reasons(records, MAX_REASONS))
     return BatchState(variants, stored.pairs, is_locked(out), reasons, tuple(outputs))
 
 
@@ -99,28 +114,29 @@ def _finished(results: Path) -> tuple[dict[str, array[int]], deque[Any]]:
     return finished, recent
 
 
-def _failures(failures: Path) -> dict[str, dict[int, tuple[str, int]]]:
-    """Return state and index of the last record of each run that failed or was refused, by variant and key."""
-    states: dict[str, dict[int, tuple[str, int]]] = {}
-    for line, record in enumerate(read_records(failures)):
+def _failures(failures: Path) -> dict[str, dict[int, _Failure]]:
+    """Return the last record of each run that failed or was refused, by variant and key."""
+    last: dict[str, dict[int, _Failure]] = {}
+    for record in read_records(failures):
         with suppress(*INVALID):
-            states.setdefault(record["variant"], {})[key_of(record["id"])] = str(record["state"]), line
-    return states
+            failure = _Failure(intern(str(record["state"])), str(record["id"]), intern(str(record["reason"])))
+            last.setdefault(record["variant"], {})[key_of(failure.pair)] = failure
+    return last
 
 
-def _remaining(failures: Mapping[int, tuple[str, int]], finished: array[int]) -> dict[int, tuple[str, int]]:
-    """Return the entries of runs that were refused, or that failed and were not finished by a retry.
+def _unsuccessful(failures: Mapping[int, _Failure], finished: array[int]) -> dict[int, _Failure]:
+    """Return the records of runs that were refused, or that failed and were not finished by a retry.
 
-    A refused run may have been finished by an earlier call, with other images.
+    A refused run may have been finished by an earlier call, with other images; it counts as refused, not as finished.
     """
     done = np.isin(np.fromiter(failures, np.uint64), np.frombuffer(finished, np.uint64))
     entries = zip(failures.items(), done, strict=True)
-    return {key: (state, line) for (key, (state, line)), is_done in entries if state == "refused" or not is_done}
+    return {key: failure for (key, failure), is_done in entries if failure.state == "refused" or not is_done}
 
 
-def _variant_state(finished: array[int], remaining: Mapping[int, tuple[str, int]]) -> VariantState:
-    done = np.setdiff1d(np.frombuffer(finished, np.uint64), np.fromiter(remaining, np.uint64))
-    counts = Counter(state for state, _ in remaining.values())
+def _variant_state(finished: array[int], unsuccessful: Mapping[int, _Failure]) -> VariantState:
+    done = np.setdiff1d(np.frombuffer(finished, np.uint64), np.fromiter(unsuccessful, np.uint64))
+    counts = Counter(failure.state for failure in unsuccessful.values())
     return VariantState(len(done), counts["refused"], counts["failed"])
 
 

@@ -21,7 +21,8 @@ class TermConfig(Settings):
         weight: weight in the total loss; a strength multiplies it.
         view: view that the generator gets as input: a random crop, or the entire image.
         target_view: view that the output is compared with; None: the same as ``view``.
-        input: image that the generator gets as input; None: the default of the loss term.
+        input: image that the generator gets as input: ``structure``: in a run the image that the output starts from, in
+            a training the structure image; ``appearance``: the appearance image; None: the default of the loss term.
         target: image that the output is compared with; None: the default of the loss term.
         start: first step at which the term may be active.
         every: interval in steps.

@@ -202,15 +202,19 @@ def _listed_pairs(path: Path) -> tuple[Pair, ...]:
 
 
 def _two_paths(line: str, location: str) -> list[str]:
+    if "\0" in line:
+        raise ConfigError(f"{location}: a path has a NUL character; save the list as UTF-8 text")
     try:
         names = [_without_quotes(name.strip()) for name in line.split("\t")] if "\t" in line else _words(line)
     except ValueError as error:
         raise ConfigError(f"{location}: a quotation mark is not closed") from error
-    if len(names) != 2 or not all(names) or "\0" in line:
+    if len(names) != 2:
         raise ConfigError(
             f"{location}: must be two paths, not {len(names)}; put a tab between them, or quotes around names with "
             "spaces"
         )
+    if not all(names):
+        raise ConfigError(f"{location}: a path is empty; give a structure image and an appearance image")
     return names
 
 

@@ -42,7 +42,7 @@ def load_dataset(
     if folders and spair.has_layout(folders[0]):
         return spair.load(folders[0], split or "test", subset or spair.SUBSETS[0])
     if subset:
-        given = f"{printable(str(folders[0]))} is not one" if folders else "these sources are not one"
+        given = f"{printable(str(folders[0]))} is not such a folder" if folders else "no folder is given"
         raise UserError(f"only the folder of a data set in the layout of SPair-71k has a subset; {given}")
     if folders and pfpascal.has_layout(folders[0]):
         return pfpascal.load(folders[0], split or "test")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vitsplice.backbones.inputs import Resize
-from vitsplice.contracts import GLOBAL_FACETS, MATCH, POSITIONS, Backbone, FeatureRequest, Features, ImageName
+from vitsplice.contracts import GLOBAL_FACETS, INPUT, MATCH, POSITIONS, Backbone, FeatureRequest, Features, ImageName
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import ViewKey
 from vitsplice.engine.targets import FeatureTable
@@ -193,10 +193,10 @@ class TermsLoss(nn.Module):
     def _check_images(self, outputs: Batches, images: Batches) -> None:
         """Raise UserError unless all required images are set, and the sizes of batches and images match."""
         available = {*images, *(["start"] if "structure" in images else [])}
-        by_match = {"appearance", *({"start"} - images.keys())} if self._mirrors else set()
+        from_match = {"appearance", *({"start"} - images.keys())} if self._mirrors else set()
         for term in self.terms:
-            guided = MATCH in term.term.requests or term.target[0] in by_match
-            matched = ("structure", "appearance") if guided else ()
+            needs_both = MATCH in term.term.requests or term.target[0] in from_match
+            matched = ("structure", "appearance") if needs_both else ()
             for image in (*(image for image, _ in target_requests([term])), *matched):
                 if image not in available:
                     raise UserError(
@@ -215,16 +215,19 @@ class TermsLoss(nn.Module):
     def _check_sizes(self, term: WeightedTerm, output: Tensor, images: Batches) -> None:
         """Raise UserError unless the output is resized to the size of the images with which it shares locations.
 
-        These are the image of the term's input, and the start if it is the term's target.
+        These are the target, if it is the image of the term's input or the start, which has the size of that image; and
+        the image of the input, if the term requests its pixels or the correspondence.
         """
-        for image in dict.fromkeys([term.input[0], term.target[0]]):
-            aligned = image in (term.input[0], "start") and image in images
-            sized = self.backbones[term.backbone]
-            if aligned and _input_size(sized, images[image]) != _input_size(sized, output):
+        shared = {term.target[0], term.input[0]} if term.target[0] in (term.input[0], "start") else set()
+        shared |= set() if {INPUT, MATCH}.isdisjoint(term.term.requests) else {term.input[0]}
+        sized = self.backbones[term.backbone]
+        for image in sorted(shared & images.keys()):
+            if _input_size(sized, images[image]) != _input_size(sized, output):
                 ours, theirs = (f"{batch.shape[-2]}x{batch.shape[-1]}" for batch in (output, images[image]))
                 raise UserError(
-                    f"term '{term.name}' compares locations: for the backbone the output, {ours} (height x width), "
-                    f"is resized to another size than the {image} image, {theirs}; resize one to the size of the other"
+                    f"term '{term.name}' compares locations, so output and {image} image must have one size at the "
+                    f"backbone's input: the output is {ours} (height x width), the {image} image {theirs}; resize one "
+                    "to the size of the other"
                 )
 
 

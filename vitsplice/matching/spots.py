@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 RADII = (4.5, 3.5, 2.5)
-"""Radii of spots in patches. The largest comes first and has precedence over equally strong ones, which may have
-their rings within it."""
+"""Radii of spots in patches. The largest comes first and has precedence over equally strong smaller ones, because
+their rings may lie within the spot."""
 
 VISIBLE = (0.08, 0.12)
 """Colour difference of a disc from its ring, in Lab / 100: below the first value it is no spot, above the second value

@@ -43,12 +43,12 @@ class Mix:
 
 
 def check_weights(weights: Sequence[float]) -> None:
-    """Raise UserError unless there are weights, all are finite and at least 0, and their sum is above 0."""
+    """Raise UserError unless there are weights, all are at least 0, and their sum is finite and above 0."""
     if not weights:
         raise UserError("a mix requires at least one appearance image")
-    if not all(0 <= weight < math.inf for weight in weights) or sum(weights) <= 0:
+    if not all(weight >= 0 for weight in weights) or not 0 < sum(weights) < math.inf:
         given = ", ".join(f"{weight:g}" for weight in weights)
-        raise UserError(f"the weights of a mix must be finite and at least 0, and not all 0; given: {given}")
+        raise UserError(f"the weights of a mix must be at least 0, with a finite sum above 0; given: {given}")
 
 
 def mixed(conditions: Sequence[Condition], weights: Sequence[float]) -> Condition:

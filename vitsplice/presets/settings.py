@@ -67,9 +67,9 @@ def settings_for(
     overrides = _checked_overrides(overrides)
     text, source, folder = _preset_text(preset)
     settings = loading.load(text, source, overrides, folder)
-    changed_keys = {_setting_of(next(iter(settings.backbones)), override) for override in overrides} - {None}
-    if backbone is not None and not isinstance(backbone, str) and changed_keys - OF_A_LOADED_BACKBONE:
-        raise UserError("a loaded backbone cannot be changed; remove the overrides that start with backbone")
+    overridden_of_backbone = {_setting_of(next(iter(settings.backbones)), override) for override in overrides} - {None}
+    if backbone is not None and not isinstance(backbone, str) and overridden_of_backbone - OF_A_LOADED_BACKBONE:
+        raise UserError("of a loaded backbone only side and precision can be changed; remove the other overrides of it")
     named = name_of(backbone)
     changes: dict[str, Any] = {
         "preset": settings.preset or (None if isinstance(preset, RunConfig) else os.fspath(preset)),
@@ -85,11 +85,11 @@ def settings_for(
         changes["backbone"] = {"name": named, "network_sha256": backbone.info.sha256 or None}
     elif named is not None:
         kept_file = {"weights", "sha256"} if named == settings.backbone.name else set()
-        chosen = settings.backbone.model_dump(include=kept_file | (OF_ANOTHER_BACKBONE & changed_keys))
+        chosen = settings.backbone.model_dump(include=kept_file | (OF_ANOTHER_BACKBONE & overridden_of_backbone))
         changes["backbone"] = {"name": named, **chosen}
     changed = {key: value for key, value in changes.items() if value is not None}
     check_given_once({key: key for key in changed.keys() - {"backbone"}}, overrides)
-    renamed = bool(changed_keys & {"", "name"})
+    renamed = bool(overridden_of_backbone & {"", "name"})
     if backbone is not None and renamed:
         raise UserError(Argument("backbone"), " and an override of its name exclude each other; leave one out")
     replaced = renamed or "backbone" in changed
@@ -152,7 +152,10 @@ def _setting_of(backbone: str, override: str) -> str | None:
 
 
 def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str, Path | None]:
-    """Return the YAML of a preset, a description for messages, and its folder (None if it is trusted)."""
+    """Return the YAML of a preset, a description for messages, and the folder that its paths must be in.
+
+    The folder is that of `loading.load`; None for a registered preset or settings, whose paths are trusted.
+    """
     if isinstance(preset, RunConfig):
         return preset.to_yaml(), "settings", None
     if not isinstance(preset, str | os.PathLike):

@@ -25,7 +25,7 @@ REFERENCES = {"start": "before the first step", "unchanged": "the structure imag
 PACKAGES = ("vitsplice", "torch", "torchvision", "timm", "kornia", "pillow", "numpy")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunOutput:
     """The output image of a run, with its record.
 

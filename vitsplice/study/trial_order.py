@@ -29,8 +29,8 @@ class PlannedTrial:
     Args:
         pair: id of the pair.
         set: set of the pair, or "".
-        left, right: method of the output on that side; None for the wrong answer of a check.
-        answer: side of the right answer of a check; None for a comparison.
+        left, right: method of the output on that side; None for the incorrect image of a check.
+        answer: side of the correct output in a check; None for a comparison.
     """
 
     pair: str
@@ -57,7 +57,11 @@ def trials_of(plan: StudyPlan, rater: str) -> list[PlannedTrial]:
 
 
 def _sample_comparisons(plan: StudyPlan, random: Random) -> list[Comparison]:
-    """Draw comparisons along the diagonals of a table: a row per pair of images, a column per pair of methods."""
+    """Draw comparisons so that the uses of each pair of images, and of each pair of methods, differ by at most 1.
+
+    They lie on the diagonals of a table with a row for each pair of images and a column for each pair of methods; after
+    each lap of the table, on the next diagonal.
+    """
     rows = _shuffle(plan.pairs, random)
     columns = _shuffle([*combinations(plan.methods, 2)], random)
     lap = lcm(len(rows), len(columns))

@@ -115,7 +115,7 @@ def inside(folder: str | os.PathLike[str], name: str) -> Path:
             f"{printable(str(path))} leads out of {printable(str(folder))}, to {printable(real)}; "
             "remove that symbolic link, or choose another output folder"
         )
-    if os.path.exists(path) and not (path.is_file() or path.is_dir()):
+    if _is_special(path):
         raise PathRejected(f"{printable(str(path))} is neither a file nor a folder; remove it")
     return path
 
@@ -123,7 +123,7 @@ def inside(folder: str | os.PathLike[str], name: str) -> Path:
 def inside_file(folder: str | os.PathLike[str], name: str) -> Path:
     """Return the path of a file to write, as `inside`. Raises PathRejected also if it exists and is not a file."""
     path = inside(folder, name)
-    if os.path.lexists(path) and not path.is_file():
+    if path.is_dir() or (path.is_symlink() and not path.exists()):
         raise PathRejected(f"{printable(str(path))} is not a file, but a file is written there; remove it")
     return path
 
@@ -150,6 +150,15 @@ def read_regular(path: Path) -> bytes:
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "is not a regular file", str(path))
     return path.read_bytes()
+
+
+def _is_special(path: Path) -> bool:
+    """Return whether a path exists and is neither a file nor a folder; one check, since a lock file may disappear."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _path_problem(name: str) -> str:

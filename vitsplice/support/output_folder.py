@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,7 +230,7 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
                 "choose another folder, or replace it with ",
                 REPLACE,
             )
-        is_new = earlier is None or any(earlier.get(key) != plan[key] for key in work.part_keys or plan)
+        is_new = earlier is None or _parts_differ(earlier, plan, work.part_keys)
         if is_new:
             _remove(path, work.parts, work.clear)
         if earlier != plan:
@@ -243,7 +243,7 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
         except Exception:
             if is_new and not _written_since(path, plan_path):
                 plan_path.unlink()
-                _remove_empty(path / name for name in work.parts)
+                _remove_empty(path / name for name in (*work.parts, *work.results))
             raise
 
 
@@ -280,6 +280,11 @@ def other_format(record: Mapping[str, Any], expected: int) -> str:
     return f"{printable(written)}; this version reads format {expected}"
 
 
+def _parts_differ(earlier: Mapping[str, Any], plan: Mapping[str, Any], part_keys: Sequence[str]) -> bool:
+    """Return whether two plans differ in keys that finished parts depend on."""
+    return any(earlier.get(key) != plan[key] for key in part_keys) if part_keys else earlier != plan
+
+
 def _difference(earlier: Mapping[str, Any], plan: Mapping[str, Any], name: str) -> str:
     """Name the keys in which two plans differ."""
     if not earlier:
@@ -291,11 +296,11 @@ def _difference(earlier: Mapping[str, Any], plan: Mapping[str, Any], name: str) 
 
 def _differing(earlier: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[str]:
     """Yield the keys whose values differ; if both values are mappings, with the dotted keys that differ in them."""
-    for key, value in plan.items():
-        if (before := earlier.get(key)) == value:
+    for key in {**plan, **earlier}:
+        if key in earlier and key in plan and earlier[key] == plan[key]:
             continue
-        names = [name for name, _, _ in differences(before, value) if name]
-        yield truncate(f"{key} ({printable(', '.join(names))})") if names else key
+        names = [name for name, _, _ in differences(earlier.get(key), plan.get(key)) if name]
+        yield truncate(printable(f"{key} ({', '.join(names)})" if names else key))
 
 
 def differences(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:

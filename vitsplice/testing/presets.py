@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import yaml
 
@@ -10,7 +10,7 @@ from vitsplice.config import RunConfig
 from vitsplice.contracts import PresetSpec
 from vitsplice.engine.problem import check_parts
 from vitsplice.plugins import catalogue
-from vitsplice.presets.loading import load
+from vitsplice.presets.loading import load, with_fallback
 from vitsplice.testing.contract import Contract
 
 
@@ -36,12 +36,24 @@ class PresetContract(Contract[PresetSpec]):
         assert self.text().lstrip().startswith("#"), "the first line must be a comment with a description and a source"
         settings = yaml.safe_load(self.text())
         assert "device" not in settings, "remove `device`: it depends on the machine"
-        backbones = [settings.get("backbone") or {}, *(settings.get("backbones") or {}).values()]
-        assert not any("weights" in one for one in backbones), "remove `backbone.weights`: it depends on the machine"
+        files = [f"`{key}.weights`" for key, backbone in _backbones(settings).items() if "weights" in (backbone or {})]
+        assert not files, f"remove {', '.join(files)}: weights files depend on the machine"
 
     def test_parts_are_registered(self) -> None:
-        """Backbones, generator and loss terms are registered, and accept the options in the YAML."""
+        """Backbones and their fallbacks, generator and loss terms are registered, and accept the options in the YAML.
+
+        This includes the settings of ``with_fallback``. All plugins whose parts the preset names must be installed.
+        """
         settings, registered = self.settings(), catalogue()
-        for backbone in settings.backbones.values():
-            registered.backbones[backbone.name]  # raises UnknownName
+        for backbone in with_fallback(settings, f"preset '{self.name}'").backbones.values():
+            for name in (backbone.name, *backbone.fallback):
+                registered.backbones[name]  # raises UnknownName
         check_parts(settings, registered)
+
+
+def _backbones(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of each backbone by its dotted key, also those in ``with_fallback``."""
+    backbones = {"backbone": settings.get("backbone")}
+    for prefix, part in (("", settings), ("with_fallback.", settings.get("with_fallback") or {})):
+        backbones |= {f"{prefix}backbones.{key}": value for key, value in (part.get("backbones") or {}).items()}
+    return backbones

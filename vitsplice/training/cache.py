@@ -29,7 +29,7 @@ from vitsplice.text import printable
 FORMAT = 1
 
 SHARD_BYTES, SHARD_RECORDS = 64 * 2**20, 512
-"""A shard is written when the records that were added for it reach this many bytes, or this number."""
+"""A shard is written when the records added for it reach `SHARD_BYTES` bytes, or when there are `SHARD_RECORDS`."""
 
 OPEN_SHARDS = 64
 """Maximum number of shards that are mapped into memory; the least recently used one is closed for another."""
@@ -85,12 +85,12 @@ class TensorCache:
         """
         if key in self._pending:
             return self._pending[key]
-        name = self._shards[key]
+        shard_name = self._shards[key]
         try:
-            shard = self._opened(name)
-            return {tensor.partition("/")[2]: shard.get_tensor(tensor) for tensor in self._tensors[key]}
+            shard = self._opened(shard_name)
+            return {name.partition("/")[2]: shard.get_tensor(name) for name in self._tensor_names[key]}
         except (OSError, SafetensorError) as error:
-            raise self._damaged(name) from error
+            raise self._damaged(shard_name) from error
 
     @property
     def bytes(self) -> int:
@@ -103,6 +103,7 @@ class TensorCache:
         Raises:
             OutputBusy: if another process is writing to the folder.
             UserError, VitspliceError: if the folder cannot be written to.
+            PathRejected: if a file to remove is a link to outside the folder.
         """
         output_folder.create(self.folder)
         lock = output_folder.FolderLock(self.folder)
@@ -117,6 +118,9 @@ class TensorCache:
             raise TrainingCacheError(
                 f"the cache {cache} cannot be used: {error.strerror}; choose another with ", Argument("cache")
             ) from error
+        except BaseException:
+            lock.release()
+            raise
         return lock
 
     def add(self, key: str, tensors: Mapping[str, Tensor]) -> None:
@@ -163,7 +167,7 @@ class TensorCache:
 
     def _load_index(self) -> None:
         self._shards: dict[str, str] = {}
-        self._tensors: dict[str, list[str]] = {}
+        self._tensor_names: dict[str, list[str]] = {}
         self._sizes: dict[str, int] = {}
         self._digests: dict[str, str] = {}
         self._opened.cache_clear()
@@ -177,13 +181,13 @@ class TensorCache:
     def _enter(self, name: str, index: Mapping[str, Any]) -> None:
         """Add the records of a shard; a shard whose JSON file is not valid is ignored."""
         try:
-            tensors = {str(key): [f"{key}/{part}" for part in parts] for key, parts in index["records"].items()}
+            names = {str(key): [f"{key}/{part}" for part in parts] for key, parts in index["records"].items()}
             size, digest = int(index["bytes"]), str(index["sha256"])
-        except (KeyError, ValueError, TypeError, AttributeError):
+        except (KeyError, ValueError, TypeError, AttributeError, OverflowError):
             return
         self._sizes[name], self._digests[name] = size, digest
-        self._tensors |= tensors
-        self._shards |= dict.fromkeys(tensors, name)
+        self._tensor_names |= names
+        self._shards |= dict.fromkeys(names, name)
 
     def _open(self, name: str) -> Any:
         """Map a shard into memory. Raises TrainingCacheError if its SHA-256, checked once, is not the stored one."""

@@ -3,11 +3,12 @@
 A frame stores luma and chroma by a matrix (BT.601 or BT.709, say) in the limited range (16 to 235) or the full range.
 A file that does not state its matrix has BT.709 above the height of standard definition and BT.601 otherwise, as
 players assume. Numbers of matrices, primaries and transfer functions are those of ITU-T H.273; FFmpeg uses the same.
-Numbers of ranges are FFmpeg's.
+Numbers of ranges are FFmpeg's. Grey frames that state no range have the full range, as FFmpeg writes and reads them.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,12 @@ STANDARD_DEFINITION = 576
 
 SCALERS = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
 """Number of a matrix -> its name in PyAV."""
+
+GREY = re.compile(r"(gray|ya)\d*(le|be)?")
+"""Names in PyAV of the formats without chroma; FFmpeg converts these as if they always had the full range."""
+
+EXPANDED = ((np.arange(256) - 16) * (255 / 219)).round().clip(0, 255).astype(np.uint8)
+"""Value in the limited range -> value in the full range."""
 
 Pixels = NDArray[np.uint8]
 """RGB, ``(H, W, 3)``."""
@@ -85,7 +92,9 @@ def to_rgb(frame: Any, space: ColourSpace) -> Pixels:
         interpolation=_interpolation(),
         threads=1,
     )
-    return np.ascontiguousarray(converted.to_ndarray())
+    pixels = np.ascontiguousarray(converted.to_ndarray())
+    limited_grey = frame.color_range == LIMITED_RANGE and GREY.fullmatch(frame.format.name)
+    return EXPANDED[pixels] if limited_grey else pixels
 
 
 def from_rgb(pixels: Pixels, space: ColourSpace, pixel_format: str) -> Any:

@@ -36,7 +36,7 @@ class Key:
     Args:
         match: correspondence of the frame; None if the preset needs no correspondence.
         output: output of the frame, ``(1, 3, H, W)``.
-        maps: maps of its warm start, ``(1, 7, h, w)``; None if the preset has no warm start.
+        maps: maps of its warm start, ``(1, 8, h, w)``; None if the preset has no warm start.
         change: output minus start, ``(1, 3, H, W)``; None if the preset takes no steps.
     """
 

@@ -138,7 +138,7 @@ def blended_start(own: Tensor, earlier: Tensor, later: Tensor, motions: KeyMotio
 
     Args:
         own: maps of the warm start of the frame itself, which are used where no motion can be trusted.
-        earlier, later: maps of the warm starts of the key frames, ``(1, 7, h, w)``.
+        earlier, later: maps of the warm starts of the key frames, ``(1, 8, h, w)``.
         motions: motion between the frame and the key frames.
     """
     size, trusts = (own.shape[-2], own.shape[-1]), []

@@ -12,14 +12,14 @@ from vitsplice.config import RunConfig
 from vitsplice.contracts import Backbone
 from vitsplice.engine import memory
 from vitsplice.engine.backbones import BackboneLoader, Substitution, load_settings
-from vitsplice.engine.conditions import DescribedImage, described_image, needs_match, pair_condition
+from vitsplice.engine.conditions import DescribedImage, feature_requests, needs_match, pair_condition
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.problem import Components, check_run
 from vitsplice.engine.stages import StagedOptimisation
 from vitsplice.engine.start import describe_for_match, start_with, warm_start_strengths
 from vitsplice.engine.warm_start import warm_start_from_maps, warm_start_maps
 from vitsplice.errors import UserError
-from vitsplice.matching import Candidate, Correspondence, Preference, concatenated, match_candidates
+from vitsplice.matching import Candidate, Correspondence, Preference, concatenated, describe_image, match_candidates
 from vitsplice.models.loading import model_of
 from vitsplice.models.model import Model
 from vitsplice.numerics import numerics
@@ -38,6 +38,7 @@ class FrameTransfer:
         backbones: backbones by their keys in the settings.
         images: the appearance images and their masks, on the device.
         described: what matching, and the conditions of a model, need of each appearance image.
+        matches: whether the start or a loss term needs the correspondence.
         model: trained model; None for other presets.
         substitutions: fallbacks that are used instead of backbones, by key of the backbone.
     """
@@ -47,6 +48,7 @@ class FrameTransfer:
     backbones: dict[str, Backbone]
     images: RunImages
     described: tuple[DescribedImage, ...] = field(repr=False)
+    matches: bool
     model: Model | None = None
     substitutions: dict[str, Substitution] = field(default_factory=dict)
 
@@ -54,11 +56,6 @@ class FrameTransfer:
     def backbone(self) -> Backbone:
         """The first backbone, which describes images for a model."""
         return next(iter(self.backbones.values()))
-
-    @property
-    def matches(self) -> bool:
-        """Whether outputs depend on a correspondence."""
-        return self.model is None or needs_match(self.model.spec.conditions)
 
     @property
     def optimises(self) -> bool:
@@ -71,7 +68,7 @@ class FrameTransfer:
 
     @numerics(grad=False)
     def match(self, frame: Tensor, preference: Callable[[Tensor], Preference] | None = None) -> Correspondence | None:
-        """Match a frame with the appearance images; None if outputs do not depend on a correspondence.
+        """Match a frame with the appearance images; None if neither start nor loss terms need it.
 
         Args:
             frame: ``(1, 3, H, W)``, see `to_device`.
@@ -110,7 +107,7 @@ class FrameTransfer:
 
         Args:
             frame: ``(1, 3, H, W)``, see `to_device`.
-            match: correspondence of the frame; None if outputs do not depend on one.
+            match: correspondence of the frame; None if it was not matched.
             maps: maps of the warm start of the frame; None if the preset has no warm start.
         """
         if maps is not None and match is not None:
@@ -121,7 +118,8 @@ class FrameTransfer:
         mask = images.masks.get("appearance")
         structure, (appearance,) = DescribedImage(frame, None), self.described
         names, info = self.model.spec.conditions, self.backbone.info
-        pair = pair_condition(names, structure, appearance, info, self.settings.match, mask, match)
+        needed = match if needs_match(names) else None  # otherwise only loss terms use it
+        pair = pair_condition(names, structure, appearance, info, self.settings.match, mask, needed)
         output = self.model.generate(frame, pair.values)
         return torch.lerp(frame, output, min(1.0, self.settings.appearance_strength))
 
@@ -165,13 +163,17 @@ def load_transfer(
 
     images = appearances.on_device(device, settings.size, settings.mask)
     backbone, pixels = next(iter(loaded.backbones.values())), [image.pixels for image in images.appearances]
-    model, grid = model_of(settings.model, backbone, device) if settings.model else None, settings.match.grid
+    model = model_of(settings.model, backbone, device) if settings.model else None
     if model is None:
+        matches = True
         descriptions = [describe_for_match(each, loaded.backbones, settings, mirror=True) for each in pixels]
         described = tuple(map(DescribedImage, pixels, descriptions))
     else:
-        described = (described_image(pixels[0], backbone, model.spec.conditions, grid, appearance=True),)
-    return FrameTransfer(settings, device, loaded.backbones, images, described, model, loaded.substitutions)
+        guided = Components.build(settings, loaded.backbones, known, model).guided
+        matches, requests = guided or needs_match(model.spec.conditions), feature_requests(backbone.info)
+        description = describe_image(pixels[0], backbone, settings.match.grid, mirror=matches, requests=requests)
+        described = (DescribedImage(pixels[0], description),)
+    return FrameTransfer(settings, device, loaded.backbones, images, described, matches, model, loaded.substitutions)
 
 
 def _check_preset(settings: RunConfig, appearances: int) -> None:

@@ -155,7 +155,7 @@ def test_backbone_is_loaded_once_for_all_nodes(comfyui, inputs, monkeypatch):
         return load_configured(config, known)
 
     monkeypatch.setattr("vitsplice.engine.backbones.load_configured", load)
-    overrides = "\n precision=float32 \n\n"
+    overrides = "\n precision=float32 \n\ndevice=cpu"
     first = transfer(comfyui, **inputs, steps=1, overrides=overrides)
     images = {"first": inputs["structure"], "second": inputs["appearance"]}
     comfyui.call("VitspliceCorrespond", **images, backbone="tiny-vit", grid=5)

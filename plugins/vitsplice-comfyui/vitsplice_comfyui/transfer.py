@@ -30,9 +30,9 @@ MAX_SEED = 2**53 - 1
 """The largest integer up to which the browser represents all integers exactly."""
 
 OVERRIDES = (
-    "Settings, one a line, such as optimiser.lr=0.01. Steps, size and strengths at their defaults in the node do not "
-    "replace the value of the preset or of a line here; at another value they and such a line exclude each other. "
-    "A line seed=... replaces the seed of the node."
+    "Settings, one a line, such as optimiser.lr=0.01. The inputs backbone, steps, size and strengths change nothing at "
+    "their defaults: the value of the preset, or of a line here, holds. If such an input is changed, no line here may "
+    "set the same. A line seed=... replaces the seed of the node, and device=... the device of ComfyUI."
 )
 """Tooltip of the input ``overrides``."""
 
@@ -93,14 +93,14 @@ class Transfer(io.ComfyNode):
     ) -> io.NodeOutput:
         """Run each pair of a structure image and an appearance image of the batches."""
         lines = [*filter(None, map(str.strip, overrides.splitlines()))]
-        seeded = any(line.partition("=")[0].strip() == "seed" for line in lines)
+        keys = {line.partition("=")[0].strip() for line in lines}
         settings = settings_for(
             preset,
             backbone=chosen(backbone),
             steps=steps or None,
             size=size or None,
-            seed=None if seeded else seed,
-            device=device(),
+            seed=None if "seed" in keys else seed,
+            device=None if "device" in keys else device(),
             structure_strength=None if structure_strength == 1 else structure_strength,
             appearance_strength=None if appearance_strength == 1 else appearance_strength,
             overrides=["metrics=none", *lines],

@@ -39,7 +39,7 @@ class ClipViT(TransformerBackbone):
         has_cls = network.pool_type != "avg"
         super().__init__(
             tower,
-            roles=("key", "cls" if has_cls else "pooled"),
+            role_facets=("key", "cls" if has_cls else "pooled"),
             model="open_clip VisionTransformer",
             facets=(*PROJECTIONS, "token", *(("cls",) if has_cls else ()), "pooled"),
             layers=len(blocks),

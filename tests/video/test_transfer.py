@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+import torch
+from clips import panned
+from tiny_models import write_tiny_model
+
+from vitsplice import splice
+from vitsplice.images import encode_png
+from vitsplice.presets.settings import settings_for
+from vitsplice.video.appearances import Appearances
+from vitsplice.video.colours import as_pixels, as_tensor
+from vitsplice.video.transfer import load_transfer
+
+GUIDED = (
+    "match.grid=6",
+    "metrics=none",
+    "steps=1",
+    "terms={texture: {loss: texture, weight: 1, options: {depths: [0.5], guide: 1.5, uniform: 0.3}}}",
+)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_model_without_match_and_a_guided_term_have_the_output_of_splice(tmp_path, mirrored):
+    write_tiny_model(tmp_path / "model", generator="splicenet", options={"width": 0.05})
+    frame = as_tensor(panned(1)[0]).contiguous()
+    appearance = frame.flip(-1) if mirrored else as_tensor(panned(1, seed=5)[0])
+    (tmp_path / "appearance.png").write_bytes(encode_png(appearance))
+    settings = settings_for(tmp_path / "model", overrides=GUIDED)
+    transfer = load_transfer(Appearances.read(tmp_path / "appearance.png"), settings)
+    match = transfer.match(frame)
+    start = transfer.start(frame, match)
+    assert match.others[0].mirrored is mirrored
+    assert torch.equal(transfer.start(frame, None), start)
+    output = as_pixels(transfer.optimised(frame, match, start))
+    expected = splice(frame, tmp_path / "appearance.png", tmp_path / "model", overrides=GUIDED)
+    assert np.array_equal(output, np.array(expected.image))
+
+
+def test_a_model_without_match_and_guided_terms_is_not_matched(tmp_path):
+    write_tiny_model(tmp_path / "model", generator="splicenet", options={"width": 0.05})
+    frame = as_tensor(panned(1)[0])
+    (tmp_path / "appearance.png").write_bytes(encode_png(frame))
+    settings = settings_for(tmp_path / "model", overrides=["metrics=none"])
+    transfer = load_transfer(Appearances.read(tmp_path / "appearance.png"), settings)
+    assert transfer.match(frame) is None
