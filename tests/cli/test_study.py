@@ -69,12 +69,14 @@ ANALYSE = ("study", "analyse", "results", "--plan", "study.plan.json")
 def test_analyse_prints_a_table_and_writes_files(vitsplice, tmp_path):
     write_files(tmp_path, "one", "two")
     (tmp_path / "results" / "copy.json").write_bytes((tmp_path / "results" / "two.json").read_bytes())
+    (tmp_path / "results" / "three.txt").write_text("{}")
     done = vitsplice(*ANALYSE, "-o", "out")
     assert done.returncode == 0, done.stderr
     assert "Q [bold]?" in done.stdout
     assert "ours over theirs" in done.stdout
     assert "90.0 %" in done.stdout
     assert "excluded: two" in done.stderr
+    assert "note: 1 other file in the folders not read, such as results/three.txt" in done.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"analysis.json", "analysis.csv", "analysis.md"}
     assert json.loads((tmp_path / "out" / "analysis.json").read_text())["plan"] == PLAN.digest
     again = vitsplice(*ANALYSE, "-o", "out")

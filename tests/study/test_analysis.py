@@ -101,6 +101,16 @@ def test_sets_are_compared_separately(simulate):
     assert comparisons[0].p_holm == comparisons[0].p
 
 
+def test_p_values_are_adjusted_for_planned_comparisons_without_votes(analyse):
+    plan = make_plan(2, ("a", "b", "c"), sets=2, trials=1)
+    results = [make_result(plan, str(number), prefer("a", "b", "c")) for number in range(200)]
+    same = [
+        result for result in results if (trial := result["trials"][0])["pair"] == "pair-0" and "c" not in trial.values()
+    ]
+    overall, in_set = analyse(plan, *same[:6]).comparisons
+    assert (overall.p, overall.p_holm, in_set.p_holm) == (1 / 32, 3 / 32, 6 / 32)
+
+
 def test_checks_that_most_raters_fail_are_noted(analyse):
     plan = make_plan(2, checks=1)
     analysis = analyse(plan, *(make_result(plan, name, by_pair, failed=name != "w") for name in "wxyz"))

@@ -6,7 +6,7 @@ import pytest
 from tests.study.conftest import make_plan, make_result, prefer
 from vitsplice.errors import UserError
 from vitsplice.study import results
-from vitsplice.study.results import match_to_plan, read_results, screen_raters
+from vitsplice.study.results import match_to_plan, read_results, screen_raters, unread_files
 
 PLAN = make_plan(10, sets=2, checks=3)
 SMALL = make_plan(2, checks=2)
@@ -29,6 +29,17 @@ def test_files_and_folders_are_read_once(write_results):
     accepted, excluded = read_results([folder, folder / "0000.json"])
     assert [result.rater for result in accepted] == ["r", "s"]
     assert not excluded
+
+
+def test_byte_order_mark_and_capital_suffix_are_accepted_and_other_files_are_listed(write_results):
+    folder = write_results(make_result(SMALL, "r"))
+    (folder / "1.JSON").write_text(json.dumps(make_result(SMALL, "s")), encoding="utf-8-sig")
+    for other in ("notes.txt", ".hidden", "analysis.md", "STUDY.PLAN.JSON"):
+        (folder / other).write_text("{}")
+    (folder / "more").mkdir()
+    accepted, excluded = read_results([folder])
+    assert ([result.rater for result in accepted], excluded) == (["r", "s"], [])
+    assert unread_files([folder, folder, folder / "0000.json"]) == [folder / "notes.txt"]
 
 
 @pytest.mark.parametrize(

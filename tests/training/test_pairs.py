@@ -52,6 +52,16 @@ def test_pairs_are_the_same_each_time(folder, vit, tmp_path):
     assert paired(folder, vit, tmp_path) == paired(folder, vit, tmp_path)
 
 
+def test_previews_of_a_training_in_a_tree_of_domains_are_left_out(vit, tmp_path):
+    for name in ("a", "b", "model/previews", "c/previews"):
+        (tmp_path / "tree" / name).mkdir(parents=True)
+        photographs(tmp_path / "tree" / name)
+    (tmp_path / "tree" / "model" / "training.json").write_text("{}")
+    pairs = paired(tmp_path / "tree", vit, tmp_path, CONFIG.model_copy(update={"held_out": 0.0}))
+    domains = {path.parent.relative_to(tmp_path / "tree").as_posix() for path in images_of(pairs.training)}
+    assert domains == {"a", "b", "c/previews"}
+
+
 def test_nothing_is_held_out_if_the_fraction_is_zero(folder, vit, tmp_path):
     pairs = paired(folder, vit, tmp_path, CONFIG.model_copy(update={"held_out": 0.0}))
     assert len(pairs.training) == 24

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import sys
 import types
 from dataclasses import replace
@@ -18,6 +19,7 @@ from vitsplice.errors import CheckpointRejected, NonFiniteLoss, OutputBusy, User
 from vitsplice.presets.model_folder import MAX_LICENCE, read_record
 from vitsplice.presets.settings import settings_for
 from vitsplice.support.checkpoints import checkpoint_files
+from vitsplice.support.files import json_bytes
 from vitsplice.support.output_folder import FolderLock
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.training.begin import begin_or_resume
@@ -93,7 +95,7 @@ def test_training_whose_features_are_cached_begins_while_another_process_writes_
     begin(plan_of(shared), tmp_path / "first")
     with FolderLock(shared / "cache"):
         assert begin(plan_of(shared), tmp_path / "second").resumed_at == 0
-        with pytest.raises(OutputBusy):
+        with pytest.raises(OutputBusy, match=r"to the cache .*cache; wait for it, or choose another with cache$"):
             begin(plan_of(shared, "training.side=24"), tmp_path / "third")
 
 
@@ -113,6 +115,24 @@ def test_checkpoint_of_another_training_is_refused(shared, tmp_path):
     for part in path.parent.glob("step-*"):
         part.unlink()
     assert begin(plan_of(shared), tmp_path).resumed_at == 0
+
+
+def test_force_restarts_a_training_whose_checkpoint_belongs_to_other_pairs(shared, tmp_path):
+    first = begin(plan_of(shared), tmp_path)
+    next(first.steps(lambda note: None))
+    first.write_checkpoint(print)
+    held_out = (tmp_path / "held-out.csv").read_bytes()
+    other, notes = plan_of(shared, "training.held_out=0.6"), []
+    with pytest.raises(
+        CheckpointRejected, match="set of pairs, settings\nTo restart the training, replace it with force"
+    ):
+        begin(other, tmp_path)
+    assert (tmp_path / "held-out.csv").read_bytes() == held_out
+    restarted = begin(other, tmp_path, force=True, progress=ProgressReporter(note=notes.append))
+    assert (restarted.resumed_at, checkpoint_files(tmp_path / "checkpoint")) == (0, [])
+    assert any("restarted: checkpoint" in note for note in notes)
+    assert (tmp_path / "held-out.csv").read_bytes() != held_out
+    assert not (tmp_path / "model.yaml").exists()
 
 
 @pytest.mark.slow
@@ -206,6 +226,35 @@ def test_model_to_start_from_is_not_replaced(shared, tmp_path):
     with pytest.raises(UserError, match="holds the model to start from"), plan.folder(tmp_path / "model", force=True):
         pass
     assert {path: path.read_bytes() for path in (tmp_path / "model").iterdir()} == before
+
+
+def test_finished_training_is_removed_only_with_force(shared, tmp_path):
+    write_tiny_model(tmp_path)
+    plan = plan_of(shared, f"steps={read_record(tmp_path).steps}")
+    (tmp_path / "training.json").write_bytes(json_bytes(plan.to_json()))
+    with plan.folder(tmp_path) as folder:
+        assert plan.finished(folder)
+    with plan.folder(tmp_path, force=True) as folder:
+        assert not plan.finished(folder)
+    assert {path.name for path in tmp_path.iterdir()} == {"training.json"}
+
+
+def test_source_in_the_folder_of_the_model_is_not_replaced(shared, tmp_path):
+    (tmp_path / "held-out.csv").write_text("id,structure,appearance\n")
+    plan = TrainingPlan.create(tmp_path / "held-out.csv", settings_for("tiny-many"))
+    with pytest.raises(UserError, match=r"holds the source .*held-out\.csv"), plan.folder(tmp_path, force=True):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["held-out.csv"]
+
+
+def test_name_of_a_held_out_image_that_is_not_utf8_is_refused_before_features_are_computed(shared, tmp_path):
+    (tmp_path / "photos").mkdir()
+    for path in (shared / "photos").iterdir():
+        shutil.copy(path, tmp_path / "photos" / f"\udce9{path.name}")
+    plan = TrainingPlan.create(tmp_path / "photos", settings_for("tiny-many", device="cpu"), cache=tmp_path / "cache")
+    with pytest.raises(UserError, match=r"udce9image-\d\.png is held out, but held-out\.csv cannot contain"):
+        begin(plan, tmp_path / "model")
+    assert not list((tmp_path / "cache").glob("shard-*"))
 
 
 def test_licence_that_a_model_cannot_record_is_refused_at_once(shared, tmp_path):

@@ -102,12 +102,16 @@ def analyse(
     from vitsplice.study.analysis import analyse_study
     from vitsplice.study.plan import read_plan
     from vitsplice.study.report import FILES, report_files
-    from vitsplice.study.results import read_results
+    from vitsplice.study.results import read_results, unread_files
     from vitsplice.support import output_folder
+    from vitsplice.text import with_count
 
     target = None if out is None else output_folder.check(out, FILES, "an analysis", force=force)
     analysis = analyse_study(read_plan(plan), *read_results(results), max_failed=max_failed, min_ms=min_ms, seed=seed)
     _show(analysis)
+    if unread := unread_files(results):
+        number = with_count(len(unread), "other file")
+        notes([f"{number} in the folders not read, such as {unread[0]}: names of results end in .json"])
     if target is not None:
         output_folder.write(target, report_files(analysis))
         typer.echo(target / FILES[-1])

@@ -83,7 +83,14 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write losses and previews for TensorBoard to MODEL/tensorboard.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the training in the folder of the model.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Replace the training in the folder of the model. Unless that is finished, its last checkpoint is "
+            "used if it fits.",
+        ),
+    ] = False,
     resume: Annotated[
         Path | None,
         typer.Option(
@@ -141,12 +148,20 @@ def _train(plan: TrainingPlan, out: Path, checkpoint: Path | None, *, force: boo
     with plan.folder(out, force=force) if processes.main else nullcontext(out) as folder:
         processes.wait()
         if plan.finished(folder):
-            notes([f"the training in {folder} is finished"] if processes.main else [])
+            notes([f"the training in {folder} is finished; --force replaces it"] if processes.main else [])
             return
         board = TensorBoard(folder) if tensorboard and processes.main else None
         with parts_progress() if processes.main else nullcontext(NULL_REPORTER) as progress:
             recorder = unless_stopped(
-                begin_or_resume(plan, folder, processes, checkpoint=checkpoint, tensorboard=board, progress=progress)
+                begin_or_resume(
+                    plan,
+                    folder,
+                    processes,
+                    checkpoint=checkpoint,
+                    force=force,
+                    tensorboard=board,
+                    progress=progress,
+                )
             )
         _follow(recorder, processes)
 

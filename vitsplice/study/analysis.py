@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from math import comb
 from statistics import median
 
 from vitsplice.errors import UserError
@@ -58,7 +59,8 @@ class MethodComparison:
         preferred: preference rate of the first method.
         raters, pairs: number of raters and of pairs of images with a trial of these two methods.
         p: p value of the exact two-sided binomial test against one half, as if all trials were independent.
-        p_holm: p value adjusted by Holm's method; comparisons over all pairs are one family, those by set another.
+        p_holm: p value adjusted by Holm's method for the number of planned comparisons; those over all pairs are one
+            family, those by set another.
         agreement: fraction of pairs of raters who chose the same method for the same pair of images; None if no pair of
             images has two raters.
         alpha: Krippendorff's alpha for nominal data; None if undefined.
@@ -154,6 +156,7 @@ def analyse_study(
     overall = _compare_all("", votes, plan.methods, seed)
     in_set = {name: [vote for vote in votes if vote[1].set == name] for name in sets}
     by_set = [c for name in sets if name for c in _compare_all(name, in_set[name], plan.methods, seed)]
+    planned = comb(len(plan.methods), 2)
     checks = _checks_passed(first_submissions(matching, plan.trials_with_checks).values())
     return StudyAnalysis(
         study=plan.study,
@@ -162,7 +165,10 @@ def analyse_study(
         question=plan.question,
         raters=tuple(result.rater for result in accepted),
         excluded=tuple(excluded),
-        comparisons=(*_adjust_holm(overall), *(_adjust_holm(by_set) if len(sets) > 1 else ())),
+        comparisons=(
+            *_adjust_holm(overall, planned),
+            *(_adjust_holm(by_set, planned * sum(map(bool, sets))) if len(sets) > 1 else ()),
+        ),
         preferences=_preferences(votes, plan.methods, seed) if len(plan.methods) > 2 else (),
         checks_passed=checks,
         left_rate=sum(trial.choice == "left" for trial in trials) / len(trials),
@@ -207,9 +213,11 @@ def _preference_rate(votes: Sequence[Vote], method: str, seed: int) -> Preferenc
     return PreferenceRate(k, n, k / n, interval, rater_statistics.wilson_interval(k, n))
 
 
-def _adjust_holm(comparisons: Sequence[MethodComparison]) -> list[MethodComparison]:
-    adjusted = statistics.holm([comparison.p for comparison in comparisons])
-    return [replace(comparison, p_holm=p) for comparison, p in zip(comparisons, adjusted, strict=True)]
+def _adjust_holm(comparisons: Sequence[MethodComparison], planned: int) -> list[MethodComparison]:
+    """Adjust the p values for the number of planned comparisons; those without votes count with p = 1."""
+    without_votes = [1.0] * (planned - len(comparisons))
+    adjusted = statistics.holm([*(comparison.p for comparison in comparisons), *without_votes])
+    return [replace(comparison, p_holm=p) for comparison, p in zip(comparisons, adjusted, strict=False)]
 
 
 def _preferences(votes: Sequence[Vote], methods: Sequence[str], seed: int) -> tuple[MethodPreference, ...]:

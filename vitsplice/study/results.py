@@ -6,6 +6,7 @@ choices and times cannot be verified.
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -145,7 +146,7 @@ def read_results(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[RaterRes
     """Read result files in the given order; the files of a folder are sorted by name.
 
     Args:
-        paths: files, and folders of ``.json`` files; a path that is given twice is read once.
+        paths: files, and folders of ``.json`` files (in any case); a path that is given twice is read once.
 
     Returns:
         The results, and the files that are not results, with reasons.
@@ -160,10 +161,30 @@ def read_results(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[RaterRes
     return [result for result in results if isinstance(result, RaterResult)], excluded
 
 
+def unread_files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """List the files in folders that `read_results` does not read because they do not end in ``.json``.
+
+    Hidden files and those of an analysis are left out.
+    """
+    files = dict.fromkeys(file for path in paths if os.path.isdir(path) for file in _entries(Path(path)))
+    unread = (file for file in files if not _is_json(file) and not file.name.startswith((".", "analysis.")))
+    return list(filter(os.path.isfile, unread))
+
+
+def _entries(folder: Path) -> list[Path]:
+    with reading(folder):
+        return sorted(folder.iterdir())
+
+
+def _is_json(path: Path) -> bool:
+    return path.suffix.lower() == ".json"
+
+
 def _files(path: Path) -> list[Path]:
     if not os.path.isdir(path):
         return [path]
-    return sorted(file for file in path.glob("*.json") if file.name != ANALYSIS_JSON and not file.name.endswith(SUFFIX))
+    files = filter(_is_json, _entries(path))
+    return [file for file in files if file.name != ANALYSIS_JSON and not file.name.lower().endswith(SUFFIX)]
 
 
 def _read(path: Path) -> RaterResult | ExcludedResult:
@@ -174,7 +195,8 @@ def _read(path: Path) -> RaterResult | ExcludedResult:
     if len(text) > LARGEST_FILE:
         return _invalid(path, f"larger than {LARGEST_FILE // 10**6} MB")
     try:
-        return RaterResult.model_validate_json(text).model_copy(update={"source": str(path)})
+        result = RaterResult.model_validate_json(text.removeprefix(codecs.BOM_UTF8))
+        return result.model_copy(update={"source": str(path)})
     except ValidationError as error:
         return _invalid(path, first_problem(error))
 

@@ -232,9 +232,9 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
             )
         is_new = earlier is None or _parts_differ(earlier, plan, work.part_keys)
         if is_new:
-            _remove(path, work.parts, work.clear)
+            remove(path, work.parts, work.clear)
         if earlier != plan:
-            _remove(path, work.results, work.clear)
+            remove(path, work.results, work.clear)
         for temporary in (file for part in (".", *work.parts) for file in temporary_files(path / part)):
             temporary.unlink(missing_ok=True)
         write(path, {work.plan_file: json_bytes(plan)})
@@ -312,7 +312,13 @@ def differences(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any
         yield key, before, now
 
 
-def _remove(folder: Path, names: Iterable[str], clear: Callable[[Path], object]) -> None:
+def remove(folder: Path, names: Iterable[str], clear: Callable[[Path], object]) -> None:
+    """Remove files in a folder, and empty folders in it by the function ``clear``.
+
+    Raises:
+        VitspliceError: if that is not possible.
+        PathRejected: see `inside`.
+    """
     try:
         for name in names:
             if (path := inside(folder, name)).is_dir():

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from vitsplice.datasets import manifest
+from vitsplice.contracts import ROLES
+from vitsplice.datasets import Pair, manifest
+from vitsplice.datasets.pair import row_of
+from vitsplice.errors import Argument, CheckpointRejected, OutputBusy, UserError
 from vitsplice.support import output_folder
+from vitsplice.support.bounded_yaml import is_valid_text
+from vitsplice.support.output_folder import REPLACE
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
-from vitsplice.text import with_count
+from vitsplice.text import first_line, printable, with_count
 from vitsplice.training.data import TrainingData
 from vitsplice.training.held_out import MEASURED, HeldOut, spread
 from vitsplice.training.loop import Training
 from vitsplice.training.pairs import SplitPairs, training_pairs
 from vitsplice.training.parts import TrainingParts
-from vitsplice.training.plan import HELD_OUT, TrainingPlan
+from vitsplice.training.plan import HELD_OUT, TrainingPlan, remove_training
 from vitsplice.training.processes import Processes
 from vitsplice.training.recorder import TrainingRecorder
 from vitsplice.training.tensorboard import TensorBoard
@@ -29,6 +36,7 @@ def begin_or_resume(
     processes: Processes,
     *,
     checkpoint: Path | None = None,
+    force: bool = False,
     tensorboard: TensorBoard | None = None,
     progress: ProgressReporter = NULL_REPORTER,
 ) -> TrainingRecorder | None:
@@ -41,6 +49,7 @@ def begin_or_resume(
         folder: folder of the model, locked by the main process (`TrainingPlan.folder`).
         processes: the processes that train together.
         checkpoint: path of the JSON file of the checkpoint; None: the last one of the folder, if it has any.
+        force: restart the training if the checkpoint cannot be used.
         tensorboard: see `TrainingRecorder`.
         progress: reports each image and pair.
 
@@ -54,25 +63,45 @@ def begin_or_resume(
     parts = TrainingParts.build(settings, plan.initial)
     for substitution in parts.substitutions.values():
         progress.note(f"SUBSTITUTION: {substitution}")
-    with processes.main_first():
-        prepared = _prepare(plan, parts, folder, progress, main=processes.main)
+    with processes.main_first(), _cache_advice(plan.cache_folder):
+        prepared = _prepare(plan, parts, folder, progress)
     if prepared is None:
         return None
-    data, held_out = prepared
-    training = Training(parts, data, processes)
-    recorder = TrainingRecorder(folder, training, HeldOut(held_out), plan.licence, tensorboard)
-    recorder.restore(checkpoint)
+    pairs, data, held_out = prepared
+
+    def restored() -> TrainingRecorder:
+        training = Training(parts, data, processes)
+        recorder = TrainingRecorder(folder, training, HeldOut(held_out), plan.licence, tensorboard)
+        recorder.restore(checkpoint)
+        return recorder
+
+    try:
+        recorder = restored()
+    except CheckpointRejected as error:
+        if not force:
+            raise CheckpointRejected(*error.parts, "\nTo restart the training, replace it with ", REPLACE) from error
+        progress.note(f"restarted: {first_line(error)}")
+        _remove_training(folder, processes)
+        recorder = restored()
+    if pairs.held_out and processes.main:
+        manifest.write(folder / HELD_OUT, pairs.held_out)
     return recorder
 
 
-def _prepare(
-    plan: TrainingPlan, parts: TrainingParts, folder: Path, progress: ProgressReporter, *, main: bool
-) -> tuple[TrainingData, TrainingData] | None:
-    """Select the pairs and compute their features; the main process also writes the held-out pairs to a manifest.
+def _remove_training(folder: Path, processes: Processes) -> None:
+    """Remove a training once all processes have read its checkpoint, and before any of them continues."""
+    processes.wait()
+    if processes.main:
+        remove_training(folder)
+    processes.wait()
 
-    Returns the training data and the held-out data, or None if the progress reporter stopped the work. Raises
-    OutputBusy if something is missing and another process is writing to the cache, or if another process uses its file
-    `FEATURES` for longer than `vitsplice.datasets.image_cache.WAIT`.
+
+def _prepare(
+    plan: TrainingPlan, parts: TrainingParts, folder: Path, progress: ProgressReporter
+) -> tuple[SplitPairs, TrainingData, TrainingData] | None:
+    """Select the pairs and compute their features.
+
+    Returns the pairs, the training data and the held-out data, or None if the progress reporter stopped the work.
     """
     cache, backbone = plan.cache_folder, parts.recipe.matching_backbone.backbone
     output_folder.create(cache)
@@ -81,14 +110,39 @@ def _prepare(
     if pairs is None:
         return None
     _describe(pairs, progress)
+    _check_names(pairs.held_out, folder)
     prepare = partial(TrainingData.prepare, parts.recipe, folder=cache, device=parts.device, progress=progress)
     if (data := prepare(pairs.training)) is None:
         return None
     if (held_out := prepare(spread(pairs.held_out, MEASURED))) is None:
         return None
-    if pairs.held_out and main:
-        manifest.write(folder / HELD_OUT, pairs.held_out)
-    return data, held_out
+    return pairs, data, held_out
+
+
+@contextmanager
+def _cache_advice(cache: Path) -> Iterator[None]:
+    """Advise to choose another cache in an OutputBusy of the block, in which only the cache is locked.
+
+    It is raised if something is missing and another process is writing to the cache, or if another process uses its
+    file `FEATURES` for longer than `vitsplice.datasets.image_cache.WAIT`.
+    """
+    try:
+        yield
+    except OutputBusy as error:
+        busy = f"another process is writing to the cache {printable(str(cache))}; wait for it, or choose another with "
+        raise OutputBusy(busy, Argument("cache")) from error
+
+
+def _check_names(pairs: Iterable[Pair], folder: Path) -> None:
+    """Raise UserError if `HELD_OUT`, which is written after the features are computed, cannot contain a file name."""
+    for pair in pairs:
+        row = row_of(pair, folder)
+        for role in ROLES:
+            if not is_valid_text(row[role]):
+                path = printable(str(getattr(pair, role)))
+                raise UserError(
+                    f"{path} is held out, but {HELD_OUT} cannot contain a name that is not UTF-8; rename it"
+                )
 
 
 def _describe(pairs: SplitPairs, progress: ProgressReporter) -> None:

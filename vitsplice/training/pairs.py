@@ -17,6 +17,7 @@ from vitsplice.datasets.similarity import AppearanceFeature, appearance_features
 from vitsplice.datasets.sources import ImageGroup, SourceContents, read_source
 from vitsplice.errors import UserError
 from vitsplice.support.progress import ProgressReporter
+from vitsplice.training.plan import PLAN, PREVIEWS
 from vitsplice.training.split import Split, split_fingerprints
 
 
@@ -58,7 +59,8 @@ def training_pairs(
 ) -> SplitPairs | None:
     """Read the images of a manifest or of another source of pairs, split them, and pair them within each subset.
 
-    If images are paired by similarity, unreadable ones are skipped and noted.
+    If images are paired by similarity, unreadable ones are skipped and noted. Previews of trainings that are in a tree
+    of domains are left out.
 
     Args:
         path: manifest, or source of images (`vitsplice.datasets.sources.read_source`). Pairs that it defines are used;
@@ -84,6 +86,7 @@ def training_pairs(
             pair.check_plain("a model is trained on pairs of two images")
     else:
         contents = read_source(path)
+        contents = replace(contents, groups=tuple(group for group in contents.groups if not _has_previews(group)))
     images = [image for pair in contents.pairs for image in (pair.structure, pair.appearance)]
     images += [image for group in contents.groups for image in group.structures]
     computed = cached_fingerprints(list(dict.fromkeys(images)), cache, progress)
@@ -97,6 +100,12 @@ def training_pairs(
     if contents.pairs:
         return pairs_within_subsets(contents.pairs, split)
     return pairs_by_similarity(contents.groups, split, config.partners, backbone, device, cache, progress)
+
+
+def _has_previews(group: ImageGroup) -> bool:
+    """Return whether a domain of a tree is the previews of a training, which show its held-out images."""
+    folder = group.structures[0].parent
+    return bool(group.name) and folder.name == PREVIEWS and (folder.parent / PLAN).is_file()
 
 
 def pairs_by_similarity(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from vitsplice.presets.model_folder import MAX_LICENCE, RECORD, pinned_model, re
 from vitsplice.presets.settings import pinned
 from vitsplice.support.checkpoints import checkpoint_files, checkpoint_parts
 from vitsplice.support.files import absolute, cache_folder, read_json_object
-from vitsplice.support.output_folder import REPLACE, ResumableWork, other_format, resumable
+from vitsplice.support.output_folder import REPLACE, ResumableWork, other_format, remove, resumable
 from vitsplice.training.parts import check_training
 
 PLAN, CHECKPOINTS, PREVIEWS, METRICS = "training.json", "checkpoint", "previews", "metrics.csv"
@@ -143,18 +144,29 @@ class TrainingPlan:
         except ModelRejected:
             return False
 
-    def folder(self, out: Path, *, force: bool = False) -> AbstractContextManager[Path]:
+    @contextmanager
+    def folder(self, out: Path, *, force: bool = False) -> Iterator[Path]:
         """Lock the folder of the model; checkpoints of the same plan are not removed.
 
         Args:
             out: folder of the model; created if it does not exist.
-            force: replace another training in the folder.
+            force: replace another training in the folder, or this one if it is finished.
 
         Raises:
             OutputExists: if it holds another training or model, and ``force`` is not given.
             OutputBusy: if another process trains in it.
-            UserError: if the folder holds the model to start from, which the training would replace, or is a file.
+            UserError: if the folder holds the source or the model to start from, which would be replaced, or is a file.
         """
         if self.initial and os.path.realpath(self.initial.folder) == os.path.realpath(out):
             raise UserError(f"{out} holds the model to start from, which would be replaced; choose another folder")
-        return resumable(out, WORK, self.to_json(), force=force)
+        if os.path.realpath(self.source) in {os.path.realpath(out / name) for name in (*WORK.parts, *WORK.results)}:
+            raise UserError(f"{out} holds the source {self.source}, which would be replaced; choose another folder")
+        with resumable(out, WORK, self.to_json(), force=force) as folder:
+            if force and self.finished(folder):
+                remove_training(folder)
+            yield folder
+
+
+def remove_training(folder: Path) -> None:
+    """Remove what a training wrote into its folder, except the plan. Raises VitspliceError if that is not possible."""
+    remove(folder, (*WORK.parts, *WORK.results), WORK.clear)
