@@ -1,7 +1,9 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
+import vitsplice_tiny
 
 from vitsplice.contracts import BackboneSpec, MetricSpec
 from vitsplice.errors import PartRejected, WeightsUnavailable
@@ -25,6 +27,29 @@ def test_exception_is_named_with_part_plugin_file_and_line():
     ) as caught:
         build_part(spec, None)
     assert caught.value.__cause__ is error
+
+
+def test_place_is_in_the_package_of_the_plugin_where_a_library_raises():
+    def build(weights):
+        torch.nn.Linear(1, 1).load_state_dict({})
+
+    with pytest.raises(PartRejected, match=r"^building backbone 'mine' failed: test_build\.py, line \d+: RuntimeError"):
+        build_part(BackboneSpec("mine", partial(build), "", "", ""), None)
+
+
+def test_spec_may_be_of_a_subclass_and_a_backbone_a_wrapper():
+    class Wrapper:
+        def __init__(self, backbone):
+            self._backbone = backbone
+
+        def __getattr__(self, name):
+            return getattr(self._backbone, name)
+
+    class Spec(BackboneSpec):
+        pass
+
+    wrapper = Wrapper(vitsplice_tiny.tiny_vit())
+    assert build_part(Spec("mine", lambda weights: wrapper, "", "", ""), None) is wrapper
 
 
 def test_part_that_no_plugin_lists_is_named_without_one():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol
 
 from vitsplice.contracts.parts import Option
 
@@ -53,7 +53,6 @@ class Outcome:
     record: Mapping[str, Any] = field(default_factory=dict)
 
 
-@runtime_checkable
 class Executor(Protocol):
     """Runs jobs, several at a time, in processes that may die."""
 

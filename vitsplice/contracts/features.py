@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from vitsplice.errors import ConfigError
 
@@ -218,7 +218,6 @@ class BackboneInfo:
         return range(-self.layers, 0)
 
 
-@runtime_checkable
 class Backbone(Protocol):
     """A frozen network in eval mode; it is deterministic and differentiable in its input."""
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from torch import nn
@@ -22,7 +20,8 @@ from vitsplice.contracts import (
     MetricSpec,
 )
 from vitsplice.errors import PartRejected, VitspliceError, allocation_failure, reason
-from vitsplice.plugins.kinds import KINDS
+from vitsplice.plugins.hooks import place_of
+from vitsplice.plugins.kinds import KINDS, Kind
 from vitsplice.plugins.loading import catalogue
 from vitsplice.text import type_with_article
 
@@ -37,6 +36,9 @@ PARTS: dict[type, type] = {
     ExecutorSpec: Executor,
 }
 """Class of the part that the ``build`` function of each class of spec returns."""
+
+MEMBERS: dict[type, tuple[str, ...]] = {Backbone: ("info", "to"), Executor: ("threads", "run")}
+"""Attributes that a part must have, for protocols; from Python 3.12 on, ``isinstance`` ignores those of wrappers."""
 
 
 class BuildableSpec(Protocol[PartT]):
@@ -60,23 +62,29 @@ def build_part(spec: BuildableSpec[PartT], *arguments: Any) -> PartT:
         PartRejected: if ``build`` raises any other exception, or returns an object of another class than `PARTS`
             states.
     """
+    kind: Kind[Any] = next(kind for kind in KINDS if isinstance(spec, kind.spec))
     try:
         part = spec.build(*arguments)
     except Exception as error:
         if isinstance(error, VitspliceError) or allocation_failure(error):
             raise
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        location = f"{Path(place.filename).name}, line {place.lineno}"
-        raise PartRejected(f"building {_described(spec)} failed: {location}: {reason(error)}") from error
-    expected = PARTS[type(spec)]
-    if not isinstance(part, expected):
-        returned = type_with_article(part)
-        raise PartRejected(f"build of {_described(spec)} returned {returned}, not an instance of {expected.__name__}")
+        module = str(getattr(getattr(spec.build, "func", spec.build), "__module__", ""))  # func: of a partial
+        place = place_of(error, module.partition(".")[0])
+        raise PartRejected(f"building {_described(spec, kind)} failed: {place}: {reason(error)}") from error
+    expected = PARTS[kind.spec]
+    if not _fits(part, expected):
+        described, returned = _described(spec, kind), type_with_article(part)
+        raise PartRejected(f"build of {described} returned {returned}, not an instance of {expected.__name__}")
     return part
 
 
-def _described(spec: BuildableSpec[Any]) -> str:
+def _fits(part: object, expected: type) -> bool:
+    if members := MEMBERS.get(expected):
+        return all(hasattr(part, member) for member in members)
+    return isinstance(part, expected)
+
+
+def _described(spec: BuildableSpec[Any], kind: Kind[Any]) -> str:
     """Return kind and name of a spec, and the plugin if one lists the name."""
-    kind = next(kind for kind in KINDS if isinstance(spec, kind.spec))
     plugin = getattr(catalogue(), kind.name).plugin_of(spec.name)
     return f"{kind.word} '{spec.name}'" + (f" of plugin {plugin}" if plugin else "")

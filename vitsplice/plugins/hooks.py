@@ -51,23 +51,28 @@ def located_reason(error: BaseException, entry_point: str) -> str:
     in_file = isinstance(raised, SyntaxError) and Path(raised.filename or "").is_file()
     if raised is None or in_file or not entry_point or isinstance(raised, pluggy.PluginValidationError):
         return failure_reason(error)
-    return f"{_place(raised, entry_point)}: {failure_reason(error)}"
+    place = place_of(raised, re.split(r"[.:\s]", entry_point)[0]) or f"entry point {entry_point}"
+    return f"{place}: {failure_reason(error)}"
 
 
-def _place(error: BaseException, entry_point: str) -> str:
-    """Return file and line of the innermost frame in the plugin's package, or else of the innermost frame.
+def place_of(error: BaseException, package: str) -> str:
+    """Return file and line of the innermost frame in a package, or else of the innermost frame.
 
-    If only `LOADERS` were running, the place is the entry point.
+    Args:
+        error: a raised exception.
+        package: name of the top-level package or module.
+
+    Returns:
+        Such as "vitsplice_mine.py, line 5"; "" if only `LOADERS` were running.
     """
     frames = [
         (str(frame.f_globals.get("__name__")), Path(frame.f_code.co_filename), line)
         for frame, line in traceback.walk_tb(error.__traceback__)
     ]
     frames = [frame for frame in frames if not f"{frame[0]}.".startswith(LOADERS)]
-    package = re.split(r"[.:\s]", entry_point)[0]
     own = [frame for frame in frames if frame[0].partition(".")[0] == package]
     if not frames:
-        return f"entry point {entry_point}"
+        return ""
     _, path, line = (own or frames)[-1]
     return f"{'/'.join(path.parts[-2:]) if path.stem == '__init__' else path.name}, line {line}"
 
