@@ -197,6 +197,38 @@ def test_transfers_are_runs_that_differ_only_in_the_backbone(plan, tmp_path):
     assert [(run / "output.png").stat().st_mtime_ns for run in runs] == written
 
 
+def test_transfer_that_cannot_be_resumed_or_has_no_readable_output_begins_again(plan, png, tmp_path):
+    plan, out = replace(plan, **TRANSFER), tmp_path / "out"
+    expected = compare.compare(plan, tmp_path / "uninterrupted").csv()
+    calls = iter(range(1_000))
+    progress = ProgressReporter(stopped=lambda: next(calls) >= 4)
+    assert compare.compare(plan, out, progress=progress) is None
+    (tmp_path / "moved").mkdir()
+    moved = [path.rename(tmp_path / "moved" / path.name) for path in png]
+    assert compare.compare(replace(plan, images=tuple(moved)), out, force=True).csv() == expected
+    (run,) = (out / "transfers").iterdir()
+    written = (run / "output.png").stat().st_mtime_ns
+    again = [path.rename(tmp_path / path.name) for path in moved]
+    compare.compare(replace(plan, images=tuple(again)), out, force=True)
+    assert (run / "output.png").stat().st_mtime_ns == written
+    (run / "output.png").write_bytes(b"no image")
+    assert compare.compare(replace(plan, images=tuple(again)), out).csv() == expected
+
+
+def test_equal_relative_names_in_another_folder_are_another_plan(png, tmp_path, monkeypatch):
+    names = [path.relative_to(tmp_path) for path in png]
+    monkeypatch.chdir(tmp_path)
+    compare.compare(plan_of(names, "tiny-vit"), tmp_path / "out")
+    compare.compare(plan_of(png, "tiny-vit"), tmp_path / "out")
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in names:
+        (other / name).write_bytes((tmp_path / name).read_bytes())
+    monkeypatch.chdir(other)
+    with pytest.raises(OutputExists, match="it differs in images"):
+        compare.compare(plan_of(names, "tiny-vit"), tmp_path / "out")
+
+
 def test_style_without_its_weights_is_left_out_with_a_note(plan, tmp_path):
     preset = tmp_path / "gone.yaml"
     preset.write_text("backbone: {name: tiny-gone}\nstart: match\nsteps: 0\n")

@@ -61,6 +61,7 @@ def test_existing_results_are_refused_without_force(vitsplice, png):
         (("structure.png", "appearance.png", "-o", "structure.png"), "is a file"),
         (("structure.png", "appearance.png", "--balance", "2"), "balance"),
         (("structure.png", "appearance.png", "--temperature", "0", "--backbone", "tiny-vit"), "temperature"),
+        (("structure.png", "appearance.png", "--temperature", "1e39"), "must be less than"),
         (("structure.png", "appearance.png", "--backbone", "tiny-vitt"), "tiny-vit"),
         (("structure.png", "appearance.png", "--backbone", "tiny-vit", "--facet", "cls"), "'cls' is global"),
         (("structure.png", "appearance.png", "--backbone", "tiny-vit", "--layer", 3), "has no layer 3; it has 0 to 2"),

@@ -17,6 +17,7 @@ from vitsplice.errors import ConfigError, OutputExists, UnknownName, UserError, 
 from vitsplice.evaluation.evaluate import choose_pairs, evaluate
 from vitsplice.evaluation.plan import EvaluationPlan, Method
 from vitsplice.images import read
+from vitsplice.presets.settings import settings_for
 from vitsplice.support.progress import ProgressReporter
 
 FILES = ("values.csv", "summary.json", "summary.md", "gallery.html", "distributions.png")
@@ -154,6 +155,26 @@ def test_only_changed_outputs_are_measured_again(evaluated, method, quick_metric
         float((pixels(tmp_path / "one" / "p3.png") - pixels(tmp_path / "in" / "3s.png")).abs().mean()), rel=1e-5
     )
     assert len(rows(tmp_path)) == 5
+
+
+def test_leakage_does_not_depend_on_when_an_output_was_first_measured(evaluated, pairs, tmp_path):
+    write(pairs, [next(iter(read_pairs(pairs)))])
+    image(tmp_path / "one" / "p0" / "output.png")
+    record = tmp_path / "one" / "p0" / "run.json"
+    (tmp_path / "one" / "p0" / "run.yaml").write_text(settings_for("quick").to_yaml())
+
+    def optimised():
+        return evaluated(Method("one", tmp_path / "one"), metrics=("structure-difference",)).optimised["one"]
+
+    assert optimised() is None
+    for name in ("tiny-vit", "tiny-cnn"):
+        record.write_text(json.dumps({"finished": True, "backbones": {"main": {"name": name, "sha256": ""}}}))
+        assert [network.name for network in optimised().networks] == [name]
+    log = (tmp_path / "out" / "values.jsonl").read_bytes()
+    optimised()
+    assert (tmp_path / "out" / "values.jsonl").read_bytes() == log
+    record.unlink()
+    assert optimised() is None
 
 
 def test_missing_and_corrupt_outputs_are_reported_and_the_others_measured(evaluated, method, tmp_path):

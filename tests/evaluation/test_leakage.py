@@ -9,6 +9,7 @@ from vitsplice.evaluation.leakage import leakage_warnings, optimised_by_methods,
 from vitsplice.evaluation.plan import EvaluationPlan, Method
 from vitsplice.metrics.leakage import NetworkId, OptimisedParts
 from vitsplice.presets.settings import settings_for
+from vitsplice.support.files import file_sha256
 from vitsplice.support.jsonl import JsonLinesLog
 
 PARTS = OptimisedParts((NetworkId("tiny-vit", "ab"),), ("patches",))
@@ -52,6 +53,28 @@ def test_run_with_several_backbones_optimised_each_of_them(tmp_path):
 def test_output_of_an_unfinished_run_is_rejected(tmp_path):
     with pytest.raises(ImageError, match="unfinished"):
         read_optimised(run_folder(tmp_path / "run", finished=False))
+
+
+def test_output_of_a_run_that_was_killed_before_its_record_is_rejected(tmp_path):
+    output = run_folder(tmp_path / "run")
+    (tmp_path / "run" / "run.json").unlink()
+    assert read_optimised(output) is None
+    (tmp_path / "run" / "checkpoint").mkdir()
+    (tmp_path / "run" / "checkpoint" / "begun.json").write_text("{}")
+    with pytest.raises(ImageError, match="unfinished"):
+        read_optimised(output)
+
+
+def test_output_of_a_model_has_the_networks_of_its_record_as_it_is_now(tmp_path):
+    output = tmp_path / "a.png"
+    output.write_bytes(b"a")
+    entry = {"format": 1, "name": "a.png", "sha256": file_sha256(output)}
+    for name in ("vit", "other"):
+        model = {"networks": [{"name": name, "sha256": "ab"}], "terms": ["patches"]}
+        (tmp_path / "apply.jsonl").write_text(json.dumps(entry | {"model": model}) + "\n")
+        assert read_optimised(output) == OptimisedParts((NetworkId(name, "ab"),), ("patches",))
+    output.write_bytes(b"b")
+    assert read_optimised(output) is None
 
 
 def test_output_without_a_valid_record_is_unknown(tmp_path):

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.images.conftest import H, W, png, refused, tiff
 from vitsplice.errors import ImageError
 from vitsplice.images import SMALLEST_SIDE, checks, read
-from vitsplice.images.checks import image_batch
+from vitsplice.images.checks import OVERSHOOT, image_batch
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (15, 64), (64, 15)])
@@ -131,6 +131,14 @@ def test_tolerance_allows_overshoot_and_check_false_allows_any_value():
     with pytest.raises(ImageError, match=r"to 1\.0(6|59)"):
         image_batch(torch.full((3, H, W), 1.06), "output", tolerance=0.05)
     image_batch(torch.full((3, H, W), 255.0), "output", check=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_bounds_of_the_tolerance_are_allowed_in_every_dtype(dtype):
+    for bound in (-OVERSHOOT, 1 + OVERSHOOT):
+        image_batch(torch.full((3, H, W), bound, dtype=dtype), "output", tolerance=OVERSHOOT)
+    with pytest.raises(ImageError, match="from -1e-30"):
+        image_batch(torch.full((3, H, W), -1e-30), "output")
 
 
 def test_layout_is_checked_before_anything_is_computed():

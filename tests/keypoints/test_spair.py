@@ -63,6 +63,7 @@ VALID = annotation("cat", [(1, 2)], [(3, 4)])
         (VALID | {"src_kps": [[1, 2, 3]]}, "pairs of numbers"),
         (VALID | {"src_kps": [["a", "b"]]}, "is not the annotation"),
         (VALID | {"trg_bndbox": [5, 5, 5, 5]}, "empty"),
+        (VALID | {"trg_bndbox": [0, 0, 1e-320, 0]}, "empty"),
         (VALID | {"trg_bndbox": [5, 5]}, "is not the annotation"),
         (VALID | {"src_imsize": [5]}, "is not the annotation"),
         (VALID | {"src_kps": [[10**400, 1]]}, "is not the annotation"),

@@ -1,5 +1,7 @@
 """One loss term as a module: checks, cached targets, gradients."""
 
+import copy
+
 import pytest
 import torch
 
@@ -118,6 +120,16 @@ def test_target_features_are_cached_until_targets_or_module_change(vit, pair, mo
     assert len(calls) == 7
 
 
+def test_cached_target_features_are_dropped_when_a_module_that_holds_the_loss_loads_weights(vit, pair):
+    loss = copy.deepcopy(module("structure", vit, pair))
+    parent = torch.nn.ModuleDict({"loss": loss})
+    value = loss(output(pair))
+    parent.load_state_dict({name: weight + 0.1 for name, weight in parent.state_dict().items()})
+    changed = loss(output(pair))
+    assert not torch.equal(changed, value)
+    assert torch.equal(changed, loss.set_targets(*pair)(output(pair)))
+
+
 def test_targets_are_copied(vit, pair):
     image = pair[0].clone()
     loss = StructureLoss(vit, size=32).set_targets(image)
@@ -222,8 +234,6 @@ def test_target_may_be_a_path(vit, pair, png):
 
 
 def test_deep_copy_is_independent(vit, pair):
-    import copy
-
     loss = module("texture", vit, pair)
     value = loss(output(pair))
     duplicate = copy.deepcopy(loss)

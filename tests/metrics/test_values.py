@@ -31,3 +31,10 @@ def test_mean_is_weighted_and_missing_if_a_value_is_missing():
     assert a == MetricValue("a", 2.5, start=None, unchanged=7.0)
     assert b == second[1]
     assert mean_values([first], [5.0]) is first
+
+
+def test_mean_that_lacks_an_undefined_and_a_failed_value_has_failed():
+    known, undefined, failed = MetricValue("a", 1.0), MetricValue("a", None, UNDEFINED), MetricValue("a", None, "error")
+    for values in ([known, undefined, failed], [failed, undefined, known]):
+        assert mean_values([[value] for value in values], [1.0, 1.0, 1.0]) == [failed]
+    assert mean_values([[known], [undefined]], [1.0, 1.0]) == [undefined]

@@ -261,20 +261,26 @@ def test_too_little_space_is_refused_with_what_would_fit(tmp_path, pairs, vit, c
     ):
         TrainingData.prepare(small, pairs, tmp_path, limit=int(computed + needed - 0.4 * for_pairs))
     with pytest.raises(
-        TrainingCacheError, match=r"enough for (less than|about) 1 % of the missing records of pairs: give fewer pairs"
+        TrainingCacheError, match="enough for less than 1 % of the missing records of pairs: give fewer pairs"
     ):
-        TrainingData.prepare(small, pairs, tmp_path, limit=int(computed + needed - 0.995 * for_pairs))
+        TrainingData.prepare(small, pairs, tmp_path, limit=int(computed + needed - 0.999 * for_pairs))
 
 
-def test_space_for_the_stored_views_is_enough(tmp_path, pairs, vit, cnn):
+def test_space_for_the_stored_views_is_enough_and_less_is_refused_once_all_pairs_are_matched(tmp_path, pairs, vit, cnn):
     TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path / "whole")
     needed = TensorCache(tmp_path / "whole", 0).bytes
     assert len(TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path / "enough", limit=needed + 5_000)) == 12
+    progress = Stopping(10**6)
+    with pytest.raises(TrainingCacheError, match=r"the missing records of 12 pairs of 4 images need about [\d.]+ MB\."):
+        TrainingData.prepare(
+            recipe(vit, cnn), pairs, tmp_path / "less", limit=needed - 20_000, progress=progress.reporter()
+        )
+    assert progress.descriptions[-1].startswith("pair ")
 
 
 def test_a_damaged_shard_is_refused_by_name(tmp_path, pairs, vit, cnn):
     TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path)
-    path = max(tmp_path.glob("*.safetensors"))
+    path = min(tmp_path.glob("*.safetensors"))
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(TrainingCacheError, match=path.name):
         TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path)

@@ -124,7 +124,8 @@ def test_force_restarts_a_training_whose_checkpoint_belongs_to_other_pairs(share
     held_out = (tmp_path / "held-out.csv").read_bytes()
     other, notes = plan_of(shared, "training.held_out=0.6"), []
     with pytest.raises(
-        CheckpointRejected, match="set of pairs, settings\nTo restart the training, replace it with force"
+        CheckpointRejected,
+        match="set of pairs, settings\nTo restart the training, repeat the command that began it, with force",
     ):
         begin(other, tmp_path)
     assert (tmp_path / "held-out.csv").read_bytes() == held_out
@@ -228,15 +229,18 @@ def test_model_to_start_from_is_not_replaced(shared, tmp_path):
     assert {path: path.read_bytes() for path in (tmp_path / "model").iterdir()} == before
 
 
-def test_finished_training_is_removed_only_with_force(shared, tmp_path):
+def test_force_replaces_a_finished_training_once_it_can_begin(shared, tmp_path):
     write_tiny_model(tmp_path)
     plan = plan_of(shared, f"steps={read_record(tmp_path).steps}")
     (tmp_path / "training.json").write_bytes(json_bytes(plan.to_json()))
-    with plan.folder(tmp_path) as folder:
-        assert plan.finished(folder)
-    with plan.folder(tmp_path, force=True) as folder:
-        assert not plan.finished(folder)
-    assert {path.name for path in tmp_path.iterdir()} == {"training.json"}
+    missing = replace(plan, source=tmp_path / "none")
+    for other in (plan, missing):
+        assert other.finished(tmp_path)
+    with pytest.raises(UserError, match="none"):
+        begin(missing, tmp_path, force=True)
+    assert plan.finished(tmp_path)
+    assert begin(plan, tmp_path, force=True).resumed_at == 0
+    assert not plan.finished(tmp_path)
 
 
 def test_source_in_the_folder_of_the_model_is_not_replaced(shared, tmp_path):
@@ -252,7 +256,9 @@ def test_name_of_a_held_out_image_that_is_not_utf8_is_refused_before_features_ar
     for path in (shared / "photos").iterdir():
         shutil.copy(path, tmp_path / "photos" / f"\udce9{path.name}")
     plan = TrainingPlan.create(tmp_path / "photos", settings_for("tiny-many", device="cpu"), cache=tmp_path / "cache")
-    with pytest.raises(UserError, match=r"udce9image-\d\.png is held out, but held-out\.csv cannot contain"):
+    with pytest.raises(
+        UserError, match=r"held-out\.csv cannot contain a file name that is not UTF-8, as in .*udce9image-\d\.png"
+    ):
         begin(plan, tmp_path / "model")
     assert not list((tmp_path / "cache").glob("shard-*"))
 

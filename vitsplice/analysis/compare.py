@@ -30,7 +30,14 @@ from vitsplice.config import RunConfig
 from vitsplice.contracts import Backbone, BackboneInfo
 from vitsplice.engine.backbones import load_backbone
 from vitsplice.engine.device import pick_device
-from vitsplice.errors import AlreadyFinished, Argument, UserError, WeightsUnavailable
+from vitsplice.errors import (
+    AlreadyFinished,
+    Argument,
+    CheckpointRejected,
+    ImageError,
+    UserError,
+    WeightsUnavailable,
+)
 from vitsplice.images import read
 from vitsplice.numerics import numerics
 from vitsplice.presets.settings import settings_for
@@ -38,7 +45,7 @@ from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import Recording
 from vitsplice.support import output_folder
-from vitsplice.support.files import inside, safe_file_name
+from vitsplice.support.files import absolute, inside, safe_file_name
 from vitsplice.support.output_folder import ResumableWork, resumable
 from vitsplice.support.page import embedded
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
@@ -169,7 +176,8 @@ def compare(
 
 def _record(plan: ComparisonPlan, infos: Mapping[str, BackboneInfo]) -> dict[str, Any]:
     """Return the content of ``compare.json``: the plan, the features of each backbone, and versions of packages."""
-    settings: dict[str, Any] = json.loads(json.dumps(asdict(plan), default=str))
+    paths = {"images": tuple(map(absolute, plan.images)), "masks": plan.masks and absolute(plan.masks)}
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(plan) | paths, default=str))
     features = {
         name: {"structure": info.structure.facet, "appearance": info.appearance.facet, "layers": [*info.every_layer]}
         for name, info in infos.items()
@@ -257,7 +265,7 @@ class _Parts:
         key = _key(settings.model_dump_json(), self.infos[name].sha256, *images_sha256)
         folder = inside(self.path, f"{TRANSFERS}/{safe_file_name(name)}-{key}")
         try:
-            with Recording.begin_or_resume(images, settings, folder) as recording:
+            with _recording(images, settings, folder) as recording:
                 for _ in recording.steps(self.progress.note):
                     if self.progress.stopped() and not recording.run.finished:
                         recording.write_checkpoint(self.progress.note)
@@ -292,6 +300,29 @@ class _Parts:
             inputs={pair: (read(s.image).pixels[0], read(a.image).pixels[0]) for pair, (s, a) in shown.items()},
             transformed={name: pixels[0] for name, pixels in self.images[0].load().transformed.items()},
         )
+
+
+def _recording(images: Mapping[str, Path], settings: RunConfig, folder: Path) -> Recording:
+    """Begin or resume a transfer; begin it again if it cannot be resumed, or has no readable output.
+
+    Raises AlreadyFinished if it is finished.
+    """
+    try:
+        return Recording.begin_or_resume(images, settings, folder)
+    except AlreadyFinished:
+        if _readable(RunFolder(folder).output):
+            raise
+    except (CheckpointRejected, ImageError):  # such as an image that was moved
+        pass
+    return Recording.begin(images, settings, folder, force=True)
+
+
+def _readable(image: Path) -> bool:
+    try:
+        read(image)
+    except ImageError:
+        return False
+    return True
 
 
 def _key(*values: str) -> str:

@@ -72,13 +72,3 @@ def read_record(folder: Path) -> dict[str, dict[str, Any]]:
     """Read the last entry of each output in the record of a folder, by name of the output; {} without a record."""
     records = read_records(folder / RECORD)
     return {str(record.get("name")): record for record in records if record.get("format") == FORMAT}
-
-
-def model_of_output(output: Path) -> Mapping[str, Any] | None:
-    """Return the `ModelRecord.provenance` of an output's model; None if the output is not recorded or was changed."""
-    try:
-        entry = read_record(output.parent)[output.name]
-        model: Mapping[str, Any] = entry["model"]
-        return model if entry["sha256"] == file_sha256(output) else None
-    except (KeyError, TypeError, OSError):
-        return None

@@ -38,7 +38,8 @@ def correspond(
     temperature: Annotated[
         float,
         typer.Option(
-            help="Softmax temperature of the assignment, at least 0.0001; lower: closer to one match per patch."
+            max=10,
+            help="Softmax temperature of the assignment, 0.0001 to 10; lower: closer to one match per patch.",
         ),
     ] = 0.02,
     balance: Annotated[

@@ -147,7 +147,7 @@ def _train(plan: TrainingPlan, out: Path, checkpoint: Path | None, *, force: boo
     processes = processes_on(plan.settings.device)
     with plan.folder(out, force=force) if processes.main else nullcontext(out) as folder:
         processes.wait()
-        if plan.finished(folder):
+        if plan.finished(folder) and not force:
             notes([f"the training in {folder} is finished; --force replaces it"] if processes.main else [])
             return
         board = TensorBoard(folder) if tensorboard and processes.main else None

@@ -76,19 +76,26 @@ def write(path: str | os.PathLike[str], pairs: Iterable[Pair]) -> None:
             (`vitsplice.datasets.pair.row_of`).
         VitspliceError: if the file cannot be written.
     """
+    path, content = Path(path), content_of(path, pairs)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except OSError as error:
+        raise VitspliceError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def content_of(path: str | os.PathLike[str], pairs: Iterable[Pair]) -> bytes:
+    """Return the content that `write` writes; raises the same UserError."""
     path = Path(path)
     formats = {".csv": _as_csv, ".jsonl": _as_jsonl}
     if path.suffix.lower() not in formats:
         raise UserError(f"{path} cannot be a manifest: its name must end in .csv or .jsonl")
     text = formats[path.suffix.lower()]([row_of(pair, path.parent) for pair in pairs])
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
+        return text.encode()
     except UnicodeEncodeError as error:
         line = text[text.rfind("\n", 0, error.start) + 1 : error.end + 20]
         raise UserError(f"{path} cannot contain a file name that is not UTF-8, as in {printable(line)!r}") from error
-    except OSError as error:
-        raise VitspliceError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 class PairIds:

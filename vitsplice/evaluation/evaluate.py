@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import json
 import os
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -169,13 +170,14 @@ class _Evaluation:
         try:
             key = case_key(pair, method, output)
             new = key not in log
-            before = _new_record(pair, method, output) if new else log[key]
+            before = {} if new else log[key]
+            record = _record(pair, method, output, before)
             pending = [(s, m) for s, m in self.built.over("pair") if new or s.name in before.get("reasons", {})]
             if new or pending:
                 values, reasons = compute_rounded(pending, images.cases(output), pair.weights)
-                after = before | {"metrics": before["metrics"] | values, "reasons": reasons}
-                if new or after != before:
-                    log.add(key, after)
+                record |= {"metrics": record["metrics"] | values, "reasons": reasons}
+            if record != before:
+                log.add(key, record)
         except ImageError as error:
             counts.add_failure(pair.id, one_line(str(error)), missing=isinstance(error, ImageNotFound))
             return 0
@@ -212,11 +214,15 @@ class _Evaluation:
             yield PairImages(pair, self.device).cases(output)[0]
 
 
-def _new_record(pair: Pair, method: Method, output: Path) -> dict[str, Any]:
-    """Return the record of a case, without metrics. Raises ImageError for the output of an unfinished run."""
+def _record(pair: Pair, method: Method, output: Path, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of a case with its values of ``before``; what the output used is read anew.
+
+    Raises ImageError for the output of an unfinished run.
+    """
     optimised = read_optimised(output)
-    record: dict[str, Any] = {"method": method.name, "id": pair.id, "metrics": {}}
-    return record | ({"optimised": asdict(optimised)} if optimised else {})
+    used = {"optimised": json.loads(json.dumps(asdict(optimised)))} if optimised else {}  # as the log returns it
+    values = {name: before[name] for name in ("metrics", "reasons") if name in before}
+    return {"method": method.name, "id": pair.id, "metrics": {}} | used | values
 
 
 def compute_rounded(

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from vitsplice.batch.transfer_record import model_of_output
-from vitsplice.errors import ConfigError, ImageError
+from vitsplice.batch.transfer_record import RECORD as TRANSFERS
+from vitsplice.batch.transfer_record import read_record
+from vitsplice.errors import ConfigError, ImageError, PathRejected
 from vitsplice.evaluation.plan import EvaluationPlan
 from vitsplice.metrics.leakage import Leakage, NetworkId, OptimisedParts
 from vitsplice.presets import loading
-from vitsplice.runs.artifacts import OUTPUT, RECORD, SETTINGS
-from vitsplice.support.files import read_regular
+from vitsplice.runs.artifacts import OUTPUT, RECORD, SETTINGS, RunFolder
+from vitsplice.support.files import file_sha256, read_json_object, read_regular
 from vitsplice.support.jsonl import JsonLinesLog, Keys
 from vitsplice.text import printable
 
@@ -30,15 +30,28 @@ def read_optimised(output: Path) -> OptimisedParts | None:
     """
     try:
         if output.name != OUTPUT:
-            model = model_of_output(output)
-            return OptimisedParts.of_run({"backbones": {}, "model": model}, ()) if model else None
-        record = json.loads(read_regular(output.parent / RECORD))
-        if record.get("finished") is False:
+            return _optimised_by_model(output)
+        record = read_json_object(output.parent / RECORD)
+        if record.get("finished") is False or (not record and RunFolder(output.parent).has_begun()):
             raise ImageError(f"{printable(str(output))} is the output of an unfinished run; resume it")
         settings = read_regular(output.parent / SETTINGS).decode()
         return OptimisedParts.of_run(record, _terms(settings))
-    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError, ConfigError):
+    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError, ConfigError, PathRejected):
         return None
+
+
+def _optimised_by_model(output: Path) -> OptimisedParts | None:
+    """Read the networks behind the output of a model; None if it was changed. Raises OSError or KeyError if unknown."""
+    status = (output.parent / TRANSFERS).stat()
+    entry = _transfers(output.parent, status.st_size, status.st_mtime_ns)[output.name]
+    model = entry["model"] if entry["sha256"] == file_sha256(output) else None
+    return OptimisedParts.of_run({"backbones": {}, "model": model}, ()) if model else None
+
+
+@lru_cache(maxsize=16)
+def _transfers(folder: Path, size: int, changed: int) -> dict[str, dict[str, Any]]:
+    """Read the transfer record of a folder, once for each size and modification time of its file."""
+    return read_record(folder)
 
 
 @lru_cache(maxsize=16)

@@ -33,6 +33,9 @@ LAYOUT = "(3, H, W) or (B, 3, H, W)"
 OVERSHOOT = 0.05
 """Tolerance outside [0, 1] for images from a training loop, where resizing and optimisation overshoot."""
 
+ROUNDING = 1 + 2**-8
+"""Factor of a tolerance that allows for its rounding, to bfloat16 at the least."""
+
 
 def is_single_rgb(tensor: Tensor) -> bool:
     """Return True for the shapes ``(3, H, W)`` and ``(1, 3, H, W)``."""
@@ -66,7 +69,8 @@ def check_range(name: str, values: NDArray[Any] | Tensor, tolerance: float = 0.0
     low, high = float(values.min()), float(values.max())
     if math.isnan(low):
         raise ImageError(f"'{name}' contains NaN; values must be in [0, 1]")
-    if low < -tolerance or high > 1 + tolerance:
+    limit = tolerance * ROUNDING
+    if low < -limit or high > 1 + limit:
         advice = "; divide by 255, or give uint8" if low >= 0 and 2 < high <= 255 else ""
         raise ImageError(
             f"'{name}' contains values from {low:.9g} to {high:.9g}; they must be in "

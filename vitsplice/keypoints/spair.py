@@ -24,6 +24,9 @@ from vitsplice.text import one_line, printable
 
 ANNOTATIONS, IMAGES, LISTS = "PairAnnotation", "JPEGImages", "Layout"
 SUBSETS = ("large", "small")
+LEAST_LENGTH = 1e-6
+"""Minimum reference length in pixels; distances are divided by it."""
+
 LAYOUT = f"{ANNOTATIONS}/SPLIT/*.json, {IMAGES}/CATEGORY/*.jpg, {LISTS}/large/SPLIT.txt"
 
 
@@ -96,7 +99,7 @@ def _parse(root: Path, id_: str, annotation: Mapping[str, Any]) -> KeypointPair:
         raise ValueError(f"{len(source_points)} keypoints in the source and {len(target_points)} in the target")
     left, top, right, bottom = (float(edge) for edge in annotation["trg_bndbox"])
     reference = max(right - left, bottom - top)
-    if not 0 < reference < float("inf"):
+    if not LEAST_LENGTH <= reference < float("inf"):
         raise ValueError(f"trg_bndbox {annotation['trg_bndbox']} is empty")
     return KeypointPair(
         id_, printable(category), source, target, source_points, target_points, reference_length=reference

@@ -54,6 +54,7 @@ class TermsLoss(nn.Module):
         self._images: Batches = {}
         self._cache: tuple[torch.device, Targets] | None = None
         self._calls: int = 0
+        self.register_load_state_dict_post_hook(_drop_cached_targets)  # type: ignore[no-untyped-call]
 
     @property
     def backbone(self) -> Backbone:
@@ -219,7 +220,8 @@ class TermsLoss(nn.Module):
         the image of the input, if the term requests its pixels or the correspondence.
         """
         shared = {term.target[0], term.input[0]} if term.target[0] in (term.input[0], "start") else set()
-        shared |= set() if {INPUT, MATCH}.isdisjoint(term.term.requests) else {term.input[0]}
+        if not {INPUT, MATCH}.isdisjoint(term.term.requests):
+            shared.add(term.input[0])
         sized = self.backbones[term.backbone]
         for image in sorted(shared & images.keys()):
             if _input_size(sized, images[image]) != _input_size(sized, output):
@@ -229,6 +231,11 @@ class TermsLoss(nn.Module):
                     f"backbone's input: the output is {ours} (height x width), the {image} image {theirs}; resize one "
                     "to the size of the other"
                 )
+
+
+def _drop_cached_targets(loss: TermsLoss, _: object) -> None:
+    """Drop features that were computed with other weights; a function of the module, so that it can be copied."""
+    loss._cache = None
 
 
 def _input_size(sized: SizedBackbone, batch: Tensor) -> tuple[int, int]:

@@ -163,6 +163,7 @@ def _mean_value(values: Sequence[MetricValue], weights: Sequence[float]) -> Metr
             return None
         return sum(weight * number for weight, number in zip(weights, known, strict=True)) / sum(weights)
 
-    failed = next((value for value in values if value.value is None), values[0])
+    missing = [value for value in values if value.value is None] or values[:1]
+    described = max(missing, key=lambda value: value.failed)  # the first, but a failure before an undefined value
     averaged: dict[str, Any] = {key: mean([getattr(value, key) for value in values]) for key in AVERAGED}
-    return replace(failed, **averaged)
+    return replace(described, **averaged)

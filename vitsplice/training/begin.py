@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from vitsplice.contracts import ROLES
-from vitsplice.datasets import Pair, manifest
-from vitsplice.datasets.pair import row_of
-from vitsplice.errors import Argument, CheckpointRejected, OutputBusy, UserError
+from vitsplice.datasets import manifest
+from vitsplice.errors import Argument, CheckpointRejected, OutputBusy
 from vitsplice.support import output_folder
-from vitsplice.support.bounded_yaml import is_valid_text
 from vitsplice.support.output_folder import REPLACE
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import first_line, printable, with_count
@@ -49,7 +46,7 @@ def begin_or_resume(
         folder: folder of the model, locked by the main process (`TrainingPlan.folder`).
         processes: the processes that train together.
         checkpoint: path of the JSON file of the checkpoint; None: the last one of the folder, if it has any.
-        force: restart the training if the checkpoint cannot be used.
+        force: restart the training if it is finished, or the checkpoint cannot be used.
         tensorboard: see `TrainingRecorder`.
         progress: reports each image and pair.
 
@@ -68,28 +65,33 @@ def begin_or_resume(
     if prepared is None:
         return None
     pairs, data, held_out = prepared
+    if force and plan.finished(folder):
+        _remove_together(folder, processes)
 
-    def restored() -> TrainingRecorder:
+    def restored(path: Path | None) -> TrainingRecorder:
         training = Training(parts, data, processes)
         recorder = TrainingRecorder(folder, training, HeldOut(held_out), plan.licence, tensorboard)
-        recorder.restore(checkpoint)
+        recorder.restore(path)
         return recorder
 
+    recorder = None
     try:
-        recorder = restored()
+        recorder = restored(checkpoint)
     except CheckpointRejected as error:
         if not force:
-            raise CheckpointRejected(*error.parts, "\nTo restart the training, replace it with ", REPLACE) from error
+            advice = "\nTo restart the training, repeat the command that began it, with "
+            raise CheckpointRejected(*error.parts, advice, REPLACE) from error
         progress.note(f"restarted: {first_line(error)}")
-        _remove_training(folder, processes)
-        recorder = restored()
+    if recorder is None:
+        _remove_together(folder, processes)
+        recorder = restored(None)
     if pairs.held_out and processes.main:
         manifest.write(folder / HELD_OUT, pairs.held_out)
     return recorder
 
 
-def _remove_training(folder: Path, processes: Processes) -> None:
-    """Remove a training once all processes have read its checkpoint, and before any of them continues."""
+def _remove_together(folder: Path, processes: Processes) -> None:
+    """Remove a training once all processes have read its files, and before any of them continues."""
     processes.wait()
     if processes.main:
         remove_training(folder)
@@ -110,7 +112,7 @@ def _prepare(
     if pairs is None:
         return None
     _describe(pairs, progress)
-    _check_names(pairs.held_out, folder)
+    manifest.content_of(folder / HELD_OUT, pairs.held_out)  # refuses names now, not after the features are computed
     prepare = partial(TrainingData.prepare, parts.recipe, folder=cache, device=parts.device, progress=progress)
     if (data := prepare(pairs.training)) is None:
         return None
@@ -131,18 +133,6 @@ def _cache_advice(cache: Path) -> Iterator[None]:
     except OutputBusy as error:
         busy = f"another process is writing to the cache {printable(str(cache))}; wait for it, or choose another with "
         raise OutputBusy(busy, Argument("cache")) from error
-
-
-def _check_names(pairs: Iterable[Pair], folder: Path) -> None:
-    """Raise UserError if `HELD_OUT`, which is written after the features are computed, cannot contain a file name."""
-    for pair in pairs:
-        row = row_of(pair, folder)
-        for role in ROLES:
-            if not is_valid_text(row[role]):
-                path = printable(str(getattr(pair, role)))
-                raise UserError(
-                    f"{path} is held out, but {HELD_OUT} cannot contain a name that is not UTF-8; rename it"
-                )
 
 
 def _describe(pairs: SplitPairs, progress: ProgressReporter) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,13 +143,12 @@ class TrainingPlan:
         except ModelRejected:
             return False
 
-    @contextmanager
-    def folder(self, out: Path, *, force: bool = False) -> Iterator[Path]:
+    def folder(self, out: Path, *, force: bool = False) -> AbstractContextManager[Path]:
         """Lock the folder of the model; checkpoints of the same plan are not removed.
 
         Args:
             out: folder of the model; created if it does not exist.
-            force: replace another training in the folder, or this one if it is finished.
+            force: replace another training in the folder.
 
         Raises:
             OutputExists: if it holds another training or model, and ``force`` is not given.
@@ -161,10 +159,7 @@ class TrainingPlan:
             raise UserError(f"{out} holds the model to start from, which would be replaced; choose another folder")
         if os.path.realpath(self.source) in {os.path.realpath(out / name) for name in (*WORK.parts, *WORK.results)}:
             raise UserError(f"{out} holds the source {self.source}, which would be replaced; choose another folder")
-        with resumable(out, WORK, self.to_json(), force=force) as folder:
-            if force and self.finished(folder):
-                remove_training(folder)
-            yield folder
+        return resumable(out, WORK, self.to_json(), force=force)
 
 
 def remove_training(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Preparation of the cache of a training: missing records are computed.
 
 The pixels of all images come first, then the records of one pair, whose size shows whether the rest will fit.
+That is checked again once all pairs are matched, because only then it is known which views are of mirrored images.
 """
 
 from __future__ import annotations
@@ -108,6 +109,7 @@ class _Preparation:
         self._compute(lists.pixels())
         self._check_space()
         self._compute(lists.conditions())
+        self._check_space()
         self._compute(lists.views())
 
     def _missing(self, jobs: Iterable[Job]) -> list[Job]:
@@ -125,8 +127,8 @@ class _Preparation:
     def _check_space(self) -> None:
         """Compute the records of one pair, and estimate the size of all missing ones.
 
-        The views of each appearance image count once, although different pairs may need those of the image and those of
-        its mirror image.
+        Until all pairs are matched, the views of each appearance image count once, although different pairs may need
+        those of the image and those of its mirror image.
 
         Raises:
             TrainingCacheError: if they will not fit.
