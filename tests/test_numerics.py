@@ -127,7 +127,9 @@ def plain(images):
     return {name: splice(images, name) for name in RUNS}
 
 
-@pytest.mark.parametrize("name", [pytest.param("quick", marks=pytest.mark.slow), "paper"])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "quick" else ()) for name in RUNS]
+)
 def test_a_run_gives_the_same_bytes_in_any_mode_and_restores_the_mode(images, plain, mode, name):
     states = []
     with mode():

@@ -113,6 +113,11 @@ def test_folder_without_a_batch_or_with_links_out_of_it_is_refused(batch, tmp_pa
         read_state(batch.out)
 
 
+def test_path_that_is_too_long_holds_no_batch():
+    with pytest.raises(UserError, match="holds no batch"):
+        read_state("x" * 300)
+
+
 def test_number_of_pairs_is_updated(batch):
     for pairs in (3, 5):
         open_batch(batch.out, batch.manifest, batch.variants, 1, pairs)

@@ -1,12 +1,14 @@
 """Messages about command line parameters, and their help."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 import typer
 from typer.main import get_command
 
-from vitsplice.cli.app import application
+from vitsplice.cli.app import Commands, application
+from vitsplice.contracts import CommandSpec
 
 
 def leaves(command, path=()):
@@ -64,3 +66,34 @@ def test_lines_of_a_paragraph_of_help_are_joined(vitsplice):
         "installs. Report, records and a preview are in the folder NAME-video beside the output NAME.mp4"
         in help_of_video
     )
+
+
+def listing():
+    """Copy files.
+
+    Text in
+    two lines.
+
+    Modes:
+    - all
+    - none
+
+    \b
+    source
+    target
+
+    1. read
+    2. write
+    """
+
+
+def test_lists_and_preformatted_paragraphs_of_help_are_unchanged(monkeypatch):
+    known = SimpleNamespace(commands={"listing": CommandSpec("listing", listing, "a command")})
+    monkeypatch.setattr("vitsplice.cli.app.catalogue", lambda: known)
+    assert Commands().get_command(None, "listing").help.split("\n\n") == [
+        "Copy files.",
+        "Text in two lines.",
+        "Modes:\n- all\n- none",
+        "\b\nsource\ntarget",
+        "1. read\n2. write",
+    ]

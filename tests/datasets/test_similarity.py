@@ -142,6 +142,14 @@ def test_cache_of_another_process_is_refused(compute, images, tmp_path, monkeypa
     assert not (tmp_path / ".cache.lock").exists()
 
 
+def test_cached_features_are_read_while_another_process_writes_to_the_cache(compute, images, tmp_path, monkeypatch):
+    monkeypatch.setattr("vitsplice.datasets.image_cache.WAIT", 0.1)
+    compute(images)
+    with FolderLock(tmp_path, ".cache.lock"):
+        (features, _), calls = compute(images)
+    assert (calls, list(features)) == (0, images)
+
+
 def test_feature_of_a_changed_image_is_computed_again(compute, images):
     (before, _), _ = compute(images)
     images[0].write_bytes(images[1].read_bytes() + b"\0")

@@ -195,6 +195,14 @@ def test_preset_with_an_unregistered_fallback_is_detected(own, added):
     assert "no backbone 'tiny-vti'" in reason
 
 
+@pytest.mark.parametrize(("second", "outcome"), [("tiny-cnn", "skipped"), ("tiny-vti", "failed")])
+def test_fallback_of_an_optional_plugin_that_is_not_loaded_is_skipped(monkeypatch, second, outcome):
+    monkeypatch.setattr("vitsplice.plugins.registry.OPTIONAL_PLUGINS", [("backbone", "*-none", "vitsplice-none")])
+    text = PRESET % (f", fallback: [vit-none, {second}]", "tiny-cnn")
+    (reason,) = failures(PresetContract, "registered", outcome, text=text).values()
+    assert "no backbone 'vit-none'" in reason or outcome == "failed"
+
+
 def test_weights_files_of_a_preset_are_named_by_their_keys():
     single = "# x\nbackbone: {name: tiny-vit, weights: w.pth}\nstart: match\nsteps: 0"
     several = PRESET % (", weights: w.pth", "tiny-cnn, weights: w.pth")

@@ -13,6 +13,7 @@ from tiny_models import write_tiny_model
 from vitsplice import splice
 from vitsplice.errors import CheckpointRejected, ImageError, OutputExists, UserError
 from vitsplice.images import encode_png, read
+from vitsplice.support.output_folder import FolderLock
 from vitsplice.support.progress import ProgressReporter
 from vitsplice.video import convert, encoding
 from vitsplice.video.colours import RGB, as_tensor
@@ -169,6 +170,8 @@ def test_parts_that_cannot_be_removed_are_removed_when_the_finished_video_is_req
     with monkeypatch.context() as patch:
         patch.setattr(convert, "remove_parts", fails)
         result = transfer(clip, appearance, tmp_path / "out.mp4")
+    with FolderLock(result.folder):
+        assert transfer(clip, appearance, tmp_path / "out.mp4").record == result.record
     assert (result.folder / "segments").is_dir()
     assert transfer(clip, appearance, tmp_path / "out.mp4").record == result.record
     assert not (result.folder / "segments").exists()

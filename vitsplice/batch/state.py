@@ -63,7 +63,10 @@ class BatchState:
 
     @property
     def ended(self) -> int:
-        """Number of runs of all calls that are finished, refused or failed; at most ``pairs`` per variant, if known."""
+        """Number of runs that are finished, refused or failed, over all calls.
+
+        Each variant counts at most ``pairs`` of them, if known.
+        """
         counts = (variant.done + variant.refused + variant.failed for variant in self.variants.values())
         return sum(min(count, self.pairs or count) for count in counts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -57,9 +58,17 @@ def _click_command(spec: CommandSpec) -> Any:
 
 
 def _unwrapped(command: Any) -> Any:
-    """Join the lines of each paragraph of a command's help, and of its subcommands', which typer prints as they are."""
+    """Join the lines of each paragraph of a command's help, and of its subcommands', which typer prints as they are.
+
+    A paragraph that is a list, has an indented line or begins with a backspace (click: preformatted) is unchanged.
+    """
     if command.help:
-        command.help = "\n\n".join(paragraph.replace("\n", " ") for paragraph in command.help.split("\n\n"))
+        command.help = "\n\n".join(
+            paragraph
+            if re.search(r"\A\x08|^( |[*-] |\d+[.)] )", paragraph, re.MULTILINE)
+            else paragraph.replace("\n", " ")
+            for paragraph in command.help.split("\n\n")
+        )
     for subcommand in getattr(command, "commands", {}).values():
         _unwrapped(subcommand)
     return command

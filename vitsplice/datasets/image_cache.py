@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from vitsplice.errors import ImageError
 from vitsplice.images import image_stamp
-from vitsplice.support.jsonl import JsonLinesLog, key_of
+from vitsplice.support.jsonl import JsonLinesLog, key_of, read_records
 from vitsplice.support.output_folder import FolderLock
 from vitsplice.support.progress import ProgressReporter
 
@@ -29,6 +29,8 @@ def cached_by_image(
 ) -> tuple[dict[Path, ValueT], list[ImageError]] | None:
     """Read the value of each image from a cache, or compute it, one image at a time.
 
+    If the cache has the values of all images, they are read even while another process writes to it.
+
     Args:
         images: paths of the images.
         key: what a value depends on besides its image.
@@ -43,8 +45,10 @@ def cached_by_image(
 
     Raises:
         VitspliceError: if the cache cannot be read or written.
-        OutputBusy: if another process uses the cache for longer than `WAIT`.
+        OutputBusy: if a value is missing and another process uses the cache for longer than `WAIT`.
     """
+    if (stored := _stored(images, key, decode, cache)) is not None:
+        return None if progress.stopped() else (stored, [])
     values: dict[Path, ValueT] = {}
     errors = []
     with FolderLock(cache.parent, f".{cache.name}.lock", WAIT), JsonLinesLog(cache) as log:
@@ -62,3 +66,21 @@ def cached_by_image(
             except ImageError as error:
                 errors.append(error)
     return values, errors
+
+
+def _stored(
+    images: Sequence[Path], key: tuple[object, ...], decode: Callable[[Mapping[str, Any]], ValueT | None], cache: Path
+) -> dict[Path, ValueT] | None:
+    """Read the value of each image without the lock of the cache; None if one is missing or an image is unreadable."""
+    try:
+        keys = {path: f"{key_of(*key, *image_stamp(path)):016x}" for path in images}
+    except ImageError:
+        return None
+    wanted = set(keys.values())
+    records = {name: record for record in read_records(cache) if (name := str(record.get("key"))) in wanted}
+    values: dict[Path, ValueT] = {}
+    for path, name in keys.items():
+        if name not in records or (value := decode(records[name])) is None:
+            return None
+        values[path] = value
+    return values

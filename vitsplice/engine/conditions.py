@@ -67,7 +67,13 @@ def feature_requests(info: BackboneInfo) -> tuple[FeatureRequest, FeatureRequest
 
 
 def described_image(
-    image: Tensor, backbone: Backbone, names: Iterable[ConditionName], grid: int, *, appearance: bool
+    image: Tensor,
+    backbone: Backbone,
+    names: Iterable[ConditionName],
+    grid: int,
+    *,
+    appearance: bool,
+    mirror: bool | None = None,
 ) -> DescribedImage:
     """Compute what conditions need of one image; the result can be used for all pairs of this image.
 
@@ -77,12 +83,14 @@ def described_image(
         names: the conditions that the generator requests.
         grid: the image is resized to about ``grid * grid`` patches.
         appearance: whether it is the appearance image of a pair; if not, it is only used as a structure image.
+        mirror: whether to describe its mirror image too; None: if it is the appearance image and a condition needs the
+            correspondence.
     """
     matched = needs_match(names)
     if not (appearance or matched):
         return DescribedImage(image, None)
     requests = feature_requests(backbone.info) if appearance else ()
-    mirror = appearance and matched
+    mirror = appearance and matched if mirror is None else mirror
     return DescribedImage(image, describe_image(image, backbone, grid, mirror=mirror, requests=requests))
 
 

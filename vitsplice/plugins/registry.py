@@ -153,7 +153,7 @@ def enumeration(names: Sequence[str]) -> str:
 def unknown_message(kind: Kind[SpecT], name: str, known: Iterable[str], plugins: Iterable[PluginRecord]) -> str:
     """Return the message for an unknown name: a similar name or the known ones, and plugins that may provide it."""
     names = sorted(known)
-    plugin = _optional_plugin(kind.word, name, names)
+    plugin = optional_plugin(kind.word, name, names)
     similar = "" if plugin else did_you_mean(name.lower(), names)
     hint = f".{similar}" if similar else _listed(names)
     see = "plugins" if kind is COMMANDS else f"list {kind.name}"
@@ -178,10 +178,11 @@ def _selection_note(value: str) -> str:
     return f"{PLUGINS_VARIABLE}={one_line(value)} selects only those plugins; unset it to load all"
 
 
-def _optional_plugin(word: str, name: str, known: Sequence[str]) -> str:
+def optional_plugin(word: str, name: str, known: Iterable[str]) -> str:
     """Find the optional plugin of this project that provides a name and is not loaded; "" if there is none."""
+    names = tuple(known)
     for kind, pattern, plugin in OPTIONAL_PLUGINS:
-        loaded = any(fnmatchcase(other, pattern) for other in known)
+        loaded = any(fnmatchcase(other, pattern) for other in names)
         if kind == word and fnmatchcase(name, pattern) and not loaded:
             return plugin
     return ""

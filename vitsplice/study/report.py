@@ -26,7 +26,8 @@ LEGEND = """\
 - *95 %, trials*: Wilson's interval, as if all trials were independent. The trials of a rater are not independent, so
   this interval is too narrow.
 - *p*: exact two-sided binomial test against one half, as if all trials were independent; *p, Holm*: adjusted for the
-  number of comparisons (those over all pairs are one family, those by set another).
+  number of planned comparisons, including those without votes (those over all pairs are one family, those by set
+  another).
 - *agree*: how often two raters chose the same method for the same pair of images; *alpha*: Krippendorff's alpha for
   nominal data: 1 is full agreement, 0 is chance. Where nearly all raters prefer one method, alpha can be near 0
   although they agree.

@@ -123,7 +123,7 @@ def inside(folder: str | os.PathLike[str], name: str) -> Path:
 def inside_file(folder: str | os.PathLike[str], name: str) -> Path:
     """Return the path of a file to write, as `inside`. Raises PathRejected also if it exists and is not a file."""
     path = inside(folder, name)
-    if path.is_dir() or (path.is_symlink() and not path.exists()):
+    if os.path.isdir(path) or (os.path.islink(path) and not os.path.exists(path)):
         raise PathRejected(f"{printable(str(path))} is not a file, but a file is written there; remove it")
     return path
 
@@ -153,7 +153,10 @@ def read_regular(path: Path) -> bytes:
 
 
 def _is_special(path: Path) -> bool:
-    """Return whether a path exists and is neither a file nor a folder; one check, since a lock file may disappear."""
+    """Return whether a path exists and is neither a file nor a folder.
+
+    A single `stat`: a lock file may be removed between two calls.
+    """
     try:
         mode = path.stat().st_mode
     except OSError:

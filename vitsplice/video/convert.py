@@ -23,7 +23,7 @@ from vitsplice.runs.checkpoints import settings_digest
 from vitsplice.runs.inputs import as_sequence
 from vitsplice.runs.record import versions
 from vitsplice.support.files import file_sha256, json_bytes, read_json_object
-from vitsplice.support.output_folder import REPLACE, resumable, write
+from vitsplice.support.output_folder import REPLACE, FolderLock, resumable, write
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable
 from vitsplice.video.appearances import Appearances
@@ -169,7 +169,7 @@ def splice_video(
     same_plan = earlier == plan
     if same_plan and not force and (record := _finished(folder, path, destination)):
         progress.note(f"{printable(str(path))} is finished already")
-        with suppress(OSError):
+        with suppress(OSError, UserError), FolderLock(folder):
             remove_parts(folder)
         return VideoResult(path, folder, record)
     if not same_plan or (folder / RECORD).is_file():

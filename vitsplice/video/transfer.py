@@ -12,14 +12,14 @@ from vitsplice.config import RunConfig
 from vitsplice.contracts import Backbone
 from vitsplice.engine import memory
 from vitsplice.engine.backbones import BackboneLoader, Substitution, load_settings
-from vitsplice.engine.conditions import DescribedImage, feature_requests, needs_match, pair_condition
+from vitsplice.engine.conditions import DescribedImage, described_image, needs_match, pair_condition
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.problem import Components, check_run
 from vitsplice.engine.stages import StagedOptimisation
 from vitsplice.engine.start import describe_for_match, start_with, warm_start_strengths
 from vitsplice.engine.warm_start import warm_start_from_maps, warm_start_maps
 from vitsplice.errors import UserError
-from vitsplice.matching import Candidate, Correspondence, Preference, concatenated, describe_image, match_candidates
+from vitsplice.matching import Candidate, Correspondence, Preference, concatenated, match_candidates
 from vitsplice.models.loading import model_of
 from vitsplice.models.model import Model
 from vitsplice.numerics import numerics
@@ -170,9 +170,9 @@ def load_transfer(
         described = tuple(map(DescribedImage, pixels, descriptions))
     else:
         guided = Components.build(settings, loaded.backbones, known, model).guided
-        matches, requests = guided or needs_match(model.spec.conditions), feature_requests(backbone.info)
-        description = describe_image(pixels[0], backbone, settings.match.grid, mirror=matches, requests=requests)
-        described = (DescribedImage(pixels[0], description),)
+        names, grid = model.spec.conditions, settings.match.grid
+        matches = guided or needs_match(names)
+        described = (described_image(pixels[0], backbone, names, grid, appearance=True, mirror=matches),)
     return FrameTransfer(settings, device, loaded.backbones, images, described, matches, model, loaded.substitutions)
 
 
