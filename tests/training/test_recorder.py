@@ -136,6 +136,18 @@ def test_force_restarts_a_training_whose_checkpoint_belongs_to_other_pairs(share
     assert not (tmp_path / "model.yaml").exists()
 
 
+def test_held_out_images_of_different_domains_are_noted(shared, tmp_path):
+    for number, path in enumerate(sorted((shared / "photos").iterdir())):
+        folder = tmp_path / "tree" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder)
+    settings = settings_for("tiny-many", device="cpu", overrides=["training.held_out=0.2"])
+    plan, notes = TrainingPlan.create(tmp_path / "tree", settings, cache=shared / "cache"), []
+    begin(plan, tmp_path / "model", progress=ProgressReporter(note=notes.append))
+    assert any("no two images of one domain are held out" in note for note in notes), notes
+    assert not (tmp_path / "model" / "held-out.csv").exists()
+
+
 @pytest.mark.slow
 def test_training_that_diverges_leaves_its_checkpoint(shared, tmp_path):
     bad = "terms.bad={loss: nan-at-third, weight: 1}"

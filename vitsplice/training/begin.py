@@ -111,7 +111,7 @@ def _prepare(
     pairs = training_pairs(plan.source, parts.training, backbone, parts.device, cache / FEATURES, progress, trained)
     if pairs is None:
         return None
-    _describe(pairs, progress)
+    _describe(pairs, parts.training.held_out, progress)
     manifest.content_of(folder / HELD_OUT, pairs.held_out)  # refuses names now, not after the features are computed
     prepare = partial(TrainingData.prepare, parts.recipe, folder=cache, device=parts.device, progress=progress)
     if (data := prepare(pairs.training)) is None:
@@ -135,7 +135,8 @@ def _cache_advice(cache: Path) -> Iterator[None]:
         raise OutputBusy(busy, Argument("cache")) from error
 
 
-def _describe(pairs: SplitPairs, progress: ProgressReporter) -> None:
+def _describe(pairs: SplitPairs, fraction: float, progress: ProgressReporter) -> None:
+    """Report the numbers of pairs and images, given the fraction of the images to hold out."""
     training, held_out = (
         {path for pair in subset for path in (pair.structure, pair.appearance)}
         for subset in (pairs.training, pairs.held_out)
@@ -151,4 +152,9 @@ def _describe(pairs: SplitPairs, progress: ProgressReporter) -> None:
         progress.note(
             "no pair has both images held out, so there are no previews or metrics; to get them, give a folder of "
             "images instead of pairs"
+        )
+    elif fraction and not pairs.held_out:
+        progress.note(
+            "no two images of one domain are held out, so there are no previews or metrics; to get them, give more "
+            "images, or a larger fraction training.held_out"
         )
