@@ -52,6 +52,11 @@ def test_spec_may_be_of_a_subclass_and_a_backbone_a_wrapper():
     assert build_part(Spec("mine", lambda weights: wrapper, "", "", ""), None) is wrapper
 
 
+def test_exception_without_a_frame_of_python_code_has_no_place():
+    with pytest.raises(PartRejected, match="^building backbone 'mine' failed: KeyError: 'x'$"):
+        build_part(BackboneSpec("mine", {}.__getitem__, "", "", ""), "x")
+
+
 def test_part_that_no_plugin_lists_is_named_without_one():
     spec = BackboneSpec("mine", raising(KeyError("k")), "", "", "")
     with pytest.raises(PartRejected, match="^building backbone 'mine' failed: "):

@@ -1,4 +1,4 @@
-"""Call the ``build`` function of a spec; a failure names the part, its plugin, file and line."""
+"""Call the ``build`` function of a spec; a failure names the part and its plugin, an exception also file and line."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def build_part(spec: BuildableSpec[PartT], *arguments: Any) -> PartT:
         if isinstance(error, VitspliceError) or allocation_failure(error):
             raise
         module = str(getattr(getattr(spec.build, "func", spec.build), "__module__", ""))  # func: of a partial
-        place = place_of(error, module.partition(".")[0])
-        raise PartRejected(f"building {_described(spec, kind)} failed: {place}: {reason(error)}") from error
+        why = ": ".join(filter(None, (place_of(error, module.partition(".")[0]), reason(error))))
+        raise PartRejected(f"building {_described(spec, kind)} failed: {why}") from error
     expected = PARTS[kind.spec]
     if not _fits(part, expected):
         described, returned = _described(spec, kind), type_with_article(part)
