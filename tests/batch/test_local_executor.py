@@ -21,17 +21,24 @@ class TestLocal(ExecutorContract):
 
 
 @pytest.mark.parametrize(
-    ("workers", "threads", "gpus", "expected"),
+    ("workers", "threads", "gpus", "variable", "expected"),
     [
-        (0, 0, (), (4, 2)),
-        (3, 0, (), (3, 2)),
-        (0, 1, (), (4, 1)),
-        (16, 0, (), (16, 1)),
-        (0, 0, ("3", "5"), (2, 4)),
-        (0, 5, ("0",), (1, 5)),
+        (0, 0, (), "", (4, 2)),
+        (3, 0, (), "", (3, 2)),
+        (0, 1, (), "", (4, 1)),
+        (16, 0, (), "", (16, 1)),
+        (0, 0, ("3", "5"), "", (2, 4)),
+        (0, 5, ("0",), "", (1, 5)),
+        (0, 0, (), "1", (4, 1)),
+        (0, 2, (), "1", (4, 2)),
+        (1, 0, (), "3,2", (1, 3)),
+        (1, 0, (), "16", (1, 8)),
+        (1, 0, (), "many", (1, 8)),
+        (1, 0, (), "0", (1, 8)),
     ],
 )
-def test_workers_share_the_cores(monkeypatch, workers, threads, gpus, expected):
+def test_workers_share_the_cores(monkeypatch, workers, threads, gpus, variable, expected):
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
     monkeypatch.setattr(local, "_cores", lambda: 8)
     monkeypatch.setattr(local, "_gpus", lambda: gpus)
     executor = local.build(workers, threads, {})

@@ -81,11 +81,37 @@ def vitsplice_losses():
 """
 
 
+NO_GENERATOR = """
+from vitsplice.contracts import GeneratorSpec
+from vitsplice.hookspecs import hookimpl
+
+@hookimpl
+def vitsplice_generators():
+    return [GeneratorSpec("none", lambda image, options: BODY, "no generator")]
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("None", "build of generator 'none' of plugin none returned None, not an instance of Module"),
+        ("options['no']", "building generator 'none' of plugin none failed: vitsplice_none.py, line 7: KeyError: 'no'"),
+    ],
+    ids=["None", "KeyError"],
+)
+def test_check_of_a_generator_that_cannot_be_built_fails_once(vitsplice, install_plugin, body, reason):
+    install_plugin("none", NO_GENERATOR.replace("BODY", body))
+    done = vitsplice("plugin", "check", "none")
+    assert done.returncode == 1
+    assert f"{reason} (the other " in done.stdout
+    assert done.stdout.endswith("1 failed\n")
+
+
 def test_check_of_a_loss_whose_build_returns_no_term_fails_once(vitsplice, install_plugin):
     install_plugin("three", NOT_A_TERM)
     done = vitsplice("plugin", "check", "three")
     assert done.returncode == 1
-    assert "build returned an int, not a LossTerm (the other " in done.stdout
+    assert "build of loss term 'three' of plugin three returned an int, not an instance of LossTerm (" in done.stdout
     assert done.stdout.endswith("1 failed\n")
 
 

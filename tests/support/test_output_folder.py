@@ -145,6 +145,22 @@ def test_work_that_fails_before_it_writes_a_file_leaves_no_plan(tmp_path, writte
     assert (tmp_path / "plan.json").exists() is written
 
 
+@pytest.mark.parametrize("existed", [False, True])
+def test_a_folder_of_work_that_fails_at_its_start_remains_only_if_it_existed(tmp_path, existed):
+    folder = tmp_path / "out"
+    if existed:
+        folder.mkdir()
+
+    def fail():
+        with resumable(folder, WORK, PLAN, force=False) as path:
+            (path / "parts.jsonl").touch()
+            raise VitspliceError("no flour")
+
+    with pytest.raises(VitspliceError, match="no flour"):
+        fail()
+    assert folder.exists() is existed
+
+
 def test_work_that_fails_keeps_the_parts_of_a_plan_that_it_replaced(tmp_path):
     with resumable(tmp_path, WORK, PLAN, force=False):
         (tmp_path / "parts.jsonl").write_text("a part")

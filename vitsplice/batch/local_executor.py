@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -16,6 +17,8 @@ from vitsplice.contracts import Executor, Job, Outcome
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
+THREADS = "OMP_NUM_THREADS"
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """Signals that a terminal or a scheduler sends to all processes at once; only the driver handles them."""
 
@@ -29,11 +32,11 @@ def build(workers: int, threads: int, options: Mapping[str, Any]) -> Executor:
     """Build the executor.
 
     With 0 workers, it has one for each GPU, or without GPUs one for every two cores. With 0 threads, the workers share
-    the cores equally.
+    the cores equally, with at most ``OMP_NUM_THREADS`` threads each if that variable is set.
     """
     gpus, cores = _gpus(), _cores()
     workers = workers or len(gpus) or max(1, cores // 2)
-    return LocalExecutor(workers, threads or max(1, cores // workers), gpus)
+    return LocalExecutor(workers, threads or min(max(1, cores // workers), _max_threads()), gpus)
 
 
 class LocalExecutor:
@@ -158,6 +161,12 @@ def _cause(code: int | None) -> str:
     with suppress(ValueError):  # a real-time signal has no name
         return signal.Signals(-code).name
     return f"signal {-code}"
+
+
+def _max_threads() -> float:
+    """Return the maximum number of threads that the user set for OpenMP, hence also for torch; infinity if none."""
+    value = os.environ.get(THREADS, "").partition(",")[0].strip()  # the first number of a list is the outermost level's
+    return int(value) if value.isdecimal() and int(value) else math.inf
 
 
 def _cores() -> int:

@@ -62,7 +62,7 @@ def batch(
     from vitsplice.options import complete, parse
     from vitsplice.plugins import catalogue
     from vitsplice.plugins.build import build_part
-    from vitsplice.text import printable
+    from vitsplice.text import printable, with_count
 
     spec = catalogue().executors[executor]
     options = complete(spec, parse(option or [], "--option"), "--option")
@@ -78,7 +78,8 @@ def batch(
         os.write(2, STOPPING)  # unlike print, safe in a signal handler
         plan.request_stop(out)
 
-    typer.echo(f"{total} runs by executor {executor}, {built.threads} CPU threads each", err=True)
+    threads_of_run = with_count(built.threads, "CPU thread")
+    typer.echo(f"{with_count(total, 'run')} by executor {executor}, {threads_of_run} each", err=True)
     with Interrupt(stop) as interrupt, BatchProgress(total) as progress:
         tally = run_batch(
             out,

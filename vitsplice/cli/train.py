@@ -30,8 +30,8 @@ def train(
         Path | None,
         typer.Argument(
             metavar="SOURCE",
-            help="A folder of photographs of one domain, which are paired by similarity, or a manifest of pairs (.csv "
-            "or .jsonl).",
+            help="A folder of photographs of one domain, which are paired by similarity, or of one subfolder for each "
+            "domain; or a manifest of pairs (.csv or .jsonl).",
         ),
     ] = None,
     out: Annotated[

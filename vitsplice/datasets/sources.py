@@ -84,7 +84,8 @@ def read_source(path: Path, appearance: Path | None = None) -> SourceContents:
 
 def _read_folder(path: Path) -> SourceContents:
     if os.path.isfile(path):
-        raise UserError(f"{_shown(path)} is one image; give an appearance image, or a folder of them, after it")
+        advice = "give a folder of images, or for `pairs build` an appearance image after it"
+        raise UserError(f"{_shown(path)} is one image; {advice}")
     ids, images = PairIds(), images_in(path)
     pair = _folder_pair(path, ids) if _is_pair(path, images) else None
     if pair:

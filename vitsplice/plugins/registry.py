@@ -156,7 +156,7 @@ def unknown_message(kind: Kind[SpecT], name: str, known: Iterable[str], plugins:
     plugin = optional_plugin(kind.word, name, names)
     similar = "" if plugin else did_you_mean(name.lower(), names)
     hint = f".{similar}" if similar else _listed(names)
-    see = "plugins" if kind is COMMANDS else f"list {kind.name}"
+    see = "--help" if kind is COMMANDS else f"list {kind.name}"
     lines = [f"no {kind.word} {truncate(name)!r}{hint} (see `vitsplice {see}`)"]
     failed = _candidates(name, [record for record in plugins if record.failure])
     install = f"pip install {plugin}, or -e plugins/{plugin} in a checkout"

@@ -199,8 +199,8 @@ class ResumableWork:
 def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force: bool) -> Iterator[Path]:
     """Lock a folder for resumable work; parts and results of the same plan are reused.
 
-    New work that fails before it writes a part leaves no plan and no empty parts: the folder can then be used for
-    another plan. The folder may also hold unrelated files.
+    New work that fails before it writes a part leaves no plan, no empty parts and no empty folder: another plan can
+    then use the path. The folder may also hold unrelated files.
 
     Args:
         path: output folder; it need not exist.
@@ -221,8 +221,7 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
     names = () if os.path.exists(plan_path) else (*work.parts, *work.results)
     others = [name for name in names if os.path.exists(path / name)]
     check(path, others, f"{', '.join(others)}, which this {work.name} writes", force=force)
-    write(path, {})
-    with FolderLock(path):
+    with _created(path), FolderLock(path):
         earlier = read_json_object(plan_path) if os.path.exists(plan_path) else None
         if earlier not in (None, plan) and not force:
             raise OutputExists(
@@ -245,6 +244,19 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
                 plan_path.unlink()
                 _remove_empty(path / name for name in (*work.parts, *work.results))
             raise
+
+
+@contextmanager
+def _created(folder: Path) -> Iterator[None]:
+    """Create a folder unless it exists; if the block fails, a folder that was created and is empty is removed."""
+    existed = folder.exists()
+    create(folder)
+    try:
+        yield
+    except Exception:
+        if not existed:
+            _remove_empty([folder])
+        raise
 
 
 def _written_since(folder: Path, plan: Path) -> bool:

@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from vitsplice.backbones.inputs import fitting_size, normalised
 from vitsplice.contracts import GLOBAL_FACETS, Backbone, BackboneSpec, FeatureRequest, Features
+from vitsplice.engine.backbones import load_backbone
 from vitsplice.errors import UserError, VitspliceError
 from vitsplice.plugins import catalogue
+from vitsplice.plugins.build import build_part
 from vitsplice.rng import stream
 from vitsplice.testing.contract import Contract, assert_close, random_state_unchanged
 from vitsplice.testing.inputs import invalid_sizes, random_images, with_square
@@ -32,7 +34,7 @@ STEPS = (2e-2, 2e-3, 2e-4)
 
 @cache
 def _built(name: str, weights: Path | None) -> Backbone:
-    return catalogue().backbones[name].build(weights)
+    return load_backbone(name, weights)
 
 
 class BackboneContract(Contract[BackboneSpec]):
@@ -74,7 +76,7 @@ class BackboneContract(Contract[BackboneSpec]):
         """Building the backbone leaves torch's global random state unchanged."""
         spec = self.spec()
         with random_state_unchanged("building the backbone"):
-            spec.build(self.weights)
+            build_part(spec, self.weights)
 
     def test_info_is_complete(self) -> None:
         """The info states licence, source, mean, std, sizes, SHA-256 and default requests, with valid values."""

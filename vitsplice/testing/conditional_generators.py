@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vitsplice.contracts import Condition, ConditionalGeneratorSpec, ConditionName
 from vitsplice.options import complete
+from vitsplice.plugins.build import build_part
 from vitsplice.rng import private_rng, stream
 from vitsplice.testing.contract import assert_close
 from vitsplice.testing.generators import SIZES, ImageNetworkContract
@@ -41,7 +42,7 @@ class ConditionalGeneratorContract(ImageNetworkContract[ConditionalGeneratorSpec
         """Build the generator, in evaluation mode."""
         channels = {name: CHANNELS[name] for name in self._conditions()}
         with private_rng(seed):
-            return self.spec().build(channels, complete(self.spec(), {})).eval()
+            return build_part(self.spec(), channels, complete(self.spec(), {})).eval()
 
     def test_spec_is_complete(self) -> None:
         """The spec states its summary and its conditions, and every option has a help text and a valid default."""

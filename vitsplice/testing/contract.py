@@ -17,6 +17,7 @@ from unittest import SkipTest
 import torch
 from torch import Tensor
 
+from vitsplice.errors import reason
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
 from vitsplice.plugins.discovery import PLUGINS_VARIABLE
@@ -119,8 +120,8 @@ class Contract(Generic[SpecT]):
         except SkipTest:
             pass
         except CODE_ERRORS as error:
-            reason = f"{_reason(error)} (the other {len(names)} checks were not run, because they build the part)"
-            return [CheckResult("build", "The part can be built.", "failed", reason)]
+            skipped = f"(the other {len(names)} checks were not run, because they build the part)"
+            return [CheckResult("build", "The part can be built.", "failed", f"{_reason(error)} {skipped}")]
         return [_run_check(cls, name) for name in names]
 
 
@@ -137,7 +138,7 @@ def _run_check(contract: type[Contract[Any]], name: str) -> CheckResult:
 
 
 def _reason(error: BaseException) -> str:
-    text = str(error).split("\n")[0] if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+    text = str(error).split("\n")[0] if isinstance(error, AssertionError) else reason(error)
     return one_line(text) or "the requirement is not fulfilled"
 
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from vitsplice.batch.probe_jobs import INTERVAL, run_or_die, run_short, run_short_or_endless
 from vitsplice.contracts import Executor, ExecutorSpec, Job
 from vitsplice.options import complete
+from vitsplice.plugins.build import build_part
 from vitsplice.testing.contract import Contract
 
 
@@ -37,7 +38,7 @@ class ExecutorContract(Contract[ExecutorSpec]):
 
     def build(self) -> Executor:
         """Build the executor as a batch does."""
-        return self.spec().build(self.workers, self.threads, complete(self.spec(), self.options))
+        return build_part(self.spec(), self.workers, self.threads, complete(self.spec(), self.options))
 
     def try_build(self) -> object:
         """Build the executor; see `Contract.try_build`."""
@@ -47,7 +48,7 @@ class ExecutorContract(Contract[ExecutorSpec]):
         """The executor states the requested number of threads of each job; for 0 it chooses and states a number."""
         threads = self.build().threads
         assert threads == self.threads, f"{self.threads} threads were requested, the executor states {threads}"
-        automatic = self.spec().build(0, 0, complete(self.spec(), self.options)).threads
+        automatic = build_part(self.spec(), 0, 0, complete(self.spec(), self.options)).threads
         assert automatic >= 1, f"for 0 threads the executor states {automatic}"
 
     def test_every_job_runs_once_in_another_process(self) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vitsplice.contracts import GeneratorSpec
 from vitsplice.options import complete
+from vitsplice.plugins.build import build_part
 from vitsplice.plugins.kinds import SpecT
 from vitsplice.rng import private_rng
 from vitsplice.testing.contract import Contract
@@ -115,7 +116,7 @@ class GeneratorContract(ImageNetworkContract[GeneratorSpec]):
     def build(self, image: Tensor, seed: int = 0) -> nn.Module:
         """Build the generator as a run that starts from the image does."""
         with private_rng(seed):
-            return self.spec().build(image, complete(self.spec(), {})).train()
+            return build_part(self.spec(), image, complete(self.spec(), {})).train()
 
     def test_output_depends_on_input_unless_canvas(self) -> None:
         """The output of a canvas ignores the input; any other generator uses its input, and accepts one of any size."""

@@ -27,9 +27,9 @@ from vitsplice.engine.features import SizedBackbone, random_positions
 from vitsplice.engine.terms import value_mistake
 from vitsplice.errors import ConfigError
 from vitsplice.options import complete
+from vitsplice.plugins.build import build_part
 from vitsplice.testing.contract import Contract, random_state_unchanged
 from vitsplice.testing.inputs import random_images, tiny_cnn, tiny_vit
-from vitsplice.text import type_with_article
 
 
 class RecordedFeatures(UserDict[FeatureRequest, Features]):
@@ -132,9 +132,7 @@ class LossContract(Contract[LossSpec]):
                 continue
 
     def _build(self, context: TermContext) -> LossTerm:
-        term = self.spec().build(context)
-        assert isinstance(term, LossTerm), f"build returned {type_with_article(term)}, not a LossTerm"
-        return term
+        return build_part(self.spec(), context)
 
     def _evaluations(self) -> Iterator[tuple[LossTerm, dict[FeatureRequest, Features], dict[FeatureRequest, Features]]]:
         for backbone, term in self._terms():

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from vitsplice.contracts import Backbone, BackboneInfo, Case, Metric, MetricContext, MetricSpec
+from vitsplice.engine.backbones import load_backbone
 from vitsplice.errors import UnknownName, WeightsUnavailable
 from vitsplice.plugins import catalogue
+from vitsplice.plugins.build import build_part
 from vitsplice.testing.contract import Contract, random_state_unchanged
 from vitsplice.testing.inputs import random_images, tiny_vit
 
@@ -109,12 +111,12 @@ class MetricContract(Contract[MetricSpec]):
         spec, loaded = self.spec(), list[BackboneInfo]()
 
         def load(name: str) -> Backbone:
-            backbone = tiny_vit() if name == "tiny-vit" else catalogue().backbones[name].build(None)
+            backbone = tiny_vit() if name == "tiny-vit" else load_backbone(name)
             loaded.append(backbone.info)
             return backbone
 
         with _skipped_if_unavailable():
-            return spec.build(MetricContext(load, "tiny-vit")), loaded
+            return build_part(spec, MetricContext(load, "tiny-vit")), loaded
 
     @torch.no_grad()
     def _value(self, metric: Metric, cases: list[Case]) -> float:
