@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from vitsplice.errors import VitspliceError
 from vitsplice.images import read
 from vitsplice.luts import Lut, fit_lut, read_cube, write_cube
 from vitsplice.presets.settings import settings_for
@@ -29,10 +30,20 @@ def test_run_writes_the_lut_of_its_colours_and_records_the_error(vitsplice, png,
     assert read_cube(tmp_path / "new" / "colours.cube").size == 33
 
 
-def test_finished_run_whose_lut_fails_is_not_to_be_resumed(vitsplice, png, tmp_path):
+def test_mask_to_which_no_lut_can_be_fitted_is_refused_before_the_run(vitsplice, png, tmp_path):
     Image.new("L", (48, 40), 90).save(tmp_path / "grey.png")
     done = vitsplice(*TINY, *png, "--structure-mask", "grey.png", "-o", "out", "--lut", "new.cube")
     assert (done.returncode, "excludes every pixel" in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_finished_run_whose_lut_fails_is_not_to_be_resumed(vitsplice, png, monkeypatch):
+    def fail(*arguments):
+        raise VitspliceError("no LUT")
+
+    monkeypatch.setattr("vitsplice.runs.lut.fit_lut", fail)
+    done = vitsplice(*TINY, *png, "-o", "out", "--lut", "new.cube")
+    assert (done.returncode, "error: no LUT" in done.stderr) == (1, True), done.stderr
     assert "out/output.png" in done.stdout
     assert not any(words in done.stderr for words in ("resume with", "stopped after"))
 

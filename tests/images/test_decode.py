@@ -312,7 +312,7 @@ def test_16_bit_grey_keeps_its_precision(tmp_path, suffix):
     image = read(tmp_path / f"a.{suffix}")
     assert np.abs(hwc(image) - grey3(raw / 65535)).max() < 0.01 / 65535 + 1e-7
     assert len(np.unique(hwc(image))) == H * W
-    assert image.notes == ("16-bit values preserved",)
+    assert image.notes == ("read with 16 bits a channel",)
 
 
 def test_big_endian_16_bit_grey_is_read(tmp_path):
@@ -332,7 +332,7 @@ def test_tiff_bit_depth_and_white_is_zero_are_decoded(tmp_path, bits, photometri
     expected = values / (2**bits - 1)
     image = read(tmp_path / "a.tif")
     np.testing.assert_allclose(hwc(image), grey3(expected if photometric else 1 - expected), atol=1e-6)
-    assert image.notes == ((f"{bits}-bit values preserved",) if bits > 8 else ())
+    assert image.notes == ((f"read with {bits} bits a channel",) if bits > 8 else ())
 
 
 @pytest.mark.parametrize("colour", [2, 4, 6])

@@ -74,6 +74,7 @@ def test_an_existing_file_is_replaced_only_with_force(tmp_path):
         (f"LUT_3D_SIZE 2\n{ROWS}".replace("1 1 1", "1e39 1 1"), "contain NaN or infinity"),
         (f"LUT_3D_SIZE 2\n{ROWS}".replace("1 1 1", "1 1"), "line 9: three finite numbers"),
         (f"LUT_3D_SIZE 2\n{ROWS}LUT_3D_SIZE 2\n", "line 10: keyword 'LUT_3D_SIZE' after the table; keywords must"),
+        (f"LUT_3D_INPUT_RANGE 0\nLUT_3D_SIZE 2\n{ROWS}", "or LUT_3D_INPUT_RANGE with two numbers"),
         (f"LUT_IN_VIDEO_RANGE\nLUT_3D_SIZE 2\n{ROWS}", "unknown keyword 'LUT_IN_VIDEO_RANGE'"),
         (f"DOMAIN_MIN 0 0\nLUT_3D_SIZE 2\n{ROWS}", "line 1: three finite numbers"),
         (f"DOMAIN_MIN 1 1 1\nLUT_3D_SIZE 2\n{ROWS}", "must increase"),
@@ -93,6 +94,12 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
             read_cube(path)
 
 
-def test_tiny_domain_is_read_as_it_was_written(tmp_path):
-    lut = Lut(Lut.identity(2).values, ((0, -1e-9, 0), (1e-7, 1, 1)))
+def test_range_of_all_axes_leading_zeros_and_a_title_with_separators_are_read(cube):
+    stored = read_cube(cube(f'TITLE "a\x0c\u2028b"\nLUT_3D_SIZE 0000000002\nLUT_3D_INPUT_RANGE -1 2.5\n{ROWS}'))
+    assert stored.domain == ((-1, -1, -1), (2.5, 2.5, 2.5))
+
+
+@pytest.mark.parametrize("domain", [((0, -1e-9, 0), (1e-7, 1, 1)), ((0.1234561, 0, 0), (0.1234564, 1 / 3, 1e9 / 7))])
+def test_domain_is_read_as_it_was_written(tmp_path, domain):
+    lut = Lut(Lut.identity(2).values, domain)
     assert read_cube(write_cube(lut, tmp_path / "lut.cube")).domain == lut.domain

@@ -32,6 +32,19 @@ def test_the_default_smoothness_recovers_a_known_change_of_a_smooth_image():
     assert fit_lut(ramps, graded(ramps), size=17).error.mean < 2
 
 
+@pytest.mark.parametrize("contrast", [0.3, 0.05, 0.0])
+def test_an_image_of_little_contrast_gets_most_of_the_change(contrast):
+    source = 0.6 + contrast * (noise(3, 64, 64) - 0.5)
+    fitted = fit_lut(source, source * 0.5)
+    assert fitted.unchanged.mean > 25
+    assert fitted.error.mean < 0.25 * fitted.unchanged.mean
+
+
+def test_colour_difference_of_no_pixel_is_refused():
+    with pytest.raises(UserError, match="excludes every pixel"):
+        colour_difference(noise(3, 16, 16), noise(3, 16, 16), torch.zeros(1, 16, 16))
+
+
 def test_colours_far_from_those_of_the_image_hardly_change():
     dark = noise(3, 32, 32) * 0.05
     lut = Lut.fit(dark, dark + 0.3, size=17)
@@ -112,7 +125,9 @@ def test_colour_difference_is_the_distance_in_lab():
         ({"target": noise(3, 16, 20)}, "16x16 and 20x16 px"),
         ({"mask": torch.zeros(1, 16, 16)}, "excludes every pixel"),
         ({"mask": torch.ones(1, 16, 20)}, "must have the same size"),
-        ({"size": 1}, "N from 2 to 256"),
+        ({"mask": torch.ones(3, 16, 16)}, r"must have the shape \(1, H, W\), not \(3, 16, 16\)"),
+        ({"size": 1}, "size=1 is not allowed; it must be a whole number from 2 to 256"),
+        ({"size": 2.5}, "size=2.5 is not allowed"),
     ],
 )
 def test_invalid_arguments_of_a_fit_are_refused(arguments, message):

@@ -54,7 +54,7 @@ def fit(
 
 @lut.command()
 def apply(
-    cube: Annotated[Path, typer.Argument(metavar="LUT.cube", help="3D LUT as a .cube file, from any program.")],
+    cube: Annotated[Path, typer.Argument(metavar="LUT.cube", help="3D LUT as a .cube file.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help=f"Images, or folders of them. {IMAGE_HELP}")],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Output folder. For a single output also the name of a .png file.")

@@ -28,4 +28,6 @@ def list_presets(context: typer.Context) -> None:
 @presets.command()
 def show(name: Annotated[str, typer.Argument(help="Name of a preset.")]) -> None:
     """Print a preset as YAML, with comments. The command that the preset is for accepts the YAML as --preset FILE."""
-    typer.echo(catalogue().presets[name].path.read_text(encoding="utf-8"), nl=False)
+    from vitsplice.presets import loading
+
+    typer.echo(loading.read_text(catalogue().presets[name].path), nl=False)

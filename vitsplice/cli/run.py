@@ -137,6 +137,7 @@ def run(
     from vitsplice.presets.settings import settings_for
     from vitsplice.runs.artifacts import RunFolder
     from vitsplice.runs.inputs import named_inputs, parse_region
+    from vitsplice.runs.lut import check_mask_of_lut
     from vitsplice.runs.recorder import Recording
 
     appearances, weights = with_weights(appearance, weighted)
@@ -157,6 +158,8 @@ def run(
     regions = [parse_region(text, len(appearances)) for text in region or []]
     if lut is not None:
         check_cube(lut, force=force)
+        if structure_mask is not None:
+            check_mask_of_lut(structure_mask)
     loader = BackboneCache() if auto_regions is not None else None  # for the proposal and the run
     if auto_regions is not None:
         from vitsplice.analysis.auto_regions import propose_for_run

@@ -238,7 +238,7 @@ def _channels(image: Image.Image, samples: _SampleFormat, name: str, notes: list
     """Convert a decoded image to ``(H, W, C)``: grey, grey and alpha, RGB, or RGB and alpha."""
     mode = image.mode
     if mode.startswith("I;16"):
-        notes.append(f"{samples.bits}-bit values preserved")
+        notes.append(f"read with {samples.bits} bits a channel")
         return _with_transparency(image, samples, peak=2**samples.bits - 1)
     if mode == "F":
         return _with_transparency(image, samples, peak=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -18,7 +19,10 @@ from vitsplice.support import output_folder
 from vitsplice.support.files import read_regular, reading
 from vitsplice.text import one_line, printable
 
-KEYWORDS = "TITLE, LUT_3D_SIZE, DOMAIN_MIN and DOMAIN_MAX"
+KEYWORDS = "TITLE, LUT_3D_SIZE, DOMAIN_MIN and DOMAIN_MAX, or LUT_3D_INPUT_RANGE with two numbers"
+
+LINE_END = re.compile(r"\r\n|\r|\n")
+"""Ends of lines; unlike those of `str.splitlines`, without characters that a title may contain."""
 
 SUFFIX = ".cube"
 """Suffix of the files, which may be in any case."""
@@ -87,8 +91,9 @@ def _text(lut: Lut, title: str) -> str:
 
 
 def _domain_text(value: float) -> str:
-    """Format a number of the domain with 6 decimals, or with all its digits if it is closer to 0 than 1e-6."""
-    return f"{value:.6f}" if abs(value) >= 1e-6 or value == 0 else repr(value)
+    """Format a number of the domain with 6 decimals, or with all its digits if it has more."""
+    text = f"{value:.6f}"
+    return text if float(text) == value else repr(value)
 
 
 class _Parser:
@@ -104,7 +109,7 @@ class _Parser:
 
     def parse(self, text: str) -> Lut:
         """Return the LUT of a file."""
-        lines, rows = text.splitlines(), list[Triple]()
+        lines, rows = LINE_END.split(text), list[Triple]()
         for number, words in _content(lines):
             if words[0][0].isalpha() and words[0].lower() not in ("nan", "inf", "infinity"):
                 if rows:
@@ -126,13 +131,17 @@ class _Parser:
             self._size = self._parsed_size(number, words)
         elif words[0] in self._domain:
             self._domain[words[0]] = self._triple(number, words[1:])
+        elif words[0] == "LUT_3D_INPUT_RANGE" and len(words) == 3:
+            low, high = (self._triple(number, 3 * [word]) for word in words[1:])
+            self._domain |= {"DOMAIN_MIN": low, "DOMAIN_MAX": high}
         elif words[0] != "TITLE":
             self._fail(number, f"unknown keyword {_shown(words[0])}; allowed are {KEYWORDS}")
 
     def _parsed_size(self, number: int, words: list[str]) -> int:
-        if len(words) != 2 or not words[1].isdecimal() or not SMALLEST <= int(words[1][:9]) <= LARGEST:
+        digits = words[1].lstrip("0") if len(words) == 2 and words[1].isdecimal() else ""
+        if not SMALLEST <= int(digits[:9] or 0) <= LARGEST:
             self._fail(number, f"LUT_3D_SIZE must be one number from {SMALLEST} to {LARGEST}")
-        return int(words[1])
+        return int(digits)
 
     def _triple(self, number: int, words: list[str]) -> Triple:
         """Parse three finite numbers."""

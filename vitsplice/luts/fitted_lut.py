@@ -11,7 +11,7 @@ from torch import Tensor
 from vitsplice.images.checks import single_image
 from vitsplice.images.transforms import LAB_SCALE, to_lab
 from vitsplice.luts.fitting import SMOOTHNESS
-from vitsplice.luts.lut import SIZE, Lut
+from vitsplice.luts.lut import SIZE, Lut, included
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,14 @@ def colour_difference(first: Tensor, second: Tensor, mask: Tensor | None = None)
     Args:
         first, second: images of equal size, as for `Lut.fit`.
         mask: ``(1, H, W)``; only pixels where it is at least 0.5 count. None: all pixels.
+
+    Raises:
+        UserError: if an image is not allowed, or the mask excludes every pixel.
     """
     first, second = single_image(first, "first"), single_image(second, "second")
     distances = (to_lab(first) - to_lab(second)).norm(dim=1).mul(LAB_SCALE)
     if mask is not None:
-        distances = distances[mask.reshape(distances.shape) >= 0.5]
+        distances = distances[included(mask).reshape(distances.shape)]
     return ColourDifference(float(distances.mean()), float(np.percentile(distances.detach().cpu().numpy(), 95)))
 
 

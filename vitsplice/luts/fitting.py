@@ -9,12 +9,12 @@ The changes :math:`d` of the lattice points minimise
 
 where :math:`n` is the number of pixels, :math:`s_i` the source colour of pixel :math:`i`, :math:`w_i` the trilinear
 weights of this colour, :math:`t_i` the target colour of the pixel, :math:`P` the number of lattice points with a weight
-above 0, and :math:`D_k` are the differences of order k along each axis. :math:`\lambda` is the smoothness, :math:`R`
-`REACH`. If an axis does not have `LATTICE` points, :math:`\lambda`, :math:`\min(\lambda, 20)` and :math:`R` are scaled
-so that the result hardly depends on the number of points. The penalty of second differences leaves gradual changes of
-colour free: it makes the change smoother without pulling it to 0. Between the source colours the change is
-interpolated; away from them it decays, to about 1/e over :math:`R` points of `LATTICE` for :math:`\lambda \le 20`, and
-over :math:`2R` for the default.
+above 0 but at least `MIN_POINTS`, and :math:`D_k` are the differences of order k along each axis. :math:`\lambda` is
+the smoothness, :math:`R` `REACH`. If an axis does not have `LATTICE` points, :math:`\lambda`,
+:math:`\min(\lambda, 20)`, :math:`R` and `MIN_POINTS` are scaled so that the result hardly depends on the number of
+points. The penalty of second differences leaves gradual changes of colour free: it makes the change smoother without
+pulling it to 0. Between the source colours the change is interpolated; away from them it decays, to about 1/e over
+:math:`R` points of `LATTICE` for :math:`\lambda \le 20`, and over :math:`2R` for the default.
 """
 
 from __future__ import annotations
@@ -41,6 +41,11 @@ REACH = 8.0
 """Distance from the source colours, in points of `LATTICE`, over which a change decays to about 1/e.
 
 With a smoothness above `DECAY` the distance is larger."""
+
+MIN_POINTS = 1000
+"""Minimum weight of the colours, as a number of points of `LATTICE`.
+
+Most photographs have more. Of those with few colours, the penalties would prevent most of the change."""
 
 PIXELS = 1 << 18
 """Maximum number of pixels; of more, evenly spaced ones are used."""
@@ -72,7 +77,7 @@ def fitted_values(source: Colours, target: Colours, identity: Colours, smoothnes
     size, every = len(identity), -(-len(source) // PIXELS)
     colours, changes = source[::every].astype(np.float64), (target - source)[::every].astype(np.float64)
     weights = trilinear_weights(colours, size)
-    share = np.count_nonzero(weights.sum(axis=0)) / len(colours)
+    share = max(np.count_nonzero(weights.sum(axis=0)), MIN_POINTS * _scale(size) ** 3) / len(colours)
     data, right = share * (weights.T @ weights), share * (weights.T @ changes)
     penalty = _Penalty.create(size, smoothness)
     matrix = LinearOperator(data.shape, lambda x: data @ x + penalty.times(x, penalty.eigenvalues), dtype=np.float64)
@@ -101,7 +106,7 @@ class _Penalty:
 
     @classmethod
     def create(cls, size: int, smoothness: float) -> _Penalty:
-        scale = (size - 1) / (LATTICE - 1)
+        scale = _scale(size)
         weight, decay, reach = smoothness * scale**4, min(smoothness, DECAY) * scale**4, REACH * scale
         of_axis, vectors = np.linalg.eigh(weight * _roughness(size, 2) + decay / reach**2 * _roughness(size, 1))
         eigenvalues = of_axis[:, None, None] + of_axis[:, None] + of_axis + decay / reach**4
@@ -116,6 +121,11 @@ class _Penalty:
         for _ in range(3):
             rotated = np.tensordot(rotated, self.vectors, axes=(0, 1))
         return rotated.ravel()
+
+
+def _scale(size: int) -> float:
+    """Return the number of intervals of an axis as a fraction of that of `LATTICE`."""
+    return (size - 1) / (LATTICE - 1)
 
 
 def trilinear_weights(colours: NDArray[np.float64], size: int) -> Any:

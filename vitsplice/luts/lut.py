@@ -56,7 +56,9 @@ class Lut:
 
     @classmethod
     def identity(cls, size: int = SIZE) -> Lut:
-        """Return the LUT that changes no colour in [0, 1]."""
+        """Return the LUT that changes no colour in [0, 1]. Raises UserError if the size is not allowed."""
+        if type(size) is not int or not SMALLEST <= size <= LARGEST:
+            raise UserError(f"size={size!r} is not allowed; it must be a whole number from {SMALLEST} to {LARGEST}")
         axis = torch.linspace(0, 1, size)
         return cls(torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1))
 
@@ -87,7 +89,7 @@ class Lut:
 
         Raises:
             UserError: if an image, ``size`` or the smoothness is not allowed, the sizes of images and mask differ, or
-                the mask excludes every pixel.
+                the mask has another shape or excludes every pixel.
 
         Example:
             >>> image = torch.rand(3, 64, 64)
@@ -103,10 +105,8 @@ class Lut:
             sizes = " and ".join(f"{width}x{height}" for height, width in shapes)
             raise UserError(f"the images of a LUT and their mask must have the same size; these have {sizes} px")
         if mask is not None:
-            inside = mask.reshape(-1).cpu() >= 0.5
+            inside = included(mask).reshape(-1).cpu()
             first, second = first[inside], second[inside]
-        if not len(first):
-            raise UserError("the mask excludes every pixel; there is nothing to fit a LUT to")
         start = cls.identity(size).values
         return cls(torch.from_numpy(fitted_values(first.numpy(), second.numpy(), start.numpy(), smoothness)))
 
@@ -126,6 +126,20 @@ class Lut:
         # The last coordinate of grid_sample belongs to the first axis, red.
         output = F.grid_sample(lattice, positions.flip(-1)[:, None], padding_mode="border", align_corners=True)
         return output.reshape(images.shape).clamp(0, 1)
+
+
+def included(mask: Tensor) -> Tensor:
+    """Return the boolean mask of the pixels that a LUT is fitted to. Raises UserError if there is none.
+
+    Args:
+        mask: ``(1, H, W)``.
+    """
+    if mask.numel() != mask.shape[-2:].numel():
+        raise UserError(f"the mask of a LUT must have the shape (1, H, W), not {tuple(mask.shape)}")
+    inside = mask >= 0.5
+    if not inside.any():
+        raise UserError("the mask excludes every pixel, as none is at least 0.5; there is nothing to fit a LUT to")
+    return inside
 
 
 def _colours(image: Tensor, name: str) -> Tensor:

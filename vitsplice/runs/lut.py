@@ -5,9 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vitsplice.images import resize_to
+from vitsplice.images import read_mask, resize_to
 from vitsplice.luts import fit_lut, write_cube
+from vitsplice.luts.lut import included
 from vitsplice.runs.record import RunOutput
+
+
+def check_mask_of_lut(path: Path) -> None:
+    """Raise UserError if the structure mask in a file excludes every pixel; ImageError if it cannot be read."""
+    included(read_mask(path).pixels.mean(1))
 
 
 def write_lut(result: RunOutput, path: Path) -> dict[str, Any]:
