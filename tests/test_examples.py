@@ -141,6 +141,6 @@ def test_examples_of_photographs_run_with_pretrained_networks(run, photographs):
 @pytest.mark.weights
 @pytest.mark.usefixtures("offline")
 def test_example_of_batch_overhead_runs(run):
-    output = run("13_batch_overhead.py", "o", "--pairs", "4", "--workers", "1", "--executor", "local")
-    assert "local: 4 pairs, 1 workers" in output
+    output = run("13_batch_overhead.py", "o", "--pairs", "2", "--workers", "1", "--executor", "local")
+    assert "local: 2 pairs, 1 workers" in output
     assert "memory at 95 %: driver" in output

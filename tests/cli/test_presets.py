@@ -12,3 +12,21 @@ def test_printed_preset_is_accepted_by_run(vitsplice, png, tmp_path):
     (tmp_path / "mine.yaml").write_text(vitsplice("presets", "show", "tiny").stdout)
     done = vitsplice("run", "--preset", "mine.yaml", *png, "-o", "out", "--steps", 1)
     assert done.returncode == 0, done.stderr
+
+
+LOST = """
+from pathlib import Path
+
+from vitsplice.contracts import PresetSpec
+from vitsplice.hookspecs import hookimpl
+
+@hookimpl
+def vitsplice_presets():
+    return [PresetSpec("lost", Path("/no/lost.yaml"), "without its file")]
+"""
+
+
+def test_show_of_a_preset_whose_file_is_missing_is_an_error_in_a_line(vitsplice, install_plugin):
+    install_plugin("lost", LOST)
+    done = vitsplice("presets", "show", "lost")
+    assert (done.returncode, done.stderr) == (2, "error: preset file /no/lost.yaml does not exist\n")

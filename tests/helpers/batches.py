@@ -102,30 +102,32 @@ def command_line(process):
         return ""
 
 
-def processes_with_checkpoint(out, title):
+def processes_with_checkpoint(out, title, but=None):
     """Find the processes whose current run has a checkpoint, with the folder of that run.
 
     Args:
         out: folder of the batch.
         title: part of the command line of processes that execute runs.
+        but: folder of a run that is left out.
     """
+    begun = {folder for folder in out.glob("*/*/*") if folder != but and any(folder.glob("checkpoint/step-*.json"))}
     folders = {}
-    for process in psutil.Process().children(recursive=True):
+    for process in psutil.Process().children(recursive=True) if begun else ():  # listing them takes most of the time
         try:
             files = [Path(file.path) for file in process.open_files()] if title in command_line(process) else []
         except psutil.Error:
             continue
-        for lock in files:
-            if lock.name == ".lock" and Path(out) in lock.parents and any(lock.parent.glob("checkpoint/step-*.json")):
-                folders[process] = lock.parent
+        locked = [file.parent for file in files if file.name == ".lock" and file.parent in begun]
+        if locked:
+            folders[process] = locked[0]
     return folders
 
 
 def wait_for_checkpoint(out, title, but=None):
-    """Wait for a process and its folder of `processes_with_checkpoint`, in a folder other than ``but``; return both."""
+    """Wait for a process and its folder of `processes_with_checkpoint`; return one of each."""
     folders = {}
-    wait_until(lambda: folders.update(processes_with_checkpoint(out, title)) or set(folders.values()) - {but})
-    return next((process, folder) for process, folder in folders.items() if folder != but)
+    wait_until(lambda: folders.update(processes_with_checkpoint(out, title, but)) or folders)
+    return next(iter(folders.items()))
 
 
 def resumed_at(folder):

@@ -228,6 +228,19 @@ def test_presets_of_splice_use_neither_warm_start_nor_correspondence_with_their_
     assert all(options.get("guide", 0) == 0 and options["uniform"] == 1 for options in guided)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "names"),
+    [
+        (["generator={name: pyramid, options: {levels: 2}}", "generator.name=pixels"], ("pixels", "dino-vitb8")),
+        (["generator.name=pixels", "backbone={name: a}", "backbone.name=b"], ("pixels", "b")),
+    ],
+)
+def test_the_name_in_an_override_changes_an_entire_mapping_in_another(overrides, names):
+    settings = settings_yaml.load(PAPER, "paper", overrides)
+    assert (settings.generator.name, settings.backbone.name) == names
+    assert settings.generator.options == {}
+
+
 def test_digest_of_an_override_is_kept_in_any_order():
     digest = "a" * 64
     for part in ("backbone.weights=/a/w.pt", "model.folder=/a/model"):

@@ -51,6 +51,14 @@ def test_another_generator_has_its_own_options_alone():
     assert loading.with_fallback(same, "preset").generator.options == {"channels": [8, 16], "slope": 0.1}
 
 
+@pytest.mark.parametrize("name", ["pixels", "unet"])
+def test_a_named_generator_replaces_that_of_the_fallback_with_its_options(name):
+    text = PRESET + "  generator: {name: pyramid, options: {levels: 3}}"
+    settings = load(f"generator.name={name}", preset=text)
+    assert loading.with_fallback(settings, "preset").generator == settings.generator
+    assert settings.generator.name == name
+
+
 def test_backbones_can_be_added_for_the_fallback():
     settings = load(preset=PRESET + "  backbones: {cnn: {name: other}}")
     merged = loading.with_fallback(settings, "preset")

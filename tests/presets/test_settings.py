@@ -65,6 +65,19 @@ def test_override_of_the_entire_backbone_keeps_its_fallback(preset):
     assert settings.backbone.fallback == ("z",)
 
 
+@pytest.mark.parametrize(
+    "override", ["backbones={vit: {name: a}, cnn: {name: b}}", "backbones.vit.name=a", "backbone.name=a"]
+)
+def test_names_of_the_first_backbone_by_argument_and_override_exclude_each_other(override):
+    with pytest.raises(UserError, match="backbone and an override of its name exclude each other"):
+        settings_for("quick", backbone="tiny-vit", overrides=[override])
+
+
+def test_empty_name_of_a_preset_is_refused():
+    with pytest.raises(UserError, match="preset is empty; give the name of a preset"):
+        settings_for("")
+
+
 def test_empty_name_of_a_backbone_is_refused():
     with pytest.raises(ConfigError, match="name"):
         settings_for("tiny", backbone="")

@@ -19,7 +19,7 @@ def total_variation(maps: Tensor) -> Tensor:
     """Compute the mean absolute difference of vertical neighbours plus that of horizontal neighbours.
 
     Args:
-        maps: ``(B, C, H, W)``.
+        maps: ``(B, C, H, W)``, of at least 2 x 2 pixels.
 
     Returns:
         A scalar, at least 0.
@@ -44,7 +44,7 @@ def edge_weight(lightness: Tensor, sharpness: float) -> Tensor:
     relative so that an eye in a dark face counts as much as a horizon.
 
     Args:
-        lightness: ``(B, 1, H, W)`` in [0, 1].
+        lightness: ``(B, 1, H, W)`` in [0, 1], of at least 2 x 2 pixels.
         sharpness: exponent; the greater, the fewer edges count.
 
     Returns:

@@ -34,6 +34,9 @@ NAMES = re.compile(
 )
 """Overrides that replace a backbone, generator, weights file or model, and remove settings of the previous one."""
 
+MAPPINGS = re.compile(r"\s*(generator|model|backbone|backbones(\s*\.[^.=]*)?)\s*=")
+"""Overrides of an entire mapping that those of `NAMES` change."""
+
 MAX_MISTAKES = 5
 """Maximum number of mistakes in a message."""
 
@@ -80,9 +83,14 @@ def _parsed(text: str) -> Any:
 
 
 def _order(override: str) -> int:
-    """Return the sort key with which no override removes what another sets: names, then files, then all others."""
+    """Return the sort key with which no override removes what another sets.
+
+    The order is: entire mappings, names, files, all others.
+    """
+    if MAPPINGS.match(override):
+        return 0
     match = NAMES.match(override)
-    return 2 if match is None else int(match["key"] != "name")
+    return 3 if match is None else 1 + int(match["key"] != "name")
 
 
 def validate(data: Mapping[str, Any], source: str, overridden: Iterable[Location] = ()) -> RunConfig:
@@ -206,7 +214,8 @@ def _apply(override: str, data: dict[str, Any]) -> Location:
     if path == ("model", "folder"):
         node.pop("sha256", None)  # of the previous model
     node[path[-1]] = parsed
-    merging.remove(path, data.get("with_fallback"))
+    # A generator of with_fallback is replaced with its options.
+    merging.remove(("generator",) if path == ("generator", "name") else path, data.get("with_fallback"))
     return path
 
 

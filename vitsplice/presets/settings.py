@@ -145,6 +145,8 @@ def _setting_of(backbone: str, override: str) -> str | None:
     "" for the entire backbone, None for another setting.
     """
     path = [part.strip() for part in override.partition("=")[0].split(".")]
+    if path == ["backbones"]:
+        return ""
     for prefix in (["backbone"], ["backbones", backbone]):
         if path[: len(prefix)] == prefix:
             return ".".join(path[len(prefix) :])
@@ -158,6 +160,8 @@ def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str, 
     """
     if isinstance(preset, RunConfig):
         return preset.to_yaml(), "settings", None
+    if preset == "":
+        raise UserError(Argument("preset"), " is empty; give the name of a preset, a YAML file or a model folder")
     if not isinstance(preset, str | os.PathLike):
         raise UserError(
             Argument("preset"),
