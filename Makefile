@@ -27,12 +27,15 @@ setup: $(READY)
 
 PLUGINS := $(wildcard plugins/*)
 
+# Packages that nothing imports, or only seldom; they are compiled when they are imported.
+SELDOM := tests?|fontTools|mypyc?|networkx|onnxruntime|pip|ray/(data|llm|rllib|serve|train|tune)|torch/(_inductor|testing)
+
 # Without build isolation, hatchling is installed once instead of once for each of the eight packages.
 $(READY): pyproject.toml $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --upgrade pip hatchling editables
 	$(BIN)/python -m pip install --quiet --no-compile --no-build-isolation -e '.[dev]' $(PLUGINS:%=-e %)
-	$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true # on all cores, which pip does not
+	$(BIN)/python -m compileall -qq -j 0 -x '/($(SELDOM))/' $(VENV)/lib || true # on all cores, which pip does not
 	touch $@
 
 run: $(READY)
@@ -45,7 +48,8 @@ app: $(READY)
 test test-fast fuzz kill: export CUDA_VISIBLE_DEVICES =
 
 # Two at a time with one thread each; then, one at a time, what depends on time.
-test: $(READY) browser
+test:
+	@$(MAKE) --no-print-directory --jobs=2 setup browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not alone" -n 2 --dist worksteal
 	$(BIN)/python -m pytest -m alone $$(grep -rl --include='test_*.py' 'mark\.alone' tests plugins)
 
@@ -76,8 +80,8 @@ docs-site: $(READY)
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	MYPYPATH="$$(echo $(PLUGINS) | tr ' ' ':')" $(BIN)/mypy --explicit-package-bases $(wildcard plugins/*/vitsplice_*/)
+	$(BIN)/mypy --num-workers 2
+	MYPYPATH="$$(echo $(PLUGINS) | tr ' ' ':')" $(BIN)/mypy --num-workers 2 --explicit-package-bases $(wildcard plugins/*/vitsplice_*/)
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache

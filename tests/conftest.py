@@ -19,6 +19,7 @@ from vitsplice.engine.problem import Components
 from vitsplice.images import encode_labels, encode_png, read
 from vitsplice.plugins import catalogue
 
+gc.disable()  # until all tests are collected, which would otherwise take a quarter longer
 pytest.register_assert_rewrite("resumable")
 
 __all__ = ["browser"]
@@ -81,6 +82,7 @@ def pytest_collection_finish():
 
     A warning about a file that is left open in a cycle may therefore fail a later test than that which opened it.
     """
+    gc.enable()
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)

@@ -58,14 +58,15 @@ def test_instant_and_quick_improve_the_metrics_of_the_packaged_pair(tmp_path, ca
         "match.grid=24",
     )
     settings = [word for each in small for word in ("--set", each)] if preset == "quick" else []
-    options = [] if steps is None else ["--steps", str(steps), "--size", "256"]
-    assert main(["run", "--preset", preset, "--set", "plots=none", *options, *settings, "-o", "out"]) == 0
+    options = [] if steps is None else ["--steps", str(steps)]
+    command = ["run", "--preset", preset, "--size", "256", "--set", "plots=none"]
+    assert main([*command, *options, *settings, "-o", "out"]) == 0
     log = " ".join(capsys.readouterr().err.split())  # without line breaks in cells
     assert "lower is better" in log
     assert ("(like a loss term)" in log) == (preset == "quick")
 
     output, structure = read(tmp_path / "out" / "output.png").pixels, read(example()[0]).pixels
-    assert output.shape == (structure if steps is None else resize_to(structure, 256)).shape
+    assert output.shape == resize_to(structure, 256).shape
     metrics = {metric["name"]: metric for metric in json.loads((tmp_path / "out" / "run.json").read_text())["metrics"]}
     assert metrics["lab-patches"]["value"] < 0.7 * metrics["lab-patches"]["unchanged"]
     if preset == "quick":

@@ -19,7 +19,7 @@ SMALL = (
     "views={structure: {crop: [0.95, 0.95], flip: 0}, appearance: {crop: [0.95, 0.95], flip: 0}}",
     "views.structure.jitter.probability=0",
     "views.structure.blur.probability=0",
-    "optimiser.lr=0.006",
+    "optimiser.lr=0.01",
     "match.grid=20",
     "terms.identity.every=1",
 )
@@ -30,7 +30,7 @@ def test_small_splicenet_loses_a_third_of_its_loss_on_four_pairs(tmp_path):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     images = [example("cat-dog"), example()]
     pairs = [Pair(f"{a.stem}-{b.stem}", a, b) for one, other in images for a, b in ((one, other), (other, one))]
-    parts = TrainingParts.build(settings_for("splicenet", steps=20, device="cpu", overrides=SMALL))
+    parts = TrainingParts.build(settings_for("splicenet", steps=12, device="cpu", overrides=SMALL))
     data = TrainingData.prepare(parts.recipe, pairs, tmp_path)
     totals = [step.total for step in Training(parts, data, Processes("cpu")).steps()]
     assert fmean(totals[-6:]) < 2 / 3 * totals[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import os
 import signal
@@ -36,7 +35,7 @@ def build(workers: int, threads: int, options: Mapping[str, Any]) -> Executor:
     """
     gpus, cores = _gpus(), _cores()
     workers = workers or len(gpus) or max(1, cores // 2)
-    return LocalExecutor(workers, threads or min(max(1, cores // workers), _max_threads()), gpus)
+    return LocalExecutor(workers, threads or max(1, min(cores // workers, _max_threads(cores))), gpus)
 
 
 class LocalExecutor:
@@ -163,10 +162,10 @@ def _cause(code: int | None) -> str:
     return f"signal {-code}"
 
 
-def _max_threads() -> float:
-    """Return the maximum number of threads that the user set for OpenMP, hence also for torch; infinity if none."""
+def _max_threads(default: int) -> int:
+    """Return the maximum number of threads that the user set for OpenMP, hence also for torch."""
     value = os.environ.get(THREADS, "").partition(",")[0].strip()  # the first number of a list is the outermost level's
-    return int(value) if value.isdecimal() and int(value) else math.inf
+    return (int(value) if value.isdecimal() else 0) or default
 
 
 def _cores() -> int:

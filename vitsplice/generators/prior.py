@@ -66,8 +66,8 @@ def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
     """Build the generator of a preset. Only the size of the start image is used.
 
     Raises:
-        ConfigError: if the kernel size of a level is even, ``until`` has too few values for the number of values of ``noise``, or
-            the values of ``until`` that are used decrease.
+        ConfigError: if the kernel size of a level is even, ``until`` has too few values for the number of values of
+            ``noise``, or the values of ``until`` that are used decrease.
     """
     if even := [size for size in options["kernels"][: len(options["channels"])] if size % 2 == 0]:
         raise ConfigError(f"generator.options.kernels: {even[0]} is not allowed; a kernel size must be odd")
