@@ -1,8 +1,8 @@
 """Ablation of `quick`: metrics over pairs of photographs, with one part of the preset changed at a time.
 
 Each pair is a folder with structure.jpg and appearance.jpg. The values of each run are appended to a CSV file, and runs
-that it holds are not repeated. Prints a table in Markdown: the mean of each metric, and for each variant the 95 %
-interval of the mean difference from `quick`.
+that it holds, of the same pair, size and steps, are not repeated. Prints a table in Markdown: the mean of each metric,
+and for each variant the 95 % interval of the mean difference from `quick`.
 
 python examples/05_ablation.py FOLDER_OF_PAIRS [--values FILE] [--size 512] [--steps N] [--only NAME ...]
 """
@@ -46,32 +46,48 @@ VARIANTS = {
 }
 
 
+def key_of(variant, pair, settings):
+    return variant, str(pair), " ".join(settings)
+
+
 def read_values(path):
-    """Return {(variant, pair): [value of each metric]} of earlier runs."""
+    """Return {key: [value of each metric]} of earlier runs."""
     if not path.exists():
         return {}
     with path.open(newline="") as file:
-        return {(row[0], row[1]): [float(value) for value in row[2:]] for row in csv.reader(file)}
+        return {tuple(row[:3]): [float(value) for value in row[3:]] for row in csv.reader(file)}
+
+
+def measured(result, name):
+    """Return the values of the metrics of a run; exit if one has none."""
+    metrics = [metric for metric in result.metrics if metric.name in RUN_METRICS]
+    for metric in metrics:
+        if metric.value is None:
+            sys.exit(f"{name}: {metric.name} has no value: {metric.reason}; the run is not recorded")
+    return [metric.value for metric in metrics]
 
 
 def complete(values, path, pairs, variants, settings):
     """Run what is missing, and append the values of each run to the file."""
     for variant in variants:
         for pair in pairs:
-            if (variant, pair.name) in values:
+            key = key_of(variant, pair, settings)
+            if key in values:
                 continue
             images = pair / "structure.jpg", pair / "appearance.jpg"
             overrides = [*settings, *VARIANTS[variant]]
             result = vitsplice.splice(*images, preset="quick", overrides=overrides)
-            values[variant, pair.name] = [metric.value for metric in result.metrics if metric.name in RUN_METRICS]
+            values[key] = measured(result, f"{variant}, {pair}")
             with path.open("a", newline="") as file:
-                csv.writer(file).writerow([variant, pair.name, *values[variant, pair.name]])
+                csv.writer(file).writerow([*key, *values[key]])
 
 
-def table(values, pairs, variants):
+def table(values, pairs, variants, settings):
     """Return the lines of a table in Markdown."""
     lines = [f"| {len(pairs)} pairs | {' | '.join(RUN_METRICS)} |", "|---" * (len(RUN_METRICS) + 1) + "|"]
-    by_variant = {variant: np.array([values[variant, pair.name] for pair in pairs]) for variant in variants}
+    by_variant = {
+        variant: np.array([values[key_of(variant, pair, settings)] for pair in pairs]) for variant in variants
+    }
     for variant, rows in by_variant.items():
         cells = [f"{mean:.4f}" for mean in rows.mean(0)]
         if variant != "quick" and "quick" in by_variant:
@@ -91,13 +107,13 @@ def main():
         "--only", nargs="*", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME", help="variants to run"
     )
     arguments = parser.parse_args()
-    pairs = sorted(path.parent for path in arguments.pairs.glob("*/structure.jpg"))
+    pairs = sorted(path.parent.resolve() for path in arguments.pairs.glob("*/structure.jpg"))
     if not pairs:
         sys.exit(f"{arguments.pairs} contains no folder with structure.jpg and appearance.jpg")
-    steps = [] if arguments.steps is None else [f"steps={arguments.steps}"]
+    settings = [f"size={arguments.size}"] + ([] if arguments.steps is None else [f"steps={arguments.steps}"])
     values = read_values(arguments.values)
-    complete(values, arguments.values, pairs, arguments.only, [f"size={arguments.size}", *steps])
-    print("\n".join(table(values, pairs, arguments.only)))
+    complete(values, arguments.values, pairs, arguments.only, settings)
+    print("\n".join(table(values, pairs, arguments.only, settings)))
 
 
 if __name__ == "__main__":

@@ -9,12 +9,14 @@ Each pair is a folder with structure.jpg and appearance.jpg; the default is the 
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from vitsplice.errors import AlreadyFinished
 from vitsplice.images import EXAMPLE_PAIRS, contact_sheet, encode_png, example, read
+from vitsplice.presets import loading
 from vitsplice.presets.settings import settings_for
-from vitsplice.runs.artifacts import RunFolder
+from vitsplice.runs.artifacts import SETTINGS, RunFolder
 from vitsplice.runs.recorder import Recording
 
 TERMS = ("identity", "identity-entire")
@@ -28,13 +30,26 @@ VARIANTS = {
 def pairs_of(folders):
     if not folders:
         return {name: example(name) for name in EXAMPLE_PAIRS}
-    return {folder.name: (folder / "structure.jpg", folder / "appearance.jpg") for folder in folders}
+    return {folder.resolve().name: (folder / "structure.jpg", folder / "appearance.jpg") for folder in folders}
+
+
+def check_same(folder, settings):
+    """Exit if the folder holds a run of another number of steps or another size."""
+    path = folder / SETTINGS
+    if not path.exists():
+        return
+    earlier = loading.load(path.read_text(), str(path))
+    for name in ("steps", "size"):
+        before, now = getattr(earlier, name), getattr(settings, name)
+        if before != now:
+            sys.exit(f"{folder} holds a run with {name} {before}, not {now}; choose another folder, or remove it")
 
 
 def finished_run(pair, changes, folder, arguments):
     """Start or resume the run in a folder, unless it has finished; return the folder."""
     overrides = [f"terms.{term}.{change}" for term in TERMS for change in changes] + ["precision=auto"]
     settings = settings_for("paper", steps=arguments.steps, size=arguments.size, overrides=overrides)
+    check_same(folder, settings)
     try:
         with Recording.begin_or_resume(
             dict(zip(("structure", "appearance"), pair, strict=True)), settings, folder
@@ -55,8 +70,10 @@ def main():
     parser.add_argument("--steps", type=int, default=400, help="number of steps")
     parser.add_argument("--size", type=int, default=224, help="shorter side of the images in pixels")
     arguments = parser.parse_args()
-    rows, lines = [], []
-    for name, pair in pairs_of(arguments.pairs).items():
+    rows, lines, pairs = [], [], pairs_of(arguments.pairs)
+    if len(pairs) < len(arguments.pairs):
+        parser.error("the folders of pairs must have different names, which name the folders of the runs; rename one")
+    for name, pair in pairs.items():
         row = [(role, read(path).pixels[0]) for role, path in zip(("structure", "appearance"), pair, strict=True)]
         for number, (variant, changes) in enumerate(VARIANTS.items()):
             run = finished_run(pair, changes, arguments.folder / f"{name}-{number}", arguments)

@@ -102,7 +102,12 @@ if __name__ == "__main__":
     parser.add_argument("--workers", type=int, default=2, help="number of worker processes")
     parser.add_argument("--executor", action="append", help="executor to measure; default: local and ray")
     arguments = parser.parse_args()
-    for name in arguments.executor or ["local", "ray"]:
+    executors = list(dict.fromkeys(arguments.executor or ["local", "ray"]))
+    if earlier := [str(arguments.folder / name) for name in executors if (arguments.folder / name).exists()]:
+        parser.error(
+            f"{earlier[0]} holds an earlier batch, whose runs would not be repeated; remove it, or give another folder"
+        )
+    for name in executors:
         measure(
             arguments.folder, make_pairs(arguments.folder, arguments.pairs), arguments.pairs, name, arguments.workers
         )

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 RATE = 24
 SUPERSAMPLING = 2  # so that frames are not sharper at one position than at another
+SMALLEST = 24  # side at which the cut-out fills its border of 8 pixels
 
 
 def frame(background: Image.Image, cut_out: Image.Image, mask: Image.Image, time: float, side: int) -> Image.Image:
@@ -45,6 +46,8 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=384)
     parser.add_argument("--cut", action="store_true", help="mirror the second half of the frames")
     options = parser.parse_args()
+    if options.side < SMALLEST or options.side % 2:
+        parser.error(f"--side must be an even number of at least {SMALLEST} pixels, not {options.side}")
 
     background = Image.open(options.background).convert("RGB")
     shorter = min(background.size)

@@ -4,12 +4,15 @@ import runpy
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from vitsplice.analysis.compare import ComparisonPlan
 from vitsplice.images import encode_png, example, read, resize_to
 from vitsplice.matching.description import describe_image
+from vitsplice.metrics import RUN_METRICS
+from vitsplice.metrics.values import MetricValue
 from vitsplice.presets.settings import settings_for
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -135,6 +138,64 @@ def test_examples_of_photographs_run_with_pretrained_networks(run, photographs):
     assert "saved to: out/example-transfer" in run("01_transfer.py", *photographs)
     assert "| quick |" in run("05_ablation.py", folder, "--steps", 1, "--only", "quick", "--size", 64)
     assert "sheet.png" in run("03_side_by_side.py", *photographs, photographs[0], "sheet.png")
+
+
+@pytest.fixture
+def spliced(monkeypatch):
+    """Structure images given to a `vitsplice.splice` that only returns values: 0.5, or none for the pair `failing`."""
+    structures = []
+
+    def splice(structure, *_, **__):
+        structures.append(structure)
+        value, reason = (None, "no network") if structure.parent.name == "failing" else (0.5, "")
+        return SimpleNamespace(metrics=[MetricValue(name, value, reason) for name in RUN_METRICS])
+
+    monkeypatch.setattr("vitsplice.splice", splice)
+    return structures
+
+
+def test_ablation_repeats_only_runs_of_the_same_pair_size_and_steps(run, spliced, tmp_path):
+    for folder in ("first", "second"):
+        (tmp_path / folder / "pair").mkdir(parents=True)
+        (tmp_path / folder / "pair" / "structure.jpg").touch()
+    calls = [("first",), ("first", "--size", 64), ("first", "--steps", 2), ("second",)]
+    for arguments in calls + calls:
+        assert "| quick | 0.5000" in run("05_ablation.py", *arguments, "--only", "quick")
+    assert len(spliced) == len(calls)
+
+
+def test_ablation_stops_with_the_reason_of_a_metric_without_a_value(run, spliced, tmp_path):
+    (tmp_path / "pairs" / "failing").mkdir(parents=True)
+    (tmp_path / "pairs" / "failing" / "structure.jpg").touch()
+    with pytest.raises(SystemExit, match="gradient-ssim has no value: no network"):
+        run("05_ablation.py", "pairs", "--only", "quick")
+    assert not (tmp_path / "ablation.csv").exists()
+
+
+@pytest.mark.parametrize(("option", "message"), [("--steps", "steps 3, not 40"), ("--size", "size 64, not 40")])
+def test_example_of_identity_refuses_runs_of_other_settings(run, photographs, option, message):
+    folder = Path("runs/pair-0")
+    folder.mkdir(parents=True)
+    (folder / "run.yaml").write_text(settings_for("paper", steps=3, size=64).to_yaml())
+    arguments = {"--steps": 3, "--size": 64} | {option: 40}
+    with pytest.raises(SystemExit, match=f"{folder} holds a run with {message}"):
+        run("08_identity.py", "runs", "sheet.png", photographs[0].parent, *sum(arguments.items(), ()))
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("08_identity.py", ("runs", "sheet.png", "a/pair", "b/pair"), "must have different names"),
+        ("13_batch_overhead.py", ("earlier", "--executor", "local"), "earlier/local holds an earlier batch"),
+        ("15_video_clip.py", (*example(), "clip.mp4", "--side", "63"), "--side must be an even number"),
+        ("15_video_clip.py", (*example(), "clip.mp4", "--side", "22"), "at least 24 pixels, not 22"),
+    ],
+)
+def test_example_refuses_arguments(run, capsys, script, arguments, message):
+    Path("earlier/local").mkdir(parents=True)
+    with pytest.raises(SystemExit):
+        run(script, *arguments)
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ def test_paths_are_relative_to_the_manifest(tmp_path, monkeypatch):
         ("p.csv", "id;structure;appearance\na;b;c\n", "line 1: unknown field .*separated by commas"),
         ("p.jsonl", '{"id": "a", "structure": "b"}', "line 1: field appearance is missing"),
         ("p.csv", "id,structure,appearance\na,b\n", "line 2: must have as many"),
+        ("p.csv", "\nid,structure,appearance\na,b,c\n", "line 1: field id is missing; required: id, structure"),
         ("p.csv", "id,structure,appearance\na,b,c,d\n", "line 2: must have as many"),
         ("p.csv", "id,structure,appearance,mask\na,b,c,d\n", "unknown field 'mask'"),
         ("p.csv", "id,structure,appearance\na,b,c\na,d,e\n", "line 3: duplicate id 'a', also in line 2$"),

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,17 @@ def test_region_that_would_not_be_read_back_is_refused(tmp_path):
     ):
         write(tmp_path / "pairs.csv", [pair])
     assert not (tmp_path / "pairs.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"structure": Path("s.png ")}, "structure"),
+        ({"appearance_mask": Path("/else/m.png\n")}, "appearance_mask"),
+        ({"regions": (Region("m.png", 0, "n.png\t"),)}, "region_1"),
+    ],
+)
+def test_path_that_ends_in_white_space_is_refused(tmp_path, changes, field):
+    pair = replace(Pair("p", tmp_path / "s", tmp_path / "a"), **changes)
+    with pytest.raises(UserError, match=f"pair p: {field} would not be read back from '.*'; rename the file"):
+        write(tmp_path / "pairs.csv", [pair])

@@ -27,6 +27,12 @@ def test_each_domain_of_a_tree_is_a_group(tree):
     assert [group.name for group in read_source(folder / "train").groups] == ["cat", "dog"]
 
 
+def test_domains_of_a_split_may_be_called_a_and_b(tree):
+    domains = [f"{split}/{domain}/{number}.jpg" for split in ("test", "train") for domain in "AB" for number in (1, 2)]
+    folder = tree(*domains, "train/C/1.jpg")
+    assert [group.name for group in read_source(folder).groups] == ["test/A", "test/B", "train/A", "train/B", "train/C"]
+
+
 def test_subfolders_with_roles_are_pairs(tree):
     contents = read_source(tree("cow/structure.jpg", "cow/appearance.png", "z/n"))
     assert [pair.id for pair in contents.pairs] == ["cow"]
@@ -131,6 +137,7 @@ def test_subfolders_of_either_layout_are_pairs(tree):
         (["x/structure.jpg"], r"x has no appearance image: appearance.png"),
         (["x/B/1.jpg"], r"x has no structure image"),
         (["x/structure.jpg", "x/structure.png", "x/appearance.jpg"], r"structure\.\* must be one image, not 2"),
+        (["x/A/1.jpg", "x/A/2.jpg", "x/B/1.jpg", "x/B/2.jpg", "y/A/1.jpg", "y/B/1.jpg"], r"x/A must be one image"),
         (["x/A/1.jpg", "x/A/2.jpg", "x/B/1.jpg"], r"A must be one image, not 2: 1.jpg, 2.jpg; to pair two folders"),
     ],
 )
@@ -153,6 +160,13 @@ def test_list_of_two_paths_a_line_is_read(folder):
     assert [pair.id for pair in pairs] == ["a--d", "b_c--a", "b_c--d", "gone_x--a", "a--d-2"]
     assert pairs[1].structure == pairs[2].structure == folder / "b c.jpg"
     assert pairs[3].structure == folder / "gone\\x.jpg"
+
+
+@pytest.mark.parametrize("character", ["\u2028", "\x0c", "\x1c"])
+def test_lines_of_a_list_end_only_at_line_breaks(folder, character):
+    (folder / "list.txt").write_text(f"a.jpg\tb{character}c.jpg\nd.png\ta.jpg\n", encoding="utf-8")
+    pairs = read_source(folder / "list.txt").pairs
+    assert [pair.appearance for pair in pairs] == [folder / f"b{character}c.jpg", folder / "a.jpg"]
 
 
 @pytest.mark.parametrize(

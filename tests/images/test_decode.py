@@ -1,6 +1,7 @@
 """Decoding of every format, mode, bit depth and orientation, compared with known values."""
 
 import hashlib
+import io
 import struct
 import time
 
@@ -178,6 +179,16 @@ def test_edited_pixels_of_an_image_with_several_frames_are_read(tmp_path, suffix
     assert loaded.notes == ()
 
 
+@pytest.mark.parametrize("offset", [-3, 1000])
+def test_tiff_with_a_corrupt_pointer_to_a_second_frame_is_read(tmp_path, offset):
+    data = bytearray(tiff((H, W, bytes(range(W)) * H), 8, 1))
+    struct.pack_into("<I", data, 8 + 2 + 8 * 12, len(data) + offset)
+    (tmp_path / "a.tif").write_bytes(data)
+    image = read(tmp_path / "a.tif")
+    assert np.array_equal(hwc(image), grey3(np.tile(np.arange(W, dtype=np.float32), (H, 1)) / 255))
+    assert image.notes == ()
+
+
 @pytest.mark.parametrize("suffix", [*LOSSLESS, *LOSSY])
 @pytest.mark.parametrize("share", [0.002, 0.3, 0.7])
 def test_truncated_file_is_refused(tmp_path, suffix, share):
@@ -303,6 +314,38 @@ def test_transparent_colour_of_a_png_becomes_white(tmp_path):
     expected = raw.astype(np.float32) / 255
     expected[3, 5] = 1
     assert np.array_equal(hwc(read(tmp_path / "a.png")), expected)
+
+
+DEEP = struct.pack(">3H", 0x1234, 0x5678, 0x9ABC)
+TRANSPARENT = {
+    "2-bit grey": png(16, 16, 2, 0, [b"\x1b" * 4] * 16, chunk(b"tRNS", struct.pack(">H", 1))),
+    "4-bit grey": png(16, 16, 4, 0, [b"\x15" * 8] * 16, chunk(b"tRNS", struct.pack(">H", 5))),
+    "16-bit colour": png(16, 16, 16, 2, [DEEP * 8 + bytes(48)] * 16, chunk(b"tRNS", DEEP)),
+}
+"""PNG files with a transparent colour that Pillow scales when it decodes the pixels."""
+
+
+@pytest.mark.parametrize("data", TRANSPARENT.values(), ids=TRANSPARENT)
+def test_png_with_a_transparent_colour_is_read_alike_twice_and_as_a_copy(data):
+    image = Image.open(io.BytesIO(data))
+    first = read(image)
+    assert "alpha composited on white" in first.notes
+    for again in (read(image), read(image.copy())):
+        assert np.array_equal(hwc(again), hwc(first))
+        assert again.notes == first.notes
+
+
+def test_png_of_another_mode_after_its_first_read_has_no_transparent_colour():
+    image = Image.open(io.BytesIO(TRANSPARENT["4-bit grey"]))
+    read(image)
+    assert "alpha composited on white" not in read(image.convert("I;16")).notes
+
+
+def test_transparent_colour_of_a_16_bit_png_that_was_decoded_before_becomes_white():
+    image = Image.open(io.BytesIO(TRANSPARENT["16-bit colour"]))
+    image.load()
+    assert (hwc(read(image))[:, :8] == 1).all()
+    assert (hwc(read(image))[:, 8:] == 0).all()
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])

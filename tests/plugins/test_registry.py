@@ -117,7 +117,7 @@ def test_unknown_command_of_a_plugin_that_failed_names_the_plugin_and_the_reason
     failed = PluginRecord("app", "vitsplice-app", "0.1.0", {}, "ModuleNotFoundError: No module named 'x'")
     lines = unknown_message(COMMANDS, "app", ["apply", "run"], [failed]).splitlines()
     assert lines == [
-        "no command 'app'; known are apply, run (see `vitsplice --help`)",
+        "no command 'app'; known are apply, run (see `vitsplice`)",
         "The plugin vitsplice-app provides it, but failed to load: ModuleNotFoundError: No module named 'x'",
         "Reinstall it: pip install vitsplice-app, or -e plugins/vitsplice-app in a checkout",
     ]

@@ -161,6 +161,13 @@ def test_a_folder_of_work_that_fails_at_its_start_remains_only_if_it_existed(tmp
     assert folder.exists() is existed
 
 
+def test_work_that_fails_at_its_start_leaves_no_new_parent_folders(tmp_path):
+    (tmp_path / "old").mkdir()
+    with pytest.raises(VitspliceError), resumable(tmp_path / "old" / "new" / "out", WORK, PLAN, force=False):
+        raise VitspliceError("no flour")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "old"]
+
+
 def test_work_that_fails_keeps_the_parts_of_a_plan_that_it_replaced(tmp_path):
     with resumable(tmp_path, WORK, PLAN, force=False):
         (tmp_path / "parts.jsonl").write_text("a part")

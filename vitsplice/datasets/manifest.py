@@ -72,8 +72,8 @@ def write(path: str | os.PathLike[str], pairs: Iterable[Pair]) -> None:
     """Write a manifest atomically; paths below its folder become relative to it.
 
     Raises:
-        UserError: if its name does not end in .csv or .jsonl, a path is not UTF-8, or a region cannot be written
-            (`vitsplice.datasets.pair.row_of`).
+        UserError: if its name does not end in .csv or .jsonl, a path is not UTF-8, or a path or region would not be
+            read back (`vitsplice.datasets.pair.row_of`).
         VitspliceError: if the file cannot be written.
     """
     path, content = Path(path), content_of(path, pairs)
@@ -142,7 +142,7 @@ def _lines(file: IO[str], path: Path) -> Iterator[str]:
 def _csv_rows(file: IO[str], path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     reader = csv.DictReader(_lines(file, path), strict=True)
     try:
-        check_fields(list(reader.fieldnames or FIELDS), f"{path}, line 1")
+        check_fields(FIELDS if reader.fieldnames is None else reader.fieldnames, f"{path}, line 1")
         for row in reader:
             if None in row or None in row.values():
                 raise ConfigError(f"{path}, line {reader.line_num}: must have as many fields as the first line")

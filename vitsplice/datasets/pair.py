@@ -152,7 +152,7 @@ def row_of(pair: Pair, folder: Path) -> dict[str, str]:
 
     Raises:
         UserError: if a region would not be read back, because the path of its structure mask has a ``=`` and is not
-            that of an existing file.
+            that of an existing file; or if a path ends in white space.
     """
     names = appearance_names(len(pair.appearances))
     row = {"id": pair.id} | {name: _relative(path, folder) for name, path in pair.images.items()}
@@ -169,6 +169,11 @@ def row_of(pair: Pair, folder: Path) -> dict[str, str]:
                 "'=', or create it first"
             )
         row[f"region_{number}"] = text
+    if stripped := [name for name, text in row.items() if text != text.strip()]:
+        raise UserError(
+            f"pair {pair.id}: {stripped[0]} would not be read back from {row[stripped[0]]!r}; rename the file without "
+            "white space at the end"
+        )
     return row | {name: text for name in TEXTS if (text := getattr(pair, name))}
 
 

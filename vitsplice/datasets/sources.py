@@ -86,19 +86,20 @@ def _read_folder(path: Path) -> SourceContents:
     if os.path.isfile(path):
         advice = "give a folder of images, or for `pairs build` an appearance image after it"
         raise UserError(f"{_shown(path)} is one image; {advice}")
-    ids, images = PairIds(), images_in(path)
+    ids, images, subfolders = PairIds(), images_in(path), _folders_in(path)
     pair = _folder_pair(path, ids) if _is_pair(path, images) else None
     if pair:
         used = {image.parent for image in pair.images.values()}
-        ignored = tuple(folder for folder in _folders_in(path) if folder not in used and images_in(folder))
+        ignored = tuple(folder for folder in subfolders if folder not in used and images_in(folder))
         return SourceContents("a folder of one pair", pairs=(pair,), ignored=ignored)
     if images:
         return SourceContents("a folder of images", (ImageGroup(images, images),), default_by="random")
-    folders = {folder: _folder_pair(folder, ids) for folder in _folders_in(path)}
-    if pairs := tuple(pair for pair in folders.values() if pair):
-        ignored = tuple(folder for folder, pair in folders.items() if not pair and images_in(folder))
-        return SourceContents("a folder with a subfolder for each pair", pairs=pairs, ignored=ignored)
-    return SourceContents("a tree of domains", _domains(path), default_by="random")
+    if all(map(_is_split, subfolders)):
+        return SourceContents("a tree of domains", _domains(path), default_by="random")
+    folders = {folder: _folder_pair(folder, ids) for folder in subfolders}
+    pairs = tuple(pair for pair in folders.values() if pair)
+    ignored = tuple(folder for folder, pair in folders.items() if not pair and images_in(folder))
+    return SourceContents("a folder with a subfolder for each pair", pairs=pairs, ignored=ignored)
 
 
 def _read_two(structure: Path, appearance: Path) -> SourceContents:
@@ -163,6 +164,13 @@ def _is_pair(folder: Path, images: Sequence[Path]) -> bool:
     )
 
 
+def _is_split(folder: Path) -> bool:
+    """Return True if a folder has no image of a role, or only several each in ``A/`` and ``B/``: these are domains."""
+    named = {path.stem for path in images_in(folder)} & {*RELEASED_FOLDERS}
+    numbers = [len(_released_images(folder, role)) for role in RELEASED_FOLDERS]
+    return not named and (max(numbers) == 0 or min(numbers) > 1)
+
+
 def _role_image(folder: Path, role: str) -> Path | None:
     hint = "; to pair two folders of images, give both"
     return _named_image(folder, role) or _single(_released_images(folder, role), folder / RELEASED_FOLDERS[role], hint)
@@ -190,7 +198,7 @@ def _listed_pairs(path: Path) -> tuple[Pair, ...]:
     Empty lines and lines that begin with ``#`` are ignored.
     """
     ids, pairs = PairIds(), []
-    for number, line in enumerate(_text(path).splitlines(), 1):
+    for number, line in enumerate(_text(path).split("\n"), 1):
         if line.strip() and not line.lstrip().startswith("#"):
             structure, appearance = (
                 path.parent / name for name in _two_paths(line.strip(), f"{_shown(path)}, line {number}")

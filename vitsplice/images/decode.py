@@ -50,6 +50,9 @@ _CONVERTIBLE_MODES = ("1", "RGBX", "CMYK", "YCbCr", "HSV")
 _CANNOT_EXIST = (errno.ENOTDIR, errno.ENAMETOOLONG)
 """Error numbers of paths that no file can have."""
 
+_RAW_MODE = "vitsplice_raw_mode"
+"""Key of `PIL.Image.Image.info` for mode and raw mode of a PNG: Pillow copies it, and forgets the raw mode itself."""
+
 _UPRIGHT = 1
 _ORIENTATIONS: dict[int, Callable[[Values], Values]] = {
     _UPRIGHT: lambda a: a,
@@ -185,7 +188,7 @@ def _frame_notes(image: Image.Image) -> list[str]:
 def _has_second_frame(image: Image.Image) -> bool:
     try:
         image.seek(1)
-    except EOFError:
+    except Exception:  # EOFError at the end of the file; others if only what follows the first frame is corrupt
         return False
     finally:
         image.seek(0)
@@ -213,22 +216,30 @@ def _sample_format(image: Image.Image) -> _SampleFormat:
         deep = image.mode == "F" or image.mode.startswith("I;16")  # Pillow inverts up to 8 bits only
         inverted = deep and tags.get(ExifTags.Base.PhotometricInterpretation) == 0
         return _SampleFormat(max(tags.get(ExifTags.Base.BitsPerSample, (1,))), None, inverted)
-    tiles = getattr(image, "tile", None)
-    raw_mode = str(tiles[0].args) if image.format == "PNG" and tiles else image.mode
+    raw_mode = _raw_mode(image)
     return _SampleFormat(16 if ";16" in raw_mode else 8, _transparent_colour(image, raw_mode))
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """Return the mode in which a PNG stores its pixels, such as ``L;4``; the mode of the image if it is unknown."""
+    tiles = getattr(image, "tile", None)
+    if image.format == "PNG" and tiles and tiles[0].args != image.mode:
+        image.info[_RAW_MODE] = image.mode, str(tiles[0].args)
+    mode, raw_mode = image.info.get(_RAW_MODE, (None, None))
+    return raw_mode if mode == image.mode else image.mode
 
 
 def _transparent_colour(image: Image.Image, raw_mode: str) -> tuple[int, ...] | None:
     """Return the transparent colour in decoded values; None if there is none.
 
     Pillow gives it as stored: below 8 bits it must be scaled up, and for 16-bit RGB reduced to the high byte, as Pillow
-    does with the pixels.
+    does with the pixels. Of an image that was decoded before its first read, only values above 255 show the depth.
     """
     colour = image.info.get("transparency")
     if image.mode not in ("L", "RGB", "I;16") or not isinstance(colour, int | tuple):
         return None
     values = colour if isinstance(colour, tuple) else (colour,)
-    if raw_mode.startswith("RGB;16"):
+    if raw_mode.startswith("RGB;16") or (image.mode == "RGB" and max(values) > 255):
         return tuple(value >> 8 for value in values)
     scale = {"L;2": 85, "L;4": 17}.get(raw_mode, 1)
     return tuple(value * scale for value in values)

@@ -156,8 +156,8 @@ def unknown_message(kind: Kind[SpecT], name: str, known: Iterable[str], plugins:
     plugin = optional_plugin(kind.word, name, names)
     similar = "" if plugin else did_you_mean(name.lower(), names)
     hint = f".{similar}" if similar else _listed(names)
-    see = "--help" if kind is COMMANDS else f"list {kind.name}"
-    lines = [f"no {kind.word} {truncate(name)!r}{hint} (see `vitsplice {see}`)"]
+    see = "vitsplice" if kind is COMMANDS else f"vitsplice list {kind.name}"
+    lines = [f"no {kind.word} {truncate(name)!r}{hint} (see `{see}`)"]
     failed = _candidates(name, [record for record in plugins if record.failure])
     install = f"pip install {plugin}, or -e plugins/{plugin} in a checkout"
     if plugin and (failure := next((record.failure for record in failed if record.distribution == plugin), None)):

@@ -248,14 +248,13 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
 
 @contextmanager
 def _created(folder: Path) -> Iterator[None]:
-    """Create a folder unless it exists; if the block fails, a folder that was created and is empty is removed."""
-    existed = folder.exists()
-    create(folder)
+    """Create a folder and its parents; if the block fails, those that are new and empty are removed."""
+    missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     try:
+        create(folder)
         yield
     except Exception:
-        if not existed:
-            _remove_empty([folder])
+        _remove_empty(missing)
         raise
 
 
