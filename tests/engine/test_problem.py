@@ -144,6 +144,14 @@ INVERT = ["terms={it: {loss: feature, weight: 1}}"]
     [
         ([*INVERT, "appearance_strength=2"], "appearance_strength would have no effect.*the appearance image"),
         (["terms={it: {loss: appearance, weight: 1}}", "structure_strength=2"], "structure_strength would have no"),
+        (
+            [
+                "steps=2",
+                "terms={it: {loss: appearance, weight: 1}, late: {loss: structure, weight: 1, start: 2}}",
+                "structure_strength=2",
+            ],
+            "structure_strength would have no",
+        ),
     ],
 )
 def test_strength_that_affects_no_term_is_refused(vit, pair, overrides, message):

@@ -19,6 +19,7 @@ from tests.conftest import STAGED_PYRAMID, TINY_SECOND, write_pair
 from vitsplice.errors import (
     AlreadyFinished,
     CheckpointRejected,
+    ConfigError,
     OutputBusy,
     OutputExists,
     PathRejected,
@@ -188,6 +189,17 @@ def test_resume_with_changed_settings_or_weights_is_refused(stopped, changed, me
     path.write_text(json.dumps(content))
     with pytest.raises(CheckpointRejected, match=message):
         Recording.resume(stopped)
+
+
+def test_settings_that_do_not_affect_the_output_are_changed_also_if_the_fallback_sets_them(png, tmp_path):
+    images = dict(zip(("structure", "appearance"), png, strict=True))
+    settings = tiny("with_fallback={previews: 1, plots: none}", "checkpoint.every=1")
+    through(Recording.begin(images, settings, tmp_path / "out"), until=2)
+    with pytest.raises(ConfigError, match="only checkpoint, metrics, plots, previews can be changed"):
+        Recording.resume(tmp_path / "out", overrides=["preset=best"])
+    resumed = Recording.resume(tmp_path / "out", overrides=["previews=0"])
+    assert resumed.run.resumed_at == 2
+    through(resumed)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"images": [], "settings": 3}', "[" * 100_000])

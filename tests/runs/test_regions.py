@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,9 +156,11 @@ def files(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_stopped_run_with_regions_resumes_to_the_same_bytes_unless_a_mask_changed(files, tmp_path):
+def test_a_stopped_run_with_regions_resumes_to_the_same_bytes_unless_a_mask_changed(files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path.parent)
+    files = {name: Path(tmp_path.name, path.name) for name, path in files.items()}
     settings, left = settings_for("tiny", overrides=["steps=6", *STAGED_PYRAMID]), files.pop("left")
-    regions = [Region(left, "appearance_2.png", left)]
+    regions = [Region(left, f"./{tmp_path.name}/appearance_2.png", left)]
     whole = through(Recording.begin(files, settings, tmp_path / "whole", regions=regions))
     record = json.loads((tmp_path / "whole" / "run.json").read_text())
     assert record["regions"][0]["appearance"] == "appearance_2"

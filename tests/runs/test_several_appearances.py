@@ -106,8 +106,10 @@ def test_metrics_are_means_over_the_images():
     ("arguments", "message"),
     [
         ({"appearance": []}, "at least one"),
-        ({"appearance_weights": [1, 0]}, "above 0"),
-        ({"appearance_weights": [1, float("nan")]}, "above 0"),
+        ({"appearance_weights": [1, 0]}, r"from 1e-06 to 1e\+06, not 1, 0"),
+        ({"appearance_weights": [1, float("nan")]}, "from 1e-06"),
+        ({"appearance_weights": [1e39, 1]}, "from 1e-06"),
+        ({"appearance_weights": 0.5}, "as many weights; there are 1: 0.5"),
         ({"appearance_weights": [1]}, "as many weights"),
         ({"appearance_weights": [1, "2"]}, "must be numbers, not a str"),
         ({"appearance_mask": [None] * 3}, "3 appearance masks"),

@@ -80,6 +80,13 @@ def test_only_a_json_file_of_a_step_is_taken_for_a_checkpoint(tmp_path, given, f
     assert folder_and_checkpoint(tmp_path / given) == expected
 
 
+def test_folder_of_a_checkpoint_is_found_where_dots_follow_a_link(tmp_path):
+    (tmp_path / "deep" / "sub").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "sub")
+    folder, _ = folder_and_checkpoint(tmp_path / "link" / ".." / "out" / "checkpoint" / "step-00000002.json")
+    assert folder == tmp_path / "deep" / "out"
+
+
 def test_removal_that_is_killed_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     for step in (1, 2):
         format_of().write(tmp_path, step, {}, {"a": torch.zeros(1)})

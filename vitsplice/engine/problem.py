@@ -223,7 +223,8 @@ def check_stages(components: Components, images: RunImages, stages: Sequence[tup
     """
     configured = components.config.stages
     used = [term for term in components.terms if not configured or any(stage.has(term.name) for stage in configured)]
-    _check_effect(components.config, used, images)
+    active = [term for term in used if term.config.ever_active(components.config.steps)]
+    _check_effect(components.config, active, images)
     for stage, steps in stages:
         terms = _terms_of(components, stage)
         if not any(term.config.start < steps.stop for term in terms):

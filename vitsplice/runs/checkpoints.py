@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from vitsplice.support.checkpoints import CheckpointFormat
 
 VERSION = 2
 
-CHANGEABLE_SETTINGS = {"preset", "previews", "metrics", "plots", "checkpoint"}
+CHANGEABLE_SETTINGS = {"previews", "metrics", "plots", "checkpoint"}
 """Settings that do not affect the output, and may be changed when a run is resumed."""
 
 
@@ -56,7 +56,13 @@ def digests(run: Run) -> dict[str, str]:
 
 def settings_digest(settings: RunConfig) -> str:
     """Compute the SHA-256 of the settings that affect the output."""
-    return hashlib.sha256(settings.model_dump_json(exclude=CHANGEABLE_SETTINGS).encode()).hexdigest()
+    return hashlib.sha256(fixed_settings(settings, {*CHANGEABLE_SETTINGS, "preset"}).encode()).hexdigest()
+
+
+def fixed_settings(settings: RunConfig, without: Set[str] = CHANGEABLE_SETTINGS) -> str:
+    """Return settings as JSON without some of them, which are also left out of ``with_fallback``."""
+    fallback = {key: value for key, value in settings.with_fallback.items() if key not in without}
+    return settings.model_copy(update={"with_fallback": fallback}).model_dump_json(exclude={*without})
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 from vitsplice.errors import UserError
-from vitsplice.text import did_you_mean, type_with_article
+from vitsplice.text import did_you_mean, printable, type_with_article
+
+WEIGHTS = 1e-6, 1e6
+"""Allowed weights of appearance images; only their ratios have an effect."""
 
 _NAME = re.compile(
     r"structure|structure_mask|appearance(_([2-9]|[1-9]\d+))?(_mask)?|region_[1-9]\d*_(structure|appearance)_mask"
@@ -112,17 +114,20 @@ def checked_weights(weights: Sequence[float] | None, number: int) -> tuple[float
     """Return the weight of each appearance image, 1 by default.
 
     Raises:
-        UserError: if there are more or fewer weights than images, or a weight is not a positive, finite number.
+        UserError: if there are more or fewer weights than images, or a weight is not a number in `WEIGHTS`.
     """
     if weights is None:
         return (1.0,) * number
+    if isinstance(weights, Real):
+        weights = [float(weights)]
     if wrong := [weight for weight in weights if not isinstance(weight, Real)]:
         raise UserError(f"weights of appearance images must be numbers, not {type_with_article(wrong[0])}")
     given = ", ".join(f"{weight:g}" for weight in weights)
     if len(weights) != number:
         raise UserError(f"{number} appearance images require as many weights; there are {len(weights)}: {given}")
-    if not all(0 < weight < math.inf for weight in weights):
-        raise UserError(f"weights of appearance images must be above 0, and finite: {given}")
+    least, most = WEIGHTS
+    if not all(least <= weight <= most for weight in weights):
+        raise UserError(f"weights of appearance images must be from {least:g} to {most:g}, not {given}")
     return tuple(float(weight) for weight in weights)
 
 
@@ -187,11 +192,12 @@ def appearance_number(appearance: int | str, names: Sequence[str], region: int) 
     Raises:
         UserError: if no image, or more than one, is meant.
     """
-    if isinstance(appearance, int):
-        matching = [appearance] if 0 <= appearance < len(names) else []
+    if isinstance(appearance, Integral):
+        matching = [int(appearance)] if 0 <= appearance < len(names) else []
     else:
+        wanted = printable(str(Path(str(appearance))))
         spellings = [{name, Path(name).name, Path(name).stem} for name in names]
-        matching = [index for index, own in enumerate(spellings) if str(appearance) in own]
+        matching = [index for index, own in enumerate(spellings) if wanted in own]
     if len(matching) == 1:
         return matching[0]
     problem = f"{len(matching)} appearance images have the name" if matching else "there is no appearance image"

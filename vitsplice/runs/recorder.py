@@ -15,7 +15,7 @@ from vitsplice.presets.settings import pinned
 from vitsplice.runs import checkpoints
 from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.checkpoints import Checkpoint
-from vitsplice.runs.inputs import Region, region_masks
+from vitsplice.runs.inputs import Region, appearance_number, appearances_of, region_masks
 from vitsplice.runs.intervals import CheckpointTimer, preview_is_due
 from vitsplice.runs.lut import write_lut
 from vitsplice.runs.result import Result
@@ -72,7 +72,8 @@ class Recording:
         is_new, replaces = not checked.path.exists(), checked.holds_a_run()
         images = {**images, **region_masks(regions)}
         loaded = read_images(images)
-        appearances = [region.appearance for region in regions]
+        names = [loaded[name].name for name in appearances_of(loaded)]
+        appearances = [appearance_number(region.appearance, names, n) for n, region in enumerate(regions, 1)]
         inputs = SavedInputs(
             settings=pinned(settings), files=files_of(images, loaded), weights=weights, appearances=appearances
         )

@@ -13,7 +13,7 @@ from vitsplice.errors import AlreadyFinished, CheckpointRejected, ConfigError
 from vitsplice.images import LoadedImage, read, read_mask
 from vitsplice.presets import loading
 from vitsplice.runs.artifacts import RunFolder
-from vitsplice.runs.checkpoints import CHANGEABLE_SETTINGS
+from vitsplice.runs.checkpoints import CHANGEABLE_SETTINGS, fixed_settings
 from vitsplice.runs.inputs import as_arguments, described, is_input_name, regions_from
 from vitsplice.runs.record import versions
 from vitsplice.runs.run import Run
@@ -87,7 +87,7 @@ class SavedInputs:
     def with_overrides(self, overrides: Iterable[str]) -> SavedInputs:
         """Apply overrides to the settings. Raises ConfigError if they affect the output."""
         changed = loading.load(self.settings.to_yaml(), "settings", overrides)
-        if changed.model_dump(exclude=CHANGEABLE_SETTINGS) != self.settings.model_dump(exclude=CHANGEABLE_SETTINGS):
+        if fixed_settings(changed) != fixed_settings(self.settings):
             allowed = ", ".join(sorted(CHANGEABLE_SETTINGS))
             raise ConfigError(f"a run is resumed with its own settings; only {allowed} can be changed")
         return replace(self, settings=changed)

@@ -20,7 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from vitsplice.errors import Argument, CheckpointRejected, Part, VitspliceError, allocation_failure
-from vitsplice.support.files import inside, json_sha256, read_regular, write_atomically
+from vitsplice.support.files import absolute, inside, json_sha256, read_regular, write_atomically
 
 PATTERN = "step-*"
 """Pattern of the files of checkpoints, complete or not."""
@@ -187,7 +187,7 @@ def folder_and_checkpoint(path: Path) -> tuple[Path, Path | None]:
     """
     if not path.match(JSON_PATTERN) or os.path.isdir(path):
         return path, None
-    return Path(os.path.abspath(path)).parent.parent, path
+    return absolute(path).parent.parent, path
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
