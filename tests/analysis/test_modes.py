@@ -9,6 +9,7 @@ from vitsplice.analysis import modes
 from vitsplice.datasets.similarity import appearance_features
 from vitsplice.errors import OutputExists, UserError
 from vitsplice.images import encode_png, read
+from vitsplice.images.encode import CAPTION_HEIGHT, GAP
 from vitsplice.support.progress import NULL_REPORTER
 
 from ..conftest import noise
@@ -88,7 +89,7 @@ def test_sheet_json_and_outputs_are_written(photos, tmp_path):
     outputs = modes.outputs_of(model, photos / "0.png", result)
     assert outputs[1].equal(model(photos / "0.png", result.modes[1].images[0])[0])
     path = modes.save(result, tmp_path / "out", outputs)
-    assert read(path).pixels.shape[2] == 3 * (modes.HEIGHT + 18 + 6)
+    assert read(path).pixels.shape[2] == 3 * (modes.HEIGHT + CAPTION_HEIGHT + GAP)
     data = json.loads((tmp_path / "out" / "modes.json").read_text())
     assert [len(mode["images"]) for mode in data["modes"]] == [5, 2, 2]
     assert data["backbone"] == "tiny-vit"

@@ -3,7 +3,7 @@ from itertools import pairwise
 import torch
 
 from tests.conftest import noise
-from vitsplice.matching.clustering import elbow_kmeans, inertia, kmeans
+from vitsplice.matching.clustering import ELBOW, elbow_kmeans, inertia, kmeans
 
 
 def test_kmeans_recovers_distant_groups():
@@ -22,12 +22,12 @@ def test_the_elbow_is_at_the_number_of_distinct_points():
     assert len(elbow_kmeans(torch.eye(24)[:4].repeat_interleave(15, 0)).unique()) == 4
 
 
-def test_the_elbow_lies_where_one_more_cluster_would_lower_the_inertia_by_less_than_its_factor():
+def test_the_elbow_is_where_one_more_cluster_would_lower_the_inertia_by_at_most_2_5_percent():
     points = noise(400, 40)
     clusters = len(elbow_kmeans(points).unique())
     values = [inertia(points, kmeans(points, number)) for number in range(1, clusters + 2)]
-    assert values[-1] >= 0.975 * values[-2]
-    assert all(later < 0.975 * earlier for earlier, later in pairwise(values[:-1]))
+    assert values[-1] >= ELBOW * values[-2]
+    assert all(later < ELBOW * earlier for earlier, later in pairwise(values[:-1]))
 
 
 def test_equal_points_are_one_cluster():

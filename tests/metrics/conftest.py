@@ -1,4 +1,4 @@
-"""A backbone and scenes with known features."""
+"""A backbone and scenes with known features, a log of conversions of tensors, and trained backbones."""
 
 from dataclasses import replace
 
@@ -15,11 +15,11 @@ PATCH = 8
 """Side of a patch of `Colours`, in pixels."""
 
 SIDE = 336
-"""Side of a scene in pixels: the input size of segments, so that nothing is resized."""
+"""Side of a scene in pixels: `vitsplice.metrics.segments.SIZE`, so that its metrics do not resize scenes."""
 
 
 class Colours:
-    """A backbone whose keys are the mean colours of patches, and whose [CLS] token is the mean colour."""
+    """A backbone whose keys are the mean colours of patches, and whose [CLS] token is the mean colour of the image."""
 
     def __init__(self, info):
         self.info = replace(
@@ -53,7 +53,10 @@ def case(structure, output, appearance=None, mask=None):
 
 @pytest.fixture
 def conversions(monkeypatch):
-    """Names of the conversions of tensors to the CPU and to float64, in their order; MPS has no float64."""
+    """List that gets ``cpu`` or ``double`` at each such conversion of a tensor.
+
+    Tests check the order: a tensor on MPS, which has no float64, must first be moved to the CPU.
+    """
     names = []
     for name in ("cpu", "double"):
         convert = getattr(torch.Tensor, name)
@@ -67,4 +70,5 @@ def conversions(monkeypatch):
 def trained_backbones():
     """Backbones with trained weights, each loaded once."""
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
-    return MetricBackbones(catalogue(), torch.device("cpu"), BackboneConfig(name="none"))
+    chosen = BackboneConfig(name="none")  # no backbone has this name, so none is replaced by a fallback
+    return MetricBackbones(catalogue(), torch.device("cpu"), chosen)

@@ -80,7 +80,7 @@ def test_non_finite_loss_leaves_the_weights_of_the_step_before(folder, pairs):
     for _ in range(3):
         next(steps)
     before = {name: value.clone() for name, value in trained.state().items()}
-    with pytest.raises(NonFiniteLoss, match="term 'bad' became nan at step 3"):
+    with pytest.raises(NonFiniteLoss, match="term 'bad' became nan at step 4"):
         next(steps)
     assert same(before, trained.state())
 

@@ -15,7 +15,7 @@ from tiny_models import write_tiny_model
 
 from tests.training.conftest import photographs
 from vitsplice.engine.values import Step
-from vitsplice.errors import CheckpointRejected, NonFiniteLoss, OutputBusy, UserError
+from vitsplice.errors import CheckpointRejected, NonFiniteLoss, OutputBusy, UserError, VitspliceError
 from vitsplice.presets.model_folder import MAX_LICENCE, read_record
 from vitsplice.presets.settings import settings_for
 from vitsplice.support.checkpoints import checkpoint_files
@@ -152,7 +152,7 @@ def test_held_out_images_of_different_domains_are_noted(shared, tmp_path):
 def test_training_that_diverges_leaves_its_checkpoint(shared, tmp_path):
     bad = "terms.bad={loss: nan-at-third, weight: 1}"
     recorder = begin(plan_of(shared, bad, "checkpoint.every=1", "training.batch=1", "training.held_out=0"), tmp_path)
-    with pytest.raises(NonFiniteLoss, match="term 'bad' became nan at step 3"):
+    with pytest.raises(NonFiniteLoss, match="term 'bad' became nan at step 4"):
         list(recorder.steps(lambda note: None))
     assert checkpoint_files(tmp_path / "checkpoint")[0].name == "step-00000003.json"
 
@@ -167,6 +167,42 @@ def test_full_disk_is_noted_and_the_training_continues(shared, tmp_path, monkeyp
     assert len(list(recorder.steps(notes.append))) == 6
     assert sum("no checkpoint: cannot write checkpoint" in note for note in notes) == 2
     assert recorder.write_checkpoint(notes.append) is False
+
+
+def test_checkpoint_and_model_are_written_independently_and_the_note_names_the_one_that_failed(
+    shared, tmp_path, monkeypatch
+):
+    def full(*arguments):
+        raise VitspliceError("no space")
+
+    recorder, notes = begin(plan_of(shared), tmp_path), []
+    with monkeypatch.context() as patched:
+        patched.setattr("vitsplice.training.recorder.write_model", full)
+        assert recorder.write_checkpoint(notes.append) is False
+    assert checkpoint_files(tmp_path / "checkpoint")
+    monkeypatch.setattr("vitsplice.support.checkpoints.CheckpointFormat.write", full)
+    assert recorder.write_checkpoint(notes.append) is False
+    assert read_record(tmp_path).steps == 0
+    assert notes == ["no model: no space", "no checkpoint: no space"]
+
+
+def test_failure_of_tensorboard_is_noted_once_and_the_training_continues(shared, tmp_path):
+    class FullBoard:
+        def begin(self, steps):
+            pass
+
+        def full(self, *arguments):
+            raise OSError(28, "No space left on device")
+
+        row = preview = full
+
+    notes, plan = [], plan_of(shared, "steps=1", "training.batch=1")
+    recorder = begin(plan, tmp_path, tensorboard=FullBoard())
+    assert len(list(recorder.steps(notes.append))) == 1
+    assert [note for note in notes if not note.startswith("preview ")] == [
+        "no more losses and previews for TensorBoard: No space left on device"
+    ]
+    assert (tmp_path / "previews" / "step-00000001.png").is_file()
 
 
 def test_checkpoint_is_that_of_all_processes_whatever_their_gpus(shared, tmp_path):

@@ -10,7 +10,7 @@ from vitsplice.presets.changes import Changes
 from vitsplice.runs.inputs import Region, as_arguments, as_sequence, region_text
 
 OUT = "vitsplice-out"
-"""Default folder of the output, as that of the command line."""
+"""Default folder of the output, the same as that of the command line."""
 
 NO_MASK = "-"
 """Value of ``--appearance-mask`` for an appearance image without a mask."""
@@ -30,7 +30,8 @@ def command_line(
         changes: preset and changes of its settings.
         out: folder of the output.
         weights: weight of each appearance image; empty: all are equal.
-        regions: regions whose masks are paths; ``appearance`` is the number (from 0) or the path of an image.
+        regions: regions whose masks are paths as text (``str``); ``appearance`` is the number (from 0) or the path of
+            an image.
     """
     arguments = as_arguments(images)
     appearances = as_sequence(arguments["appearance"])
@@ -61,7 +62,7 @@ def python_code(
     weights: Sequence[float] = (),
     regions: Sequence[Region] = (),
 ) -> str:
-    """Return Python code of a run that can be executed as it is. Arguments as for `command_line`."""
+    """Return Python code that repeats a run and can be executed as it is. Arguments as for `command_line`."""
     arguments = as_arguments(images)
     structure, appearance = arguments.pop("structure"), arguments.pop("appearance")
     keywords = {**changes.arguments, **arguments}

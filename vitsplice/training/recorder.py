@@ -63,15 +63,15 @@ class TrainingRecorder:
     Attributes:
         resumed_at: number of steps of the checkpoint that the training was resumed from; 0 without one.
         metrics: metrics on held-out pairs (`HeldOut.metrics`); empty before `finish`.
-        measured: False if `finish` was stopped before all metrics were computed; always True in other processes than
-            the main one, which do not measure.
+        measured: False if `finish` was stopped before all metrics were computed; always True in processes other than
+            the main one, because only the main one measures.
 
     Args:
         folder: folder of the model, which the caller has locked.
         training: the training.
         held_out: pairs of held-out images.
         licence: licence of the model, as stated by the person who trains it.
-        tensorboard: also receives losses and previews; None: they are only written into the folder.
+        tensorboard: also receives losses and previews, until it fails; None: they are only written into the folder.
     """
 
     def __init__(
@@ -134,14 +134,14 @@ class TrainingRecorder:
             yield step
 
     def write_checkpoint(self, note: Note) -> bool:
-        """Write a checkpoint and the model, if this is the main process; return True if they were written."""
+        """Write a checkpoint and the model, if this is the main process; return True if both were written."""
         step, content = self.training.next, {"log": self._log.state(), "belongs_to": self._digests()}
 
         def write() -> None:
             CHECKPOINT.write(self.folder / CHECKPOINTS, step, {"step": step, **content}, self.training.state())
-            self._write_model()
 
-        return self._attempt(write, "checkpoint", note)
+        resumable = self._attempt(write, "checkpoint", note)
+        return self._attempt(self._write_model, "model", note) and resumable
 
     def finish(self, progress: ProgressReporter) -> bool:
         """Write a checkpoint and the model. After the last step, also measure the model and remove the checkpoints.
@@ -151,7 +151,7 @@ class TrainingRecorder:
                 measures the model.
 
         Returns:
-            True if this process wrote the model, and a checkpoint if steps or metrics remain.
+            True if this process wrote the model and, if steps or metrics remain, a checkpoint.
 
         Raises:
             VitspliceError: if the model of a finished training cannot be written.
@@ -174,8 +174,7 @@ class TrainingRecorder:
         losses = self.held_out.losses(self.training) if held_out and self.training.processes.main else {}
         row = self._log.write_row(steps, losses)
         self._attempt(lambda: output_folder.write(self.folder, {METRICS: self._log.csv().encode()}), METRICS, note)
-        if self._tensorboard:
-            self._tensorboard.row(row)
+        self._write_to_tensorboard(lambda board: board.row(row), note)
 
     def _write_preview(self, steps: int, note: Note) -> None:
         if not self.training.processes.main or (png := self.held_out.preview(self.training)) is None:
@@ -183,8 +182,16 @@ class TrainingRecorder:
         name = f"step-{steps:08d}.png"
         if self._attempt(lambda: output_folder.write(self.folder / PREVIEWS, {name: png}), "preview", note):
             note(f"preview {self.folder / PREVIEWS / name}")
-        if self._tensorboard:
-            self._tensorboard.preview(steps, png)
+        self._write_to_tensorboard(lambda board: board.preview(steps, png), note)
+
+    def _write_to_tensorboard(self, write: Callable[[TensorBoard], object], note: Note) -> None:
+        """Call ``write`` if there is a TensorBoard. A failure is noted, and nothing more is written to it."""
+        try:
+            if self._tensorboard:
+                write(self._tensorboard)
+        except OSError as error:
+            self._tensorboard = None
+            note(f"no more losses and previews for TensorBoard: {error.strerror or error}")
 
     def _write_model(self) -> None:
         training, parts = self.training, self.training.parts
@@ -203,7 +210,10 @@ class TrainingRecorder:
         write_model(self.folder, training.average.state_dict(), images, record)
 
     def _attempt(self, write: Callable[[], object], what: str, note: Note) -> bool:
-        """Write in the main process; a failure is noted, and the training continues. Return True if it was written."""
+        """Call ``write`` in the main process only, and return True if it succeeds.
+
+        A VitspliceError is not raised, but noted as "no ``what``: ...".
+        """
         if not self.training.processes.main:
             return False
         try:

@@ -3,9 +3,11 @@
 import base64
 import shlex
 import zipfile
+from threading import Event
 
 import pytest
 from chromium import checked_pages
+from vitsplice_app.transfer import tab as transfer_tab
 from vitsplice_app.workspace import PREFIX
 
 from tests.conftest import TINY_NETWORKS, write_labels, write_pair
@@ -211,6 +213,31 @@ def test_run_right_after_a_new_preset_has_the_values_of_that_preset(tab, pair):
     tab.page.wait_for_timeout(50)
     tab.press("Run")
     tab.wait_for("run 1: tiny, 5 steps")
+
+
+def test_of_two_quick_choices_of_a_preset_the_later_one_is_shown_and_run_waits_for_it(tab, monkeypatch):
+    check, may_end = transfer_tab.read_yaml, {"instant": Event(), "tiny": Event()}
+
+    def waiting_check(preset, *arguments):
+        assert may_end[preset].wait(timeout=20)
+        return check(preset, *arguments)
+
+    monkeypatch.setattr(transfer_tab, "read_yaml", waiting_check)
+    page = tab.page
+    page.get_by_text("Advanced: the preset as YAML").click()
+    for name in may_end:
+        page.get_by_label("Preset", exact=True).click()
+        page.get_by_role("option", name=f"{name}:").click()
+    page.wait_for_timeout(500)
+    may_end["instant"].set()
+    tab.wait_for("# Seconds, no training")
+    page.wait_for_timeout(300)
+    assert page.get_by_role("button", name="Run", exact=True).is_disabled()
+    may_end["tiny"].set()
+    page.get_by_text("# Seconds, no training").wait_for(state="detached")
+    page.get_by_role("button", name="Run", exact=True, disabled=False).wait_for()
+    steps = page.get_by_role("spinbutton", name="number input for Steps").element_handle()
+    page.wait_for_function("steps => steps.value === '5'", arg=steps)
 
 
 def test_error_of_the_yaml_is_shown_once(tab):

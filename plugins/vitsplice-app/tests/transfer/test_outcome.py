@@ -103,6 +103,23 @@ def test_zip_file_that_is_being_downloaded_is_not_changed_by_the_next(tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {"run", path.name}
 
 
+def test_files_that_disappear_and_temporary_files_are_not_in_the_zip_file(tmp_path, monkeypatch):
+    run = SimpleNamespace(path=tmp_path / "run")
+    (run.path / "checkpoint").mkdir(parents=True)
+    for name in ("output.png", "checkpoint/step-1.json", ".0123456789abcdef.tmp", ".lock"):
+        (run.path / name).touch()
+    listed_files = outcome._files_to_download
+
+    def removed_after_listing(run):
+        files = listed_files(run)
+        (run.path / "checkpoint" / "step-1.json").unlink()
+        return files
+
+    monkeypatch.setattr(outcome, "_files_to_download", removed_after_listing)
+    with zipfile.ZipFile(outcome.zip_run(run, tmp_path)) as archive:
+        assert archive.namelist() == ["run/output.png"]
+
+
 def test_settings_are_those_that_were_used(runs):
     assert "name: tiny-vit\n" in outcome.resolved_settings(runs[0])
 

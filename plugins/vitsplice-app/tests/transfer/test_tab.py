@@ -12,14 +12,22 @@ def events(workspace):
     return tab.Events(AppContext(workspace), SimpleNamespace(sliders=range(5)), None)
 
 
-def test_preset_that_cannot_be_used_shows_its_yaml_and_the_error(events, monkeypatch):
+def test_preset_that_cannot_be_used_shows_its_yaml_and_the_error(events, session, monkeypatch):
     monkeypatch.setattr(tab, "preset_yaml", lambda name: "steps: gone")
-    summary, text, verdict, *sliders = events.choose_preset("instant")
+    summary, text, run, verdict, *sliders = events.choose_preset(session, "instant")
     assert summary["info"].startswith("seconds, no training")
     assert text == "steps: gone"
+    assert run["interactive"]
     assert verdict["visible"]
     assert "&#x27;gone&#x27; is not allowed" in verdict["value"]
     assert len(sliders) == 5
+
+
+def test_new_preset_or_yaml_does_not_enable_the_button_run_while_a_run_runs(events, session):
+    session.begin()
+    _, text, run, *_ = events.choose_preset(session, "instant")
+    assert run["interactive"] is False
+    assert events.check_yaml(session, "instant", text)[0]["interactive"] is False
 
 
 def test_run_that_was_shown_at_the_click_is_resumed_if_another_is_chosen_while_it_waits(

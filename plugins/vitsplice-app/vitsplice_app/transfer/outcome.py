@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,20 +98,27 @@ def zip_path(run: TransferRun, folder: Path) -> Path:
 
 
 def zip_run(run: TransferRun, folder: Path) -> Path:
-    """Write a zip file with all files of a run except the lock, and return its path.
+    """Write a zip file with all files of a run except the lock and temporary files, and return its path.
 
-    An earlier zip file of the run is replaced in one step, which does not disturb a download of it.
+    An earlier zip file of the run is replaced in one step, which does not disturb a download of it. Files that
+    disappear meanwhile are left out.
 
     Args:
-        run: run that has ended.
+        run: run that has ended, and may have been resumed.
         folder: folder of the zip file, which exists.
     """
     path = zip_path(run, folder)
-    files = sorted(file for file in run.path.rglob("*") if file.is_file() and file.name != LOCK)
     with atomic_replacement(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for file in files:
-            archive.write(file, Path(run.path.name) / file.relative_to(run.path))
+        for file in _files_to_download(run):
+            with suppress(FileNotFoundError):
+                archive.write(file, Path(run.path.name) / file.relative_to(run.path))
     return path
+
+
+def _files_to_download(run: TransferRun) -> list[Path]:
+    """List the files of a run; unlike `Path.rglob`, `os.walk` accepts that a folder disappears meanwhile."""
+    files = [Path(folder, name) for folder, _, names in os.walk(run.path) for name in names if name != LOCK]
+    return sorted(file for file in files if not file.match(".*.tmp"))
 
 
 def _table(metrics: Mapping[str, Mapping[str, Any]], columns: Mapping[str, Sequence[str]]) -> str:

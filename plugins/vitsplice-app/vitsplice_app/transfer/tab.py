@@ -32,7 +32,7 @@ HIDDEN = "() => ({__type__: 'update', visible: false})"
 Updates = dict[Any, Any]
 
 
-def can_run(session: Session) -> Any:
+def run_button_update(session: Session) -> Any:
     """Return the update of the button Run, which cannot be pressed while a run of the page runs or waits."""
     return gr.update(interactive=not session.running)
 
@@ -62,20 +62,22 @@ class Events:
     def connect_form(self, session: gr.State) -> None:
         """Connect the events of the form.
 
-        After a change of preset or YAML, the button Run is disabled until the form has the new values.
+        After a change of preset or YAML, the button Run is disabled until the form has the new values. A check enables
+        the button together with its other updates, not by a later event: of two quick changes of the same field, the
+        second one disables the button again when its check begins.
         """
         controls, card = self.controls, self.results.card
-        values = [controls.verdict, *controls.sliders]
-        described = [controls.preset, controls.yaml, *values]
+        updated_by_check = [controls.run, controls.verdict, *controls.sliders]
         for source in (controls.preset, controls.yaml):
             source.input(None, None, controls.run, js=DISABLED, **IMMEDIATE)
-        chosen = controls.preset.input(self.choose_preset, controls.preset, described, **IMMEDIATE)
-        checked = controls.yaml.input(
-            guarded(card, self.check_yaml), [controls.preset, controls.yaml], [card, *values],
+        controls.preset.input(
+            self.choose_preset, [session, controls.preset], [controls.preset, controls.yaml, *updated_by_check],
             trigger_mode="always_last", **IMMEDIATE,
         )  # fmt: skip
-        for form_event in (chosen, checked):
-            form_event.then(can_run, session, controls.run, **IMMEDIATE)
+        controls.yaml.input(
+            guarded(card, self.check_yaml), [session, controls.preset, controls.yaml], [card, *updated_by_check],
+            trigger_mode="always_last", **IMMEDIATE,
+        )  # fmt: skip
         controls.run.click(None, None, controls.verdict, js=HIDDEN, **IMMEDIATE)  # the run reports the same error
         images = [controls.structure, controls.appearance]
         editors = [controls.structure_mask, controls.appearance_mask]
@@ -109,14 +111,19 @@ class Events:
             **IMMEDIATE,
         )
 
-    def choose_preset(self, preset: str) -> list[Any]:
-        """Return the updates that show summary, YAML and values of a preset, or instead of the values an error."""
-        text, summary = preset_yaml(preset), gr.update(info=about_preset(preset))
-        return [summary, text, *self._checked(preset, text, gr.update(visible=False))]
+    def choose_preset(self, session: Session, preset: str) -> list[Any]:
+        """Return the updates that show the summary, the YAML and the values of a preset.
 
-    def check_yaml(self, preset: str, text: str) -> tuple[Any, ...]:
+        If the preset cannot be used, they show the error, and the sliders are not changed.
+        """
+        text, summary = preset_yaml(preset), gr.update(info=about_preset(preset))
+        verdict_and_sliders = self._checked(preset, text, gr.update(visible=False))
+        return [summary, text, run_button_update(session), *verdict_and_sliders]
+
+    def check_yaml(self, session: Session, preset: str, text: str) -> tuple[Any, ...]:
         """Check the YAML, and show its values; if the YAML is invalid, show the error that a run would end with."""
-        return self._checked(preset, text, gr.update(value="<p>valid</p>", visible=True))
+        verdict_and_sliders = self._checked(preset, text, gr.update(value="<p>valid</p>", visible=True))
+        return run_button_update(session), *verdict_and_sliders
 
     def _checked(self, preset: str, text: str, valid: Any) -> tuple[Any, ...]:
         """Return the update of the verdict on the YAML, then the updates of the sliders.
@@ -134,7 +141,10 @@ class Events:
         return gr.update(visible=masks), *(self.unpainted(masks, image) for image in images)
 
     def unpainted(self, masks: bool, image: str | None) -> dict[str, Any] | None:
-        """Return the value of a mask's editor: the image without paint; None without an image or without masks."""
+        """Return the value of a mask's editor: the image without paint.
+
+        It is None if there is no image, or the box Paint masks (``masks``) is not ticked.
+        """
         return {"background": image, "layers": [], "composite": None} if masks and image else None
 
     def begin(
@@ -142,7 +152,10 @@ class Events:
         appearance_mask: bytes | None, others: list[str], structure_labels: list[str], appearance_labels: list[str],
         *values: Any,
     ) -> Iterator[Updates]:  # fmt: skip
-        """Begin a run with the values of the form, and yield the updates of the page."""
+        """Take the steps of a new run with the values of the form, and yield the updates of the page.
+
+        At the end, the run is added to the history.
+        """
         form = Form(*values)
         settings = form.settings(self.trusted)
         sources: dict[str, Any] = {
@@ -156,7 +169,10 @@ class Events:
         yield from self._updates(session, run, running.begin(run, lambda: session.stopped))
 
     def resume(self, session: Session) -> Iterator[Updates]:
-        """Resume the run that was shown when the button was pressed, and yield the updates of the page."""
+        """Resume the run that was shown when the button was pressed, and yield the updates of the page.
+
+        If two runs were shown, the one that was chosen last is resumed.
+        """
         if run := session.shown_at_begin:
             yield from self._updates(session, run, running.resume(run, lambda: session.stopped))
 
@@ -179,7 +195,7 @@ class Events:
         controls, results, runs = self.controls, self.results, session.shown_runs()
         can_resume = bool(runs) and not session.running and not runs[-1].folder.finished()
         updates = {
-            controls.run: can_run(session),
+            controls.run: run_button_update(session),
             controls.stop: gr.skip() if session.running else stop_button_update(False),
             controls.resume: gr.update(interactive=can_resume),
             results.live: gr.update(visible=session.running),
