@@ -21,13 +21,16 @@ OUT ?= out/make-run
 
 FILES ?= 20000
 
+# The browser is installed while packages are.
+MAKEFLAGS += --jobs=2
+
 .PHONY: run app test test-fast test-cuda browser fuzz kill docs docs-site check setup clean
 
 setup: $(READY)
 
 PLUGINS := $(wildcard plugins/*)
 
-# Packages that nothing imports, or only seldom; they are compiled when they are imported.
+# Packages of which no or few modules are imported; these are compiled when they are first imported.
 SELDOM := tests?|fontTools|mypyc?|networkx|onnxruntime|pip|ray/(data|llm|rllib|serve|train|tune)|torch/(_inductor|testing)
 
 # Without build isolation, hatchling is installed once instead of once for each of the eight packages.
@@ -48,8 +51,7 @@ app: $(READY)
 test test-fast fuzz kill: export CUDA_VISIBLE_DEVICES =
 
 # Two at a time with one thread each; then, one at a time, what depends on time.
-test:
-	@$(MAKE) --no-print-directory --jobs=2 setup browser
+test: $(READY) browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not alone" -n 2 --dist worksteal
 	$(BIN)/python -m pytest -m alone $$(grep -rl --include='test_*.py' 'mark\.alone' tests plugins)
 

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 RATE = 24
 SUPERSAMPLING = 2  # so that frames are not sharper at one position than at another
-SMALLEST = 24  # side at which the cut-out fills its border of 8 pixels
+SMALLEST = 24  # side at which the cut-out, a third of it, is not smaller than its border of 8 pixels on both sides
 
 
 def frame(background: Image.Image, cut_out: Image.Image, mask: Image.Image, time: float, side: int) -> Image.Image:

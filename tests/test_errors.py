@@ -81,6 +81,8 @@ def test_every_error_with_its_own_initialisation_is_pickled_above():
         ),
         (RuntimeError("[fail] DefaultCPUAllocator: not enough memory: 9 bytes"), "not enough memory: 9 bytes"),
         (MemoryError(), "MemoryError"),
+        (MemoryError("\n \n"), "MemoryError"),
+        (MemoryError("\nUnable to allocate 9 GiB"), "Unable to allocate 9 GiB"),
     ],
 )
 def test_failed_allocations_are_recognised(error, expected):
@@ -92,8 +94,9 @@ def test_other_errors_are_not_failed_allocations(error):
     assert allocation_failure(error) is None
 
 
-def test_a_loss_that_is_not_finite_suggests_settings():
+def test_a_loss_that_is_not_finite_counts_steps_from_1_and_suggests_settings():
     error = NonFiniteLoss(3, "cls", float("nan"))
+    assert (error.step, "at step 4;" in str(error)) == (3, True)
     assert "--" not in str(error)
     assert "terms.cls.weight" in str(error)
     assert "--set terms.cls.weight=..., or --set precision=float32" in message(error)

@@ -135,9 +135,16 @@ def test_example_of_identity_runs_with_pretrained_networks(run, monkeypatch):
 @pytest.mark.usefixtures("offline")
 def test_examples_of_photographs_run_with_pretrained_networks(run, photographs):
     folder = photographs[0].parents[1]
-    assert "saved to: out/example-transfer" in run("01_transfer.py", *photographs)
+    printed = run("01_transfer.py", *photographs)
+    assert [f"step {step}: " in printed for step in (0, 1, 10)] == [False, True, True]
+    assert "saved to: out/example-transfer" in printed
     assert "| quick |" in run("05_ablation.py", folder, "--steps", 1, "--only", "quick", "--size", 64)
     assert "sheet.png" in run("03_side_by_side.py", *photographs, photographs[0], "sheet.png")
+
+
+def test_example_of_a_transfer_refuses_a_single_image(run, photographs):
+    with pytest.raises(ValueError, match="expected 2, got 1"):
+        run("01_transfer.py", photographs[0])
 
 
 @pytest.fixture

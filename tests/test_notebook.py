@@ -70,9 +70,16 @@ def test_a_preview_does_not_change_the_output(displays, pair):
     assert shown.pixels.equal(hidden.pixels)
 
 
-def test_size_below_one_pixel_is_refused():
-    with pytest.raises(UserError, match="size=0 is not allowed; it must be at least 1"):
-        Preview(size=0)
+@pytest.mark.parametrize("size", [0, float("nan"), "a", None])
+def test_size_below_one_pixel_is_refused(size):
+    with pytest.raises(UserError, match=f"size={size!r} is not allowed; it must be at least 1, in pixels"):
+        Preview(size=size)
+
+
+@pytest.mark.parametrize("every", [-1, float("nan"), "a"])
+def test_time_that_is_no_number_of_seconds_is_refused(every):
+    with pytest.raises(UserError, match=f"every={every!r} is not allowed; it must be at least 0, in seconds"):
+        Preview(every=every)
 
 
 def test_without_ipython_the_error_names_the_package_to_install(monkeypatch):

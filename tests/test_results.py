@@ -132,11 +132,17 @@ def test_folders_in_results_hidden_folders_and_deep_folders_are_not_searched(tmp
     assert states(tmp_path).keys() == {"a", "1/2/3/deepest"}
 
 
-def test_names_that_cannot_be_printed_are_damaged_results(tmp_path):
-    write_evaluation(tmp_path / "a\x1b[31m")
+@pytest.mark.parametrize("name", ["a\u3000b", "Screen\u202fshot", "a:1", "x\\y", "a\x1b[31m", os.fsdecode(b"a\xff")])
+def test_any_name_of_a_folder_is_allowed(tmp_path, name):
+    write_evaluation(tmp_path / name)
+    assert states(tmp_path) == {name: ("evaluation", "finished", "gallery.html")}
+
+
+def test_marker_that_is_no_regular_file_is_a_damaged_result(tmp_path):
+    os.mkfifo(tmp_path / "evaluate.json")
     (result,) = find_results(tmp_path)
     assert result.state == "damaged"
-    assert result.name.isprintable()
+    assert "is not a regular file; remove it" in result.problem
 
 
 @pytest.mark.parametrize("name", ["missing", BATCH])

@@ -19,7 +19,7 @@ class Argument:
 
     Args:
         name: name of the argument.
-        value: given or suggested value; None mentions only the argument.
+        value: given or suggested value; None: only the argument is mentioned.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Setting:
 
     Args:
         key: dotted key.
-        value: given or suggested value; None mentions only the key.
+        value: given or suggested value; None: only the key is mentioned.
     """
 
     key: str
@@ -66,8 +66,9 @@ def format_message(parts: Iterable[Part], write: Callable[[Argument | Setting], 
 class VitspliceError(Exception):
     """Base class of the errors that callers can catch.
 
-    A `UserError` means that the request is invalid, any other error that a valid request failed. The exit code of the
-    command line is 2 for a `UserError`, and 1 for any other error.
+    A `UserError` means that the request cannot be carried out as given (it is invalid, or memory, disk space or the
+    output folder is not available); any other error means that a valid request failed. The exit code of the command
+    line is 2 for a `UserError`, and 1 for any other error.
 
     Args:
         parts: parts of the message, which should say what was given, what is allowed and what to do next.
@@ -86,7 +87,7 @@ class VitspliceError(Exception):
 
 
 class UserError(VitspliceError):
-    """The request is invalid, or there is not enough memory for it (exit code 2)."""
+    """The request is invalid, or memory, disk space or the output folder it needs is not available (exit code 2)."""
 
 
 class ConfigError(UserError):
@@ -114,7 +115,10 @@ class PluginConflict(UserError):
 
 
 class PathRejected(UserError):
-    """A path leads out of the folder that it must be in, is not valid there, or is not a file or folder as required."""
+    """A path leads out of its folder, has a name that is not allowed in it, or is not a file or folder as required.
+
+    A name that is not allowed in a folder is, for example, an absolute path.
+    """
 
 
 class OutputExists(UserError):
@@ -154,7 +158,10 @@ class ModelRejected(UserError):
 
 
 class PartRejected(VitspliceError):
-    """The ``build`` function of a part raised an unexpected exception, or returned an object of another class."""
+    """The ``build`` of a part raised an unexpected exception, or returned an object that is not of the required class.
+
+    The kind of the part determines the class.
+    """
 
 
 class LossTermRejected(VitspliceError):
@@ -165,7 +172,7 @@ class NonFiniteLoss(VitspliceError):
     """A loss term, or the gradient of the total, became NaN or infinite.
 
     Attributes:
-        step: index of the step, from 0.
+        step: index of the step, from 0; the message counts from 1.
         term: name of the first term that was not finite, or "" for the gradient.
         value: value of the term, or norm of the gradient: NaN or infinite.
     """
@@ -174,8 +181,8 @@ class NonFiniteLoss(VitspliceError):
         quantity = f"term '{term}'" if term else "the gradient of the total"
         weight: tuple[Part, ...] = (" a lower ", Setting(f"terms.{term}.weight"), ",") if term else ()
         super().__init__(
-            f"{quantity} became {value} at step {step}; the generator was reset to the last valid step, if there was "
-            "one. Try a lower ",
+            f"{quantity} became {value} at step {step + 1}; the generator was reset to the last valid step, if there "
+            "was one. Try a lower ",
             Setting("optimiser.lr"),
             ",",
             *weight,
@@ -206,12 +213,16 @@ def check_keywords(function: str, given: Iterable[str], allowed: Iterable[str]) 
 
 
 def allocation_failure(error: BaseException) -> str | None:
-    """Return the first line of the message of a failed allocation on any device; None for any other error."""
+    """Return what a failed allocation on any device reported; None for any other error.
+
+    That is the first line of its message that is not blank, from the allocator's own text on, at most 160 characters;
+    the error's type if there is no such line.
+    """
     text = str(error)
     by_torch = isinstance(error, RuntimeError) and any(failure in text for failure in ALLOCATION_FAILURES)
     if not by_torch and not isinstance(error, MemoryError):
         return None
-    line = (text.splitlines() or [type(error).__name__])[0]
+    line = next(filter(None, map(str.strip, text.splitlines())), type(error).__name__)
     return line.partition("DefaultCPUAllocator: ")[2][:160] or line[:160]
 
 

@@ -9,6 +9,7 @@ Results need no preview. As the last value of a cell, a `vitsplice.Result` shows
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +34,13 @@ class Preview:
         clock: returns the current time in seconds.
 
     Raises:
-        UserError: if the size is not positive, or IPython is not installed.
+        UserError: if the size is not a number of at least 1 or ``every`` not one of at least 0, or IPython is not
+            installed.
     """
 
     def __init__(self, every: float = 1.0, size: int = 512, clock: Callable[[], float] = perf_counter) -> None:
-        if size < 1:
-            raise UserError(f"size={size} is not allowed; it must be at least 1, in pixels")
+        _check("size", size, 1, "pixels")
+        _check("every", every, 0, "seconds")
         try:
             from IPython.display import HTML, display
         except ImportError as error:
@@ -82,3 +84,9 @@ class Preview:
         if not remaining:
             return f", {duration(run.seconds['steps'])}"
         return f", ETA {duration(self._rate.seconds * remaining)}" if self._rate.seconds else ""
+
+
+def _check(name: str, value: object, minimum: int, unit: str) -> None:
+    """Raise UserError unless a value is a number of at least ``minimum``; NaN is refused."""
+    if not (isinstance(value, Real) and float(value) >= minimum):
+        raise UserError(f"{name}={value!r} is not allowed; it must be at least {minimum}, in {unit}")

@@ -18,7 +18,7 @@ from vitsplice.batch.state import read_state
 from vitsplice.errors import UserError
 from vitsplice.evaluation import plan as evaluation
 from vitsplice.study.plan import SUFFIX, read_plan
-from vitsplice.support.files import inside, inside_file, read_json_object, reading
+from vitsplice.support.files import inside_file, read_json_object, reading
 from vitsplice.support.output_folder import is_locked
 from vitsplice.text import one_line, printable
 
@@ -46,6 +46,7 @@ class StoredResult:
             ``finished``, or ``damaged``. A study is ``finished`` or ``damaged``.
         page: name of the HTML page of the result in ``folder``; "" if there is none.
         problem: description of the damage; "" without one.
+        marker: name of the file in ``folder`` that marks the result.
     """
 
     kind: Kind
@@ -55,6 +56,7 @@ class StoredResult:
     state: State
     page: str = ""
     problem: str = ""
+    marker: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,25 @@ def _read_results(root: Path, folder: Path, markers: list[tuple[_Format, str]]) 
     name = folder.relative_to(root).as_posix()
     for form, marker in markers:
         try:
-            inside(root, (folder / marker).relative_to(root).as_posix())
+            _check_marker(root, folder / marker)
             state, page, files = form.read(folder, marker)
-            yield StoredResult(form.kind, name, folder, _last_change(folder, (marker, *files)), state, page)
+            date = _last_change(folder, (marker, *files))
+            yield StoredResult(form.kind, name, folder, date, state, page, marker=marker)
         except UserError as error:
             date = _last_change(folder, (marker,))
-            yield StoredResult(form.kind, printable(name), folder, date, "damaged", problem=one_line(str(error)))
+            yield StoredResult(form.kind, name, folder, date, "damaged", problem=one_line(str(error)), marker=marker)
+
+
+def _check_marker(root: Path, marker: Path) -> None:
+    """Raise UserError unless a file is regular and, with symbolic links resolved, inside the searched folder."""
+    real = Path(os.path.realpath(marker))
+    if not real.is_relative_to(os.path.realpath(root)):
+        raise UserError(
+            f"{printable(str(marker))} leads out of {printable(str(root))}, to {printable(str(real))}; "
+            "remove that symbolic link"
+        )
+    if not os.path.isfile(real):
+        raise UserError(f"{printable(str(marker))} is not a regular file; remove it")
 
 
 def _read_with_page(page: str, folder: Path, plan: str) -> tuple[State, str, tuple[str, ...]]:

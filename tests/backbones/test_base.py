@@ -41,7 +41,7 @@ def requests_of(info):
 
 
 def values(backbone, number):
-    """Features of an image and requests that depend on the number of the call."""
+    """Features of one call; its image and its requests depend on its number."""
     requests = requests_of(backbone.info)
     selected = [requests[number % len(requests)], requests[(3 * number + 1) % len(requests)]]
     features = backbone(noise(1, 3, 64, 64 + 32 * (number % 2), seed=number), selected)
@@ -67,7 +67,7 @@ def test_concurrent_calls_give_the_same_features_as_sequential_calls(backbone):
 def test_concurrent_calls_give_the_same_gradients_as_sequential_calls(backbone):
     def gradient(number):
         image = noise(1, 3, 64, 64, seed=number).requires_grad_()
-        (request,) = [backbone.info.structure]
+        request = backbone.info.structure
         backbone(image, [request])[request].values.square().sum().backward()
         return image.grad
 
@@ -87,13 +87,13 @@ def test_deep_copy_is_independent_and_gives_the_same_features(backbone):
     assert same(values(backbone, 0), before)
 
 
-def test_features_are_captured_after_moving_to_another_dtype_and_back(backbone):
+def test_features_are_float32_with_bfloat16_weights_and_complete_after_moving_back(backbone):
     half = values(backbone.to("cpu", torch.bfloat16), 0)
     assert all(value.dtype == torch.float32 for value in half.values())
     assert half.keys() == values(backbone.to("cpu", torch.float32), 0).keys()
 
 
-def test_features_do_not_depend_on_the_modes_of_the_caller(backbone):
+def test_values_do_not_depend_on_the_modes_of_the_caller_but_gradients_follow_its_grad_mode(backbone):
     plain = values(backbone, 0)
     with torch.inference_mode():
         assert same(values(backbone, 0), plain)
@@ -124,11 +124,11 @@ def test_misspelt_or_missing_argument_is_an_error(arguments, expected):
         TimmCNN(network, name="cnn", source="random weights", **arguments)
 
 
-def test_half_precision_on_the_cpu_is_finite_for_images_of_one_patch_in_width():
+def test_half_precision_on_the_cpu_is_finite_for_images_one_patch_wide():
     """oneDNN's bfloat16 convolution returns NaN for outputs of width 1."""
     exact, half = vitsplice_tiny.tiny_vit(), vitsplice_tiny.tiny_vit().to(torch.device("cpu"), torch.bfloat16)
     image, request = noise(1, 3, 216, 8), exact.info.structure
     expected = exact(image, [request])[request].values
-    for dtype in (torch.float32, torch.float64, torch.float32):
+    for dtype in (torch.float32, torch.float64, torch.float32):  # float32 again: a call must not change the weights
         assert (half(image.to(dtype), [request])[request].values - expected).abs().max() < 0.1
     assert next(half.parameters()).dtype == torch.bfloat16

@@ -37,6 +37,37 @@ def test_mask_to_which_no_lut_can_be_fitted_is_refused_before_the_run(vitsplice,
     assert not (tmp_path / "out").exists()
 
 
+@pytest.fixture
+def white_spot(tmp_path):
+    """A mask of one white pixel, which is grey at 16 px; as large as the structure image."""
+    mask = Image.new("L", (48, 40))
+    mask.putpixel((20, 20), 255)
+    mask.save(tmp_path / "spot.png")
+    return tmp_path / "spot.png"
+
+
+def test_mask_that_is_white_only_before_it_is_resized_is_refused_before_an_earlier_run_is_replaced(
+    vitsplice, png, white_spot, tmp_path
+):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.json").write_text("{}")
+    mask = ("--structure-mask", white_spot, "--size", "16", "--lut", "new.cube")
+    done = vitsplice(*TINY, *png, *mask, "-o", "out", "--force")
+    assert (done.returncode, "at the size of the output, 19x16 px" in done.stderr) == (2, True), done.stderr
+    assert "or leave out --lut" in done.stderr
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["run.json"]
+
+
+def test_resume_refuses_a_mask_to_which_no_lut_can_be_fitted_before_the_first_step(
+    vitsplice, png, white_spot, tmp_path
+):
+    images = dict(zip(("structure", "appearance"), png, strict=True)) | {"structure_mask": white_spot}
+    Recording.begin(images, settings_for("tiny", size=16), tmp_path / "out").close()
+    done = vitsplice("run", "--resume", "out", "--lut", "new.cube")
+    assert (done.returncode, "excludes every pixel" in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "out" / "output.png").exists()
+
+
 def test_finished_run_whose_lut_fails_is_not_to_be_resumed(vitsplice, png, monkeypatch):
     def fail(*arguments):
         raise VitspliceError("no LUT")

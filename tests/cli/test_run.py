@@ -121,7 +121,7 @@ def test_nan_loss_exits_with_1_and_saves_the_last_finite_image(vitsplice, png, t
     terms = "terms={structure: {loss: structure, weight: 1}, odd: {loss: nan-at-third, weight: 1}}"
     done = vitsplice(*TINY, *png, "-o", "out", "--set", terms)
     assert done.returncode == 1
-    assert "term 'odd' became nan at step 3" in done.stderr
+    assert "term 'odd' became nan at step 4" in done.stderr
     assert "the image is saved" in done.stderr
     assert "resume with" not in done.stderr
     assert "Traceback" not in done.stderr
@@ -282,7 +282,7 @@ def test_several_appearance_images_with_weights_are_recorded_and_can_be_run_agai
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--appearance", "appearance.png:0"), "above 0"),
+        (("--appearance", "appearance.png:0"), "from 1e-06 to 1e+06"),
         (("--appearance", "gone.png:0.5"), "gone.png"),
         (("--appearance", "gone.png:much"), "gone.png:much"),
         (("--appearance", "appearance.png:much"), "weight 'much' of appearance.png is not a number"),

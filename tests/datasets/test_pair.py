@@ -63,7 +63,7 @@ def test_region_names_its_image_by_number_or_name(tmp_path, image):
         (HEADER, "a,s,a,,,c,,", "line 2: appearance_3 is given, but appearance_2 is empty"),
         (HEADER, "a,s,a,,m,,,", "appearance_2_mask is given, but appearance_2 is empty"),
         (HEADER, "a,s,a,,,,,2", "appearance_2_weight is given, but appearance_2 is empty"),
-        (HEADER, "a,s,a,b,,,0,1", "must be from 1e-06 to 1e+06, not 0, 1"),
+        (HEADER, "a,s,a,b,,,0,1", "must be from 1e-06 to 1e.06, not 0, 1"),
         (HEADER, "a,s,a,b,,,,half", "weights must be numbers above 0, not half"),
         (REGIONS, "a,s,a,b,,m.png=1", "region_2 is given, but region_1 is empty"),
         (REGIONS, "a,s,a,b,m.png=c.png,", "line 2: region 1: there is no appearance image 'c.png'; .* are a, b"),

@@ -65,3 +65,4 @@ def test_even_kernels_are_refused():
     options = {"channels": [4], "kernels": [4], "input_channels": 4, "noise": [0.0], "until": [0.5]}
     with pytest.raises(ConfigError, match=r"kernels: 4 is not allowed; a kernel size must be odd"):
         build(torch.zeros(1, 3, 32, 32), options)
+    build(torch.zeros(1, 3, 32, 32), options | {"kernels": [3, 4]})  # there is no second level

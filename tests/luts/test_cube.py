@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -74,7 +75,7 @@ def test_an_existing_file_is_replaced_only_with_force(tmp_path):
         (f"LUT_3D_SIZE 2\n{ROWS}".replace("1 1 1", "1e39 1 1"), "contain NaN or infinity"),
         (f"LUT_3D_SIZE 2\n{ROWS}".replace("1 1 1", "1 1"), "line 9: three finite numbers"),
         (f"LUT_3D_SIZE 2\n{ROWS}LUT_3D_SIZE 2\n", "line 10: keyword 'LUT_3D_SIZE' after the table; keywords must"),
-        (f"LUT_3D_INPUT_RANGE 0\nLUT_3D_SIZE 2\n{ROWS}", "or LUT_3D_INPUT_RANGE with two numbers"),
+        (f"LUT_3D_INPUT_RANGE 0\nLUT_3D_SIZE 2\n{ROWS}", "line 1: LUT_3D_INPUT_RANGE must be two numbers"),
         (f"LUT_IN_VIDEO_RANGE\nLUT_3D_SIZE 2\n{ROWS}", "unknown keyword 'LUT_IN_VIDEO_RANGE'"),
         (f"DOMAIN_MIN 0 0\nLUT_3D_SIZE 2\n{ROWS}", "line 1: three finite numbers"),
         (f"DOMAIN_MIN 1 1 1\nLUT_3D_SIZE 2\n{ROWS}", "must increase"),
@@ -99,7 +100,9 @@ def test_range_of_all_axes_leading_zeros_and_a_title_with_separators_are_read(cu
     assert stored.domain == ((-1, -1, -1), (2.5, 2.5, 2.5))
 
 
-@pytest.mark.parametrize("domain", [((0, -1e-9, 0), (1e-7, 1, 1)), ((0.1234561, 0, 0), (0.1234564, 1 / 3, 1e9 / 7))])
+@pytest.mark.parametrize(
+    "domain", [((0, -1e-9, 0), (1e-7, 1, 1)), ((0.1234561, 0, 0), (0.1234564, np.float64(1 / 3), 1e9 / 7))]
+)
 def test_domain_is_read_as_it_was_written(tmp_path, domain):
     lut = Lut(Lut.identity(2).values, domain)
     assert read_cube(write_cube(lut, tmp_path / "lut.cube")).domain == lut.domain

@@ -40,9 +40,17 @@ def test_an_image_of_little_contrast_gets_most_of_the_change(contrast):
     assert fitted.error.mean < 0.25 * fitted.unchanged.mean
 
 
-def test_colour_difference_of_no_pixel_is_refused():
-    with pytest.raises(UserError, match="excludes every pixel"):
-        colour_difference(noise(3, 16, 16), noise(3, 16, 16), torch.zeros(1, 16, 16))
+@pytest.mark.parametrize(
+    ("second", "mask", "message"),
+    [
+        (noise(3, 16, 20), torch.zeros(1, 16, 20), "excludes every pixel"),
+        (noise(3, 16, 20), torch.ones(1, 20, 16), "must have the same size"),
+        (noise(3, 20, 16), None, "must have the same size"),
+    ],
+)
+def test_colour_difference_of_no_pixel_or_of_other_sizes_is_refused(second, mask, message):
+    with pytest.raises(UserError, match=message):
+        colour_difference(noise(3, 16, 20), second, mask)
 
 
 def test_colours_far_from_those_of_the_image_hardly_change():

@@ -46,13 +46,13 @@ def noisy(image):
 @pytest.mark.parametrize(("left", "right"), [(1.0, 1.0), (0.5, 2.0)])
 def test_fit_recovers_a_known_distribution(shape, left, right):
     samples = torch.tensor(stats.gennorm.rvs(shape, size=400_000, random_state=0))
-    side = torch.rand(samples.shape, generator=torch.Generator().manual_seed(1)) < left / (left + right)
-    samples = torch.where(side, -left * samples.abs(), right * samples.abs())
+    is_left = torch.rand(samples.shape, generator=torch.Generator().manual_seed(1)) < left / (left + right)
+    samples = torch.where(is_left, -left * samples.abs(), right * samples.abs())
     fitted = natural.fit(natural.moments(samples).mean(-1))
     assert [float(parameter) for parameter in fitted] == pytest.approx([shape, left, right], rel=0.05)
 
 
-def test_fit_of_a_symmetric_distribution_equals_matched_moments():
+def test_fit_to_symmetric_samples_has_their_moments():
     samples = torch.tensor(stats.gennorm.rvs(1.3, size=(3, 5000), random_state=0))
     samples = torch.cat([samples, -samples], 1)
     shape, left, right = natural.fit(natural.moments(samples).mean(-1))
@@ -63,7 +63,7 @@ def test_fit_of_a_symmetric_distribution_equals_matched_moments():
         assert stats.gennorm.expect(np.abs, (float(a),)) / stats.gennorm.std(float(a)) == pytest.approx(ratio, rel=1e-3)
 
 
-def test_normalised_luminance_of_noise_has_the_deviation_of_its_window():
+def test_normalised_luminance_of_noise_has_mean_0_and_deviation_of_about_1_at_any_brightness():
     luminance = 127 + 40 * torch.randn(1, 1, 128, 128, generator=torch.Generator().manual_seed(0))
     normalised = natural.normalised_luminance(luminance)
     brighter = natural.normalised_luminance(luminance + 30)
@@ -74,11 +74,11 @@ def test_normalised_luminance_of_noise_has_the_deviation_of_its_window():
 
 def test_distance_of_samples_with_known_moments():
     unit = torch.tensor([[1.0, 0], [-1, 0], [0, 1], [0, -1]], dtype=torch.float64)
-    covariance = torch.cov(unit.T)[0, 0]
+    variance = torch.cov(unit.T)[0, 0]
     moved = unit + torch.tensor([3.0, 4.0])
     assert natural.distance(unit, unit) == 0
-    assert natural.distance(unit, moved) == pytest.approx(5 / math.sqrt(covariance))
-    assert natural.distance(unit, moved * 2) == pytest.approx(10 / math.sqrt((1 + 4) / 2 * covariance))
+    assert natural.distance(unit, moved) == pytest.approx(5 / math.sqrt(variance))
+    assert natural.distance(unit, moved * 2) == pytest.approx(10 / math.sqrt((1 + 4) / 2 * variance))
 
 
 def test_features_are_18_at_each_of_two_scales_for_each_patch():
@@ -106,7 +106,7 @@ def test_distortion_of_natural_statistics_increases_the_distance(distort):
     assert value(distort(structure), structure, appearance) > 3
 
 
-def test_photographs_are_measured_at_the_shorter_side_of_the_smaller_one():
+def test_measured_sizes_follow_the_smaller_photograph_the_maximum_size_and_the_maximum_ratio():
     sizes = natural.measured_sizes(torch.zeros(1, 3, 600, 1200), torch.zeros(1, 3, 901, 300))
     assert sizes == [(300, 600), (900, 300)]
     assert natural.measured_sizes(torch.zeros(1, 3, 1024, 1536)) == [(512, 768)]

@@ -241,6 +241,11 @@ def test_the_name_in_an_override_changes_an_entire_mapping_in_another(overrides,
     assert settings.generator.options == {}
 
 
+def test_an_entire_mapping_does_not_remove_what_another_override_sets_in_it():
+    settings = settings_yaml.load(PAPER, "paper", ["optimiser.lr=0.5", "optimiser={schedule: cosine}"])
+    assert (settings.optimiser.lr, settings.optimiser.schedule) == (0.5, "cosine")
+
+
 def test_digest_of_an_override_is_kept_in_any_order():
     digest = "a" * 64
     for part in ("backbone.weights=/a/w.pt", "model.folder=/a/model"):

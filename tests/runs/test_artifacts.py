@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from vitsplice.engine.values import Step
-from vitsplice.errors import OutputExists, UserError
+from vitsplice.errors import OutputBusy, OutputExists, UserError
 from vitsplice.runs.artifacts import RunFolder, losses_csv
 from vitsplice.runs.losses_plot import losses_png
+from vitsplice.support.output_folder import FolderLock
 
 STEPS = [Step(0, 3.5, {"a": 1.0}), Step(1, 0.1 + 0.2, {"a": 0.5, "b-entire": 2.0})]
 
@@ -67,3 +68,38 @@ def test_files_with_the_names_of_a_run_are_listed_if_they_are_no_run(tmp_path):
         (tmp_path / name).write_text("mine")
     with pytest.raises(OutputExists, match=r"names of a run's files \(output.png, report.html\).* replace them with"):
         RunFolder.check(tmp_path)
+
+
+def test_folder_whose_name_is_too_long_holds_no_run(tmp_path):
+    folder = RunFolder(tmp_path / ("x" * 300))
+    assert not folder.has_begun()
+    with pytest.raises(UserError, match="there is no folder"):
+        folder.inputs()
+
+
+def test_run_in_progress_is_busy_and_a_stopped_one_can_be_resumed(tmp_path):
+    folder = RunFolder.create(tmp_path)
+    folder.write_inputs({})
+    with FolderLock(tmp_path):
+        with pytest.raises(OutputBusy, match="another process is writing"):
+            RunFolder.check(tmp_path)
+        with pytest.raises(OutputExists, match="unfinished run"):
+            RunFolder.check(tmp_path, locked=True)
+    with pytest.raises(OutputExists, match="resume it with resume=.*force=True"):
+        RunFolder.check(tmp_path)
+
+
+def test_folder_with_the_name_of_a_preview_is_not_a_preview(tmp_path):
+    (tmp_path / "previews" / "step-000001.png").mkdir(parents=True)
+    assert RunFolder(tmp_path).previews() == []
+
+
+def test_image_that_is_a_file_of_the_run_is_refused_also_through_a_link(tmp_path):
+    folder = RunFolder.create(tmp_path / "out")
+    folder.output.write_bytes(b"image")
+    (tmp_path / "link.png").symlink_to(folder.output)
+    (folder.path / "mine.png").write_bytes(b"image")
+    folder.check_inputs([folder.path / "mine.png"])
+    for path in (folder.output, tmp_path / "link.png"):
+        with pytest.raises(UserError, match="is a file of the run in .*; choose another folder"):
+            folder.check_inputs([path])

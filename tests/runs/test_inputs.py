@@ -23,3 +23,9 @@ def test_mask_of_a_region_is_found_in_the_folder(tmp_path, monkeypatch):
 def test_unknown_appearance_image_is_refused_with_those_that_exist(appearance, message):
     with pytest.raises(UserError, match=message):
         appearance_number(appearance, ["x/a.png", "b.png"], 3)
+
+
+@pytest.mark.parametrize("given", ["./x/b.png", "x//b.png", "x/b.png", "b.png", "b", "b\u200b.png"])
+def test_appearance_image_is_found_as_it_is_given(given):
+    names = ["a.png", "b\\u200b.png" if "\u200b" in given else given if "/" in given else "x/b.png"]
+    assert appearance_number(given, names, 1) == 1

@@ -32,6 +32,7 @@ from vitsplice.presets.settings import settings_for
 from vitsplice.runs.recorder import Recording
 from vitsplice.support import checkpoints
 from vitsplice.support.files import json_sha256
+from vitsplice.support.output_folder import FolderLock
 
 pytestmark = pytest.mark.slow
 
@@ -238,10 +239,9 @@ def test_resume_of_a_finished_run_removes_leftover_checkpoints(stopped):
 def test_second_run_in_the_same_folder_is_refused(png, tmp_path):
     images = dict(zip(("structure", "appearance"), png, strict=True))
     with Recording.begin(images, tiny(), tmp_path / "out"):
-        with pytest.raises(OutputExists):
-            Recording.begin(images, tiny(), tmp_path / "out")
-        with pytest.raises(OutputBusy, match="another process is writing"):
-            Recording.begin(images, tiny(), tmp_path / "out", force=True)
+        for force in (False, True):
+            with pytest.raises(OutputBusy, match="another process is writing"):
+                Recording.begin(images, tiny(), tmp_path / "out", force=force)
         with pytest.raises(OutputBusy):
             Recording.resume(tmp_path / "out")
     through(Recording.resume(tmp_path / "out"))
@@ -251,12 +251,34 @@ def test_second_run_in_the_same_folder_is_refused(png, tmp_path):
 def test_invalid_settings_leave_the_output_folder_unchanged(png, tmp_path):
     images = dict(zip(("structure", "appearance"), png, strict=True))
     with pytest.raises(UnknownName):
-        Recording.begin(images, tiny("generator.name=nothing"), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+        Recording.begin(images, tiny("generator.name=nothing"), tmp_path / "new" / "parent" / "out")
+    assert not (tmp_path / "new").exists()
     begun(png, tmp_path / "out")
     before = artifacts(tmp_path / "out")
     with pytest.raises(UnknownName):
         Recording.begin(images, tiny("generator.name=nothing"), tmp_path / "out", force=True)
+    assert artifacts(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize(("force", "error"), [(False, OutputExists), (True, UnknownName)])
+def test_run_that_another_process_finishes_before_the_lock_survives_a_refused_one(
+    png, tmp_path, monkeypatch, force, error
+):
+    def lock_late(folder):
+        (folder / "run.json").write_text('{"finished": true}')
+        return FolderLock(folder)
+
+    monkeypatch.setattr("vitsplice.runs.recorder.FolderLock", lock_late)
+    with pytest.raises(error):
+        begun(png, tmp_path / "out", "generator.name=nothing", force=force)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["run.json"]
+
+
+def test_image_that_belongs_to_the_replaced_run_is_refused_and_the_run_unchanged(png, tmp_path):
+    begun(png, tmp_path / "out")
+    before = artifacts(tmp_path / "out")
+    with pytest.raises(UserError, match=r"output\.png is a file of the run in .*; choose another folder"):
+        begun([tmp_path / "out" / "output.png", png[1]], tmp_path / "out", force=True)
     assert artifacts(tmp_path / "out") == before
 
 

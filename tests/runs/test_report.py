@@ -95,6 +95,17 @@ def test_report_of_images_from_memory_has_no_command(page):
     assert "To repeat the run" not in page
 
 
+@pytest.mark.slow
+def test_report_has_no_command_if_an_image_has_changed(pair, tmp_path):
+    paths = [tmp_path / "s.png", tmp_path / "a.png"]
+    for path, pixels in zip(paths, pair, strict=True):
+        path.write_bytes(encode_png(pixels))
+    result = vitsplice.splice(*paths, preset="tiny", overrides=["metrics=none", "steps=1"])
+    assert "To repeat the run" in report(result)
+    paths[1].write_bytes(encode_png(pair[0]))
+    assert "To repeat the run" not in report(result)
+
+
 def test_report_of_an_inversion_names_the_feature(pair):
     settings = inversion_settings(FeatureRequest("key", -2), "invert-pixels", backbone="tiny-vit", steps=1, size=32)
     page = html.unescape(report(vitsplice.splice(pair[0], pair[0], preset=settings)))
@@ -129,6 +140,19 @@ def test_report_shows_evenly_spaced_previews_with_first_and_last(result, tmp_pat
     page = (folder.path / "report.html").read_text()
     shown = [step for step in range(1, 25) if f"<figcaption>step {step}</figcaption>" in page]
     assert shown == [1, 4, 8, 11, 14, 17, 21, 24]
+
+
+@pytest.mark.slow
+def test_preview_that_cannot_be_read_is_left_out(result, tmp_path):
+    folder = RunFolder.create(tmp_path / "out")
+    first = folder.write_preview(1, result.pixels)
+    second = folder.write_preview(2, result.pixels)
+    second.write_text("no image")
+    page = report(result, folder.previews())
+    assert "<figcaption>step 1</figcaption>" in page
+    assert "<figcaption>step 2</figcaption>" not in page
+    first.write_text("no image")
+    assert "Previews" not in report(result, folder.previews())
 
 
 @pytest.mark.browser

@@ -4,13 +4,14 @@ import torch
 from vitsplice.errors import OutputExists
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs import result
-from vitsplice.runs.artifacts import RECORD
+from vitsplice.runs.artifacts import RECORD, RunFolder
 from vitsplice.runs.result import Result
 from vitsplice.support.output_folder import FolderLock
 
 
-def black():
-    return Result(pixels=torch.zeros(3, 4, 4), losses=(), settings=settings_for("tiny"), record={}, finished=True)
+def black(plots="none"):
+    settings = settings_for("tiny", overrides=[f"plots={plots}"])
+    return Result(pixels=torch.zeros(3, 4, 4), losses=(), settings=settings, record={}, finished=True)
 
 
 def test_results_can_be_compared_and_hashed():
@@ -29,3 +30,25 @@ def test_run_that_another_process_saves_before_the_lock_is_not_replaced(tmp_path
     with pytest.raises(OutputExists, match="already holds a run"):
         black().save(tmp_path)
     assert (tmp_path / RECORD).read_text() == "{}"
+
+
+def test_result_that_cannot_be_rendered_replaces_no_run(tmp_path):
+    black().save(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(KeyError):  # its record has nothing that the report shows
+        black(plots="all").save(tmp_path, force=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_saving_over_an_unfinished_run_suggests_no_argument_that_save_lacks(tmp_path):
+    RunFolder.create(tmp_path).write_inputs({})
+    with pytest.raises(OutputExists, match="unfinished run") as refused:
+        black().save(tmp_path)
+    assert "resume=" not in str(refused.value)
+
+
+def test_records_without_plots_remove_those_of_an_earlier_part_of_the_run(tmp_path):
+    for name in ("report.html", "losses.png"):
+        (tmp_path / name).write_text("earlier")
+    RunFolder(tmp_path).write_records(black())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["losses.csv", "run.json", "run.yaml"]

@@ -312,3 +312,12 @@ def test_lock_is_released_by_any_thread_of_its_process(tmp_path):
     thread.start()
     thread.join()
     FolderLock(tmp_path).release()
+
+
+def test_folder_with_a_name_that_is_too_long_is_refused(tmp_path):
+    with (
+        pytest.raises(UserError, match="cannot create the folder .*; choose another"),
+        resumable(tmp_path / "new" / ("x" * 300), WORK, PLAN, force=False),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []

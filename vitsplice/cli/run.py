@@ -133,11 +133,12 @@ def run(
         _resume(context, resume, set_ or [], lut, force)
         return
     from vitsplice.engine.backbones import BackboneCache
+    from vitsplice.images import read_mask
     from vitsplice.luts import check_cube
     from vitsplice.presets.settings import settings_for
     from vitsplice.runs.artifacts import RunFolder
     from vitsplice.runs.inputs import named_inputs, parse_region
-    from vitsplice.runs.lut import check_mask_of_lut
+    from vitsplice.runs.lut import checked_mask_of_lut
     from vitsplice.runs.recorder import Recording
 
     appearances, weights = with_weights(appearance, weighted)
@@ -159,7 +160,7 @@ def run(
     if lut is not None:
         check_cube(lut, force=force)
         if structure_mask is not None:
-            check_mask_of_lut(structure_mask)
+            checked_mask_of_lut(read_mask(structure_mask).pixels[0], settings.size)
     loader = BackboneCache() if auto_regions is not None else None  # for the proposal and the run
     if auto_regions is not None:
         from vitsplice.analysis.auto_regions import propose_for_run
@@ -185,6 +186,7 @@ def _resume(context: typer.Context, path: Path, overrides: list[str], lut: Path 
     """Resume a run; if it is finished, only print notes."""
     from vitsplice.errors import AlreadyFinished
     from vitsplice.luts import check_cube
+    from vitsplice.runs.lut import checked_mask_of_lut
     from vitsplice.runs.recorder import Recording
 
     check_alone(context, "the run", allowed=("set_", "lut", "force") if lut else ("set_",))
@@ -198,6 +200,9 @@ def _resume(context: typer.Context, path: Path, overrides: list[str], lut: Path 
             notes(["no LUT is written; to fit one to a finished run: vitsplice lut fit STRUCTURE OUTPUT -o FILE.cube"])
         return
     with recording:
+        run = recording.run
+        if lut is not None and "structure" in run.masks:
+            checked_mask_of_lut(run.masks["structure"].pixels[0], run.settings.size)
         follow(recording, lut=lut)
 
 

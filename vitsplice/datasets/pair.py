@@ -169,7 +169,7 @@ def row_of(pair: Pair, folder: Path) -> dict[str, str]:
                 "'=', or create it first"
             )
         row[f"region_{number}"] = text
-    if stripped := [name for name, text in row.items() if text != text.strip()]:
+    if stripped := [name for name, text in row.items() if name != "id" and text != text.strip()]:
         raise UserError(
             f"pair {pair.id}: {stripped[0]} would not be read back from {row[stripped[0]]!r}; rename the file without "
             "white space at the end"

@@ -94,7 +94,7 @@ def _read_folder(path: Path) -> SourceContents:
         return SourceContents("a folder of one pair", pairs=(pair,), ignored=ignored)
     if images:
         return SourceContents("a folder of images", (ImageGroup(images, images),), default_by="random")
-    if all(map(_is_split, subfolders)):
+    if all(map(_may_hold_domains, subfolders)):
         return SourceContents("a tree of domains", _domains(path), default_by="random")
     folders = {folder: _folder_pair(folder, ids) for folder in subfolders}
     pairs = tuple(pair for pair in folders.values() if pair)
@@ -164,8 +164,11 @@ def _is_pair(folder: Path, images: Sequence[Path]) -> bool:
     )
 
 
-def _is_split(folder: Path) -> bool:
-    """Return True if a folder has no image of a role, or only several each in ``A/`` and ``B/``: these are domains."""
+def _may_hold_domains(folder: Path) -> bool:
+    """Return True unless a folder is a pair or an incomplete one.
+
+    It has no ``structure.*`` or ``appearance.*``, and ``A/`` and ``B/`` have either no images or several each.
+    """
     named = {path.stem for path in images_in(folder)} & {*RELEASED_FOLDERS}
     numbers = [len(_released_images(folder, role)) for role in RELEASED_FOLDERS]
     return not named and (max(numbers) == 0 or min(numbers) > 1)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from torch import Tensor
 
-from vitsplice.errors import ImageError, ImageNotFound
+from vitsplice.errors import ImageError, ImageNotFound, allocation_failure
 from vitsplice.images.channels import AlphaHandler, Values, scaled, to_pixels, unit_values
 from vitsplice.images.checks import LARGEST, check_range, check_size
 from vitsplice.text import printable
@@ -51,7 +51,9 @@ _CANNOT_EXIST = (errno.ENOTDIR, errno.ENAMETOOLONG)
 """Error numbers of paths that no file can have."""
 
 _RAW_MODE = "vitsplice_raw_mode"
-"""Key of `PIL.Image.Image.info` for mode and raw mode of a PNG: Pillow copies it, and forgets the raw mode itself."""
+"""Key of `PIL.Image.Image.info` under which mode and raw mode of a PNG are stored.
+
+Pillow copies ``info`` to derived images, but drops the raw mode when it decodes the pixels."""
 
 _UPRIGHT = 1
 _ORIENTATIONS: dict[int, Callable[[Values], Values]] = {
@@ -188,7 +190,9 @@ def _frame_notes(image: Image.Image) -> list[str]:
 def _has_second_frame(image: Image.Image) -> bool:
     try:
         image.seek(1)
-    except Exception:  # EOFError at the end of the file; others if only what follows the first frame is corrupt
+    except Exception as error:  # EOFError at the end of the file; others if what follows the first frame is corrupt
+        if allocation_failure(error):
+            raise
         return False
     finally:
         image.seek(0)
@@ -221,7 +225,10 @@ def _sample_format(image: Image.Image) -> _SampleFormat:
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """Return the mode in which a PNG stores its pixels, such as ``L;4``; the mode of the image if it is unknown."""
+    """Return the mode in which a PNG stores its pixels, such as ``L;4``; the mode of the image if it is unknown.
+
+    It is stored in the image (`_RAW_MODE`).
+    """
     tiles = getattr(image, "tile", None)
     if image.format == "PNG" and tiles and tiles[0].args != image.mode:
         image.info[_RAW_MODE] = image.mode, str(tiles[0].args)

@@ -19,7 +19,7 @@ from vitsplice.support import output_folder
 from vitsplice.support.files import read_regular, reading
 from vitsplice.text import one_line, printable
 
-KEYWORDS = "TITLE, LUT_3D_SIZE, DOMAIN_MIN and DOMAIN_MAX, or LUT_3D_INPUT_RANGE with two numbers"
+KEYWORDS = "TITLE, LUT_3D_SIZE, DOMAIN_MIN and DOMAIN_MAX; or LUT_3D_INPUT_RANGE"
 
 LINE_END = re.compile(r"\r\n|\r|\n")
 """Ends of lines; unlike those of `str.splitlines`, without characters that a title may contain."""
@@ -93,7 +93,7 @@ def _text(lut: Lut, title: str) -> str:
 def _domain_text(value: float) -> str:
     """Format a number of the domain with 6 decimals, or with all its digits if it has more."""
     text = f"{value:.6f}"
-    return text if float(text) == value else repr(value)
+    return text if float(text) == value else repr(float(value))
 
 
 class _Parser:
@@ -131,7 +131,9 @@ class _Parser:
             self._size = self._parsed_size(number, words)
         elif words[0] in self._domain:
             self._domain[words[0]] = self._triple(number, words[1:])
-        elif words[0] == "LUT_3D_INPUT_RANGE" and len(words) == 3:
+        elif words[0] == "LUT_3D_INPUT_RANGE":
+            if len(words) != 3:
+                self._fail(number, "LUT_3D_INPUT_RANGE must be two numbers")
             low, high = (self._triple(number, 3 * [word]) for word in words[1:])
             self._domain |= {"DOMAIN_MIN": low, "DOMAIN_MAX": high}
         elif words[0] != "TITLE":

@@ -11,7 +11,7 @@ from torch import Tensor
 from vitsplice.images.checks import single_image
 from vitsplice.images.transforms import LAB_SCALE, to_lab
 from vitsplice.luts.fitting import SMOOTHNESS
-from vitsplice.luts.lut import SIZE, Lut, included
+from vitsplice.luts.lut import SIZE, Lut, check_sizes, included
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,9 @@ def colour_difference(first: Tensor, second: Tensor, mask: Tensor | None = None)
         mask: ``(1, H, W)``; only pixels where it is at least 0.5 count. None: all pixels.
 
     Raises:
-        UserError: if an image is not allowed, or the mask excludes every pixel.
+        UserError: if an image is not allowed, the sizes differ, or the mask has another shape or excludes every pixel.
     """
+    check_sizes(first, second, mask)
     first, second = single_image(first, "first"), single_image(second, "second")
     distances = (to_lab(first) - to_lab(second)).norm(dim=1).mul(LAB_SCALE)
     if mask is not None:

@@ -43,9 +43,9 @@ REACH = 8.0
 With a smoothness above `DECAY` the distance is larger."""
 
 MIN_POINTS = 1000
-"""Minimum weight of the colours, as a number of points of `LATTICE`.
+"""Minimum of :math:`P`, for `LATTICE` points an axis.
 
-Most photographs have more. Of those with few colours, the penalties would prevent most of the change."""
+Most photographs have more. Without it, the penalties would prevent most of the change of an image with few colours."""
 
 PIXELS = 1 << 18
 """Maximum number of pixels; of more, evenly spaced ones are used."""

@@ -100,10 +100,7 @@ class Lut:
         if not 0 < smoothness < float("inf"):
             raise UserError(f"smoothness={smoothness} is not allowed; it must be above 0, and finite")
         first, second = _colours(source, "source"), _colours(target, "target")
-        shapes = [image.shape[-2:] for image in (source, target, mask) if image is not None]
-        if len(set(shapes)) != 1:
-            sizes = " and ".join(f"{width}x{height}" for height, width in shapes)
-            raise UserError(f"the images of a LUT and their mask must have the same size; these have {sizes} px")
+        check_sizes(source, target, mask)
         if mask is not None:
             inside = included(mask).reshape(-1).cpu()
             first, second = first[inside], second[inside]
@@ -128,17 +125,28 @@ class Lut:
         return output.reshape(images.shape).clamp(0, 1)
 
 
+def check_sizes(*images: Tensor | None) -> None:
+    """Raise UserError unless images and masks, of any leading dimensions, have the same size; None is left out."""
+    shapes = [image.shape[-2:] for image in images if image is not None]
+    if len(set(shapes)) != 1:
+        sizes = " and ".join(f"{width}x{height}" for height, width in shapes)
+        raise UserError(f"the images of a LUT and their mask must have the same size; these have {sizes} px")
+
+
 def included(mask: Tensor) -> Tensor:
-    """Return the boolean mask of the pixels that a LUT is fitted to. Raises UserError if there is none.
+    """Return the boolean mask of the pixels that are used.
 
     Args:
         mask: ``(1, H, W)``.
+
+    Raises:
+        UserError: if no pixel is at least 0.5, or the mask has another shape.
     """
     if mask.numel() != mask.shape[-2:].numel():
         raise UserError(f"the mask of a LUT must have the shape (1, H, W), not {tuple(mask.shape)}")
     inside = mask >= 0.5
     if not inside.any():
-        raise UserError("the mask excludes every pixel, as none is at least 0.5; there is nothing to fit a LUT to")
+        raise UserError("the mask excludes every pixel, as none is at least 0.5")
     return inside
 
 

@@ -1,11 +1,14 @@
 """Descriptors of patches, by whose cosine similarity the patches of two images are matched.
 
-For a ViT: keys of the last and of the third last block, final tokens, and values of the fourth last block, each
-normalised, then concatenated. Centred over each image, they match semantic parts (compare Amir et al. 2021, "Deep ViT
-Features as Dense Visual Descriptors", which uses the keys of one layer): what all patches of an image have in common,
-such as a black coat, would otherwise match the few black patches of the other image, its pupils. The values are best
-for small parts, such as eyes (docs/keypoints.md); the others keep whole parts together. For a CNN: the last two feature
-maps, on the grid of the finer one.
+For a ViT or Swin: keys of the last and of the third last block, final tokens, and values of the fourth last block,
+each normalised, then concatenated, on the finest of their grids. The values are best for small parts, such as eyes
+(docs/keypoints.md); the others keep whole parts together. For a CNN: the last two feature maps, on the grid of the
+finer one.
+
+`similarity` centres them over each image, so that they match semantic parts. Otherwise what all patches of one image
+have in common would decide: for example, all patches of a black animal would match the only black patches of the other
+image, the pupils. (Compare Amir et al. 2021, "Deep ViT Features as Dense Visual Descriptors", which uses the keys of
+one layer.)
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, Features
 
 
 def descriptor_requests(info: BackboneInfo) -> tuple[FeatureRequest, ...]:
-    """Return the features of a backbone that form its descriptors."""
+    """Return the requests for the features that form the descriptors of a backbone."""
     facet = info.structure.facet
     earlier = max(-info.layers, -2 if facet == "map" else -3)
     requests = [FeatureRequest(facet, earlier), FeatureRequest(facet, -1)]
@@ -32,14 +35,14 @@ def descriptor_requests(info: BackboneInfo) -> tuple[FeatureRequest, ...]:
 
 
 def on_grid(features: Features, grid: tuple[int, int]) -> Tensor:
-    """Return local features ``(B, h * w, D)`` without prefix tokens, interpolated if their grid differs."""
+    """Return local features ``(B, h * w, D)`` without prefix tokens, interpolated to ``grid`` if theirs is another."""
     if features.grid is None or features.grid == grid:
         return features.patches
     return F.interpolate(features.maps, size=grid, mode="bilinear", align_corners=False).flatten(2).transpose(1, 2)
 
 
 def join_features(features: Mapping[FeatureRequest, Features], requests: tuple[FeatureRequest, ...]) -> Features:
-    """Normalise several local features, interpolate them to the finest of their grids, and concatenate them."""
+    """Interpolate local features to their finest grid, normalise each vector to unit length, and concatenate them."""
     grids = [features[request].grid for request in requests]
     grid = max((grid for grid in grids if grid is not None), key=lambda grid: grid[0] * grid[1])
     values = [F.normalize(on_grid(features[request], grid), dim=-1) for request in requests]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 
 from vitsplice.contracts import Case, MetricContext
 from vitsplice.engine.backbones import Substitution
+from vitsplice.errors import Argument, UserError
 from vitsplice.images import LoadedImage
 from vitsplice.metrics import run_metrics
 from vitsplice.metrics.backbones import MetricBackbones
@@ -16,6 +18,9 @@ from vitsplice.metrics.values import MetricValue, measure
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 
+MIN_SIZE, MAX_SIZE = 16, 4096
+"""Allowed shorter sides of the backbone's input, in pixels, for the loss terms."""
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -23,9 +28,12 @@ class Measurement:
 
     Args:
         backbone, weights_sha256: name of the backbone of the loss terms, and the digest of its weights.
-        size: shorter side of the backbone's input, in pixels, for the loss terms.
-        substitution: fallback in place of the default backbone; None if that was available, or another was selected.
-        notes: name of an image -> its `LoadedImage.notes`; images without notes are left out.
+        size: requested shorter side of the backbone's input, in pixels, for the loss terms; the input has the nearest
+            size that the backbone accepts.
+        substitution: fallback in place of the default backbone; None if that was available, or a backbone was selected
+            by name.
+        notes: name of an image -> `LoadedImage.notes` of all images of that name, each note once; images without notes
+            are left out.
         terms: loss term -> value.
         metrics: metric of a run -> value.
     """
@@ -47,11 +55,16 @@ def measure_images(
     Args:
         structure, appearance, output: images.
         backbone: name of the backbone of the loss terms; None for that of the default preset.
-        size: shorter side of the backbone's input, in pixels, for the loss terms.
+        size: requested shorter side of the backbone's input, in pixels, for the loss terms, from `MIN_SIZE` to
+            `MAX_SIZE`; the input has the nearest size that the backbone accepts.
 
     Raises:
-        UnknownName, WeightsUnavailable, WeightsRejected: see `vitsplice.errors`.
+        UserError: if the size is not allowed.
+        UnknownName, WeightsUnavailable, WeightsRejected, PartRejected: see `vitsplice.errors`.
     """
+    if type(size) is not int or not MIN_SIZE <= size <= MAX_SIZE:
+        allowed = f"it must be a whole number from {MIN_SIZE} to {MAX_SIZE}"
+        raise UserError(Argument("size", size), f" is not allowed; {allowed}")
     known, chosen = catalogue(), settings_for(backbone=backbone).backbone
     backbones = MetricBackbones(known, torch.device("cpu"), chosen)
     info = backbones.load(chosen.name).info
@@ -59,6 +72,14 @@ def measure_images(
     case = Case("output", structure.pixels, appearance.pixels, output.pixels)
     terms = measure(loss_metrics(known.losses.values(), size), context, case)
     metrics = measure(run_metrics(known.metrics), context, case)
-    notes = {image.name: tuple(image.notes) for image in (structure, appearance, output) if image.notes}
+    notes = _notes_by_name((structure, appearance, output))
     by_name = ({value.name: value for value in values} for values in (terms, metrics))
     return Measurement(info.name, info.sha256, size, backbones.substitution, notes, *by_name)
+
+
+def _notes_by_name(images: Iterable[LoadedImage]) -> dict[str, tuple[str, ...]]:
+    notes: dict[str, tuple[str, ...]] = {}
+    for image in images:
+        if image.notes:
+            notes[image.name] = tuple(dict.fromkeys([*notes.get(image.name, ()), *image.notes]))
+    return notes

@@ -82,15 +82,16 @@ def _parsed(text: str) -> Any:
     return bounded_yaml.parse(text)
 
 
-def _order(override: str) -> int:
-    """Return the sort key with which no override removes what another sets.
+def _order(override: str) -> tuple[int, int]:
+    """Return the sort key with which no override removes what another one, of another key, sets.
 
-    The order is: entire mappings, names, files, all others.
+    The order is: entire backbones, generators and models, names, files, all others; of each, entire mappings first.
     """
+    depth = override.partition("=")[0].count(".")
     if MAPPINGS.match(override):
-        return 0
+        return 0, depth
     match = NAMES.match(override)
-    return 3 if match is None else 1 + int(match["key"] != "name")
+    return 3 if match is None else 1 + int(match["key"] != "name"), depth
 
 
 def validate(data: Mapping[str, Any], source: str, overridden: Iterable[Location] = ()) -> RunConfig:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitsplice.engine.values import Step, last_loss
-from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
+from vitsplice.errors import Argument, OutputBusy, OutputExists, UserError, VitspliceError
 from vitsplice.images import encode_png
 from vitsplice.runs.losses_plot import losses_png, stage_marks
 from vitsplice.runs.provenance import provenance_map
@@ -26,8 +26,9 @@ from vitsplice.support.files import (
     temporary_files,
     write_atomically,
 )
-from vitsplice.support.output_folder import REPLACE
+from vitsplice.support.output_folder import REPLACE, is_locked
 from vitsplice.support.tables import csv_document, escape_csv
+from vitsplice.text import printable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,6 +57,7 @@ class RunFolder:
 
         Raises:
             OutputExists: if the folder holds a run and ``force`` is not given.
+            OutputBusy: instead, if another process is writing that run.
             UserError: if the folder cannot be created or written to, or one of its artifacts is not a regular file
                 inside it.
         """
@@ -71,8 +73,13 @@ class RunFolder:
         return folder
 
     @classmethod
-    def check(cls, path: str | os.PathLike[str], *, force: bool = False) -> RunFolder:
+    def check(cls, path: str | os.PathLike[str], *, force: bool = False, locked: bool = False) -> RunFolder:
         """Return the folder if a run may be written to it; nothing is written yet.
+
+        Args:
+            path: path of the folder.
+            force: accept a folder that holds a run.
+            locked: the caller holds the lock of the folder.
 
         Raises as `create`, but does not check whether the folder can be created and is writable.
         """
@@ -85,6 +92,8 @@ class RunFolder:
         if is_file:
             raise UserError(f"output folder {path} is a file; choose another folder")
         if artifacts and not force and folder.has_begun() and not folder.finished():
+            if not locked and is_locked(folder.path):
+                raise OutputBusy(f"another process is writing to {path}; wait for it, or choose another folder")
             unfinished = f"{path} already holds an unfinished run; resume it with "
             raise OutputExists(
                 unfinished, Argument("resume", str(path)), ", choose another folder, or replace it with ", REPLACE
@@ -107,6 +116,16 @@ class RunFolder:
         """Return whether the folder has files of a run. May raise OSError or PathRejected."""
         return bool(self._artifacts())
 
+    def check_inputs(self, images: Iterable[str | os.PathLike[str]]) -> None:
+        """Raise UserError if an image, given by its path, is a file of the run in the folder, which `clear` removes."""
+        own = {os.path.realpath(path) for path in self._artifacts()}
+        for image in images:
+            if os.path.realpath(image) in own:
+                raise UserError(
+                    f"{printable(os.fspath(image))} is a file of the run in {self.path}, which would be removed; "
+                    "choose another folder"
+                )
+
     def clear(self) -> None:
         """Remove the files of a run, and the folders of previews and checkpoints if empty. Raises VitspliceError."""
         _remove(self._artifacts())
@@ -123,7 +142,7 @@ class RunFolder:
 
     def has_begun(self) -> bool:
         """Return whether the folder has the inputs file of a run."""
-        return (self.checkpoints / INPUTS).is_file()
+        return os.path.isfile(self.checkpoints / INPUTS)
 
     def finished(self) -> bool:
         """Return whether the folder holds a run that took all its steps."""
@@ -138,7 +157,7 @@ class RunFolder:
 
     def inputs(self) -> dict[str, Any]:
         """Read the inputs file of `write_inputs`. Raises UserError if it is missing or corrupt."""
-        if not self.path.is_dir():
+        if not os.path.isdir(self.path):
             raise UserError(f"there is no folder {self.path}; ", Argument("resume"), " takes the folder of a run")
         if not self.has_begun():
             raise UserError(f"{self.path} holds no run that can be resumed: it has no {CHECKPOINTS}/{INPUTS}")
@@ -167,7 +186,7 @@ class RunFolder:
         """List number of steps and path of each preview. Raises PathRejected if their folder is outside of this one."""
         paths = inside(self.path, PREVIEWS).glob("step-*.png")
         numbered = [(path.stem.removeprefix("step-"), path) for path in paths]
-        return sorted((int(step), path) for step, path in numbered if step.isdecimal())
+        return sorted((int(step), path) for step, path in numbered if step.isdecimal() and os.path.isfile(path))
 
     def losses(self) -> list[Step]:
         """Read ``losses.csv``, where terms are named as by `escape_csv`. Raises UserError if unreadable or corrupt."""
@@ -199,21 +218,38 @@ class RunFolder:
     def write_records(self, result: RunOutput) -> None:
         """Write all files but the output, the previews and those of `checkpoints`.
 
-        Plot and report are written only with ``plots: all``. ``run.json`` is written last: once it exists, all files
-        are complete.
+        Plot and report are written only with ``plots: all``; otherwise those of an earlier part of the run are removed.
+        ``run.json`` is written last: once it exists, all files are complete.
         """
-        names = list(result.settings.terms)
         self.write_settings(result.settings)
-        self._write(LOSSES, losses_csv(result.losses, names).encode())
+        if result.settings.plots != "all":
+            _remove([inside(self.path, name) for name in (PLOT, REPORT)])
+        for name, data in self._records(result, self.previews()):
+            self._write(name, data)
+
+    def replace(self, result: RunOutput) -> None:
+        """Remove the run in the folder, if any, and write the output and records of another one.
+
+        All files are rendered before the first one is removed.
+        """
+        files = [(OUTPUT, encode_png(result.pixels)), *self._records(result)]
+        self.clear()
+        self.write_settings(result.settings)
+        for name, data in files:
+            self._write(name, data)
+
+    def _records(self, result: RunOutput, previews: Sequence[tuple[int, Path]] = ()) -> Iterator[tuple[str, bytes]]:
+        """Render the records of a run, except for the settings: yield name and content of each file."""
+        names = list(result.settings.terms)
+        yield LOSSES, losses_csv(result.losses, names).encode()
         if result.provenance is not None:
             height, width = result.pixels.shape[-2:]
-            self._write(PROVENANCE, encode_png(provenance_map(result.provenance, (height, width))))
+            yield PROVENANCE, encode_png(provenance_map(result.provenance, (height, width)))
         if result.settings.plots == "all":
             if any(step.losses for step in result.losses):
-                marks = stage_marks(result.settings, result.record["sizes"])
-                self._write(PLOT, losses_png(result.losses, names, marks))
-            self._write(REPORT, report(result, self.previews(), self.path).encode())
-        self._write(RECORD, json_bytes(result.record | {"metrics": [asdict(metric) for metric in result.metrics]}))
+                yield PLOT, losses_png(result.losses, names, stage_marks(result.settings, result.record["sizes"]))
+            yield REPORT, report(result, previews, self.path).encode()
+        yield RECORD, json_bytes(result.record | {"metrics": [asdict(metric) for metric in result.metrics]})
 
     def _write(self, name: str, data: bytes) -> Path:
         path = inside(self.path, name)

@@ -196,7 +196,7 @@ def appearance_number(appearance: int | str, names: Sequence[str], region: int) 
         matching = [int(appearance)] if 0 <= appearance < len(names) else []
     else:
         wanted = printable(str(Path(str(appearance))))
-        spellings = [{name, Path(name).name, Path(name).stem} for name in names]
+        spellings = [{printable(text) for text in (str(path), path.name, path.stem)} for path in map(Path, names)]
         matching = [index for index, own in enumerate(spellings) if wanted in own]
     if len(matching) == 1:
         return matching[0]

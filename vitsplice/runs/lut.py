@@ -1,30 +1,60 @@
-"""The colours of a run as a lookup table."""
+"""The change of colours of a run as a lookup table."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from vitsplice.images import read_mask, resize_to
+from torch import Tensor
+
+from vitsplice.errors import Argument, UserError
+from vitsplice.images import resize_to
 from vitsplice.luts import fit_lut, write_cube
-from vitsplice.luts.lut import included
 from vitsplice.runs.record import RunOutput
 
 
-def check_mask_of_lut(path: Path) -> None:
-    """Raise UserError if the structure mask in a file excludes every pixel; ImageError if it cannot be read."""
-    included(read_mask(path).pixels.mean(1))
+def checked_mask_of_lut(mask: Tensor, size: int | None) -> Tensor:
+    """Return the mask of the LUT of a run, whose pixels of at least 0.5 are used.
+
+    Args:
+        mask: structure mask, ``(3, h, w)`` in [0, 1].
+        size: shorter side of the output, in pixels; None: that of the mask.
+
+    Returns:
+        ``(1, H, W)``, as large as the output.
+
+    Raises:
+        UserError: if no pixel is at least 0.5.
+    """
+    resized = (mask if size is None else resize_to(mask[None], size)[0]).mean(0, keepdim=True)
+    if resized.max() < 0.5:
+        height, width = resized.shape[-2:]
+        raise UserError(
+            f"at the size of the output, {width}x{height} px, the structure mask excludes every pixel from the LUT, as "
+            "none is at least 0.5; enlarge its white area, or leave out ",
+            Argument("lut"),
+        )
+    return resized
 
 
 def write_lut(result: RunOutput, path: Path) -> dict[str, Any]:
-    """Fit a LUT to the structure image and the output of a run, write it as a .cube file, and return its record.
+    """Fit a LUT to the structure image and the output of a run, and return the LUT's entry for ``run.json``.
 
-    With a structure mask, only pixels inside it are used. An existing file is replaced.
+    The entry has path, size and errors. With a structure mask, only pixels where the mask, resized to the output, is at
+    least 0.5 are used.
+
+    Args:
+        result: output of the run.
+        path: .cube file to write; an existing file is replaced.
+
+    Raises:
+        UserError: if the path is not that of a .cube file, or the mask excludes every pixel.
+        VitspliceError: if the file cannot be written.
     """
-    output = result.pixels
-    side = min(output.shape[-2:])
-    names = [name for name in ("structure", "structure_mask") if name in result.inputs]
-    structure, *masks = (resize_to(result.inputs[name][None], side)[0] for name in names)
-    fitted = fit_lut(structure, output, *(mask.mean(0, keepdim=True) for mask in masks))
+    size = min(result.pixels.shape[-2:])
+    structure = resize_to(result.inputs["structure"][None], size)[0]
+    structure_mask = result.inputs.get("structure_mask")
+    mask = None if structure_mask is None else checked_mask_of_lut(structure_mask, size)
+    fitted = fit_lut(structure, result.pixels, mask)
     write_cube(fitted.lut, path, title=path.stem, force=True)
     return {"path": str(path), **fitted.record()}

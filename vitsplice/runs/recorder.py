@@ -11,6 +11,7 @@ from vitsplice.config import RunConfig
 from vitsplice.engine.backbones import BackboneLoader
 from vitsplice.engine.values import Step
 from vitsplice.errors import AlreadyFinished, VitspliceError
+from vitsplice.images import LoadedImage
 from vitsplice.presets.settings import pinned
 from vitsplice.runs import checkpoints
 from vitsplice.runs.artifacts import RunFolder
@@ -22,7 +23,7 @@ from vitsplice.runs.result import Result
 from vitsplice.runs.run import Run
 from vitsplice.runs.saved_inputs import SavedInputs, files_of, read_images
 from vitsplice.support.checkpoints import folder_and_checkpoint
-from vitsplice.support.output_folder import FolderLock
+from vitsplice.support.output_folder import FolderLock, created
 
 Note = Callable[[str], object]
 
@@ -65,41 +66,29 @@ class Recording:
 
         Raises:
             OutputBusy: if another process is writing to the folder.
+            UserError: if an image is a file of the run that is replaced.
             VitspliceError: see `vitsplice.Run` and `RunFolder.create`. If this run cannot begin, an earlier
-                one is unchanged.
+                one is unchanged, and folders that were created are removed.
         """
-        checked = RunFolder.check(out, force=force)
-        is_new, replaces = not checked.path.exists(), checked.holds_a_run()
+        folder = RunFolder.check(out, force=force)
         images = {**images, **region_masks(regions)}
         loaded = read_images(images)
+        folder.check_inputs(images.values())
         names = [loaded[name].name for name in appearances_of(loaded)]
         appearances = [appearance_number(region.appearance, names, n) for n, region in enumerate(regions, 1)]
         inputs = SavedInputs(
             settings=pinned(settings), files=files_of(images, loaded), weights=weights, appearances=appearances
         )
-        folder = RunFolder.create(out, force=force)
-        lock = FolderLock(folder.path)
-        try:
-            folder.remove_leftovers()
-            if not replaces:
-                folder.write_inputs(inputs.to_json())
-            run = inputs.run(loaded, backbones)
-            if replaces:  # the earlier run is removed only once this one can begin
-                folder.clear()
-                folder.write_inputs(inputs.to_json())
-            folder.write_settings(run.settings)
-        except Exception:
-            with suppress(VitspliceError):
-                if not replaces:
-                    folder.clear()
-            lock.release()
-            with suppress(OSError):
-                if is_new:
-                    folder.path.rmdir()
-            raise
-        except BaseException:  # the run can be resumed
-            lock.release()
-            raise
+        with created(folder.path):
+            folder = RunFolder.create(out, force=force)
+            lock = FolderLock(folder.path)
+            try:
+                # again: another process may have written a run before the lock
+                replaces = RunFolder.check(out, force=force, locked=True).holds_a_run()
+                run = _begin(folder, inputs, loaded, backbones, replaces=replaces)
+            except BaseException:
+                lock.release()
+                raise
         return cls(run, folder, lock)
 
     @classmethod
@@ -232,3 +221,29 @@ class Recording:
                 with suppress(VitspliceError):
                     self.folder.remove_checkpoints()
         return result
+
+
+def _begin(
+    folder: RunFolder,
+    inputs: SavedInputs,
+    images: Mapping[str, LoadedImage],
+    backbones: BackboneLoader | None,
+    *,
+    replaces: bool,
+) -> Run:
+    """Create a run and write what resuming needs; an earlier run is removed only once this one can begin."""
+    folder.remove_leftovers()
+    try:
+        if not replaces:
+            folder.write_inputs(inputs.to_json())
+        run = inputs.run(images, backbones)
+        if replaces:
+            folder.clear()
+            folder.write_inputs(inputs.to_json())
+        folder.write_settings(run.settings)
+    except Exception:
+        if not replaces:
+            with suppress(VitspliceError):
+                folder.clear()
+        raise
+    return run

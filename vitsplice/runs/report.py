@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitsplice.contracts import FeatureRequest
 from vitsplice.engine.backbones import Substitution
+from vitsplice.errors import ImageError
 from vitsplice.metrics.leakage import REMARKS
 from vitsplice.presets.changes import Changes
 from vitsplice.runs.inputs import Region, appearances_of, described
@@ -17,6 +18,7 @@ from vitsplice.runs.losses_plot import CAPTION, height_for, losses_figure, stage
 from vitsplice.runs.provenance import colour_name, provenance_map
 from vitsplice.runs.record import describe_seconds, describe_sizes, has_single_image, image_names
 from vitsplice.runs.repeat import command_line
+from vitsplice.support.files import file_sha256
 from vitsplice.support.page import (
     Block,
     Details,
@@ -146,14 +148,22 @@ def _previews(previews: Sequence[tuple[int, Path]]) -> list[Block]:
         return []
     count = min(MAX_PREVIEWS, len(previews))
     chosen = [previews[round(n * (len(previews) - 1) / max(1, count - 1))] for n in range(count)]
-    images = [ImageBlock(_read(path), f"step {step}" if step else "the start") for step, path in chosen]
-    return [Heading("Previews"), ImageRow(images)]
+    images = [
+        ImageBlock(pixels, f"step {step}" if step else "the start")
+        for step, path in chosen
+        if (pixels := _read(path)) is not None
+    ]
+    return [Heading("Previews"), ImageRow(images)] if images else []
 
 
-def _read(path: Path) -> Tensor:
+def _read(path: Path) -> Tensor | None:
+    """Read a preview; None if it cannot be read: the run must end all the same."""
     from vitsplice.images import read
 
-    return read(path).pixels[0]
+    try:
+        return read(path).pixels[0]
+    except ImageError:
+        return None
 
 
 def _losses(result: RunOutput) -> list[Block]:
@@ -213,8 +223,22 @@ def _settings(result: RunOutput, folder: Path) -> list[Block]:
     weights = list(record.get("appearance_weights", {}).values())
     settings = Details("Settings (run.yaml)", result.settings.to_yaml())
     regions = [_region(region, record) for region in record.get("regions", ())]
-    masks = [mask for region in regions for mask in (region.structure_mask, region.appearance_mask) if mask]
-    if not all(os.path.isfile(path) for path in (*images.values(), *masks)):
-        return [settings]  # images from memory, or of a run in another folder
+    if not all(map(_is_recorded_file, _image_entries(record))):
+        return [settings]  # images from memory, edited since, or of a run in another folder
     again = command_line(images, Changes(str(folder / "run.yaml")), "again", weights, regions)
     return [Text(f"To repeat the run, use this command in the folder that the run was started in: {again}"), settings]
+
+
+def _image_entries(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """List the entries of all images and masks in the record of a run."""
+    regions = record.get("regions", ())
+    masks = [region[name] for region in regions for name in ("structure_mask", "appearance_mask") if region[name]]
+    return [*record["inputs"].values(), *record["masks"].values(), *masks]
+
+
+def _is_recorded_file(entry: Mapping[str, Any]) -> bool:
+    """Return whether the name of an image is the path of a file with the recorded digest."""
+    try:
+        return os.path.isfile(entry["name"]) and file_sha256(entry["name"]) == entry["sha256"]
+    except OSError:
+        return False

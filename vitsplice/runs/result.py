@@ -44,10 +44,8 @@ class Result(RunOutput):
         """
         run_folder = RunFolder.create(folder, force=force)
         with FolderLock(run_folder.path):
-            RunFolder.check(folder, force=force)  # again: another process may have saved a run before the lock
-            run_folder.clear()
-            run_folder.write_output(self.pixels)
-            run_folder.write_records(self)
+            RunFolder.check(folder, force=force, locked=True)  # another process may have saved a run before the lock
+            run_folder.replace(self)
         return run_folder.path
 
     def _repr_png_(self) -> bytes:

@@ -80,6 +80,24 @@ def create(folder: Path) -> None:
         raise UserError(f"cannot create the folder {folder}: {error.strerror or error}; choose another") from error
 
 
+@contextmanager
+def created(folder: Path) -> Iterator[None]:
+    """Create a folder and its parents unless they exist; if the block fails, those that are new and empty are removed.
+
+    If the block is interrupted by an exception that is no `Exception`, such as KeyboardInterrupt, they remain.
+
+    Raises:
+        UserError: if the folder cannot be created.
+    """
+    missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
+    try:
+        create(folder)
+        yield
+    except Exception:
+        _remove_empty(missing)
+        raise
+
+
 def write(folder: Path, files: Mapping[str, bytes | Iterable[bytes]]) -> None:
     """Write files into a folder, which is created if needed. Each file is written atomically.
 
@@ -221,7 +239,7 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
     names = () if os.path.exists(plan_path) else (*work.parts, *work.results)
     others = [name for name in names if os.path.exists(path / name)]
     check(path, others, f"{', '.join(others)}, which this {work.name} writes", force=force)
-    with _created(path), FolderLock(path):
+    with created(path), FolderLock(path):
         earlier = read_json_object(plan_path) if os.path.exists(plan_path) else None
         if earlier not in (None, plan) and not force:
             raise OutputExists(
@@ -246,18 +264,6 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
             raise
 
 
-@contextmanager
-def _created(folder: Path) -> Iterator[None]:
-    """Create a folder and its parents; if the block fails, those that are new and empty are removed."""
-    missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
-    try:
-        create(folder)
-        yield
-    except Exception:
-        _remove_empty(missing)
-        raise
-
-
 def _written_since(folder: Path, plan: Path) -> bool:
     """Return whether a file with content, other than plan and lock, was written into the folder after the plan."""
     files = (file for file in folder.rglob("*") if file not in (plan, folder / LOCK) and file.is_file())
@@ -268,10 +274,10 @@ def _written_since(folder: Path, plan: Path) -> bool:
 def _remove_empty(paths: Iterable[Path]) -> None:
     """Remove files and folders that are empty."""
     for path in paths:
-        if path.is_dir():
+        if os.path.isdir(path):
             with suppress(OSError):
                 path.rmdir()
-        elif path.is_file() and not path.stat().st_size:
+        elif os.path.isfile(path) and not path.stat().st_size:
             path.unlink()
 
 

@@ -18,6 +18,16 @@ def test_account_accepts_its_user_and_password():
     assert Account.parse("ada:a:b") == ACCOUNT
 
 
+@pytest.mark.parametrize("scheme", ["basic", "BASIC"])
+def test_scheme_is_case_insensitive(scheme):
+    assert ACCOUNT.matches(f"{scheme} YWRhOmE6Yg==")
+
+
+def test_password_that_no_browser_can_send_is_refused():
+    with pytest.raises(UserError, match="not UTF-8 text"):
+        Account.parse("ada:\udcff")
+
+
 @pytest.mark.parametrize("text", ["", "ada", "ada:", ":secret", ":"])
 def test_account_without_user_or_password_is_refused(text):
     with pytest.raises(UserError, match="user:password"):
@@ -34,9 +44,14 @@ def test_local_address_needs_no_account(host):
     check_access(host, None, allow_anyone=False)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "", "example.com", "127.0.0.1.example.com"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.com", "127.0.0.1.example.com"])
 def test_address_for_others_needs_an_account_or_permission(host):
     with pytest.raises(UserError, match=r"other machines may reach .* auth USER, or allow .* with allow_anyone=True"):
         check_access(host, None, allow_anyone=False)
     check_access(host, ACCOUNT, allow_anyone=False)
     check_access(host, None, allow_anyone=True)
+
+
+def test_empty_address_is_refused():
+    with pytest.raises(UserError, match="empty; give one"):
+        check_access("", ACCOUNT, allow_anyone=True)

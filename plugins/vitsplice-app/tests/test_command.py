@@ -6,12 +6,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
+import webbrowser
 
 import pytest
-from vitsplice_app import server
+from vitsplice_app import command, server
 from vitsplice_app.account import VARIABLE, Account
-from vitsplice_app.command import _account
+from vitsplice_app.command import _account, _announce
+from vitsplice_app.workspace import NotRemoved
 
 from vitsplice.cli import main
 from vitsplice.errors import UserError
@@ -150,6 +153,51 @@ def test_password_that_is_not_given_is_asked_for(monkeypatch):
     monkeypatch.setattr("typer.prompt", lambda text, hide_input: "secret" if hide_input else "")
     assert _account("ada") == Account("ada", "secret")
     assert _account(None) is None
+
+
+def test_no_password_is_asked_for_without_a_user(monkeypatch):
+    monkeypatch.setattr("typer.prompt", lambda *arguments, **settings: pytest.fail("asked for a password"))
+    with pytest.raises(UserError, match="lacks a user"):
+        _account("")
+
+
+def test_empty_host_is_refused(capsys):
+    code, text = run(capsys, "--host", "", "--allow-anyone")
+    assert code == 2
+    assert "the address to listen on is empty; give one, such as 127.0.0.1, with --host" in text
+
+
+def test_page_is_served_while_the_browser_is_being_opened(monkeypatch):
+    opened, served = threading.Event(), threading.Event()
+
+    def open_page(url):
+        opened.set()
+        assert served.wait(10)
+
+    monkeypatch.setattr(webbrowser, "open", open_page)
+    announcing = threading.Thread(target=_announce, args=("http://127.0.0.1:1/", True))
+    announcing.start()
+    assert opened.wait(10)
+    announcing.join(2)
+    waiting = announcing.is_alive()
+    served.set()
+    announcing.join()
+    assert not waiting
+
+
+def test_folder_that_was_not_removed_is_named_at_the_end(capsys, monkeypatch):
+    def serve(settings, on_ready):
+        raise NotRemoved("the temporary folder /tmp/x could not be removed")
+
+    def end(code):
+        raise SystemExit(code)
+
+    monkeypatch.setattr(server, "serve", serve)
+    monkeypatch.setattr(command, "_end", end)
+    assert main(["app", "--no-open"]) == 1
+    output, text = capsys.readouterr()
+    assert "removed" not in output
+    assert text == "closed; the temporary folder /tmp/x could not be removed\n"
 
 
 @pytest.mark.slow

@@ -148,12 +148,29 @@ def test_unknown_session_has_no_events(ask):
     assert (status, text) == (200, "")
 
 
-@pytest.mark.parametrize(("path", "limit"), [(UPLOAD, MAX_UPLOAD), (JOIN, MAX_BODY)])
+@pytest.mark.parametrize(("path", "limit"), [(f"{API}/component_server", MAX_UPLOAD), (JOIN, MAX_BODY)])
 def test_oversized_request_is_refused(ask, path, limit):
     chunks = limit // 2**20 + 1
     headers = FORM | {"Content-Length": str(chunks * 2**20)}
     status, text = ask("POST", path, itertools.repeat(b"x" * 2**20, chunks), headers)
     assert (status, text) == (413, f"too large: at most {limit // 10**6} MB are allowed")
+
+
+def test_files_in_one_request_may_be_larger_together_than_one_file(ask, monkeypatch):
+    monkeypatch.setattr(guard, "MAX_UPLOAD", 1000)
+    part = '--edge\r\nContent-Disposition: form-data; name="files"; filename="{}.txt"\r\n\r\n' + "x" * 600 + "\r\n"
+    status, text = ask("POST", UPLOAD, f"{part.format('a')}{part.format('b')}--edge--\r\n".encode(), FORM)
+    assert status == 200
+    assert len(json.loads(text)) == 2
+
+
+@pytest.mark.slow
+def test_file_above_the_limit_is_refused(ask):
+    head = b'--edge\r\nContent-Disposition: form-data; name="files"; filename="a.txt"\r\n\r\n'
+    chunks = [head, *[b"x" * 2**20] * (MAX_UPLOAD // 2**20 + 1), b"\r\n--edge--\r\n"]
+    status, text = ask("POST", UPLOAD, iter(chunks), FORM | {"Content-Length": str(sum(map(len, chunks)))})
+    assert status == 413
+    assert "exceeded maximum allowed size" in text
 
 
 def test_request_without_a_length_is_refused(ask):
@@ -227,8 +244,9 @@ def test_responses_forbid_the_browser_to_load_from_elsewhere(server):
 
 
 def test_upload_to_a_full_folder_is_refused(ask, monkeypatch):
-    monkeypatch.setattr(guard, "MAX_STORED", 0)
-    assert ask("POST", UPLOAD, b"--edge--", FORM) == (507, guard.FULL)
+    body = b"--edge--"
+    monkeypatch.setattr(guard, "MAX_STORED", len(body))
+    assert ask("POST", UPLOAD, body, FORM) == (507, guard.FULL)
 
 
 @pytest.mark.parametrize(("given", "status"), [({}, 401), ({"Authorization": "Basic eDp5"}, 401), (ADA, 200)])

@@ -4,7 +4,7 @@ import io
 
 import pytest
 from PIL import Image
-from vitsplice_app.masks import painted_mask
+from vitsplice_app.masks import mask_input, painted_mask
 
 from vitsplice.errors import ImageError
 from vitsplice.images import example, read
@@ -30,3 +30,28 @@ def test_other_formats_are_refused(layer):
     """Pillow opens PostScript with another program."""
     with pytest.raises(ImageError, match="painted mask"):
         painted_mask(layer, example()[0])
+
+
+@pytest.fixture
+def editor(build_page):
+    """Editor of a mask."""
+    editors = []
+    build_page(lambda: editors.append(mask_input("Mask")))
+    return editors[0]
+
+
+def background(editor, path):
+    return editor.postprocess({"background": str(path), "layers": [], "composite": None}).background.path
+
+
+@pytest.mark.parametrize("name", ["image.tif", "image.TIFF"])
+def test_editor_shows_a_tiff_as_a_png(editor, tmp_path, name):
+    Image.open(example()[0]).resize((20, 30)).save(tmp_path / name, "TIFF")
+    with Image.open(background(editor, tmp_path / name)) as shown:
+        assert shown.format == "PNG"
+        assert shown.size == (20, 30)
+
+
+def test_editor_is_given_a_tiff_that_cannot_be_read_as_it_is(editor, tmp_path):
+    (tmp_path / "broken.tif").write_bytes(b"broken")
+    assert background(editor, tmp_path / "broken.tif").endswith("broken.tif")

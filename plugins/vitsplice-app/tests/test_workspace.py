@@ -1,12 +1,15 @@
 """The temporary folder of a server."""
 
+import shutil
+import signal
 import stat
 import threading
 import time
 from contextlib import suppress
 
 import pytest
-from vitsplice_app.workspace import temporary_workspace
+from vitsplice_app import workspace as module
+from vitsplice_app.workspace import ENDING, NotRemoved, temporary_workspace
 
 
 def test_folder_is_private_and_removed_at_the_end():
@@ -44,3 +47,34 @@ def test_folder_is_removed_while_a_run_writes_to_it():
     assert not workspace.root.exists()
     stopped.set()
     writer.join()
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_signal_does_not_interrupt_the_removal(number, monkeypatch):
+    def removed_while_a_signal_arrives(folder, **settings):
+        signal.raise_signal(number)
+        remove(folder, **settings)
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    remove = shutil.rmtree
+    before = signal.signal(number, interrupt)
+    try:
+        with temporary_workspace() as workspace:
+            monkeypatch.setattr(shutil, "rmtree", removed_while_a_signal_arrives)
+        assert signal.getsignal(number) is interrupt
+    finally:
+        signal.signal(number, before)
+    assert not workspace.root.exists()
+
+
+def test_folder_that_cannot_be_removed_is_an_error_that_names_it(monkeypatch):
+    monkeypatch.setattr(module, "REMOVALS", 1)
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(NotRemoved, match="temporary folder .*vitsplice-app-.* could not be removed"),
+        temporary_workspace() as workspace,
+    ):
+        patch.setattr(shutil, "rmtree", lambda folder, **settings: None)
+    shutil.rmtree(workspace.root)

@@ -27,16 +27,26 @@ class Account:
 
     @classmethod
     def parse(cls, text: str) -> Account:
-        """Return the account of ``user:password``. Raises UserError if the user or the password is empty or missing."""
+        """Return the account of ``user:password``.
+
+        Raises:
+            UserError: if the user or the password is empty or missing, or the text cannot be encoded as UTF-8.
+        """
         user, _, password = text.partition(":")
         if not user or not password:
             raise UserError("the account lacks a user or a password; give user:password with ", Argument("auth"))
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            problem = "the user or the password is not UTF-8 text, which browsers send; give another with "
+            raise UserError(problem, Argument("auth")) from error
         return cls(user, password)
 
     def matches(self, header: str) -> bool:
         """Return True if the header ``Authorization`` of a request has this user and password."""
-        expected = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
-        return secrets.compare_digest(header.encode(), f"Basic {expected}".encode())
+        scheme, _, credentials = header.partition(" ")
+        expected = base64.b64encode(f"{self.user}:{self.password}".encode())
+        return scheme.lower() == "basic" and secrets.compare_digest(credentials.encode(), expected)
 
 
 def is_local(host: str) -> bool:
@@ -48,7 +58,12 @@ def is_local(host: str) -> bool:
 
 
 def check_access(host: str, account: Account | None, allow_anyone: bool) -> None:
-    """Raise UserError unless the address is local (`is_local`), an account is given, or anyone is allowed."""
+    """Raise UserError unless the address is local (`is_local`), an account is given, or anyone is allowed.
+
+    An empty address is refused.
+    """
+    if not host:
+        raise UserError("the address to listen on is empty; give one, such as 127.0.0.1, with ", Argument("host"))
     if not (is_local(host) or account or allow_anyone):
         raise UserError(
             f"other machines may reach {host}, and could use the page and this machine; require an account with ",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -38,33 +39,39 @@ def app(
 ) -> None:
     """Open a page in the browser: transfers, correspondences, what backbones encode, results."""
     from vitsplice_app.server import ServerSettings, serve
+    from vitsplice_app.workspace import NotRemoved
 
     if folder is not None and not os.path.isdir(folder):
         raise typer.BadParameter(f"there is no folder {folder}; give one that holds results", param_hint="--folder")
     settings = ServerSettings(host, port, folder, _account(auth), allow_anyone)
-    serve(settings, on_ready=lambda url: _announce(url, open_page))
+    try:
+        serve(settings, on_ready=lambda url: _announce(url, open_page))
+    except NotRemoved as error:
+        typer.echo(f"closed; {error}", err=True)
+        _end(1)
     typer.echo("closed; temporary files are removed")
-    _end()
+    _end(0)
 
 
-def _end() -> None:
-    """End the process at once, even if one of its threads is still in a run, whose folder is removed already."""
+def _end(code: int) -> None:
+    """End the process at once, even if one of its threads is still in a run."""
     sys.stdout.flush()
-    os._exit(0)
+    os._exit(code)
 
 
 def _account(auth: str | None) -> Account | None:
     """Return the account of the option ``--auth``; without a password, ask for it on the terminal."""
     if auth is None:
         return None
-    if ":" not in auth:
+    if auth and ":" not in auth:
         auth = f"{auth}:{typer.prompt(f'password of {auth}', hide_input=True)}"
     return Account.parse(auth)
 
 
 def _announce(url: str, open_page: bool) -> None:
+    """Print the URL of the page, and open it in another thread: a browser in the terminal waits for the server."""
     import webbrowser
 
     typer.echo(f"The page is {url} (Ctrl-C ends it)")
     if open_page:
-        webbrowser.open(url)
+        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()

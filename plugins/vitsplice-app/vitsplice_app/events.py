@@ -1,7 +1,7 @@
 """Arguments of events, and events of long work: transfers, inversions and comparisons.
 
 One piece of long work runs at a time on the server; the others wait in the queue. Work that
-runs or waits can be stopped by a button.
+runs or waits can be stopped by a button; work that waits then ends when its turn comes.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ SHOW_OUTCOME = """() => {
 
 It does not scroll if the top of the column is in the upper half of the window.
 """
+
+NOT_SHOWN = "<p role='alert'>The result cannot be shown; the terminal of vitsplice app shows the reason.</p>"
+"""What the page shows if showing the result of long work fails."""
 
 STOPPING = "() => ({__type__: 'update', value: 'Stopping…', interactive: false})"
 """Script that shows at once that a stop button was pressed: the server may be busy until the current step ends."""
@@ -113,7 +116,10 @@ def connect_start(
     """Connect a button that starts long work.
 
     From the click to the end of the work, the buttons of ``starts`` cannot be pressed, but ``stop`` can. Work that was
-    stopped while it waited in the queue does not begin.
+    stopped while it waited in the queue does not begin when its turn comes.
+
+    The click also updates the state, with the same `Work`: Gradio calls the ``delete_callback`` only of states that
+    were updated, an hour after the latest update if the page is closed by then.
 
     Args:
         starts: the button that starts the work, then other buttons that cannot be pressed while it runs or waits.
@@ -124,14 +130,15 @@ def connect_start(
         outputs: components that the values of ``handler`` update.
         live: component that shows the progress, and the position in the queue.
         ended: function of the `Work` that is called at the end, also after an error. It returns the updates of
-            ``shown``, which must enable the buttons again.
+            ``shown``, which must enable the buttons again. If it fails, ``live`` shows `NOT_SHOWN`, and the button of
+            ``starts`` that starts the work is enabled.
         shown: components that ``ended`` updates.
     """
 
     def begin(work: Work) -> list[Any]:
         work.begin()
         waiting = gr.update(value=Progress("waiting to start").html(), visible=True)
-        return [waiting, stop_button_update(True), *[gr.update(interactive=False)] * len(starts)]
+        return [work, waiting, stop_button_update(True), *[gr.update(interactive=False)] * len(starts)]
 
     def run(work: Work, *values: Any) -> Iterator[Any]:
         if not work.stopped:
@@ -141,12 +148,15 @@ def connect_start(
         work.running = False
         return ended(work)
 
+    def unblock() -> list[Any]:
+        return [gr.update(value=NOT_SHOWN, visible=True), stop_button_update(False), gr.update(interactive=True)]
+
     start, state = starts[0], inputs[0]
     start.click(None, None, None, js=SHOW_OUTCOME, **IMMEDIATE)
-    begun = start.click(begin, state, [live, stop, *starts], **IMMEDIATE)
+    begun = start.click(begin, state, [state, live, stop, *starts], **IMMEDIATE)
     ran = begun.then(run, list(inputs), list(outputs), show_progress_on=live, **ONE_AT_A_TIME)
     for event in (ran.then, ran.failure):  # one of them: Gradio's client does not trigger ``then`` after an error
-        event(end, state, list(shown), **IMMEDIATE)
+        event(end, state, list(shown), **IMMEDIATE).failure(unblock, None, [live, stop, start], **IMMEDIATE)
 
 
 def connect_start_and_stop(

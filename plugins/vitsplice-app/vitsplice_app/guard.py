@@ -29,7 +29,7 @@ from vitsplice_app.frames import FRAMES
 LOGGER = logging.getLogger(__name__)
 
 MAX_UPLOAD = 4 * LARGEST_AREA
-"""Maximum size of an upload in bytes: 4 bytes for each pixel of the largest image that vitsplice reads."""
+"""Maximum size of an uploaded file in bytes: 4 bytes for each pixel of the largest image that vitsplice reads."""
 
 MAX_STORED = 16 * MAX_UPLOAD
 """Maximum size in bytes of `Workspace.files`, the folder of uploads; an upload that would exceed it is refused."""
@@ -44,7 +44,8 @@ FAILED_LOGIN_SECONDS = 0.5
 
 API = "/gradio_api"
 FILE = f"{API}/file="
-UPLOADS = frozenset({f"{API}/upload", f"{API}/component_server"})
+UPLOAD = f"{API}/upload"
+UPLOADS = frozenset({UPLOAD, f"{API}/component_server"})
 """Routes of uploads: files, and painted layers of masks."""
 
 PAGES = frozenset(
@@ -139,7 +140,7 @@ class Guard:
         length = request.headers.get("content-length", "")
         if not length.isdecimal() or "transfer-encoding" in request.headers:
             raise Refused(411, "a valid Content-Length is required")
-        limit = MAX_UPLOAD if path in UPLOADS else MAX_BODY
+        limit = _limit(path)
         if int(length) > limit:
             await _discard(request, 4 * MAX_UPLOAD)
             raise Refused(413, f"too large: at most {limit // 10**6} MB are allowed")
@@ -166,6 +167,13 @@ class Guard:
             return Path(path).is_absolute() and Path(path).resolve().is_relative_to(self.files)
         except (OSError, ValueError):
             return False
+
+
+def _limit(path: str) -> int:
+    """Return the maximum size of the body of a request for a route. Gradio limits each file of an upload of several."""
+    if path == UPLOAD:
+        return MAX_STORED
+    return MAX_UPLOAD if path in UPLOADS else MAX_BODY
 
 
 def _named_paths(value: Any) -> Iterator[str]:

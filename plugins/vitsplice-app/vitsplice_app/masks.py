@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from vitsplice.errors import ImageError
+
 
 def mask_input(label: str, **settings: Any) -> gr.ImageEditor:
     """Create an editor in which the user paints a mask in white over an image.
 
     The value of the editor is the encoded image of the painted layer, which is not decoded yet, or None. `painted_mask`
-    makes a mask of it.
+    makes a mask of it. Browsers do not display TIFF files: the editor gets a PNG of such a background.
 
     Args:
         label: label, also for screen readers.
         settings: other arguments of ``gr.ImageEditor``.
     """
     brush = gr.Brush(colors=["#ffffff"], color_mode="fixed")
-    editor = gr.ImageEditor(label=label, sources=(), transforms=(), layers=False, brush=brush, **settings)
+    editor = gr.ImageEditor(label=label, sources=(), transforms=(), layers=False, brush=brush, format="png", **settings)
     editor.preprocess = partial(_layer, editor)  # type: ignore[method-assign, assignment]
+    editor.postprocess = partial(_displayed, editor.postprocess)  # type: ignore[method-assign]
     return editor
 
 
@@ -62,3 +67,16 @@ def _layer(editor: gr.ImageEditor, payload: Any) -> bytes | None:
         blobs = editor.blob_storage.pop(payload.id, None)
         return next(iter(blobs.layers), None) if blobs else None
     return Path(payload.layers[0].path).read_bytes() if payload.layers else None
+
+
+def _displayed(postprocess: Callable[[Any], Any], value: dict[str, Any] | None) -> Any:
+    """Return Gradio's data of the value of an editor; the pixels of a TIFF background are those that vitsplice reads.
+
+    A background that cannot be read is left as it is: its error is shown when it is uploaded.
+    """
+    from vitsplice.images import read, to_pil
+
+    if value and str(value["background"]).lower().endswith((".tif", ".tiff")):
+        with suppress(ImageError):
+            value = value | {"background": to_pil(read(value["background"]).pixels)}
+    return postprocess(value)

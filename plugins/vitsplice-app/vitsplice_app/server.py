@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -20,7 +20,7 @@ from vitsplice.errors import Argument, UserError
 from vitsplice.text import one_line, printable
 from vitsplice_app.account import Account, check_access, is_local
 from vitsplice_app.context import AppContext
-from vitsplice_app.workspace import Workspace, temporary_workspace
+from vitsplice_app.workspace import ENDING, Workspace, signals_handled, temporary_workspace
 
 if TYPE_CHECKING:
     import uvicorn
@@ -34,9 +34,6 @@ PORTS = 100
 """Number of ports that are tried, from `FIRST_PORT`."""
 
 MAX_PORT = 65535
-
-ENDING = (signal.SIGTERM, signal.SIGHUP)
-"""Signals that end the server like Ctrl-C."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +91,7 @@ def serve(settings: ServerSettings, on_ready: Callable[[str], object] = lambda u
     Raises:
         UserError: if Gradio cannot be imported, the server cannot listen on the address and port (see `listen`), or
             other machines could reach the page without an account and ``allow_anyone`` is False.
+        NotRemoved: at the end, if the temporary folder could not be removed.
     """
     with suppress(KeyboardInterrupt), _signals_as_interrupt(), service(settings) as ready:
         on_ready(ready.url)
@@ -154,8 +152,7 @@ def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET if socket.AF_INET in families else socket.AF_INET6
 
 
-@contextmanager
-def _signals_as_interrupt() -> Iterator[None]:
+def _signals_as_interrupt() -> AbstractContextManager[None]:
     """Raise KeyboardInterrupt at a signal of `ENDING`, so that temporary files are removed.
 
     A signal that is ignored stays ignored. The former handlers are restored at the end.
@@ -165,12 +162,7 @@ def _signals_as_interrupt() -> Iterator[None]:
         raise KeyboardInterrupt
 
     handled = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in handled}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return signals_handled(handled, interrupt)
 
 
 @contextmanager

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
+from types import FrameType
+
+from vitsplice.errors import UserError
 
 PREFIX = "vitsplice-app-"
 """Beginning of the name of a workspace's folder."""
 
 REMOVALS = 20
 """Maximum number of attempts to remove a workspace's folder."""
+
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that end the server."""
+
+
+class NotRemoved(UserError):
+    """Error of a temporary folder that is still there at the end of the server."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +57,45 @@ class Workspace:
 
 @contextmanager
 def temporary_workspace() -> Iterator[Workspace]:
-    """Create a workspace; at the end, remove its folder with all files."""
+    """Create a workspace; at the end, remove its folder with all files.
+
+    A signal of `ENDING` does not interrupt the removal.
+
+    Raises:
+        NotRemoved: at the end, if the folder is still there.
+    """
     workspace = Workspace(Path(mkdtemp(prefix=PREFIX)).resolve())
     try:
         workspace.files.mkdir()
         workspace.runs.mkdir()
         yield workspace
     finally:
-        _remove(workspace.root)
+        with signals_handled(ENDING, signal.SIG_IGN):
+            _remove(workspace.root)
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder to which a run in another thread may still write."""
+    """Remove a folder to which a run in another thread may still write. Raises NotRemoved if it is still there."""
     for _ in range(REMOVALS):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             return
         time.sleep(0.05)
+    raise NotRemoved(f"the temporary folder {folder} could not be removed; remove it when vitsplice app has ended")
+
+
+@contextmanager
+def signals_handled(
+    numbers: Iterable[signal.Signals], handler: Callable[[int, FrameType | None], object] | signal.Handlers
+) -> Iterator[None]:
+    """Handle signals by a function, or ignore them; the former handlers are restored at the end.
+
+    Outside of the main thread, which is the only one that receives signals, nothing changes.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, handler) for number in numbers} if in_main_thread else {}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)

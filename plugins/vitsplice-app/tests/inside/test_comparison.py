@@ -40,6 +40,15 @@ def test_closed_comparison_stops(plan, tmp_path):
     assert not (folder / METRICS).exists()
 
 
+def test_comparison_that_was_closed_can_be_repeated_at_once(plan, tmp_path):
+    first = compare(plan, tmp_path / "out")
+    next(first)
+    first.close()
+    second = compare(plan, tmp_path / "out")
+    assert next(second).taken == 0
+    second.close()
+
+
 def test_unusable_form_is_reported(plan, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"broken")
     with pytest.raises(UserError, match="at least two images"):

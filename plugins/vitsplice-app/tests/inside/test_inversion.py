@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import gradio as gr
 import pytest
 import torch
 from releases import expect_released_runs
@@ -72,6 +73,12 @@ def test_loading_is_shown_before_the_backbone_is_loaded(build_page, workspace):
     assert "loading the backbone" in "".join(shown)
 
 
+def test_fields_of_numbers_leave_the_check_to_the_form(build_page, workspace):
+    page = build_page(lambda: inversion_tab.build(AppContext(workspace)))
+    numbers = [block for block in page.blocks.values() if isinstance(block, gr.Number)]
+    assert [number.preprocess(-5) for number in numbers] == [-5] * 3
+
+
 def test_stopped_inversion_keeps_its_image_and_no_other_begins(form):
     states = list(invert(shallow(form.plan()), lambda: True))
     assert [caption for _, caption in states[0].images] == ["image"]
@@ -88,5 +95,9 @@ def test_unusable_form_is_reported(form, tmp_path):
         replace(form, steps=None).plan()
     with pytest.raises(UserError, match="no layer 3"):
         replace(form, layer=3).plan()
+    with pytest.raises(UserError, match="steps: -1 is not allowed"):
+        replace(form, steps=-1).plan()
+    with pytest.raises(UserError, match="seed: -1 is not allowed"):
+        replace(form, seed=-1).plan()
     with pytest.raises(ImageError, match=r"broken\.png"):
         list(invert(replace(form, image=str(tmp_path / "broken.png")).plan()))

@@ -1,6 +1,7 @@
 """Results in a folder: what the tab shows of each."""
 
 import json
+import os
 from datetime import UTC, datetime
 
 import pytest
@@ -77,6 +78,23 @@ def test_state_of_a_batch_has_numbers_reasons_and_outputs(batch):
 def test_output_that_cannot_be_read_is_left_out(batch):
     (batch / "quick" / "abc" / "one" / "output.png").write_bytes(b"broken")
     assert listing.show(find_results(batch)[0], FramedPages()).images == []
+
+
+def test_damaged_studies_in_one_folder_have_labels_and_keys_of_their_own_however_long_its_path(tmp_path):
+    folder = tmp_path.joinpath(*["d" * 250] * 4)
+    folder.mkdir(parents=True)
+    for name in ("a", "b"):
+        (folder / f"{name}.plan.json").write_text("{")
+    results = find_results(tmp_path)
+    assert len(set(map(listing.key, results))) == len(set(map(listing.label, results))) == 2
+
+
+def test_key_and_label_of_a_name_that_is_not_utf8_can_be_sent_to_the_browser(tmp_path):
+    folder = tmp_path / os.fsdecode(b"a\xff")
+    folder.mkdir()
+    (folder / "evaluate.json").write_text("{}")
+    (found,) = find_results(tmp_path)
+    assert (listing.key(found) + listing.label(found)).encode()
 
 
 def test_result_is_chosen_by_its_key(tmp_path):

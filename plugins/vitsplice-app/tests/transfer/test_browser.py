@@ -5,6 +5,7 @@ import shlex
 import zipfile
 from threading import Event
 
+import gradio as gr
 import pytest
 from chromium import checked_pages
 from vitsplice_app.transfer import tab as transfer_tab
@@ -41,7 +42,8 @@ NAP = "terms.nap={loss: tiny-nap, weight: 1, options: {seconds: 0.15}}"
 SMALL = ("metrics=none", "plots=none", "match.grid=8", "checkpoint.seconds=0")
 QUICK = (*TINY_NETWORKS, *SMALL, "steps=10", "stages=[{side: 24}, {side: 32}]", NAP)
 
-EDITOR_WARNINGS = ("Method not implemented.", "    at ", "[.WebGL")
+GRADIO_WARNINGS = ("Method not implemented.",)
+EDITOR_WARNINGS = (*GRADIO_WARNINGS, "    at ", "[.WebGL")
 """Beginnings of warnings of Gradio, of the library that its editor draws with, and of drawing without a GPU."""
 
 
@@ -238,6 +240,26 @@ def test_of_two_quick_choices_of_a_preset_the_later_one_is_shown_and_run_waits_f
     page.get_by_role("button", name="Run", exact=True, disabled=False).wait_for()
     steps = page.get_by_role("spinbutton", name="number input for Steps").element_handle()
     page.wait_for_function("steps => steps.value === '5'", arg=steps)
+
+
+def test_run_whose_result_cannot_be_shown_does_not_block_the_page(context, server, pair, monkeypatch):
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    allowed = (*GRADIO_WARNINGS, "Failed to load resource", "Error")
+    with checked_pages(context, lambda url: url.startswith((server.url, "blob:")), allowed) as open_url:
+        tab = TransferTab(open_url(server.url))
+        for label, path in zip(("Structure image", "Appearance image"), pair, strict=True):
+            tab.drop(label, path)
+        tab.page.get_by_text("Advanced: the preset as YAML").click()
+        tab.choose_preset("tiny", "backbone:")
+        with monkeypatch.context() as patched:
+            patched.setattr(gr.ImageSlider, "postprocess", full_disk)
+            tab.press("Run")
+            tab.wait_for("The result cannot be shown")
+        tab.page.get_by_role("button", name="Stop", exact=True, disabled=True).wait_for()
+        tab.press("Run")
+        tab.wait_for("run 2: tiny, 5 steps")
 
 
 def test_error_of_the_yaml_is_shown_once(tab):

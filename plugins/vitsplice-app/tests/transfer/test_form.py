@@ -4,7 +4,7 @@ import pytest
 import yaml
 from vitsplice_app.transfer.form import AS_IN_PRESET, Form, Sliders, preset_yaml, read_yaml
 
-from vitsplice.errors import ConfigError, UnknownName
+from vitsplice.errors import ConfigError, UnknownName, UserError
 from vitsplice.presets.settings import settings_for
 
 
@@ -29,6 +29,19 @@ def test_changed_values_give_the_settings_of_the_same_arguments(preset, tmp_path
 def test_cleared_number_fields_are_as_in_the_preset(tmp_path):
     cleared = dict.fromkeys(("steps", "size", "seed", "structure_strength", "appearance_strength"))
     assert form("quick", **cleared).settings(tmp_path) == settings_for("quick")
+
+
+@pytest.mark.parametrize("name", ["steps", "size", "seed"])
+def test_number_that_is_not_whole_is_refused_by_its_field(name, tmp_path):
+    with pytest.raises(UserError, match=f"field {name.capitalize()} has the value 7.5; give a whole number, such as 8"):
+        form("tiny", **{name: 7.5}).settings(tmp_path)
+
+
+def test_seed_that_the_browser_rounds_is_that_of_the_yaml(tmp_path):
+    seed = 2**53 + 1
+    text = preset_yaml("tiny") + f"\nseed: {seed}\n"
+    assert form("tiny", text, seed=int(float(seed))).settings(tmp_path).seed == seed
+    assert form("tiny", text, seed=7).settings(tmp_path).seed == 7
 
 
 def test_size_of_a_preset_can_be_removed(tmp_path):

@@ -43,6 +43,12 @@ def test_unreadable_image_leaves_no_folder(new_run, tmp_path):
     assert not (tmp_path / "run0").exists()
 
 
+def test_image_that_cannot_be_copied_leaves_no_folder(new_run, tmp_path):
+    with pytest.raises(OSError, match="File name too long"):
+        new_run(**{"x" * 300: b"mask"})
+    assert not (tmp_path / "run0").exists()
+
+
 def test_run_without_a_record_is_removed_and_its_number_is_used_again(session, new_run):
     run = new_run()
     session.keep(run)

@@ -120,6 +120,13 @@ def test_files_that_disappear_and_temporary_files_are_not_in_the_zip_file(tmp_pa
         assert archive.namelist() == ["run/output.png"]
 
 
+def test_notes_are_escaped():
+    assert outcome.notes_html(["<b>", "no checkpoint"]) == (
+        '<p class="note">&lt;b&gt;</p><p class="note">no checkpoint</p>'
+    )
+    assert outcome.notes_html([]) == ""
+
+
 def test_settings_are_those_that_were_used(runs):
     assert "name: tiny-vit\n" in outcome.resolved_settings(runs[0])
 

@@ -8,6 +8,7 @@ from vitsplice_app.transfer import running
 
 from vitsplice.cli import main
 from vitsplice.errors import NonFiniteLoss, VitspliceError
+from vitsplice.runs import checkpoints
 
 FILES = ("output.png", "losses.csv", "run.yaml", "previews/step-000000.png", "previews/step-000004.png")
 
@@ -57,6 +58,21 @@ def test_each_step_is_shown_if_there_is_time(new_run, every_step):
     assert states[4].seconds_left > 0
     assert [len(state.history) for state in states[1:]] == [0, 1, 2, 3, 4, 5, 5]
     assert "tiny-vit' is used instead" in states[1].notes[0]
+
+
+def test_messages_of_the_latest_start_or_resume_are_kept_with_the_run(new_run, monkeypatch):
+    def full(*_):
+        raise VitspliceError("the disk is full")
+
+    run = new_run("steps=2", "previews=0")
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints, "write", full)
+        list(running.begin(run, lambda: True))
+    substitution, *others = run.notes
+    assert "is used instead" in substitution
+    assert others == ["no checkpoint: the disk is full"]
+    list(running.resume(run))
+    assert run.notes == [substitution]
 
 
 def test_failing_step_saves_the_last_good_output(new_run):

@@ -1,15 +1,35 @@
 """Updates of the tab Transfer, without a browser."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from vitsplice_app.context import AppContext
-from vitsplice_app.transfer import tab
+from vitsplice_app.transfer import form, tab
+from vitsplice_app.transfer.components import Results
+
+from vitsplice.errors import ImageError, UserError
+from vitsplice.plugins import catalogue
 
 
 @pytest.fixture
 def events(workspace):
-    return tab.Events(AppContext(workspace), SimpleNamespace(sliders=range(5)), None)
+    results = SimpleNamespace(**{name: name for name in Results.__annotations__})
+    return tab.Events(AppContext(workspace), SimpleNamespace(sliders=range(5)), results)
+
+
+@pytest.fixture
+def page(build_page, workspace):
+    return build_page(lambda: tab.build(AppContext(workspace)))
+
+
+@pytest.fixture
+def ended_run(session, new_run):
+    """A run of the session that has a record."""
+    run = new_run()
+    (run.path / "run.json").write_text("{}")
+    session.keep(run)
+    return run
 
 
 def test_preset_that_cannot_be_used_shows_its_yaml_and_the_error(events, session, monkeypatch):
@@ -20,6 +40,16 @@ def test_preset_that_cannot_be_used_shows_its_yaml_and_the_error(events, session
     assert run["interactive"]
     assert verdict["visible"]
     assert "&#x27;gone&#x27; is not allowed" in verdict["value"]
+    assert len(sliders) == 5
+
+
+def test_preset_without_its_file_shows_the_error_and_enables_the_button_run(events, session, monkeypatch, tmp_path):
+    presets = {"instant": replace(catalogue().presets["instant"], path=tmp_path / "gone.yaml")}
+    monkeypatch.setattr(form, "catalogue", lambda: SimpleNamespace(presets=presets))
+    _, text, run, verdict, *sliders = events.choose_preset(session, "instant")
+    assert text == ""
+    assert run["interactive"]
+    assert "gone.yaml does not exist" in verdict["value"]
     assert len(sliders) == 5
 
 
@@ -45,8 +75,61 @@ def test_run_that_was_shown_at_the_click_is_resumed_if_another_is_chosen_while_i
     assert [run.number for run in resumed] == [2]
 
 
-def test_new_image_removes_only_the_paint_of_its_own_mask(build_page, workspace):
-    page = build_page(lambda: tab.build(AppContext(workspace)))
+def test_run_whose_zip_file_cannot_be_written_is_shown_with_its_notes(events, session, ended_run, monkeypatch):
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    ended_run.notes.append("no checkpoint")
+    for name in ("summary", "metrics_html", "losses_html", "resolved_settings"):
+        monkeypatch.setattr(tab.outcome, name, lambda run: "")
+    monkeypatch.setattr(tab.outcome, "before_and_after", lambda runs: ((), ""))
+    monkeypatch.setattr(tab.outcome, "zip_run", full_disk)
+    updates = events._shown(session, [ended_run])
+    assert updates["download"]["value"] is None
+    assert not updates["download"]["interactive"]
+    assert "no checkpoint</p>" in updates["notes"]
+    assert "zip file cannot be written: No space left on device; " in updates["notes"]
+
+
+@pytest.mark.slow
+def test_runs_of_a_page_that_was_closed_are_removed(page, workspace, session, ended_run):
+    download = tab.outcome.zip_run(ended_run, workspace.files)
+    (state,) = [block for block in page.blocks.values() if isinstance(getattr(block, "value", None), tab.Session)]
+    state.delete_callback(session)
+    assert not ended_run.path.exists()
+    assert not download.exists()
+    clicks = [function for function in page.fns.values() if state in function.inputs]
+    assert sum(state in function.outputs for function in clicks) == 2  # Gradio removes only updated states
+
+
+def test_click_on_a_removed_run_is_explained(events, session):
+    with pytest.raises(UserError, match="runs of this page were removed"):
+        events.choose(session, SimpleNamespace(index=0))
+
+
+@pytest.mark.slow
+def test_all_inputs_for_files_are_checked_when_one_changes(page):
+    (check,) = [function for function in page.fns.values() if function.fn and function.name == "check_files"]
+    labels = [component.label for component in check.inputs]
+    assert labels == [
+        "Structure image",
+        "Appearance image",
+        "More appearance images",
+        "Regions of the structure image",
+        "Regions of each appearance image, in order",
+    ]
+    assert [(target, event) for target, event in check.targets] == [(file._id, "change") for file in check.inputs]
+
+
+def test_file_among_several_that_is_no_image_is_refused(sources, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    good = str(sources["structure"])
+    tab.check_files(good, None, [], [good])
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        tab.check_files(good, None, [good, str(tmp_path / "broken.png")])
+
+
+def test_new_image_removes_only_the_paint_of_its_own_mask(page):
     labels = {key: block.label for key, block in page.blocks.items() if getattr(block, "label", None)}
     changes = [
         (labels.get(target), [labels.get(output._id) for output in function.outputs])

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 PRESET = "quick"
 """Preset of the transfers of a comparison."""
 
+_THREAD = ThreadPoolExecutor(1)
+"""Thread of all comparisons: the next one begins when one that was closed has stopped and released its folder."""
+
 
 @dataclass(frozen=True)
 class ComparisonForm:
@@ -65,7 +68,7 @@ def folder_of(plan: ComparisonPlan, runs: Path) -> Path:
 def compare(
     plan: ComparisonPlan, folder: Path, stopped: Callable[[], bool] = lambda: False
 ) -> Iterator[Progress | BackboneComparison]:
-    """Compare backbones in another thread.
+    """Compare backbones in another thread, one comparison at a time.
 
     Args:
         plan: plan of the comparison.
@@ -90,14 +93,13 @@ def compare(
         note=notes.append,
         stopped=lambda: stopped() or closed.is_set(),
     )
-    pool = ThreadPoolExecutor(1)
-    future = pool.submit(compare_backbones, plan, folder, progress=reporter)
+    future = _THREAD.submit(compare_backbones, plan, folder, progress=reporter)
     future.add_done_callback(lambda _: states.put(None))
     try:
         while (state := states.get()) is not None:
             yield state
     finally:
         closed.set()
-        pool.shutdown(wait=False)
+        future.cancel()
     if comparison := future.result():
         yield comparison

@@ -49,18 +49,15 @@ class Shown:
 def label(result: StoredResult) -> str:
     """Return kind, folder, date and state of a result, on one line.
 
-    A folder may hold several studies: for a study, the name of its page follows the folder.
+    A folder may hold several studies: for a study, the name of its page, or of its plan, follows the folder.
     """
-    name = f"{result.name}/{result.page}" if result.kind == "study" and result.page else result.name
+    name = f"{result.name}/{result.page or result.marker}" if result.kind == "study" else result.name
     return f"{result.kind} · {printable(name)} · {result.date:%Y-%m-%d %H:%M} · {result.state}"
 
 
 def key(result: StoredResult) -> str:
-    """Return a text that is different for each result of the list, and stays the same when its state changes.
-
-    Only a folder of studies may hold several results of a kind: their pages differ, or why they are damaged.
-    """
-    return f"{result.kind} {result.name} {(result.page or result.problem) if result.kind == 'study' else ''}"
+    """Return an ASCII text that is different for each result, and stays the same when the result's state changes."""
+    return f"{result.kind} {result.name!a} {result.marker!a}"
 
 
 def summary(folder: Path | None, results: Sequence[StoredResult]) -> str:

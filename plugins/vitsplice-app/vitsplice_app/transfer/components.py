@@ -163,6 +163,7 @@ class Results:
     live: gr.HTML
     area: gr.Column
     heading: gr.Markdown
+    notes: gr.HTML
     slider: gr.ImageSlider
     divider: gr.Slider
     gallery: gr.Gallery
@@ -181,6 +182,7 @@ class Results:
         live = gr.HTML("<p>The output appears here.</p>", elem_classes="live-run")
         with gr.Column(visible=False) as area:
             heading = gr.Markdown()
+            notes = gr.HTML(elem_classes="live-run")
             slider = gr.ImageSlider(
                 label="structure image | output",
                 max_height=560,
@@ -211,5 +213,5 @@ class Results:
                 )
             with gr.Accordion("Settings", open=False):
                 settings = gr.Code(language="yaml", label="run.yaml", interactive=False, max_lines=24)
-        shown = (heading, slider, divider, gallery, download, metrics, loss_area, losses, command, code, settings)
-        return cls(card, live, area, *shown)
+        images = (heading, notes, slider, divider, gallery)
+        return cls(card, live, area, *images, download, metrics, loss_area, losses, command, code, settings)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from vitsplice.config import RunConfig
+from vitsplice.errors import UserError
 from vitsplice.plugins import catalogue
 from vitsplice.presets import loading
 
@@ -16,7 +17,7 @@ AS_IN_PRESET = "as in the preset"
 UNCHANGED = 0
 """Value of the field Size with which images are not resized."""
 
-Value = TypeVar("Value")
+Number = TypeVar("Number", int | None, float | None)
 
 YAML = "YAML"
 """Name, in messages, of the origin of the settings."""
@@ -24,7 +25,9 @@ YAML = "YAML"
 
 @dataclass(frozen=True)
 class Form:
-    """Values of the form. A number is None if its field was cleared; then the number in the YAML is used.
+    """Values of the form. For a number that is None, the number in the YAML is used.
+
+    A field that was cleared in the browser has the value 0, not None.
 
     Args:
         preset: name of the preset.
@@ -52,18 +55,19 @@ class Form:
             folder: folder that must contain the weights files and model folders that the YAML names.
 
         Raises:
-            UserError: if a setting is invalid, or a part that the YAML names does not exist.
+            UserError: if a setting is invalid or is no whole number where one is required, or a part that the YAML
+                names does not exist.
         """
         from vitsplice.presets.settings import settings_for
 
         written = read_yaml(self.preset, self.yaml, folder)
-        size = written.size if self.size is None else _whole(self.size) or None
+        size = written.size if self.size is None else _whole("Size", self.size) or None
         return settings_for(
             written,
             backbone=None if self.backbone == AS_IN_PRESET else self.backbone,
-            steps=_unless_equal(_whole(self.steps), written.steps),
+            steps=_unless_equal(_whole("Steps", self.steps), written.steps),
             size=_unless_equal(size, written.size),
-            seed=_unless_equal(_whole(self.seed), written.seed),
+            seed=_unless_equal(_whole("Seed", self.seed), written.seed),
             structure_strength=_unless_equal(self.structure_strength, written.structure_strength),
             appearance_strength=_unless_equal(self.appearance_strength, written.appearance_strength),
             overrides=["size=null"] if size is None and written.size is not None else [],
@@ -100,8 +104,8 @@ class Sliders:
 
 
 def preset_yaml(name: str) -> str:
-    """Return a preset as YAML, with its comments."""
-    return catalogue().presets[name].path.read_text(encoding="utf-8")
+    """Return a preset as YAML, with its comments. Raises ConfigError if its file cannot be read."""
+    return loading.read_text(catalogue().presets[name].path)
 
 
 def read_yaml(preset: str, text: str, folder: Path) -> RunConfig:
@@ -113,15 +117,23 @@ def read_yaml(preset: str, text: str, folder: Path) -> RunConfig:
     return settings
 
 
-def _whole(value: float | None) -> int | None:
-    """Return the value of a number field, which may be a float such as 7.0, as an integer."""
-    return None if value is None else int(value)
+def _whole(label: str, value: float | None) -> int | None:
+    """Return the value of the number field of a label, which may be a float such as 7.0, as an integer."""
+    if value is None:
+        return None
+    if not float(value).is_integer():
+        raise UserError(f"the field {label} has the value {value}; give a whole number, such as {round(value)}")
+    return int(value)
 
 
-def _unless_equal(value: Value, written: Value) -> Value | None:
+def _unless_equal(value: Number, written: Number) -> Number | None:
     """Return a value of the form, or None if it is equal to the value in the YAML.
+
+    Numbers are compared as floats, because the browser rounds integers above 2**53.
 
     For None, `settings_for` keeps the value in the YAML, and also the value with which ``with_fallback`` in the YAML
     replaces it if a fallback backbone is used.
     """
-    return None if value == written else value
+    if value is None or written is None:
+        return value
+    return None if float(value) == float(written) else value

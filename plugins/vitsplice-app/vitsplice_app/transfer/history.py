@@ -30,12 +30,15 @@ class TransferRun:
         path: folder of the run.
         settings: the settings that were requested.
         images: path of each image relative to the folder, by name (`vitsplice.runs.inputs`).
+        notes: messages to the user of the latest time that the run began or was resumed, such as that a fallback
+            replaces a backbone, or that the checkpoint could not be written.
     """
 
     number: int
     path: Path
     settings: RunConfig
     images: Mapping[str, str]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def folder(self) -> RunFolder:
@@ -91,16 +94,16 @@ class Session(Work):
         Raises:
             UserError: if the structure image or the appearance image is missing; no folder is created.
             ImageError: if a file cannot be read as an image; no folder is created.
+            OSError: if an image cannot be copied; no folder remains.
         """
         if missing := [name for name in ("structure", "appearance") if not sources.get(name)]:
             raise UserError(f"there is no {missing[0]} image; drop, paste or choose one, or take an example")
         check_images(*(source for source in sources.values() if isinstance(source, Path)))
-        images = {}
-        for name, source in sources.items():
-            if source:
-                images[name] = f"{IMAGES}/{name}/{source.name if isinstance(source, Path) else 'mask.png'}"
-                (path / images[name]).parent.mkdir(parents=True)
-                (path / images[name]).write_bytes(source if isinstance(source, bytes) else source.read_bytes())
+        try:
+            images = {name: _copy(source, path, name) for name, source in sources.items() if source}
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
         number = 1 + max((run.number for run in self.runs), default=0)
         return TransferRun(number, path, settings, images)
 
@@ -136,3 +139,11 @@ class Session(Work):
         """Return the runs that are shown, in the order in which they were chosen."""
         by_number = {run.number: run for run in self.runs}
         return [by_number[number] for number in self.shown if number in by_number]
+
+
+def _copy(source: Path | bytes, folder: Path, name: str) -> str:
+    """Copy the image of a name into the folder of a run, and return its path relative to the folder."""
+    path = f"{IMAGES}/{name}/{source.name if isinstance(source, Path) else 'mask.png'}"
+    (folder / path).parent.mkdir(parents=True)
+    (folder / path).write_bytes(source if isinstance(source, bytes) else source.read_bytes())
+    return path

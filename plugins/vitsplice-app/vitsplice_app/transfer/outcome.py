@@ -80,6 +80,11 @@ def losses_html(run: TransferRun) -> str:
     return loss_curves(run.folder.losses(), list(run.settings.terms))
 
 
+def notes_html(notes: Sequence[str]) -> str:
+    """Format messages to the user as HTML; "" without messages."""
+    return "".join(f'<p class="note">{escape(note)}</p>' for note in notes)
+
+
 def repeated(run: TransferRun) -> tuple[str, str]:
     """Return command line and Python code that repeat a run if they are used in the unzipped folder of its download."""
     changes = changes_from_preset(run.settings) or Changes(SETTINGS)

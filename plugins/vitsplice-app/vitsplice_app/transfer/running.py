@@ -22,7 +22,7 @@ def begin(run: TransferRun, stopped: Stopped = lambda: False) -> Iterator[Progre
     """Take the steps of a new run, until the last step or ``stopped``, and save the run.
 
     Args:
-        run: run whose folder holds nothing but its images.
+        run: run whose folder holds nothing but its images; its ``notes`` are replaced.
         stopped: called after each step; True stops the run, which `resume` can continue.
 
     Yields:
@@ -39,7 +39,7 @@ def begin(run: TransferRun, stopped: Stopped = lambda: False) -> Iterator[Progre
     images = {name: run.path / path for name, path in run.images.items()}
     regions = regions_from(images, [int(region.appearance) for region in run.regions])
     recording = Recording.begin(images, run.settings, run.path, regions=regions, backbones=shared_backbones())
-    yield from _follow(recording, stopped)
+    yield from _follow(recording, run, stopped)
 
 
 def resume(run: TransferRun, stopped: Stopped = lambda: False) -> Iterator[Progress]:
@@ -47,12 +47,13 @@ def resume(run: TransferRun, stopped: Stopped = lambda: False) -> Iterator[Progr
     from vitsplice.runs.recorder import Recording
 
     yield Progress("resuming")
-    yield from _follow(Recording.resume(run.path, backbones=shared_backbones()), stopped)
+    yield from _follow(Recording.resume(run.path, backbones=shared_backbones()), run, stopped)
 
 
-def _follow(recording: Recording, stopped: Stopped) -> Iterator[Progress]:
+def _follow(recording: Recording, run: TransferRun, stopped: Stopped) -> Iterator[Progress]:
     """Take the remaining steps of a run and save the run. See `begin`."""
-    display = Display(recording.run)
+    run.notes.clear()
+    display = Display(recording.run, notes=run.notes)
     with recording:
         try:
             if recording.run.settings.steps:

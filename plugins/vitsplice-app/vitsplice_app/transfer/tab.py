@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from vitsplice.errors import VitspliceError
+from vitsplice.errors import UserError, VitspliceError
 from vitsplice_app.choices import about_preset
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import card_html, guarded
 from vitsplice_app.events import IMMEDIATE, connect_start, connect_stop, stop_button_update
-from vitsplice_app.images import check_uploads
+from vitsplice_app.images import check_images
 from vitsplice_app.live import Progress
 from vitsplice_app.masks import painted_mask
 from vitsplice_app.transfer import outcome, running
@@ -44,11 +46,24 @@ def build(context: AppContext) -> None:
             controls = Controls.build(context.workspace)
         with gr.Column(min_width=320, elem_classes="outcome"):
             results = Results.build()
-    check_uploads(results.card, controls.structure, controls.appearance)
     events = Events(context, controls, results)
-    session = gr.State(Session())
+    session = gr.State(Session(), delete_callback=partial(remove_runs, context.workspace.files))
+    events.connect_uploads()
     events.connect_form(session)
     events.connect_runs(session)
+
+
+def remove_runs(files: Path, session: Session) -> None:
+    """Remove the folders of the runs of a page, and their zip files in the folder ``files``."""
+    for run in session.runs:
+        shutil.rmtree(run.path, ignore_errors=True)
+        outcome.zip_path(run, files).unlink(missing_ok=True)
+
+
+def check_files(*values: str | list[str] | None) -> None:
+    """Check the images of inputs for one image (`image_input`) or for files (`files_input`), see `check_images`."""
+    for value in values:
+        check_images(*(value if isinstance(value, list) else [value]))
 
 
 @dataclass(frozen=True)
@@ -58,6 +73,16 @@ class Events:
     context: AppContext
     controls: Controls
     results: Results
+
+    def connect_uploads(self) -> None:
+        """Check the images of all inputs whenever one changes, like `vitsplice_app.images.check_uploads`."""
+        controls, card = self.controls, self.results.card
+        inputs: list[gr.Image | gr.File] = [
+            *(controls.structure, controls.appearance),
+            *(controls.others, controls.structure_labels, controls.appearance_labels),
+        ]
+        changes = [component.change for component in inputs]
+        gr.on(changes, guarded(card, check_files), inputs, card, trigger_mode="always_last", **IMMEDIATE)
 
     def connect_form(self, session: gr.State) -> None:
         """Connect the events of the form.
@@ -114,9 +139,14 @@ class Events:
     def choose_preset(self, session: Session, preset: str) -> list[Any]:
         """Return the updates that show the summary, the YAML and the values of a preset.
 
-        If the preset cannot be used, they show the error, and the sliders are not changed.
+        If the preset cannot be used, they show the error, and the sliders are not changed; if its file cannot be read,
+        the YAML is empty.
         """
-        text, summary = preset_yaml(preset), gr.update(info=about_preset(preset))
+        summary = gr.update(info=about_preset(preset))
+        try:
+            text = preset_yaml(preset)
+        except VitspliceError as error:
+            return [summary, "", run_button_update(session), *self._refused(error)]
         verdict_and_sliders = self._checked(preset, text, gr.update(visible=False))
         return [summary, text, run_button_update(session), *verdict_and_sliders]
 
@@ -133,8 +163,12 @@ class Events:
         try:
             sliders = Sliders.of(read_yaml(preset, text, self.trusted))
         except VitspliceError as error:
-            return gr.update(value=card_html(error), visible=True), *[gr.skip()] * len(self.controls.sliders)
+            return self._refused(error)
         return valid, *slider_updates(sliders)
+
+    def _refused(self, error: VitspliceError) -> tuple[Any, ...]:
+        """Return the updates that show an error as the verdict on the YAML, and do not change the sliders."""
+        return gr.update(value=card_html(error), visible=True), *[gr.skip()] * len(self.controls.sliders)
 
     def show_editors(self, masks: bool, *images: str | None) -> tuple[Any, ...]:
         """Show the editors of the masks, each with its image and without paint; hide them if ``masks`` is False."""
@@ -186,8 +220,14 @@ class Events:
                 outcome.zip_path(removed, self.context.workspace.files).unlink(missing_ok=True)
 
     def choose(self, session: Session, event: gr.SelectData) -> Updates:
-        """Show the run of the history that was clicked, alone or compared with another run; see `Session.choose`."""
-        session.choose(session.gallery()[0][event.index].number)
+        """Show the run of the history that was clicked, alone or compared with another run; see `Session.choose`.
+
+        Raises UserError if the server has removed the runs (`remove_runs`), because the page seemed to be closed.
+        """
+        runs, _ = session.gallery()
+        if not runs:
+            raise UserError("the runs of this page were removed, as if it had been closed; press Run for a new one")
+        session.choose(runs[event.index].number)
         return self.show(session)
 
     def show(self, session: Session) -> Updates:
@@ -208,14 +248,16 @@ class Events:
         images, label = outcome.before_and_after(runs)
         command, code = outcome.repeated(last)
         all_runs, chosen = session.gallery()
+        download, problems = self._download(last)
         return {
             results.slider: gr.update(value=images, label=label, slider_position=50),
             results.divider: 50,
             results.heading: " against ".join(map(outcome.summary, runs)),
+            results.notes: outcome.notes_html([*last.notes, *problems]),
             results.metrics: outcome.metrics_html(runs),
             results.loss_area: gr.update(visible=last.settings.steps > 0),
             results.losses: outcome.losses_html(last),
-            results.download: str(outcome.zip_run(last, self.context.workspace.files)),
+            results.download: gr.update(value=download, interactive=download is not None),
             results.command: command,
             results.code: code,
             results.settings: outcome.resolved_settings(last),
@@ -224,6 +266,14 @@ class Events:
                 selected_index=chosen,
             ),
         }
+
+    def _download(self, run: TransferRun) -> tuple[str | None, list[str]]:
+        """Write the zip file of a run, and return its path; if it cannot be written, None and a note for the user."""
+        try:
+            return str(outcome.zip_run(run, self.context.workspace.files)), []
+        except OSError as error:
+            reason = error.strerror or error
+            return None, [f"no download: the zip file cannot be written: {reason}; click the run below to try again"]
 
     @property
     def trusted(self) -> Path:
