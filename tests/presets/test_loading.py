@@ -233,17 +233,13 @@ def test_presets_of_splice_use_neither_warm_start_nor_correspondence_with_their_
     [
         (["generator={name: pyramid, options: {levels: 2}}", "generator.name=pixels"], ("pixels", "dino-vitb8")),
         (["generator.name=pixels", "backbone={name: a}", "backbone.name=b"], ("pixels", "b")),
+        (["generator.name=pixels", "backbone.name=b", "backbone={name: a}"], ("pixels", "a")),
     ],
 )
-def test_the_name_in_an_override_changes_an_entire_mapping_in_another(overrides, names):
+def test_of_a_name_and_an_entire_mapping_the_last_one_is_used(overrides, names):
     settings = settings_yaml.load(PAPER, "paper", overrides)
     assert (settings.generator.name, settings.backbone.name) == names
     assert settings.generator.options == {}
-
-
-def test_an_entire_mapping_does_not_remove_what_another_override_sets_in_it():
-    settings = settings_yaml.load(PAPER, "paper", ["optimiser.lr=0.5", "optimiser={schedule: cosine}"])
-    assert (settings.optimiser.lr, settings.optimiser.schedule) == (0.5, "cosine")
 
 
 def test_digest_of_an_override_is_kept_in_any_order():

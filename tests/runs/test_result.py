@@ -40,13 +40,6 @@ def test_result_that_cannot_be_rendered_replaces_no_run(tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_saving_over_an_unfinished_run_suggests_no_argument_that_save_lacks(tmp_path):
-    RunFolder.create(tmp_path).write_inputs({})
-    with pytest.raises(OutputExists, match="unfinished run") as refused:
-        black().save(tmp_path)
-    assert "resume=" not in str(refused.value)
-
-
 def test_records_without_plots_remove_those_of_an_earlier_part_of_the_run(tmp_path):
     for name in ("report.html", "losses.png"):
         (tmp_path / name).write_text("earlier")

@@ -35,7 +35,7 @@ NAMES = re.compile(
 """Overrides that replace a backbone, generator, weights file or model, and remove settings of the previous one."""
 
 MAPPINGS = re.compile(r"\s*(generator|model|backbone|backbones(\s*\.[^.=]*)?)\s*=")
-"""Overrides of an entire mapping that those of `NAMES` change."""
+"""Overrides of an entire mapping, which has a name of its own."""
 
 MAX_MISTAKES = 5
 """Maximum number of mistakes in a message."""
@@ -82,16 +82,15 @@ def _parsed(text: str) -> Any:
     return bounded_yaml.parse(text)
 
 
-def _order(override: str) -> tuple[int, int]:
-    """Return the sort key with which no override removes what another one, of another key, sets.
+def _order(override: str) -> int:
+    """Return the sort key with which no name or file removes what another override sets.
 
-    The order is: entire backbones, generators and models, names, files, all others; of each, entire mappings first.
+    The order is: names and entire backbones, generators and models; files; all others. Each are in the given order.
     """
-    depth = override.partition("=")[0].count(".")
     if MAPPINGS.match(override):
-        return 0, depth
+        return 0
     match = NAMES.match(override)
-    return 3 if match is None else 1 + int(match["key"] != "name"), depth
+    return 2 if match is None else int(match["key"] != "name")
 
 
 def validate(data: Mapping[str, Any], source: str, overridden: Iterable[Location] = ()) -> RunConfig:
