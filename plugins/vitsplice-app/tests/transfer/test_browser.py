@@ -234,7 +234,7 @@ def test_of_two_quick_choices_of_a_preset_the_later_one_is_shown_and_run_waits_f
     may_end["instant"].set()
     tab.wait_for("# Seconds, no training")
     page.wait_for_timeout(300)
-    assert page.get_by_role("button", name="Run", exact=True).is_disabled()
+    page.get_by_role("button", name="Run", exact=True, disabled=True).wait_for()
     may_end["tiny"].set()
     page.get_by_text("# Seconds, no training").wait_for(state="detached")
     page.get_by_role("button", name="Run", exact=True, disabled=False).wait_for()
