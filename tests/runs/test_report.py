@@ -95,6 +95,7 @@ def test_report_of_images_from_memory_has_no_command(page):
     assert "To repeat the run" not in page
 
 
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.slow
 def test_report_has_no_command_if_an_image_has_changed(pair, tmp_path):
     paths = [tmp_path / "s.png", tmp_path / "a.png"]
@@ -142,6 +143,7 @@ def test_report_shows_evenly_spaced_previews_with_first_and_last(result, tmp_pat
     assert shown == [1, 4, 8, 11, 14, 17, 21, 24]
 
 
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.slow
 def test_preview_that_cannot_be_read_is_left_out(result, tmp_path):
     folder = RunFolder.create(tmp_path / "out")

@@ -56,7 +56,7 @@ def test_signal_does_not_interrupt_the_removal(number, monkeypatch):
         remove(folder, **settings)
 
     def interrupt(number, frame):
-        raise KeyboardInterrupt
+        raise InterruptedError
 
     remove = shutil.rmtree
     before = signal.signal(number, interrupt)
