@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitsplice.engine.values import Step, last_loss
-from vitsplice.errors import Argument, OutputBusy, OutputExists, UserError, VitspliceError
+from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
 from vitsplice.images import encode_png
 from vitsplice.runs.losses_plot import losses_png, stage_marks
 from vitsplice.runs.provenance import provenance_map
@@ -26,7 +26,7 @@ from vitsplice.support.files import (
     temporary_files,
     write_atomically,
 )
-from vitsplice.support.output_folder import REPLACE, is_locked
+from vitsplice.support.output_folder import REPLACE, busy_error, is_locked
 from vitsplice.support.tables import csv_document, escape_csv
 from vitsplice.text import printable
 
@@ -93,7 +93,7 @@ class RunFolder:
             raise UserError(f"output folder {path} is a file; choose another folder")
         if artifacts and not force and folder.has_begun() and not folder.finished():
             if not locked and is_locked(folder.path):
-                raise OutputBusy(f"another process is writing to {path}; wait for it, or choose another folder")
+                raise busy_error(path)
             unfinished = f"{path} already holds an unfinished run; resume it with "
             raise OutputExists(
                 unfinished, Argument("resume", str(path)), ", choose another folder, or replace it with ", REPLACE

@@ -200,7 +200,12 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 def temporary_files(folder: Path) -> list[Path]:
     """List the temporary files of `write_atomically` in a folder, left by killed processes or still being written."""
-    return [path for path in folder.glob(".*.tmp") if _TEMPORARY.fullmatch(path.name) and not path.is_dir()]
+    return [path for path in folder.glob(".*.tmp") if is_temporary(path.name) and not path.is_dir()]
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a file name is that of a temporary file of `write_atomically`."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def safe_file_name(name: str) -> str:

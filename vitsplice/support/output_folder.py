@@ -133,6 +133,11 @@ def remove_listed(folder: Path, record: str, pattern: re.Pattern[str], keep: Con
                 (folder / name).unlink()
 
 
+def busy_error(folder: str | os.PathLike[str]) -> OutputBusy:
+    """Return the error for a folder that another process has locked."""
+    return OutputBusy(f"another process is writing to {os.fspath(folder)}; wait for it, or choose another folder")
+
+
 class FolderLock:
     """Lock of a folder (or, with another ``name``, of a file in it), held until `release`; a context manager.
 
@@ -154,8 +159,7 @@ class FolderLock:
         try:
             self._lock.acquire(timeout=wait)
         except Timeout as error:
-            busy = f"another process is writing to {folder}; wait for it, or choose another folder"
-            raise OutputBusy(busy) from error
+            raise busy_error(folder) from error
         except OSError as error:
             raise UserError(f"cannot write to output folder {folder}: {error.strerror or error}") from error
 

@@ -68,23 +68,26 @@ def image_inputs(workspace: Workspace, *labels: str, height: int = 240, **settin
     return images
 
 
-def check_uploads(card: gr.HTML, *images: gr.Image) -> None:
+def check_uploads(card: gr.HTML, *images: gr.Image | gr.File) -> None:
     """Check the images of all inputs whenever one changes, and show the error of the first that cannot be read.
 
     Args:
         card: card of the tab, see `vitsplice_app.errors.error_card`.
-        images: inputs, see `image_input`.
+        images: inputs, see `image_input` and `files_input`.
     """
     changes = [image.change for image in images]  # one event for all, so that the latest check ends last
     gr.on(changes, guarded(card, check_images), list(images), card, trigger_mode="always_last", **IMMEDIATE)
 
 
-def check_images(*paths: str | Path | None) -> None:
-    """Decode images; None is skipped. Raises the ImageError of `vitsplice.images.read` for the first unreadable one."""
-    for path in paths:
-        if path:
-            with _CHECKING:
-                read(path)
+def check_images(*values: str | Path | list[str] | None) -> None:
+    """Decode the images of inputs. Raises the ImageError of `vitsplice.images.read` for the first unreadable one.
+
+    Args:
+        values: value of each input: a path, a list of paths, or None.
+    """
+    for path in (path for value in values for path in (value if isinstance(value, list) else [value]) if path):
+        with _CHECKING:
+            read(path)
 
 
 def _path(payload: Any) -> str | None:

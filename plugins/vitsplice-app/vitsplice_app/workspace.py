@@ -90,7 +90,8 @@ def signals_handled(
 ) -> Iterator[None]:
     """Handle signals by a function, or ignore them; the former handlers are restored at the end.
 
-    Outside of the main thread, which is the only one that receives signals, nothing changes.
+    A handler that was not set by Python (None) cannot be restored; the default of the system takes its place. Outside
+    of the main thread, which is the only one that may set handlers, nothing changes.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = {number: signal.signal(number, handler) for number in numbers} if in_main_thread else {}
@@ -98,4 +99,4 @@ def signals_handled(
         yield
     finally:
         for number, former in before.items():
-            signal.signal(number, former)
+            signal.signal(number, signal.SIG_DFL if former is None else former)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from vitsplice_app.context import AppContext
+from vitsplice_app.images import check_images
 from vitsplice_app.transfer import form, tab
 from vitsplice_app.transfer.components import Results
 
@@ -109,7 +110,7 @@ def test_click_on_a_removed_run_is_explained(events, session):
 
 @pytest.mark.slow
 def test_all_inputs_for_files_are_checked_when_one_changes(page):
-    (check,) = [function for function in page.fns.values() if function.fn and function.name == "check_files"]
+    (check,) = [function for function in page.fns.values() if function.fn and function.name == "check_images"]
     labels = [component.label for component in check.inputs]
     assert labels == [
         "Structure image",
@@ -124,9 +125,9 @@ def test_all_inputs_for_files_are_checked_when_one_changes(page):
 def test_file_among_several_that_is_no_image_is_refused(sources, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no image")
     good = str(sources["structure"])
-    tab.check_files(good, None, [], [good])
+    check_images(good, None, [], [good])
     with pytest.raises(ImageError, match=r"broken\.png"):
-        tab.check_files(good, None, [good, str(tmp_path / "broken.png")])
+        check_images(good, None, [good, str(tmp_path / "broken.png")])
 
 
 def test_new_image_removes_only_the_paint_of_its_own_mask(page):

@@ -15,7 +15,7 @@ from vitsplice.presets.changes import Changes, changes_from_preset
 from vitsplice.runs.artifacts import SETTINGS
 from vitsplice.runs.record import describe_seconds, image_names, legend
 from vitsplice.runs.repeat import command_line, python_code
-from vitsplice.support.files import atomic_replacement
+from vitsplice.support.files import atomic_replacement, is_temporary
 from vitsplice.support.output_folder import LOCK
 from vitsplice_app.live import loss_curves
 from vitsplice_app.transfer.history import TransferRun
@@ -122,8 +122,8 @@ def zip_run(run: TransferRun, folder: Path) -> Path:
 
 def _files_to_download(run: TransferRun) -> list[Path]:
     """List the files of a run; unlike `Path.rglob`, `os.walk` accepts that a folder disappears meanwhile."""
-    files = [Path(folder, name) for folder, _, names in os.walk(run.path) for name in names if name != LOCK]
-    return sorted(file for file in files if not file.match(".*.tmp"))
+    files = [Path(folder, name) for folder, _, names in os.walk(run.path) for name in names]
+    return sorted(file for file in files if file.name != LOCK and not is_temporary(file.name))
 
 
 def _table(metrics: Mapping[str, Mapping[str, Any]], columns: Mapping[str, Sequence[str]]) -> str:

@@ -16,7 +16,7 @@ from vitsplice_app.choices import about_preset
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import card_html, guarded
 from vitsplice_app.events import IMMEDIATE, connect_start, connect_stop, stop_button_update
-from vitsplice_app.images import check_images
+from vitsplice_app.images import check_uploads
 from vitsplice_app.live import Progress
 from vitsplice_app.masks import painted_mask
 from vitsplice_app.transfer import outcome, running
@@ -48,7 +48,8 @@ def build(context: AppContext) -> None:
             results = Results.build()
     events = Events(context, controls, results)
     session = gr.State(Session(), delete_callback=partial(remove_runs, context.workspace.files))
-    events.connect_uploads()
+    extra = controls.others, controls.structure_labels, controls.appearance_labels
+    check_uploads(results.card, controls.structure, controls.appearance, *extra)
     events.connect_form(session)
     events.connect_runs(session)
 
@@ -60,12 +61,6 @@ def remove_runs(files: Path, session: Session) -> None:
         outcome.zip_path(run, files).unlink(missing_ok=True)
 
 
-def check_files(*values: str | list[str] | None) -> None:
-    """Check the images of inputs for one image (`image_input`) or for files (`files_input`), see `check_images`."""
-    for value in values:
-        check_images(*(value if isinstance(value, list) else [value]))
-
-
 @dataclass(frozen=True)
 class Events:
     """Functions that the events of the tab call, and the connection of the events with them."""
@@ -73,16 +68,6 @@ class Events:
     context: AppContext
     controls: Controls
     results: Results
-
-    def connect_uploads(self) -> None:
-        """Check the images of all inputs whenever one changes, like `vitsplice_app.images.check_uploads`."""
-        controls, card = self.controls, self.results.card
-        inputs: list[gr.Image | gr.File] = [
-            *(controls.structure, controls.appearance),
-            *(controls.others, controls.structure_labels, controls.appearance_labels),
-        ]
-        changes = [component.change for component in inputs]
-        gr.on(changes, guarded(card, check_files), inputs, card, trigger_mode="always_last", **IMMEDIATE)
 
     def connect_form(self, session: gr.State) -> None:
         """Connect the events of the form.
