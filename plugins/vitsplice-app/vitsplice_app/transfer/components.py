@@ -182,7 +182,7 @@ class Results:
         live = gr.HTML("<p>The output appears here.</p>", elem_classes="live-run")
         with gr.Column(visible=False) as area:
             heading = gr.Markdown()
-            notes = gr.HTML(elem_classes="live-run")
+            notes = gr.HTML(elem_classes="result")
             slider = gr.ImageSlider(
                 label="structure image | output",
                 max_height=560,
