@@ -72,9 +72,8 @@ class Events:
     def connect_form(self, session: gr.State) -> None:
         """Connect the events of the form.
 
-        After a change of preset or YAML, the button Run is disabled until the form has the new values. A check enables
-        the button together with its other updates, not by a later event: of two quick changes of the same field, the
-        second one disables the button again when its check begins.
+        After a change of preset or YAML, the button Run is disabled until a check of the form ends. Of two quick
+        changes, it may be enabled while the second one is still being checked.
         """
         controls, card = self.controls, self.results.card
         updated_by_check = [controls.run, controls.verdict, *controls.sliders]
