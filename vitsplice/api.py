@@ -28,7 +28,7 @@ def splice(
     structure_mask: Any = None,
     appearance_mask: Any = None,
     appearance_weights: Sequence[float] | None = None,
-    regions: Sequence[Region] = (),
+    regions: Sequence[Region] | Region | None = (),
     **settings: Any,
 ) -> Result:
     """Transfer the appearance of one or several images to the structure of another.
@@ -50,8 +50,9 @@ def splice(
         appearance_weights: weight of each appearance image, above 0; None: all are equal. The [CLS] token that the
             output is compared with is the mean by weight. In the correspondence, weights decide between patches of
             several images that are about equally similar.
-        regions: regions of the structure image, each matched with one appearance image only (`vitsplice.Region`). A
-            region lies over those before it; patches outside of all regions are matched with all appearance images.
+        regions: a region of the structure image, or a list of regions, each matched with one appearance image only
+            (`vitsplice.Region`). A region lies over those before it; patches outside of all regions are matched with
+            all appearance images.
         settings: see `settings_for`: ``backbone``, ``steps``, ``size``, ``seed``, ``device``, ``precision``,
             ``structure_strength``, ``appearance_strength``, ``overrides``. To save time over many images, give a
             ``backbone`` from `load_backbone`: it is not loaded again.

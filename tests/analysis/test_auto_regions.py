@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,9 +11,10 @@ from tests.conftest import STAGED_PYRAMID, TINY_NETWORKS
 from tests.runs.test_several_appearances import INSTANT, through
 from vitsplice.analysis.auto_regions import propose_for_run, propose_regions, write_regions
 from vitsplice.analysis.cosegmentation import cosegment
-from vitsplice.errors import CheckpointRejected, ConfigError, OutputExists
-from vitsplice.images import encode_png
+from vitsplice.errors import CheckpointRejected, ConfigError, OutputExists, UserError
+from vitsplice.images import encode_png, read
 from vitsplice.presets.settings import settings_for
+from vitsplice.runs.inputs import Region
 from vitsplice.runs.recorder import Recording
 
 STRUCTURE, OTHER = disc()[0], disc((60, 68), 40, seed=1)[0]
@@ -26,6 +28,10 @@ def files(folder):
     for path, image in zip(paths, (STRUCTURE, OTHER), strict=True):
         path.write_bytes(encode_png(image))
     return paths
+
+
+def named_files(folder):
+    return dict(zip(("structure", "appearance"), files(folder), strict=True))
 
 
 def test_there_is_a_region_for_each_appearance_image_with_label_images_of_common_colours():
@@ -69,7 +75,7 @@ def test_written_regions_give_the_bytes_of_those_in_memory(tmp_path):
 )
 def test_regions_of_a_run_are_proposed_with_the_backbone_that_matches_its_images(tmp_path, preset, overrides, backbone):
     settings = settings_for(preset, overrides=overrides)
-    _, notes = propose_for_run(files(tmp_path), 2, settings, tmp_path / "out")
+    _, notes = propose_for_run(named_files(tmp_path), 2, settings, tmp_path / "out")
     assert notes[-1] == f"regions: {tmp_path / 'out' / 'regions' / 'cosegment.png'}"
     record = json.loads((tmp_path / "out" / "regions" / "cosegment.json").read_text())
     assert record["backbone"] == backbone
@@ -83,28 +89,55 @@ def test_an_appearance_image_without_a_common_label_has_no_region_and_is_noted(t
 
     monkeypatch.setattr("vitsplice.analysis.auto_regions.cosegment", without_common_label)
     settings = settings_for("tiny", overrides=["start=match"])
-    regions, notes = propose_for_run(files(tmp_path), 2, settings, tmp_path / "out")
+    regions, notes = propose_for_run(named_files(tmp_path), 2, settings, tmp_path / "out")
     assert regions == []
     assert f"no region uses {tmp_path / 'a.png'}: it has no part in common with the structure image" in notes[0]
 
 
 def test_nothing_is_written_for_settings_that_do_not_use_regions(tmp_path):
     with pytest.raises(ConfigError, match="regions would have no effect"):
-        propose_for_run(files(tmp_path), 2, settings_for("tiny"), tmp_path / "out")
+        propose_for_run(named_files(tmp_path), 2, settings_for("tiny"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "problem"),
+    [
+        ({"structure_mask": "small.png"}, {}, "structure mask small.png is 20x20 px"),
+        ({"appearance_mask": "none.png"}, {}, "none.png"),
+        ({}, {"weights": [1.0, 2.0]}, "1 appearance images require as many weights"),
+        ({}, {"regions": [Region("mask.png", "dog")]}, "there is no appearance image 'dog'"),
+        ({"structure": "out/output.png"}, {}, "out/output.png is a file of the run in out"),
+        ({}, {"regions": [Region("out/regions/mask.png", 0)]}, "out/regions/mask.png is in out/regions"),
+    ],
+)
+def test_a_refused_run_leaves_earlier_regions_unchanged(tmp_path, monkeypatch, change, options, problem):
+    monkeypatch.chdir(tmp_path)
+    images = named_files(tmp_path)
+    earlier = tmp_path / "out" / "regions" / "mask.png"
+    earlier.parent.mkdir(parents=True)
+    size = read(images["structure"]).pixels.shape[-2:]
+    for path, shape in ((earlier, size), (tmp_path / "mask.png", size), (tmp_path / "small.png", (20, 20))):
+        path.write_bytes(encode_png(torch.ones(1, 3, *shape)))
+    (tmp_path / "out" / "output.png").write_bytes(earlier.read_bytes())
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    settings = settings_for("tiny", overrides=["start=match"])
+    with pytest.raises(UserError, match=re.escape(problem)):
+        propose_for_run(images | change, 2, settings, "out", force=True, **options)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.slow
 def test_a_term_that_requests_the_correspondence_uses_regions(tmp_path):
     texture = "terms.texture={loss: texture, weight: 1}"
     settings = settings_for("tiny", backbone="tiny-vit", overrides=[texture])
-    regions, _ = propose_for_run(files(tmp_path), 2, settings, tmp_path / "out")
+    regions, _ = propose_for_run(named_files(tmp_path), 2, settings, tmp_path / "out")
     assert [region.appearance for region in regions] == [0]
 
 
 @pytest.mark.slow
 def test_a_stopped_run_with_written_regions_resumes_unless_one_is_edited(tmp_path):
-    images = dict(zip(("structure", "appearance"), files(tmp_path), strict=True))
+    images = named_files(tmp_path)
     result = cosegment(list(images.values()), parts=2, **SMALL)
     settings = settings_for("tiny", overrides=["steps=4", *STAGED_PYRAMID])
 

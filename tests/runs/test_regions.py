@@ -18,6 +18,7 @@ from vitsplice.runs import regions
 from vitsplice.runs.inputs import parse_region, region_masks, region_text, regions_from
 from vitsplice.runs.recorder import Recording
 from vitsplice.runs.repeat import command_line, python_code
+from vitsplice.runs.run_inputs import RunInputs
 
 STRUCTURE, FIRST = smooth_pair()
 RED, BLUE = torch.tensor([0.9, 0.1, 0.1]), torch.tensor([0.1, 0.1, 0.9])
@@ -101,6 +102,11 @@ COLOURED, MANY = flat(RED), smooth_pair()[0][0]
 def test_invalid_regions_are_named(region, message):
     with pytest.raises(UserError, match=message):
         instant([region])
+
+
+def test_one_region_is_a_list_of_one_and_none_an_empty_list():
+    given = [RunInputs.read(STRUCTURE, FIRST, regions=regions).regions for regions in (None, Region(LEFT))]
+    assert [[region.appearance for region in regions] for regions in given] == [[], [0]]
 
 
 def test_colours_of_a_mask_are_computed_once(monkeypatch):

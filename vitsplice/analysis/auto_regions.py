@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ from vitsplice.contracts import Backbone
 from vitsplice.engine.backbones import BackboneLoader, load_settings
 from vitsplice.engine.problem import Components
 from vitsplice.engine.start import check_regions
+from vitsplice.errors import UserError
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import pinned
 from vitsplice.runs.artifacts import RunFolder
-from vitsplice.runs.inputs import Region, as_sequence
+from vitsplice.runs.inputs import Region, appearances_of, as_arguments, as_sequence, region_masks
+from vitsplice.runs.run_inputs import RunInputs
 from vitsplice.support import output_folder
+from vitsplice.text import printable
 
 FOLDER = "regions"
 """Folder of proposed regions in the folder of a run."""
@@ -63,38 +66,48 @@ def propose_regions(
 
 
 def propose_for_run(
-    images: Sequence[str | os.PathLike[str]],
+    images: Mapping[str, str | os.PathLike[str]],
     parts: int,
     settings: RunConfig,
     out: str | os.PathLike[str],
     *,
+    weights: Sequence[float] | None = None,
+    regions: Sequence[Region] = (),
     force: bool = False,
     backbones: BackboneLoader | None = None,
 ) -> tuple[list[Region], list[str]]:
     """Propose regions with the first backbone of a run, and write them into the folder of the run.
 
+    All inputs of the run are checked before anything is written.
+
     Args:
-        images: paths of the structure image and the appearance images.
+        images: path of each image and mask of the run by name (`vitsplice.runs.inputs`).
         parts: number of parts of the foreground.
         settings: settings of the run.
         out: folder of the run.
+        weights: weight of each appearance image; None: all are equal.
+        regions: further regions of the run, whose masks are paths.
         force: accept a folder that holds a run, which the new run is to replace; its files are not removed here.
         backbones: see `vitsplice.Run`.
 
     Returns:
-        The regions, whose masks are paths of label images, and messages for the user.
+        The proposed regions, whose masks are paths of label images, and messages for the user.
 
     Raises:
-        ConfigError: if the settings do not use regions; nothing is written then.
-        VitspliceError: if a backbone cannot be loaded; see also `propose_regions` and `write_regions`.
+        ConfigError: if the settings do not use regions.
+        UserError: if an image or a mask of the run is a file that would be replaced.
+        VitspliceError: if a backbone cannot be loaded; see also `RunInputs.read`, `propose_regions` and
+            `write_regions`.
     """
-    RunFolder.check(out, force=force)
+    _check_inputs([*images.values(), *region_masks(regions).values()], RunFolder.check(out, force=force))
+    RunInputs.read(**as_arguments(images), appearance_weights=weights, regions=regions)
     known, loader = catalogue(), backbones or BackboneLoader()
     loaded = load_settings(pinned(settings), loader, known)
     check_regions(loaded.settings, Components.build(loaded.settings, loaded.backbones, known).guided)
     backbone, _ = loader.load(loaded.settings.backbone, known, loaded.device, "float32")
-    result = cosegment(images, backbone=backbone, parts=parts, device=str(loaded.device))
-    regions, sheet = write_regions(result, out, force=force)
+    paths = [images[name] for name in ("structure", *appearances_of(images))]
+    result = cosegment(paths, backbone=backbone, parts=parts, device=str(loaded.device))
+    proposed, sheet = write_regions(result, out, force=force)
     used = _common(result)
     unused = [
         f"no region uses {image.name}: it has no part in common with the structure image; terms that compare entire "
@@ -102,7 +115,19 @@ def propose_for_run(
         for number, image in enumerate(result.images[1:])
         if number not in used
     ]
-    return regions, [*result.notes, *unused, f"regions: {sheet}"]
+    return proposed, [*result.notes, *unused, f"regions: {sheet}"]
+
+
+def _check_inputs(paths: Sequence[str | os.PathLike[str]], folder: RunFolder) -> None:
+    """Raise UserError if an input is a file of the run in the folder or of its proposed regions."""
+    folder.check_inputs(paths)
+    proposed = os.path.realpath(folder.path / FOLDER)
+    for path in paths:
+        if os.path.dirname(os.path.realpath(path)) == proposed:
+            raise UserError(
+                f"{printable(os.fspath(path))} is in {folder.path / FOLDER}, to which proposed regions are written; "
+                "move it, or choose another output folder"
+            )
 
 
 def write_regions(

@@ -166,7 +166,7 @@ def run(
         from vitsplice.analysis.auto_regions import propose_for_run
 
         proposed, messages = propose_for_run(
-            [structure, *appearances], auto_regions, settings, out, force=force, backbones=loader
+            images, auto_regions, settings, out, weights=weights, regions=regions, force=force, backbones=loader
         )
         notes(messages)
         regions = [*proposed, *regions]

@@ -16,12 +16,12 @@ from vitsplice.contracts import Case, ImageName
 from vitsplice.engine import memory
 from vitsplice.engine.backbones import BackboneLoader, load_settings
 from vitsplice.engine.device import pick_device
-from vitsplice.engine.images import RunImages, masked, read_masks, stack_appearances
+from vitsplice.engine.images import RunImages, masked, stack_appearances
 from vitsplice.engine.problem import Components, check_run
 from vitsplice.engine.stack import AppearanceImage
 from vitsplice.engine.stages import Snapshot, StagedOptimisation
 from vitsplice.engine.values import Step
-from vitsplice.images import LoadedImage, from_pil, read, resize_to, to_pil
+from vitsplice.images import LoadedImage, from_pil, resize_to, to_pil
 from vitsplice.metrics import run_metrics
 from vitsplice.metrics.leakage import OptimisedParts
 from vitsplice.metrics.values import MetricValue, mean_values, measure
@@ -30,10 +30,11 @@ from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
 from vitsplice.presets.merging import changed_keys
 from vitsplice.presets.settings import pinned
-from vitsplice.runs.inputs import Region, appearances_of, checked_weights, described, named_inputs, region_masks
+from vitsplice.runs.inputs import Region, region_masks
 from vitsplice.runs.record import versions
-from vitsplice.runs.regions import limited_masks, masked_region, read_regions, split_by_colour
+from vitsplice.runs.regions import limited_masks, masked_region, split_by_colour
 from vitsplice.runs.result import Result
+from vitsplice.runs.run_inputs import RunInputs
 
 
 class Run:
@@ -60,7 +61,7 @@ class Run:
         structure_mask: Any = None,
         appearance_mask: Any = None,
         appearance_weights: Sequence[float] | None = None,
-        regions: Sequence[Region] = (),
+        regions: Sequence[Region] | Region | None = (),
         backbones: BackboneLoader | None = None,
     ) -> None:
         began = perf_counter()
@@ -68,12 +69,16 @@ class Run:
         requested = pinned(settings)
         check_run(requested, known)
         device = pick_device(requested.device)
-        named = named_inputs(structure, appearance, structure_mask, appearance_mask)
-        self.appearances = appearances_of(named)
-        self.weights = checked_weights(appearance_weights, len(self.appearances))
-        self.images = {name: read(named[name], described(name)) for name in ("structure", *self.appearances)}
-        self.masks = read_masks(self.images, {name: named.get(f"{name}_mask") for name in self.images})
-        self.regions = read_regions(regions, self.images)
+        inputs = RunInputs.read(
+            structure,
+            appearance,
+            structure_mask=structure_mask,
+            appearance_mask=appearance_mask,
+            appearance_weights=appearance_weights,
+            regions=regions,
+        )
+        self.images, self.masks, self.appearances = inputs.images, inputs.masks, inputs.appearances
+        self.weights, self.regions = inputs.weights, inputs.regions
         self._backbones = backbones or BackboneLoader()
         with memory.out_of_memory_advice():
             loaded_settings = load_settings(requested, self._backbones, known)
