@@ -98,9 +98,9 @@ def undisturbed(processes, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.kill
-def test_killed_worker_is_replaced_and_its_run_resumes(undisturbed, tmp_path):
+def test_killed_worker_is_replaced_and_its_run_resumes(processes, undisturbed, tmp_path):
     pairs, expected = undisturbed
-    process = batches.start_batch(pairs, tmp_path / "out", "--workers", "1")
+    process = batches.start_batch(processes, pairs, tmp_path / "out", "--workers", "1")
     victim, folder = batches.wait_for_checkpoint(tmp_path / "out", WORKER)
     victim.kill()
     batches.wake(pairs)
@@ -117,13 +117,13 @@ def test_driver_killed_and_then_stopped_by_ctrl_c_finishes_every_run_once(proces
     """A terminal sends SIGINT to the driver and to all workers, which stop their runs at a checkpoint."""
     pairs, expected = undisturbed
     out = tmp_path / "out"
-    process = batches.start_batch(pairs, out, "--workers", "1")
+    process = batches.start_batch(processes, pairs, out, "--workers", "1")
     worker, killed = batches.wait_for_checkpoint(out, WORKER)
     batches.kill(process)
     process.communicate()
     batches.wait_until(lambda: not worker.is_running())
 
-    process = batches.start_batch(pairs, out, "--workers", "2", start_new_session=True)
+    process = batches.start_batch(processes, pairs, out, "--workers", "2")
     _, folder = batches.wait_for_checkpoint(out, WORKER)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=100)
@@ -140,10 +140,10 @@ def test_driver_killed_and_then_stopped_by_ctrl_c_finishes_every_run_once(proces
 
 @pytest.mark.slow
 @pytest.mark.kill
-def test_ctrl_c_while_workers_start_leaves_no_runs(undisturbed, tmp_path):
+def test_ctrl_c_while_workers_start_leaves_no_runs(processes, undisturbed, tmp_path):
     """A worker that is still importing does not ignore SIGINT yet."""
     out = tmp_path / "out"
-    process = batches.start_batch(undisturbed[0], out, "--workers", "1", start_new_session=True)
+    process = batches.start_batch(processes, undisturbed[0], out, "--workers", "1")
     batches.wait_until(lambda: workers_of(process))
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=100)

@@ -7,14 +7,16 @@ any load.
 import hashlib
 import json
 import os
-import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import psutil
 import torch
 from PIL import Image
+
+from vitsplice.cli import main
 
 HELPERS = Path(__file__).parent
 OPTIONS = ("--preset", "tiny", "--steps", "8", "--threads", "1")
@@ -42,10 +44,6 @@ def words(pairs, out, *more):
     return ["batch", str(pairs), "-o", str(out), *OPTIONS, nap, *more]
 
 
-def command(pairs, out, *more):
-    return [sys.executable, "-W", "error", "-m", "vitsplice", *words(pairs, out, *more)]
-
-
 def alarm(pairs):
     """Return the file that ends the sleep of the runs of a manifest."""
     return pairs.with_name("awake")
@@ -61,12 +59,6 @@ def environment():
     return os.environ | fixed | {"HF_HUB_OFFLINE": "1"}
 
 
-def run_batch(pairs, out, *more):
-    """Run a batch to its end; its steps do not sleep."""
-    wake(pairs)
-    return subprocess.run(command(pairs, out, *more), env=environment(), capture_output=True, text=True, timeout=300)
-
-
 def run_in_turn(processes, pairs, out):
     """Run a batch to its end, one run after another in the process of the command."""
     wake(pairs)
@@ -74,11 +66,19 @@ def run_in_turn(processes, pairs, out):
     assert ended.code == 0, ended.stderr
 
 
-def start_batch(pairs, out, *more, **settings):
-    """Start a batch in a process and return it; its runs sleep."""
+def main_in_session(words):
+    """Run a command in a new session, with warnings as errors, also in the processes that it starts."""
+    os.setsid()
+    sys.warnoptions.append("error")
+    warnings.simplefilter("error")
+    return main(words)
+
+
+def start_batch(processes, pairs, out, *more):
+    """Start a batch in a session of its own and return its process; its runs sleep."""
     alarm(pairs).unlink(missing_ok=True)
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command(pairs, out, *more), env=environment(), **pipes, **settings)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return processes.start(words(pairs, out, *more), out.parent, environment=environment(), program=main_in_session)
 
 
 def wait_until(condition, seconds=240):

@@ -88,6 +88,31 @@ def execute(program, words, folder, environment, moment, number):
     os._exit(code)
 
 
+class Started:
+    """A command in a forked process, with those methods of `subprocess.Popen` that tests use.
+
+    Its standard output and error output, but not those of its child processes, are files in its working folder.
+    """
+
+    def __init__(self, process, folder):
+        self._process, self._folder, self.pid = process, folder, process.pid
+        self.kill, self.terminate = process.kill, process.terminate
+
+    @property
+    def returncode(self):
+        return self._process.exitcode
+
+    def wait(self, timeout=None):
+        self._process.join(timeout)
+
+    def communicate(self, timeout=None):
+        """Wait for the end; kill the process after a number of seconds. Returns its output and its error output."""
+        self._process.join(timeout)
+        self._process.kill()
+        self._process.join()
+        return [path.read_text() if path.exists() else "" for path in (self._folder / name for name in FILES[:2])]
+
+
 @dataclass(frozen=True)
 class Ended:
     """Outcome of a command.
@@ -119,18 +144,21 @@ class Processes:
             os.environ.clear()
             os.environ.update(before)
 
-    def run(self, words, folder, moment=0, number=signal.SIGKILL, timeout=120, environment=None, program=main):
-        """Run a command in ``folder`` to its end or its access ``moment``; kill it after ``timeout`` seconds."""
+    def start(self, words, folder, moment=0, number=signal.SIGKILL, environment=None, program=main):
+        """Start a command in ``folder``, which interrupts itself at its access ``moment``."""
         for name in FILES:
             (folder / name).unlink(missing_ok=True)
         arguments = program, [str(word) for word in words], folder, environment or self.environment, moment, number
         process = self._context.Process(target=execute, args=arguments)
         process.start()
-        process.join(timeout)
-        process.kill()
-        process.join()
-        texts = [(folder / name).read_text() if (folder / name).exists() else "" for name in FILES]
-        return Ended(process.exitcode, *texts[:2], int(texts[2] or 0))
+        return Started(process, folder)
+
+    def run(self, words, folder, *moment, timeout=120, **options):
+        """Run a command in ``folder`` to its end or its access ``moment``; kill it after ``timeout`` seconds."""
+        started = self.start(words, folder, *moment, **options)
+        out, errors = started.communicate(timeout)
+        accesses = folder / "accesses"
+        return Ended(started.returncode, out, errors, int(accesses.read_text()) if accesses.exists() else 0)
 
 
 @dataclass(frozen=True)

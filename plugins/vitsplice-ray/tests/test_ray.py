@@ -180,13 +180,18 @@ def test_missing_ray_is_reported_with_the_package_to_install(module, monkeypatch
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """A manifest and the folder of an uninterrupted batch of it, not on Ray."""
+def processes(tmp_path_factory):
     from resumable import Processes
 
+    return Processes(tmp_path_factory.getbasetemp() / "cache")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(processes, tmp_path_factory):
+    """A manifest and the folder of an uninterrupted batch of it, not on Ray."""
     folder = tmp_path_factory.mktemp("undisturbed")
     pairs = batches.write_pairs(folder / "pairs", PAIRS)
-    batches.run_in_turn(Processes(tmp_path_factory.getbasetemp() / "cache"), pairs, folder / "out")
+    batches.run_in_turn(processes, pairs, folder / "out")
     return pairs, folder / "out"
 
 
@@ -203,7 +208,7 @@ def assert_succeeds(process, out):
 
 @pytest.mark.slow
 @pytest.mark.kill
-def test_runs_resume_after_a_worker_a_node_or_the_driver_is_killed(cluster, undisturbed, tmp_path):
+def test_runs_resume_after_a_worker_a_node_or_the_driver_is_killed(cluster, processes, undisturbed, tmp_path):
     """A worker and then a node in one batch, the driver in another, on the same cluster: starts take most of the time.
 
     Each time a run with a checkpoint is hit and must resume from there. There are no retries by the driver, so that
@@ -212,7 +217,7 @@ def test_runs_resume_after_a_worker_a_node_or_the_driver_is_killed(cluster, undi
     pairs, expected = undisturbed
 
     out = tmp_path / "worker-and-node"
-    process = batches.start_batch(pairs, out, *ray_options(cluster), "--retries", "0")
+    process = batches.start_batch(processes, pairs, out, *ray_options(cluster), "--retries", "0")
     victim, first = batches.wait_for_checkpoint(out, WORKER)
     victim.kill()
     victim, second = batches.wait_for_checkpoint(out, WORKER, but=first)
@@ -225,12 +230,12 @@ def test_runs_resume_after_a_worker_a_node_or_the_driver_is_killed(cluster, undi
     cluster.add_node(num_cpus=1, object_store_memory=LEAN)
 
     out = tmp_path / "driver"
-    process = batches.start_batch(pairs, out, *ray_options(cluster), "--retries", "0")
+    process = batches.start_batch(processes, pairs, out, *ray_options(cluster), "--retries", "0")
     _, folder = batches.wait_for_checkpoint(out, WORKER)
     batches.kill(process)
     process.communicate()
     batches.wait_until(lambda: not batches.processes_with_checkpoint(out, WORKER))  # Ray ends tasks without an owner
-    process = batches.start_batch(pairs, out, *ray_options(cluster), "--retries", "0")
+    process = batches.start_batch(processes, pairs, out, *ray_options(cluster), "--retries", "0")
     batches.wake(pairs)
     assert_succeeds(process, out)
     assert batches.resumed_at(folder) >= 2
@@ -244,9 +249,9 @@ def node_of(process, cluster):
 
 @pytest.mark.slow
 @pytest.mark.kill
-def test_signal_stops_runs_at_a_checkpoint(cluster, undisturbed, tmp_path):
+def test_signal_stops_runs_at_a_checkpoint(cluster, processes, undisturbed, tmp_path):
     out = tmp_path / "out"
-    process = batches.start_batch(undisturbed[0], out, *ray_options(cluster))
+    process = batches.start_batch(processes, undisturbed[0], out, *ray_options(cluster))
     _, folder = batches.wait_for_checkpoint(out, WORKER)
     process.terminate()
     _, errors = process.communicate(timeout=100)
