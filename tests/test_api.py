@@ -3,6 +3,7 @@ import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import vitsplice_tiny
 from PIL import Image
 
 import vitsplice
-from tests.conftest import TINY_SECOND
+from tests.conftest import TINY_SECOND, smooth_pair
 from vitsplice.config import BackboneConfig
 from vitsplice.engine import backbones
 from vitsplice.engine.backbones import BackboneCache, backbone_or_default
@@ -40,7 +41,7 @@ def test_paths_pil_images_arrays_and_tensors_give_identical_pixels(png):
     images = [Image.open(path) for path in png]
     arrays = [np.asarray(image) for image in images]
     tensors = [torch.from_numpy(a.copy()).permute(2, 0, 1) / 255 for a in arrays]
-    results = [splice(p).pixels for p in (png, [str(p) for p in png], images, arrays, tensors)]
+    results = [splice(p, steps=1).pixels for p in (png, [str(p) for p in png], images, arrays, tensors)]
     assert all(torch.equal(results[0], other) for other in results[1:])
 
 
@@ -53,12 +54,21 @@ def test_on_step_is_called_for_each_step_and_may_stop_the_run(pair):
     assert result.record["steps"] == {"requested": 5, "taken": 3, "resumed_at": 0}
 
 
-PRESETS = ("quick", "paper", "invert-official")
+SMALL_UNET = "generator.options.channels=[4, 8]"
+
+SMALL_PRIOR = ("generator.options.channels=[4, 8]", "generator.options.kernels=[5, 3]")
+
+PRESETS = {
+    "quick": TINY_SECOND,
+    "paper": (SMALL_UNET, "resize.size=32"),
+    "invert-official": (*SMALL_PRIOR, "resize.size=32"),
+}
+"""Overrides by preset for small networks and images."""
 
 
 def small(preset):
     """Arguments of a short run with tiny backbones."""
-    overrides = ["metrics=none", "match.grid=8", *(TINY_SECOND if preset == "quick" else ("resize.size=32",))]
+    overrides = ["metrics=none", "match.grid=8", *PRESETS[preset]]
     return {"backbone": "tiny-vit", "steps": 2, "size": 48, "overrides": overrides}
 
 
@@ -90,7 +100,7 @@ def test_a_run_leaves_the_global_random_state_unchanged_for_other_threads(pair, 
 def test_concurrent_runs_give_the_bytes_of_sequential_runs(pair):
     def run(number):
         images = pair[:: -1 if number % 2 else 1]
-        preset = PRESETS[number % 3]
+        preset = list(PRESETS)[number % 3]
         return vitsplice.splice(*images, preset, seed=number, **small(preset)).pixels
 
     sequential = list(map(run, range(4)))
@@ -115,7 +125,7 @@ def test_concurrent_runs_that_share_a_backbone_give_the_bytes_of_sequential_runs
 
 
 def test_saved_settings_reproduce_the_output(pair, tmp_path):
-    first = splice(pair, seed=5)
+    first = splice(pair, seed=5, steps=2)
     out = first.save(tmp_path / "out")
     second = vitsplice.splice(*pair, out / "run.yaml")
     assert torch.equal(first.pixels, second.pixels)
@@ -205,8 +215,7 @@ def test_backbone_or_default_substitutes_only_without_a_name(monkeypatch):
     assert (backbone.info.name, substitution.requested, substitution.used) == ("tiny-vit", "tiny-gone", "tiny-vit")
 
 
-@pytest.mark.parametrize("colour", ["L", "RGB"])
-@pytest.mark.parametrize("steps", [0, 2])
+@pytest.mark.parametrize(("colour", "steps"), [("L", 2), ("RGB", 0)])
 def test_an_appearance_mask_file_excludes_the_colours_outside_it(pair, tmp_path, colour, steps):
     appearance = pair[1].clone()
     appearance[..., 24:] = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
@@ -236,9 +245,9 @@ def loads(monkeypatch):
 @pytest.mark.slow
 def test_a_loaded_backbone_gives_the_bytes_of_its_name_without_another_load(pair, loads):
     backbone = vitsplice.load_backbone("tiny-vit")
-    results = [splice(pair, backbone=backbone) for _ in range(2)]
+    results = [splice(pair, backbone=backbone, steps=2) for _ in range(2)]
     assert loads == []
-    named = splice(pair, backbone="tiny-vit")
+    named = splice(pair, backbone="tiny-vit", steps=2)
     assert loads == ["tiny-vit"]
     assert all(torch.equal(result.pixels, named.pixels) for result in results)
     assert results[0].settings.backbone == BackboneConfig(name="tiny-vit", network_sha256=backbone.info.sha256)
@@ -336,8 +345,8 @@ def test_the_preset_of_settings_is_recorded_and_preserved_in_yaml(tmp_path, pair
 
 
 OVERRIDES = {
-    "paper": ["match.grid=6"],
-    "official": ["match.grid=6"],
+    "paper": [SMALL_UNET, "match.grid=6"],
+    "official": [SMALL_UNET, "match.grid=6"],
     "quick": [*TINY_SECOND, "stages=[{side: 32}, {side: 40}]", "match.grid=6"],
     "instant": ["backbones.cnn.name=tiny-cnn", "match.grid=6"],
 }
@@ -346,8 +355,14 @@ OVERRIDES = {
 
 def small_run(preset, pair, overrides=(), **masks):
     settings = [*OVERRIDES[preset], "metrics=none", "resize.size=32", "precision=float32", *overrides]
-    steps = {} if preset == "instant" else {"steps": 3}
+    steps = {} if preset == "instant" else {"steps": 2}
     return vitsplice.splice(*pair, preset=preset, backbone="tiny-vit", overrides=settings, **steps, **masks).pixels
+
+
+@cache
+def small_run_without_masks(preset):
+    """The output of `small_run` for the fixture ``pair``."""
+    return small_run(preset, smooth_pair())
 
 
 def left_half(pair):
@@ -364,7 +379,8 @@ def assert_appearance_is_masked(preset, pair, overrides=()):
         small_run(preset, (pair[0], appearance), overrides, appearance_mask=mask) for appearance in (pair[1], changed)
     )
     assert torch.equal(masked, masked_changed)
-    assert not torch.equal(masked, small_run(preset, pair, overrides))
+    whole = small_run(preset, pair, overrides) if overrides else small_run_without_masks(preset)
+    assert not torch.equal(masked, whole)
 
 
 @pytest.mark.slow
@@ -384,7 +400,8 @@ def test_pixels_outside_the_appearance_mask_have_no_effect_on_a_loss(loss, pair)
 @pytest.mark.parametrize("preset", OVERRIDES)
 def test_white_masks_have_no_effect(preset, pair):
     white = torch.ones(3, 40, 48)
-    assert torch.equal(small_run(preset, pair, structure_mask=white, appearance_mask=white), small_run(preset, pair))
+    masked = small_run(preset, pair, structure_mask=white, appearance_mask=white)
+    assert torch.equal(masked, small_run_without_masks(preset))
 
 
 @pytest.mark.slow
@@ -398,13 +415,11 @@ def test_output_outside_the_structure_mask_is_the_structure_image_with_a_feather
     assert not torch.equal(soft[..., 24:26], pair[0][0, ..., 24:26])
 
 
-@pytest.mark.parametrize("name", ["structure_strength", "appearance_strength"])
-@pytest.mark.parametrize("strength", [0.5, 2.0])
-def test_strengths_change_instant(pair, name, strength):
+def test_strengths_change_instant(pair):
     small = {"backbone": "tiny-vit", "overrides": ["backbones.cnn.name=tiny-cnn", "metrics=none", "match.grid=8"]}
-    strong = vitsplice.splice(*pair, "instant", **small, **{name: strength})
-    plain = vitsplice.splice(*pair, "instant", **small)
-    assert not torch.equal(strong.pixels, plain.pixels)
+    changes = [{name: value} for name in ("structure_strength", "appearance_strength") for value in (0.5, 2.0)]
+    plain, *outputs = (vitsplice.splice(*pair, "instant", **small, **change).pixels for change in ({}, *changes))
+    assert [change for change, output in zip(changes, outputs, strict=True) if torch.equal(output, plain)] == []
 
 
 def test_the_alpha_channel_of_a_cut_out_is_a_mask(pair, tmp_path):
@@ -441,11 +456,12 @@ def test_settings_for_the_fallback_are_used_with_it_alone_and_recorded(pair):
 
 @pytest.mark.slow
 def test_size_for_the_fallback_is_used_and_recorded(pair):
-    result = splice(pair, overrides=["with_fallback={size: 24}"])
+    short = {"steps": 2, "overrides": ["with_fallback={size: 24}"]}
+    result = splice(pair, **short)
     assert result.pixels.shape == (3, 24, 29)
     repeated = vitsplice.splice(*pair, result.settings)
     assert torch.equal(repeated.pixels, result.pixels)
-    assert splice(pair, backbone="tiny-vit", overrides=["with_fallback={size: 24}"]).pixels.shape == (3, 32, 38)
+    assert splice(pair, backbone="tiny-vit", **short).pixels.shape == (3, 32, 38)
 
 
 @pytest.mark.slow
@@ -454,14 +470,14 @@ def test_backbones_that_settings_for_the_fallback_add_are_loaded_with_it_alone(p
         "with_fallback={backbones: {cnn: {name: tiny-cnn}}, "
         "terms: {detail: {loss: statistics, backbone: cnn, weight: 1, options: {uniform: 1}}}}"
     )
-    with_fallback = splice(pair, overrides=[changes, "match.grid=8"])
+    with_fallback = splice(pair, steps=2, overrides=[changes, "match.grid=8"])
     assert {name: info["name"] for name, info in with_fallback.record["backbones"].items()} == {
         "main": "tiny-vit",
         "cnn": "tiny-cnn",
     }
     assert all("detail" in step.losses for step in with_fallback.losses)
     assert torch.equal(vitsplice.splice(*pair, with_fallback.settings).pixels, with_fallback.pixels)
-    named = splice(pair, backbone="tiny-vit", overrides=[changes])
+    named = splice(pair, backbone="tiny-vit", steps=1, overrides=[changes])
     assert list(named.record["backbones"]) == ["main"]
 
 

@@ -46,10 +46,13 @@ def test_channels_last_maps_are_permuted_and_a_fixed_size_is_enforced():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["resnet18", "vgg11", "test_convnext", "efficientnet_lite0"])
-def test_grid_is_the_image_size_divided_by_the_stride(name):
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("resnet18", {}), ("vgg11", {"mlp_ratio": 0.01}), ("test_convnext", {}), ("efficientnet_lite0", {})],
+)
+def test_grid_is_the_image_size_divided_by_the_stride(name, settings):
     with private_rng(0):
-        model = timm.create_model(name, features_only=True)
+        model = timm.create_model(name, features_only=True, **settings)
     backbone = TimmCNN(model, name=name, licence="", source="")
     features = backbone(noise(1, 3, 64, 64), [FeatureRequest("map")])[FeatureRequest("map")]
     assert features.grid == (64 // backbone.info.stride,) * 2

@@ -61,8 +61,8 @@ def test_borders_of_a_uniform_image_do_not_show():
 def test_black_and_white_starts_can_be_corrected(start, target):
     generator, structure = make(), noise(1, 3, 32, 40)
     values = condition(32, 40) | {"start": torch.full_like(structure, start)}
-    optimiser = torch.optim.Adam(generator.parameters(), lr=0.01)
-    for _ in range(60):
+    optimiser = torch.optim.Adam(generator.parameters(), lr=0.02)
+    for _ in range(30):
         optimiser.zero_grad()
         loss = (generator(structure, values) - target).square().mean()
         loss.backward()

@@ -1,8 +1,14 @@
 """The built-in parts, and those of the plugin vitsplice-offline, fulfil the contracts of plugins."""
 
+from functools import cache
+
 import pytest
 
+from vitsplice.engine.backbones import load_backbone
+from vitsplice.options import complete
 from vitsplice.plugins import catalogue
+from vitsplice.plugins.build import build_part
+from vitsplice.rng import private_rng
 from vitsplice.testing import (
     BackboneContract,
     ConditionalGeneratorContract,
@@ -11,6 +17,7 @@ from vitsplice.testing import (
     MetricContract,
     PresetContract,
 )
+from vitsplice.testing.conditional_generators import CHANNELS
 
 pytestmark = pytest.mark.slow
 
@@ -28,21 +35,35 @@ class _OfflineContract(BackboneContract):
         pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
 
 
-class _OptimisedOnceContract(ConditionalGeneratorContract):
-    """Optimise the generator once for all checks that only read it: the two steps of `splicenet` take seconds."""
+class _NarrowContract(ConditionalGeneratorContract):
+    """The checks with fewer channels, because at its default width `splicenet` takes seconds for each of them."""
 
-    def _optimised(self):
-        if "_kept" not in vars(type(self)):
-            type(self)._kept = super()._optimised()
-        return type(self)._kept
+    def build(self, image, seed=0):
+        channels = {name: CHANNELS[name] for name in self.spec().conditions}
+        with private_rng(seed):
+            return build_part(self.spec(), channels, complete(self.spec(), {"width": 0.25})).eval()
+
+
+load_once = cache(load_backbone)
+
+
+class _SmallMetricContract(MetricContract):
+    """The checks with images that are resized to a smaller size than in an evaluation, each network loaded once."""
+
+    @pytest.fixture(autouse=True)
+    def _small(self, small_metrics, monkeypatch):
+        monkeypatch.setattr("vitsplice.metrics.segments.SIZE", 112)
+        monkeypatch.setattr("vitsplice.metrics.features.GRID", 16)
+        monkeypatch.setattr("vitsplice.testing.metrics.load_backbone", load_once)
 
 
 BUILTIN = catalogue().plugins[0].specs
 define_tests(BackboneContract, ["tiny-vit", "tiny-cnn"])
 define_tests(GeneratorContract, BUILTIN["generators"])
-define_tests(_OptimisedOnceContract, BUILTIN["conditional_generators"])
+define_tests(_NarrowContract, BUILTIN["conditional_generators"])
 define_tests(LossContract, BUILTIN["losses"])
-define_tests(MetricContract, [name for name in BUILTIN["metrics"] if name != "kid"])  # kid: one minute for 50 pairs
+# kid takes one minute for its 50 pairs
+define_tests(_SmallMetricContract, [name for name in BUILTIN["metrics"] if name != "kid"])
 define_tests(PresetContract, BUILTIN["presets"])
 OFFLINE = ["dinov2-vits14-offline", "efficientnet-lite0-offline", "efficientnet-lite1-offline"]
 define_tests(_OfflineContract, OFFLINE, pytest.mark.weights)
