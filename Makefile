@@ -50,16 +50,15 @@ app: $(READY)
 
 test test-fast fuzz kill: export CUDA_VISIBLE_DEVICES =
 
-# Two at a time with one thread each; then, one at a time, what depends on time.
+# Two at a time with one thread each.
 test: $(READY) browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not alone" -n 2 --dist worksteal
-	$(BIN)/python -m pytest -m alone $$(grep -rl --include='test_*.py' 'mark\.alone' tests plugins)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 browser:
 	@sh tests/helpers/browser.sh
 
 test-fast: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not (weights or browser or kill or slow or alone)" -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not (weights or browser or kill or slow)" -n 2 --dist worksteal
 
 test-cuda: $(READY)
 	$(BIN)/python -c "import torch; torch.zeros(1, device='cuda')"

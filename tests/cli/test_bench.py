@@ -22,7 +22,6 @@ def short(monkeypatch):
     monkeypatch.setattr("vitsplice.tools.bench.best_seconds", lambda function, repeats: best_seconds(function, 2))
 
 
-@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.usefixtures("short")
@@ -83,6 +82,14 @@ def test_settings_that_the_run_would_refuse_are_refused_at_once(vitsplice):
     done = vitsplice("bench", "--part", "processes", "--preset", "tniy")
     assert done.returncode == 2
     assert "tiny" in done.stderr
+
+
+@pytest.mark.parametrize("part", ["processes", "run"])
+def test_preset_for_training_is_refused_before_anything_is_measured(vitsplice, part):
+    done = vitsplice("bench", "--part", part, "--preset", "tiny-many")
+    assert done.returncode == 2
+    assert "has the setting training and is not for one pair of images" in done.stderr
+    assert "measuring" not in done.stderr
 
 
 def test_every_benchmark_can_be_chosen():
