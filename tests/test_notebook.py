@@ -1,11 +1,15 @@
 """The preview in a notebook, with recorded displays and in a Jupyter kernel."""
 
+import gc
 import os
 import re
 import sys
+import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from vitsplice import splice
 from vitsplice.errors import UserError
@@ -14,6 +18,14 @@ from vitsplice.notebook import Preview
 HELPERS = Path(__file__).parent / "helpers"
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "15_notebook.py"
+
+SETUP = """\
+import functools, sys
+from vitsplice.analysis import correspondence
+sys.argv = ["", "tiny-vit", "tiny"]
+correspondence.match_images = functools.partial(correspondence.match_images, grid=12)
+"""
+"""First cell of the notebook: the arguments of the example, and fewer patches to match."""
 
 
 @pytest.fixture
@@ -64,21 +76,49 @@ def test_every_run_has_a_display_of_its_own(displays, pair):
     assert [steps_shown(pages) for pages in displays] == [[1, 2], [1, 2]]
 
 
+class FakeRun:
+    """The part of a run that a preview shows."""
+
+    finished, settings, seconds = False, SimpleNamespace(steps=9), {"steps": 0.0}
+
+    def pixels(self):
+        return torch.zeros(3, 4, 4)
+
+
+def test_runs_that_take_turns_have_a_display_each_and_are_not_kept_in_memory(displays):
+    preview, runs = Preview(every=0), [FakeRun(), FakeRun()]
+    for index in range(3):
+        for run in runs:
+            preview(SimpleNamespace(index=index, total=1.0), run)
+    assert [steps_shown(pages) for pages in displays] == [[1, 2, 3]] * 2
+    references = [weakref.ref(run) for run in runs]
+    del run, runs
+    gc.collect()
+    assert [reference() for reference in references] == [None, None]
+
+
 @pytest.mark.slow
 def test_a_preview_does_not_change_the_output(displays, pair):
     shown, hidden = splice(*pair, "tiny", on_step=Preview(every=0)), splice(*pair, "tiny")
     assert shown.pixels.equal(hidden.pixels)
 
 
-@pytest.mark.parametrize("size", [0, float("nan"), "a", None])
+@pytest.mark.parametrize("size", [0, True, float("nan"), "a", None])
 def test_size_below_one_pixel_is_refused(size):
-    with pytest.raises(UserError, match=f"size={size!r} is not allowed; it must be at least 1, in pixels"):
+    with pytest.raises(UserError, match=f"size={size!r} is not allowed; it must be a number of at least 1, in pixels"):
         Preview(size=size)
+
+
+def test_infinite_size_is_refused():
+    with pytest.raises(UserError, match="size=inf is not allowed; it must be finite, in pixels"):
+        Preview(size=float("inf"))
 
 
 @pytest.mark.parametrize("every", [-1, float("nan"), "a"])
 def test_time_that_is_no_number_of_seconds_is_refused(every):
-    with pytest.raises(UserError, match=f"every={every!r} is not allowed; it must be at least 0, in seconds"):
+    with pytest.raises(
+        UserError, match=f"every={every!r} is not allowed; it must be a number of at least 0, in seconds"
+    ):
         Preview(every=every)
 
 
@@ -92,7 +132,7 @@ def test_without_ipython_the_error_names_the_package_to_install(monkeypatch):
 def test_cells_of_the_example_show_preview_result_and_viewer_in_a_kernel(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HELPERS), *sys.path]))
     nbclient, nbformat = (pytest.importorskip(name) for name in ("nbclient", "nbformat"))
-    cells = ["import sys; sys.argv = ['', 'tiny-vit', 'tiny']", *EXAMPLE.read_text().split("\n# %%")[1:]]
+    cells = [SETUP, *EXAMPLE.read_text().split("\n# %%")[1:]]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"# {cell}") for cell in cells[1:]])
     notebook.cells.insert(0, nbformat.v4.new_code_cell(cells[0]))
     nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": tmp_path}}).execute()

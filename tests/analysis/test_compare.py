@@ -34,6 +34,24 @@ def plan(png):
     return plan_of(png, "tiny-vit", "tiny-cnn")
 
 
+@pytest.fixture(scope="module")
+def tables():
+    """Tables of uninterrupted comparisons of this file, by their settings."""
+    return {}
+
+
+@pytest.fixture
+def uninterrupted(plan, tables, tmp_path):
+    """Function that returns the table of a comparison with these settings that nothing interrupts."""
+
+    def table(settings):
+        if str(settings) not in tables:
+            tables[str(settings)] = compare.compare(replace(plan, **settings), tmp_path / "uninterrupted").csv()
+        return tables[str(settings)]
+
+    return table
+
+
 @pytest.fixture
 def encoded(monkeypatch):
     """Images that are encoded."""
@@ -73,14 +91,13 @@ def test_every_backbone_has_measures_of_every_image(plan, tmp_path):
     [(0, {}), (3, {}), (2, TRANSFER), (4, TRANSFER)],
     ids=["before the first encoding", "between encodings", "before a transfer", "in a transfer"],
 )
-def test_resume_gives_identical_metrics_wherever_it_was_stopped(plan, tmp_path, checks, settings):
+def test_resume_gives_identical_metrics_wherever_it_was_stopped(plan, uninterrupted, tmp_path, checks, settings):
     plan = replace(plan, **settings)
-    uninterrupted = compare.compare(plan, tmp_path / "uninterrupted").csv()
     calls = iter(range(1_000))
     progress = ProgressReporter(stopped=lambda: next(calls) >= checks)
     assert compare.compare(plan, tmp_path / "out", progress=progress) is None
     assert not (tmp_path / "out" / compare.REPORT).exists()
-    assert compare.compare(plan, tmp_path / "out").csv() == uninterrupted
+    assert compare.compare(plan, tmp_path / "out").csv() == uninterrupted(settings)
 
 
 def test_transfer_that_ends_as_it_is_stopped_is_saved(plan, tmp_path):
@@ -197,9 +214,9 @@ def test_transfers_are_runs_that_differ_only_in_the_backbone(plan, tmp_path):
     assert [(run / "output.png").stat().st_mtime_ns for run in runs] == written
 
 
-def test_transfer_that_cannot_be_resumed_or_has_no_readable_output_begins_again(plan, png, tmp_path):
+def test_transfer_that_cannot_be_resumed_or_has_no_readable_output_begins_again(plan, uninterrupted, png, tmp_path):
     plan, out = replace(plan, **TRANSFER), tmp_path / "out"
-    expected = compare.compare(plan, tmp_path / "uninterrupted").csv()
+    expected = uninterrupted(TRANSFER)
     calls = iter(range(1_000))
     progress = ProgressReporter(stopped=lambda: next(calls) >= 4)
     assert compare.compare(plan, out, progress=progress) is None
@@ -253,6 +270,20 @@ def test_masks_are_assigned_by_file_name(plan, tmp_path):
         compare.compare(plan, tmp_path / "out")
 
 
+def test_mask_with_a_single_label_in_the_crop_has_no_value_and_is_named(plan, tmp_path):
+    masks, notes = tmp_path / "masks", []
+    masks.mkdir()
+    margin = torch.zeros(3, 40, 48)
+    margin[..., :3] = 1
+    (masks / "structure.png").write_bytes(encode_png(margin))
+    plan = replace(plan, backbones=("tiny-vit",), masks=masks)
+    result = compare.compare(plan, tmp_path / "out", progress=ProgressReporter(note=notes.append))
+    assert not [measure for measure in result.measures if measure.metric == "part iou"]
+    assert notes == [
+        f"structure has no part IoU: mask {masks / 'structure.png'} has a single label in the central square"
+    ]
+
+
 def test_images_with_equal_file_names_are_all_compared(tmp_path):
     images = [tmp_path / "x" / "a.png", tmp_path / "y" / "a.png", tmp_path / "a 1.png"]
     for number, path in enumerate(images):
@@ -276,7 +307,9 @@ def test_files_name_the_compared_features(plan, tmp_path):
 
 
 def test_number_of_encodings_in_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
-    images = noise_images(tmp_path, 14)
+    images = noise_images(tmp_path, 8)
+    monkeypatch.setattr(encoding, "MAX_IN_MEMORY", 4)
+    monkeypatch.setattr(comparison, "MAX_OTHER_IMAGES", 3)
     alive, counts, read_encoding = weakref.WeakSet(), [], encoding.read_encoding
 
     def counted(file):
@@ -291,7 +324,8 @@ def test_number_of_encodings_in_memory_does_not_grow_with_the_number_of_images(t
 
 
 def test_number_of_feature_comparisons_is_linear_in_the_number_of_images(tmp_path, monkeypatch):
-    images, calls, rms_difference = noise_images(tmp_path, 20), [], encoding.rms_difference
+    images, calls, rms_difference = noise_images(tmp_path, 9), [], encoding.rms_difference
+    monkeypatch.setattr(comparison, "MAX_OTHER_IMAGES", 4)
     for module in (encoding, comparison):
         monkeypatch.setattr(module, "rms_difference", lambda *pair: calls.append(1) or rms_difference(*pair))
     compare.compare(plan_of(images, "tiny-vit"), tmp_path / "out")

@@ -1,6 +1,7 @@
 import csv
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,6 +49,15 @@ def test_changes_are_relative_to_the_mean_change_by_other_images():
     unit = sum(rms_difference(first.structure[1], other.structure[1]) for other in rest) / len(rest)
     assert measure.value == pytest.approx(first.changes["structure", "flip", -1] / unit)
     assert measure.image == "image 0"
+
+
+def test_change_relative_to_an_unknown_one_is_nan_and_to_none_is_0():
+    toy, read = Toy(colour), encodings_of(Toy(colour), 2)
+    for value, expected in ((float("nan"), float("nan")), (0.0, 0.0)):
+        constant = {name: replace(one, appearance=(torch.full((3,), value),) * 2) for name, one in read.items()}
+        measures = comparison.backbone_measures(toy.info, list(constant), constant.__getitem__)
+        changes = [measure.value for measure in measures if measure.metric == "appearance change"]
+        assert changes == pytest.approx([expected] * len(changes), nan_ok=True)
 
 
 def test_measures_name_the_facet():

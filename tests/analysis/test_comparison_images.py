@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from tests.conftest import noise
+from vitsplice.analysis import comparison_images
 from vitsplice.analysis.comparison_images import ComparedImage, center_square, image_sources, with_styles
 from vitsplice.engine import backbones
 from vitsplice.engine.backbones import load_backbone
@@ -28,7 +29,7 @@ def test_labels_are_cropped_like_the_image(tmp_path):
     labels = image_sources([image], masks, 40)[0].load().labels
     assert labels.shape == (40, 40)
     assert labels[:, :20].unique().tolist() == [0]
-    assert labels[:, 20:].unique().tolist() == [255]
+    assert labels[:, 20:].unique().tolist() == [1]
 
 
 def test_other_files_are_no_masks_and_several_masks_are_refused(tmp_path):
@@ -53,6 +54,17 @@ def test_masks_of_many_grey_levels_are_thresholded(tmp_path, levels, labels):
         path.write_bytes(grey)
     (source,) = image_sources([tmp_path / "a.png"], masks, 160)
     assert len(source.load().labels.unique()) == labels
+
+
+def test_colours_of_equal_brightness_are_different_labels(tmp_path):
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    colours = encode_png(torch.eye(3)[:, None].repeat_interleave(20, 2).expand(3, 40, 60))
+    for path in (tmp_path / "a.png", masks / "a.png"):
+        path.write_bytes(colours)
+    (source,) = image_sources([tmp_path / "a.png"], masks, 40)
+    left, centre, right = (source.load().labels[:, columns].unique() for columns in ([0, 9], [10, 29], [30, 39]))
+    assert len({int(left), int(centre), int(right)}) == 3
 
 
 def test_masks_of_images_with_equal_names_are_in_subfolders(tmp_path):
@@ -90,6 +102,22 @@ def test_styled_image_of_a_fallback_is_computed_again_with_other_weights(tmp_pat
     monkeypatch.setattr(backbones, "load_configured", lambda config, known: (load_backbone("tiny-cnn"), None))
     other = with_styles(sources, settings, tmp_path / "styled", progress)
     assert not {source.styled for source in other} & {source.styled for source in first}
+
+
+def test_only_styled_images_that_cannot_be_read_are_computed_again(tmp_path, png, monkeypatch):
+    written = []
+
+    def write(file, *_):
+        written.append(file)
+        file.write_bytes(png[0].read_bytes())
+        return True
+
+    monkeypatch.setattr(comparison_images, "_write_styled", write)
+    settings, sources = settings_for("tiny"), image_sources(png, None, 40)
+    first, second = with_styles(sources, settings, tmp_path, ProgressReporter())
+    first.styled.write_bytes(png[0].read_bytes()[:50])
+    with_styles(sources, settings, tmp_path, ProgressReporter())
+    assert written == [first.styled, second.styled, first.styled]
 
 
 def test_digest_depends_on_all_pixels_and_labels_but_not_on_the_name():

@@ -1,10 +1,12 @@
 import dataclasses
 import re
+from html import escape
 
 import pytest
 
 from tests.analysis.synthetic import comparison, info
 from tests.conftest import noise
+from vitsplice.analysis import comparison_report
 from vitsplice.analysis.comparison import TRANSFORM_ROLES, Measure
 from vitsplice.analysis.comparison_report import blocks, report
 from vitsplice.analysis.comparison_statistics import findings
@@ -48,8 +50,11 @@ def drawn(data):
 
 
 @pytest.fixture(scope="module")
-def html(data):
-    return report(data)
+def html(data, drawn):
+    """The report, of the blocks that are drawn once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comparison_report, "blocks", lambda comparison: drawn)
+        return report(data)
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +114,12 @@ def test_names_are_escaped(html):
 
 
 @pytest.mark.slow
-def test_notebook_display_embeds_the_report(data):
+def test_notebook_display_embeds_the_report(data, drawn, html, monkeypatch):
+    monkeypatch.setattr(comparison_report, "blocks", lambda comparison: drawn)
     shown = data._repr_html_()
     assert shown.startswith("<iframe srcdoc=")
     assert "<script>" not in shown
+    assert escape(html) in shown
 
 
 OVERLAPS = """

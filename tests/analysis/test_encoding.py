@@ -163,6 +163,13 @@ def test_encoding_covers_every_transform_role_and_layer():
     assert result.structure.shape == (2, 256, 256)
 
 
+def test_a_single_label_on_the_common_grid_has_no_part_iou():
+    speck = torch.zeros(64, 64, dtype=torch.long)
+    speck[1, 1] = 1
+    for labels in (torch.ones_like(speck), speck):
+        assert encoded(Toy(colour), labels=labels).part_iou == {}
+
+
 def test_encoding_of_a_vit_has_all_its_layers(vit):
     result = encoded(vit)
     assert result.structure.shape[0] == len(result.appearance) == 3

@@ -64,6 +64,13 @@ def edit_plan(out, edit):
     path.write_text(json.dumps(record))
 
 
+def test_image_named_with_dots_is_the_same_inversion(png, tmp_path):
+    (tmp_path / "new").mkdir()
+    for path in (png[0], tmp_path / "new" / ".." / png[0].name):
+        with inversion_folder(InversionPlan(path, {CLS: small(CLS)}, LAYERS), tmp_path / "out"):
+            pass
+
+
 @pytest.mark.parametrize("preset", ["invert", "invert-pixels", "invert-official"])
 def test_presets_use_the_feature_and_no_other_data_term(preset):
     settings = inversion_settings(CLS, preset)

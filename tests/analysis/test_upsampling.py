@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from tests.conftest import noise
 from vitsplice.analysis.upsampling import upsample
 from vitsplice.errors import UserError
 
@@ -16,6 +17,15 @@ def test_upsampling_repeats_blocks_or_follows_edges_of_the_image():
     assert 0 <= edges.min() <= edges.max() <= 1
     jump = edges[:, 60].diff(dim=-1).abs().sum(0)
     assert jump.argmax() == 46  # the edge of the image; that of the grid is at 50
+
+
+@pytest.mark.parametrize(
+    ("size", "grid"), [((1200, 40), (2, 1)), ((40, 1200), (1, 2)), ((2, 60), (1, 1)), ((9, 1), (1, 1))]
+)
+def test_maps_of_a_narrow_image_on_a_coarse_grid_are_upsampled(size, grid):
+    edges = upsample(noise(3, *grid), noise(1, 3, *size))
+    assert edges.shape == (3, *size)
+    assert edges.isfinite().all()
 
 
 def test_an_unknown_mode_is_refused():

@@ -16,6 +16,7 @@ def test_writes_report_and_tables_and_prints_findings(vitsplice, png, tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.slow
 def test_same_command_resumes_and_another_is_refused(vitsplice, png):
     for _ in range(2):

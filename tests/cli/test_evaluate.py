@@ -37,12 +37,14 @@ def test_prints_a_table_and_writes_files(vitsplice, pairs, tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.slow
 def test_json_equals_summary_json(vitsplice, pairs, tmp_path):
     done = vitsplice("evaluate", "two=two", "--pairs", pairs, "-o", "out", *QUICK, "--json")
     assert json.loads(done.stdout) == json.loads((tmp_path / "out" / "summary.json").read_text())
 
 
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.slow
 def test_run_records_reveal_leakage(vitsplice, pairs, png, tmp_path):
     tiny = ("--preset", "tiny", "--steps", "1", "--set", "plots=none")
@@ -88,6 +90,7 @@ def test_invalid_arguments_exit_with_2_and_write_nothing(vitsplice, pairs, tmp_p
     assert set(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.slow
 def test_another_evaluation_is_replaced_only_with_force(vitsplice, pairs):
     assert vitsplice("evaluate", "one=one", "--pairs", pairs, "-o", "out", *QUICK).returncode == 0

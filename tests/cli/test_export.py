@@ -18,6 +18,25 @@ def test_writes_a_checked_graph_and_names_its_inputs(vitsplice, tmp_path):
     onnx.checker.check_model(onnx.load(tmp_path / "out" / "tint.onnx"))
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "model.yaml"])
+def test_files_of_the_model_are_not_replaced(vitsplice, tmp_path, name):
+    before = (tmp_path / "model" / name).read_bytes()
+    (tmp_path / "link.onnx").symlink_to(tmp_path / "model" / name)
+    for path in (f"model/{name}", "link.onnx"):
+        done = vitsplice("export", "model", "-o", path, "--force")
+        assert done.returncode == 2
+        assert f"{path} is a file of the model, which would be replaced; choose another name" in done.stderr
+    assert (tmp_path / "model" / name).read_bytes() == before
+
+
+def test_file_may_have_any_name_and_be_a_link_to_another_folder(vitsplice, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "back\\slash.onnx").symlink_to(tmp_path / "elsewhere.onnx")
+    done = vitsplice("export", "model", "-o", "out/back\\slash.onnx")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "elsewhere.onnx").is_file()
+
+
 def test_an_existing_file_is_refused_without_force(vitsplice, tmp_path):
     (tmp_path / "tint.onnx").write_bytes(b"mine")
     done = vitsplice("export", "model", "--onnx", "tint.onnx")

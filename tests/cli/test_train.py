@@ -56,7 +56,7 @@ def test_training_writes_a_model_that_can_be_applied(vitsplice, photos, tmp_path
 
 
 def test_held_out_images_are_not_in_the_record_of_training_images(vitsplice, photos, tmp_path):
-    assert vitsplice("train", "photos", "-o", "model", *TINY, "--held-out", "0.5").returncode == 0
+    assert vitsplice("train", "photos", "-o", "model", *TINY, "--held-out", "0.5", "--steps", 1).returncode == 0
     images = load_file(tmp_path / "model" / "model.safetensors")["training_images"]
     assert 2 <= len(images) < len(photos) - 1
     trained = {bytes(row.tolist()).hex() for row in images}
@@ -71,7 +71,7 @@ def test_training_starts_from_the_weights_of_a_model(vitsplice, photos, tmp_path
         for path in images:
             shutil.copy(path, tmp_path / name)
     first = ("train", "few", "-o", "first", *TINY, "--held-out", "0", "--set", "terms.texture.loss=patches")
-    assert vitsplice(*first).returncode == 0
+    assert vitsplice(*first, "--steps", 2).returncode == 0
     second = ("train", "more", "-o", "second", *TINY, "--held-out", "0", "--initial", "first")
     done = vitsplice(*second, "--steps", "1", "--set", "optimiser.lr=1e-12")
     assert done.returncode == 0, done.stderr
@@ -111,7 +111,7 @@ def test_ctrl_c_at_the_last_step_stops_the_metrics(vitsplice, photos, monkeypatc
 
 
 def test_same_command_on_a_finished_training_does_nothing(vitsplice, photos):
-    command = ("train", "photos", "-o", "model", *TINY)
+    command = ("train", "photos", "-o", "model", *TINY, "--steps", 1)
     assert vitsplice(*command).returncode == 0
     done = vitsplice(*command)
     assert (done.returncode, "the training in model is finished" in done.stderr) == (0, True)
@@ -120,7 +120,7 @@ def test_same_command_on_a_finished_training_does_nothing(vitsplice, photos):
 
 
 def test_another_training_is_replaced_only_with_force(vitsplice, photos):
-    command = ("train", "photos", "-o", "model", *TINY)
+    command = ("train", "photos", "-o", "model", *TINY, "--steps", 1)
     assert vitsplice(*command).returncode == 0
     done = vitsplice(*command, "--seed", 1, "--set", "match.grid=5")
     assert done.returncode == 2

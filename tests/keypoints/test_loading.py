@@ -65,8 +65,14 @@ def test_only_the_warped_image_changes_its_appearance(png):
     assert next(synthetic_warps(png).pairs()).key() != next(synthetic_warps(png, "none").pairs()).key()
 
 
-def test_duplicate_images_are_ignored(png):
-    assert synthetic_warps([png[0], png[0]]).count == len(WARPS)
+def test_duplicate_images_are_ignored(png, tmp_path):
+    link, folder = tmp_path / "link.png", tmp_path / "folder"
+    link.symlink_to(png[0])
+    folder.mkdir()
+    data = synthetic_warps([png[0], png[0], folder / ".." / png[0].name, link])
+    assert (data.count, data.details["images"]) == (len(WARPS), [str(png[0])])
+    assert synthetic_warps([folder / ".." / png[0].name]).details == data.details
+    assert synthetic_warps([link]).details["images"] == [str(link)]
 
 
 def coordinates(images):

@@ -67,6 +67,34 @@ def test_invalid_row_makes_only_its_pair_unusable(tmp_path, line, reason):
     assert pair.category == "cat"
 
 
+@pytest.mark.parametrize(
+    ("columns", "source", "target"),
+    [
+        ("1;;3,4;;6,7;8;9,10;11;12", [(4, 1), (6, 3)], [(10, 7), (12, 9)]),
+        ("1;2;3,4;5;6,;8;9,;11;12", [(5, 2), (6, 3)], [(11, 8), (12, 9)]),
+        ("1;2;,4;5;,7;8;,10;11;", [(4, 1), (5, 2)], [(10, 7), (11, 8)]),
+        (",,,", [], []),
+    ],
+    ids=["in the source", "in the target", "at the end of all lists", "no keypoints"],
+)
+def test_keypoint_with_an_empty_entry_is_not_visible_and_others_stay_paired(tmp_path, columns, source, target):
+    (pair,) = pfpascal.load(write_list(tmp_path, HEADER, f"a.jpg,b.jpg,8,{columns}"), "test").pairs()
+    assert list(map(tuple, pair.source_points)) == source
+    assert list(map(tuple, pair.target_points)) == target
+
+
+def test_empty_entry_of_a_single_list_is_refused_if_the_numbers_differ(tmp_path):
+    (unusable,) = pfpascal.load(write_list(tmp_path, HEADER, "a.jpg,b.jpg,8,1;2;,4;5,7;8,10;11"), "test").pairs()
+    assert unusable.reason == "3 x coordinates and 2 y coordinates"
+
+
+def test_folder_is_recorded_without_dots(tmp_path):
+    small_pfpascal(tmp_path)
+    (tmp_path / "new").mkdir()
+    plain, dotted = (pfpascal.load(root, "test").details for root in (tmp_path, tmp_path / "new" / ".."))
+    assert plain == dotted
+
+
 def test_control_characters_in_a_list_are_escaped_in_names_of_pairs(tmp_path):
     lines = [row("\x1b[31ma.jpg", 8, [(1, 2)], [(3, 4)]), row("\x1b[31ma.jpg", 21, [(1, 2)], [(3, 4)])]
     for pair in pfpascal.load(write_list(tmp_path, HEADER, *lines), "test").pairs():

@@ -38,6 +38,12 @@ def test_folder_without_lists_has_all_pairs_of_the_split(tmp_path):
     assert spair.load(tmp_path, "test", "large").count == 3
 
 
+def test_folder_is_recorded_without_dots(tmp_path):
+    small_spair(tmp_path)
+    plain, dotted = (spair.load(root, "test", "large").details for root in (tmp_path, tmp_path / "Layout" / ".."))
+    assert plain == dotted
+
+
 def test_missing_and_empty_splits_are_errors(tmp_path):
     with pytest.raises(UserError, match="available splits: test"):
         spair.load(small_spair(tmp_path / "one"), "val", "large")

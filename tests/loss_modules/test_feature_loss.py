@@ -57,6 +57,16 @@ def test_unknown_option_is_refused_with_a_suggestion(vit):
         StructureLoss(vit, foam="mse")
 
 
+@pytest.mark.parametrize("name", ["texture", "statistics", "contrast", "grain", "patches", "edges", "smoothness"])
+@pytest.mark.parametrize(
+    ("selected", "given"),
+    [({"facet": "key"}, "facet 'key'"), ({"layer": 0}, "layer 0"), ({"facet": "lab", "layer": 9}, "'lab' and layer 9")],
+)
+def test_facet_and_layer_are_refused_by_terms_that_use_neither(name, selected, given, vit):
+    with pytest.raises(ConfigError, match=f"the loss '{name}' takes no facet and no layer; remove .*{given}"):
+        FeatureLoss(vit, name, **selected)
+
+
 def test_option_with_the_name_of_an_argument_is_passed_in_options(vit, pair):
     few, many = (FeatureLoss(vit, "patches", size=40, options={"size": side}).set_targets(*pair) for side in (3, 9))
     assert few(output(pair)) != many(output(pair))
@@ -128,6 +138,26 @@ def test_cached_target_features_are_dropped_when_a_module_that_holds_the_loss_lo
     changed = loss(output(pair))
     assert not torch.equal(changed, value)
     assert torch.equal(changed, loss.set_targets(*pair)(output(pair)))
+
+
+def test_cached_target_features_are_dropped_when_another_loss_casts_the_backbone(vit, pair):
+    backbone = copy.deepcopy(vit)
+    loss, other = (module("structure", backbone, pair) for _ in range(2))
+    value = loss(pair[0])
+    other.bfloat16()
+    assert torch.equal(loss(pair[0]), value)
+
+
+def test_backbone_stays_frozen_when_a_module_that_holds_the_loss_is_unfrozen(vit, pair):
+    loss = copy.deepcopy(module("structure", vit, pair))
+    torch.nn.ModuleDict({"loss": loss}).requires_grad_(True)
+    loss(output(pair)).backward()
+    assert all(weight.grad is None and not weight.requires_grad for weight in loss.parameters())
+
+
+def test_copies_for_several_devices_are_refused(vit):
+    with pytest.raises(UserError, match="DataParallel cannot copy a loss module to several devices; wrap only your"):
+        StructureLoss(vit)._replicate_for_data_parallel()  # which torch calls only if there are several GPUs
 
 
 def test_targets_are_copied(vit, pair):

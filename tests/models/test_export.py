@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +56,52 @@ def test_a_graph_that_fails_for_a_batch_is_refused(model_folder, monkeypatch):
     monkeypatch.setattr(export, "_runtime", lambda data: fail)
     message = r"the exported generator fails for images of \(2, 3, 192, 192\): no batches"
     with pytest.raises(VitspliceError, match=message):
+        export.to_onnx(load_model(model_folder))
+
+
+class Tint(torch.nn.Module):
+    """A generator that ignores all conditions but ``cls``; it raises an error for an image of a certain width."""
+
+    def __init__(self, error=None, width=None):
+        super().__init__()
+        self.error, self.width = error, width
+
+    def forward(self, structure, conditions):
+        if self.error and self.width in (None, structure.shape[-1]):
+            raise self.error
+        return torch.sigmoid(structure + conditions["cls"].mean())
+
+
+def test_conditions_that_the_generator_does_not_use_are_no_inputs(model_folder):
+    pytest.importorskip("onnx")
+    data, difference = export.to_onnx(replace(load_model(model_folder), generator=Tint()))
+    assert difference < 1e-4
+    assert export.graph_inputs(data) == ["structure", "cls"]
+
+
+@pytest.mark.parametrize("error", [KeyError("start"), TypeError("no"), ValueError("no"), RuntimeError("no")])
+def test_a_generator_that_fails_is_refused(model_folder, error):
+    pytest.importorskip("onnx")
+    model = load_model(model_folder)
+    with pytest.raises(VitspliceError, match="the generator cannot be exported to ONNX: "):
+        export.to_onnx(replace(model, generator=Tint(error)))
+    with pytest.raises(VitspliceError, match=r"the generator fails for images of \(2, 3, 131, 217\): "):
+        export.to_onnx(replace(model, generator=Tint(error, width=217)))
+
+
+def test_a_graph_that_cannot_be_loaded_is_refused(model_folder, monkeypatch):
+    pytest.importorskip("onnx")
+    monkeypatch.setattr(export, "_exported", lambda *_: b"no graph")
+    with pytest.raises(VitspliceError, match="the exported generator cannot be loaded: "):
+        export.to_onnx(load_model(model_folder))
+
+
+@pytest.mark.parametrize("differences", [(1e-7, float("nan")), (float("nan"), 1e-7)])
+def test_a_graph_whose_output_is_not_a_number_is_refused(model_folder, monkeypatch, differences):
+    pytest.importorskip("onnx")
+    values = iter(differences)
+    monkeypatch.setattr(export, "_difference", lambda *_: next(values))
+    with pytest.raises(VitspliceError, match="differs from torch by nan"):
         export.to_onnx(load_model(model_folder))
 
 

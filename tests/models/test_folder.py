@@ -1,4 +1,5 @@
 import re
+import shutil
 from dataclasses import replace
 from hashlib import sha256
 
@@ -11,16 +12,18 @@ from tiny_models import write_tiny_model
 from vitsplice import load_backbone, load_model
 from vitsplice.config import GeneratorConfig, ModelConfig
 from vitsplice.errors import ModelRejected, UnknownName
+from vitsplice.models import folder
 from vitsplice.models.folder import read_model
 from vitsplice.presets.model_folder import BackboneId, read_record
 from vitsplice.support.files import json_sha256
+from vitsplice.support.output_folder import FolderLock
 
 
-def rewrite(folder, **changes):
+def rewrite(model, **changes):
     """Change the record of a model, with a valid digest."""
-    content = yaml.safe_load((folder / "model.yaml").read_text())
+    content = yaml.safe_load((model / "model.yaml").read_text())
     content = {key: value for key, value in (content | changes).items() if key != "digest"}
-    (folder / "model.yaml").write_text(yaml.safe_dump(content | {"digest": json_sha256(content)}))
+    (model / "model.yaml").write_text(yaml.safe_dump(content | {"digest": json_sha256(content)}))
 
 
 def test_a_model_is_read_as_it_was_written(tmp_path):
@@ -34,6 +37,13 @@ def test_a_model_is_read_as_it_was_written(tmp_path):
     assert record.settings.optimised_losses == {"structure", "appearance"}
     assert stored.weights["last.weight"].shape == (3, 6, 5, 5)
     assert {path.name for path in (tmp_path / "model").iterdir()} == {"model.yaml", "model.safetensors"}
+
+
+@pytest.mark.parametrize("text", ["1e3", "1.5e3", "0o17", "a\x85b", "a\u2028b", "yes", "0123", "2020-01-01", " é "])
+def test_texts_of_the_record_are_read_as_they_were_written(tmp_path, text):
+    record = write_tiny_model(tmp_path / "model", licence=text, versions={text: text})
+    assert read_record(tmp_path / "model") == record
+    assert (record.licence, record.versions) == (text, {text: text})
 
 
 def test_equal_models_have_equal_bytes_and_the_digest_depends_on_the_weights(tmp_path):
@@ -135,6 +145,45 @@ def test_a_model_that_replaced_another_is_refused_by_settings_of_the_first(tmp_p
     write_tiny_model(tmp_path / "model", seed=1)
     with pytest.raises(ModelRejected, match="is not the one that these settings were made with"):
         read_model(config)
+
+
+@pytest.fixture
+def replaced(tmp_path):
+    """Folder of a model, the record of another, and a function that writes a file of the other into the folder."""
+    write_tiny_model(tmp_path / "model")
+    record = write_tiny_model(tmp_path / "new", seed=1)
+    return tmp_path / "model", record, lambda name: shutil.copy(tmp_path / "new" / name, tmp_path / "model" / name)
+
+
+def test_a_model_that_a_training_replaces_is_read_when_it_is_complete(replaced, monkeypatch):
+    model, record, write = replaced
+    write("model.safetensors")
+    monkeypatch.setattr(folder.time, "sleep", lambda seconds: seconds and write("model.yaml"))
+    with FolderLock(model):
+        assert read_model(ModelConfig(folder=model)).record == record
+
+
+def test_a_model_that_was_replaced_between_the_reads_of_both_files_is_read_again(replaced, monkeypatch):
+    model, record, write = replaced
+
+    def read_then_replace(path):
+        read = read_record(path)
+        write("model.safetensors"), write("model.yaml")
+        return read
+
+    monkeypatch.setattr(folder, "READ_INTERVAL", 0)
+    monkeypatch.setattr(folder, "read_record", read_then_replace)
+    assert read_model(ModelConfig(folder=model)).record == record
+
+
+def test_a_model_is_damaged_if_the_lock_outlasts_all_reads(replaced, monkeypatch):
+    model, _, write = replaced
+    write("model.safetensors")
+    waits = []
+    monkeypatch.setattr(folder.time, "sleep", waits.append)
+    with FolderLock(model), pytest.raises(ModelRejected, match="is damaged"):
+        read_model(ModelConfig(folder=model))
+    assert waits == [0, 0.2, 0.2, 0.2, 0.2]
 
 
 def test_nothing_is_pickled(model_folder):

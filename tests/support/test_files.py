@@ -220,6 +220,22 @@ def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("variable", ["VITSPLICE_CACHE", "XDG_CACHE_HOME"])
+def test_cache_folder_in_an_unknown_home_folder_is_refused_with_advice(monkeypatch, variable):
+    monkeypatch.delenv("VITSPLICE_CACHE", raising=False)
+    monkeypatch.setenv(variable, "~no-such-user/x")
+    with pytest.raises(UserError, match=r"home folder in ~no-such-user/x.* is unknown; set VITSPLICE_CACHE to"):
+        cache_folder()
+
+
+def test_unknown_home_folder_of_the_user_is_refused_with_advice(monkeypatch):
+    for variable in ("VITSPLICE_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user id without an entry
+    with pytest.raises(UserError, match=r"home folder in ~/.cache.* is unknown"):
+        cache_folder()
+
+
 @pytest.mark.parametrize(("name", "expected"), [("a b/c", "a_b_c"), ("..x", "x"), ("", "_"), ("中" * 80, "中" * 53)])
 def test_safe_file_name_is_short_enough_for_file_systems(name, expected):
     assert safe_file_name(name) == expected

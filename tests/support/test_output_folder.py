@@ -17,6 +17,7 @@ from vitsplice.support.output_folder import (
     other_format,
     resumable,
     write,
+    write_file,
 )
 
 WORK = ResumableWork("baking", "plan.json", parts=("parts.jsonl",), results=("summary.md",), part_keys=("flour",))
@@ -39,6 +40,30 @@ def test_output_file_is_refused_only_if_it_exists(tmp_path):
     assert path.read_text() == "earlier"
     with pytest.raises(UserError, match="is a folder; give the name of the page, such as page.html"):
         check_file(tmp_path, "page, such as page.html", force=True)
+
+
+def test_output_file_may_have_any_name_and_be_a_link_to_another_folder(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "target")
+    for name in ("link", "a:b.cube", "back\\slash", "tab\t"):
+        write_file(check_file(tmp_path / "out" / name, "page", force=False), b"page")
+        assert (tmp_path / "out" / name).read_bytes() == b"page"
+    assert (tmp_path / "target").read_bytes() == b"page"
+    assert files(tmp_path / "out") == ["a:b.cube", "back\\slash", "link", "tab\t"]
+
+
+def test_output_file_below_a_file_or_in_place_of_a_pipe_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="page.html cannot be written, because .*file is a file; choose another folder"):
+        check_file(tmp_path / "file" / "folder" / "page.html", "page", force=False)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe is neither a file nor a folder; give the name of the page"):
+        check_file(tmp_path / "pipe", "page", force=True)
+
+
+def test_file_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(VitspliceError, match="cannot write .*xxx: File name too long"):
+        write_file(tmp_path / ("x" * 300), b"page")
 
 
 def test_check_accepts_names_too_long_for_the_file_system(tmp_path):

@@ -1,5 +1,4 @@
 import io
-import subprocess
 import sys
 from itertools import combinations
 
@@ -78,14 +77,15 @@ def test_settings_of_matplotlib_do_not_change_a_plot():
         assert matplotlib.rcParams["lines.linewidth"] == 5
 
 
+def draw(words):
+    """Draw a plot; print whether pyplot is imported and the backend."""
+    matplotlib.rcParams["backend"] = "svg"
+    png(lambda figure: figure.add_subplot().plot([1, 2]), (2, 1))
+    print("matplotlib.pyplot" in sys.modules, matplotlib.rcParams["backend"])
+    return 0
+
+
 @pytest.mark.slow
-def test_plot_neither_imports_pyplot_nor_changes_the_backend():
-    code = (
-        "import sys, matplotlib\n"
-        "from vitsplice.support.plots import png\n"
-        "matplotlib.rcParams['backend'] = 'svg'\n"
-        "png(lambda figure: figure.add_subplot().plot([1, 2]), (2, 1))\n"
-        "print('matplotlib.pyplot' in sys.modules, matplotlib.rcParams['backend'])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False svg\n"
+def test_plot_neither_imports_pyplot_nor_changes_the_backend(processes, tmp_path):
+    ended = processes.run([], tmp_path, program=draw)
+    assert (ended.code, ended.stdout) == (0, "False svg\n"), ended.stderr

@@ -112,6 +112,22 @@ def test_unwritable_folder_is_reported(tmp_path):
     assert "cannot be written" in doctor._folder("outputs", tmp_path / "file", "x").advice
 
 
+def test_unknown_home_folder_is_reported_with_advice(monkeypatch):
+    monkeypatch.setenv("VITSPLICE_CACHE", "~no-such-user/x")
+    finding = named(list(doctor._folders()), "cache")
+    assert (finding.value, finding.fatal) == ("unknown", False)
+    assert finding.advice.endswith("set VITSPLICE_CACHE to the absolute path of a folder")
+
+
+def test_removed_current_folder_is_fatal_with_advice(monkeypatch, tmp_path):
+    (tmp_path / "removed").mkdir()
+    monkeypatch.chdir(tmp_path / "removed")
+    (tmp_path / "removed").rmdir()
+    finding = named(doctor.diagnose(catalogue()), "outputs")
+    assert (finding.fatal, finding.value) == (True, "the current folder was removed")
+    assert "change to a folder that exists" in finding.advice
+
+
 @pytest.mark.weights
 def test_diagnosis_of_this_machine_has_no_fatal_findings():
     findings = doctor.diagnose(catalogue())

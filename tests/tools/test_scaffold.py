@@ -83,6 +83,13 @@ def test_name_of_an_installed_plugin_is_refused(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["null", "true", "vitsplice-on", "off", "no"])
+def test_name_that_yaml_reads_as_another_type_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match="because YAML does not read it as text; choose another name"):
+        scaffold.write(name, "preset", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_invalid_name_or_kind_and_existing_folder_are_refused(tmp_path):
     for name in ("My", "a b", "../up", "a--b", "1st", "vitsplice-1st", "vitsplice-", ""):
         with pytest.raises(UserError, match="is not allowed as the name of a plugin"):

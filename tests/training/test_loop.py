@@ -42,11 +42,11 @@ def test_losses_fall(folder, pairs):
 
 @pytest.mark.slow
 def test_restored_training_takes_the_same_steps(folder, pairs):
-    whole, first = training(folder, pairs), training(folder, pairs)
+    whole, first = (training(folder, pairs, "steps=5") for _ in range(2))
     losses = [step.total for step in whole.steps()]
     steps = first.steps()
     before = [next(steps).total for _ in range(3)]
-    second = training(folder, pairs)
+    second = training(folder, pairs, "steps=5")
     second.restore({name: value.clone() for name, value in first.state().items()}, 3)
     assert before + [step.total for step in second.steps()] == losses
     assert same(second.state(), whole.state())

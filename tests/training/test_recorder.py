@@ -318,6 +318,9 @@ def test_licence_that_a_model_cannot_record_is_refused_at_once(shared, tmp_path)
     assert len(read_record(tmp_path).licence) == MAX_LICENCE
     with pytest.raises(UserError, match="licence has 1001 characters; at most 1000 are allowed"):
         TrainingPlan.create(shared, settings, licence="x" * (MAX_LICENCE + 1))
+    for text in ("CC\udcff0", "CC\0"):
+        with pytest.raises(UserError, match=r"licence 'CC.*' has a character that UTF-8 text cannot have"):
+            TrainingPlan.create(shared, settings, licence=text)
 
 
 def test_source_that_does_not_exist_is_named(shared):

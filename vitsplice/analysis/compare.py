@@ -22,7 +22,7 @@ from vitsplice.analysis.comparison import (
     backbone_measures,
     layer_agreement,
 )
-from vitsplice.analysis.comparison_images import ImageSource, image_sources, with_styles
+from vitsplice.analysis.comparison_images import ImageSource, image_sources, is_readable, with_styles
 from vitsplice.analysis.comparison_report import report
 from vitsplice.analysis.comparison_statistics import differences_csv, intervals_csv
 from vitsplice.analysis.encoding import EncodingReader
@@ -152,6 +152,7 @@ def compare(
     """
     infos = {name: load_backbone(name).info for name in dict.fromkeys(plan.backbones)}
     plain = image_sources(plan.images, plan.masks, plan.size)
+    _note_masks_without_parts(plain, progress)
     for name in infos if plan.transfers else ():
         _transfer_settings(plan, name)  # raises now if the preset does not fit
     style_settings = (
@@ -172,6 +173,13 @@ def compare(
         }
         output_folder.write(path, {name: text.encode() for name, text in files.items()})
         return comparison
+
+
+def _note_masks_without_parts(images: Sequence[ImageSource], progress: ProgressReporter) -> None:
+    for image in images:
+        labels = image.load().labels if image.mask else None
+        if labels is not None and not encoding.has_parts(labels):
+            progress.note(f"{image.name} has no part IoU: mask {image.mask} has a single label in the central square")
 
 
 def _record(plan: ComparisonPlan, infos: Mapping[str, BackboneInfo]) -> dict[str, Any]:
@@ -310,19 +318,11 @@ def _recording(images: Mapping[str, Path], settings: RunConfig, folder: Path) ->
     try:
         return Recording.begin_or_resume(images, settings, folder)
     except AlreadyFinished:
-        if _readable(RunFolder(folder).output):
+        if is_readable(RunFolder(folder).output):
             raise
     except (CheckpointRejected, ImageError):  # such as an image that was moved
         pass
     return Recording.begin(images, settings, folder, force=True)
-
-
-def _readable(image: Path) -> bool:
-    try:
-        read(image)
-    except ImageError:
-        return False
-    return True
 
 
 def _key(*values: str) -> str:

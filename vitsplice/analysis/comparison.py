@@ -191,7 +191,7 @@ def backbone_measures(info: BackboneInfo, images: Sequence[str], read: EncodingR
         encoding, changes_by_others = read(image), _changes_by_others(images, read, number)
         for (role, transform, layer), change in encoding.changes.items():
             by_others = changes_by_others[role][layer]
-            relative = change / by_others if by_others > 0 else 0.0
+            relative = 0.0 if by_others == 0 else change / by_others
             measures.append(Measure(info.name, facets[role], layer, f"{role} change", transform, image, relative))
         measures += [Measure(info.name, local, n, "pck", warp, image, v) for (warp, n), v in encoding.pck.items()]
         measures += [Measure(info.name, local, n, "part iou", "labels", image, v) for n, v in encoding.part_iou.items()]

@@ -15,7 +15,7 @@ from torch import Tensor
 from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, STRUCTURE_TRANSFORMS
 from vitsplice.config import RunConfig
 from vitsplice.engine.backbones import BackboneCache, BackboneLoader, load_settings
-from vitsplice.errors import UserError
+from vitsplice.errors import ImageError, UserError
 from vitsplice.images import LoadedImage, encode_png, read, read_mask
 from vitsplice.images.transforms import resized
 from vitsplice.plugins import catalogue
@@ -31,7 +31,7 @@ STYLE = "style"
 """Name of the appearance transform that gives an image the appearance of the next one."""
 
 MAX_LABELS = 16
-"""Maximum number of labels of a mask; a mask with more grey levels is thresholded into light and dark."""
+"""Maximum number of labels of a mask; a mask with more colours is thresholded into light and dark."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,15 @@ def _mask_of(masks: Path, name: str, image: Path) -> Path | None:
     return own[0] if own else None
 
 
+def is_readable(image: Path) -> bool:
+    """Return whether a path is that of an image that can be read."""
+    try:
+        read(image)
+    except ImageError:
+        return False
+    return True
+
+
 def center_square(image: Tensor, size: int) -> Tensor:
     """Crop the central square of ``(1, C, H, W)`` and resize it to ``size * size`` pixels."""
     return resized(_center_crop(image), (size, size))
@@ -150,7 +159,7 @@ def _center_crop(image: Tensor) -> Tensor:
 
 
 def _labels(file: Path, image: Path, loaded: LoadedImage, size: int) -> Tensor:
-    """Read a mask as labels ``(size, size)``: one for each grey level, or light and dark for more than `MAX_LABELS`.
+    """Read a mask as labels ``(size, size)``: one for each colour, or light and dark for more than `MAX_LABELS`.
 
     Raises:
         UserError: if the mask cannot be read, or has another size than its image.
@@ -159,9 +168,10 @@ def _labels(file: Path, image: Path, loaded: LoadedImage, size: int) -> Tensor:
     if mask.shape != pixels.shape:
         (height, width), (mask_height, mask_width) = pixels.shape[-2:], mask.shape[-2:]
         raise UserError(f"mask {file} has {mask_width}x{mask_height} px; its image {image} has {width}x{height} px")
-    grey = _center_crop(mask).mean(1, keepdim=True)
-    levels = (F.interpolate(grey, size=(size, size), mode="nearest")[0, 0] * 255).round().long()
-    return levels if len(torch.unique(levels)) <= MAX_LABELS else (levels > 127).long()
+    small = F.interpolate(_center_crop(mask), size=(size, size), mode="nearest")[0]
+    red, green, blue = (small * 255).round().long()
+    colours, labels = torch.unique((red * 256 + green) * 256 + blue, return_inverse=True)
+    return labels if len(colours) <= MAX_LABELS else (small.mean(0) > 0.5).long()
 
 
 def with_styles(
@@ -169,7 +179,7 @@ def with_styles(
 ) -> list[ImageSource] | None:
     """Give each image the appearance of the next one, and the last image that of the first, by a run for each image.
 
-    Output images that are in the folder already are not computed again.
+    Output images that are in the folder already and can be read are not computed again.
 
     Returns:
         The sources with the paths of their styled versions; None if the progress reporter stopped the work.
@@ -190,7 +200,7 @@ def with_styles(
         parts = (settings.model_dump_json(), weights, str(versions()))
         key = (*(image.numpy().tobytes() for image in images), *map(str.encode, parts))
         file = folder / f"{hashlib.sha256(b''.join(key)).hexdigest()[:16]}.png"
-        if not os.path.isfile(file) and not _write_styled(file, images, settings, backbones, progress):
+        if not is_readable(file) and not _write_styled(file, images, settings, backbones, progress):
             return None
         styled.append(replace(source, styled=file))
     return styled

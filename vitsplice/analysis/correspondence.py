@@ -14,13 +14,14 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from vitsplice.analysis.finite import check_finite
 from vitsplice.analysis.local_features import local_requests
 from vitsplice.analysis.match_viewer import MatchViewer
 from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest
 from vitsplice.engine.backbones import backbone_or_default
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import UserError
-from vitsplice.images import Source, encode_png, from_pil, read, to_pil
+from vitsplice.images import LoadedImage, Source, encode_png, from_pil, read, to_pil
 from vitsplice.matching import (
     Correspondence,
     Description,
@@ -208,6 +209,7 @@ def match_images(
         ImageError: if an image cannot be read.
         UnknownName, WeightsUnavailable: if the backbone is unknown or unavailable.
         UserError: if the backbone has no such facet or layer, the facet is not local, or a value is out of range.
+        VitspliceError: if a descriptor is not finite.
     """
     if grid < 2:
         raise UserError(f"grid={grid} is not allowed; it must be at least 2")
@@ -221,7 +223,7 @@ def match_images(
     descriptions = [
         cache.get(
             (image.sha256, info, requests, grid, target, mirror),
-            partial(describe_image, image.pixels.to(target), network, grid, mirror=mirror, descriptors=requests),
+            partial(_describe, image, network, target, grid, mirror, requests),
         )
         for image, mirror in zip(images, (False, True), strict=True)
     ]
@@ -236,8 +238,24 @@ def match_images(
     )  # fmt: skip
 
 
+def _describe(
+    image: LoadedImage,
+    backbone: Backbone,
+    device: torch.device,
+    grid: int,
+    mirror: bool,
+    descriptors: tuple[FeatureRequest, ...],
+) -> Description:
+    description = describe_image(image.pixels.to(device), backbone, grid, mirror=mirror, descriptors=descriptors)
+    described_by = ", ".join(map(str, descriptors or descriptor_requests(backbone.info)))
+    check_finite(description.descriptors, described_by, backbone.info.name, image.name)
+    return description
+
+
 def description_cache(limit: int = CACHE_BYTES) -> DescriptionCache:
     """Create a cache for `match_images`.
+
+    Loaded backbones with equal information share descriptions: create a new cache after you change weights in place.
 
     Args:
         limit: maximum size in bytes; two descriptions are cached whatever their size. A description by DINOv2 ViT-S/14

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vitsplice.analysis.finite import finite_features
 from vitsplice.analysis.local_features import read_images
 from vitsplice.analysis.upsampling import sharpened, upsample
 from vitsplice.backbones.inputs import Resize
@@ -212,6 +213,7 @@ def cosegment(
     Raises:
         ImageError: if an image cannot be read.
         UserError: if there is no image, no common foreground, or a number is out of range.
+        VitspliceError: if a feature is not finite.
 
     Example:
         >>> from vitsplice.images import example
@@ -237,10 +239,15 @@ def cosegment(
 
 
 def patch_features(image: LoadedImage, backbone: Backbone, size: int, device: torch.device) -> PatchFeatures:
-    """Compute the features of the patches of an image by a backbone on the device; ``size`` as for `cosegment`."""
+    """Compute the features of the patches of an image by a backbone on the device; ``size`` as for `cosegment`.
+
+    Raises:
+        VitspliceError: if a feature is not finite.
+    """
     info = backbone.info
     requests, attention = descriptor_requests(info), attention_requests(info)
-    features = backbone(Resize(size)(image.pixels.to(device), info), (info.structure, *requests, *attention))
+    inputs = Resize(size)(image.pixels.to(device), info)
+    features = finite_features(backbone, inputs, (info.structure, *requests, *attention), image.name)
     structure, descriptors = features[info.structure], join_features(features, requests)
     grid = structure.grid or (1, 1)
     saliency = cls_attention(*(features[request] for request in attention)) if attention else border_distance(grid)

@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vitsplice.analysis.comparison_images import ComparedImage
+from vitsplice.analysis.finite import finite_features
 from vitsplice.analysis.transforms import WARPS, PointMap, grid_centres
 from vitsplice.backbones.inputs import Resize, fitting_size
 from vitsplice.contracts import Backbone, FeatureRequest, Features, Role
@@ -35,7 +36,7 @@ GRID_SIDE = 16
 PCK_ALPHA = 0.1
 """Threshold of PCK, as a fraction of the side."""
 
-FORMAT = 3
+FORMAT = 4
 """Format of stored encodings; those of another format are computed again."""
 
 MAX_SIMILARITIES = 2**24
@@ -105,6 +106,16 @@ def warp_pck(features: Features, warped: Features, source_of: PointMap, alpha: f
     return pck.pck(pck.point_errors(centres[nearest], true[inside], (1, 1), 1), alpha)
 
 
+def _labels_on_common_grid(labels: Tensor) -> Tensor:
+    """Return the label of each patch of the common grid, ``(GRID_SIDE**2,)``."""
+    return F.interpolate(labels[None, None].float(), size=(GRID_SIDE, GRID_SIDE), mode="nearest").flatten().long()
+
+
+def has_parts(labels: Tensor) -> bool:
+    """Return whether labels ``(H, W)`` have at least two different values on the common grid."""
+    return len(torch.unique(_labels_on_common_grid(labels))) > 1
+
+
 def part_iou(features: Features, labels: Tensor) -> float:
     """Mean IoU of clusters of features with labelled parts of the image (compare Amir et al. 2021, co-segmentation).
 
@@ -115,11 +126,10 @@ def part_iou(features: Features, labels: Tensor) -> float:
         labels: integer label of each pixel, ``(H, W)``.
 
     Returns:
-        Mean over the labels on the common grid, in [0, 1].
+        Mean over the labels on the common grid, in [0, 1]; 1 for a single label (`has_parts`).
     """
     clusters = cluster_patches(on_common_grid(features).cpu())
-    grid_labels = F.interpolate(labels[None, None].float(), size=(GRID_SIDE, GRID_SIDE), mode="nearest")
-    true = grid_labels.flatten().long()
+    true = _labels_on_common_grid(labels)
     values = torch.unique(true)
     counts = [[((clusters == cluster) & (true == value)).sum() for value in values] for cluster in range(CLUSTERS)]
     return mean_iou(values[torch.tensor(counts).argmax(1)][clusters], true)
@@ -132,7 +142,7 @@ class ImageEncoding:
     Args:
         changes: (role, transform, layer) -> `rms_difference` of the feature of the role before and after the transform.
         pck: (warp, layer) -> `warp_pck`.
-        part_iou: layer -> `part_iou`; empty without labels.
+        part_iou: layer -> `part_iou`; empty without labels, or if they have no parts (`has_parts`).
         structure: structure feature of each layer, the first layer first, ``(L, N, N)``.
         appearance: appearance feature of each layer, the first layer first, ``(D,)`` each.
     """
@@ -161,30 +171,36 @@ class _LayerFeatures:
 
 @numerics(grad=False)
 def encode_image(image: ComparedImage, backbone: Backbone, device: torch.device) -> ImageEncoding:
-    """Compute the encoding of an image, which is on the CPU, by a backbone, which is on the device."""
-    original = _features(image.pixels, backbone, device)
+    """Compute the encoding of an image, which is on the CPU, by a backbone, which is on the device.
+
+    Raises:
+        VitspliceError: if a feature is not finite.
+    """
+    original = _features(image.pixels, backbone, device, image.name)
     changes: dict[tuple[str, str, int], float] = {}
     pck_of_warps: dict[tuple[str, int], float] = {}
     for name, pixels in image.transformed.items():
-        transformed = _features(pixels, backbone, device)
+        transformed = _features(pixels, backbone, device, image.name)
         for layer, (before, after) in enumerate(zip(original, transformed, strict=True), -len(original)):
             changes["structure", name, layer] = rms_difference(before.structure, after.structure)
             changes["appearance", name, layer] = rms_difference(before.appearance, after.appearance)
             if name in WARPS:
                 pck_of_warps[name, layer] = warp_pck(before.local, after.local, WARPS[name])
-    labels = image.labels
-    parts = {} if labels is None else {n: part_iou(f.local, labels) for n, f in enumerate(original, -len(original))}
+    parts: dict[int, float] = {}
+    if image.labels is not None and has_parts(image.labels):
+        parts = {n: part_iou(f.local, image.labels) for n, f in enumerate(original, -len(original))}
     structure = torch.stack([features.structure for features in original])
     return ImageEncoding(changes, pck_of_warps, parts, structure, tuple(f.appearance for f in original))
 
 
-def _features(image: Tensor, backbone: Backbone, device: torch.device) -> list[_LayerFeatures]:
+def _features(image: Tensor, backbone: Backbone, device: torch.device, name: str) -> list[_LayerFeatures]:
     """Compute the features of all layers at the image's size, or the nearest size that the backbone accepts."""
     info = backbone.info
     facets = (info.structure.facet, info.appearance.facet)
     requests = [(FeatureRequest(facets[0], layer), FeatureRequest(facets[1], layer)) for layer in info.every_layer]
     size = fitting_size(info, image.shape[-2], image.shape[-1])
-    features = backbone(Resize().to(image.to(device), size), [request for pair in requests for request in pair])
+    inputs = Resize().to(image.to(device), size)
+    features = finite_features(backbone, inputs, [request for pair in requests for request in pair], name)
     return [
         _LayerFeatures(features[local], structure_feature(features[local]).cpu(), features[appearance].values[0].cpu())
         for local, appearance in requests

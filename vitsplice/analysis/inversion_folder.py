@@ -17,7 +17,7 @@ from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import Recording
 from vitsplice.support import output_folder
-from vitsplice.support.files import inside, read_json_object
+from vitsplice.support.files import absolute, inside, read_json_object
 from vitsplice.support.output_folder import ResumableWork, other_format, resumable
 
 SHEET, PLAN_FILE = "inversions.png", "inversions.json"
@@ -51,7 +51,7 @@ def inversion_folder(
         ImageError: if the image cannot be read.
         OutputExists, OutputBusy: see `vitsplice.support.output_folder.resumable`.
     """
-    image = _StoredImage(path=plan.image.absolute(), sha256=read(plan.image).sha256)
+    image = _StoredImage(path=absolute(plan.image), sha256=read(plan.image).sha256)
     stored = _StoredPlan(
         format=FORMAT,
         image=image,

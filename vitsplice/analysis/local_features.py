@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vitsplice.analysis.finite import finite_features
 from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, Features
 from vitsplice.engine.backbones import backbone_or_default
@@ -71,6 +72,7 @@ def local_features(
         UserError: if there is no image, the size is not positive, the backbone has no such facet or layer, or the facet
             is not local.
         UnknownName, WeightsUnavailable: if the backbone is unknown or unavailable.
+        VitspliceError: if a feature is not finite.
 
     Example:
         >>> from vitsplice.images import example
@@ -83,7 +85,9 @@ def local_features(
     info = network.info
     facet = facet or info.structure.facet
     requests = local_requests(info, facet, layer)
-    outputs = [network(Resize(size)(image.pixels.to(target), info), requests) for image in loaded]
+    outputs = [
+        finite_features(network, Resize(size)(image.pixels.to(target), info), requests, image.name) for image in loaded
+    ]
     features = {request.layer: tuple(_on_cpu(output[request]) for output in outputs) for request in requests}
     return LocalFeatures(loaded, features, info, facet, size, (str(substitution),) if substitution else ())
 

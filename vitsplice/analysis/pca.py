@@ -205,6 +205,7 @@ def pca(
         ImageError: if an image cannot be read.
         UserError: as `local_features` raises it, if ``decompose`` is unknown, or without common foreground.
         UnknownName, WeightsUnavailable: if the backbone is unknown or unavailable.
+        VitspliceError: if a feature is not finite.
     """
     loaded = read_images(images, size)
     network, substitution = backbone_or_default(backbone, pick_device(device))

@@ -35,7 +35,7 @@ def upsample(maps: Tensor, image: Tensor, mode: Upsampling = "edges") -> Tensor:
     if mode == "blocks":
         return F.interpolate(maps[None], size=size, mode="nearest")[0]
     smooth = F.interpolate(maps[None].to(image), size=size, mode="bilinear", align_corners=False)
-    radius = max(2, round(0.6 * size[0] / maps.shape[-2]))
+    radius = min(max(2, round(0.6 * size[0] / maps.shape[-2])), (min(size) - 1) // 2)
     window, subsample = 2 * radius + 1, max(1, radius // 4)
     guided = torch.as_tensor(kornia.filters.guided_blur(image, smooth, (window, window), EPSILON, subsample=subsample))
     return guided[0].clamp(0, 1)

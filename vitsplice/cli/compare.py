@@ -24,7 +24,8 @@ def compare(
         Path | None,
         typer.Option(
             help="Folder of masks of parts. Each mask has the file name of its image, with any of the suffixes "
-            f"{', '.join(SUFFIXES)}; other files are ignored."
+            f"{', '.join(SUFFIXES)}; other files are ignored. Each colour of a mask is a part; a mask of more than 16 "
+            "colours is divided into light and dark."
         ),
     ] = None,
     size: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -19,14 +20,20 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Export the generator of a trained model to ONNX, checked against torch for images of two sizes."""
-    from vitsplice.models.export import to_onnx
+    from vitsplice.errors import UserError
+    from vitsplice.models.export import graph_inputs, to_onnx
+    from vitsplice.models.folder import WEIGHTS
     from vitsplice.models.loading import load_model
+    from vitsplice.presets.model_folder import RECORD
     from vitsplice.support import output_folder
+    from vitsplice.text import printable
 
     path = output_folder.check_file(onnx, "ONNX file, such as generator.onnx", force=force)
+    if os.path.realpath(path) in {os.path.realpath(model / name) for name in (WEIGHTS, RECORD)}:
+        raise UserError(f"{printable(str(path))} is a file of the model, which would be replaced; choose another name")
     loaded = load_model(model, device="cpu")
     data, difference = to_onnx(loaded)
-    output_folder.write(path.parent, {path.name: data})
-    inputs = ", ".join(("structure", *loaded.spec.conditions))
+    output_folder.write_file(path, data)
+    inputs = ", ".join(graph_inputs(data))
     typer.echo(f"inputs {inputs}; largest difference from torch {difference:.2g}, in outputs from 0 to 1", err=True)
     typer.echo(path)

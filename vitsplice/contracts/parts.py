@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vitsplice.contracts.features import BackboneInfo, FeatureRequest, Features, ImageName, Role
+from vitsplice.errors import ConfigError
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -53,6 +54,13 @@ class TermContext:
         default = self.backbone.default_request(role)
         layer = default.layer if self.layer is None else self.layer
         return self.backbone.request(self.facet or default.facet, layer)
+
+    def refuse_selection(self, loss: str) -> None:
+        """Raise ConfigError if the user selected a facet or a layer, for a loss term ``loss`` that uses neither."""
+        selected = {"facet": self.facet, "layer": self.layer}
+        given = [f"{name} {value!r}" for name, value in selected.items() if value is not None]
+        if given:
+            raise ConfigError(f"the loss '{loss}' takes no facet and no layer; remove {' and '.join(given)}")
 
 
 @dataclass(frozen=True)

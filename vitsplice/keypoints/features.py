@@ -9,11 +9,12 @@ from operator import attrgetter
 import torch
 from torch import Tensor
 
+from vitsplice.analysis.finite import finite_features
 from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, WARPS, warp
 from vitsplice.backbones.inputs import Area
 from vitsplice.contracts import GLOBAL_FACETS, Backbone, BackboneInfo, FeatureRequest, Features
 from vitsplice.engine.backbones import BackboneCache
-from vitsplice.errors import ImageError, UserError, VitspliceError
+from vitsplice.errors import ImageError, UserError
 from vitsplice.images import read, resize_to
 from vitsplice.keypoints.dataset import KeypointImage, Size
 from vitsplice.keypoints.matching import upsampled_norms
@@ -147,12 +148,7 @@ class FeatureExtractor:
         backbone = self._selected.load()
         pixels = load_pixels(image, self._size)
         inputs = Area(self._size)(pixels.to(self._device), backbone.info).clamp(0, 1)
-        features = backbone(inputs, self._selected.requests)
-        if invalid := [request for request, value in features.items() if not bool(value.values.isfinite().all())]:
-            raise VitspliceError(
-                f"backbone '{backbone.info.name}' returns NaN or infinite values for {invalid[0]} of "
-                f"'{printable(str(image.path))}'"
-            )
+        features = finite_features(backbone, inputs, self._selected.requests, str(image.path))
         return ImageFeatures((pixels.shape[-2], pixels.shape[-1]), (inputs.shape[-2], inputs.shape[-1]), features)
 
 

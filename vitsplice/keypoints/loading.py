@@ -11,6 +11,7 @@ from vitsplice.errors import UserError
 from vitsplice.images import EXAMPLE_PAIRS, example
 from vitsplice.keypoints import pfpascal, spair
 from vitsplice.keypoints.dataset import KeypointDataset, KeypointImage, KeypointPair
+from vitsplice.support.files import absolute
 from vitsplice.text import printable
 
 KEYPOINTS_PER_SIDE = 8
@@ -66,7 +67,7 @@ def synthetic_warps(images: Sequence[Path], appearance: str = DEFAULT_APPEARANCE
     preserve pixel information, match them well. So the appearance of the warped image is changed too.
 
     Args:
-        images: paths; duplicates are ignored.
+        images: paths; further paths of the same file are ignored.
         appearance: appearance transform of the warped image, one of `APPEARANCES`.
 
     Raises:
@@ -76,7 +77,7 @@ def synthetic_warps(images: Sequence[Path], appearance: str = DEFAULT_APPEARANCE
         raise UserError(f"unknown appearance '{printable(appearance)}'; choose one of {', '.join(APPEARANCES)}")
     if missing := [path for path in images if not os.path.isfile(path)]:
         raise UserError(f"{printable(str(missing[0]))} does not exist; give images, or the folder of a data set")
-    images = tuple(dict.fromkeys(path.absolute() for path in images))
+    images = _without_duplicates(images)
     details = {
         "warps": list(WARPS),
         "appearance": appearance,
@@ -101,3 +102,11 @@ def synthetic_warps(images: Sequence[Path], appearance: str = DEFAULT_APPEARANCE
 
     name = f"synthetic warps, appearance transform: {appearance}"
     return KeypointDataset(name, details, len(images) * len(WARPS), pairs)
+
+
+def _without_duplicates(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """Return the first path of each file, absolute."""
+    first: dict[str, Path] = {}
+    for path in paths:
+        first.setdefault(os.path.realpath(path), absolute(path))
+    return tuple(first.values())

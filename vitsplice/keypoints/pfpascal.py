@@ -2,15 +2,16 @@
 
 The lists of pairs are those of weakly supervised alignment and NCNet (Rocco et al. 2018), which later work uses: CSV
 with the columns ``source_image``, ``target_image``, ``class`` (1 to 20, the categories of PASCAL VOC in their order),
-and ``XA``, ``YA``, ``XB``, ``YB``, the keypoints of source and target in pixels, separated by semicolons. Lists for
-training have a column ``flip`` instead: their keypoints come from ``Annotations/CATEGORY/NAME.mat``, whose ``kps`` is
-``(N, 2)``, (x, y), NaN where a point is not visible; rows to be flipped are skipped. The reference length is the longer
-side of the target.
+and ``XA``, ``YA``, ``XB``, ``YB``, the keypoints of source and target in pixels, separated by semicolons; a
+keypoint with an empty entry is not visible. Lists for training have a column ``flip`` instead: their keypoints come
+from ``Annotations/CATEGORY/NAME.mat``, whose ``kps`` is ``(N, 2)``, (x, y), NaN where a point is not visible; rows to
+be flipped are skipped. The reference length is the longer side of the target.
 """
 
 from __future__ import annotations
 
 import csv
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -20,7 +21,7 @@ from scipy.io import loadmat, whosmat
 
 from vitsplice.errors import UserError
 from vitsplice.keypoints.dataset import KeypointDataset, KeypointImage, KeypointPair, Points, UnusablePair
-from vitsplice.support.files import folder_name, reading
+from vitsplice.support.files import absolute, folder_name, reading
 from vitsplice.text import one_line, printable
 
 IMAGES, ANNOTATIONS = "JPEGImages", "Annotations"
@@ -67,7 +68,7 @@ def load(root: Path, split: str) -> KeypointDataset:
     count = sum(1 for _ in _rows(path))
     if not count:
         raise UserError(f"{printable(str(path))} has no pairs")
-    details = {"layout": "PF-PASCAL", "root": str(root.absolute()), "list": path.name, "split": split}
+    details = {"layout": "PF-PASCAL", "root": str(absolute(root)), "list": path.name, "split": split}
 
     def pairs() -> Iterator[KeypointPair | UnusablePair]:
         return (_parse(root, line, row) for line, row in _rows(path))
@@ -138,7 +139,8 @@ def _keypoints(root: Path, category: str, names: list[PurePosixPath], row: Row) 
 
 
 def _numbers(text: str) -> list[float]:
-    return [float(number) for number in text.split(";") if number.strip()]
+    """Parse coordinates; NaN, that of an invisible keypoint, for an empty entry."""
+    return [float(number) if number.strip() else math.nan for number in text.split(";")]
 
 
 def _stack(y: list[float], x: list[float]) -> Points:

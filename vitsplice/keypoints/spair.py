@@ -19,7 +19,7 @@ import numpy as np
 
 from vitsplice.errors import UserError
 from vitsplice.keypoints.dataset import KeypointDataset, KeypointImage, KeypointPair, Points, Size, UnusablePair
-from vitsplice.support.files import folder_name
+from vitsplice.support.files import absolute, folder_name
 from vitsplice.text import one_line, printable
 
 ANNOTATIONS, IMAGES, LISTS = "PairAnnotation", "JPEGImages", "Layout"
@@ -53,7 +53,7 @@ def load(root: Path, split: str, subset: str) -> KeypointDataset:
     names = _names(root, split, subset)
     if not names:
         raise UserError(f"{printable(str(root))} has no pairs of split {split}, subset {subset}")
-    details = {"layout": "SPair-71k", "root": str(root.absolute()), "split": split, "subset": subset}
+    details = {"layout": "SPair-71k", "root": str(absolute(root)), "split": split, "subset": subset}
 
     def pairs() -> Iterator[KeypointPair | UnusablePair]:
         return (_read_pair(root, folder, name) for name in names)

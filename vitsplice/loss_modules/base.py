@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,10 @@ Targets = dict[str, list[FeatureTable]]
 """Features of the targets: for each backbone, by its key, a table for each row (image) of a batch."""
 
 
+CacheKey = tuple[torch.device, tuple[torch.dtype, ...]]
+"""Device of the outputs, and dtypes of the weights of the networks."""
+
+
 class TermsLoss(nn.Module):
     """Loss terms on entire images.
 
@@ -52,7 +56,7 @@ class TermsLoss(nn.Module):
         self.terms = terms
         self.check = check
         self._images: Batches = {}
-        self._cache: tuple[torch.device, Targets] | None = None
+        self._cache: tuple[CacheKey, Targets] | None = None
         self._calls: int = 0
         self.register_load_state_dict_post_hook(_drop_cached_targets)  # type: ignore[no-untyped-call]
 
@@ -99,6 +103,13 @@ class TermsLoss(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
+    def _replicate_for_data_parallel(self) -> NoReturn:
+        """Refuse copies, which would use the networks of the first device and all the same random positions."""
+        raise UserError(
+            "torch.nn.DataParallel cannot copy a loss module to several devices; wrap only your network in it, and "
+            "pass its output to the loss, or use DistributedDataParallel with one loss in each process"
+        )
+
     def _checked(self, pixels: Tensor, name: str) -> Tensor:
         """Convert an argument to a batch, and check that it is on the device of the networks."""
         batch = image_batch(pixels, name, tolerance=OVERSHOOT, check=self.check)
@@ -120,6 +131,7 @@ class TermsLoss(nn.Module):
         self._check_images(outputs, self._images if images is None else images)
         device = next(iter(outputs.values())).device
         self._calls += 1
+        self.networks.requires_grad_(False)  # a module that holds the loss may have changed it
         with numerics(grad=None):
             targets = self._cached_targets(device) if images is None else self._targets(images, device)
             values = {name: self._backbone_values(name, outputs, targets[name]) for name in targets}
@@ -147,8 +159,9 @@ class TermsLoss(nn.Module):
         return {term.name: torch.stack([value[term.name] for value in values]).mean() for term in terms}
 
     def _cached_targets(self, device: torch.device) -> Targets:
-        if self._cache is None or self._cache[0] != device:
-            self._cache = device, self._targets(self._images, device)
+        key = device, tuple(weight.dtype for weight in self.networks.parameters())
+        if self._cache is None or self._cache[0] != key:
+            self._cache = key, self._targets(self._images, device)
         return self._cache[1]
 
     def _targets(self, images: Batches, device: torch.device) -> Targets:

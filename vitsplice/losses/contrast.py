@@ -22,6 +22,7 @@ def contrast(context: TermContext) -> LossTerm:
     neighbourhood i of the output, w_i its weight, and s'_i the geometric mean of the deviations of the target's
     neighbourhoods, weighted by the assignment and by their own weights.
     """
+    context.refuse_selection("contrast")
     side, temperature, share = (context.options[name] for name in ("neighbourhood", "temperature", "share"))
 
     def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:

@@ -34,6 +34,7 @@ def grain(context: TermContext) -> LossTerm:
     neighbourhoods, weighted by the assignment and by their own weights. The weights w_i are those of
     `vitsplice.losses.neighbourhoods.Neighbourhoods`.
     """
+    context.refuse_selection("grain")
     side, temperature, limit = (context.options[name] for name in ("neighbourhood", "temperature", "limit"))
 
     def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:

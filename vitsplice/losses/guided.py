@@ -82,6 +82,7 @@ def texture(context: TermContext) -> LossTerm:
     ``samples: 0`` all locations on the grid of the last of ``depths`` are compared, otherwise features at ``samples``
     random positions of the output (hypercolumns, as in STROTSS) and at twice as many of the target.
     """
+    context.refuse_selection("texture")
     layers = requests_at_depths(context.backbone, context.options["depths"])
     samples, guide = context.options["samples"], context.options["guide"]
     match = match_requests(context)
@@ -136,6 +137,7 @@ def statistics(context: TermContext) -> LossTerm:
     standard deviation of channel d over the locations of the output, and m', s' those of the target, weighted by
     `target_mass`. Unlike cosine costs it depends on the contrast. Compare Huang and Belongie 2017 (AdaIN).
     """
+    context.refuse_selection("statistics")
     layers = requests_at_depths(context.backbone, context.options["depths"])
 
     def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
@@ -168,6 +170,7 @@ def _moments(values: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Ten
 
 def patches(context: TermContext) -> LossTerm:
     """Build the term patches: the sliced Wasserstein distance between patches of Lab pixels."""
+    context.refuse_selection("patches")
     size, stride = context.options["size"], context.options["stride"]
     directions = _directions(3 * size * size, context.options["directions"])
 
@@ -190,6 +193,7 @@ def patches(context: TermContext) -> LossTerm:
 
 def edges(context: TermContext) -> LossTerm:
     """Build the term edges: the distance between lightness gradients of the output and of the start image."""
+    context.refuse_selection("edges")
 
     def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
         output_lightness, target_lightness = (features[LAB].maps[:, :1] for features in (output, target))
@@ -200,6 +204,7 @@ def edges(context: TermContext) -> LossTerm:
 
 def smoothness(context: TermContext) -> LossTerm:
     """Build the term smoothness: the weighted total variation of lightness and of chroma."""
+    context.refuse_selection("smoothness")
 
     def function(output: FeaturesByRequest, _: FeaturesByRequest) -> Tensor:
         lab = output[LAB].maps

@@ -43,12 +43,12 @@ def write_cube(lut: Lut, path: str | os.PathLike[str], *, title: str = "", force
         force: replace an existing file.
 
     Raises:
-        UserError: if the path is a folder, or does not end in .cube.
+        UserError: if the path is a folder or a device, is below a file, or does not end in .cube.
         OutputExists: if the file exists and ``force`` is not given.
         VitspliceError: if it cannot be written.
     """
     target = check_cube(path, force=force)
-    output_folder.write(target.parent, {target.name: _text(lut, title).encode()})
+    output_folder.write_file(target, _text(lut, title).encode())
     return target
 
 
@@ -56,7 +56,7 @@ def check_cube(path: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Return the path of a .cube file that may be written; nothing is written yet.
 
     Raises:
-        UserError: if the path is a folder, or does not end in .cube.
+        UserError: if the path is a folder or a device, is below a file, or does not end in .cube.
         OutputExists: if the file exists and ``force`` is not given.
     """
     target = output_folder.check_file(path, "LUT, such as colours.cube", force=force)

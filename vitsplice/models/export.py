@@ -7,7 +7,8 @@ vitsplice (`vitsplice.engine.conditions`) or to your program.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,8 +56,8 @@ class _Positional(nn.Module):
 def to_onnx(model: Model) -> tuple[bytes, float]:
     """Export the generator of a model to ONNX, for batches of images of any size.
 
-    Inputs are ``structure`` ``(B, 3, H, W)`` and the conditions by name (`vitsplice.contracts.ConditionName`). The
-    output is ``output`` ``(B, 3, H, W)``.
+    Inputs are ``structure`` ``(B, 3, H, W)`` and the conditions by name (`vitsplice.contracts.ConditionName`), without
+    those that the generator does not use (`graph_inputs`). The output is ``output`` ``(B, 3, H, W)``.
 
     Returns:
         The content of the file, and the largest difference from torch on two batches, each of two random images of one
@@ -72,8 +73,9 @@ def to_onnx(model: Model) -> tuple[bytes, float]:
     module = _Positional(model.generator.cpu(), model.spec.conditions).eval()
     try:
         data = _exported(module, example_inputs(model, EXAMPLE))
-        run = _runtime(data)
-        difference = max(_difference(module, run, example_inputs(model, size, batch=2)) for size in CHECKED)
+        run, names = _runtime(data), graph_inputs(data)
+        batches = [example_inputs(model, size, batch=2) for size in CHECKED]
+        difference = float(np.max([_difference(module, run, names, batch) for batch in batches]))  # NaN if one is NaN
     finally:
         model.generator.to(model.device)
     if not difference <= TOLERANCE:
@@ -82,6 +84,11 @@ def to_onnx(model: Model) -> tuple[bytes, float]:
             "no file is written"
         )
     return data, difference
+
+
+def graph_inputs(data: bytes) -> list[str]:
+    """List the names of the inputs of an ONNX file in order."""
+    return [item.name for item in import_module("onnx").load_from_string(data).graph.input]
 
 
 def example_inputs(model: Model, size: tuple[int, int], batch: int = 1) -> dict[str, Tensor]:
@@ -101,15 +108,22 @@ def _exported(module: nn.Module, inputs: Mapping[str, Tensor]) -> bytes:
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         path = Path(folder, "generator.onnx")
         warnings.simplefilter("ignore")  # tracing warns of sizes that are constants; the check covers other sizes
-        try:
+        with _failure("the generator cannot be exported to ONNX"):
             # The exporter by torch.export needs a further package, onnxscript.
             torch.onnx.export(
                 module, tuple(inputs.values()), path, dynamo=False, opset_version=OPSET, input_names=list(inputs),
                 output_names=[OUTPUT], dynamic_axes=axes,
             )  # fmt: skip
-        except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
-            raise VitspliceError(f"the generator cannot be exported to ONNX: {first_line(error)}") from error
         return path.read_bytes()
+
+
+@contextmanager
+def _failure(what: str) -> Iterator[None]:
+    """Raise VitspliceError for any exception in the block: generators are plugins, and runtimes have own classes."""
+    try:
+        yield
+    except Exception as error:
+        raise VitspliceError(f"{what}: {first_line(error)}") from error
 
 
 def _spatial_axes(name: str) -> dict[int, str]:
@@ -120,23 +134,27 @@ def _spatial_axes(name: str) -> dict[int, str]:
 
 def _runtime(data: bytes) -> Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]]:
     """Return a function that runs the graph: by onnxruntime if it is installed, or else by onnx's own evaluator."""
-    if find_spec("onnxruntime"):
-        session = import_module("onnxruntime").InferenceSession(data, providers=["CPUExecutionProvider"])
-        return lambda inputs: np.asarray(session.run(None, dict(inputs))[0])
-    evaluator = import_module("onnx.reference").ReferenceEvaluator(import_module("onnx").load_from_string(data))
-    return lambda inputs: np.asarray(evaluator.run(None, dict(inputs))[0])
+    with _failure("the exported generator cannot be loaded"):
+        if find_spec("onnxruntime"):
+            session = import_module("onnxruntime").InferenceSession(data, providers=["CPUExecutionProvider"])
+        else:
+            graph = import_module("onnx").load_from_string(data)
+            session = import_module("onnx.reference").ReferenceEvaluator(graph)
+    return lambda inputs: np.asarray(session.run(None, dict(inputs))[0])
 
 
 def _difference(
-    module: nn.Module, run: Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]], inputs: Mapping[str, Tensor]
+    module: nn.Module,
+    run: Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]],
+    names: Sequence[str],
+    inputs: Mapping[str, Tensor],
 ) -> float:
-    """Compute the largest difference of the graph's output from the module's."""
-    expected = module(*inputs.values()).numpy()
+    """Compute the largest difference of the graph's output, for the inputs ``names``, from the module's."""
     shape = tuple(inputs[STRUCTURE].shape)
-    try:
-        output = run({name: value.numpy() for name, value in inputs.items()})
-    except Exception as error:  # each runtime has its own classes
-        raise VitspliceError(f"the exported generator fails for images of {shape}: {first_line(error)}") from error
+    with _failure(f"the generator fails for images of {shape}"):
+        expected = module(*inputs.values()).numpy()
+    with _failure(f"the exported generator fails for images of {shape}"):
+        output = run({name: inputs[name].numpy() for name in names})
     if output.shape != expected.shape:
         raise VitspliceError(
             f"the exported generator returns {output.shape} for images of {shape}, and torch {expected.shape}; "

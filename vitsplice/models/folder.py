@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +22,15 @@ from torch import Tensor
 from vitsplice.config import ModelConfig
 from vitsplice.errors import ModelRejected
 from vitsplice.presets.model_folder import RECORD, ModelRecord, read_record
-from vitsplice.support import output_folder
+from vitsplice.support import bounded_yaml, output_folder
 from vitsplice.support.checkpoints import unshared
 from vitsplice.support.files import read_regular
 from vitsplice.text import printable
 
 WEIGHTS = "model.safetensors"
+
+READS, READ_INTERVAL = 5, 0.2
+"""Number of times that a model is read while a training replaces it, and seconds between two of them."""
 
 GENERATOR = "generator."
 """Prefix of the tensors of the generator."""
@@ -75,13 +79,13 @@ def write_model(
     data = save(tensors)
     record = record.model_copy(update={"images": len(digests), "weights": hashlib.sha256(data).hexdigest()})
     content = record.content()
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    text = str(yaml.dump(content, Dumper=bounded_yaml.Dumper, sort_keys=False, allow_unicode=True))
     output_folder.write(Path(folder), {WEIGHTS: data, RECORD: text.encode()})
     return record.model_copy(update={"digest": content["digest"]})
 
 
 def read_model(model: ModelConfig) -> StoredModel:
-    """Read a model.
+    """Read a model. While a training replaces its files, wait up to a second for both of one model.
 
     Args:
         model: the model folder, and optionally as ``sha256`` the digest of its record (not of its weights file).
@@ -90,16 +94,13 @@ def read_model(model: ModelConfig) -> StoredModel:
         ModelRejected: naming the folder, if it holds no model, or if the model is damaged, has another format or
             another digest.
     """
-    record, name = read_record(model.folder), printable(str(model.folder))
+    name = printable(str(model.folder))
+    record, data = _read_files(model.folder, name)
     if model.sha256 and record.digest != model.sha256:
         raise ModelRejected(
             f"model {name} is not the one that these settings were made with:\nits digest is {record.digest},\n"
             f"expected is   {model.sha256}.\nRestore that model; or, to use this one, give its folder as the preset"
         )
-    try:
-        data = read_regular(model.folder / WEIGHTS)
-    except OSError as error:
-        raise ModelRejected(f"model {name} is damaged: {WEIGHTS} cannot be read: {error.strerror or error}") from error
     if hashlib.sha256(data).hexdigest() != record.weights:
         raise ModelRejected(f"model {name} is damaged: {WEIGHTS} is truncated, was altered, or is of another model")
     try:
@@ -112,3 +113,31 @@ def read_model(model: ModelConfig) -> StoredModel:
         expected = f"the SHA-256 of {record.images} images"
         raise ModelRejected(f"model {name} is damaged: {IMAGES} in {WEIGHTS} is not {expected}")
     return StoredModel(name, record, weights, frozenset(bytes(row).hex() for row in images.tolist()))
+
+
+def _read_files(folder: Path, name: str) -> tuple[ModelRecord, bytes]:
+    """Read the record and the content of the weights file; they match unless the model is damaged."""
+    for attempt in range(READS):
+        time.sleep(READ_INTERVAL if attempt else 0)
+        before = _identities(folder)
+        record, data = read_record(folder), _read_weights(folder, name)
+        if hashlib.sha256(data).hexdigest() == record.weights:
+            break
+        if before == _identities(folder) and not output_folder.is_locked(folder):
+            break
+    return record, data
+
+
+def _identities(folder: Path) -> list[tuple[int, int]]:
+    """Return inode and time of both files, which change when a training replaces them; [] if one is missing."""
+    try:
+        return [(status.st_ino, status.st_mtime_ns) for status in (os.stat(folder / n) for n in (RECORD, WEIGHTS))]
+    except OSError:
+        return []
+
+
+def _read_weights(folder: Path, name: str) -> bytes:
+    try:
+        return read_regular(folder / WEIGHTS)
+    except OSError as error:
+        raise ModelRejected(f"model {name} is damaged: {WEIGHTS} cannot be read: {error.strerror or error}") from error

@@ -31,11 +31,23 @@ def cache_folder() -> Path:
     """Return the folder of cached derived files: ``$VITSPLICE_CACHE``, or one in the user's cache folder.
 
     It need not exist.
+
+    Raises:
+        UserError: if the path begins with ``~`` and that home folder is unknown.
     """
     if configured := os.environ.get("VITSPLICE_CACHE"):
-        return Path(configured).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base).expanduser() if base else Path.home() / ".cache") / "vitsplice"
+        return _expanded(configured)
+    return _expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "vitsplice"
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(
+            f"the home folder in {printable(path)}, the folder for cached files, is unknown; "
+            "set VITSPLICE_CACHE to the absolute path of a folder"
+        ) from error
 
 
 def folder_name(folder: Path) -> str:

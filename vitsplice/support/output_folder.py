@@ -61,12 +61,17 @@ def check_file(file: str | os.PathLike[str], contents: str, *, force: bool) -> P
         force: allow it to be replaced.
 
     Raises:
-        UserError: if the path is a folder.
+        UserError: if the path is a folder or a device, or below a file.
         OutputExists: if the file exists and ``force`` is not given.
     """
     path, shown = Path(file), printable(str(file))
     if os.path.isdir(path):
         raise UserError(f"{shown} is a folder; give the name of the {contents}")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise UserError(f"{shown} is neither a file nor a folder; give the name of the {contents}")
+    parent = next((folder for folder in path.parents if os.path.exists(folder)), Path())
+    if not os.path.isdir(parent):
+        raise UserError(f"{shown} cannot be written, because {printable(str(parent))} is a file; choose another folder")
     if os.path.exists(path) and not force:
         raise OutputExists(f"{shown} already exists; choose another name, or replace it with ", REPLACE)
     return path
@@ -115,6 +120,24 @@ def write(folder: Path, files: Mapping[str, bytes | Iterable[bytes]]) -> None:
             write_atomically(inside(folder, name), data)
     except OSError as error:
         raise VitspliceError(f"cannot write to {folder}: {error.strerror or error}") from error
+
+
+def write_file(file: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write a file of any name atomically. Its folder is created if needed, and symbolic links are followed.
+
+    Args:
+        file: path that the user gave; use `write` for names from elsewhere.
+        data: content of the file, or consecutive pieces of it.
+
+    Raises:
+        UserError: if the folder cannot be created.
+        VitspliceError: if the file cannot be written.
+    """
+    create(file.parent)
+    try:
+        write_atomically(file, data)
+    except OSError as error:
+        raise VitspliceError(f"cannot write {printable(str(file))}: {error.strerror or error}") from error
 
 
 def remove_listed(folder: Path, record: str, pattern: re.Pattern[str], keep: Container[str]) -> None:

@@ -23,7 +23,7 @@ from vitsplice.engine.backbones import DTYPES, load_configured
 from vitsplice.engine.device import pick_precision
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Optimisation, Problem
-from vitsplice.engine.problem import Components, assemble
+from vitsplice.engine.problem import Components, assemble, check_run
 from vitsplice.engine.terms import WeightedTerm
 from vitsplice.engine.values import Step
 from vitsplice.images import example, read, resize_to
@@ -131,8 +131,10 @@ def bench(
         Results by name, as plain data for JSON.
 
     Raises:
+        UnknownName, ConfigError: before all benchmarks, if the settings are not for a run (`check_run`).
         VitspliceError: if a backbone cannot be loaded, or a command fails.
     """
+    check_run(run, catalogue())
     measurements: dict[str, Callable[[], Any]] = {
         "processes": lambda: process_times(command),
         "steps": lambda: [asdict(loop) for loop in step_times(available_name(backbone), steps)],

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitsplice.config import BackboneConfig
-from vitsplice.errors import UnknownName, VitspliceError
+from vitsplice.errors import UnknownName, UserError, VitspliceError
 from vitsplice.plugins import Catalogue
 from vitsplice.runs.record import versions
 
@@ -43,7 +43,14 @@ class Diagnosis:
 
 
 def diagnose(catalogue: Catalogue) -> list[Diagnosis]:
-    """Run all checks. The hub is contacted once, for at most `vitsplice.backbones.hub.PROBE_SECONDS`."""
+    """Run all checks. The hub is contacted once, for at most `vitsplice.backbones.hub.PROBE_SECONDS`.
+
+    In a folder that was removed, where torch may end the process, only versions are checked.
+    """
+    try:
+        os.getcwd()
+    except OSError:
+        return [*_versions(), _no_current_folder()]
     return [*_versions(), *_machine(), *_folders(), *_plugins(catalogue), *_weights(catalogue)]
 
 
@@ -52,6 +59,11 @@ def _versions() -> Iterator[Diagnosis]:
         missing = version == "not installed"
         advice = f"pip install {name}" if missing and name != "vitsplice" else ""
         yield Diagnosis("versions", name, version, advice, fatal=bool(advice))
+
+
+def _no_current_folder() -> Diagnosis:
+    advice = "change to a folder that exists, and run the command again"
+    return Diagnosis("folders", "outputs", "the current folder was removed", advice, fatal=True)
 
 
 def _machine() -> Iterator[Diagnosis]:
@@ -74,13 +86,20 @@ def _folders() -> Iterator[Diagnosis]:
     import torch
     from huggingface_hub import constants
 
-    from vitsplice.support.files import cache_folder
-
     yield _folder("outputs", Path.cwd(), "choose another output folder")
-    cache_advice = "weights are converted again each time; set VITSPLICE_CACHE to another folder"
-    yield _folder("cache", cache_folder(), cache_advice)
+    yield _cache()
     yield _folder("hub's cache", Path(constants.HF_HUB_CACHE), "set HF_HOME to another folder")
     yield _folder("torch's cache", Path(torch.hub.get_dir()), "set TORCH_HOME to another folder")
+
+
+def _cache() -> Diagnosis:
+    from vitsplice.support.files import cache_folder
+
+    try:
+        folder = cache_folder()
+    except UserError as error:
+        return Diagnosis("folders", "cache", "unknown", str(error))
+    return _folder("cache", folder, "weights are converted again each time; set VITSPLICE_CACHE to another folder")
 
 
 def _folder(name: str, path: Path, advice: str) -> Diagnosis:

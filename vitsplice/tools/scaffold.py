@@ -12,6 +12,7 @@ from string import Template
 from vitsplice.errors import OutputExists, UserError
 from vitsplice.plugins import catalogue
 from vitsplice.plugins.discovery import canonical
+from vitsplice.support import bounded_yaml
 from vitsplice.support.files import write_atomically
 from vitsplice.text import truncate
 
@@ -84,7 +85,8 @@ def write(name: str, kind: str, folder: Path) -> Path:
 
     Args:
         name: name of the plugin and of its part: at most `MAX_LENGTH` lower case letters, digits and single dashes, the
-            first a letter. A prefix ``vitsplice-`` is removed.
+            first a letter. A prefix ``vitsplice-`` is removed. Presets are YAML, so words such as ``null`` and ``on``,
+            which YAML does not read as text, are not allowed.
         kind: one of `TEMPLATES_BY_KIND`.
         folder: parent of the new folder.
 
@@ -98,6 +100,11 @@ def write(name: str, kind: str, folder: Path) -> Path:
         raise UserError(
             f"'{truncate(name)}' is not allowed as the name of a plugin; it must have at most {MAX_LENGTH} lower case "
             "letters, digits and single dashes, and start with a letter"
+        )
+    if not isinstance(bounded_yaml.parse(short), str):
+        raise UserError(
+            f"'{short}' is not allowed as the name of a plugin, because YAML does not read it as text; "
+            "choose another name"
         )
     if kind not in TEMPLATES_BY_KIND:
         raise UserError(f"there is no kind '{kind}'; allowed are {', '.join(TEMPLATES_BY_KIND)}")

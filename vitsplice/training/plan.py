@@ -16,9 +16,11 @@ from vitsplice.models.folder import WEIGHTS
 from vitsplice.presets import loading
 from vitsplice.presets.model_folder import MAX_LICENCE, RECORD, pinned_model, read_record
 from vitsplice.presets.settings import pinned
+from vitsplice.support.bounded_yaml import is_valid_text
 from vitsplice.support.checkpoints import checkpoint_files, checkpoint_parts
 from vitsplice.support.files import absolute, cache_folder, read_json_object
 from vitsplice.support.output_folder import REPLACE, ResumableWork, other_format, remove, resumable
+from vitsplice.text import printable
 from vitsplice.training.parts import check_training
 
 PLAN, CHECKPOINTS, PREVIEWS, METRICS = "training.json", "checkpoint", "previews", "metrics.csv"
@@ -72,13 +74,18 @@ class TrainingPlan:
         """Create a plan; first check the settings, that the source exists, and the initial model's record.
 
         Raises:
-            ConfigError, UserError, ModelRejected: if one of these cannot be used, or the licence is too long.
+            ConfigError, UserError, ModelRejected: if one of these cannot be used, or a licence is too long or no text.
         """
         check_training(settings)
         path = absolute(source)
         if not os.path.exists(path):
             raise UserError(f"{source} does not exist; give a folder of photographs, or a manifest of pairs")
         licence = licence.strip()
+        if not is_valid_text(licence):
+            raise UserError(
+                Argument("licence"),
+                f" '{printable(licence)}' has a character that UTF-8 text cannot have; give its name or address",
+            )
         if len(licence) > MAX_LICENCE:
             raise UserError(
                 Argument("licence"),

@@ -95,6 +95,35 @@ def test_batches_of_different_sizes_are_refused(comfyui, pair):
         transfer(comfyui, structure=structure, appearance=appearance)
 
 
+def test_empty_batch_is_refused_by_name(comfyui, inputs):
+    empty = inputs["appearance"][:0]
+    with pytest.raises(UserError, match="the batch 'appearance' is empty; give at least 1 image"):
+        transfer(comfyui, **inputs | {"appearance": empty})
+    with pytest.raises(UserError, match="the batch 'first' is empty"):
+        comfyui.call("VitspliceCorrespond", first=empty, second=empty, backbone="tiny-vit", grid=5)
+
+
+def test_all_images_and_masks_are_checked_before_the_first_run(comfyui, pair):
+    structures, appearance = batch(*[pair[0]] * 3), batch(pair[1])
+    black = torch.ones(3, 40, 48)
+    black[2] = 0
+    with pytest.raises(UserError, match="image 3 of 3: .*black everywhere"):
+        transfer(comfyui, structure=structures, appearance=appearance, structure_mask=black)
+    structures[1, 0, 0] = float("nan")
+    with pytest.raises(ImageError, match="image 2 of 3: .*NaN"):
+        transfer(comfyui, structure=structures, appearance=appearance)
+    assert comfyui.progress == []
+
+
+def test_mask_of_any_layout_is_read(comfyui):
+    mask_batch = sys.modules[comfyui.nodes["VitspliceTransfer"].__module__].mask_batch
+    masks = noise(2, 40, 48)
+    for same in (masks, masks[:, None], masks[..., None]):
+        assert torch.equal(mask_batch(same), masks)
+    assert torch.equal(mask_batch(masks[0]), masks[:1])
+    assert mask_batch(masks[:1, None, :, :1]).shape == (1, 40, 1)
+
+
 def test_masks_are_those_of_a_run(comfyui, inputs, pair):
     mask = torch.zeros(1, 40, 48)
     mask[..., 24:] = 1

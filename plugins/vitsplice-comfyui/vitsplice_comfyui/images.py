@@ -28,9 +28,12 @@ def batch_size(**batches: Tensor | None) -> int:
         batches: name of the input -> ``IMAGE``, ``MASK`` or None.
 
     Raises:
-        UserError: if a batch has neither one image nor as many as the largest batch.
+        UserError: if a batch is empty, or has neither one image nor as many as the largest batch.
     """
     sizes = {name: len(batch) for name, batch in batches.items() if batch is not None}
+    for name, size in sizes.items():
+        if not size:
+            raise UserError(f"the batch '{name}' is empty; give at least 1 image")
     largest = max(1, *sizes.values())
     if set(sizes.values()) - {1, largest}:
         listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
@@ -51,8 +54,11 @@ def item_of(batch: Tensor, index: int) -> Array:
 
 
 def mask_batch(mask: Tensor | None) -> Tensor | None:
-    """Return a mask of any layout, such as ``(H, W)`` or ``(B, 1, H, W)``, as ``(B, H, W)``; None for None."""
-    return None if mask is None else mask.reshape(-1, *mask.shape[-2:])
+    """Return a mask ``(H, W)``, ``(B, H, W)``, ``(B, 1, H, W)`` or ``(B, H, W, 1)`` as ``(B, H, W)``; None for None."""
+    if mask is None:
+        return None
+    channels_last = mask.ndim == 4 and mask.shape[1] != 1 and mask.shape[-1] == 1
+    return mask[..., 0] if channels_last else mask.reshape(-1, *mask.shape[-2:])
 
 
 def mask_of(batch: Tensor | None, index: int) -> Array | None:

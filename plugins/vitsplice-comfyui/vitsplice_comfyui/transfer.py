@@ -10,8 +10,9 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from vitsplice import Run, RunConfig, settings_for
-from vitsplice.errors import OutOfMemory
+from vitsplice.errors import OutOfMemory, UserError
 from vitsplice.plugins import catalogue
+from vitsplice.runs.run_inputs import RunInputs
 
 from .backbones import LOADED, backbone_input, chosen, device, note
 from .images import Array, batch_size, item_of, mask_batch, mask_of, to_images
@@ -112,12 +113,23 @@ class Transfer(io.ComfyNode):
             structure_mask=structure_mask,
             appearance_mask=appearance_mask,
         )
-        progress, outputs = Progress(count), []
-        for index in range(count):
+
+        def pair(index: int) -> tuple[Images, Masks]:
             images = item_of(structure, index), item_of(appearance, index)
-            masks = mask_of(structure_mask, index), mask_of(appearance_mask, index)
-            outputs.append(_output(settings, images, masks, progress, index))
-        return io.NodeOutput(to_images(outputs))
+            return images, (mask_of(structure_mask, index), mask_of(appearance_mask, index))
+
+        for index in range(count if count > 1 else 0):
+            _check(*pair(index), f"image {index + 1} of {count}")
+        progress = Progress(count)
+        return io.NodeOutput(to_images([_output(settings, *pair(index), progress, index) for index in range(count)]))
+
+
+def _check(images: Images, masks: Masks, name: str) -> None:
+    """Raise UserError, which names the pair of images, if a run cannot use its images or masks."""
+    try:
+        RunInputs.read(*images, structure_mask=masks[0], appearance_mask=masks[1])
+    except UserError as error:
+        raise type(error)(f"{name}: ", *error.parts) from error
 
 
 def _prepared(settings: RunConfig, images: Images, masks: Masks) -> Run:

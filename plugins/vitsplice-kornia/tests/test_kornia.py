@@ -2,9 +2,12 @@ import pytest
 import torch
 from vitsplice_kornia import distances
 
+from vitsplice.contracts import TermContext
 from vitsplice.errors import ConfigError
+from vitsplice.options import complete
 from vitsplice.plugins import catalogue
 from vitsplice.testing import LossContract
+from vitsplice.testing.inputs import tiny_vit
 
 
 class TestSsim(LossContract):
@@ -52,6 +55,14 @@ def test_distance_of_a_constant_image_to_itself_is_zero(name):
 
 def test_losses_are_in_the_catalogue():
     assert {"ssim", "sobel", "laplacian"} <= set(catalogue().losses)
+
+
+@pytest.mark.parametrize("selected", [{"layer": 0}, {"facet": "pixels"}])
+@pytest.mark.parametrize("name", ["ssim", "sobel", "laplacian"])
+def test_facet_and_layer_are_refused(name, selected):
+    spec = catalogue().losses[name]
+    with pytest.raises(ConfigError, match=f"the loss '{name}' takes no facet and no layer; remove "):
+        spec.build(TermContext(tiny_vit().info, options=complete(spec, {}), **selected))
 
 
 def test_laplacian_is_the_mean_over_the_levels_that_an_image_has():

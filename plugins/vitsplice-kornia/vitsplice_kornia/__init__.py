@@ -41,12 +41,10 @@ def vitsplice_losses() -> list[LossSpec]:
 
 
 def _build(name: str, context: TermContext) -> LossTerm:
-    from vitsplice.contracts import ENGINE_FACETS, PIXELS, FeatureRequest, Features
-    from vitsplice.errors import ConfigError
+    from vitsplice.contracts import PIXELS, FeatureRequest, Features
     from vitsplice_kornia import distances
 
-    if context.facet is not None and context.facet not in ENGINE_FACETS:
-        raise ConfigError(f"the loss {name} compares pixels and takes no facet; remove facet '{context.facet}'")
+    context.refuse_selection(name)
     function: Callable[..., Tensor] = getattr(distances, name)
 
     def compare(output: Mapping[FeatureRequest, Features], target: Mapping[FeatureRequest, Features]) -> Tensor:

@@ -1,11 +1,20 @@
+import pytest
 import torch
 from vitsplice_siren.network import Siren
 
+from vitsplice.errors import ConfigError
+from vitsplice.options import complete
+from vitsplice.plugins import catalogue
 from vitsplice.testing import GeneratorContract
 
 
 class TestSiren(GeneratorContract):
     name = "siren"
+
+
+def test_frequency_that_would_overflow_is_refused():
+    with pytest.raises(ConfigError, match=r"frequency.*10000"):
+        complete(catalogue().generators["siren"], {"frequency": 1e40})
 
 
 def test_first_output_is_the_start_image_and_training_fits_another_image():

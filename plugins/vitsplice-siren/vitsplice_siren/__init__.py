@@ -18,7 +18,9 @@ def vitsplice_generators() -> list[GeneratorSpec]:
     options = {
         "width": Option(96, "width of each layer with sine activation", minimum=4, maximum=4096),
         "layers": Option(3, "number of layers with sine activation", minimum=1, maximum=16),
-        "frequency": Option(60.0, "frequency of the first layer; higher values allow finer detail", minimum=0.1),
+        "frequency": Option(
+            60.0, "frequency of the first layer; higher values allow finer detail", minimum=0.1, maximum=10_000.0
+        ),
     }
     return [
         GeneratorSpec(

@@ -1,0 +1,33 @@
+import pytest
+import torch
+
+from tests.analysis.toys import Toy
+from vitsplice.analysis.comparison_images import ComparedImage
+from vitsplice.analysis.correspondence import match_images
+from vitsplice.analysis.cosegmentation import cosegment
+from vitsplice.analysis.encoding import encode_image
+from vitsplice.analysis.local_features import local_features
+from vitsplice.errors import VitspliceError
+
+
+class Invalid(Toy):
+    """A toy backbone whose features are not finite."""
+
+    def __init__(self, value):
+        super().__init__(lambda images: torch.full_like(images, value), "nanny")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda image, nanny: local_features([image], backbone=nanny, size=32),
+        lambda image, nanny: cosegment([image], backbone=nanny, size=32),
+        lambda image, nanny: match_images(image, image, backbone=nanny, grid=4),
+        lambda image, nanny: encode_image(ComparedImage("a", image), nanny, torch.device("cpu")),
+    ],
+    ids=["local_features", "cosegment", "match_images", "encode_image"],
+)
+def test_features_that_are_not_finite_are_refused_by_name(pair, use, value):
+    with pytest.raises(VitspliceError, match=r"'nanny' returns NaN or infinite values for map\[-[12]\].* of '.+'"):
+        use(pair[0], Invalid(value))
