@@ -75,6 +75,15 @@ def test_record_has_everything_that_values_depend_on(pairs, tmp_path, vit):
     assert set(WORK.part_keys) < set(record)
 
 
+def test_record_does_not_depend_on_the_spelling_of_paths(pairs, tmp_path):
+    (tmp_path / "inner").mkdir()
+    around = tmp_path / "inner" / ".."
+    spellings = (pairs, tmp_path), (pairs.parent / "." / pairs.name, around)
+    plans = [EvaluationPlan(manifest, (Method("m", folder),)) for manifest, folder in spellings]
+    first, second = (plan.record(BuiltMetrics((), {}), "cpu") for plan in plans)
+    assert first == second
+
+
 def test_methods_need_different_names(pairs, tmp_path):
     with pytest.raises(UserError, match="at least one method"):
         EvaluationPlan(pairs, ())

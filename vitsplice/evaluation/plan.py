@@ -16,7 +16,7 @@ from vitsplice.metrics.values import BuiltMetrics
 from vitsplice.presets.model_folder import is_model_folder
 from vitsplice.runs.artifacts import OUTPUT
 from vitsplice.runs.record import versions
-from vitsplice.support.files import file_sha256, inside, read_json_object, reading
+from vitsplice.support.files import absolute, file_sha256, inside, read_json_object, reading
 from vitsplice.support.image_files import SUFFIXES
 from vitsplice.support.output_folder import ResumableWork
 from vitsplice.text import printable
@@ -159,7 +159,7 @@ class EvaluationPlan:
         record = {
             "format": FORMAT,
             "pairs": self.manifest_record(),
-            "methods": {method.name: str(method.folder.absolute()) for method in self.methods},
+            "methods": {method.name: str(absolute(method.folder)) for method in self.methods},
             "metrics": metrics,
             "device": device,
             "versions": versions(),
@@ -170,4 +170,4 @@ class EvaluationPlan:
     def manifest_record(self) -> dict[str, str]:
         """Return the path and the SHA-256 of the manifest. Raises UserError if it cannot be read."""
         with reading(self.pairs):
-            return {"path": str(self.pairs.absolute()), "sha256": file_sha256(self.pairs)}
+            return {"path": str(absolute(self.pairs)), "sha256": file_sha256(self.pairs)}
