@@ -1,28 +1,42 @@
 """Each script in examples/ runs and prints the expected output."""
 
+import multiprocessing
+import os
+import resource
 import runpy
+import signal
 import sys
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from vitsplice.analysis.compare import ComparisonPlan
+from vitsplice.cli import main
+from vitsplice.engine.backbones import BackboneCache
 from vitsplice.images import encode_png, example, read, resize_to
+from vitsplice.loss_modules import from_preset
 from vitsplice.matching.description import describe_image
 from vitsplice.metrics import RUN_METRICS
 from vitsplice.metrics.values import MetricValue
-from vitsplice.presets.settings import settings_for
+from vitsplice.presets.settings import DEFAULT_PRESET, settings_for
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+SMALLER = {
+    "quick": ("stages=[{side: 56, share: 0.5}, {side: 84, share: 0.5}]", "backbones.vit.side=84"),
+    "paper": ("resize.size=98",),
+}
+"""Overrides of presets: smaller images for the networks."""
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
     """Function that runs a script of examples/ in this process, in an empty folder, and returns its output.
 
-    Nothing is plotted, images are matched on few patches and measured small, which all take most of the time.
+    Nothing is plotted, images are matched on few patches, optimised and measured small, and runs of one test share
+    loaded networks; all that would take most of the time.
     """
 
     def run(script, *arguments):
@@ -43,7 +57,17 @@ def run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("vitsplice.metrics.independent.SIZE", 64)
     monkeypatch.setattr("vitsplice.engine.start.describe_image", describe_coarsely)
     monkeypatch.setattr("vitsplice.analysis.compare.ComparisonPlan", partial(ComparisonPlan, size=96))
+    monkeypatch.setattr("vitsplice.loss_modules.from_preset", lambda *a, size, **s: from_preset(*a, size=112, **s))
+    networks = BackboneCache()
+    monkeypatch.setattr("vitsplice.runs.run.BackboneLoader", lambda: networks)
+    for module in ("api", "loss_modules.modules", "presets.settings"):
+        monkeypatch.setattr(f"vitsplice.{module}.settings_for", smaller_settings)
     return run
+
+
+@wraps(settings_for)
+def smaller_settings(preset=DEFAULT_PRESET, *, overrides=(), **settings):
+    return settings_for(preset, overrides=[*SMALLER.get(preset, ()), *overrides], **settings)
 
 
 def describe_coarsely(pixels, backbone, grid, **settings):
@@ -89,7 +113,6 @@ def one_pair(tmp_path_factory, monkeypatch):
         ("02_losses_in_your_loop.py", ("tiny-vit", "tiny-cnn"), "smoothness       1 x"),
         ("10_inversion.py", ("tiny-vit", "2"), "cls[-1]"),
         ("11_comparison.py", ("tiny-vit", "tiny-cnn"), "tiny-cnn ["),
-        ("12_many_images.py", ("many", "--images", "5"), "5 images: "),
         ("15_video_clip.py", (*example(), "clip.mp4", "--frames", "3", "--side", "64"), "3 frames: clip.mp4"),
         (
             "07_vit_or_cnn.py",
@@ -122,11 +145,7 @@ def test_example_runs_with_pretrained_networks(run, script, arguments, expected)
 @pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.usefixtures("offline", "one_pair")
-def test_example_of_identity_runs_with_pretrained_networks(run, monkeypatch):
-    def small_settings(*arguments, overrides, **options):
-        return settings_for(*arguments, overrides=[*overrides, "resize.size=98"], **options)
-
-    monkeypatch.setattr("vitsplice.presets.settings.settings_for", small_settings)
+def test_example_of_identity_runs_with_pretrained_networks(run):
     assert "sheet.png" in run("08_identity.py", "runs", "sheet.png", "--steps", "1", "--size", "64")
 
 
@@ -203,6 +222,39 @@ def test_example_refuses_arguments(run, capsys, script, arguments, message):
     with pytest.raises(SystemExit):
         run(script, *arguments)
     assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def forked(processes, monkeypatch):
+    """Processes of `python -m vitsplice` are forked from one that has imported everything.
+
+    For examples that only wait for them by `os.wait4`: they are not children of this process.
+    """
+    from resumable import execute
+
+    started = {}
+
+    def start(command, env, **_):
+        assert command[:3] == [sys.executable, "-m", "vitsplice"]
+        words, environment = list(map(str, command[3:])), processes.environment | env
+        arguments = main, words, Path.cwd(), environment, 0, signal.SIGKILL
+        process = multiprocessing.get_context("forkserver").Process(target=execute, args=arguments)
+        process.start()
+        started[process.pid] = process
+        return SimpleNamespace(pid=process.pid)
+
+    def wait4(pid, _):
+        started[pid].join()
+        return pid, started[pid].exitcode << 8, resource.getrusage(resource.RUSAGE_SELF)
+
+    monkeypatch.setattr("subprocess.Popen", start)
+    monkeypatch.setattr(os, "wait4", wait4)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("forked")
+def test_example_of_many_images_runs(run):
+    assert "5 images: " in run("12_many_images.py", "many", "--images", "5")
 
 
 @pytest.mark.slow
