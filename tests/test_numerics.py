@@ -155,7 +155,7 @@ def measured(images):
 
 
 @pytest.mark.slow
-def test_metrics_are_the_same_in_any_mode(measured, kind_of_mode):
+def test_metrics_are_the_same_in_a_mode_of_each_kind(measured, kind_of_mode):
     run, expected = measured
     with kind_of_mode():
         before = state()

@@ -32,8 +32,9 @@ def test_steps_are_relative_to_a_plain_loop_and_passes_to_matrix_multiplication(
     report = json.loads(done.stdout)
     plain, *others = report["steps"]
     assert plain["of_plain"]["median"] == 1.0
-    assert all(0.05 < loop["of_plain"]["median"] < 2 for loop in others)  # of a machine that may be busy
-    assert 0 < report["passes"]["share_of_matmul_rate"]["float32"] < 1.5
+    # Other tests run at the same time: the bounds only exclude wrong units and inverted ratios.
+    assert all(0.05 < loop["of_plain"]["median"] < 4 for loop in others)
+    assert 0 < report["passes"]["share_of_matmul_rate"]["float32"] < 4
 
 
 @pytest.mark.slow

@@ -18,12 +18,13 @@ def test_writes_a_checked_graph_and_names_its_inputs(vitsplice, tmp_path):
     onnx.checker.check_model(onnx.load(tmp_path / "out" / "tint.onnx"))
 
 
+@pytest.mark.parametrize("force", [(), ("--force",)])
 @pytest.mark.parametrize("name", ["model.safetensors", "model.yaml"])
-def test_files_of_the_model_are_not_replaced(vitsplice, tmp_path, name):
+def test_files_of_the_model_are_not_replaced(vitsplice, tmp_path, name, force):
     before = (tmp_path / "model" / name).read_bytes()
     (tmp_path / "link.onnx").symlink_to(tmp_path / "model" / name)
     for path in (f"model/{name}", "link.onnx"):
-        done = vitsplice("export", "model", "-o", path, "--force")
+        done = vitsplice("export", "model", "-o", path, *force)
         assert done.returncode == 2
         assert f"{path} is a file of the model, which would be replaced; choose another name" in done.stderr
     assert (tmp_path / "model" / name).read_bytes() == before

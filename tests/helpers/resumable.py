@@ -79,6 +79,8 @@ def execute(program, words, folder, environment, moment, number):
     sys.path[:0] = environment.get("PYTHONPATH", "").split(os.pathsep)
     sys.addaudithook(count)
     with open("stdout", "w") as out, open("stderr", "w") as err, redirect_stdout(out), redirect_stderr(err):
+        os.dup2(out.fileno(), 1)
+        os.dup2(err.fileno(), 2)
         try:
             code = program(words)
         except Exception:
@@ -91,7 +93,7 @@ def execute(program, words, folder, environment, moment, number):
 class Started:
     """A command in a forked process, with those methods of `subprocess.Popen` that tests use.
 
-    Its standard output and error output, but not those of its child processes, are files in its working folder.
+    Its standard output and error output, and those of its child processes, are files in its working folder.
     """
 
     def __init__(self, process, folder):

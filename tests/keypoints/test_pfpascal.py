@@ -88,6 +88,11 @@ def test_empty_entry_of_a_single_list_is_refused_if_the_numbers_differ(tmp_path)
     assert unusable.reason == "3 x coordinates and 2 y coordinates"
 
 
+def test_image_without_keypoints_beside_one_with_a_keypoint_is_unusable(tmp_path):
+    (unusable,) = pfpascal.load(write_list(tmp_path, HEADER, "a.jpg,b.jpg,8,,,5,6"), "test").pairs()
+    assert unusable.reason == "0 keypoints in the source and 1 in the target"
+
+
 def test_folder_is_recorded_without_dots(tmp_path):
     small_pfpascal(tmp_path)
     (tmp_path / "new").mkdir()

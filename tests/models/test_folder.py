@@ -2,6 +2,7 @@ import re
 import shutil
 from dataclasses import replace
 from hashlib import sha256
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -158,7 +159,7 @@ def replaced(tmp_path):
 def test_a_model_that_a_training_replaces_is_read_when_it_is_complete(replaced, monkeypatch):
     model, record, write = replaced
     write("model.safetensors")
-    monkeypatch.setattr(folder.time, "sleep", lambda seconds: seconds and write("model.yaml"))
+    monkeypatch.setattr(folder, "time", SimpleNamespace(sleep=lambda seconds: seconds and write("model.yaml")))
     with FolderLock(model):
         assert read_model(ModelConfig(folder=model)).record == record
 
@@ -180,7 +181,7 @@ def test_a_model_is_damaged_if_the_lock_outlasts_all_reads(replaced, monkeypatch
     model, _, write = replaced
     write("model.safetensors")
     waits = []
-    monkeypatch.setattr(folder.time, "sleep", waits.append)
+    monkeypatch.setattr(folder, "time", SimpleNamespace(sleep=waits.append))
     with FolderLock(model), pytest.raises(ModelRejected, match="is damaged"):
         read_model(ModelConfig(folder=model))
     assert waits == [0, 0.2, 0.2, 0.2, 0.2]

@@ -105,8 +105,9 @@ def test_invalid_regions_are_named(region, message):
 
 
 def test_one_region_is_a_list_of_one_and_none_an_empty_list():
-    given = [RunInputs.read(STRUCTURE, FIRST, regions=regions).regions for regions in (None, Region(LEFT))]
-    assert [[region.appearance for region in regions] for regions in given] == [[], [0]]
+    values = None, Region(LEFT), iter([Region(LEFT)])
+    given = [RunInputs.read(STRUCTURE, FIRST, regions=regions).regions for regions in values]
+    assert [[region.appearance for region in regions] for regions in given] == [[], [0], [0]]
 
 
 def test_colours_of_a_mask_are_computed_once(monkeypatch):

@@ -52,6 +52,14 @@ def test_output_file_may_have_any_name_and_be_a_link_to_another_folder(tmp_path)
     assert files(tmp_path / "out") == ["a:b.cube", "back\\slash", "link", "tab\t"]
 
 
+def test_output_file_that_is_a_link_into_a_missing_folder_or_has_a_nul_is_refused(tmp_path):
+    (tmp_path / "page.html").symlink_to(tmp_path / "missing" / "page.html")
+    with pytest.raises(UserError, match="page.html is a link into a folder that does not exist; choose another name"):
+        check_file(tmp_path / "page.html", "page", force=True)
+    with pytest.raises(UserError, match="has a NUL character, which no file name can have"):
+        check_file(tmp_path / "a\0b", "page", force=False)
+
+
 def test_output_file_below_a_file_or_in_place_of_a_pipe_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="page.html cannot be written, because .*file is a file; choose another folder"):

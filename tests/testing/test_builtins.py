@@ -7,8 +7,6 @@ import pytest
 from vitsplice.engine.backbones import load_backbone
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
-from vitsplice.plugins.build import build_part
-from vitsplice.rng import private_rng
 from vitsplice.testing import (
     BackboneContract,
     ConditionalGeneratorContract,
@@ -17,7 +15,6 @@ from vitsplice.testing import (
     MetricContract,
     PresetContract,
 )
-from vitsplice.testing.conditional_generators import CHANNELS
 
 pytestmark = pytest.mark.slow
 
@@ -38,10 +35,10 @@ class _OfflineContract(BackboneContract):
 class _NarrowContract(ConditionalGeneratorContract):
     """The checks with fewer channels, because at its default width `splicenet` takes seconds for each of them."""
 
-    def build(self, image, seed=0):
-        channels = {name: CHANNELS[name] for name in self.spec().conditions}
-        with private_rng(seed):
-            return build_part(self.spec(), channels, complete(self.spec(), {"width": 0.25})).eval()
+    @pytest.fixture(autouse=True)
+    def _narrow(self, monkeypatch):
+        narrow = {"width": 0.25}
+        monkeypatch.setattr("vitsplice.testing.conditional_generators.complete", lambda spec, _: complete(spec, narrow))
 
 
 load_once = cache(load_backbone)

@@ -119,6 +119,14 @@ def test_unknown_home_folder_is_reported_with_advice(monkeypatch):
     assert finding.advice.endswith("set VITSPLICE_CACHE to the absolute path of a folder")
 
 
+@pytest.mark.weights
+def test_weights_that_need_the_home_folder_are_reported_with_the_same_advice(monkeypatch):
+    monkeypatch.setenv("VITSPLICE_CACHE", "~no-such-user/x")
+    fatal = [finding for finding in doctor.diagnose(catalogue()) if finding.fatal]
+    assert fatal
+    assert all("set VITSPLICE_CACHE to" in finding.advice for finding in fatal)
+
+
 def test_removed_current_folder_is_fatal_with_advice(monkeypatch, tmp_path):
     (tmp_path / "removed").mkdir()
     monkeypatch.chdir(tmp_path / "removed")

@@ -179,7 +179,8 @@ def _note_masks_without_parts(images: Sequence[ImageSource], progress: ProgressR
     for image in images:
         labels = image.load().labels if image.mask else None
         if labels is not None and not encoding.has_parts(labels):
-            progress.note(f"{image.name} has no part IoU: mask {image.mask} has a single label in the central square")
+            grid = f"{encoding.GRID_SIDE} x {encoding.GRID_SIDE} patches in the central square"
+            progress.note(f"{image.name} has no part IoU: mask {image.mask} has a single label on the {grid}")
 
 
 def _record(plan: ComparisonPlan, infos: Mapping[str, BackboneInfo]) -> dict[str, Any]:

@@ -28,9 +28,9 @@ def export(
     from vitsplice.support import output_folder
     from vitsplice.text import printable
 
+    if os.path.realpath(onnx) in {os.path.realpath(model / name) for name in (WEIGHTS, RECORD)}:
+        raise UserError(f"{printable(str(onnx))} is a file of the model, which would be replaced; choose another name")
     path = output_folder.check_file(onnx, "ONNX file, such as generator.onnx", force=force)
-    if os.path.realpath(path) in {os.path.realpath(model / name) for name in (WEIGHTS, RECORD)}:
-        raise UserError(f"{printable(str(path))} is a file of the model, which would be replaced; choose another name")
     loaded = load_model(model, device="cpu")
     data, difference = to_onnx(loaded)
     output_folder.write_file(path, data)

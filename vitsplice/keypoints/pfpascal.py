@@ -139,8 +139,9 @@ def _keypoints(root: Path, category: str, names: list[PurePosixPath], row: Row) 
 
 
 def _numbers(text: str) -> list[float]:
-    """Parse coordinates; NaN, that of an invisible keypoint, for an empty entry."""
-    return [float(number) if number.strip() else math.nan for number in text.split(";")]
+    """Parse coordinates; NaN, that of an invisible keypoint, for an empty entry. A text without entries has none."""
+    entries = text.split(";") if text.strip() else []
+    return [float(entry) if entry.strip() else math.nan for entry in entries]
 
 
 def _stack(y: list[float], x: list[float]) -> Points:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vitsplice.engine.images import read_masks
 from vitsplice.images import LoadedImage, read
-from vitsplice.runs.inputs import Region, appearances_of, as_sequence, checked_weights, described, named_inputs
+from vitsplice.runs.inputs import Region, appearances_of, checked_weights, described, named_inputs
 from vitsplice.runs.regions import ReadRegion, read_regions
 
 
@@ -50,7 +50,8 @@ class RunInputs:
         weights = checked_weights(appearance_weights, len(names))
         images = {name: read(named[name], described(name)) for name in ("structure", *names)}
         masks = read_masks(images, {name: named.get(f"{name}_mask") for name in images})
-        return cls(images, masks, weights, read_regions([] if regions is None else as_sequence(regions), images))
+        listed = list(regions or ()) if regions is None or isinstance(regions, Iterable) else [regions]
+        return cls(images, masks, weights, read_regions(listed, images))
 
     @property
     def appearances(self) -> list[str]:

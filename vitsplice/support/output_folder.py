@@ -61,10 +61,14 @@ def check_file(file: str | os.PathLike[str], contents: str, *, force: bool) -> P
         force: allow it to be replaced.
 
     Raises:
-        UserError: if the path is a folder or a device, or below a file.
+        UserError: if the path is a folder or a device, is below a file, or a link into a missing folder, or has a NUL.
         OutputExists: if the file exists and ``force`` is not given.
     """
     path, shown = Path(file), printable(str(file))
+    if "\0" in str(path):
+        raise UserError(f"'{shown}' has a NUL character, which no file name can have; choose another name")
+    if os.path.islink(path) and not os.path.isdir(os.path.dirname(os.path.realpath(path))):
+        raise UserError(f"{shown} is a link into a folder that does not exist; choose another name")
     if os.path.isdir(path):
         raise UserError(f"{shown} is a folder; give the name of the {contents}")
     if os.path.exists(path) and not os.path.isfile(path):

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitsplice.config import BackboneConfig
-from vitsplice.errors import UnknownName, UserError, VitspliceError
+from vitsplice.errors import (
+    PartRejected,
+    UnknownName,
+    UserError,
+    VitspliceError,
+    WeightsRejected,
+    WeightsUnavailable,
+)
 from vitsplice.plugins import Catalogue
 from vitsplice.runs.record import versions
 
@@ -162,8 +169,10 @@ def _backbone(name: str, config: BackboneConfig, catalogue: Catalogue, *, reacha
         return Diagnosis("weights", name, f"{first} would be downloaded")
     try:
         backbone, _ = load_configured(config.model_copy(update={"name": first, "fallback": tuple(others)}), catalogue)
-    except VitspliceError as error:
+    except (PartRejected, WeightsRejected, WeightsUnavailable) as error:
         return _no_weights(name, str(error))
+    except VitspliceError as error:
+        return Diagnosis("weights", name, "cannot be loaded", str(error), fatal=True)
     return Diagnosis("weights", name, f"{backbone.info.name} loads")
 
 

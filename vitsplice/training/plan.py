@@ -74,7 +74,7 @@ class TrainingPlan:
         """Create a plan; first check the settings, that the source exists, and the initial model's record.
 
         Raises:
-            ConfigError, UserError, ModelRejected: if one of these cannot be used, or a licence is too long or no text.
+            ConfigError, UserError, ModelRejected: if one of these cannot be used, or the licence cannot be recorded.
         """
         check_training(settings)
         path = absolute(source)
@@ -84,7 +84,7 @@ class TrainingPlan:
         if not is_valid_text(licence):
             raise UserError(
                 Argument("licence"),
-                f" '{printable(licence)}' has a character that UTF-8 text cannot have; give its name or address",
+                f" '{printable(licence)}' has a NUL or an incomplete Unicode character; give its name or address",
             )
         if len(licence) > MAX_LICENCE:
             raise UserError(

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import warnings
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -204,6 +205,7 @@ def test_a_cache_that_cannot_be_searched_does_not_hold_the_weights(
 
 
 def print_digest(_: list[str]) -> int:
+    warnings.simplefilter("error")
     print(digest(cache.state_dict(LITE0)))
     return 0
 
