@@ -280,7 +280,8 @@ def test_mask_with_a_single_label_in_the_crop_has_no_value_and_is_named(plan, tm
     result = compare.compare(plan, tmp_path / "out", progress=ProgressReporter(note=notes.append))
     assert not [measure for measure in result.measures if measure.metric == "part iou"]
     assert notes == [
-        f"structure has no part IoU: mask {masks / 'structure.png'} has a single label in the central square"
+        f"structure has no part IoU: mask {masks / 'structure.png'} has a single label "
+        "on the 16 x 16 patches in the central square"
     ]
 
 
