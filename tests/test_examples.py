@@ -1,10 +1,8 @@
 """Each script in examples/ runs and prints the expected output."""
 
-import multiprocessing
 import os
 import resource
 import runpy
-import signal
 import sys
 from functools import partial, wraps
 from pathlib import Path
@@ -13,7 +11,6 @@ from types import SimpleNamespace
 import pytest
 
 from vitsplice.analysis.compare import ComparisonPlan
-from vitsplice.cli import main
 from vitsplice.engine.backbones import BackboneCache
 from vitsplice.images import encode_png, example, read, resize_to
 from vitsplice.loss_modules import from_preset
@@ -230,22 +227,17 @@ def forked(processes, monkeypatch):
 
     For examples that only wait for them by `os.wait4`: they are not children of this process.
     """
-    from resumable import execute
-
     started = {}
 
     def start(command, env, **_):
         assert command[:3] == [sys.executable, "-m", "vitsplice"]
-        words, environment = list(map(str, command[3:])), processes.environment | env
-        arguments = main, words, Path.cwd(), environment, 0, signal.SIGKILL
-        process = multiprocessing.get_context("forkserver").Process(target=execute, args=arguments)
-        process.start()
+        process = processes.start(command[3:], Path.cwd(), environment=processes.environment | env)
         started[process.pid] = process
         return SimpleNamespace(pid=process.pid)
 
     def wait4(pid, _):
-        started[pid].join()
-        return pid, started[pid].exitcode << 8, resource.getrusage(resource.RUSAGE_SELF)
+        started[pid].wait()
+        return pid, started[pid].returncode << 8, resource.getrusage(resource.RUSAGE_SELF)
 
     monkeypatch.setattr("subprocess.Popen", start)
     monkeypatch.setattr(os, "wait4", wait4)

@@ -43,7 +43,7 @@ class RunInputs:
 
         Raises:
             ImageError: if an image or a mask cannot be read.
-            UserError: if a mask, a weight or a region does not fit to the images.
+            UserError: if a mask, a weight or a region is invalid or does not fit the images.
         """
         named = named_inputs(structure, appearance, structure_mask, appearance_mask)
         names = appearances_of(named)
