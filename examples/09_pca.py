@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Parts of objects in the principal components of a backbone's features
-# Colours are comparable between the images of one call. Run it cell by cell, or as a script:
+# Colours are comparable between the images of one call. Run this file cell by cell, or as a script:
 # `python examples/09_pca.py [BACKBONE]`
 
 # %%

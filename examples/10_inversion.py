@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Feature inversion: images optimised to match one feature
-# [CLS] encodes appearance without layout; keys encode the layout. Run it cell by cell, or as a script:
+# [CLS] encodes appearance without layout; keys encode the layout. Run this file cell by cell, or as a script:
 # `python examples/10_inversion.py [BACKBONE [STEPS]]`
 
 # %%
@@ -9,11 +9,11 @@ import sys
 from vitsplice.analysis.inversion import invert, plan_inversions
 from vitsplice.images import encode_png, example
 
-ARGUMENTS = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+ARGUMENTS = [] if "".join(sys.argv[1:2]).startswith("-") else sys.argv[1:]  # a notebook kernel has options
 BACKBONE = ARGUMENTS[0] if ARGUMENTS else "dinov2-vits14-offline"
 STEPS = int(ARGUMENTS[1]) if len(ARGUMENTS) > 1 else 60
 
-# %% The structure and the appearance feature, with few steps; the preset's number of steps gives better images
+# %% The structure and the appearance feature, with few steps; without `steps=` the images are better
 plan = plan_inversions(example("cat-dog")[0], backbone=BACKBONE, steps=STEPS)
 inversions = invert(plan)
 inversions

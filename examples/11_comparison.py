@@ -1,7 +1,7 @@
 # %% [markdown]
 # # What a ViT, a CNN and an untrained ViT encode
-# Changes of the features of each backbone when the appearance or the structure of an image changes. Run it cell by
-# cell, or as a script: `python examples/11_comparison.py [BACKBONE ...]`
+# Changes of the features of each backbone when the appearance or the structure of an image changes. Run this file cell
+# by cell, or as a script: `python examples/11_comparison.py [BACKBONE ...]`
 
 # %%
 import sys
@@ -10,7 +10,7 @@ from vitsplice.analysis.compare import ComparisonPlan, compare
 from vitsplice.analysis.comparison_statistics import findings
 from vitsplice.images import EXAMPLE_PAIRS, example
 
-ARGUMENTS = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+ARGUMENTS = [] if "".join(sys.argv[1:2]).startswith("-") else sys.argv[1:]  # a notebook kernel has options
 BACKBONES = ARGUMENTS or ["dinov2-vits14-offline", "efficientnet-lite0-offline", "untrained-dinov2-vits14"]
 IMAGES = [path for name in EXAMPLE_PAIRS for path in example(name)]
 

@@ -1,4 +1,4 @@
-"""Hooks of plugins. They return specs (`vitsplice.contracts`): frozen data, created without importing heavy packages.
+"""Hooks of plugins. Hooks return specs (`vitsplice.contracts`): frozen data, created without importing heavy packages.
 
 The built-in parts use the same hooks (`vitsplice.builtin`).
 """
@@ -35,7 +35,7 @@ def vitsplice_backbones() -> list[BackboneSpec]:
 
 @hookspec
 def vitsplice_backbone_for(name: str) -> BackboneSpec | None:
-    """Return a backbone for a name that no plugin lists, such as a model library's own names, or None."""
+    """Return the backbone of a name that no plugin lists, such as one of a model library, if the plugin has it."""
     raise NotImplementedError
 
 
@@ -53,7 +53,7 @@ def vitsplice_generators() -> list[GeneratorSpec]:
 
 @hookspec
 def vitsplice_conditional_generators() -> list[ConditionalGeneratorSpec]:
-    """Return generators that are trained on many pairs of images."""
+    """Return conditional generators, which `vitsplice train` trains on many pairs of images."""
     raise NotImplementedError
 
 

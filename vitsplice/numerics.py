@@ -31,7 +31,7 @@ class TorchSetting:
         read: function that returns the current value.
         write: function that sets the value.
         value: value while vitsplice computes.
-        same: other values with the same meaning.
+        same: other values that are left as they are.
     """
 
     name: str
@@ -55,7 +55,7 @@ def process_settings() -> tuple[TorchSetting, ...]:
     cuda = torch.backends.cuda
     return (
         TorchSetting("default_dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32),
-        # From general to specific: a precision of "none" reads as that of the more general setting, which is set first.
+        # From general to specific: "none" reads as the value of the more general setting, which would then be restored.
         _backend("fp32_precision", "none"),
         _onednn_precision(),
         _backend("cudnn.fp32_precision", "none"),
@@ -66,9 +66,13 @@ def process_settings() -> tuple[TorchSetting, ...]:
         TorchSetting("deterministic_algorithms", _deterministic, _set_deterministic, (False, False), ((False, True),)),
         *(_backend(name, True) for name in ("mkldnn.enabled", "cudnn.enabled")),
         *(_backend(name, False) for name in ("mkldnn.deterministic", "cudnn.deterministic", "cudnn.benchmark")),
+        TorchSetting(
+            "mha_fastpath", torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled, True
+        ),
         TorchSetting("flash_sdp", cuda.flash_sdp_enabled, cuda.enable_flash_sdp, True),
         TorchSetting("math_sdp", cuda.math_sdp_enabled, cuda.enable_math_sdp, True),
         TorchSetting("mem_efficient_sdp", cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp, True),
+        TorchSetting("cudnn_sdp", cuda.cudnn_sdp_enabled, cuda.enable_cudnn_sdp, True),
     )
 
 
@@ -87,7 +91,7 @@ def _onednn_precision() -> TorchSetting:
 
 
 def _matmul_precision() -> str | None:
-    """Torch's older precision setting; None if the newer ones are in use, which make reading it an error."""
+    """Torch's older precision setting; None if torch refuses to read it, because the newer ones contradict it."""
     try:
         return torch.get_float32_matmul_precision()
     except RuntimeError:
@@ -116,22 +120,22 @@ class _ProcessSettings:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._users = 0
+        self._entries = 0
         self._restore: list[Callable[[], object]] = []
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Apply the settings, unless another thread computes already; the last thread to leave restores them."""
+        """Apply the settings at the first entry, of any thread, and restore them at the last exit."""
         with self._lock:
-            if not self._users:
+            if not self._entries:
                 self._restore = _apply(process_settings())
-            self._users += 1
+            self._entries += 1
         try:
             yield
         finally:
             with self._lock:
-                self._users -= 1
-                if not self._users:
+                self._entries -= 1
+                if not self._entries:
                     _undo(self._restore)
 
 
@@ -182,7 +186,7 @@ def _flushes_subnormals() -> bool:
 
 
 def describe() -> dict[str, Any]:
-    """Return the state for ``run.json``: the CPU instruction set in use, and the value of each process setting."""
-    fixed = {setting.name: setting.value for setting in process_settings()}
-    fixed |= {"default_dtype": "float32", "deterministic_algorithms": False}
-    return {"cpu_capability": torch.backends.cpu.get_cpu_capability(), **fixed}
+    """Return the CPU instruction set and the process settings with which vitsplice computes, for ``run.json``."""
+    values = {setting.name: setting.value for setting in process_settings()}
+    values |= {"default_dtype": "float32", "deterministic_algorithms": False}
+    return {"cpu_capability": torch.backends.cpu.get_cpu_capability(), **values}

@@ -97,7 +97,10 @@ def test_resume_gives_identical_metrics_wherever_it_was_stopped(plan, uninterrup
     progress = ProgressReporter(stopped=lambda: next(calls) >= checks)
     assert compare.compare(plan, tmp_path / "out", progress=progress) is None
     assert not (tmp_path / "out" / compare.REPORT).exists()
-    assert compare.compare(plan, tmp_path / "out").csv() == uninterrupted(settings)
+    reports = []
+    progress = ProgressReporter(lambda *report: reports.append(report))
+    assert compare.compare(plan, tmp_path / "out", progress=progress).csv() == uninterrupted(settings)
+    assert any(description.startswith("step 4 of 4, tiny-vit, ") for description, _, _ in reports) == bool(settings)
 
 
 def test_transfer_that_ends_as_it_is_stopped_is_saved(plan, tmp_path):

@@ -26,11 +26,11 @@ def test_files_of_the_model_are_not_replaced(vitsplice, tmp_path, name, force):
     for path in (f"model/{name}", "link.onnx"):
         done = vitsplice("export", "model", "-o", path, *force)
         assert done.returncode == 2
-        assert f"{path} is a file of the model, which would be replaced; choose another name" in done.stderr
+        assert f"{path} would replace a file of the model; choose another name" in done.stderr
     assert (tmp_path / "model" / name).read_bytes() == before
 
 
-def test_file_may_have_any_name_and_be_a_link_to_another_folder(vitsplice, tmp_path):
+def test_file_may_have_any_name_and_be_a_link_into_another_folder(vitsplice, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "back\\slash.onnx").symlink_to(tmp_path / "elsewhere.onnx")
     done = vitsplice("export", "model", "-o", "out/back\\slash.onnx")
@@ -38,9 +38,11 @@ def test_file_may_have_any_name_and_be_a_link_to_another_folder(vitsplice, tmp_p
     assert (tmp_path / "elsewhere.onnx").is_file()
 
 
-def test_an_existing_file_is_refused_without_force(vitsplice, tmp_path):
+def test_an_existing_file_is_replaced_only_with_force(vitsplice, tmp_path):
     (tmp_path / "tint.onnx").write_bytes(b"mine")
     done = vitsplice("export", "model", "--onnx", "tint.onnx")
     assert done.returncode == 2
     assert "tint.onnx already exists" in done.stderr
+    assert (tmp_path / "tint.onnx").read_bytes() == b"mine"
     assert vitsplice("export", "model", "--onnx", "tint.onnx", "--force").returncode == 0
+    assert (tmp_path / "tint.onnx").read_bytes() != b"mine"

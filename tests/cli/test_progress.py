@@ -31,6 +31,12 @@ def test_eta_of_a_phase_does_not_count_the_time_of_earlier_phases(eta):
     assert eta(610, 1, 4) == "ETA 30 s"
 
 
+def test_steps_of_a_part_do_not_begin_a_phase(eta):
+    assert eta(0, 0, 10) == ""
+    assert eta(100, 5, 10) == "ETA 0:01:40"
+    assert eta(120, 5, 10) == "ETA 0:02:00"
+
+
 def test_eta_of_resumed_work_counts_only_the_parts_that_were_done_since(eta):
     assert eta(0, 500, 1000) == ""
     assert eta(20, 510, 1000) == "ETA 0:16:20"

@@ -169,6 +169,20 @@ def test_ctrl_c_before_the_first_step_prints_the_command_that_resumes(vitsplice,
     assert vitsplice("run", "--resume", "out").returncode == 0
 
 
+def test_second_ctrl_c_in_a_run_that_replaced_another_prints_the_command_that_resumes(vitsplice, png, monkeypatch):
+    assert vitsplice(*TINY, *png, "-o", "out").returncode == 0
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vitsplice.runs.recorder.Recording.steps", stop)
+        done = vitsplice(*TINY, *reversed(png), "-o", "out", "--force")
+    assert done.returncode == 130
+    assert "resume with: vitsplice run --resume out\n" in done.stderr
+    assert vitsplice("run", "--resume", "out").returncode == 0
+
+
 def test_resume_refuses_missing_folders_and_settings_and_reports_a_finished_run(vitsplice, png, tmp_path):
     vitsplice(*TINY, *png, "-o", "whole")
     error = one_error(vitsplice("run", "--resume", "nowhere"), 2)

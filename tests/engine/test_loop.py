@@ -191,7 +191,7 @@ def whole(output, target):
 def test_term_without_a_differentiable_scalar_is_rejected_by_name(vit, pair, function, message):
     terms = "terms={structure: {loss: structure, weight: 1}, mine: {loss: identity, weight: 1}}"
     optimised, _ = optimisation(vit, pair, "steps=2", terms)
-    broken = replace(optimised.problem.terms[1], term=LossTerm((FeatureRequest("key"),), function))
+    broken = replace(optimised.problem.terms[1], loss_term=LossTerm((FeatureRequest("key"),), function))
     optimised.problem = replace(optimised.problem, terms=(optimised.problem.terms[0], broken))
     expected = rf"term 'mine' \(loss term 'identity'\) returned .*{message}.* a scalar tensor, of shape \(\)"
     with pytest.raises(LossTermRejected, match=expected):

@@ -84,8 +84,8 @@ def test_step_on_tiles_is_the_mean_over_the_tiles_and_reaches_the_entire_image(v
     size = built.backbones["cnn"]
     values = []
     for tile in tiles:
-        features = size.features({0: tile.crop(output)}, term.term.requests)[0]
-        values.append(2 * term.term.function(features, {}))
+        features = size.features({0: tile.crop(output)}, term.loss_term.requests)[0]
+        values.append(2 * term.loss_term.function(features, {}))
     mean = torch.stack(values).mean()
     expected = torch.autograd.grad(mean, list(built.generator.parameters()))
     assert total == pytest.approx(mean.item(), rel=1e-5)

@@ -105,5 +105,5 @@ def test_all_failures_are_counted_and_the_first_are_examples():
     for number in range(100):
         counts.add_failure(f"p{number}", "no output", missing=number % 4 == 0)
     assert counts.examples == [f"p{number}: no output" for number in range(MAX_EXAMPLES)]
-    assert (counts.missing, counts.corrupt) == (25, 75)
-    assert counts.failures.startswith("25 missing, 75 corrupt; p0: no output; p1")
+    assert (counts.missing, counts.unusable) == (25, 75)
+    assert counts.failures.startswith("25 missing, 75 unusable; p0: no output; p1")

@@ -182,12 +182,12 @@ def test_missing_and_corrupt_outputs_are_reported_and_the_others_measured(evalua
     (tmp_path / "one" / "p1.png").write_bytes(b"no image")
     (tmp_path / "in" / "3a.png").unlink()
     counts = evaluated(first).counts["one"]
-    assert (counts.measured, counts.missing, counts.corrupt) == (1, 3, 1)
+    assert (counts.measured, counts.missing, counts.unusable) == (1, 3, 1)
     assert [row["id"] for row in rows(tmp_path)] == ["p0"]
     assert {why.split(":")[0] for why in counts.examples} == {"p1", "p2", "p3", "p4"}
     assert "no output" in "".join(counts.examples)
     markdown = (tmp_path / "out" / "summary.md").read_text()
-    assert "1 of 5 pairs measured, 3 missing, 1 corrupt" in markdown
+    assert "1 of 5 pairs measured, 3 missing, 1 unusable" in markdown
 
 
 def test_failing_metric_loses_only_its_own_values(evaluated, method, tmp_path):

@@ -42,7 +42,7 @@ def test_cells_have_means_with_intervals_and_marks(summary):
 
 def test_missing_values_are_reported_with_reasons(summary):
     assert list(report.missing_values(summary)) == [
-        "two: 1 of 3 pairs measured, 1 missing, 1 corrupt; p: *gone*",
+        "two: 1 of 3 pairs measured, 1 missing, 1 unusable; p: *gone*",
         "a_b|c: no value for 2 outputs of two (so)",
         "lost is unavailable: reason",
     ]

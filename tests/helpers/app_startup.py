@@ -1,4 +1,7 @@
-"""Time from the command `vitsplice app` to a page that can be used, and the size of the page: python app_startup.py."""
+"""Measure the time from the command `vitsplice app` to a page that can be used, and the size of the page.
+
+Run it with ``python tests/helpers/app_startup.py``.
+"""
 
 import subprocess
 import sys
@@ -12,7 +15,11 @@ COMMAND = [sys.executable, "-m", "vitsplice", "app", "--no-open"]
 
 
 def load(browser, url):
-    """Open the page and wait for its first tab; return the end of that, and the sizes of what was loaded in bytes."""
+    """Open the page and wait for the button Run.
+
+    Returns:
+        Time at which the button appeared, and sizes in bytes of all that was loaded until one second later.
+    """
     sizes = []
     with closing(browser.new_page()) as page:
         session = page.context.new_cdp_session(page)
@@ -20,20 +27,24 @@ def load(browser, url):
         session.send("Network.enable")
         page.goto(url)
         page.get_by_role("button", name="Run", exact=True).wait_for()
-        usable = time.perf_counter()
+        usable_at = time.perf_counter()
         page.wait_for_timeout(1000)
-    return usable, sizes
+    return usable_at, sizes
 
 
 def measure(browser):
-    """Start the command and open the page once; print the times and sizes."""
+    """Start the command and open the page once; print the times, the number of requests and their size."""
     begin = time.perf_counter()
     with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, text=True) as process:
-        url = process.stdout.readline().split()[3]
-        served = time.perf_counter()
-        usable, sizes = load(browser, url)
-        process.terminate()
-    times = f"{served - begin:.1f} s to the server, {usable - begin:.1f} s to the page"
+        if not (line := process.stdout.readline()):
+            sys.exit("the command ended before it printed its URL")
+        served_at = time.perf_counter()
+        try:
+            usable_at, sizes = load(browser, line.split()[3])
+        finally:
+            process.terminate()
+            process.communicate()
+    times = f"{served_at - begin:.1f} s to the URL, {usable_at - begin:.1f} s to a page that can be used"
     print(f"{times}, {len(sizes)} requests, {sum(sizes) / 1e6:.1f} MB")
 
 

@@ -147,10 +147,10 @@ def test_corrupt_and_missing_files_are_counted_once_for_all_backbones(tmp_path, 
     (spair / "PairAnnotation" / "test" / "1-a-a:cat.json").unlink()
     summary = run_benchmark(small(spair, backbones=("tiny-vit", "tiny-cnn")), tmp_path / "out")
     counts = summary.counts
-    assert (counts.measured, counts.missing, counts.corrupt) == (1, 1, 1)
+    assert (counts.measured, counts.missing, counts.unusable) == (1, 1, 1)
     assert [example.split(": ")[0] for example in counts.examples] == ["1-a-a:cat", "3-a-a:dog"]
     assert summary.features[0].categories[ALL].pairs == 1
-    assert "1 of 3 pairs measured, 1 missing, 1 corrupt" in (tmp_path / "out" / "summary.md").read_text()
+    assert "1 of 3 pairs measured, 1 missing, 1 unusable" in (tmp_path / "out" / "summary.md").read_text()
 
 
 def non_utf8(folder):
@@ -180,7 +180,7 @@ def test_data_set_with_names_that_are_not_utf8(tmp_path):
         path.rename(annotations / f"{path.stem}{category}.json")
     shutil.copytree(images / "cat", images / category)
     summary = run_benchmark(small(root), tmp_path / "out")
-    assert (summary.counts.measured, summary.counts.corrupt) == (2, 1)
+    assert (summary.counts.measured, summary.counts.unusable) == (2, 1)
     assert set(summary.features[0].categories) == {ALL, "cat", r"caf\udce9"}
     assert summary.to_json() == json.loads((tmp_path / "out" / "summary.json").read_text())
 
@@ -194,7 +194,7 @@ def test_impossible_file_name_excludes_only_its_pair(tmp_path, spair):
     with (spair / "Layout" / "large" / "test.txt").open("a") as file:
         file.write(LONG)
     counts = run_benchmark(small(spair), tmp_path / "out").counts
-    assert (counts.measured, counts.missing, counts.corrupt) == (2, 0, 2)
+    assert (counts.measured, counts.missing, counts.unusable) == (2, 0, 2)
 
 
 def test_impossible_file_name_in_pf_pascal_excludes_only_its_pair(tmp_path):
@@ -202,7 +202,7 @@ def test_impossible_file_name_in_pf_pascal_excludes_only_its_pair(tmp_path):
     with (root / "test_pairs_pf_pascal.csv").open("a") as file:
         file.write(row(f"{LONG}.jpg", 1, [(1, 2)], [(3, 4)]) + "\n")
     counts = run_benchmark(small(root), tmp_path / "out").counts
-    assert (counts.measured, counts.missing, counts.corrupt) == (2, 0, 1)
+    assert (counts.measured, counts.missing, counts.unusable) == (2, 0, 1)
 
 
 def test_backbone_with_other_weights_is_measured_again(tmp_path, spair, extracted, monkeypatch):
@@ -234,7 +234,7 @@ def test_category_without_keypoints_is_not_part_of_the_mean_of_categories(tmp_pa
 def test_error_gives_the_reasons_if_no_pair_can_be_measured(tmp_path, spair):
     for name in ("cat", "dog"):
         (spair / "JPEGImages" / name / "a.jpg").unlink()
-    with pytest.raises(UserError, match=r"no pair of .* can be measured: 3 missing, 0 corrupt; 1-a-a:cat"):
+    with pytest.raises(UserError, match=r"no pair of .* can be measured: 3 missing, 0 unusable; 1-a-a:cat"):
         run_benchmark(small(spair), tmp_path / "out")
 
 

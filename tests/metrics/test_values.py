@@ -11,8 +11,8 @@ CONTEXT = MetricContext(lambda name: None, "x")
 @pytest.mark.parametrize(
     ("built", "reason"),
     [
-        (None, "build of metric 'wrong' returned None, not an instance of Metric"),
-        (lambda case: 1.0, "build of metric 'wrong' returned a function, not an instance of Metric"),
+        (None, "the build function of metric 'wrong' returned None, not an instance of Metric"),
+        (lambda case: 1.0, "the build function of metric 'wrong' returned a function, not an instance of Metric"),
         (Metric(float, parameters={"device": torch.device("cpu")}), "TypeError: Object of type device is not JSON"),
         (Metric(float, parameters={"size": float("nan")}), "ValueError: Out of range float values are not JSON"),
     ],

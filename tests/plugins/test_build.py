@@ -52,6 +52,23 @@ def test_spec_may_be_of_a_subclass_and_a_backbone_a_wrapper():
     assert build_part(Spec("mine", lambda weights: wrapper, "", "", ""), None) is wrapper
 
 
+def test_exit_of_a_build_function_is_a_failure():
+    with pytest.raises(
+        PartRejected, match=r"^building backbone 'mine' failed: test_build\.py, line \d+: SystemExit: 3$"
+    ):
+        build_part(BackboneSpec("mine", raising(SystemExit(3)), "", "", ""), None)
+
+
+def test_exception_of_a_property_of_a_backbone_is_a_failure():
+    class Broken:
+        @property
+        def info(self):
+            raise ValueError("no file")
+
+    with pytest.raises(PartRejected, match=r"test_build\.py, line \d+: ValueError: no file$"):
+        build_part(BackboneSpec("mine", lambda weights: Broken(), "", "", ""), None)
+
+
 def test_exception_without_a_frame_of_python_code_has_no_place():
     with pytest.raises(PartRejected, match="^building backbone 'mine' failed: KeyError: 'x'$"):
         build_part(BackboneSpec("mine", {}.__getitem__, "", "", ""), "x")
@@ -74,6 +91,6 @@ def test_error_that_callers_can_catch_and_failed_allocation_are_raised_unchanged
 def test_an_object_of_another_class_is_refused(kind):
     spec = next(iter(getattr(catalogue(), kind.name).values()))
     expected = PARTS[kind.spec].__name__
-    message = f"^build of {kind.word} '{spec.name}' of plugin \\S+ returned an int, not an instance of {expected}$"
-    with pytest.raises(PartRejected, match=message):
+    returned = f"the build function of {kind.word} '{spec.name}' of plugin \\S+ returned an int"
+    with pytest.raises(PartRejected, match=f"^{returned}, not an instance of {expected}$"):
         build_part(replace(spec, build=lambda *arguments: 3))

@@ -65,12 +65,12 @@ def test_plugin_may_be_an_object(shelf: Shelf) -> None:
     [
         ("shelf_no_such_module", "No module named 'shelf_no_such_module'"),
         ("shelf_builtin:nothing", "AttributeError"),
-        ("shelf_builtin:__cached_nothing__.x", "AttributeError"),
+        ("shelf_builtin:nothing.x", "AttributeError"),
         ("json:decoder.NaN.nothing", "AttributeError"),
         ("shelf_none:plugin", "its entry point is None"),
     ],
 )
-def test_plugin_with_an_unresolvable_entry_point_is_dropped(shelf: Shelf, value: str, reason: str) -> None:
+def test_plugin_with_an_unusable_entry_point_is_dropped(shelf: Shelf, value: str, reason: str) -> None:
     shelf.add("good", GOOD)
     shelf.module("shelf_none", "plugin = None")
     shelf.entry_point("lost", value, "vitsplice-lost")
@@ -94,7 +94,7 @@ def test_failed_built_in_plugin_does_not_affect_others(shelf: Shelf) -> None:
 
 
 def write_package(shelf: Shelf, **modules: str) -> None:
-    """A plugin 'deep' that is the package ``shelf_deep``; ``modules`` are the code of each module by name."""
+    """Write the package ``shelf_deep``, which is the plugin 'deep'; ``modules`` maps paths without ``.py`` to code."""
     folder = shelf.folder / "shelf_deep"
     folder.mkdir()
     for name, code in modules.items():
@@ -134,9 +134,9 @@ def vitsplice_losses():
             "shelf_hook.py, line 5: vitsplice_losses raised",
         ),
     ],
-    ids=["package", "submodule", "library", "import", "syntax", "parsed-text", "hook", "hook-of-another-package"],
+    ids=["package", "submodule", "library", "import", "syntax", "parsed-text", "hook", "hook-of-another-module"],
 )
-def test_failure_names_file_and_line_of_the_plugin(shelf: Shelf, modules: dict[str, str], failure: str) -> None:
+def test_failure_names_file_and_line(shelf: Shelf, modules: dict[str, str], failure: str) -> None:
     write_package(shelf, **modules)
     assert str(record("deep").failure).startswith(failure)
     assert record("deep").traceback.startswith("Traceback (most recent call last):\n")
@@ -162,7 +162,7 @@ def test_output_of_a_plugin_goes_to_standard_error(shelf: Shelf, capsys: pytest.
     assert printed.err == "hello\nagain\n"
 
 
-def test_name_of_two_plugins_is_an_error_on_access(shelf: Shelf) -> None:
+def test_name_that_two_plugins_provide_is_an_error_on_access(shelf: Shelf) -> None:
     shelf.add("one", backbones("[backbone('same'), backbone('mine')]"))
     shelf.add("two", backbones("[backbone('same')]"))
     known = catalogue()
@@ -175,14 +175,14 @@ def test_name_of_two_plugins_is_an_error_on_access(shelf: Shelf) -> None:
     assert "VITSPLICE_PLUGINS" in error
 
 
-def test_variable_resolves_a_conflict(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variable_resolves_a_conflict(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     shelf.add("one", backbones("[backbone('same')]"))
     shelf.add("two", backbones("[backbone('same')]"))
     monkeypatch.setenv("VITSPLICE_PLUGINS", "two")
     assert catalogue().backbones["same"].name == "same"
 
 
-def test_name_of_a_built_in_and_a_plugin_is_a_conflict(shelf: Shelf) -> None:
+def test_name_that_a_built_in_and_a_plugin_provide_is_a_conflict(shelf: Shelf) -> None:
     shelf.add("thief", "@hookimpl\ndef vitsplice_presets(): return [preset('paper')]")
     error = message(PluginConflict, "paper", "presets")
     assert "vitsplice and vitsplice-thief each provide the preset 'paper'" in error

@@ -1,3 +1,4 @@
+from itertools import islice
 from types import SimpleNamespace
 
 import pytest
@@ -54,11 +55,12 @@ def test_steps_are_suggested_where_no_size_would_do(run):
     assert suggested == Argument("steps", int(900 / run.seconds(run.side)))
 
 
-def test_failing_trial_suggests_steps():
+@pytest.mark.parametrize("steps", [0, 3])
+def test_failing_trial_suggests_steps(steps):
     class FailingRun(TimedRun):
         def trial_steps(self, size):
+            yield from islice(super().trial_steps(size), steps)
             raise UserError("no")
-            yield
 
     assert FailingRun(900, 0.3, 5.0).affordable(900).name == "steps"
 

@@ -17,7 +17,7 @@ from vitsplice.contracts import MATCH, FeatureRequest
 from vitsplice.engine.conditions import described_image, pair_condition
 from vitsplice.engine.feature_bank import MemoryBank
 from vitsplice.engine.targets import Targets
-from vitsplice.engine.terms import output_requests, target_requests, term_values
+from vitsplice.engine.terms import image_requests, output_requests, term_values
 from vitsplice.errors import ConfigError, TrainingCacheError
 from vitsplice.matching import match_vectors
 from vitsplice.support.progress import ProgressReporter
@@ -31,7 +31,7 @@ HALF = {"rtol": 2e-3, "atol": 2e-3}
 
 
 def requests_of(example, name):
-    return target_requests(term for term in example.recipe.terms if term.backbone == name)
+    return image_requests(term for term in example.recipe.terms if term.backbone == name)
 
 
 class Prepared(NamedTuple):
@@ -149,7 +149,7 @@ def test_terms_take_the_examples_features(data):
     views = example.views(0)
     for name, targets in example.targets.items():
         terms = [term for term in example.recipe.terms if term.backbone == name]
-        requests = target_requests(terms)
+        requests = image_requests(terms)
         inputs = {term.input: views[term.input](example.images.pixels[term.input[0]]) for term in terms}
         inputs = {key: image.clone().requires_grad_() for key, image in inputs.items()}
         outputs = example.recipe.backbones[name].features(inputs, output_requests(terms))

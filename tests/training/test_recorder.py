@@ -52,9 +52,9 @@ def test_rows_are_means_over_the_steps_at_which_a_term_was_active():
     log = LossLog(["a", "b"])
     for step in (Step(0, 3.0, {"a": 1.0, "b": 2.0}), Step(1, 1.0, {"a": 1.0}), Step(2, 2.0, {"a": 4.0})):
         log.add(step)
-    log.write_row(3, {"total": 5.0, "a": 5.0})
+    log.end_row(3, {"total": 5.0, "a": 5.0})
     log.add(Step(3, 7.0, {"b": 7.0}))
-    log.write_row(4, {})
+    log.end_row(4, {})
     rows = list(csv.DictReader(io.StringIO(log.csv())))
     assert list(rows[0].values()) == ["3", "2.0", "2.0", "2.0", "5.0", "5.0", ""]
     assert list(rows[1].values()) == ["4", "7.0", "", "7.0", "", "", ""]
@@ -66,7 +66,7 @@ def test_restored_log_continues_within_a_row():
     second.restore(json.loads(json.dumps(first.state())))
     for log in (first, second):
         log.add(Step(1, 3.0, {"a": 3.0}))
-        log.write_row(2, {})
+        log.end_row(2, {})
     assert second.csv() == first.csv()
 
 

@@ -260,22 +260,24 @@ class _Parts:
             if self.progress.stopped():
                 return None
             pair = f"{structure.name} from {appearance.name}"
-            self.progress.part(f"{name}, {pair}", len(self.infos) * len(self.images) + len(folders), self.total)
-            folder = self._run(name, structure.image, appearance.image)
+            done = len(self.infos) * len(self.images) + len(folders)
+            folder = self._run(name, structure.image, appearance.image, f"{name}, {pair}", done)
             if folder is None:
                 return None
             folders[name, pair] = folder
         return folders
 
-    def _run(self, name: str, structure: Path, appearance: Path) -> RunFolder | None:
+    def _run(self, name: str, structure: Path, appearance: Path, description: str, done: int) -> RunFolder | None:
         plan, images = self.plan, {"structure": structure, "appearance": appearance}
+        self.progress.part(description, done, self.total)
         settings = _transfer_settings(plan, name)
         images_sha256 = read(structure).sha256, read(appearance).sha256
         key = _key(settings.model_dump_json(), self.infos[name].sha256, *images_sha256)
         folder = inside(self.path, f"{TRANSFERS}/{safe_file_name(name)}-{key}")
         try:
             with _recording(images, settings, folder) as recording:
-                for _ in recording.steps(self.progress.note):
+                for step in recording.steps(self.progress.note):
+                    self.progress.part(f"step {step.index + 1} of {settings.steps}, {description}", done, self.total)
                     if self.progress.stopped() and not recording.run.finished:
                         recording.write_checkpoint(self.progress.note)
                         return None

@@ -29,7 +29,13 @@ def compare(
         ),
     ] = None,
     size: Annotated[
-        int, typer.Option(min=64, max=1024, help="Images are cropped square and resized to this many pixels a side.")
+        int,
+        typer.Option(
+            min=64,
+            max=1024,
+            help="Images are cropped square and resized to this many pixels a side, except for transfers, which use "
+            "entire images.",
+        ),
     ] = 224,
     transfers: Annotated[
         int,

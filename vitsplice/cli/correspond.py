@@ -14,20 +14,24 @@ from vitsplice.cli.output import notes
 def correspond(
     first: Annotated[Path, typer.Argument(metavar="FIRST", help=f"Image whose patches are matched. {IMAGE_HELP}")],
     second: Annotated[
-        Path, typer.Argument(metavar="SECOND", help="Image in which matches for the patches of FIRST are searched.")
+        Path,
+        typer.Argument(
+            metavar="SECOND",
+            help="Image with whose patches they are matched; it is matched mirrored, too, and the better kept.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-matches"),
     backbone: Backbone = None,
     facet: Annotated[
         str | None,
         typer.Option(
-            help="key, query, value, token or map. Default: several features together, or with --layer the backbone's "
-            "facet for structure."
+            help="Features that are matched: key, query, value, token or map. Default: several of them together; with "
+            "--layer: those that the backbone uses for structure."
         ),
     ] = None,
     layer: Annotated[
         int | None,
-        typer.Option(help="0 is the first layer, -1 the last. Default with --facet: -1."),
+        typer.Option(help="0 is the first layer, -1 the last. Default: several layers; with --facet: -1."),
     ] = None,
     grid: Annotated[
         int,
@@ -38,19 +42,26 @@ def correspond(
     temperature: Annotated[
         float,
         typer.Option(
+            min=0.0001,
             max=10,
-            help="Softmax temperature of the assignment, 0.0001 to 10; lower: closer to one match per patch.",
+            help="Temperature of the softmax by which each patch of FIRST mixes patches of SECOND; lower: fewer. It "
+            "affects the warped colours and the confidence.",
         ),
     ] = 0.02,
     balance: Annotated[
         float,
-        typer.Option(min=0, max=1, help="0: patches are matched independently; 1: SECOND is used evenly (Sinkhorn)."),
+        typer.Option(
+            min=0,
+            max=1,
+            help="How evenly the patches of SECOND are used, 0 to 1 (about equally often). It affects the warped "
+            "colours and the confidence.",
+        ),
     ] = 0.2,
-    points: Annotated[int, typer.Option(min=1, help="Maximum number of matches in the drawing.")] = 60,
+    points: Annotated[int, typer.Option(min=1, help="Maximum number of matches that are drawn in matches.png.")] = 60,
     device: Annotated[str, DEVICE] = "auto",
     force: ReplaceResults = False,
 ) -> None:
-    """Match the patches of two images; write mutual nearest neighbours, warped colours, confidence and a viewer."""
+    """Match the patches of two images; write mutual nearest neighbours, the colours warped to FIRST, and a viewer."""
     from vitsplice.analysis import correspondence as analysis
 
     analysis.check_output(out, force=force)
@@ -59,6 +70,6 @@ def correspond(
         device=device,
     )  # fmt: skip
     notes(result.notes)
-    drawing = analysis.save(result, out, points, force=force)
+    path = analysis.save(result, out, points, force=force)
     typer.echo("\n".join(result.summary), err=True)
-    typer.echo(str(drawing))
+    typer.echo(str(path))

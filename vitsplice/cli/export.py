@@ -29,7 +29,7 @@ def export(
     from vitsplice.text import printable
 
     if os.path.realpath(onnx) in {os.path.realpath(model / name) for name in (WEIGHTS, RECORD)}:
-        raise UserError(f"{printable(str(onnx))} is a file of the model, which would be replaced; choose another name")
+        raise UserError(f"{printable(str(onnx))} would replace a file of the model; choose another name")
     path = output_folder.check_file(onnx, "ONNX file, such as generator.onnx", force=force)
     loaded = load_model(model, device="cpu")
     data, difference = to_onnx(loaded)

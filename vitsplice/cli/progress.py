@@ -140,8 +140,8 @@ class PartsProgress(ProgressDisplay):
     """Time and number of done parts when the phase began or was resumed."""
 
     def __call__(self, name: str, done: int, total: int) -> None:
-        """Show the name of the next part, and the number of parts that are done."""
-        if done <= self._done:
+        """Show the name of a part, or of a step of it, and the number of parts that are done."""
+        if done < self._done:
             self._phase = self._clock(), done
         self._done = done
         self._show(done, truncate(plain(name), WIDEST), total=total)

@@ -170,14 +170,14 @@ def run(
         )
         notes(messages)
         regions = [*proposed, *regions]
-    replaces = RunFolder(out).has_begun()
+    had_another, recording = RunFolder(out).has_begun(), None
     try:
         with Recording.begin(
             images, settings, out, weights=weights, regions=regions, force=force, backbones=loader
         ) as recording:
             follow(recording, lut=lut)
     except KeyboardInterrupt:
-        if RunFolder(out).has_begun() and not replaces:
+        if RunFolder(out).has_begun() and (recording or not had_another):
             notes([_resume_command(out, lut)], "resume with")
         raise
 

@@ -61,7 +61,7 @@ class Executor(Protocol):
         """Number of CPU threads of each job."""
 
     def run(self, work: Callable[[Job], Outcome], jobs: Iterable[Job]) -> Iterator[Outcome]:
-        """Run every job once, in any order, and yield each outcome as soon as the job ends.
+        """Run every job once, and yield each outcome as soon as the job ends. Jobs start in the order of the iterable.
 
         Jobs are drawn from the iterable when there is room for them, never all at once. A job whose process died has
         the outcome ``failed``. Closing the iterator ends the jobs that are still running.

@@ -255,7 +255,7 @@ class LoadedSettings:
         settings: settings with the device, precision and backbones in use, so that repeated work gives the same bytes.
         device: the device.
         backbones: backbones by their keys in the settings.
-        substitutions: backbones that a fallback replaces, by key.
+        substitutions: fallbacks that are used, by the keys of the backbones that they replace.
     """
 
     settings: RunConfig

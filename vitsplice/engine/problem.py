@@ -82,7 +82,7 @@ class Components:
     @property
     def guided(self) -> bool:
         """Whether a term requests the correspondence."""
-        return any(MATCH in term.term.requests for term in self.terms)
+        return any(MATCH in term.loss_term.requests for term in self.terms)
 
     def build_generator(self, image: Tensor) -> nn.Module:
         """Build the generator for an image ``(1, 3, H, W)``, on the CPU and in training mode.

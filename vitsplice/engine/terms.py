@@ -16,29 +16,29 @@ from vitsplice.errors import LossTermRejected, UserError
 from vitsplice.text import type_with_article
 
 OF_THE_INPUT = (INPUT, MATCH, MASK)
-"""Features that a term gets for the output, although they are computed from a view of an image of the run: the term's
-input view. If that view is of the structure image, so are the features, even if the generator has another input."""
+"""Requests that, for the output, are answered with features of the term's input view. If that shows ``structure``, they
+are features of the structure image itself, even if the output is generated from the start image."""
 
 NOT_OF_THE_OUTPUT = (*OF_THE_INPUT, POSITIONS)
-"""Features that a term gets for the output, although the output is not needed to compute them."""
+"""Requests that are answered for the output without computing features of it."""
 
 
 @dataclass(frozen=True)
 class WeightedTerm:
-    """A loss term of a run.
+    """A loss term of a run, a training or a loss module, with its views and its weight.
 
     Args:
         name: name of the term in the settings.
-        term: the built loss term.
+        loss_term: the built loss term.
         config: settings of the term.
         backbone: key of its backbone in the settings.
-        input: the view that the generator is applied to; in a run ``structure`` stands for the generator's input.
+        input: the view of an image that the output is generated from; in a run ``structure`` is the start image.
         target: the view that the output is compared with.
-        weight: factor of the term's value in the total.
+        weight: factor of the term's value in the total: that of the settings times a strength.
     """
 
     name: str
-    term: LossTerm
+    loss_term: LossTerm
     config: TermConfig
     backbone: str
     input: ViewKey
@@ -47,18 +47,21 @@ class WeightedTerm:
 
 
 def output_requests(terms: Iterable[WeightedTerm]) -> list[FeatureRequest]:
-    """Return the features of the output that terms request."""
-    return [request for term in terms for request in term.term.requests if request not in NOT_OF_THE_OUTPUT]
+    """Return the requests of terms that need features of the output itself."""
+    return [request for term in terms for request in term.loss_term.requests if request not in NOT_OF_THE_OUTPUT]
 
 
-def target_requests(terms: Iterable[WeightedTerm]) -> dict[ViewKey, list[FeatureRequest]]:
-    """Return the requests of terms by view of the images: those for targets first, then those for inputs."""
+def image_requests(terms: Iterable[WeightedTerm]) -> dict[ViewKey, list[FeatureRequest]]:
+    """Return what terms request of the images, by view.
+
+    Target views come first, with all requests; input views have only the requests in `OF_THE_INPUT`.
+    """
     terms = tuple(terms)
     requests: dict[ViewKey, list[FeatureRequest]] = {}
     for term in terms:
-        requests.setdefault(term.target, []).extend(term.term.requests)
+        requests.setdefault(term.target, []).extend(term.loss_term.requests)
     for term in terms:
-        if of_the_input := [request for request in term.term.requests if request in OF_THE_INPUT]:
+        if of_the_input := [request for request in term.loss_term.requests if request in OF_THE_INPUT]:
             requests.setdefault(term.input, []).extend(of_the_input)
     return requests
 
@@ -71,29 +74,35 @@ def term_values(
     Args:
         terms: active terms of one backbone.
         outputs: features of the output for each view that is a term's input (`output_requests`).
-        targets: features of views of the images (`target_requests`).
+        targets: features of the target views and of the input views (`image_requests`).
         key: determines the facet ``positions``.
 
     Raises:
         UserError: if a term cannot compare its images.
-        LossTermRejected: if a term returns anything but a scalar, or one without a gradient although a feature of the
-            output requires a gradient.
+        LossTermRejected: if a term returns anything but a floating-point scalar, or a scalar that requires no gradient
+            although a feature of the output requires one.
     """
     terms = tuple(terms)
-    sampled = any(POSITIONS in term.term.requests for term in terms)
-    positions = [{POSITIONS: random_positions(*key, of)} if sampled else {} for of in ("output", "target")]
-    complete = {
-        view: {**features, **positions[0], **{r: targets[view][r] for r in OF_THE_INPUT if r in targets.get(view, {})}}
+    sampled = any(POSITIONS in term.loss_term.requests for term in terms)
+    output_positions, target_positions = (
+        {POSITIONS: random_positions(*key, image)} if sampled else {} for image in ("output", "target")
+    )
+    output_features = {
+        view: {
+            **features,
+            **output_positions,
+            **{r: targets[view][r] for r in OF_THE_INPUT if r in targets.get(view, {})},
+        }
         for view, features in outputs.items()
     }
     values = {}
     for term in terms:
-        target = targets[term.target] | positions[1]
+        target_features = targets[term.target] | target_positions
         try:
-            values[term.name] = value = term.term.function(complete[term.input], target)
+            values[term.name] = value = term.loss_term.function(output_features[term.input], target_features)
         except UserError as error:
             raise UserError(f"terms.{term.name}: ", *error.parts) from error
-        differentiable = any(features.values.requires_grad for features in complete[term.input].values())
+        differentiable = any(features.values.requires_grad for features in output_features[term.input].values())
         if mistake := value_mistake(value, differentiable=differentiable):
             raise LossTermRejected(
                 f"term '{term.name}' (loss term '{term.config.loss}') returned {mistake}; a loss term returns a scalar "
@@ -116,5 +125,5 @@ def value_mistake(value: object, *, differentiable: bool = True) -> str:
     if not value.is_floating_point():
         return f"a tensor of {value.dtype}"
     if differentiable and not value.requires_grad:
-        return "a value without a gradient (it is detached, or computed under no_grad or from numbers alone)"
+        return "a value without a gradient (it is detached, under no_grad, or does not depend on the output's features)"
     return ""

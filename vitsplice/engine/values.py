@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import ViewKey
 from vitsplice.engine.targets import Targets
-from vitsplice.engine.terms import WeightedTerm, output_requests, target_requests, term_values
+from vitsplice.engine.terms import WeightedTerm, image_requests, output_requests, term_values
 from vitsplice.engine.views import View
 from vitsplice.errors import NonFiniteLoss
 from vitsplice.rng import private_rng
@@ -75,7 +75,7 @@ def pair_values(
     for name, backbone in backbones.items():
         if not (terms := [term for term in active if term.backbone == name]):
             continue
-        targets = [pair.targets[name](target_requests(terms), pair.views) for pair in pairs]
+        targets = [pair.targets[name](image_requests(terms), pair.views) for pair in pairs]
         inputs = list(dict.fromkeys(term.input for term in terms))
         outputs = {(number, key): pair.outputs[key] for number, pair in enumerate(pairs) for key in inputs}
         features = backbone.features(outputs, output_requests(terms))

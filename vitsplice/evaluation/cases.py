@@ -29,7 +29,7 @@ Networks get the entire image, at a shorter side of up to 520 px, so an even lon
 """
 
 MAX_EXAMPLES = 5
-"""Maximum number of missing and corrupt outputs of a method that are described."""
+"""Maximum number of missing and unusable outputs of a method that are described."""
 
 
 class PairImages:
@@ -79,31 +79,31 @@ class PairImages:
 
 @dataclass
 class CaseCounts:
-    """Numbers of measured, missing and corrupt outputs of a method; an output counts once, whatever its appearances.
+    """Numbers of measured, missing and unusable outputs of a method; an output counts once, whatever its appearances.
 
     Args:
         measured: number of outputs whose files could all be used.
         missing: number of outputs of which a file, also of an input image, does not exist.
-        corrupt: number of outputs of which a file, also of an input image, cannot be used.
-        examples: descriptions of the first missing or corrupt outputs.
+        unusable: number of outputs of which a file, also of an input image, cannot be used, and of unfinished runs.
+        examples: descriptions of the first missing or unusable outputs.
     """
 
     measured: int = 0
     missing: int = 0
-    corrupt: int = 0
+    unusable: int = 0
     examples: list[str] = field(default_factory=list)
 
     def add_failure(self, case: str, reason: str, *, missing: bool) -> None:
-        """Count a missing or corrupt output."""
+        """Count a missing or unusable output."""
         self.missing += missing
-        self.corrupt += not missing
+        self.unusable += not missing
         if len(self.examples) < MAX_EXAMPLES:
             self.examples.append(f"{case}: {reason}")
 
     @property
     def failures(self) -> str:
-        """Description of the missing and corrupt outputs on one line."""
-        return f"{self.missing} missing, {self.corrupt} corrupt; " + "; ".join(self.examples)
+        """Description of the missing and unusable outputs on one line."""
+        return f"{self.missing} missing, {self.unusable} unusable; " + "; ".join(self.examples)
 
 
 @dataclass(frozen=True)

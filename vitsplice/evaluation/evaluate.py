@@ -45,7 +45,7 @@ def evaluate(
 ) -> EvaluationSummary | None:
     """Evaluate methods over a set of pairs.
 
-    Values that the folder already holds are reused if the images, metrics, device and versions are the same.
+    Values that the folder already holds are reused if the methods, files, metrics, device and versions are the same.
 
     Args:
         plan: what to evaluate.
@@ -78,9 +78,9 @@ def evaluate(
             _check_unchanged(plan, record["pairs"])
 
 
-def _check_unchanged(plan: EvaluationPlan, manifest: Mapping[str, str]) -> None:
-    """Raise VitspliceError if the manifest has changed; it takes the place of any error that the change has caused."""
-    if plan.manifest_record() != manifest:
+def _check_unchanged(plan: EvaluationPlan, recorded: Mapping[str, str]) -> None:
+    """Raise VitspliceError if the manifest has changed; called last, as the change may have caused another error."""
+    if plan.manifest_record() != recorded:
         raise VitspliceError(
             f"{printable(str(plan.pairs))} was changed during the evaluation; finished values remain valid. To "
             "evaluate the changed manifest, repeat the evaluation with ",
@@ -130,13 +130,13 @@ class _Evaluation:
 
     def run(self, path: Path, values: JsonLinesLog, sets: JsonLinesLog, total: int) -> EvaluationSummary | None:
         """Measure all cases and write the results into a folder; None if stopped."""
-        if (cases := self.measure_pairs(values, total)) is None:
+        if (measured := self.measure_pairs(values, total)) is None:
             return None
-        keys, counts = cases
-        if (of_sets := self.measure_sets(sets, keys)) is None:
+        keys, counts = measured
+        if (set_records := self.measure_sets(sets, keys)) is None:
             return None
         self.progress.part("summary", total, total)
-        summary = summarise(self.plan, self.built, values, keys, counts, of_sets)
+        summary = summarise(self.plan, self.built, values, keys, counts, set_records)
         write_report(path, summary, values, keys)
         if (page := gallery(self.plan, summary, values, keys, self.progress)) is None:
             return None
@@ -144,10 +144,10 @@ class _Evaluation:
         return summary
 
     def measure_pairs(self, log: JsonLinesLog, total: int) -> tuple[Keys, dict[str, CaseCounts]] | None:
-        """Measure the cases that are not in the log, and metrics that failed before; None if stopped.
+        """Measure the cases that are not in the log, and the failed metrics of those that are; None if stopped.
 
         Returns:
-            Key of each case ``(methods, pairs)``, 0 where it is not measured, and counts of each method.
+            Key of each case ``(methods, pairs)``, 0 where it cannot be measured, and counts of each method.
         """
         keys, counts = array("Q"), {method.name: CaseCounts() for method in self.plan.methods}
         for done, pair in enumerate(read(self.plan.pairs, unique=False)):
@@ -192,7 +192,7 @@ class _Evaluation:
             for row, method in enumerate(methods):
                 self.progress.part(f"{spec.name} of {method.name}", len(records), len(metrics) * len(methods))
                 chosen = choose_pairs(self.plan.pairs, keys[row], spec.max_pairs)
-                key = key_of(spec.name, method.name, *(number for _, number in chosen))
+                key = key_of(spec.name, method.name, *(pair_key for _, pair_key in chosen))
                 if key not in log or log[key]["reason"]:
                     cases = self._cases(method, [pair for pair, _ in chosen])
                     values, reasons = compute_rounded([(spec, metric)], [cases])
@@ -215,12 +215,14 @@ class _Evaluation:
 
 
 def _record(pair: Pair, method: Method, output: Path, before: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record of a case with its values of ``before``; what the output used is read anew.
+    """Return the record of a case: earlier values, and the networks and losses of the output's run, read again.
 
     Raises ImageError for the output of an unfinished run.
     """
     optimised = read_optimised(output)
-    used = {"optimised": json.loads(json.dumps(asdict(optimised)))} if optimised else {}  # as the log returns it
+    used = (
+        {"optimised": json.loads(json.dumps(asdict(optimised)))} if optimised else {}
+    )  # as the log returns it: lists, not tuples
     values = {name: before[name] for name in ("metrics", "reasons") if name in before}
     return {"method": method.name, "id": pair.id, "metrics": {}} | used | values
 
@@ -230,7 +232,7 @@ def compute_rounded(
     cases: Sequence[Case | Iterator[Case]],
     weights: Sequence[float] = (),
 ) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Compute metrics of one output, or of a set of outputs.
+    """Compute metrics of one output, as means over its appearance images, or of a set of outputs.
 
     Args:
         metrics: metrics over pairs, or over sets.
@@ -238,7 +240,7 @@ def compute_rounded(
         weights: weight of each case in the mean; empty: all are equal.
 
     Returns:
-        Means of the values, rounded to 6 significant digits, and reasons of failures, by name of the metric.
+        Values, rounded to 6 significant digits, None where undefined, and reasons of failures, by name of the metric.
     """
     computed = [[compute(spec, metric, case) for spec, metric in metrics] for case in cases]
     results = mean_values(computed, weights or [1.0] * len(cases))
@@ -247,7 +249,7 @@ def compute_rounded(
 
 
 def choose_pairs(manifest: Path, keys: NDArray[np.uint64], max_pairs: int) -> list[tuple[Pair, int]]:
-    """Choose at most ``max_pairs`` measured pairs (key not 0), and return them with their keys.
+    """Choose at most ``max_pairs`` pairs whose case of one method is measured (key not 0); return them with these keys.
 
     They are the pairs whose ids have the smallest hashes, so the order of the manifest does not matter.
     """

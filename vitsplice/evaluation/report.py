@@ -148,7 +148,7 @@ def _pairs_differ(metric: MetricSummary) -> bool:
 def missing_values(summary: EvaluationSummary) -> Iterator[str]:
     """Describe outputs and metrics without values, and the reasons."""
     for name, counts in summary.counts.items():
-        if counts.missing or counts.corrupt:
+        if counts.missing or counts.unusable:
             yield f"{name}: {counts.measured} of {summary.pairs} pairs measured, {counts.failures}"
     for name, metric in summary.metrics.items():
         if methods := [_incomplete(*item, metric.over) for item in metric.methods.items() if item[1].missing]:

@@ -63,7 +63,7 @@ class ModulatedBlock(nn.Module):
 
     Args:
         inputs, outputs: numbers of channels.
-        vector: length of the vector that modulates the convolutions.
+        vector: number of channels of the vector that modulates the convolutions.
     """
 
     def __init__(self, inputs: int, outputs: int, vector: int) -> None:

@@ -3,7 +3,7 @@
 Source: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 2.2, equations 1 to 3.
 There each sample of a batch has weights of its own, which a grouped convolution applies. Here the whole batch shares
 one convolution, and its input and output are scaled for each sample: this is the same function, computed faster. As
-there, all layers have an equalised learning rate; in the mapping network it is multiplied by `MAPPING_RATE`.
+in StyleGAN2, all layers have an equalised learning rate; in the mapping network it is multiplied by `MAPPING_RATE`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ModulatedConv2d(nn.Module):
     Args:
         inputs, outputs: numbers of channels.
         kernel: kernel size; odd.
-        vector: length of the vector.
+        vector: number of channels of the vector.
         demodulate: see `modulated_conv2d`.
     """
 
@@ -68,13 +68,13 @@ class ModulatedConv2d(nn.Module):
         super().__init__()
         self.demodulate = demodulate
         self.affine = EqualisedLinear(vector, inputs, bias=1.0)
-        self.scale = 1 / math.sqrt(inputs * kernel**2)
+        self.weight_scale = 1 / math.sqrt(inputs * kernel**2)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, images: Tensor, vectors: Tensor) -> Tensor:
         """Map images ``(B, inputs, H, W)`` and vectors ``(B, vector)`` to ``(B, outputs, H, W)``."""
-        weight = self.scale * self.weight
+        weight = self.weight_scale * self.weight
         return modulated_conv2d(images, weight, self.affine(vectors), self.bias, demodulate=self.demodulate)
 
 
@@ -84,7 +84,7 @@ class MappingNetwork(nn.Module):
     The feature is scaled to a root mean square of 1, as StyleGAN2 does with its latent vector.
 
     Args:
-        inputs: length of the feature.
+        inputs: number of channels of the feature.
         width: width of the hidden layer and of the output layer, each followed by GELU.
     """
 

@@ -87,7 +87,7 @@ def _number(value: float) -> str:
 
 def notes(summary: BenchmarkSummary) -> Iterator[str]:
     """Describe how many pairs and keypoints are excluded."""
-    if summary.counts.missing or summary.counts.corrupt:
+    if summary.counts.missing or summary.counts.unusable:
         yield f"{summary.counts.measured} of {summary.data.count} pairs measured, {summary.counts.failures}"
     feature = summary.features[0]
     if feature.outside:

@@ -129,7 +129,7 @@ def summarise(
         features: measured features.
         log: errors of every pair with every feature.
         keys: keys of the records in the log, ``(features, pairs)``; 0 where a pair could not be measured.
-        counts: numbers of measured, missing and corrupt pairs.
+        counts: numbers of measured, missing and unusable pairs.
     """
     alphas = tuple(dict.fromkeys(alphas))
     correct = np.zeros((*keys.shape, len(alphas)), np.int64)

@@ -13,7 +13,7 @@ from vitsplice.contracts import GLOBAL_FACETS, INPUT, MATCH, POSITIONS, Backbone
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import ViewKey
 from vitsplice.engine.targets import FeatureTable
-from vitsplice.engine.terms import WeightedTerm, output_requests, target_requests, term_values
+from vitsplice.engine.terms import WeightedTerm, image_requests, output_requests, term_values
 from vitsplice.errors import UserError
 from vitsplice.images import read
 from vitsplice.images.checks import OVERSHOOT, image_batch
@@ -168,8 +168,8 @@ class TermsLoss(nn.Module):
         """Compute the features of the targets by backbone and row of a batch, without gradients."""
         with numerics(grad=False):
             images = {image: batch.to(device) for image, batch in images.items()}
-            guided = any(MATCH in term.term.requests for term in self.terms)
-            needs_start = ("start", "entire") in target_requests(self.terms) and "start" not in images
+            guided = any(MATCH in term.loss_term.requests for term in self.terms)
+            needs_start = ("start", "entire") in image_requests(self.terms) and "start" not in images
             vectors: list[MatchVectors] = []
             if {"structure", "appearance"} <= images.keys() and (guided or needs_start or self._mirrors):
                 prepared, vectors = self._prepare(images, guided)
@@ -178,7 +178,7 @@ class TermsLoss(nn.Module):
                 images["start"] = images["structure"]
             targets = {}
             for name in dict.fromkeys(term.backbone for term in self.terms):
-                requests = target_requests(self._terms_of(name))
+                requests = image_requests(self._terms_of(name))
                 targets[name] = self._features(name, images, requests)
                 _add_vectors(targets[name], requests, vectors)
             return targets
@@ -209,9 +209,9 @@ class TermsLoss(nn.Module):
         available = {*images, *(["start"] if "structure" in images else [])}
         from_match = {"appearance", *({"start"} - images.keys())} if self._mirrors else set()
         for term in self.terms:
-            needs_both = MATCH in term.term.requests or term.target[0] in from_match
+            needs_both = MATCH in term.loss_term.requests or term.target[0] in from_match
             matched = ("structure", "appearance") if needs_both else ()
-            for image in (*(image for image, _ in target_requests([term])), *matched):
+            for image in (*(image for image, _ in image_requests([term])), *matched):
                 if image not in available:
                     raise UserError(
                         f"term '{term.name}' needs the image '{image}'; set all images in one call: "
@@ -223,7 +223,7 @@ class TermsLoss(nn.Module):
             sizes = ", ".join(f"{name} {count}" for name, count in counts)
             raise UserError(f"batches differ in size ({sizes}); one image serves a batch of any size")
         for term in self.terms:
-            if not all(request.facet in GLOBAL_FACETS for request in term.term.requests):
+            if not all(request.facet in GLOBAL_FACETS for request in term.loss_term.requests):
                 self._check_sizes(term, outputs[term.input[0]], images)
 
     def _check_sizes(self, term: WeightedTerm, output: Tensor, images: Batches) -> None:
@@ -233,7 +233,7 @@ class TermsLoss(nn.Module):
         the image of the input, if the term requests its pixels or the correspondence.
         """
         shared = {term.target[0], term.input[0]} if term.target[0] in (term.input[0], "start") else set()
-        if not {INPUT, MATCH}.isdisjoint(term.term.requests):
+        if not {INPUT, MATCH}.isdisjoint(term.loss_term.requests):
             shared.add(term.input[0])
         sized = self.backbones[term.backbone]
         for image in sorted(shared & images.keys()):

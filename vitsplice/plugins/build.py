@@ -1,4 +1,7 @@
-"""Call the ``build`` function of a spec; a failure names the part and its plugin, an exception also file and line."""
+"""Call the ``build`` function of a spec.
+
+The message of a `PartRejected` names the part and its plugin, and after an exception also its file and line.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from vitsplice.contracts import (
     MetricSpec,
 )
 from vitsplice.errors import PartRejected, VitspliceError, allocation_failure, reason
-from vitsplice.plugins.hooks import place_of
+from vitsplice.plugins.hooks import CODE_ERRORS, place_of
 from vitsplice.plugins.kinds import KINDS, Kind
 from vitsplice.plugins.loading import catalogue
 from vitsplice.text import type_with_article
@@ -35,10 +38,13 @@ PARTS: dict[type, type] = {
     MetricSpec: Metric,
     ExecutorSpec: Executor,
 }
-"""Class of the part that the ``build`` function of each class of spec returns."""
+"""Class of a spec -> class of the part that its ``build`` function returns."""
 
-MEMBERS: dict[type, tuple[str, ...]] = {Backbone: ("info", "to"), Executor: ("threads", "run")}
-"""Attributes that a part must have, for protocols; from Python 3.12 on, ``isinstance`` ignores those of wrappers."""
+MEMBERS: dict[type, tuple[str, ...]] = {Backbone: ("info", "to", "__call__"), Executor: ("threads", "run")}
+"""Attributes that a part must have if its class is a protocol.
+
+``hasattr`` checks them: from Python 3.12 on, ``isinstance`` does not see those forwarded by ``__getattr__``.
+"""
 
 
 class BuildableSpec(Protocol[PartT]):
@@ -56,25 +62,27 @@ class BuildableSpec(Protocol[PartT]):
 def build_part(spec: BuildableSpec[PartT], *arguments: Any) -> PartT:
     """Build a part with the ``build`` function of its spec.
 
-    Errors that callers can catch and failed allocations are raised unchanged.
+    A `VitspliceError` and the error of a failed allocation are raised unchanged.
 
     Raises:
-        PartRejected: if ``build`` raises any other exception, or returns an object of another class than `PARTS`
-            states.
+        PartRejected: if ``build`` raises any other exception, or returns an object that is no instance of the class in
+            `PARTS` or, where that is a protocol, lacks one of its `MEMBERS`.
     """
     kind: Kind[Any] = next(kind for kind in KINDS if isinstance(spec, kind.spec))
     try:
         part = spec.build(*arguments)
-    except Exception as error:
+        fits = _fits(part, PARTS[kind.spec])
+    except CODE_ERRORS as error:
         if isinstance(error, VitspliceError) or allocation_failure(error):
             raise
-        module = str(getattr(getattr(spec.build, "func", spec.build), "__module__", ""))  # func: of a partial
+        module = str(
+            getattr(getattr(spec.build, "func", spec.build), "__module__", "")
+        )  # a partial has its function as func
         why = ": ".join(filter(None, (place_of(error, module.partition(".")[0]), reason(error))))
         raise PartRejected(f"building {_described(spec, kind)} failed: {why}") from error
-    expected = PARTS[kind.spec]
-    if not _fits(part, expected):
-        described, returned = _described(spec, kind), type_with_article(part)
-        raise PartRejected(f"build of {described} returned {returned}, not an instance of {expected.__name__}")
+    if not fits:
+        described, returned, expected = _described(spec, kind), type_with_article(part), PARTS[kind.spec].__name__
+        raise PartRejected(f"the build function of {described} returned {returned}, not an instance of {expected}")
     return part
 
 

@@ -13,7 +13,7 @@ from vitsplice.runs.run import Run
 from vitsplice.support.step_rate import StepRate
 
 SMALLEST = 128
-"""Smallest shorter side that is suggested, in pixels."""
+"""Minimum of the suggested ``size``, the shorter side in pixels."""
 
 TRIAL_STEPS = 4
 """Steps taken at the smaller size, including those of the warm-up."""
@@ -22,8 +22,9 @@ TRIAL_STEPS = 4
 def affordable(run: Run, seconds_per_step: float, limit: float, clock: Callable[[], float] = perf_counter) -> Argument:
     """Suggest the argument ``size`` or ``steps`` with which a run would take about ``limit`` seconds.
 
-    Without stages, a few steps are timed at half the size. The duration of a step is taken as a constant (the backbone,
-    whose input size is a setting) plus a part proportional to the number of pixels (the generator).
+    If the run has no stages and is large enough, a few steps are timed at half its size. The duration of a step is
+    taken as a constant (the backbone, whose input size is a setting) plus a part proportional to the number of pixels
+    (the generator). With stages, later steps may take longer than the measured ones, and then the run takes longer.
 
     Args:
         run: run that would take more than ``limit`` seconds.
@@ -32,37 +33,36 @@ def affordable(run: Run, seconds_per_step: float, limit: float, clock: Callable[
         clock: returns the current time in seconds.
 
     Returns:
-        ``size``, a multiple of 16 from `SMALLEST`; or ``steps``, if the run has stages, the steps at half the
-        size fail, the size matters too little, or it would be below `SMALLEST`.
+        ``size``, a multiple of 16 and at least `SMALLEST`; or ``steps``, if the run has stages, the steps at half the
+        size fail or are not faster, or the size would be below `SMALLEST`.
     """
     side = min(run.sizes["output"].values())
-    if not run.settings.stages and side // 2 >= SMALLEST // 2:
+    if not run.settings.stages and side > SMALLEST:
         rate = StepRate(clock=clock)
         with suppress(VitspliceError):  # a failing trial must not end the run
             for _ in islice(run.trial_steps(side // 2), TRIAL_STEPS):
                 rate.step_done()
-        size = affordable_side(side, seconds_per_step, rate.seconds, limit / run.settings.steps)
-        if size is not None:
-            return Argument("size", size)
+            if size := affordable_side(side, seconds_per_step, rate.seconds, limit / run.settings.steps):
+                return Argument("size", size)
     return Argument("steps", max(1, math.floor(limit / seconds_per_step)))
 
 
-def affordable_side(side: int, seconds: float, seconds_at_half: float | None, limit: float) -> int | None:
-    """Return the largest shorter side, in pixels, at which a step takes at most about ``limit`` seconds.
+def affordable_side(side: int, seconds: float, seconds_at_half: float | None, step_limit: float) -> int | None:
+    """Return the maximum shorter side, in pixels, at which a step takes about ``step_limit`` seconds.
 
     Args:
         side: shorter side of the run in pixels.
         seconds: duration of a step at ``side``, in seconds.
         seconds_at_half: duration of a step at half of ``side``, in seconds; None if unknown.
-        limit: intended duration of a step in seconds, less than ``seconds``.
+        step_limit: intended duration of a step in seconds, less than ``seconds``.
 
     Returns:
-        A multiple of 16 from `SMALLEST` and below ``side``; None if there is none, ``seconds_at_half`` is unknown, or a
-        step at half of ``side`` is not faster.
+        A multiple of 16, at least `SMALLEST` and less than ``side``; None if there is none, ``seconds_at_half`` is
+        unknown, or a step at half of ``side`` is not faster.
     """
     if seconds_at_half is None or seconds_at_half >= seconds:
         return None
     proportional = (seconds - seconds_at_half) / 0.75  # half the side is a quarter of the pixels
-    share = (limit - (seconds - proportional)) / proportional
-    affordable = math.floor(side * math.sqrt(max(0.0, share)) / 16) * 16
-    return affordable if SMALLEST <= affordable < side else None
+    share = (step_limit - (seconds - proportional)) / proportional
+    largest = math.floor(side * math.sqrt(max(0.0, share)) / 16) * 16
+    return largest if SMALLEST <= largest < side else None

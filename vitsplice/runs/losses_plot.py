@@ -31,7 +31,7 @@ Marks = Sequence[tuple[int, str]]
 
 
 def stage_marks(settings: RunConfig, sizes: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """Return the first step and the working size of each stage but the first.
+    """Return a mark for each stage but the first: the index of its first step, and its working size as a label.
 
     Args:
         settings: settings of the run.
@@ -43,22 +43,30 @@ def stage_marks(settings: RunConfig, sizes: Mapping[str, Any]) -> list[tuple[int
     return list(zip(first_steps, labels, strict=False))[1:]
 
 
-def taken_marks(steps: Sequence[Step], marks: Marks) -> list[tuple[int, str]]:
-    """Return the marks of steps that were taken: a stopped run has not reached every stage."""
+def reached_marks(steps: Sequence[Step], marks: Marks) -> list[tuple[int, str]]:
+    """Return the marks of steps that were taken; a stopped run may not have reached every stage."""
     return [(step, label) for step, label in marks if step < len(steps)]
 
 
 def curves(steps: Sequence[Step], names: Sequence[str]) -> dict[str, Points]:
-    """Return the points of the total and of each term that was active, subsampled to at most `POINTS`."""
+    """Return the curves of the total and of each term that was active.
+
+    A curve is subsampled to at most `POINTS` points, of which the last is that of the last step.
+    """
     all_points = {"total": [(step.index, step.total) for step in steps if step.losses]}
     for name in names:
         all_points[name] = [(step.index, step.losses[name]) for step in steps if name in step.losses]
-    return {name: points[:: -(-len(points) // POINTS)] for name, points in all_points.items() if points}
+    return {name: _subsampled(points) for name, points in all_points.items() if points}
+
+
+def _subsampled(points: Points) -> Points:
+    every = -(-len(points) // POINTS)
+    return points[(len(points) - 1) % every :: every]
 
 
 def running_mean(values: Sequence[float]) -> list[float]:
     """Return the running mean of values; its window (`WINDOWS`) is truncated at both ends."""
-    half = max(1, len(values) // WINDOWS) // 2 + 1
+    half = len(values) // WINDOWS // 2 + 1
     windows = [values[max(0, n - half) : n + half + 1] for n in range(len(values))]
     return [sum(window) / len(window) for window in windows]
 
@@ -85,7 +93,7 @@ def losses_figure(figure: Figure, steps: Sequence[Step], names: Sequence[str], m
         axes.set_ylabel(name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-        for step, label in taken_marks(steps, marks):
+        for step, label in reached_marks(steps, marks):
             axes.axvline(step, linestyle="--", linewidth=1, color="tab:orange")
             if row == 0:
                 axes.text(step, 1.03, f" {label}", transform=axes.get_xaxis_transform(), fontsize="small")
@@ -93,27 +101,29 @@ def losses_figure(figure: Figure, steps: Sequence[Step], names: Sequence[str], m
 
 
 def _curve(axes: Axes, points: Points) -> None:
-    steps, values = zip(*points, strict=True)
+    indices, values = zip(*points, strict=True)
     smoothed = len(points) >= SMOOTHED
-    (line,) = axes.plot(steps, values, marker=None if smoothed else "o", markersize=2.5, linewidth=1, color="tab:blue")
+    (line,) = axes.plot(
+        indices, values, marker=None if smoothed else "o", markersize=2.5, linewidth=1, color="tab:blue"
+    )
     line.set_alpha(0.35 if smoothed else 1)
     if smoothed:
-        axes.plot(steps, running_mean(values), linewidth=1.6, color="tab:blue")
+        axes.plot(indices, running_mean(values), linewidth=1.6, color="tab:blue")
     if all(value > 0 for value in values):
         _set_log_scale(axes)
 
 
 def _set_log_scale(axes: Axes) -> None:
-    """Use a log scale with labels such as 0.06; labels as powers of ten take as long to draw as the rest of a plot."""
+    """Use a log scale with labels such as 0.06; typeset powers of ten take as long to draw as the rest of a plot."""
     from matplotlib.ticker import LogFormatter
 
-    class Decimal(LogFormatter):
+    class PlainText(LogFormatter):
         def __call__(self, x: float, pos: int | None = None) -> str:
             return f"{x:g}" if super().__call__(x, pos) else ""
 
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(Decimal())
-    axes.yaxis.set_minor_formatter(Decimal())
+    axes.yaxis.set_major_formatter(PlainText())
+    axes.yaxis.set_minor_formatter(PlainText())
 
 
 def height_for(steps: Sequence[Step], names: Sequence[str]) -> float:

@@ -14,7 +14,7 @@ from vitsplice.errors import ImageError
 from vitsplice.metrics.leakage import REMARKS
 from vitsplice.presets.changes import Changes
 from vitsplice.runs.inputs import Region, appearances_of, described
-from vitsplice.runs.losses_plot import CAPTION, height_for, losses_figure, stage_marks, taken_marks
+from vitsplice.runs.losses_plot import CAPTION, height_for, losses_figure, reached_marks, stage_marks
 from vitsplice.runs.provenance import colour_name, provenance_map
 from vitsplice.runs.record import describe_seconds, describe_sizes, has_single_image, image_names
 from vitsplice.runs.repeat import command_line
@@ -170,7 +170,7 @@ def _losses(result: RunOutput) -> list[Block]:
     if not any(step.losses for step in result.losses):
         return []
     steps, names = result.losses, list(result.settings.terms)
-    marks = taken_marks(steps, stage_marks(result.settings, result.record["sizes"]))
+    marks = reached_marks(steps, stage_marks(result.settings, result.record["sizes"]))
     size = (7, height_for(steps, names))
     caption = f"{CAPTION}{' Dashed lines: first step of each later stage, with its working size.' if marks else ''}"
     return [Heading("Losses"), plot(lambda figure: losses_figure(figure, steps, names, marks), size, caption)]

@@ -31,7 +31,7 @@ class Block:
 
     @property
     def macro(self) -> str:
-        """Name of the template's macro that formats the block."""
+        """Key, in the template's ``macros``, of the macro that formats the block."""
         return type(self).__name__.lower()
 
 
@@ -71,7 +71,7 @@ class Table(Block):
 
 @dataclass(frozen=True)
 class ImageBlock(Block):
-    """An image ``(3, H, W)`` in [0, 1] with its caption; ``alt`` is the text for readers who cannot see it."""
+    """An image ``(3, H, W)`` in [0, 1] with its caption; ``alt``, by default the caption, is for screen readers."""
 
     pixels: Tensor
     caption: str = ""
@@ -95,7 +95,7 @@ class ImageGrid(Block):
 
 @dataclass(frozen=True)
 class Slider(Block):
-    """Two images of the same aspect ratio on top of each other, and a slider that uncovers the second."""
+    """Two images of the same aspect ratio with a divider to drag: the first is visible left of it, the second right."""
 
     before: ImageBlock
     after: ImageBlock
@@ -103,10 +103,10 @@ class Slider(Block):
 
 @dataclass(frozen=True)
 class Film(Block):
-    """Two image sequences of one length on top of each other, played together, and a slider that uncovers the second.
+    """Two image sequences of equal length, played together, with a divider as that of `Slider`.
 
     Args:
-        before, after: JPEG images, all of one shape.
+        before, after: JPEG files of the input and of the output, at least one each, all of the same size.
         rate: images per second.
         caption: text below them.
     """
@@ -192,7 +192,7 @@ def data_uri(pixels: Tensor, max_side: int = MAX_SIDE, quality: int = 88) -> str
 
 
 def embedded(page: str, title: str, height: str) -> str:
-    """Return a page as an element of another page, such as a notebook; ``height`` is a length of CSS."""
+    """Return a page as an element of another page, such as a notebook; ``height`` is a CSS length, such as "48rem"."""
     style = f"width:100%;height:{height};border:0"
     return f'<iframe srcdoc="{html.escape(page)}" title="{html.escape(title)}" style="{style}"></iframe>'
 

@@ -11,7 +11,8 @@ class ProgressReporter:
     """Callbacks of long work; the defaults report nothing and never stop the work.
 
     Args:
-        part: called before each part with its description, the number of finished parts and the number of all parts.
+        part: called before each part, and for some parts also at their steps, with a description, the number of
+            finished parts and the number of all parts.
         note: called with a line of information for the user.
         stopped: called between parts; the work stops if it returns True.
     """

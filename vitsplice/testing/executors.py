@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,16 +17,20 @@ from vitsplice.options import complete
 from vitsplice.plugins.build import build_part
 from vitsplice.testing.contract import Contract
 
+QUIET = 1.5
+"""Seconds without a heartbeat after which jobs count as ended; a new process would have started within that time."""
+
 
 class ExecutorContract(Contract[ExecutorSpec]):
     """Checks of an executor.
 
     Attributes:
-        workers, threads: arguments with which the executor is built.
+        workers, threads: arguments with which the executor is built, at least 2 and 1; one check also builds it with 0
+            and 0.
         options: options with which the executor is built; all others have their defaults.
-        max_drawn_ahead: maximum number of jobs that are taken from the iterable and have no outcome yet.
-        timeout: seconds within which a second job has to start after the first outcome, and within which running jobs
-            have to end after the iterator of outcomes is closed.
+        max_drawn_ahead: number of jobs without an outcome yet that the executor may have drawn from the iterable.
+        timeout: seconds after the first outcome by which another job has to run, and seconds after the iterator of
+            outcomes is closed by which running jobs have to end.
     """
 
     kind: ClassVar[str] = "executors"
@@ -45,22 +49,23 @@ class ExecutorContract(Contract[ExecutorSpec]):
         return self.build()
 
     def test_threads_match_request(self) -> None:
-        """The executor states the requested number of threads of each job; for 0 it chooses and states a number."""
+        """``threads`` is the number of threads that was requested; if 0 is requested, the executor chooses one."""
         threads = self.build().threads
         assert threads == self.threads, f"{self.threads} threads were requested, the executor states {threads}"
         automatic = build_part(self.spec(), 0, 0, complete(self.spec(), self.options)).threads
         assert automatic >= 1, f"for 0 threads the executor states {automatic}"
 
     def test_every_job_runs_once_in_another_process(self) -> None:
-        """Each job has one outcome, exactly as returned by its function, from a process other than the caller's."""
+        """Each job runs once, in a process other than the caller's, and its outcome has the record that it returned."""
         jobs = [_job(f"job-{number}", images={"structure": f"/ä {number}"}) for number in range(12)]
         outcomes = list(self.build().run(run_short, jobs))
         assert sorted(o.id for o in outcomes) == sorted(job.id for job in jobs), "not exactly one outcome for each job"
+        of_job = {job.id: job for job in jobs}
         for outcome in outcomes:
             assert outcome.state == "done", f"{outcome.id} is {outcome.state}: {outcome.reason}"
-            number = outcome.id.removeprefix("job-")
-            assert outcome.record["structure"] == f"/ä {number}", "an outcome has the record of another job"
-            assert outcome.record["process"] != os.getpid(), "a job runs in the caller's process"
+            process = outcome.record.get("process")
+            assert outcome == run_short(of_job[outcome.id], process), f"{outcome} is not what the job returned"
+            assert process != os.getpid(), "a job runs in the caller's process"
 
     def test_no_jobs_give_no_outcomes(self) -> None:
         """Without jobs the iterator ends without an outcome."""
@@ -68,18 +73,18 @@ class ExecutorContract(Contract[ExecutorSpec]):
 
     def test_jobs_are_drawn_lazily(self) -> None:
         """Only a limited number of jobs is taken from the iterable before their outcomes are returned."""
-        drawn = 0
+        done = 0
 
         def endless() -> Iterator[Job]:
-            nonlocal drawn
-            while True:
-                drawn += 1
+            for drawn in count(1):
+                assert drawn <= done + self.max_drawn_ahead, f"{drawn} jobs were drawn when {done} were done"
                 yield _job(f"job-{drawn}")
 
         outcomes: Any = self.build().run(run_short, endless())
         with closing(outcomes):
-            for done, _ in enumerate(islice(outcomes, 30), 1):
-                assert drawn <= done + self.max_drawn_ahead, f"{drawn} jobs were drawn when {done} were done"
+            for _ in islice(outcomes, 30):
+                done += 1
+        assert done == 30, f"only {done} outcomes of an endless iterable"
 
     def test_killed_process_fails_only_its_job(self) -> None:
         """A job whose process is killed fails, with a reason; all others are done."""
@@ -106,7 +111,7 @@ class ExecutorContract(Contract[ExecutorSpec]):
             running = True
             while running and time.monotonic() < deadline:
                 before = _heartbeats(folder)
-                time.sleep(10 * INTERVAL)
+                time.sleep(QUIET)
                 running = _heartbeats(folder) != before
             assert not running, f"jobs still run {self.timeout:g} s after the iterator was closed"
 

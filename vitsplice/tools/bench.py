@@ -81,11 +81,11 @@ class PlainLoop(Optimisation):
         return {term.name: self._value(term, outputs[term.input], views[term.target]) for term in active}
 
     def _value(self, term: WeightedTerm, output: Tensor, view: Callable[[Tensor], Tensor]) -> Tensor:
-        requests = list(term.term.requests)
+        requests = list(term.loss_term.requests)
         target = view(self.problem.images.pixels[term.target[0]])
         with torch.no_grad():
             target_features = self._features(target, requests)
-        return term.term.function(self._features(output, requests), target_features)
+        return term.loss_term.function(self._features(output, requests), target_features)
 
     def _features(self, image: Tensor, requests: list[FeatureRequest]) -> dict[FeatureRequest, Features]:
         (backbone,) = self.problem.backbones.values()

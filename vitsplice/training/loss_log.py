@@ -16,7 +16,10 @@ PREFIX = "held_out."
 
 
 class LossLog:
-    """Table whose rows have mean losses over the steps since the row before; some also have losses of held-out pairs.
+    """Table of mean losses.
+
+    A row has the mean of each term over the steps since the row before at which it was active; some rows also have
+    losses of held-out pairs.
 
     Args:
         terms: names of the loss terms.
@@ -28,34 +31,37 @@ class LossLog:
         self._sums: dict[str, tuple[float, int]] = {}
 
     def add(self, step: Step) -> None:
-        """Add the losses of a step to the next row; a term that is not active does not count."""
+        """Add the losses of a step to the next row; the mean of a term leaves out steps at which it is not active."""
         for name, value in {"total": step.total, **step.losses}.items():
-            total, count = self._sums.get(name, (0.0, 0))
-            self._sums[name] = total + value, count + 1
+            value_sum, count = self._sums.get(name, (0.0, 0))
+            self._sums[name] = value_sum + value, count + 1
 
-    def write_row(self, steps: int, held_out: Mapping[str, float]) -> dict[str, float]:
-        """Add a row after a number of steps, and return it.
+    def end_row(self, steps: int, held_out: Mapping[str, float]) -> dict[str, float]:
+        """End the row of the steps that were added since the row before, and return it.
 
         Args:
             steps: number of steps taken.
-            held_out: losses of held-out pairs, and ``total``, by name; empty if they were not computed.
+            held_out: mean loss of each term on held-out pairs by name, and their weighted sum as ``total``; empty if
+                they were not computed.
         """
-        means = {name: total / count for name, (total, count) in self._sums.items()}
+        means = {name: value_sum / count for name, (value_sum, count) in self._sums.items()}
         row = {"step": steps, **means, **{f"{PREFIX}{name}": value for name, value in held_out.items()}}
         self._rows.append(row)
         self._sums = {}
         return row
 
     def csv(self) -> str:
-        """Return the rows as CSV; a loss that was not computed is empty."""
+        """Return the rows as CSV; the cell of a loss that was not computed is empty."""
         names = [f"{prefix}{name}" for prefix in ("", PREFIX) for name in ("total", *self._terms)]
         return csv_document([["step", *names], *([row["step"], *map(row.get, names)] for row in self._rows)])
 
     def state(self) -> dict[str, Any]:
-        """Return everything that a resumed training needs, as data for JSON."""
-        return {"rows": self._rows, "sums": {name: list(sums) for name, sums in self._sums.items()}}
+        """Return everything that the log of a resumed training needs, as data for JSON."""
+        return {"rows": self._rows, "sums": {name: list(sum_and_count) for name, sum_and_count in self._sums.items()}}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Load a `state`. Raises LookupError, TypeError, ValueError or AttributeError if it is invalid."""
+        """Load a `state`. If it is invalid, raises one of the errors that `CheckpointFormat.read` converts."""
         self._rows = [{str(name): value for name, value in row.items()} for row in state["rows"]]
-        self._sums = {str(name): (float(total), int(count)) for name, (total, count) in state["sums"].items()}
+        self._sums = {str(name): (float(value), int(count)) for name, (value, count) in state["sums"].items()}
+        if not all("step" in row for row in self._rows) or any(count < 1 for _, count in self._sums.values()):
+            raise ValueError("a row has no step, or a sum has no steps")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pydantic_core import to_jsonable_python
 from torch import nn
 
 from vitsplice.config import ModelConfig, RunConfig, TrainingConfig
@@ -32,8 +33,8 @@ class TrainingParts:
 
     Args:
         recipe: resolved settings, backbones and loss terms.
-        device: device of the backbones.
-        substitutions: backbones that a fallback replaces, by key.
+        device: device of the backbones and the generator.
+        substitutions: fallbacks that are used, by the keys of the backbones that they replace.
         initial: model whose weights the training starts from; None: random weights.
         generator: spec of the generator.
         options: all options of the generator, validated.
@@ -53,12 +54,15 @@ class TrainingParts:
         """Load the backbones and the initial model, and build the terms.
 
         Args:
-            settings: settings with ``training``; the device is that of this process.
-            initial: model whose weights the training starts from; None: random weights.
+            settings: settings with ``training``; their device is that on which this process trains.
+            initial: folder and digest of the model whose weights the training starts from; None: random weights.
 
         Raises:
-            ConfigError, UnknownName: if the settings are not for training, or a part or key in them is not allowed.
-            ModelRejected: if the initial model is damaged, or its generator, options or backbone are not the settings'.
+            ConfigError, UnknownName: if the settings are not for training, a part in them is unknown, or the value of a
+                key is not allowed.
+            UserError: if the device is unavailable.
+            ModelRejected: if the initial model is missing or damaged, does not fit its generator, or its generator,
+                options or backbone differ from those of the settings.
             WeightsUnavailable, WeightsRejected: if a backbone cannot be loaded.
             PartRejected: if a plugin fails to build a part.
         """
@@ -73,17 +77,20 @@ class TrainingParts:
             for name, backbone in backbones.items()
         }
         options = complete(spec, config.generator.options, "generator.options")
-        matching = next(iter(backbones.values()))
-        stored = None if initial is None else _initial_model(initial, spec.name, options, matching.info)
-        return cls(
+        matching_backbone = next(iter(backbones.values()))
+        stored = None if initial is None else _initial_model(initial, spec, options, matching_backbone.info)
+        parts = cls(
             Recipe(config, sized, terms, spec.conditions),
             loaded.device,
             loaded.substitutions,
             stored,
             spec,
             options,
-            condition_channels(spec.conditions, matching, loaded.device),
+            condition_channels(spec.conditions, matching_backbone, loaded.device),
         )
+        if stored is not None:
+            parts.build_generator()  # refuses weights that do not fit now, not after the features are computed
+        return parts
 
     @property
     def config(self) -> RunConfig:
@@ -96,7 +103,12 @@ class TrainingParts:
         return self.recipe.training
 
     def build_generator(self) -> nn.Module:
-        """Build the generator in training mode, with the initial model's weights or with those that the seed gives."""
+        """Build the generator in training mode, with the initial model's weights, or else random ones from the seed.
+
+        Raises:
+            PartRejected: if its plugin fails to build it.
+            ModelRejected: if it has other tensors than the initial model.
+        """
         with private_rng(self.config.seed):
             generator = build_part(self.generator, self.channels, self.options)
         if self.initial:
@@ -104,14 +116,20 @@ class TrainingParts:
         return generator.to(self.device).train()
 
 
-def _initial_model(config: ModelConfig, generator: str, options: Mapping[str, Any], info: BackboneInfo) -> StoredModel:
-    """Read the model to start from. Raises ModelRejected if it has another generator, options or backbone."""
+def _initial_model(
+    config: ModelConfig, spec: ConditionalGeneratorSpec, options: Mapping[str, Any], info: BackboneInfo
+) -> StoredModel:
+    """Read the model to start from.
+
+    Raises ModelRejected if it cannot be read, or its generator, options or backbone differ from the given ones.
+    """
     stored = read_model(config)
     trained = stored.record.generator
-    if (trained.name, dict(trained.options)) != (generator, dict(options)):
+    defaults = {name: option.default for name, option in spec.options.items()}  # of options that are new since
+    if trained.name != spec.name or to_jsonable_python({**defaults, **trained.options}) != to_jsonable_python(options):
         raise ModelRejected(
             f"model {stored.name} has generator {_generator_text(trained.name, trained.options)}, but the settings "
-            f"have {_generator_text(generator, options)}; give the preset and the options of the model's training"
+            f"have {_generator_text(spec.name, options)}; give the preset and the options of the model's training"
         )
     check_backbone(stored.record, info, stored.name)
     return stored
@@ -122,16 +140,16 @@ def _generator_text(generator: str, options: Mapping[str, Any]) -> str:
 
 
 def check_training(settings: RunConfig) -> None:
-    """Check that settings are those of a training, and that their parts exist.
+    """Check that settings are for training, and that their generator and loss terms exist and accept their options.
 
     Raises:
-        ConfigError, UnknownName: naming the part or the key.
+        ConfigError, UnknownName: if one of these does not hold.
     """
     known = catalogue()
     if settings.training is None:
         presets = ", ".join(name for name in ("splicenet", "splicenet-residual") if name in known.presets)
         raise ConfigError(
-            f"{settings.preset or 'the preset'} is for one pair of images (`vitsplice run`): it lacks the setting "
-            f"training. Presets for many pairs are {presets or 'not installed'}"
+            f"{settings.preset or 'the preset'} is for one pair of images (`vitsplice run`): it has no `training` "
+            f"settings. Presets for many pairs are {presets or 'not installed'}"
         )
     check_parts(settings, known)

@@ -172,7 +172,7 @@ class TrainingRecorder:
 
     def _write_losses(self, steps: int, note: Note, *, held_out: bool) -> None:
         losses = self.held_out.losses(self.training) if held_out and self.training.processes.main else {}
-        row = self._log.write_row(steps, losses)
+        row = self._log.end_row(steps, losses)
         self._attempt(lambda: output_folder.write(self.folder, {METRICS: self._log.csv().encode()}), METRICS, note)
         self._write_to_tensorboard(lambda board: board.row(row), note)
 

@@ -15,7 +15,7 @@ from vitsplice.engine.feature_bank import ViewFeatures
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import ViewKey
 from vitsplice.engine.targets import backbone_requests
-from vitsplice.engine.terms import WeightedTerm, target_requests
+from vitsplice.engine.terms import WeightedTerm, image_requests
 from vitsplice.engine.views import View
 from vitsplice.training.cache import Record, record_key
 
@@ -51,7 +51,7 @@ class Recipe:
     @cached_property
     def has_guided_terms(self) -> bool:
         """True if a term requests the correspondence."""
-        return any(MATCH in term.term.requests for term in self.terms)
+        return any(MATCH in term.loss_term.requests for term in self.terms)
 
     @cached_property
     def has_start(self) -> bool:
@@ -85,7 +85,7 @@ class Recipe:
         return {
             name: {
                 key: needed
-                for key, requests in target_requests(term for term in self.terms if term.backbone == name).items()
+                for key, requests in image_requests(term for term in self.terms if term.backbone == name).items()
                 if (needed := backbone_requests(requests))
             }
             for name in self.backbones

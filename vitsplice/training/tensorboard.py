@@ -39,7 +39,7 @@ class TensorBoard:
         self._writer = self._open(purge_step=steps + 1)
 
     def row(self, values: Mapping[str, float]) -> None:
-        """Add the losses of a row of the log (`LossLog.write_row`), at its number of steps, ``step``."""
+        """Add the losses of a row of the log (`LossLog.end_row`), at its number of steps, ``step``."""
         for name, value in values.items():
             if name != "step":
                 self._writer.add_scalar(name, value, int(values["step"]))

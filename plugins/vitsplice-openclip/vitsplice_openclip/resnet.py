@@ -18,7 +18,7 @@ class ClipResNet(MapBackbone):
     """A frozen ``open_clip.modified_resnet.ModifiedResNet`` as a backbone: the maps of its four stages.
 
     Args:
-        tower: the network.
+        tower: the ``ModifiedResNet`` of a CLIP model, whose attention pool is not used.
         mean, std: mean and standard deviation of each channel, by which input images are normalised.
         arguments: see `vitsplice.backbones.base.BackboneArguments`.
     """

@@ -1,0 +1,51 @@
+"""Parts of a training: the model that it starts from."""
+
+import pytest
+import vitsplice_tiny_generator
+from tiny_models import write_tiny_model
+from torch import nn
+
+from vitsplice.config import ModelConfig
+from vitsplice.contracts import Option
+from vitsplice.errors import ModelRejected
+from vitsplice.plugins import catalogue
+from vitsplice.presets.settings import settings_for
+from vitsplice.training.parts import TrainingParts
+
+
+def parts_from(folder, generator="{name: tiny-tint}"):
+    settings = settings_for("tiny-many", device="cpu", overrides=[f"generator={generator}"])
+    return TrainingParts.build(settings, ModelConfig(folder=folder))
+
+
+def test_option_that_the_generator_of_the_initial_model_did_not_have_is_its_default(tmp_path, monkeypatch):
+    class Newer(vitsplice_tiny_generator.TinyTint):
+        def __init__(self, channels, strength=1.0, offsets=(0.0, 0.0)):
+            super().__init__(channels, strength)
+
+    write_tiny_model(tmp_path)
+    options = catalogue().conditional_generators["tiny-tint"].options
+    monkeypatch.setitem(options, "offsets", Option((0.0, 0.0), "an option that is new since"))
+    monkeypatch.setattr(vitsplice_tiny_generator, "TinyTint", Newer)
+    assert parts_from(tmp_path).options == {"strength": 1.0, "offsets": (0.0, 0.0)}
+    with pytest.raises(ModelRejected, match="has generator"):
+        parts_from(tmp_path, "{name: tiny-tint, options: {offsets: [0.0, 1.0]}}")
+
+
+@pytest.mark.parametrize("generator", ["{name: tiny-tint, options: {strength: 2.0}}", "{name: splicenet}"])
+def test_initial_model_of_another_generator_or_other_options_is_refused(tmp_path, generator):
+    write_tiny_model(tmp_path)
+    with pytest.raises(ModelRejected, match=r"has generator 'tiny-tint' \(strength=1\.0\), but the settings have"):
+        parts_from(tmp_path, generator)
+
+
+def test_initial_model_with_other_tensors_is_refused_before_features_are_computed(tmp_path, monkeypatch):
+    class Wider(vitsplice_tiny_generator.TinyTint):
+        def __init__(self, channels, strength=1.0):
+            super().__init__(channels, strength)
+            self.extra = nn.Linear(1, 1)
+
+    write_tiny_model(tmp_path)
+    monkeypatch.setattr(vitsplice_tiny_generator, "TinyTint", Wider)
+    with pytest.raises(ModelRejected, match="does not fit generator 'tiny-tint'"):
+        parts_from(tmp_path)
