@@ -18,6 +18,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from unittest.mock import patch
 
 import matplotlib.projections
 import pytest
@@ -152,7 +154,8 @@ class Processes:
             (folder / name).unlink(missing_ok=True)
         arguments = program, [str(word) for word in words], folder, environment or self.environment, moment, number
         process = self._context.Process(target=execute, args=arguments)
-        process.start()
+        with patch.dict(sys.modules, {"__main__": ModuleType("__main__")}):  # else the process runs this program, too
+            process.start()
         return Started(process, folder)
 
     def run(self, words, folder, *moment, timeout=120, **options):
