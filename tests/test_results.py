@@ -92,6 +92,12 @@ def test_batch_is_finished_when_every_run_has_ended(tmp_path):
     assert states(tmp_path)["a"][1] == "finished"
 
 
+def test_batch_with_runs_of_an_earlier_manifest_is_not_finished(tmp_path):
+    folder = write_batch(tmp_path / "a", pairs=1)
+    (folder / RESULTS).write_text("".join(f'{{"id": "{name}", "variant": "tiny", "folder": "y"}}\n' for name in "xz"))
+    assert states(tmp_path)["a"][1] == "unfinished"
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"format": 99}', "\x00\xff", "[" * 10_000])
 def test_damaged_results_are_listed_with_the_reason(tmp_path, content):
     write_files(tmp_path / "a", batch_json=content)
@@ -107,6 +113,14 @@ def test_study_without_its_page_is_damaged(tmp_path):
     (write_study(tmp_path / "a") / "study.html").unlink()
     (result,) = find_results(tmp_path)
     assert (result.state, result.problem) == ("damaged", "the page of the study, study.html, is missing")
+
+
+def test_page_of_a_study_may_end_in_htm_and_hidden_plans_are_ignored(tmp_path):
+    folder = write_study(tmp_path / "a")
+    (folder / "study.html").rename(folder / "study.htm")
+    (folder / "._study.plan.json").write_bytes(b"\x00")
+    assert states(tmp_path) == {"a": ("study", "finished", "study.htm")}
+    assert len(find_results(tmp_path)) == 1
 
 
 def test_links_out_of_the_folder_are_not_followed(tmp_path):

@@ -29,6 +29,9 @@ State = Literal["finished", "running", "unfinished", "damaged"]
 MAX_DEPTH = 4
 """Maximum depth of the folder of a result below the searched folder."""
 
+PAGE_SUFFIXES = (".html", ".htm")
+"""Suffixes of the page of a study, which the user names, in the order in which they are tried."""
+
 MAX_FOLDERS = 20_000
 """Maximum number of folders that are searched."""
 
@@ -95,7 +98,8 @@ def _marked_folders(root: Path) -> Iterator[tuple[Path, list[tuple[_Format, str]
     for number, (path, folders, files) in enumerate(os.walk(root)):
         if number >= MAX_FOLDERS:
             return
-        markers = [(form, name) for name in sorted(files) for form in FORMATS if fnmatchcase(name, form.marker)]
+        visible = sorted(name for name in files if not name.startswith("."))
+        markers = [(form, name) for name in visible for form in FORMATS if fnmatchcase(name, form.marker)]
         yield Path(path), markers
         owns_subfolders = any(form.kind != "study" for form, _ in markers)
         at_end = owns_subfolders or len(Path(path).relative_to(root).parts) >= MAX_DEPTH
@@ -137,11 +141,12 @@ def _read_with_page(page: str, folder: Path, plan: str) -> tuple[State, str, tup
 
 
 def _read_study(folder: Path, plan: str) -> tuple[State, str, tuple[str, ...]]:
-    page = f"{plan.removesuffix(SUFFIX)}.html"
     read_plan(folder / plan)
-    if not inside_file(folder, page).is_file():
-        raise UserError(f"the page of the study, {printable(page)}, is missing")
-    return "finished", page, (page,)
+    pages = [f"{plan.removesuffix(SUFFIX)}{suffix}" for suffix in PAGE_SUFFIXES]
+    for page in pages:
+        if inside_file(folder, page).is_file():
+            return "finished", page, (page,)
+    raise UserError(f"the page of the study, {printable(pages[0])}, is missing")
 
 
 def _read_batch(folder: Path, plan: str) -> tuple[State, str, tuple[str, ...]]:

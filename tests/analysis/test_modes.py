@@ -96,3 +96,21 @@ def test_sheet_json_and_outputs_are_written(photos, tmp_path):
     assert (tmp_path / "out" / "mode-3.png").is_file()
     with pytest.raises(OutputExists):
         modes.save(result, tmp_path / "out")
+
+
+def test_an_image_that_is_given_by_two_paths_counts_once_by_the_first(photos):
+    (photos.parent / "link").symlink_to(photos)
+    images = [photos / "0.png", photos.parent / "link" / "0.png", photos / ".." / "photos" / "0.png", photos / "1.png"]
+    result = modes.appearance_modes(images, 1, photos.parent / "f.jsonl", backbone="tiny-vit")
+    assert sorted(result.modes[0].images) == [photos / "0.png", photos / "1.png"]
+
+
+def test_a_folder_of_the_images_is_refused_as_the_output_folder(photos):
+    (photos.parent / "link").symlink_to(photos)
+    for folder in (photos, photos.parent / "link", photos / "."):
+        with pytest.raises(
+            UserError, match=r"is a folder of the images, and modes\.png would count .*; choose another"
+        ):
+            modes.check_output(folder, [photos.parent, photos], force=True)
+    assert modes.check_output(photos / "modes", [photos], force=False) == photos / "modes"
+    assert modes.check_output(photos, [photos / "0.png"], force=False) == photos

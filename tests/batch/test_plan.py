@@ -45,6 +45,14 @@ def test_preset_without_a_folder_name_is_refused(tmp_path):
         variants([str(tmp_path / "\u6700.yaml")])
 
 
+@pytest.mark.parametrize("name", [BATCH, RESULTS, FAILURES])
+def test_preset_named_as_a_file_of_the_batch_is_refused(tmp_path, name):
+    preset = tmp_path / f"{name}.yaml"
+    preset.write_text("backbone: {name: tiny-vit}\nsteps: 0\n")
+    with pytest.raises(UserError, match=f"folder '{name}', a file of batches; rename it"):
+        variants([str(preset)])
+
+
 def test_unknown_preset_is_refused():
     with pytest.raises(UnknownName):
         variants(["tinny"])
@@ -79,6 +87,14 @@ def test_other_settings_are_refused_and_named(batch):
     with pytest.raises(OutputExists, match=r"'tiny' with other settings \(steps: 2, now 3\)"):
         opened(batch, variants=variants(["tiny"], steps=3, overrides=["previews=0", "plots=none"]))
     assert (batch.out / BATCH).read_bytes() == before
+
+
+def test_another_path_of_the_preset_is_not_another_setting(batch):
+    opened(batch)
+    renamed = batch.variants["tiny"].model_copy(update={"preset": "./tiny.yaml"})
+    opened(batch, variants={"tiny": renamed})
+    with pytest.raises(OutputExists, match=r"other settings \(steps: 2, now 3\)"):
+        opened(batch, variants={"tiny": renamed.model_copy(update={"steps": 3})})
 
 
 def test_settings_that_a_stored_variant_lacks_are_not_named_as_changed(batch):

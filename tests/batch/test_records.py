@@ -1,4 +1,5 @@
 import json
+import os
 import time
 from dataclasses import replace
 
@@ -81,6 +82,22 @@ def test_run_without_a_folder_is_removed(tmp_path):
     with Ledger(tmp_path) as ledger:
         assert [ledger.is_finished(job(name)) for name in "12"] == [False, True]
     assert [line["id"] for line in records(tmp_path)] == ["2"]
+
+
+def test_shard_removed_while_it_is_listed_holds_no_run(tmp_path, monkeypatch):
+    write_ledger(tmp_path, "1", "2")
+    gone, other = (str((tmp_path / run_folder("quick", name)).parent) for name in "12")
+    listed = os.listdir
+
+    def listdir(folder):
+        if os.path.normpath(folder) == gone:
+            raise FileNotFoundError(2, "No such file or directory", folder)
+        return listed(folder)
+
+    monkeypatch.setattr("os.listdir", listdir)
+    assert gone != other
+    with Ledger(tmp_path) as ledger:
+        assert [ledger.is_finished(job(name)) for name in "12"] == [False, True]
 
 
 @pytest.mark.parametrize("invalid", ['{"id": "3", "vari', "", "\n", "null\n", "\x00\x00\n", '{"id": 1}\n', "[" * 9000])

@@ -88,8 +88,9 @@ def test_reasons_are_those_of_the_counted_runs_if_the_log_is_compacted_meanwhile
 
 def test_batch_in_which_a_variant_has_no_run_has_not_ended():
     variants = {"a": VariantState(8, 1, 1), "b": VariantState(0, 0, 0)}
-    of_last_call, unknown = (BatchState(variants, pairs, running=False) for pairs in (2, 0))
-    assert (of_last_call.ended, of_last_call.total) == (2, 4)
+    of_last_call, earlier_too, unknown = (BatchState(variants, pairs, running=False) for pairs in (10, 2, 0))
+    assert (of_last_call.ended, of_last_call.total) == (10, 20)
+    assert (earlier_too.ended, earlier_too.total) == (10, 0)
     assert (unknown.ended, unknown.total) == (10, 0)
 
 

@@ -156,6 +156,13 @@ def test_killed_run_resumes_to_the_same_bytes(job, tmp_path, steps):
     assert facts(job)["steps"]["resumed_at"] == steps // 2 * 2 - (2 if steps == 6 else 0) or steps == 6
 
 
+def test_killed_run_resumes_with_another_path_of_its_preset(job):
+    kill_after(job, 5)
+    renamed = SETTINGS.model_copy(update={"preset": "./tiny.yaml"})
+    assert run_job(replace(job, settings=renamed.model_dump_json())).state == "done"
+    assert facts(job)["steps"]["resumed_at"] == 4
+
+
 def test_run_with_corrupt_checkpoints_is_restarted(job, tmp_path):
     kill_after(job, 5)
     for path in Path(job.folder).glob("checkpoint/step-*"):

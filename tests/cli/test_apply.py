@@ -73,17 +73,17 @@ def test_the_same_command_continues_and_other_files_are_refused(vitsplice, png, 
 @pytest.mark.parametrize("killed", ["before the file is written", "after it"])
 def test_outputs_of_a_killed_process_are_known(vitsplice, png, photos, tmp_path, model, monkeypatch, killed):
     """An exception that nothing catches, as the last write, leaves the files of a killed process."""
-    write_files = output_folder.write
+    write_file = output_folder.write_file
 
-    def die_at_the_second_output(folder, files):
-        if "1.png" in files and killed.startswith("before"):
+    def die_at_the_second_output(file, data):
+        if file.name == "1.png" and killed.startswith("before"):
             raise SystemExit
-        write_files(folder, files)
-        if "1.png" in files:
+        write_file(file, data)
+        if file.name == "1.png":
             raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr("vitsplice.batch.transfers.output_folder.write", die_at_the_second_output)
+        patch.setattr("vitsplice.batch.transfers.output_folder.write_file", die_at_the_second_output)
         vitsplice("apply", "model", photos, png[1], "-o", "out")
     done = vitsplice("apply", "model", photos, png[1], "-o", "out")
     written, existed = (2, 1) if killed.startswith("before") else (1, 2)
@@ -162,6 +162,10 @@ def test_an_unreadable_image_is_named_and_the_others_are_written(vitsplice, png,
         (("structure.png", "--mix", "appearance.png:much"), "weight 'much' of appearance.png is not a number"),
         (("--mix", "appearance.png:1"), "at least one structure image before --mix"),
         (("structure.png", "--mix", "appearance.png:0"), "weights of a mix"),
+        (
+            ("structure.png", "--mix", "appearance.png:0.3", "photos/1.png"),
+            "give IMAGE:WEIGHT for each image of --mix: photos/1.png has no weight, so that it counts as a structure",
+        ),
         (("structure.png", "appearance.png", "-o", "appearance.png/x"), "cannot create the folder appearance.png/x"),
     ],
 )

@@ -1,4 +1,5 @@
 import json
+import signal
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from vitsplice.contracts import Executor, ExecutorSpec, Option
 from vitsplice.datasets import Pair, write
 from vitsplice.images import encode_png
 from vitsplice.plugins import catalogue
+from vitsplice.runs.recorder import Recording
 
 TINY = ("--preset", "tiny", "--steps", "2", "--set", "plots=none", "--set", "previews=0")
 
@@ -102,6 +104,7 @@ def test_failure_is_reported_and_exits_with_1(run_here, pairs, png, tmp_path):
         (("pairs.csv", "--set", "stepz=3"), "stepz"),
         (("pairs.csv", "--preset", "tiny", "--preset", "tiny"), "'tiny'"),
         (("pairs.csv", "-o", "file"), "is a file"),
+        (("pairs.csv", "--threads", "100000000000"), "--threads"),
     ],
 )
 def test_invalid_arguments_exit_with_2_and_write_nothing(run_here, pairs, tmp_path, arguments, message):
@@ -127,6 +130,24 @@ def test_manifest_without_pairs_is_refused(run_here, pairs, tmp_path):
     done = run_here("batch", pairs, "-o", "out", *TINY)
     assert (done.returncode, "has no pairs" in done.stderr) == (2, True)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_signal_stops_the_batch_although_standard_error_is_closed(run_here, pairs, tmp_path, monkeypatch):
+    def refuse(descriptor, data):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    def interrupted(self, note):
+        signal.raise_signal(signal.SIGINT)
+        return steps(self, note)
+
+    steps = Recording.steps
+    monkeypatch.setattr("vitsplice.cli.batch.os.write", refuse)
+    monkeypatch.setattr(Recording, "steps", interrupted)
+    monkeypatch.setattr(worker, "POLL_SECONDS", 0)
+    done = run_here("batch", pairs, "-o", "out", *TINY)
+    assert (done.returncode, "0 of 2 runs done" in done.stderr) == (130, True)
+    assert list((tmp_path / "out").glob("tiny/*/*/checkpoint/step-*.json"))
 
 
 @pytest.mark.slow

@@ -21,9 +21,17 @@ def test_writes_a_sheet_of_the_modes_in_the_appearance_of_each(vitsplice, png, t
         (("--model", "model"), "give --model and --structure together"),
         (("-k", "3", "--backbone", "tiny-vit"), "3 modes need at least 3 images"),
         (("missing",), "missing does not exist"),
+        (("-o", "."), "output folder . is a folder of the images"),
     ],
 )
 def test_mistakes_are_explained(vitsplice, png, tmp_path, arguments, message):
     done = vitsplice("modes", tmp_path, *arguments)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+def test_a_missing_structure_image_is_refused_before_features_are_computed(vitsplice, png, tmp_path):
+    write_tiny_model(tmp_path / "model")
+    done = vitsplice("modes", tmp_path, "-k", "2", "-o", "out", "--model", "model", "--structure", "none.png")
+    assert (done.returncode, "'none.png' does not exist" in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "out").exists()

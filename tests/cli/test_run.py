@@ -183,6 +183,18 @@ def test_second_ctrl_c_in_a_run_that_replaced_another_prints_the_command_that_re
     assert vitsplice("run", "--resume", "out").returncode == 0
 
 
+def test_second_ctrl_c_in_a_resumed_run_prints_the_command_that_resumes(vitsplice, png, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vitsplice.runs.recorder.Recording.steps", stop)
+        assert vitsplice(*TINY, *png, "-o", "out").returncode == 130
+        again = vitsplice("run", "--resume", "out", "--lut", "a.cube")
+    assert again.returncode == 130
+    assert again.stderr.count("resume with: vitsplice run --resume out --lut a.cube\n") == 1
+
+
 def test_resume_refuses_missing_folders_and_settings_and_reports_a_finished_run(vitsplice, png, tmp_path):
     vitsplice(*TINY, *png, "-o", "whole")
     error = one_error(vitsplice("run", "--resume", "nowhere"), 2)

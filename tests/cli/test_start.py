@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from vitsplice.cli import WAIT_POLICY, entry
+from vitsplice.cli import WAIT_POLICY, UnfailingFile, entry
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("plugins",), ("presets",), ("--version",)])
@@ -69,6 +69,41 @@ def test_openmp_reads_the_wait_policy_in_the_driver_and_the_worker_of_a_batch(vi
     done = vitsplice_process(*command, OMP_DISPLAY_ENV="TRUE")
     assert done.returncode == 0, done.stderr
     assert re.findall(r"OMP_WAIT_POLICY\s*=\s*'(\w+)'", done.stderr) == ["PASSIVE", "PASSIVE"]
+
+
+@pytest.fixture
+def closed_pipe():
+    read, write = os.pipe()
+    os.close(read)
+    yield write
+    os.close(write)
+
+
+def test_writing_to_a_closed_pipe_or_a_full_disk_does_not_fail(closed_pipe):
+    for target in (closed_pipe, "/dev/full"):
+        with UnfailingFile(target, "w", closefd=isinstance(target, str)) as file:
+            assert file.write(b"lost") == 4
+
+
+@pytest.mark.slow
+def test_run_is_completed_although_standard_error_is_closed(environment, closed_pipe, png, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "vitsplice",
+        "run",
+        "--preset",
+        "tiny",
+        *map(str, png),
+        "-o",
+        os.fsencode("\udcff"),
+    ]
+    done = subprocess.run(
+        command, env=environment | {"PYTHONIOENCODING": "utf-8"}, stdout=subprocess.PIPE, stderr=closed_pipe,
+        cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, b"\xff/output.png\n")  # the name of the folder is not UTF-8
+    assert (tmp_path / "\udcff" / "output.png").is_file()
 
 
 @pytest.mark.slow

@@ -124,6 +124,8 @@ def test_similarity_skips_and_names_unreadable_images(build_pairs, images):
         ({"k": 0}, "k must be at least 1, not 0"),
         ({"by": "all", "k": -1}, "k must be at least 1, not -1"),
         ({"by": "foo"}, "by must be similarity, random, all or name, not 'foo'"),
+        ({"licence": "a\udcffb"}, r"licence 'a.*b' has a NUL or an incomplete Unicode character; give its name"),
+        ({"source": "a\0b"}, r"source 'a.*b' has a NUL or an incomplete Unicode character; give its name"),
         ({"out": "pairs.txt"}, "must end in .csv or .jsonl"),
     ],
 )
@@ -172,6 +174,13 @@ def test_number_of_pairs_of_a_list_is_limited(build_pairs, images, tmp_path, mon
         build_pairs(tmp_path / "list.txt")
 
 
+def test_subfolders_of_a_folder_of_images_are_noted(build_pairs, images, tree):
+    tree("images/more/1.png", "images/other/1.png")
+    number, notes = build_pairs(images)
+    assert number == 5
+    assert f"2 subfolders with images are not used, such as {images}/more" in notes
+
+
 def test_subfolders_that_are_not_used_are_noted(build_pairs, tree):
     folder = tree("set/cow/structure.jpg", "set/cow/appearance.jpg", "set/dog/Structure.jpg") / "set"
     number, notes = build_pairs(folder)
@@ -179,11 +188,12 @@ def test_subfolders_that_are_not_used_are_noted(build_pairs, tree):
     assert any(note.startswith(f"1 subfolder with images but without a pair, such as {folder}/dog") for note in notes)
 
 
-def test_failed_similarity_leaves_no_cache(build_pairs, images, tmp_path):
+@pytest.mark.parametrize("out", ["pairs.csv", "new/folder/pairs.csv"])
+def test_failed_similarity_leaves_no_cache_and_no_folder(build_pairs, images, tmp_path, out):
     for number in range(1, 5):
         (images / f"{number}.png").unlink()
     with pytest.raises(UserError, match="nothing to pair"):
-        build_pairs(images, by="similarity", backbone="tiny-vit")
+        build_pairs(images, by="similarity", backbone="tiny-vit", out=out)
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 

@@ -47,6 +47,11 @@ def test_paths_are_relative_to_the_manifest(tmp_path, monkeypatch):
         ("p.csv", "id,structure,appearance\na.,b,c\n", "id 'a.' cannot name a folder; .* the last no '.'"),
         ("p.jsonl", '{"id": "a", "structure": 1, "appearance": "b"}', "structure must be text, not 1"),
         ("p.jsonl", '{"id": "a", "structure": "a\\u0000", "appearance": "b"}', "structure must be text"),
+        (
+            "p.jsonl",
+            '{"id": "a", "structure": "\\ud800.png", "appearance": "b"}',
+            "line 1: structure has an incomplete Unicode character",
+        ),
         ("p.jsonl", '{"id": "a", "structure": null, "appearance": "b"}', "structure is empty"),
         ("p.jsonl", "[1]", "line 1: must be an object"),
         ("p.jsonl", "\n{", "line 2: is not JSON"),
@@ -137,3 +142,8 @@ def test_shortened_names_with_a_common_start_give_different_independent_ids():
 def test_ids_of_one_name_take_constant_time():
     ids = PairIds()
     assert [ids("same") for _ in range(20_000)][-1] == "same-20000"
+
+
+def test_name_that_is_not_utf8_is_read_from_json(tmp_path):
+    (tmp_path / "p.jsonl").write_text('{"id": "a", "structure": "\\udce9.png", "appearance": "b"}')
+    assert next(read(tmp_path / "p.jsonl")).structure == tmp_path / "\udce9.png"

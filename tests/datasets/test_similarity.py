@@ -77,10 +77,11 @@ def images(tmp_path):
 def compute(vit, tmp_path):
     """Compute features until stopped; returns them and the number of images that the backbone was given."""
 
-    def run(paths, stop=10**9, **info):
+    def run(paths, stop=10**9, precision="float32", **info):
         backbone, checks = CountingBackbone(vit, **info), iter(range(10**9))
         progress = ProgressReporter(stopped=lambda: next(checks) >= stop)
-        return appearance_features(paths, backbone, torch.device("cpu"), tmp_path / "cache", progress), backbone.calls
+        given = (paths, backbone, torch.device("cpu"), tmp_path / "cache", progress)
+        return appearance_features(*given, precision=precision), backbone.calls
 
     return run
 
@@ -132,6 +133,12 @@ def test_cached_features_of_another_request_are_not_used(compute, images):
     assert calls == 4
     assert not any(np.array_equal(token[path].values, mean[path].values) for path in images)
     assert compute(images)[1] == 0
+
+
+def test_cached_features_of_another_precision_are_not_used(compute, images):
+    assert compute(images, precision="bfloat16")[1] == 4
+    assert compute(images)[1] == 4
+    assert compute(images, precision="bfloat16")[1] == 0
 
 
 def test_cache_of_another_process_is_refused(compute, images, tmp_path, monkeypatch):

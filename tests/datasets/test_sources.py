@@ -27,6 +27,26 @@ def test_each_domain_of_a_tree_is_a_group(tree):
     assert [group.name for group in read_source(folder / "train").groups] == ["cat", "dog"]
 
 
+@pytest.mark.parametrize("images", [["1.jpg", "2.jpg"], ["a/1.jpg", "a/b/1.jpg"]])
+def test_deeper_folders_with_images_are_listed(tree, images):
+    folder = tree(*images, "a/b/c/1.jpg", "a/b/d/notes.txt", "e/1.jpg")
+    expected = {"1.jpg": ["e"], "a/1.jpg": ["a/b/c"]}[images[0]]
+    assert relative(read_source(folder).ignored, folder) == expected
+
+
+def test_subfolder_that_cannot_be_read_is_not_listed(tree, monkeypatch):
+    folder = tree("1.jpg", "locked/1.jpg", "more/1.jpg")
+    iterdir = Path.iterdir
+
+    def refuse(path):
+        if path.name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert relative(read_source(folder).ignored, folder) == ["more"]
+
+
 def test_domains_of_a_split_may_be_called_a_and_b(tree):
     domains = [f"{split}/{domain}/{number}.jpg" for split in ("test", "train") for domain in "AB" for number in (1, 2)]
     folder = tree(*domains, "train/C/1.jpg")
@@ -104,7 +124,7 @@ def test_folders_are_paired_by_name_and_a_single_image_with_all(tree):
         (("s", "x" * 300), "x does not exist"),
         (("one.jpg",), "is one image"),
         (("empty/x.txt", "a"), "is a list of pairs"),
-        (("scene.json",), "has structure images only"),
+        (("scene.json",), "has structure images only; give a folder of images, or for `pairs build` an appearance"),
         (("pairs.csv",), "manifest already"),
     ],
 )
@@ -207,6 +227,14 @@ def test_names_that_are_too_long_for_a_file_do_not_exist(folder, name):
 def test_tab_at_either_end_of_a_line_is_ignored(folder):
     (folder / "list.txt").write_text("\ta.jpg\tb c.jpg\na.jpg\td.png\t\n\ta.jpg d.png\n")
     assert [pair.id for pair in read_source(folder / "list.txt").pairs] == ["a--b_c", "a--d", "a--d-2"]
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_quotes_around_a_name_are_removed_in_a_line_with_a_tab_too(folder, quote):
+    (folder / "list.txt").write_text(f"{quote}b c.jpg{quote}\ta.jpg\nit's.jpg\t'\n")
+    quoted, other = read_source(folder / "list.txt").pairs
+    assert (quoted.structure, quoted.appearance) == (folder / "b c.jpg", folder / "a.jpg")
+    assert (other.structure, other.appearance) == (folder / "it's.jpg", folder / "'")
 
 
 @pytest.mark.parametrize("path", ["/", ".", "..", "./"])

@@ -407,3 +407,15 @@ def test_folder_of_another_format_names_the_version_that_wrote_it(evaluated, met
         evaluated(first)
     evaluated(first, force=True)
     assert len(rows(tmp_path)) == 5
+
+
+def test_several_outputs_of_a_pair_are_unusable(evaluated, method, tmp_path):
+    first = method("one", 10)
+    shutil.copy(tmp_path / "one" / "p0.png", tmp_path / "one" / "p0.webp")
+    image(tmp_path / "one" / "p1" / "output.png")
+    counts = evaluated(first, metrics=("structure-difference",)).counts["one"]
+    assert (counts.measured, counts.missing, counts.unusable) == (3, 0, 2)
+    assert counts.examples == [
+        "p0: several outputs: p0.png and p0.webp; keep one of them",
+        "p1: several outputs: p1.png and p1/output.png; keep one of them",
+    ]

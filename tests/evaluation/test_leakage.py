@@ -101,3 +101,14 @@ def test_method_optimised_the_union_of_its_records(tmp_path):
             (NetworkId("dino"), NetworkId("lite")), ("edges", "patches")
         )
         assert optimised_by_methods(replace(plan, optimised={}), log, keys)["b"] is None
+
+
+def test_output_of_a_model_may_have_the_name_of_the_output_of_a_run(tmp_path):
+    output = run_folder(tmp_path / "run")
+    output.write_bytes(b"a")
+    model = {"networks": [{"name": "cnn", "sha256": "cd"}], "terms": []}
+    entry = {"format": 1, "name": "output.png", "sha256": file_sha256(output), "model": model}
+    (tmp_path / "run" / "apply.jsonl").write_text(json.dumps(entry) + "\n")
+    assert read_optimised(output) == OptimisedParts((NetworkId("cnn", "cd"),), ())
+    output.write_bytes(b"b")
+    assert read_optimised(output).networks == (NetworkId("tiny-vit", "ab"),)

@@ -36,6 +36,7 @@ def write_clip(
     crf="1",
     pix_fmt="yuv420p",
     form="rgb24",
+    title="",
 ):
     """Write frames as a video.
 
@@ -46,9 +47,11 @@ def write_clip(
         rotation: degrees counterclockwise by which players rotate it.
         colours: (matrix, range, primaries, transfer).
         form: pixel format of ``frames``.
+        title: title in the metadata.
     """
     base = Fraction(1, 1000)
     with av.open(str(path), "w") as container:
+        container.metadata.update({"title": title} if title else {})
         stream = container.add_stream(codec, rate=rate, options={"crf": crf} if codec == "libx264" else {})
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pix_fmt
@@ -69,6 +72,22 @@ def write_clip(
         container.mux(stream.encode(None))
         if sound:
             write_tone(container, sound, audio_seconds or len(frames) / rate)
+    return path
+
+
+def remuxed(source, path, offset):
+    """Copy the streams of a file into another one, with all times later by ``offset`` seconds."""
+    with av.open(str(source)) as read, av.open(str(path), "w") as container:
+        streams = [container.add_stream_from_template(stream) for stream in read.streams]
+        for packet in read.demux():
+            if packet.dts is not None:
+                units = round(offset / packet.time_base)
+                packet.pts, packet.dts, packet.stream = (
+                    packet.pts + units,
+                    packet.dts + units,
+                    streams[packet.stream.index],
+                )
+                container.mux(packet)
     return path
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from vitsplice.errors import OutputExists, UserError
-from vitsplice.luts import Lut, read_cube, write_cube
+from vitsplice.luts import Lut, check_cube, read_cube, write_cube
 
 ROWS = "0 0 0\n1 0 0\n0 1 0\n1 1 0\n0 0 1\n1 0 1\n0 1 1\n1 1 1\n"
 """The identity with two points an axis: red varies fastest."""
@@ -79,6 +79,10 @@ def test_an_existing_file_is_replaced_only_with_force(tmp_path):
         (f"LUT_IN_VIDEO_RANGE\nLUT_3D_SIZE 2\n{ROWS}", "unknown keyword 'LUT_IN_VIDEO_RANGE'"),
         (f"DOMAIN_MIN 0 0\nLUT_3D_SIZE 2\n{ROWS}", "line 1: three finite numbers"),
         (f"DOMAIN_MIN 1 1 1\nLUT_3D_SIZE 2\n{ROWS}", "must increase"),
+        (f"LUT_3D_SIZE 3\nLUT_3D_SIZE 2\n{ROWS}", "line 2: LUT_3D_SIZE contradicts an earlier line; remove one"),
+        (f"DOMAIN_MAX 2 2 2\nLUT_3D_INPUT_RANGE 0 1\n{ROWS}", "line 2: LUT_3D_INPUT_RANGE contradicts"),
+        (f"LUT_3D_INPUT_RANGE 0 1\nDOMAIN_MIN 0 0 -1\n{ROWS}", "line 2: DOMAIN_MIN contradicts"),
+        (f"DOMAIN_MIN 0 0 0\nDOMAIN_MIN 0 0 -1\n{ROWS}", "line 2: DOMAIN_MIN contradicts"),
         ("\x89PNG\r\n\x00\x01", "x.cube, line 1"),
     ],
 )
@@ -87,6 +91,18 @@ def test_invalid_files_are_refused_with_their_name_and_the_reason(cube, content,
         read_cube(cube(content))
     assert message in str(error.value)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_domain_may_be_stated_twice(cube):
+    head = "LUT_3D_SIZE 2\nDOMAIN_MIN 0 0 0\nDOMAIN_MAX 2 2 2\nLUT_3D_INPUT_RANGE 0 2\n"
+    assert read_cube(cube(head + ROWS)).domain == ((0, 0, 0), (2, 2, 2))
+
+
+def test_a_name_that_is_too_long_or_has_a_nul_character_is_refused(tmp_path):
+    with pytest.raises(UserError, match="has more than 255 bytes; choose a shorter one"):
+        check_cube(tmp_path / f"{'x' * 300}.cube")
+    with pytest.raises(UserError, match=r"cannot read a\\x00: no file name has a NUL character"):
+        read_cube("a\0")
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):

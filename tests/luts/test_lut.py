@@ -32,6 +32,11 @@ def test_the_default_smoothness_recovers_a_known_change_of_a_smooth_image():
     assert fit_lut(ramps, graded(ramps), size=17).error.mean < 2
 
 
+def test_a_lut_is_fitted_to_images_that_require_gradients():
+    image = noise(3, 16, 16).requires_grad_()
+    assert fit_lut(image, image * 0.5, size=3).unchanged.mean > 0
+
+
 @pytest.mark.parametrize("contrast", [0.3, 0.05, 0.0])
 def test_an_image_of_little_contrast_gets_most_of_the_change(contrast):
     source = 0.6 + contrast * (noise(3, 64, 64) - 0.5)

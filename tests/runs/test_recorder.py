@@ -236,6 +236,15 @@ def test_resume_of_a_finished_run_removes_leftover_checkpoints(stopped):
     assert not (stopped / ".lock").exists()
 
 
+@pytest.mark.parametrize("begun_file", ['{"format": 1}', "{"])
+def test_finished_run_is_recognised_although_its_inputs_cannot_be_read(stopped, begun_file):
+    (stopped / "run.json").write_text('{"finished": true}')
+    (stopped / "checkpoint" / "begun.json").write_text(begun_file)
+    with pytest.raises(AlreadyFinished):
+        Recording.resume(stopped)
+    assert not (stopped / "checkpoint").exists()
+
+
 def test_second_run_in_the_same_folder_is_refused(png, tmp_path):
     images = dict(zip(("structure", "appearance"), png, strict=True))
     with Recording.begin(images, tiny(), tmp_path / "out"):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vitsplice.errors import OutputExists
+from vitsplice.errors import OutputExists, UserError
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs import result
 from vitsplice.runs.artifacts import RECORD, RunFolder
@@ -9,9 +9,10 @@ from vitsplice.runs.result import Result
 from vitsplice.support.output_folder import FolderLock
 
 
-def black(plots="none"):
+def black(plots="none", structure="structure.png"):
     settings = settings_for("tiny", overrides=[f"plots={plots}"])
-    return Result(pixels=torch.zeros(3, 4, 4), losses=(), settings=settings, record={}, finished=True)
+    record = {"inputs": {"structure": {"name": str(structure)}}, "masks": {}}
+    return Result(pixels=torch.zeros(3, 4, 4), losses=(), settings=settings, record=record, finished=True)
 
 
 def test_results_can_be_compared_and_hashed():
@@ -38,6 +39,16 @@ def test_result_that_cannot_be_rendered_replaces_no_run(tmp_path):
     with pytest.raises(KeyError):  # its record has nothing that the report shows
         black(plots="all").save(tmp_path, force=True)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_run_whose_output_is_an_input_is_not_replaced(tmp_path):
+    black().save(tmp_path)
+    before = (tmp_path / "output.png").read_bytes()
+    with pytest.raises(UserError, match=r"output\.png is a file of the run in .*; choose another folder"):
+        black(structure=tmp_path / "output.png").save(tmp_path, force=True)
+    assert (tmp_path / "output.png").read_bytes() == before
+    assert not (tmp_path / ".lock").exists()
+    black(structure=tmp_path / "output.png").save(tmp_path / "another")
 
 
 def test_records_without_plots_remove_those_of_an_earlier_part_of_the_run(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from tests.study.conftest import make_plan, make_result, prefer
 from vitsplice.errors import UserError
 from vitsplice.study.analysis import analyse_study
-from vitsplice.study.plan import DERIVED, StudyPlan
+from vitsplice.study.plan import DERIVED, PlannedCheck, StudyPlan
 from vitsplice.study.report import FILES, report_files
 from vitsplice.study.results import read_results
 
@@ -18,6 +18,12 @@ from vitsplice.study.results import read_results
 def analyse(write_results):
     """Analyse results with their plan."""
     return lambda plan, *results, **options: analyse_study(plan, *read_results([write_results(*results)]), **options)
+
+
+def changed(plan, **changes):
+    """The plan of another study, which differs in some fields."""
+    content = {name: getattr(plan, name) for name in StudyPlan.model_fields if name not in {*DERIVED, "schema_"}}
+    return StudyPlan.create(**content | changes)
 
 
 @pytest.fixture
@@ -115,8 +121,20 @@ def test_checks_that_most_raters_fail_are_noted(analyse):
     plan = make_plan(2, checks=1)
     analysis = analyse(plan, *(make_result(plan, name, by_pair, failed=name != "w") for name in "wxyz"))
     assert analysis.raters == ("w",)
-    assert analysis.checks_passed == {"pair-0": (1, 4)}
-    assert any("most raters failed the check of pair-0" in note for note in analysis.notes)
+    assert analysis.checks_passed == {"pair-0, a": (1, 4)}
+    assert any("most raters failed the check of pair-0, a:" in note for note in analysis.notes)
+
+
+def test_failed_check_is_noted_if_its_pair_has_another_check_that_is_passed(analyse):
+    checks = tuple(PlannedCheck(pair="pair-0", method=method, wrong="") for method in "ab")
+    plan = changed(make_plan(2), checks=checks)
+    results = [make_result(plan, name, by_pair) for name in "xy"]
+    for trial in (trial for result in results for trial in result["trials"]):
+        if trial["check"] and "b" in (trial["left"], trial["right"]):
+            trial |= {"choice": {"left": "right", "right": "left"}[trial["choice"]], "passed": False}
+    analysis = analyse(plan, *results, max_failed=1)
+    assert analysis.checks_passed == {"pair-0, a": (2, 2), "pair-0, b": (0, 2)}
+    assert any("most raters failed the check of pair-0, b:" in note for note in analysis.notes)
 
 
 def test_error_lists_the_reasons_if_all_results_are_excluded(analyse):
@@ -141,7 +159,7 @@ def test_result_with_altered_sets_changes_neither_comparisons_nor_adjusted_p_val
 def test_failed_checks_of_another_study_are_not_counted(analyse):
     plan, other = make_plan(2, checks=1), make_plan(3, checks=1)
     analysis = analyse(plan, make_result(plan, "x", by_pair), make_result(other, "y", failed=1))
-    assert analysis.checks_passed == {"pair-0": (1, 1)}
+    assert analysis.checks_passed == {"pair-0, a": (1, 1)}
 
 
 def test_second_submission_of_a_rater_is_not_counted_among_the_checks(analyse):
@@ -149,14 +167,13 @@ def test_second_submission_of_a_rater_is_not_counted_among_the_checks(analyse):
     again = make_result(plan, "x", by_pair, failed=1, finished="2026-01-02T00:00:00Z")
     analysis = analyse(plan, again, make_result(plan, "x", by_pair), make_result(plan, "y", by_pair))
     assert analysis.raters == ("x", "y")
-    assert analysis.checks_passed == {"pair-0": (2, 2)}
+    assert analysis.checks_passed == {"pair-0, a": (2, 2)}
 
 
 def test_pairs_without_a_set_are_no_set(analyse):
     plan = make_plan(4, sets=2)
     pairs = tuple(pair.model_copy(update={"set": pair.set.replace("set 0", "")}) for pair in plan.pairs)
-    content = {name: getattr(plan, name) for name in StudyPlan.model_fields if name not in {*DERIVED, "schema_"}}
-    plan = StudyPlan.create(**content | {"pairs": pairs})
+    plan = changed(plan, pairs=pairs)
     analysis = analyse(plan, *(make_result(plan, name, by_pair) for name in "xy"))
     assert [(c.set, c.pairs) for c in analysis.comparisons] == [("", 4), ("set 1", 2)]
 

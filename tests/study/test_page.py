@@ -17,6 +17,9 @@ METHODS = ("alpha", "beta", "gamma")
 NO_STORAGE = (
     "Object.defineProperty(window, '{0}Storage', {{get() {{ throw new DOMException('no', 'SecurityError'); }}}});"
 )
+CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', {{value: {}}});"
+COPIES = CLIPBOARD.format("{writeText: async (text) => (window.copied = text)}")
+NO_CLIPBOARD = CLIPBOARD.format("undefined")
 
 
 @pytest.fixture(scope="session")
@@ -168,16 +171,15 @@ def recorded_trials(page):
 
 
 def test_complete_study_is_recorded_and_analysed(visit, study, tmp_path):
-    page = visit()
+    page = visit(script=COPIES)
     start(page, "  rater   ä/1 ")
     displays = take(page, study)
     assert "Done" in page.text_content("#status")
     target = download(page, tmp_path)
     assert target.name == f"study-{study.plan.study}-rater_ä_1.json"
     page.click("#copy")
-    page.locator("#copy:text-is('Copied'), #message:has-text('is selected')").first.wait_for()
-    selected = page.eval_on_selector("#results", "area => area.value.slice(area.selectionStart, area.selectionEnd)")
-    assert selected == target.read_text()
+    page.locator("#copy:text-is('Copied')").wait_for()
+    assert page.evaluate("copied") == target.read_text()
     result = read_result(study, target)
     assert (result.rater, result.study, result.plan) == ("rater ä/1", study.plan.study, study.plan.digest)
     assert result.finished > result.began
@@ -243,6 +245,23 @@ def test_reload_resumes_with_the_same_order(visit, study, url, tmp_path):
     assert tab.is_visible("#rater")
 
 
+def test_reload_returns_to_a_rater_who_replaced_the_requested_id(visit, study):
+    page = visit(rater="R7")
+    start(page, "R8")
+    take(page, study, 1)
+    page.reload()
+    wait_ready(page)
+    assert position(page) == "2 of 14"
+
+
+@pytest.mark.parametrize("rater", ["R\x85\x1f7", "\x1cR 7\x1e"])
+def test_any_requested_id_is_one_that_the_analysis_accepts(visit, study, tmp_path, rater):
+    page = visit(rater=rater, start=True)
+    wait_ready(page)
+    page.click("#stop")
+    assert read_result(study, download(page, tmp_path)).rater == "R 7"
+
+
 def test_undo_reverts_the_last_choice(visit, study, tmp_path):
     page = visit(rater="undoes", start=True)
     wait_ready(page)
@@ -288,7 +307,7 @@ def test_time_of_a_choice_survives_the_undo_of_two_choices(visit, study, tmp_pat
 
 
 def test_rater_who_stops_can_download_sees_no_method_and_can_continue(visit, study, tmp_path):
-    page = visit(rater="stops", start=True, real_time=True)
+    page = visit(rater="stops", start=True, real_time=True, script=COPIES)
     take(page, study, 3, wait=wait_enabled)
     wait_enabled(page)
     page.click("#stop")
@@ -297,7 +316,8 @@ def test_rater_who_stops_can_download_sees_no_method_and_can_continue(visit, stu
     result = read_result(study, download(page, tmp_path))
     assert (len(result.trials), result.finished) == (3, None)
     page.click("#copy")
-    page.locator("#copy:text-is('Copied'), #message:has-text('is selected')").first.wait_for()
+    page.locator("#copy:text-is('Copied')").wait_for()
+    assert not page.is_visible("#results")
     page.click("#back")
     wait_enabled(page)
     assert position(page) == "4 of 14"
@@ -307,6 +327,57 @@ def test_rater_who_stops_can_download_sees_no_method_and_can_continue(visit, stu
     start(page, "another rater")
     wait_enabled(page)
     assert position(page) == "1 of 14"
+
+
+def test_text_of_the_results_is_selected_at_the_end_only_if_it_cannot_be_copied(visit, study):
+    page = visit(rater="no clipboard", start=True, script=NO_CLIPBOARD)
+    wait_ready(page)
+    page.click("#stop")
+    page.click("#copy")
+    page.locator("#message:has-text('Download the results instead')").wait_for()
+    assert not page.is_visible("#results")
+    page.click("#back")
+    assert not page.is_visible("#message")
+    take(page, study)
+    page.click("#copy")
+    page.locator("#message:has-text('is selected')").wait_for()
+    selected = page.eval_on_selector("#results", "area => area.value.slice(area.selectionStart, area.selectionEnd)")
+    assert selected == page.input_value("#results")
+
+
+@pytest.mark.parametrize("leave", ["reload", "stop", "undo"])
+def test_time_of_a_choice_includes_displays_that_ended_without_one(visit, leave):
+    page = visit(rater="leaves", start=True)
+    wait_ready(page)
+    page.keyboard.press("j")
+    view_for(page, 5000)
+    if leave == "reload":
+        page.reload()
+    elif leave == "stop":
+        page.click("#stop")
+        page.click("#back")
+    else:
+        page.keyboard.press("Backspace")
+        wait_ready(page)
+        page.keyboard.press("j")
+    wait_ready(page)
+    assert position(page) == "2 of 14"
+    page.keyboard.press("j")
+    page.locator("#position:text-is('3 of 14')").wait_for()
+    page.click("#stop")
+    assert [trial["milliseconds"] > 5000 for trial in recorded_trials(page)] == [False, True]
+
+
+def test_tab_that_is_left_does_not_replace_the_answers_of_another_tab(visit, study, url):
+    page = visit(rater="two tabs", start=True)
+    wait_ready(page)
+    tab = page.context.new_page()
+    tab.goto(url)
+    start(tab, "two tabs")
+    take(tab, study, 3)
+    page.reload()
+    wait_ready(page)
+    assert position(page) == "4 of 14"
 
 
 def test_time_of_an_undone_choice_is_not_counted_for_the_next_rater(visit, study, tmp_path):

@@ -1,11 +1,15 @@
+import errno
 import json
 
 import pytest
 
 from tests.study.conftest import make_plan
-from vitsplice.errors import UserError
+from vitsplice.errors import UserError, VitspliceError
+from vitsplice.study import page as page_module
 from vitsplice.study.build import StudySettings, build_study
 from vitsplice.study.plan import plan_path, read_plan
+from vitsplice.support import output_folder
+from vitsplice.support.files import write_atomically
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +26,34 @@ def test_plan_is_read_as_it_was_written(written):
     assert path.name == "study.plan.json"
     assert read_plan(path) == plan
     assert plan.trials_with_checks == 4
+
+
+def test_page_that_cannot_be_written_leaves_the_earlier_page_and_its_plan(make_images, tmp_path, monkeypatch):
+    path = tmp_path / "study.html"
+    earlier, other = (build_study(*make_images(2, methods), StudySettings(checks=0)) for methods in ("ab", "cd"))
+    earlier.write(path)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def disk_full(file, data):
+        if len(data) > len(other.plan.to_bytes()):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_atomically(file, data)
+
+    for module in (page_module, output_folder):
+        monkeypatch.setattr(module, "write_atomically", disk_full)
+    with pytest.raises(VitspliceError, match=r"cannot write .*study\.html: No space left on device"):
+        other.write(path)
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_page_of_any_name_is_written_and_links_are_followed(make_images, tmp_path):
+    study = build_study(*make_images(2, "ab"), StudySettings(checks=0))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "linked.html").symlink_to(tmp_path / "elsewhere" / "page.html")
+    for name in ("linked.html", "back\\slash.html", "narrow\u202fspace.html"):
+        study.write(tmp_path / name)
+        assert read_plan(plan_path(tmp_path / name)) == study.plan
+    assert (tmp_path / "elsewhere" / "page.html").read_text() == study.render()
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,32 @@ def test_byte_order_mark_and_capital_suffix_are_accepted_and_other_files_are_lis
     assert unread_files([folder, folder, folder / "0000.json"]) == [folder / "notes.txt"]
 
 
+def test_file_that_is_given_by_two_paths_is_read_once(write_results, monkeypatch):
+    folder = write_results(make_result(SMALL, "r"))
+    monkeypatch.chdir(folder)
+    accepted, excluded = read_results([folder, "0000.json", folder / ".." / folder.name / "0000.json"])
+    assert ([result.rater for result in accepted], excluded) == (["r"], [])
+
+
+def test_hidden_files_of_a_folder_are_not_results(write_results):
+    folder = write_results(make_result(SMALL, "r"))
+    (folder / "._0000.json").write_bytes(b"\x00\x05\x16\x07")
+    accepted, excluded = read_results([folder])
+    assert ([result.rater for result in accepted], excluded) == (["r"], [])
+
+
+def test_subfolder_with_results_is_read_if_given_and_listed_otherwise(write_results):
+    folder = write_results(make_result(SMALL, "r"))
+    for name, file in (("more", "s.json"), (".hidden", "t.json"), ("analysis", "analysis.json"), ("images", "a.png")):
+        (folder / name).mkdir()
+        (folder / name / file).write_text(json.dumps(make_result(SMALL, file[0])))
+    accepted, (excluded,) = read_results([folder])
+    assert [result.rater for result in accepted] == ["r"]
+    assert (excluded.source, "give it as an argument too" in str(excluded)) == (str(folder / "more"), True)
+    accepted, excluded = read_results([folder, folder / "more"])
+    assert ([result.rater for result in accepted], excluded) == (["r", "s"], [])
+
+
 @pytest.mark.parametrize(
     ("change", "location"),
     [
@@ -112,7 +138,9 @@ def test_device_pipe_and_folder_are_excluded(tmp_path):
     (tmp_path / "folder.json").mkdir()
     accepted, excluded = read_results([tmp_path])
     assert not accepted
-    assert [result.reasons for result in excluded] == [("not the result of a study: not a regular file",)] * 3
+    problem = ("not the result of a study: not a regular file",)
+    reasons = {os.path.basename(result.source): result.reasons for result in excluded}
+    assert reasons == dict.fromkeys(["endless.json", "fifo.json", "folder.json"], problem)
 
 
 def test_missing_and_too_large_files(tmp_path, monkeypatch):

@@ -44,14 +44,22 @@ def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_the_last_two_checkpoints_and_the_one_just_written_are_kept_and_incomplete_ones_removed(tmp_path):
+def test_the_last_two_checkpoints_are_kept_and_incomplete_ones_removed(tmp_path):
     (tmp_path / "step-00000001.safetensors").write_bytes(b"without its JSON")
-    for step in (300, 200, 150):
+    for step in (200, 300, 400):
         format_of().write(tmp_path, step, {}, {"a": torch.zeros(1)})
-    assert [path.stem for path in checkpoint_files(tmp_path)] == ["step-00000300", "step-00000200", "step-00000150"]
-    assert len(names_in(tmp_path)) == 6
-    format_of().write(tmp_path, 400, {}, {"a": torch.zeros(1)})
     assert [path.stem for path in checkpoint_files(tmp_path)] == ["step-00000400", "step-00000300"]
+    assert len(names_in(tmp_path)) == 4
+
+
+def test_checkpoints_that_work_resumed_from_an_earlier_one_left_are_removed(tmp_path):
+    for step in (100, 200, 300):
+        format_of().write(tmp_path, step, {}, {"a": torch.zeros(1)})
+    truncated = tmp_path / "step-00000300.json"
+    truncated.write_text("{")
+    format_of().write(tmp_path, 250, {}, {"a": torch.ones(1)})
+    assert [path.stem for path in checkpoint_files(tmp_path)] == ["step-00000250", "step-00000200"]
+    assert format_of().read_last(tmp_path).tensors["a"].item() == 1
 
 
 def test_checkpoint_is_written_although_older_ones_cannot_be_removed(tmp_path, monkeypatch):

@@ -1,3 +1,4 @@
+import shutil
 from itertools import product
 
 import pytest
@@ -114,3 +115,23 @@ def test_a_training_pair_is_required(tmp_path):
 
 def test_stopped_work_returns_nothing(folder, vit, tmp_path):
     assert paired(folder, vit, tmp_path, progress=ProgressReporter(stopped=lambda: True)) is None
+
+
+def test_precision_of_the_backbone_is_part_of_the_key_of_its_features(folder, vit, tmp_path, monkeypatch):
+    given = []
+
+    def features_of(*arguments, precision):
+        given.append(precision)
+
+    monkeypatch.setattr("vitsplice.training.pairs.appearance_features", features_of)
+    cache = tmp_path / "features.jsonl"
+    assert training_pairs(folder, CONFIG, vit, CPU, cache, NULL_REPORTER, precision="bfloat16") is None
+    assert given == ["bfloat16"]
+
+
+def test_subfolders_that_are_not_used_are_noted(folder, vit, tmp_path):
+    shutil.copytree(folder, tmp_path / "photos")
+    shutil.copytree(folder, tmp_path / "photos" / "more")
+    notes = []
+    paired(tmp_path / "photos", vit, tmp_path, progress=ProgressReporter(note=notes.append, stopped=lambda: True))
+    assert notes == [f"1 subfolder with images is not used, such as {tmp_path}/photos/more"]

@@ -326,3 +326,31 @@ def test_licence_that_a_model_cannot_record_is_refused_at_once(shared, tmp_path)
 def test_source_that_does_not_exist_is_named(shared):
     with pytest.raises(UserError, match="gone does not exist; give a folder of photographs"):
         TrainingPlan.create("gone", settings_for("tiny-many"))
+
+
+@pytest.mark.parametrize("name", ["held-out.csv", "metrics.csv", "previews/step-00000000.png"])
+def test_restart_without_a_checkpoint_removes_what_a_killed_training_of_other_photographs_left(shared, tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("other photographs")
+    begin(plan_of(shared, "training.held_out=0"), tmp_path)
+    assert not path.exists()
+
+
+def test_finished_model_is_not_removed_without_force(shared, tmp_path):
+    write_tiny_model(tmp_path)
+    plan = plan_of(shared, f"steps={read_record(tmp_path).steps}")
+    begin(plan, tmp_path)
+    assert plan.finished(tmp_path)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_images_are_paired_by_features_of_the_precision_of_the_training(shared, tmp_path, monkeypatch, precision):
+    given = []
+
+    def pairs_of(*arguments, precision):
+        given.append(precision)
+
+    monkeypatch.setattr("vitsplice.training.begin.training_pairs", pairs_of)
+    assert begin(plan_of(shared, f"precision={precision}"), tmp_path) is None
+    assert given == [precision]

@@ -198,6 +198,59 @@ def test_finished_frames_that_were_removed_are_computed_again(tmp_path, appearan
     assert "finished frames are missing; starting again" in notes
 
 
+def test_work_that_started_again_resumes_from_its_own_checkpoint(tmp_path, appearance):
+    clip, out, notes = write_clip(tmp_path / "clip.mp4", panned(9)), tmp_path / "frames", []
+
+    def stopped_at(frame):
+        progress = ProgressReporter(stopped=iter([False] * frame + [True] * 9).__next__, note=notes.append)
+        assert transfer(clip, appearance, out, progress=progress) is None
+
+    stopped_at(8)
+    shutil.rmtree(out)
+    stopped_at(5)
+    stopped_at(1)
+    assert [note for note in notes if not note.startswith("preview")] == [
+        "finished frames are missing; starting again",
+        "resumes at frame 3",
+    ]
+
+
+def test_a_file_put_at_the_output_of_unfinished_work_is_replaced_only_with_force(tmp_path, clip, appearance, whole):
+    out = tmp_path / "out.mp4"
+    assert transfer(clip, appearance, out, progress=stops_after_a_segment()) is None
+    out.write_bytes(b"mine")
+    with pytest.raises(OutputExists, match=r"out\.mp4 already exists"):
+        transfer(clip, appearance, out)
+    assert out.read_bytes() == b"mine"
+    assert transfer(clip, appearance, out, force=True).path.read_bytes() == whole.path.read_bytes()
+
+
+def test_work_that_replaces_an_output_resumes_without_force(tmp_path, clip, appearance, whole):
+    out = tmp_path / "out.mp4"
+    out.write_bytes(b"old")
+    assert transfer(clip, appearance, out, force=True, progress=stops_after_a_segment()) is None
+    assert transfer(clip, appearance, out).path.read_bytes() == whole.path.read_bytes()
+
+
+def test_work_that_was_killed_after_its_output_was_written_resumes_without_force(
+    tmp_path, clip, appearance, whole, monkeypatch
+):
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(convert, "report", killed)
+        with pytest.raises(KeyboardInterrupt):
+            transfer(clip, appearance, tmp_path / "out.mp4")
+    assert (tmp_path / "out.mp4").is_file()
+    assert transfer(clip, appearance, tmp_path / "out.mp4").record["output_sha256"] == whole.record["output_sha256"]
+
+
+def test_work_that_is_stopped_before_its_first_segment_leaves_nothing(tmp_path, clip, appearance):
+    assert transfer(clip, appearance, tmp_path / "out.mp4", progress=ProgressReporter(stopped=lambda: True)) is None
+    assert not list(tmp_path.iterdir())
+
+
 def test_finished_video_that_was_removed_is_computed_again(tmp_path, appearance):
     clip, out = write_clip(tmp_path / "clip.mp4", panned(2)), tmp_path / "out.mp4"
     transfer(clip, appearance, out)
@@ -416,6 +469,8 @@ def test_a_mistake_is_found_before_the_work(tmp_path, clip, appearance):
         transfer(clip, appearance, "/")
     with pytest.raises(UserError, match="folder .*gone does not exist"):
         transfer(clip, appearance, tmp_path / "gone" / "out.mp4")
+    with pytest.raises(UserError, match="is too long; choose a shorter one"):
+        transfer(clip, appearance, tmp_path / f"{'x' * 250}.mp4")
     with pytest.raises(ImageError):
         transfer(clip, tmp_path / "gone.png", tmp_path / "out.mp4")
     assert not (tmp_path / "out-video").exists()

@@ -1,9 +1,10 @@
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from clips import audio_packets, panned, read_clip, write_clip
+from clips import audio_packets, panned, read_clip, remuxed, write_clip
 
 from vitsplice.errors import UserError, VitspliceError
 from vitsplice.video import encoding as module
@@ -61,6 +62,38 @@ def test_audio_is_copied(tmp_path):
     out, notes = encoded(tmp_path, open_source(path), audio=path)
     assert audio_packets(out) == audio_packets(path)
     assert not notes
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+def test_times_below_0_begin_at_0_and_the_audio_with_them(tmp_path, name):
+    clip = write_clip(tmp_path / "clip.mp4", panned(5), audio=True)
+    wrapped = remuxed(clip, tmp_path / "wrapped.ts", Fraction(2**33, 90000) - 1)
+    path, _ = encoded(tmp_path, open_source(wrapped), name, audio=wrapped)
+    assert read_clip(path)[1] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4], abs=1e-3)
+    with av.open(str(path)) as container:
+        assert 0 <= container.streams.audio[0].start_time * container.streams.audio[0].time_base < 0.01
+
+
+def test_audio_that_an_edit_list_hides_is_left_out_of_matroska(tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", panned(20), audio=True, codec="mpeg4")
+    trimmed = remuxed(clip, tmp_path / "trimmed.mp4", -1)
+    path, _ = encoded(tmp_path, open_source(trimmed), "out.mkv", audio=trimmed)
+    assert len(audio_packets(path)) == 7
+    assert read_clip(path)[1][0] == 0
+
+
+def test_audio_that_decoders_skip_themselves_is_copied(tmp_path):
+    clip = write_clip(tmp_path / "clip.webm", panned(3), audio="libopus", codec="libvpx-vp9")
+    path, _ = encoded(tmp_path, open_source(clip), "out.webm", audio=clip)
+    assert audio_packets(path) == audio_packets(clip)
+
+
+def test_audio_of_a_file_whose_title_is_not_utf8_is_copied(tmp_path):
+    clip = write_clip(tmp_path / "clip.mkv", panned(3), audio=True, title="TITLE")
+    expected = audio_packets(clip)
+    clip.write_bytes(clip.read_bytes().replace(b"TITLE", b"TITL\xe9"))
+    path, _ = encoded(tmp_path, open_source(clip), audio=clip)
+    assert audio_packets(path) == expected
 
 
 @pytest.mark.parametrize(("codec", "name"), [("aac", "out.webm"), ("opus", "out.mov"), ("flac", "out.mov")])

@@ -1,13 +1,16 @@
+import hashlib
+import os
+import struct
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from clips import panned, write_clip
+from clips import panned, remuxed, write_clip
 from PIL import Image
 
 from vitsplice.errors import ImageError, UserError
 from vitsplice.images import encode_png
-from vitsplice.video.colours import as_tensor
+from vitsplice.video.colours import UNSPECIFIED, as_tensor
 from vitsplice.video.source import FOLDER_RATE, open_source
 
 
@@ -41,6 +44,55 @@ def test_rotated_frames_are_upright(tmp_path, rotation):
     assert np.abs(next(source.frames()).pixels.astype(int) - expected).mean() < 3
 
 
+@pytest.mark.parametrize(
+    ("matrix", "shown"),
+    [
+        ((-1, 0, 0, 1), lambda image: image[:, ::-1]),
+        ((1, 0, 0, -1), lambda image: image[::-1]),
+        ((0, 1, 1, 0), lambda image: image.swapaxes(0, 1)),
+        ((0, -1, -1, 0), lambda image: image[::-1, ::-1].swapaxes(0, 1)),
+    ],
+    ids=["horizontally", "vertically", "transposed", "transposed and turned"],
+)
+def test_mirrored_frames_are_as_players_show_them(tmp_path, matrix, shown):
+    image = panned(1)[0]
+    path = write_clip(tmp_path / "clip.mp4", [image], rotation=180)
+    one, turned = 1 << 16, struct.pack(">5i", -(1 << 16), 0, 0, 0, -(1 << 16))
+    a, b, c, d = (one * value for value in matrix)
+    data = path.read_bytes()
+    assert turned in data
+    path.write_bytes(data.replace(turned, struct.pack(">5i", a, b, 0, c, d)))
+    source = open_source(path)
+    assert (source.info.height, source.info.width) == shown(image).shape[:2]
+    assert np.abs(next(source.frames()).pixels.astype(int) - shown(image)).mean() < 3
+
+
+def test_times_below_0_are_those_of_the_file_and_its_duration_has_no_note(tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", panned(8), audio=True)
+    source = open_source(remuxed(clip, tmp_path / "wrapped.ts", Fraction(2**33, 90000) - 1))
+    assert source.info.start == next(source.frames()).time == -90000
+    assert source.info.notes == ()
+
+
+def test_frames_that_an_edit_list_hides_are_not_counted(tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", panned(8), codec="mpeg4")
+    source = open_source(remuxed(clip, tmp_path / "trimmed.mp4", -0.5))
+    assert (source.info.frames, source.info.counted) == (len(list(source.frames())), False) == (3, False)
+
+
+def test_a_title_that_is_not_utf8_is_no_damage(tmp_path):
+    path = write_clip(tmp_path / "clip.mkv", panned(1), title="TITLE")
+    path.write_bytes(path.read_bytes().replace(b"TITLE", b"TITL\xe9"))
+    assert open_source(path).info.frames == 1
+
+
+def test_a_matrix_that_ffmpeg_does_not_convert_is_noted(tmp_path):
+    source = open_source(write_clip(tmp_path / "clip.mp4", panned(1), colours=(8, 1, 1, 1)))
+    assert source.info.colours.matrix == UNSPECIFIED
+    note = "the colour matrix of the input, number 8 of H.273, is unknown; colours may be wrong"
+    assert source.info.notes == (note,)
+
+
 def test_a_video_has_one_frame_at_least(tmp_path):
     assert len(frames_of(write_clip(tmp_path / "clip.mp4", panned(1)))) == 1
 
@@ -62,6 +114,13 @@ def test_a_folder_of_images_is_a_video(tmp_path):
     assert all(np.array_equal(frame.pixels, image) for frame, image in zip(source.frames(), images, strict=True))
 
 
+def test_the_name_of_an_image_need_not_be_utf8(tmp_path):
+    data = encode_png(as_tensor(panned(1)[0]))
+    (tmp_path / os.fsdecode(b"caf\xe9.png")).write_bytes(data)
+    expected = b"caf\xe9.png\0" + hashlib.sha256(data).hexdigest().encode() + b"\n"
+    assert open_source(tmp_path).digest() == hashlib.sha256(expected).hexdigest()
+
+
 def test_images_of_different_sizes_are_refused(tmp_path):
     for number, side in enumerate((32, 48)):
         (tmp_path / f"{number}.png").write_bytes(encode_png(as_tensor(panned(1, side, side)[0])))
@@ -80,6 +139,11 @@ def test_what_is_no_video_is_refused_with_a_reason(tmp_path):
             open_source(tmp_path / name)
     with pytest.raises(ImageError, match=r"gone\.mp4' does not exist"):
         open_source(tmp_path / "gone.mp4")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(ImageError, match=r"pipe\.mp4' is not a regular file; give a video file"):
+        open_source(tmp_path / "pipe.mp4")
+    with pytest.raises(ImageError, match=r"long\.mp4' does not exist"):
+        open_source(tmp_path / f"{'x' * 300}long.mp4")
     with pytest.raises(UserError, match=r"none holds no images\. Images end in "):
         open_source(tmp_path / "none")
 

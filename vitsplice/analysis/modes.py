@@ -104,7 +104,7 @@ def appearance_modes(
     """Cluster images by the normalised appearance feature of a backbone, for a ViT the [CLS] token.
 
     Args:
-        images: paths; one that is given twice counts once, and those that cannot be read are skipped.
+        images: paths; a file that is given twice, also by a link, counts once, and unreadable images are skipped.
         k: number of modes, at least 1.
         cache: file of computed features, which is read and extended.
         backbone: a loaded backbone, or its name; None: that of the default preset, or its fallback.
@@ -122,7 +122,7 @@ def appearance_modes(
     """
     if k < 1:
         raise UserError(Argument("k", k), " is not allowed; it must be at least 1")
-    images = list(dict.fromkeys(images))
+    images = _without_repetitions(images)
     if len(images) < k:
         raise UserError(f"{k} modes need at least {k} images, not {len(images)}")
     target = pick_device(device)
@@ -137,6 +137,14 @@ def appearance_modes(
         raise UserError(f"{k} modes need at least {k} images; {len(features)} of the {len(images)} images can be read")
     digests = {path: feature.sha256 for path, feature in features.items()}
     return AppearanceModes(tuple(_modes(features, k)), network.info, digests, tuple(map(str, skipped)))
+
+
+def _without_repetitions(images: Sequence[Path]) -> list[Path]:
+    """Return the first path of each file."""
+    paths: dict[str, Path] = {}
+    for path in images:
+        paths.setdefault(os.path.realpath(path), path)
+    return list(paths.values())
 
 
 def _modes(features: dict[Path, AppearanceFeature], k: int) -> list[Mode]:
@@ -181,8 +189,23 @@ def _row(number: int, modes: AppearanceModes, outputs: Sequence[Tensor]) -> Iter
         yield (printable(path.stem) if column else title), small
 
 
-def check_output(folder: str | os.PathLike[str], *, force: bool) -> Path:
-    """Return the folder, untouched, if modes may be written to it. Raises OutputExists, UserError."""
+def check_output(folder: str | os.PathLike[str], sources: Sequence[Path] = (), *, force: bool) -> Path:
+    """Return the folder, untouched, if modes may be written to it.
+
+    Args:
+        folder: output folder.
+        sources: folders of the images, which are refused as output folders, and images.
+        force: allow modes in the folder to be replaced.
+
+    Raises:
+        OutputExists: if the folder holds modes and ``force`` is not given.
+        UserError: if the path is a file or one of the sources.
+    """
+    if os.path.realpath(folder) in map(os.path.realpath, filter(os.path.isdir, sources)):
+        raise UserError(
+            f"output folder {printable(str(folder))} is a folder of the images, and {SHEET} would count as one of "
+            "them; choose another folder"
+        )
     return output_folder.check(folder, (SHEET, DATA), "appearance modes", force=force)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vitsplice.batch.transfer_plan import TransferPlan
 from vitsplice.batch.transfers import Applied
-from vitsplice.errors import ImageError
+from vitsplice.errors import VitspliceError
 from vitsplice.images import encode_png, read
 from vitsplice.luts import Lut
 from vitsplice.support import output_folder
@@ -20,11 +20,12 @@ def apply_lut(lut: Lut, plan: TransferPlan, progress: ProgressReporter = NULL_RE
         progress: progress reporter; when it requests a stop, the remaining images are left out.
 
     Returns:
-        The outcome, with the error of each output whose image cannot be read.
+        The outcome, with the error of each output whose image cannot be read or whose file cannot be written.
 
     Raises:
-        VitspliceError: if a file cannot be written.
+        UserError: if the folder cannot be created.
     """
+    output_folder.create(plan.folder)
     applied = Applied()
     for number, transfer in enumerate(plan.transfers):
         if progress.stopped():
@@ -33,11 +34,10 @@ def apply_lut(lut: Lut, plan: TransferPlan, progress: ProgressReporter = NULL_RE
         progress.part(transfer.name, number, len(plan.transfers))
         try:
             image = read(transfer.structure)
-        except ImageError as error:
-            applied.failures[transfer.name] = error
-        else:
             for note in image.notes:
                 progress.note(f"{transfer.name}: {note}")
-            output_folder.write(plan.folder, {transfer.name: encode_png(lut.apply(image.pixels))})
+            output_folder.write_file(plan.folder / transfer.name, encode_png(lut.apply(image.pixels)))
             applied.written += 1
+        except VitspliceError as error:
+            applied.failures[transfer.name] = error
     return applied

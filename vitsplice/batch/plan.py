@@ -122,7 +122,7 @@ def variants(
 
     Raises:
         ConfigError, UnknownName: as `vitsplice.api.settings_for`, or for a part that is not registered.
-        UserError: if two variants would have the same name, or one would have none.
+        UserError: if two variants would have the same name, or one would have none or that of a file of the batch.
     """
     combined: dict[str, RunConfig] = {}
     choices: tuple[Sequence[str | None], Sequence[int | None]] = (backbones or [None], seeds or [None])
@@ -133,6 +133,10 @@ def variants(
         name = "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", part).strip(".-") for part in parts)
         if not name:
             raise UserError(f"preset '{printable(preset)}' gives no folder name; rename it with letters or digits")
+        if name in (BATCH, RESULTS, FAILURES):
+            raise UserError(
+                f"preset '{printable(preset)}' would have the folder '{name}', a file of batches; rename it"
+            )
         if name in combined:
             raise UserError(
                 f"two variants would have the name '{name}'; give each preset, backbone and seed once, and presets "
@@ -199,7 +203,7 @@ def read_batch_file(out: Path) -> BatchFile | None:
 
 
 def _check_unchanged(batch: Batch, stored: BatchFile) -> None:
-    """Raise OutputExists if threads or the settings of a variant differ from the stored ones."""
+    """Raise OutputExists if threads or the settings of a variant, except for the preset's path, differ."""
     if stored.threads != batch.threads:
         raise OutputExists(
             f"the runs in {batch.out} use {stored.threads} threads each; with {batch.threads}, the outputs would have "
@@ -210,7 +214,7 @@ def _check_unchanged(batch: Batch, stored: BatchFile) -> None:
     for name, settings in batch.variants.items():
         if name not in stored.variants:
             continue
-        before = validate(stored.variants[name], str(batch.out / BATCH))
+        before = validate(stored.variants[name], str(batch.out / BATCH)).model_copy(update={"preset": settings.preset})
         if before != settings:
             both = before.model_dump(mode="json"), settings.model_dump(mode="json")
             key, old, new = next(output_folder.differences(*both), ("", "", ""))

@@ -37,6 +37,11 @@ class VariantState:
     refused: int
     failed: int
 
+    @property
+    def ended(self) -> int:
+        """Number of runs that are finished, refused or failed."""
+        return self.done + self.refused + self.failed
+
 
 @dataclass(frozen=True)
 class BatchState:
@@ -58,17 +63,17 @@ class BatchState:
 
     @property
     def total(self) -> int:
-        """Number of runs if every variant has the pairs of the last call; 0 if unknown."""
-        return self.pairs * len(self.variants)
+        """Number of runs if every variant has the pairs of the last call; 0 if unknown.
+
+        It is also unknown if a variant has more runs than pairs: some of them are of pairs of an earlier call.
+        """
+        has_earlier_pairs = any(variant.ended > self.pairs for variant in self.variants.values())
+        return 0 if has_earlier_pairs else self.pairs * len(self.variants)
 
     @property
     def ended(self) -> int:
-        """Number of runs that are finished, refused or failed, over all calls.
-
-        Each variant counts at most ``pairs`` of them, if known.
-        """
-        counts = (variant.done + variant.refused + variant.failed for variant in self.variants.values())
-        return sum(min(count, self.pairs or count) for count in counts)
+        """Number of runs that are finished, refused or failed, over all calls."""
+        return sum(variant.ended for variant in self.variants.values())
 
 
 class _Failure(NamedTuple):

@@ -15,7 +15,7 @@ from vitsplice.datasets import read as read_manifest
 from vitsplice.errors import ImageError, OutputExists, UserError
 from vitsplice.models.mixing import check_weights
 from vitsplice.runs.inputs import appearance_names
-from vitsplice.support.files import file_sha256
+from vitsplice.support.files import absolute, file_sha256
 from vitsplice.support.image_files import images_at, is_image_name
 from vitsplice.support.output_folder import REPLACE
 from vitsplice.text import printable
@@ -124,8 +124,10 @@ def outputs_of_images(structures: Iterable[Path]) -> list[Transfer]:
     Raises:
         UserError: if an image or folder does not exist, or two outputs would have the same name.
     """
-    paths = dict.fromkeys(path for each in structures for path in images_at(each))
-    transfers = [Transfer(f"{path.stem}.png", path, ()) for path in paths]
+    paths: dict[Path, Path] = {}
+    for path in (path for each in structures for path in images_at(each)):
+        paths.setdefault(absolute(path), path)
+    transfers = [Transfer(f"{path.stem}.png", path, ()) for path in paths.values()]
     counts = Counter(transfer.name.lower() for transfer in transfers)
     if repeated := [transfer for transfer in transfers if counts[transfer.name.lower()] > 1]:
         first, second = (printable(str(transfer.structure)) for transfer in repeated[:2])

@@ -21,13 +21,14 @@ from vitsplice.batch.transfer_plan import Transfer, TransferPlan
 from vitsplice.batch.transfer_record import TransferRecord
 from vitsplice.engine.images import RunImages, masked, read_masks
 from vitsplice.engine.memory import out_of_memory_advice
-from vitsplice.errors import ImageError, UserError
+from vitsplice.errors import ImageError, UserError, VitspliceError
 from vitsplice.images import LoadedImage, encode_png, read
 from vitsplice.models.mixing import Appearance, Mix
 from vitsplice.models.model import Model
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
+from vitsplice.text import printable
 
 PREPARED = 16
 """Maximum number of appearance images whose descriptions are cached."""
@@ -40,14 +41,14 @@ class Applied:
     Args:
         written: number of outputs that were written.
         skipped: number of outputs that the folder held already.
-        failures: error of each output that could not be computed, by its name.
+        failures: error of each output that could not be computed or written, by its name.
         trained_on: path of each structure or appearance image that the model was trained on, by its SHA-256.
         stopped: whether the progress reporter stopped the work.
     """
 
     written: int = 0
     skipped: int = 0
-    failures: dict[str, UserError] = field(default_factory=dict)
+    failures: dict[str, VitspliceError] = field(default_factory=dict)
     trained_on: dict[str, Path] = field(default_factory=dict)
     stopped: bool = False
 
@@ -64,12 +65,13 @@ def apply_model(
         progress: progress reporter.
 
     Returns:
-        The outcome, with the error of each output that could not be computed.
+        The outcome, with the error of each output that could not be computed or written.
 
     Raises:
         OutputExists: if any other file has the name of an output, and ``force`` is not given; nothing is written.
         OutputBusy: if another process is writing to the folder.
-        VitspliceError: if a file cannot be written.
+        UserError: if the folder cannot be created.
+        VitspliceError: if the record cannot be written.
     """
     with TransferRecord(plan.folder, model, recorded=plan.recorded) as record:
         finished = {each.name for each in plan.existing() if _is_finished(each, record)}
@@ -116,9 +118,10 @@ def _apply(
     record: TransferRecord,
     applied: Applied,
 ) -> bool:
-    """Write one output and return True; if it cannot be computed, add the error to the failures and return False."""
+    """Write one output and return True; if that fails, add the error to the failures and return False."""
     began = perf_counter()
     try:
+        _check_recordable(transfer)
         structure, digests = read(transfer.structure), transfer.digests()
         with out_of_memory_advice():
             masked_parts = zip_longest(transfer.appearance, transfer.appearance_masks)
@@ -130,9 +133,21 @@ def _apply(
         return False
     data = encode_png(output)
     record.add(transfer.name, digests, perf_counter() - began, sha256(data).hexdigest())
-    output_folder.write(record.folder, {transfer.name: data})
+    try:
+        output_folder.write_file(record.folder / transfer.name, data)
+    except VitspliceError as error:
+        applied.failures[transfer.name] = error
+        return False
     applied.written += 1
     return True
+
+
+def _check_recordable(transfer: Transfer) -> None:
+    """Raise UserError if the name of an output is not UTF-8, which the record of the outputs is."""
+    try:
+        transfer.name.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"the name of {printable(str(transfer.structure))} is not UTF-8; rename the image") from error
 
 
 def _trained_on(model: Model, transfer: Transfer) -> dict[str, Path]:

@@ -206,7 +206,10 @@ def _open(job: Job) -> Recording:
 
 
 def _started_as(job: Job, settings: RunConfig, folder: RunFolder) -> bool:
-    """Return True if a folder holds a run with the settings, images, weights and regions of a job."""
+    """Return True if a folder holds a run with the settings, images, weights and regions of a job.
+
+    The preset may have another path.
+    """
     try:
         inputs = folder.inputs()
         paths = {name: image["path"] for name, image in inputs["images"].items()}
@@ -214,7 +217,7 @@ def _started_as(job: Job, settings: RunConfig, folder: RunFolder) -> bool:
         return bool(
             paths == dict(job.images)
             and entries == (job.weights, job.regions)
-            and inputs["settings"] == settings.model_dump(mode="json")
+            and inputs["settings"] | {"preset": settings.preset} == settings.model_dump(mode="json")
         )
     except (UserError, AttributeError, KeyError, TypeError):
         return False

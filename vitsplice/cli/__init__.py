@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from vitsplice.errors import UserError, allocation_failure
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 DEBUG = "--debug"
 
@@ -30,14 +36,41 @@ def entry() -> None:
     os.environ.setdefault(*WAIT_POLICY)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, stop_on_signal)
+    prepare_streams()
     sys.exit(main(sys.argv[1:]))
+
+
+class UnfailingFile(io.FileIO):
+    """A file to which writing never fails: what cannot be written is lost."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write bytes if possible, and return the number of those written or lost."""
+        written = None
+        with suppress(OSError):
+            written = super().write(data)
+        return memoryview(data).nbytes if written is None else written
+
+
+def prepare_streams() -> None:
+    """Make standard error an `UnfailingFile`, and let standard output take paths whose bytes are not UTF-8.
+
+    A note that cannot be written, on a closed pipe or a full disk, must not end the work. Another stream in place of
+    standard error, such as that of a test, is not changed.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
+    notes = sys.__stderr__
+    if notes is not None and notes is sys.stderr and os.name == "posix":
+        file = io.BufferedWriter(UnfailingFile(notes.fileno(), "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(file, notes.encoding, notes.errors, line_buffering=True)
 
 
 def stop_on_signal(number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt; during an import, exit at once, because imported modules may catch the exception."""
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
-            os.write(2, b"interrupted\n")
+            with suppress(OSError):
+                os.write(2, b"interrupted\n")
             os._exit(INTERRUPTED)
         frame = frame.f_back
     raise KeyboardInterrupt

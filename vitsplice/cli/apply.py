@@ -10,6 +10,7 @@ import typer
 
 from vitsplice.cli.options import DEVICE, IMAGE_HELP, image_and_weight
 from vitsplice.cli.output import message, notes
+from vitsplice.text import printable
 
 if TYPE_CHECKING:
     from vitsplice.batch.transfers import Applied
@@ -101,6 +102,11 @@ def _images(words: list[str], mix: list[str]) -> tuple[list[Path], list[tuple[Pa
     structures = [Path(word) for word in words if word not in parts]
     if not structures:
         raise typer.BadParameter("give at least one structure image before --mix")
+    if len(structures) > 1 and len(mix) + len(parts) == 1:
+        raise typer.BadParameter(
+            f"give IMAGE:WEIGHT for each image of --mix: {printable(str(structures[-1]))} has no weight, so that it "
+            "counts as a structure image; without --mix, the last image is the appearance image"
+        )
     return structures, [image_and_weight(text) for text in (*mix, *parts)]
 
 
@@ -115,8 +121,6 @@ def report_applied(applied: Applied, total: int, resume: str) -> None:
     Raises:
         UserError: the failure, if there is only one output and it failed.
     """
-    from vitsplice.text import printable
-
     failures = list(applied.failures.items())
     if failures and total == 1:
         raise failures[0][1]

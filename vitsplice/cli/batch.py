@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -48,7 +49,9 @@ def batch(
     workers: Annotated[int, typer.Option(min=0, help="Number of runs at a time; 0: the executor's default.")] = 0,
     threads: Annotated[
         int,
-        typer.Option(min=0, help="CPU threads of each run; 0: those of a resumed batch, or the executor's default."),
+        typer.Option(
+            min=0, max=4096, help="CPU threads of each run; 0: those of a resumed batch, or the executor's default."
+        ),
     ] = 0,
     retries: Annotated[int, typer.Option(min=0, help="Number of further attempts at a run that failed.")] = 1,
 ) -> None:
@@ -75,8 +78,9 @@ def batch(
     built = build_part(spec, workers, threads or plan.stored_threads(out), options)
 
     def stop() -> None:
-        os.write(2, STOPPING)  # unlike print, safe in a signal handler
         plan.request_stop(out)
+        with suppress(OSError):
+            os.write(2, STOPPING)  # unlike print, safe in a signal handler
 
     threads_of_run = with_count(built.threads, "CPU thread")
     typer.echo(f"{with_count(total, 'run')} by executor {executor}, {threads_of_run} each", err=True)

@@ -33,11 +33,14 @@ def modes(
         raise typer.BadParameter("give --model and --structure together")
     from vitsplice.analysis import modes as analysis
     from vitsplice.cli.progress import parts_progress, unless_stopped
+    from vitsplice.images import read
     from vitsplice.models.loading import load_model
     from vitsplice.support.image_files import images_at
 
-    analysis.check_output(out, force=force)
-    paths = list(dict.fromkeys(path for each in images for path in images_at(each)))
+    analysis.check_output(out, images, force=force)
+    paths = [path for each in images for path in images_at(each)]
+    if structure:
+        read(structure)  # refuses it now, not after the features are computed
     loaded = load_model(model, device=device, precision="float32") if model else None
     network = loaded.backbone if loaded and backbone is None else backbone
     with parts_progress() as progress:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,7 @@ from vitsplice.cli.output import error_message, message, notes
 
 if TYPE_CHECKING:
     from vitsplice.cli.run_progress import RunProgress
+    from vitsplice.runs.artifacts import RunFolder
     from vitsplice.runs.recorder import Recording
 
 
@@ -170,16 +172,13 @@ def run(
         )
         notes(messages)
         regions = [*proposed, *regions]
-    had_another, recording = RunFolder(out).has_begun(), None
-    try:
-        with Recording.begin(
+    folder = RunFolder(out)
+    with nullcontext() if folder.has_begun() else _resumable(folder, _resume_command(out, lut)):
+        recording = Recording.begin(
             images, settings, out, weights=weights, regions=regions, force=force, backbones=loader
-        ) as recording:
-            follow(recording, lut=lut)
-    except KeyboardInterrupt:
-        if RunFolder(out).has_begun() and (recording or not had_another):
-            notes([_resume_command(out, lut)], "resume with")
-        raise
+        )
+    with recording:
+        follow(recording, lut=lut)
 
 
 def _resume(context: typer.Context, path: Path, overrides: list[str], lut: Path | None, force: bool) -> None:
@@ -232,6 +231,17 @@ def _resume_command(folder: Path, lut: Path | None) -> str:
     return f"{command} --lut {shlex.quote(str(lut))}{' --force' if os.path.exists(lut) else ''}" if lut else command
 
 
+@contextmanager
+def _resumable(folder: RunFolder, command: str) -> Iterator[None]:
+    """Print the command that resumes the run in a folder if KeyboardInterrupt ends the block once it has begun."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if folder.has_begun():
+            notes([command], "resume with")
+        raise
+
+
 def follow(recording: Recording, resume_command: str = "", lut: Path | None = None) -> bool:
     """Take the steps of a run, show their progress, and save the run; exit with 130 if the user stopped it.
 
@@ -249,7 +259,7 @@ def follow(recording: Recording, resume_command: str = "", lut: Path | None = No
 
     resume_command = resume_command or _resume_command(recording.folder.path, lut)
     progress = RunProgress(recording.run, resume_command)
-    with Interrupt() as interrupt:
+    with _resumable(recording.folder, resume_command), Interrupt() as interrupt:
         try:
             with progress:
                 for step in recording.steps(progress.note):

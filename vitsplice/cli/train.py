@@ -148,7 +148,8 @@ def _train(plan: TrainingPlan, out: Path, checkpoint: Path | None, *, force: boo
     with plan.folder(out, force=force) if processes.main else nullcontext(out) as folder:
         processes.wait()
         if plan.finished(folder) and not force:
-            notes([f"the training in {folder} is finished; --force replaces it"] if processes.main else [])
+            advice = "to replace it, repeat the command that began it, with --force"
+            notes([f"the training in {folder} is finished; {advice}"] if processes.main else [])
             return
         board = TensorBoard(folder) if tensorboard and processes.main else None
         with parts_progress() if processes.main else nullcontext(NULL_REPORTER) as progress:

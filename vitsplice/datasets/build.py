@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vitsplice.datasets.manifest import PairIds, write
-from vitsplice.datasets.pair import Pair
+from vitsplice.datasets.pair import TEXTS, Pair, check_text
 from vitsplice.datasets.pairing import Pairing, pair_all, pair_at_random, pair_by_name
 from vitsplice.datasets.sources import ImageGroup, SourceContents, read_source
 from vitsplice.errors import Argument, UserError
-from vitsplice.support.output_folder import check_file
+from vitsplice.support.output_folder import check_file, created
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable, with_count
 
@@ -42,7 +42,7 @@ class BuildOptions:
         source: origin of all pairs; if empty, the origin of a pair is the name of its group (see `ImageGroup`).
 
     Raises:
-        UserError: if there is no such way to pair, or ``k`` is below 1.
+        UserError: if there is no such way to pair, ``k`` is below 1, or the licence or the source cannot be recorded.
     """
 
     path: Path
@@ -60,6 +60,8 @@ class BuildOptions:
             raise UserError(Argument("by"), f" must be {', '.join(WAYS[:-1])} or {WAYS[-1]}, not {self.by!r}")
         if self.per_structure < 1:
             raise UserError(Argument("k"), f" must be at least 1, not {self.k}")
+        for name in TEXTS:
+            check_text(name, getattr(self, name))
 
     @property
     def per_structure(self) -> int:
@@ -100,12 +102,14 @@ def build(
     paths = [printable(str(path)) for path in (options.path, options.appearance) if path is not None]
     progress.note(f"{' and '.join(paths)}: read as {contents.layout}")
     _note_missing(contents, progress.note)
-    _note_ignored(contents, progress.note)
+    if contents.ignored:
+        progress.note(contents.note_on_ignored)
     if contents.pairs:
         write(target, [replace(pair, licence=options.licence, source=options.source) for pair in contents.pairs])
         return len(contents.pairs)
     cache = target.with_name(f".{target.name}.features.jsonl")
-    pairings = _pairings(options, contents.groups, cache, progress)
+    with created(target.parent):
+        pairings = _pairings(options, contents.groups, cache, progress)
     if pairings is None:
         return None
     _note_fewer(pairings, options, progress.note)
@@ -210,16 +214,6 @@ def _note_missing(contents: SourceContents, note: Callable[[str], object]) -> No
         note(
             f"{len(missing)} of the listed files do not exist, such as {printable(str(missing[0]))}; "
             "`vitsplice pairs check` names all"
-        )
-
-
-def _note_ignored(contents: SourceContents, note: Callable[[str], object]) -> None:
-    """Note subfolders with images that are no pair."""
-    if contents.ignored:
-        note(
-            f"{with_count(len(contents.ignored), 'subfolder')} with images but without a pair, such as "
-            f"{printable(str(contents.ignored[0]))}; a pair is structure.* and appearance.*, in small letters, or one "
-            "image in A/ and one in B/"
         )
 
 

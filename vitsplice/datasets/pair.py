@@ -7,13 +7,14 @@ Those of further ones have: ``appearance_2``, ``appearance_2_mask``, ``appearanc
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vitsplice.errors import ConfigError, UserError
+from vitsplice.errors import Argument, ConfigError, UserError
 from vitsplice.runs.inputs import (
     Region,
     appearance_names,
@@ -26,6 +27,7 @@ from vitsplice.runs.inputs import (
 from vitsplice.support.bounded_yaml import is_valid_text
 from vitsplice.support.files import absolute
 from vitsplice.support.tables import escape_csv
+from vitsplice.text import printable
 
 FIELDS = ("id", "structure", "appearance", "structure_mask", "appearance_mask", "licence", "source")
 """Fields of a pair of two images."""
@@ -110,6 +112,13 @@ def check_unique(names: Sequence[str], location: str) -> None:
         raise ConfigError(f"{location}: field {repeated} occurs twice{hint}")
 
 
+def check_text(name: str, text: str) -> None:
+    """Raise UserError for a licence or source, given as the argument of this name, that a file cannot record."""
+    if not is_valid_text(text):
+        advice = "give its name or address"
+        raise UserError(Argument(name), f" '{printable(text)}' has a NUL or an incomplete Unicode character; {advice}")
+
+
 def pair_of(row: Mapping[str, Any], folder: Path, location: str) -> Pair:
     """Return the pair of a row of a manifest.
 
@@ -184,9 +193,18 @@ def _text(name: str, value: Any, location: str) -> str:
     text = "" if value is None else value
     if not isinstance(text, str) or "\0" in text:
         raise ConfigError(f"{location}: {name} must be text, not {text!r}")
-    if name in ("licence", "source") and not is_valid_text(text):
+    if not (is_valid_text(text) if name in TEXTS else _is_file_name(text)):
         raise ConfigError(f"{location}: {name} has an incomplete Unicode character: {text!r}")
     return text.strip()
+
+
+def _is_file_name(text: str) -> bool:
+    """Return whether text may name a file; surrogates must stand for the bytes of a name that is not UTF-8."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _numbered(values: Mapping[str, str], kind: str, location: str) -> list[str]:

@@ -26,7 +26,6 @@ from vitsplice.engine.device import pick_device
 from vitsplice.errors import ImageError, VitspliceError
 from vitsplice.images import read
 from vitsplice.numerics import numerics
-from vitsplice.support import output_folder
 from vitsplice.support.progress import ProgressReporter
 from vitsplice.text import printable
 
@@ -68,7 +67,7 @@ def pair_by_similarity(
         per_structure: maximum number of appearance images for each structure image.
         name: name of the backbone; None for that of the default preset, with its fallback.
         device: see `vitsplice.engine.device.pick_device`.
-        cache: file of computed features, which is read and extended.
+        cache: file of computed features in an existing folder, which is read and extended.
         progress: reports each image, the backbone, and unreadable images, which are skipped.
 
     Returns:
@@ -84,7 +83,6 @@ def pair_by_similarity(
         str(substitution) if substitution else f"similarity by the appearance feature of {backbone.info.name}"
     )
     images = list(dict.fromkeys(path for group in groups for path in (*group.structures, *group.appearances)))
-    output_folder.create(cache.parent)
     result = appearance_features(images, backbone, target, cache, progress)
     if result is None:
         return None
@@ -102,9 +100,23 @@ def note_skipped(errors: Sequence[object], progress: ProgressReporter) -> None:
 
 
 def appearance_features(
-    images: Sequence[Path], backbone: Backbone, device: torch.device, cache: Path, progress: ProgressReporter
+    images: Sequence[Path],
+    backbone: Backbone,
+    device: torch.device,
+    cache: Path,
+    progress: ProgressReporter,
+    *,
+    precision: str = "float32",
 ) -> tuple[dict[Path, AppearanceFeature], list[ImageError]] | None:
     """Read the features of images from the cache, or compute them, one image at a time.
+
+    Args:
+        images: paths of the images.
+        backbone: backbone on the device, whose appearance feature is computed.
+        device: device of the backbone.
+        cache: file of computed features, which is read and extended.
+        progress: reports each image.
+        precision: precision of the backbone; features of another one in the cache are not used.
 
     Returns:
         The features by path and the errors of unreadable images, or None if the progress reporter stopped the work.
@@ -113,7 +125,9 @@ def appearance_features(
         VitspliceError: if the cache cannot be used, or a feature is not finite.
     """
     info = backbone.info
-    key = (info.name, info.sha256, info.appearance, info.cls_normalised, SHORTER_SIDE, LONGER_SIDE)
+    key: tuple[object, ...] = info.name, info.sha256, info.appearance, info.cls_normalised, SHORTER_SIDE, LONGER_SIDE
+    if precision != "float32":
+        key = (*key, precision)
     return cached_by_image(
         images, key, lambda path: _compute(path, backbone, device), _encoded, _decoded, cache, progress
     )

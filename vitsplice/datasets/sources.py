@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,7 +53,7 @@ class SourceContents:
         pairs: pairs that the source defines.
         default_by: default way to pair the groups (`vitsplice.datasets.build.BuildOptions`); "" if the source
             defines the pairs.
-        ignored: subfolders with images that are not used, as they are no pair.
+        ignored: subfolders with images that are not used.
     """
 
     layout: str
@@ -60,6 +61,19 @@ class SourceContents:
     pairs: tuple[Pair, ...] = ()
     default_by: str = ""
     ignored: tuple[Path, ...] = ()
+
+    @property
+    def note_on_ignored(self) -> str:
+        """Note on the subfolders that are not used; "" if there are none."""
+        if not self.ignored:
+            return ""
+        number, first = with_count(len(self.ignored), "subfolder"), _shown(self.ignored[0])
+        if self.pairs:
+            return (
+                f"{number} with images but without a pair, such as {first}; a pair is structure.* and appearance.*, in "
+                "small letters, or one image in A/ and one in B/"
+            )
+        return f"{number} with images {'is' if len(self.ignored) == 1 else 'are'} not used, such as {first}"
 
 
 def read_source(path: Path, appearance: Path | None = None) -> SourceContents:
@@ -90,15 +104,17 @@ def _read_folder(path: Path) -> SourceContents:
     pair = _folder_pair(path, ids) if _is_pair(path, images) else None
     if pair:
         used = {image.parent for image in pair.images.values()}
-        ignored = tuple(folder for folder in subfolders if folder not in used and images_in(folder))
+        ignored = _with_images(folder for folder in subfolders if folder not in used)
         return SourceContents("a folder of one pair", pairs=(pair,), ignored=ignored)
     if images:
-        return SourceContents("a folder of images", (ImageGroup(images, images),), default_by="random")
+        group = ImageGroup(images, images)
+        return SourceContents("a folder of images", (group,), default_by="random", ignored=_with_images(subfolders))
     if all(map(_may_hold_domains, subfolders)):
-        return SourceContents("a tree of domains", _domains(path), default_by="random")
+        groups, ignored = _domains(path)
+        return SourceContents("a tree of domains", groups, default_by="random", ignored=ignored)
     folders = {folder: _folder_pair(folder, ids) for folder in subfolders}
     pairs = tuple(pair for pair in folders.values() if pair)
-    ignored = tuple(folder for folder, pair in folders.items() if not pair and images_in(folder))
+    ignored = _with_images(folder for folder, pair in folders.items() if not pair)
     return SourceContents("a folder with a subfolder for each pair", pairs=pairs, ignored=ignored)
 
 
@@ -117,22 +133,31 @@ def _read_file(path: Path, appearance: Path | None) -> SourceContents:
             raise UserError(f"{_shown(path)} is a list of pairs; it cannot be combined with {_shown(appearance)}")
         return SourceContents("a list of two paths a line", pairs=_listed_pairs(path))
     if appearance is None:
-        raise UserError(f"{_shown(path)} has structure images only; give an appearance image, or a folder, after it")
+        advice = "give a folder of images, or for `pairs build` an appearance image, or a folder, after it"
+        raise UserError(f"{_shown(path)} has structure images only; {advice}")
     structures, masks = _scene_frames(path)
     group = ImageGroup(structures, images_at(appearance), masks=masks)
     return SourceContents("the frames of a scene", (group,), default_by="all")
 
 
-def _domains(path: Path) -> tuple[ImageGroup, ...]:
-    """Make a group of each folder of ``DOMAIN/*`` and ``SPLIT/DOMAIN/*``, the layout of AFHQ."""
-    folders = [inner for outer in _folders_in(path) for inner in (outer, *_folders_in(outer))]
+def _domains(path: Path) -> tuple[tuple[ImageGroup, ...], tuple[Path, ...]]:
+    """Make a group of each folder of ``DOMAIN/*`` and ``SPLIT/DOMAIN/*``, the layout of AFHQ.
+
+    Returns the groups, and the folders with images that are one level deeper.
+    """
+    splits = {folder: _folders_in(folder) for folder in _folders_in(path)}
+    folders = [folder for split, domains in splits.items() for folder in (split, *domains)]
     groups = [(folder, images) for folder in folders if (images := images_in(folder))]
     if not groups:
         raise UserError(
             f"{_shown(path)} holds no images; give a folder of images, one with a subfolder for each pair, a tree "
             f"such as train/cat/*.jpg, or a list. {HINT}"
         )
-    return tuple(ImageGroup(images, images, folder.relative_to(path).as_posix()) for folder, images in groups)
+    deeper = (folder for domains in splits.values() for domain in domains for folder in _folders_in(domain))
+    return (
+        tuple(ImageGroup(images, images, folder.relative_to(path).as_posix()) for folder, images in groups),
+        _with_images(deeper),
+    )
 
 
 def _folder_pair(folder: Path, ids: PairIds) -> Pair | None:
@@ -231,7 +256,7 @@ def _two_paths(line: str, location: str) -> list[str]:
 
 
 def _without_quotes(name: str) -> str:
-    return name[1:-1] if len(name) > 1 and name[0] == name[-1] == '"' else name
+    return name[1:-1] if len(name) > 1 and name[0] == name[-1] and name[0] in "\"'" else name
 
 
 def _words(line: str) -> list[str]:
@@ -291,6 +316,16 @@ def _text(path: Path) -> str:
 
 def _folders_in(folder: Path) -> list[Path]:
     return list(filter(os.path.isdir, entries(folder)))
+
+
+def _with_images(folders: Iterable[Path]) -> tuple[Path, ...]:
+    """Return the folders that hold images, for a note; one that cannot be read counts as empty."""
+    holding = []
+    for folder in folders:
+        with suppress(UserError):
+            if images_in(folder):
+                holding.append(folder)
+    return tuple(holding)
 
 
 def _shown(path: Path) -> str:

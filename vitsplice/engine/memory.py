@@ -32,7 +32,7 @@ FULL_SIZE_FLOATS = 40
 """Float32 numbers per pixel of all images at full size, in every phase of a run: images, masks, Lab colours."""
 
 WARM_START_FLOATS = 100
-"""Further float32 numbers per pixel of all images while the warm start is computed. At 1024 and 1536 px the peak of the
+"""Further float32 numbers per pixel of all images while the warm start is computed. At 1024 px the peak of the
 preset instant was about 150 including `FULL_SIZE_FLOATS`; `MARGIN` covers the difference."""
 
 MATCH_FLOATS = 8

@@ -193,7 +193,7 @@ def _averaged(columns: list[tuple[Tensor, Tensor]], down: Tensor, lab: Tensor) -
 
 
 def _guided(guide: Tensor, values: Tensor, radius: int) -> Tensor:
-    subsample = max(1, radius // 4)
+    subsample = max(1, (radius + 2) // 4)  # a quarter of the radius: He and Sun 2015, "Fast Guided Filter"
     # The filter pads by reflection, so its radius must be smaller than the image.
     radii = [min(radius, max(0, side // subsample - 1) * subsample) for side in guide.shape[-2:]]
     window = (2 * radii[0] + 1, 2 * radii[1] + 1)

@@ -163,11 +163,8 @@ class _Evaluation:
         self, pair: Pair, method: Method, images: PairImages, log: JsonLinesLog, counts: CaseCounts
     ) -> int:
         """Measure a case, store its values in the log, and return its key; 0 if it cannot be measured."""
-        output = method.output(pair.id)
-        if output is None:
-            counts.add_failure(pair.id, "no output", missing=True)
-            return 0
         try:
+            output = _single_output(method, pair.id)
             key = case_key(pair, method, output)
             new = key not in log
             before = {} if new else log[key]
@@ -212,6 +209,17 @@ class _Evaluation:
             if output is None:
                 raise ImageNotFound(f"the output of {pair.id} was removed during the evaluation")
             yield PairImages(pair, self.device).cases(output)[0]
+
+
+def _single_output(method: Method, pair: str) -> Path:
+    """Return the output for a pair's id. Raises ImageNotFound if there is none, ImageError if there are several."""
+    outputs = [*method.outputs(pair)]
+    if not outputs:
+        raise ImageNotFound("no output")
+    if len(outputs) > 1:
+        names = " and ".join(printable(str(path.relative_to(method.folder))) for path in outputs)
+        raise ImageError(f"several outputs: {names}; keep one of them")
+    return outputs[0]
 
 
 def _record(pair: Pair, method: Method, output: Path, before: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,8 +29,9 @@ def read_optimised(output: Path) -> OptimisedParts | None:
         ImageError: if the output is that of an unfinished run.
     """
     try:
-        if output.name != OUTPUT:
-            return _optimised_by_model(output)
+        of_model = _optimised_by_model(output)
+        if of_model or output.name != OUTPUT:
+            return of_model
         record = read_json_object(output.parent / RECORD)
         if record.get("finished") is False or (not record and RunFolder(output.parent).has_begun()):
             raise ImageError(f"{printable(str(output))} is the output of an unfinished run; resume it")
@@ -41,10 +42,13 @@ def read_optimised(output: Path) -> OptimisedParts | None:
 
 
 def _optimised_by_model(output: Path) -> OptimisedParts | None:
-    """Read the networks behind the output of a model; None if it was changed. Raises OSError or KeyError if unknown."""
-    status = (output.parent / TRANSFERS).stat()
-    entry = _transfers(output.parent, status.st_size, status.st_mtime_ns)[output.name]
-    model = entry["model"] if entry["sha256"] == file_sha256(output) else None
+    """Read the networks behind the output of a model; None if it is not recorded, or was changed since."""
+    record = output.parent / TRANSFERS
+    if not record.is_file():
+        return None
+    status = record.stat()
+    entry = _transfers(output.parent, status.st_size, status.st_mtime_ns).get(output.name)
+    model = entry["model"] if entry and entry["sha256"] == file_sha256(output) else None
     return OptimisedParts.of_run({"backbones": {}, "model": model}, ()) if model else None
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vitsplice.errors import UserError
 from vitsplice.luts.lut import LARGEST, SMALLEST, Lut
 from vitsplice.support import output_folder
-from vitsplice.support.files import read_regular, reading
+from vitsplice.support.files import MAX_NAME_BYTES, read_regular, reading
 from vitsplice.text import one_line, printable
 
 KEYWORDS = "TITLE, LUT_3D_SIZE, DOMAIN_MIN and DOMAIN_MAX; or LUT_3D_INPUT_RANGE"
@@ -32,6 +32,9 @@ LARGEST_FILE = 1 << 30
 
 Triple = tuple[float, float, float]
 
+UNIT_DOMAIN: dict[str, Triple] = {"DOMAIN_MIN": (0.0, 0.0, 0.0), "DOMAIN_MAX": (1.0, 1.0, 1.0)}
+"""Domain of a file that states none."""
+
 
 def write_cube(lut: Lut, path: str | os.PathLike[str], *, title: str = "", force: bool = False) -> Path:
     """Write a LUT as a .cube file with 6 decimals, atomically, and return the path.
@@ -43,7 +46,7 @@ def write_cube(lut: Lut, path: str | os.PathLike[str], *, title: str = "", force
         force: replace an existing file.
 
     Raises:
-        UserError: if the path is a folder or a device, is below a file, or does not end in .cube.
+        UserError: see `check_cube`.
         OutputExists: if the file exists and ``force`` is not given.
         VitspliceError: if it cannot be written.
     """
@@ -56,12 +59,15 @@ def check_cube(path: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Return the path of a .cube file that may be written; nothing is written yet.
 
     Raises:
-        UserError: if the path is a folder or a device, is below a file, or does not end in .cube.
+        UserError: if the path is a folder or a device, is below a file, does not end in .cube, or has a name of more
+            than `MAX_NAME_BYTES` bytes.
         OutputExists: if the file exists and ``force`` is not given.
     """
     target = output_folder.check_file(path, "LUT, such as colours.cube", force=force)
     if target.suffix.lower() != SUFFIX:
         raise UserError(f"LUTs are {SUFFIX} files; give {printable(str(target.with_suffix(SUFFIX)))}")
+    if len(os.fsencode(target.name)) > MAX_NAME_BYTES:
+        raise UserError(f"the name {printable(target.name)} has more than {MAX_NAME_BYTES} bytes; choose a shorter one")
     return target
 
 
@@ -70,9 +76,12 @@ def read_cube(path: str | os.PathLike[str]) -> Lut:
 
     Raises:
         UserError: if the file cannot be read, is larger than `LARGEST_FILE` or a 1D LUT, has an unknown or misplaced
-            keyword, a size or domain that is not allowed, a wrong number of rows, or a value that is not a finite
-            number. The message names the file, and the line if the problem is in a single one.
+            keyword, two that contradict each other, a size or domain that is not allowed, a wrong number of rows, or a
+            value that is not a finite number. The message names the file, and the line if the problem is in a single
+            one.
     """
+    if "\0" in os.fspath(path):
+        raise UserError(f"cannot read {printable(os.fspath(path))}: no file name has a NUL character")
     with reading(path):
         if os.path.getsize(path) > LARGEST_FILE:
             raise UserError(f"{printable(os.fspath(path))} is too large for a .cube file, which has at most 1 GiB")
@@ -105,7 +114,7 @@ class _Parser:
 
     def __init__(self, name: str) -> None:
         self._name, self._size = name, 0
-        self._domain: dict[str, Triple] = {"DOMAIN_MIN": (0.0, 0.0, 0.0), "DOMAIN_MAX": (1.0, 1.0, 1.0)}
+        self._domain: dict[str, Triple] = {}
 
     def parse(self, text: str) -> Lut:
         """Return the LUT of a file."""
@@ -120,7 +129,8 @@ class _Parser:
         values = self._table(rows)
         try:
             lattice = torch.from_numpy(values).reshape(self._size, self._size, self._size, 3)
-            return Lut(lattice.permute(2, 1, 0, 3), (self._domain["DOMAIN_MIN"], self._domain["DOMAIN_MAX"]))
+            domain = UNIT_DOMAIN | self._domain
+            return Lut(lattice.permute(2, 1, 0, 3), (domain["DOMAIN_MIN"], domain["DOMAIN_MAX"]))
         except UserError as error:
             raise UserError(f"{self._name}: {error}") from error
 
@@ -128,16 +138,25 @@ class _Parser:
         if words[0] == "LUT_1D_SIZE":
             self._fail(number, "a 1D LUT; a 3D LUT, with LUT_3D_SIZE, is required")
         elif words[0] == "LUT_3D_SIZE":
-            self._size = self._parsed_size(number, words)
-        elif words[0] in self._domain:
-            self._domain[words[0]] = self._triple(number, words[1:])
+            size = self._parsed_size(number, words)
+            if self._size not in (0, size):
+                self._fail(number, "LUT_3D_SIZE contradicts an earlier line; remove one of them")
+            self._size = size
+        elif words[0] in UNIT_DOMAIN:
+            self._set_domain(number, words[0], **{words[0]: self._triple(number, words[1:])})
         elif words[0] == "LUT_3D_INPUT_RANGE":
             if len(words) != 3:
                 self._fail(number, "LUT_3D_INPUT_RANGE must be two numbers")
             low, high = (self._triple(number, 3 * [word]) for word in words[1:])
-            self._domain |= {"DOMAIN_MIN": low, "DOMAIN_MAX": high}
+            self._set_domain(number, words[0], DOMAIN_MIN=low, DOMAIN_MAX=high)
         elif words[0] != "TITLE":
             self._fail(number, f"unknown keyword {_shown(words[0])}; allowed are {KEYWORDS}")
+
+    def _set_domain(self, number: int, keyword: str, **ends: Triple) -> None:
+        """Set ends of the domain, which an earlier line may have set to the same values only."""
+        if any(self._domain.get(name, end) != end for name, end in ends.items()):
+            self._fail(number, f"{keyword} contradicts an earlier line; remove one of them")
+        self._domain |= ends
 
     def _parsed_size(self, number: int, words: list[str]) -> int:
         digits = words[1].lstrip("0") if len(words) == 2 and words[1].isdecimal() else ""

@@ -79,6 +79,7 @@ def fit_lut(
     smoothness: float = SMOOTHNESS,
 ) -> FittedLut:
     """Fit a LUT to a structure image and an output, and measure its error; arguments as for `Lut.fit`."""
+    structure, output = structure.detach(), output.detach()
     lut = Lut.fit(structure, output, mask=mask, size=size, smoothness=smoothness)
     error = colour_difference(lut.apply(structure), output, mask)
     return FittedLut(lut, error, colour_difference(structure, output, mask))

@@ -87,6 +87,13 @@ def legend(columns: Iterable[str]) -> str:
     return "; ".join(["lower is better", *meanings])
 
 
+def input_entries(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """List the entries of all images and masks in the record of a run."""
+    regions = record.get("regions", ())
+    masks = [region[name] for region in regions for name in ("structure_mask", "appearance_mask") if region[name]]
+    return [*record["inputs"].values(), *record["masks"].values(), *masks]
+
+
 def image_names(record: Mapping[str, Any]) -> dict[str, str]:
     """Return how reports call each image and ``both`` images, by name; "image" for all if there is only one image."""
     names = {name: described(name) for name in record["inputs"]} | {"both": "both images"}

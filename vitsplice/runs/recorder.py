@@ -21,7 +21,7 @@ from vitsplice.runs.intervals import CheckpointTimer, preview_is_due
 from vitsplice.runs.lut import write_lut
 from vitsplice.runs.result import Result
 from vitsplice.runs.run import Run
-from vitsplice.runs.saved_inputs import SavedInputs, files_of, read_images
+from vitsplice.runs.saved_inputs import SavedInputs, check_resumable, files_of, read_images
 from vitsplice.support.checkpoints import folder_and_checkpoint
 from vitsplice.support.output_folder import FolderLock, created
 
@@ -112,7 +112,7 @@ class Recording:
         """
         path, chosen = folder_and_checkpoint(Path(path))
         folder = RunFolder(path)
-        inputs = SavedInputs.read(folder).with_overrides(overrides)
+        check_resumable(folder)
         RunFolder.check(folder.path, force=True)
         lock = FolderLock(folder.path)
         try:
@@ -120,6 +120,7 @@ class Recording:
             if folder.finished():
                 folder.remove_checkpoints()
                 raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
+            inputs = SavedInputs.read(folder).with_overrides(overrides)
             run = inputs.run(inputs.unchanged_images(folder), backbones)
             checkpoints.FORMAT.resume(
                 folder.checkpoints,

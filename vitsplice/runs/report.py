@@ -16,7 +16,7 @@ from vitsplice.presets.changes import Changes
 from vitsplice.runs.inputs import Region, appearances_of, described
 from vitsplice.runs.losses_plot import CAPTION, height_for, losses_figure, reached_marks, stage_marks
 from vitsplice.runs.provenance import colour_name, provenance_map
-from vitsplice.runs.record import describe_seconds, describe_sizes, has_single_image, image_names
+from vitsplice.runs.record import describe_seconds, describe_sizes, has_single_image, image_names, input_entries
 from vitsplice.runs.repeat import command_line
 from vitsplice.support.files import file_sha256
 from vitsplice.support.page import (
@@ -223,17 +223,10 @@ def _settings(result: RunOutput, folder: Path) -> list[Block]:
     weights = list(record.get("appearance_weights", {}).values())
     settings = Details("Settings (run.yaml)", result.settings.to_yaml())
     regions = [_region(region, record) for region in record.get("regions", ())]
-    if not all(map(_is_recorded_file, _image_entries(record))):
+    if not all(map(_is_recorded_file, input_entries(record))):
         return [settings]  # images from memory, edited since, or of a run in another folder
     again = command_line(images, Changes(str(folder / "run.yaml")), "again", weights, regions)
     return [Text(f"To repeat the run, use this command in the folder that the run was started in: {again}"), settings]
-
-
-def _image_entries(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """List the entries of all images and masks in the record of a run."""
-    regions = record.get("regions", ())
-    masks = [region[name] for region in regions for name in ("structure_mask", "appearance_mask") if region[name]]
-    return [*record["inputs"].values(), *record["masks"].values(), *masks]
 
 
 def _is_recorded_file(entry: Mapping[str, Any]) -> bool:

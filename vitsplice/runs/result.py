@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vitsplice.images import encode_png, to_pil
 from vitsplice.runs.artifacts import RunFolder
-from vitsplice.runs.record import RunOutput
+from vitsplice.runs.record import RunOutput, input_entries
 from vitsplice.support.output_folder import FolderLock
 
 if TYPE_CHECKING:
@@ -40,11 +40,13 @@ class Result(RunOutput):
         Raises:
             OutputExists: if the folder already holds a run and ``force`` is not given.
             OutputBusy: if another process is writing to the folder.
+            UserError: if an image or mask of this run is a file of the run that is replaced.
             VitspliceError: if a file cannot be written.
         """
         run_folder = RunFolder.create(folder, force=force)
         with FolderLock(run_folder.path):
             RunFolder.check(folder, force=force, locked=True)  # another process may have saved a run before the lock
+            run_folder.check_inputs(entry["name"] for entry in input_entries(self.record))
             run_folder.replace(self)
         return run_folder.path
 

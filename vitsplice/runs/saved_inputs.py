@@ -42,15 +42,12 @@ class SavedInputs:
 
     @classmethod
     def read(cls, folder: RunFolder) -> SavedInputs:
-        """Read the inputs file of a run, which a finished run no longer has.
+        """Read the inputs file of a run.
 
         Raises:
-            AlreadyFinished: if the run is finished and has no such file.
             CheckpointRejected: if the file is corrupt or of another format.
             UserError: if the folder holds no run that can be resumed.
         """
-        if folder.finished() and not folder.has_begun():
-            raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
         inputs = folder.inputs()
         if inputs.get("format") != FORMAT:
             raise CheckpointRejected(
@@ -113,6 +110,14 @@ class SavedInputs:
             regions=regions_from(images, self.appearances),
             backbones=backbones,
         )
+
+
+def check_resumable(folder: RunFolder) -> None:
+    """Raise AlreadyFinished for a finished run with nothing to clean up, UserError if there is no run to resume."""
+    if not folder.finished():
+        folder.inputs()
+    elif not folder.has_begun():
+        raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
 
 
 def read_images(paths: Mapping[str, str | os.PathLike[str]]) -> dict[str, LoadedImage]:

@@ -104,8 +104,8 @@ class StudyAnalysis:
         excluded: excluded results.
         comparisons: comparisons over all pairs, then over each set that has a name, if there are several sets.
         preferences: preference for each method, the highest rate first; empty for two methods.
-        checks_passed: number of passed checks of a pair, and number of answered ones, over all raters, by id of the
-            pair; careless raters are included, each with one submission (`first_submissions`).
+        checks_passed: number of raters who passed a check, and number of those who answered it, by "pair, method";
+            careless raters are included, each with one submission (`first_submissions`).
         left_rate: fraction of trials, without checks, in which the left output was chosen.
         median_ms: median response time of these trials in milliseconds.
         notes: limitations of the results, a sentence each.
@@ -233,8 +233,13 @@ def _preferences(votes: Sequence[Vote], methods: Sequence[str], seed: int) -> tu
 
 def _checks_passed(results: Iterable[RaterResult]) -> dict[str, tuple[int, int]]:
     checks = [trial for result in results for trial in result.trials if trial.check]
-    shown, passed = Counter(t.pair for t in checks), Counter(t.pair for t in checks if t.passed)
-    return {pair: (passed[pair], shown[pair]) for pair in sorted(shown)}
+    shown, passed = Counter(map(_check_name, checks)), Counter(_check_name(trial) for trial in checks if trial.passed)
+    return {check: (passed[check], shown[check]) for check in sorted(shown)}
+
+
+def _check_name(check: RecordedTrial) -> str:
+    """Return the pair and the method of a check: a pair may have a check for each method."""
+    return f"{check.pair}, {check.left or check.right}"
 
 
 def _notes(raters: int, comparisons: Sequence[MethodComparison], checks: dict[str, tuple[int, int]]) -> Iterator[str]:
@@ -244,6 +249,6 @@ def _notes(raters: int, comparisons: Sequence[MethodComparison], checks: dict[st
         yield "the interval over raters is undefined with a single rater, or if all raters have the same rate"
     if not checks:
         yield "the study has no checks: careless raters are detected only by response times and sides"
-    failed = [pair for pair, (passed, shown) in checks.items() if passed < shown / 2 and shown > 1]
+    failed = [check for check, (passed, shown) in checks.items() if passed < shown / 2 and shown > 1]
     if failed:
-        yield f"most raters failed the check of {', '.join(failed)}: check that its correct answer is clearly better"
+        yield f"most raters failed the check of {'; '.join(failed)}: check that its correct answer is clearly better"

@@ -12,12 +12,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from vitsplice.errors import Argument, UserError
+from vitsplice.errors import Argument, UserError, VitspliceError
 from vitsplice.images import read, to_pil
 from vitsplice.study.plan import StudyPlan, plan_path
 from vitsplice.support import output_folder
+from vitsplice.support.files import atomic_replacement, write_atomically
 from vitsplice.support.page import jpeg_uri
 from vitsplice.support.script_page import render_script_page
+from vitsplice.text import printable
 
 JPEG_QUALITY = 95
 """Quality of the JPEGs, without chroma subsampling; the same for all images, whatever the format of their files."""
@@ -117,11 +119,23 @@ class StudyPage:
         )
 
     def write(self, path: Path) -> int:
-        """Write the plan beside the page, then the page, and return the size of the page in bytes.
+        """Write the page, and the plan beside it, and return the size of the page in bytes.
+
+        The plan of an earlier page is replaced once the new page is written to the disk: without its plan, the results
+        of the earlier page could not be analysed. Symbolic links are followed.
+
+        Args:
+            path: path of the page, of any name; its folder is created if needed.
 
         Raises:
-            VitspliceError: if a file cannot be written.
+            VitspliceError: if a file cannot be written; an earlier page and its plan are unchanged.
         """
         page = self.render().encode()
-        output_folder.write(path.parent, {plan_path(path).name: self.plan.to_bytes(), path.name: page})
+        output_folder.create(path.parent)
+        try:
+            with atomic_replacement(path) as temporary:
+                write_atomically(temporary, page)
+                output_folder.write_file(plan_path(path), self.plan.to_bytes())
+        except OSError as error:
+            raise VitspliceError(f"cannot write {printable(str(path))}: {error.strerror or error}") from error
         return len(page)

@@ -100,8 +100,8 @@ def markdown(analysis: StudyAnalysis) -> str:
     if analysis.notes:
         parts.append("\n".join(f"- Note: {escape_markdown(note)}." for note in analysis.notes))
     if analysis.checks_passed:
-        rows = [(pair, f"{passed}/{shown}") for pair, (passed, shown) in analysis.checks_passed.items()]
-        parts += ["## Checks", markdown_table(("pair", "passed"), rows)]
+        rows = [(check, f"{passed}/{shown}") for check, (passed, shown) in analysis.checks_passed.items()]
+        parts += ["## Checks", markdown_table(("pair, method", "passed"), rows)]
     if analysis.excluded:
         reasons = [(result.rater, result.source, "; ".join(result.reasons)) for result in analysis.excluded]
         parts += ["## Excluded results", markdown_table(("rater", "file", "reasons"), reasons)]

@@ -146,15 +146,22 @@ def read_results(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[RaterRes
     """Read result files in the given order; the files of a folder are sorted by name.
 
     Args:
-        paths: files, and folders of ``.json`` files (in any case); a path that is given twice is read once.
+        paths: files, and folders of ``.json`` files (in any case) that are not hidden; a file that is given twice is
+            read once.
 
     Returns:
-        The results, and the files that are not results, with reasons.
+        The results, and what is not read as a result, with reasons: files that are not results, and subfolders with
+        ``.json`` files that are not given themselves.
 
     Raises:
         UserError: if a file cannot be opened, or there are no files.
     """
-    results = [_read(file) for file in dict.fromkeys(file for path in paths for file in _files(Path(path)))]
+    given = list(map(Path, paths))
+    read_folders = {os.path.realpath(path) for path in given if os.path.isdir(path)}
+    found: dict[str, Path] = {}
+    for path in (path for folder in given for path in _files(folder)):
+        found.setdefault(os.path.realpath(path), path)
+    results = [_read(path) for real, path in found.items() if real not in read_folders]
     if not results:
         raise UserError("there are no results: the given folders contain no .json file but plans and analyses")
     excluded = [result for result in results if isinstance(result, ExcludedResult)]
@@ -181,13 +188,30 @@ def _is_json(path: Path) -> bool:
 
 
 def _files(path: Path) -> list[Path]:
+    """List the possible results in a folder, and its subfolders that have some; of a file, only the file itself."""
     if not os.path.isdir(path):
         return [path]
-    files = filter(_is_json, _entries(path))
-    return [file for file in files if file.name != ANALYSIS_JSON and not file.name.lower().endswith(SUFFIX)]
+    return [entry for entry in _entries(path) if _may_be_result(entry) or _has_results(entry)]
+
+
+def _may_be_result(path: Path) -> bool:
+    is_other = path.name == ANALYSIS_JSON or path.name.lower().endswith(SUFFIX) or path.name.startswith(".")
+    return _is_json(path) and not is_other
+
+
+def _has_results(folder: Path) -> bool:
+    """Return whether a path is a folder, not hidden, with possible results; False if the folder cannot be read."""
+    if folder.name.startswith(".") or not os.path.isdir(folder):
+        return False
+    try:
+        return any(map(_may_be_result, folder.iterdir()))
+    except OSError:
+        return False
 
 
 def _read(path: Path) -> RaterResult | ExcludedResult:
+    if os.path.isdir(path) and not _is_json(path):
+        return ExcludedResult("", str(path), ("a subfolder, whose files are not read; give it as an argument too",))
     if os.path.exists(path) and not os.path.isfile(path):
         return _invalid(path, "not a regular file")
     with reading(path), path.open("rb") as file:

@@ -63,6 +63,8 @@ class CheckpointFormat(Generic[Parsed]):
     def write(self, folder: Path, step: int, content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Write a checkpoint, and remove all but the last `MAX_CHECKPOINTS` if the file system allows it.
 
+        Checkpoints of later steps are removed as well: the work was resumed from an earlier one, and has left them.
+
         Args:
             folder: folder of the checkpoints; created if it does not exist.
             step: number of steps taken, which determines the name of the files.
@@ -81,7 +83,8 @@ class CheckpointFormat(Generic[Parsed]):
             write_atomically(path, json.dumps(complete | {"digest": json_sha256(complete)}).encode())
         except OSError as error:
             raise VitspliceError(f"cannot write checkpoint {path}: {error.strerror or error}") from error
-        kept = {path.stem, *(latest.stem for latest in checkpoint_files(folder)[:MAX_CHECKPOINTS])}
+        earlier = [other.stem for other in checkpoint_files(folder) if other.stem < path.stem]
+        kept = {path.stem, *earlier[: MAX_CHECKPOINTS - 1]}
         with suppress(OSError):
             _remove(part for part in checkpoint_parts(folder) if part.stem not in kept)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from vitsplice.datasets import manifest
 from vitsplice.errors import Argument, CheckpointRejected, OutputBusy
 from vitsplice.support import output_folder
+from vitsplice.support.checkpoints import checkpoint_files
 from vitsplice.support.output_folder import REPLACE
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import first_line, printable, with_count
@@ -18,7 +19,7 @@ from vitsplice.training.held_out import MEASURED, HeldOut, spread
 from vitsplice.training.loop import Training
 from vitsplice.training.pairs import SplitPairs, training_pairs
 from vitsplice.training.parts import TrainingParts
-from vitsplice.training.plan import HELD_OUT, TrainingPlan, remove_training
+from vitsplice.training.plan import CHECKPOINTS, HELD_OUT, TrainingPlan, remove_training
 from vitsplice.training.processes import Processes
 from vitsplice.training.recorder import TrainingRecorder
 from vitsplice.training.tensorboard import TensorBoard
@@ -65,7 +66,7 @@ def begin_or_resume(
     if prepared is None:
         return None
     pairs, data, held_out = prepared
-    if force and plan.finished(folder):
+    if checkpoint is None and not checkpoint_files(folder / CHECKPOINTS) and (force or not plan.finished(folder)):
         _remove_together(folder, processes)
 
     def restored(path: Path | None) -> TrainingRecorder:
@@ -105,15 +106,18 @@ def _prepare(
 
     Returns the pairs, the training data and the held-out data, or None if the progress reporter stopped the work.
     """
-    cache, backbone = plan.cache_folder, parts.recipe.matching_backbone.backbone
+    cache, recipe = plan.cache_folder, parts.recipe
+    backbone, precision = recipe.matching_backbone.backbone, recipe.matching_precision
     output_folder.create(cache)
     trained = parts.initial.images if parts.initial else frozenset()
-    pairs = training_pairs(plan.source, parts.training, backbone, parts.device, cache / FEATURES, progress, trained)
+    pairs = training_pairs(
+        plan.source, parts.training, backbone, parts.device, cache / FEATURES, progress, trained, precision=precision
+    )
     if pairs is None:
         return None
     _describe(pairs, parts.training.held_out, progress)
     manifest.content_of(folder / HELD_OUT, pairs.held_out)  # refuses names now, not after the features are computed
-    prepare = partial(TrainingData.prepare, parts.recipe, folder=cache, device=parts.device, progress=progress)
+    prepare = partial(TrainingData.prepare, recipe, folder=cache, device=parts.device, progress=progress)
     if (data := prepare(pairs.training)) is None:
         return None
     if (held_out := prepare(spread(pairs.held_out, MEASURED))) is None:

@@ -56,6 +56,8 @@ def training_pairs(
     cache: Path,
     progress: ProgressReporter,
     trained: Set[str] = frozenset(),
+    *,
+    precision: str = "float32",
 ) -> SplitPairs | None:
     """Read the images of a manifest or of another source of pairs, split them, and pair them within each subset.
 
@@ -71,6 +73,7 @@ def training_pairs(
         cache: file of computed features and fingerprints, which is read and extended.
         progress: reports each image.
         trained: SHA-256 of images that the initial model was trained on, which are not held out.
+        precision: precision of the backbone.
 
     Returns:
         The pairs; None if the progress reporter stopped the work.
@@ -86,6 +89,8 @@ def training_pairs(
             pair.check_plain("a model is trained on pairs of two images")
     else:
         contents = read_source(path)
+        if contents.ignored:
+            progress.note(contents.note_on_ignored)
         contents = replace(contents, groups=tuple(group for group in contents.groups if not _has_previews(group)))
     images = [image for pair in contents.pairs for image in (pair.structure, pair.appearance)]
     images += [image for group in contents.groups for image in group.structures]
@@ -99,7 +104,9 @@ def training_pairs(
     split = split_fingerprints(fingerprints, config.held_out, trained)
     if contents.pairs:
         return pairs_within_subsets(contents.pairs, split)
-    return pairs_by_similarity(contents.groups, split, config.partners, backbone, device, cache, progress)
+    return pairs_by_similarity(
+        contents.groups, split, config.partners, backbone, device, cache, progress, precision=precision
+    )
 
 
 def _has_previews(group: ImageGroup) -> bool:
@@ -116,6 +123,8 @@ def pairs_by_similarity(
     device: torch.device,
     cache: Path,
     progress: ProgressReporter,
+    *,
+    precision: str = "float32",
 ) -> SplitPairs | None:
     """Pair each image with the most similar ones of its group and subset, by cosine similarity (`most_similar`).
 
@@ -125,7 +134,7 @@ def pairs_by_similarity(
         groups: images to be paired.
         split: the images by subset.
         partners: maximum number of appearance images for each structure image.
-        backbone, device, cache, progress: see `training_pairs`.
+        backbone, device, cache, progress, precision: see `training_pairs`.
 
     Returns:
         The pairs; None if the progress reporter stopped the work.
@@ -133,7 +142,8 @@ def pairs_by_similarity(
     Raises:
         UserError: if there is no training pair.
     """
-    computed = appearance_features([*split.training, *split.held_out], backbone, device, cache, progress)
+    images = [*split.training, *split.held_out]
+    computed = appearance_features(images, backbone, device, cache, progress, precision=precision)
     if computed is None:
         return None
     features, errors = computed

@@ -11,16 +11,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from vitsplice.config import ModelConfig, RunConfig
+from vitsplice.datasets.pair import check_text
 from vitsplice.errors import Argument, CheckpointRejected, ConfigError, ModelRejected, UserError
 from vitsplice.models.folder import WEIGHTS
 from vitsplice.presets import loading
 from vitsplice.presets.model_folder import MAX_LICENCE, RECORD, pinned_model, read_record
 from vitsplice.presets.settings import pinned
-from vitsplice.support.bounded_yaml import is_valid_text
 from vitsplice.support.checkpoints import checkpoint_files, checkpoint_parts
 from vitsplice.support.files import absolute, cache_folder, read_json_object
 from vitsplice.support.output_folder import REPLACE, ResumableWork, other_format, remove, resumable
-from vitsplice.text import printable
 from vitsplice.training.parts import check_training
 
 PLAN, CHECKPOINTS, PREVIEWS, METRICS = "training.json", "checkpoint", "previews", "metrics.csv"
@@ -81,11 +80,7 @@ class TrainingPlan:
         if not os.path.exists(path):
             raise UserError(f"{source} does not exist; give a folder of photographs, or a manifest of pairs")
         licence = licence.strip()
-        if not is_valid_text(licence):
-            raise UserError(
-                Argument("licence"),
-                f" '{printable(licence)}' has a NUL or an incomplete Unicode character; give its name or address",
-            )
+        check_text("licence", licence)
         if len(licence) > MAX_LICENCE:
             raise UserError(
                 Argument("licence"),

@@ -48,6 +48,11 @@ class Recipe:
         """The backbone that matches the images."""
         return next(iter(self.backbones.values()))
 
+    @property
+    def matching_precision(self) -> str:
+        """Precision of the backbone that matches the images."""
+        return self._precision(next(iter(self.backbones)))
+
     @cached_property
     def has_guided_terms(self) -> bool:
         """True if a term requests the correspondence."""
@@ -133,8 +138,10 @@ class Recipe:
 
     def _backbone_id(self, backbone: str) -> list[str]:
         info = self.backbones[backbone].backbone.info
-        precision = self.config.backbones[backbone].precision or self.config.precision
-        return [info.name, info.sha256, precision, str(info.structure), str(info.appearance)]
+        return [info.name, info.sha256, self._precision(backbone), str(info.structure), str(info.appearance)]
+
+    def _precision(self, backbone: str) -> str:
+        return self.config.backbones[backbone].precision or self.config.precision
 
 
 def from_uint8(values: Tensor) -> Tensor:

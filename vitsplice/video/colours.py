@@ -45,7 +45,8 @@ class ColourSpace:
     """How the colours of a video are stored.
 
     Args:
-        matrix, primaries, transfer: numbers of ITU-T H.273 as stated by the file; 2: not stated.
+        matrix, primaries, transfer: numbers of ITU-T H.273 as stated by the file; 2: not stated, or a matrix that is
+            not in `SCALERS`.
         full: whether values have the full range.
     """
 
@@ -59,8 +60,9 @@ class ColourSpace:
         """Return the colour space of a decoded frame; for RGB without matrix and range, since the output is YUV."""
         if frame.colorspace == RGB:
             return cls(primaries=frame.color_primaries, transfer=frame.color_trc)
+        matrix = frame.colorspace if frame.colorspace in SCALERS else UNSPECIFIED
         full = frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj")
-        return cls(frame.colorspace, full, frame.color_primaries, frame.color_trc)
+        return cls(matrix, full, frame.color_primaries, frame.color_trc)
 
     def scaler(self, height: int) -> str:
         """Return the name of the matrix in PyAV, for frames of a height in pixels."""

@@ -22,13 +22,14 @@ from vitsplice.presets.settings import settings_for
 from vitsplice.runs.checkpoints import settings_digest
 from vitsplice.runs.inputs import as_sequence
 from vitsplice.runs.record import versions
-from vitsplice.support.files import file_sha256, json_bytes, read_json_object
+from vitsplice.support.checkpoints import remove_checkpoints
+from vitsplice.support.files import MAX_NAME_BYTES, file_sha256, json_bytes, read_json_object
 from vitsplice.support.output_folder import REPLACE, FolderLock, resumable, write
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable
 from vitsplice.video.appearances import Appearances
 from vitsplice.video.colours import Pixels, as_pixels, as_tensor
-from vitsplice.video.destination import Destination, FileDestination, check_free, destination_for
+from vitsplice.video.destination import Destination, FileDestination, FolderDestination, check_free, destination_for
 from vitsplice.video.excerpt import Excerpt
 from vitsplice.video.measurement import frame_metrics, mean_errors, warping_errors
 from vitsplice.video.outputs import frame_by_frame, propagated
@@ -43,6 +44,7 @@ from vitsplice.video.work import (
     ERRORS,
     PREVIEW,
     RECORD,
+    REPLACES,
     REPORT,
     WORK,
     State,
@@ -138,6 +140,8 @@ def splice_video(
     if not target.name:
         raise UserError(f"{printable(str(path))} cannot be the output; give a video file such as out.mp4, or a folder")
     folder = target.with_name(f"{target.stem}-video")
+    if any(len(os.fsencode(used.name)) > MAX_NAME_BYTES for used in (target, folder)):
+        raise UserError(f"the name {printable(target.name)} is too long; choose a shorter one")
     for used in (path, folder):
         if os.path.exists(used) and os.path.samefile(used, source):
             raise UserError(f"{printable(str(used))} is the input; choose another output")
@@ -172,17 +176,19 @@ def splice_video(
         with suppress(OSError, UserError), FolderLock(folder):
             remove_parts(folder)
         return VideoResult(path, folder, record)
-    if not same_plan or (folder / RECORD).is_file():
+    if not same_plan or (folder / RECORD).is_file() or not (folder / REPLACES).is_file():
         check_free(path, force=force)
-    with resumable(folder, WORK, plan, force=force):
-        (folder / RECORD).unlink(missing_ok=True)
-        work = _Work(video, appearances, transfer, destination, folder, plan, progress, (info.height, info.width))
-        work.resume()
-        try:
+    try:
+        with resumable(folder, WORK, plan, force=force):
+            (folder / RECORD).unlink(missing_ok=True)
+            if isinstance(destination, FolderDestination) or os.path.lexists(path):
+                write(folder, {REPLACES: b""})
+            work = _Work(video, appearances, transfer, destination, folder, plan, progress, (info.height, info.width))
+            work.resume()
             work.run()
-        except Stopped:
-            return None
-        record = work.finish(path, loader)
+            record = work.finish(path, loader)
+    except Stopped:
+        return None
     return VideoResult(path, folder, record)
 
 
@@ -245,6 +251,8 @@ class _Work:
     def _restore(self, state: State) -> None:
         if not self._destination.holds(self._folder, state.segments, state.next):
             self._progress.note("finished frames are missing; starting again")
+            with suppress(OSError):
+                remove_checkpoints(self._folder / CHECKPOINTS)
             return
         state.key = on_device(state.key, self._transfer.device)
         self._state = state
@@ -287,6 +295,7 @@ class _Work:
 
     def finish(self, path: Path, loader: BackboneLoader) -> dict[str, Any]:
         """Write output, report and records, remove the parts, and return the content of ``video.json``."""
+        write(self._folder, {REPLACES: b""})
         notes = self._destination.finish(self._folder, self._state.segments, self._video, self._state.next)
         record: dict[str, Any] = json.loads(json.dumps(self._record(path, notes, loader)))
         errors, appearances = self._state.errors, [image.name for image in self._appearances.images.values()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +12,13 @@ from pathlib import Path
 
 from vitsplice.errors import OutputExists, UserError, VitspliceError
 from vitsplice.images import encode_png
-from vitsplice.support.files import inside
-from vitsplice.support.output_folder import REPLACE, write
+from vitsplice.support.files import atomic_replacement, inside, temporary_files
+from vitsplice.support.output_folder import REPLACE, check_file, write
 from vitsplice.text import printable
 from vitsplice.video.colours import Pixels, as_tensor
 from vitsplice.video.encoding import Encoding, encoding_for, join, write_segment
 from vitsplice.video.source import Frame, VideoFile, VideoInfo, VideoSource
-from vitsplice.video.work import SEGMENTS
+from vitsplice.video.work import JOINED, SEGMENTS
 
 
 class Destination(ABC):
@@ -71,9 +72,17 @@ class FileDestination(Destination):
         return all(_segment(work_folder, number).is_file() for number in range(segments))
 
     def finish(self, work_folder: Path, segments: int, source: VideoSource, frames: int) -> list[str]:
-        """Join the segments, with the audio of the input."""
+        """Join the segments, with the audio of the input, in the folder of the work; then replace the output."""
         audio = source.path if isinstance(source, VideoFile) and source.info.audio else None
-        return join([_segment(work_folder, number) for number in range(segments)], self.path, self.encoding.info, audio)
+        parts = [_segment(work_folder, number) for number in range(segments)]
+        joined = inside(work_folder, f"{SEGMENTS}/{JOINED}{self.path.suffix.lower()}")
+        notes = join(parts, joined, self.encoding.info, audio)
+        try:
+            with atomic_replacement(self.path) as temporary:
+                shutil.move(joined, temporary)  # the output may be a link to another file system
+        except OSError as error:
+            raise VitspliceError(f"cannot write {printable(str(self.path))}: {error.strerror or error}") from error
+        return notes
 
 
 @dataclass(frozen=True)
@@ -92,13 +101,16 @@ class FolderDestination(Destination):
         return all((self.path / _frame_name(index)).is_file() for index in range(frames))
 
     def finish(self, work_folder: Path, segments: int, source: VideoSource, frames: int) -> list[str]:
-        """Remove frames of an earlier, longer output: the files from number ``frames`` up to the first missing number.
+        """Remove temporary files of a killed process, and frames of an earlier, longer output.
 
-        Return a note if the input has audio.
+        Those are the files from number ``frames`` up to the first missing number. Return a note if the input has audio.
         """
-        following = (self.path / _frame_name(index) for index in count(frames))
+        following = takewhile(os.path.isfile, (self.path / _frame_name(index) for index in count(frames)))
         try:
-            for path in reversed(list(takewhile(os.path.isfile, following))):  # from the last: no gap if it is killed
+            for path in (
+                *temporary_files(self.path),
+                *reversed(list(following)),
+            ):  # from the last: a kill leaves no gap
                 path.unlink(missing_ok=True)
         except OSError as error:
             raise VitspliceError(f"cannot remove {error.filename}: {error.strerror or error}") from error
@@ -110,15 +122,15 @@ def destination_for(path: Path, info: VideoInfo) -> Destination:
 
     Raises:
         UserError: if the path is a file without a suffix, the suffix is unknown, there is no encoder for it, the folder
-            of the file does not exist, or PyAV is not installed.
+            of the file does not exist, the path is a device or a link into a missing folder, or PyAV is not installed.
     """
-    if path.is_file() and not path.suffix:
+    if os.path.exists(path) and not os.path.isdir(path) and not path.suffix:
         raise UserError(f"{printable(str(path))} is a file; give a folder for frames, or a video file such as out.mp4")
-    if path.is_dir() or not path.suffix:
+    if os.path.isdir(path) or not path.suffix:
         return FolderDestination(path)
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise UserError(f"the folder {printable(str(path.parent))} does not exist; create it, or choose another")
-    return FileDestination(path, encoding_for(path, info))
+    return FileDestination(check_file(path, "video, such as out.mp4", force=True), encoding_for(path, info))
 
 
 def check_free(path: Path, *, force: bool) -> None:

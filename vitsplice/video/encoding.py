@@ -88,7 +88,7 @@ def encoding_for(path: Path, info: VideoInfo) -> Encoding:
 
 
 def write_segment(path: Path, frames: Iterable[tuple[Pixels, int]], encoding: Encoding) -> None:
-    """Encode a segment atomically.
+    """Encode a segment atomically. Its times are relative to ``info.start``, because NUT has none below 0.
 
     Args:
         path: the file.
@@ -105,7 +105,7 @@ def write_segment(path: Path, frames: Iterable[tuple[Pixels, int]], encoding: En
         _set_context(stream.codec_context, encoding)
         for pixels, time in frames:
             frame = from_rgb(pixels, info.colours, encoding.pixel_format)
-            frame.pts, frame.time_base = time, info.time_base
+            frame.pts, frame.time_base = time - info.start, info.time_base
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
@@ -135,7 +135,7 @@ def join(segments: Sequence[Path], out: Path, info: VideoInfo, audio: Path | Non
     Args:
         segments: files of `write_segment`, in order.
         out: the video.
-        info: rate, colours and shape of the pixels, which some containers state themselves.
+        info: rate, colours and shape of the pixels, which some containers state themselves, and start, which becomes 0.
         audio: video whose audio is copied; None: no audio.
 
     Returns:
@@ -156,7 +156,7 @@ def join(segments: Sequence[Path], out: Path, info: VideoInfo, audio: Path | Non
         _set_colours(stream.codec_context, info)
         packets: list[Iterator[Any]] = [_packets(segments, stream)]
         if audio is not None:
-            packets += _audio(audio, container, notes)
+            packets += _audio(audio, container, info.start * info.time_base, notes)
         for packet in heapq.merge(*packets, key=lambda packet: packet.dts * packet.time_base):
             container.mux(packet)
     return notes
@@ -176,8 +176,11 @@ def _packets(segments: Iterable[Path], stream: Any) -> Iterator[Any]:
                     yield packet
 
 
-def _audio(path: Path, container: Any, notes: list[str]) -> list[Iterator[Any]]:
-    """Add the audio streams of a file to a container and return their packets; streams that do not fit are noted."""
+def _audio(path: Path, container: Any, start: Fraction, notes: list[str]) -> list[Iterator[Any]]:
+    """Add the audio streams of a file to a container and return their packets; streams that do not fit are noted.
+
+    The time ``start`` in seconds becomes 0.
+    """
     with _opened(path, options=LOCAL_FILES) as source:
         copied = []
         for stream in source.streams.audio:
@@ -188,7 +191,8 @@ def _audio(path: Path, container: Any, notes: list[str]) -> list[Iterator[Any]]:
                 notes.append(f"an audio stream is left out: {container.format.name} files do not hold the codec {name}")
             else:
                 copied.append((stream.index, container.add_stream_from_template(stream)))
-    return [_audio_packets(path, index, target) for index, target in copied]
+    hides = container.format.name not in ("matroska", "webm")  # these have no edit lists
+    return [_audio_packets(path, index, target, start, hides) for index, target in copied]
 
 
 def _fits(stream: Any, container_format: str) -> bool:
@@ -203,12 +207,21 @@ def _fits(stream: Any, container_format: str) -> bool:
     return True
 
 
-def _audio_packets(path: Path, index: int, target: Any) -> Iterator[Any]:
+def _audio_packets(path: Path, index: int, target: Any, start: Fraction, hides: bool) -> Iterator[Any]:
+    """Yield the packets of an audio stream for a stream of a container; ``hides``: the container hides packets."""
     with _opened(path, options=LOCAL_FILES) as source:
-        for packet in source.demux(source.streams[index]):
+        stream = source.streams[index]
+        for packet in source.demux(stream):
             if packet.dts is not None:
-                packet.stream = target
-                yield packet
+                offset, pts = round(start / packet.time_base), packet.dts if packet.pts is None else packet.pts
+                packet.pts, packet.dts, packet.stream = pts - offset, packet.dts - offset, target
+                if hides or _is_audible(packet, stream.codec_context.delay):
+                    yield packet
+
+
+def _is_audible(packet: Any, delay: int) -> bool:
+    """Return whether a packet is heard; decoders of a codec with a delay, such as Opus, skip its first samples."""
+    return not packet.is_discard and (packet.pts >= 0 or delay > 0)
 
 
 @contextmanager
@@ -216,7 +229,8 @@ def _opened(path: Path, **options: Any) -> Iterator[Any]:
     """Context of a container that is read. Raises VitspliceError that names the file if it cannot be read."""
     av = pyav()
     try:
-        with av.open(str(absolute(path)), **options) as container:  # FFmpeg takes "12:30.mp4" for an address
+        name = str(absolute(path))  # FFmpeg takes "12:30.mp4" for an address
+        with av.open(name, metadata_errors="replace", **options) as container:
             yield container
     except (av.FFmpegError, OSError) as error:
         raise VitspliceError(f"cannot read {printable(str(path))}: {_reason(error)}") from error

@@ -21,7 +21,7 @@ from vitsplice.images.checks import check_size
 from vitsplice.support.files import absolute, file_sha256, reading
 from vitsplice.support.image_files import images_at
 from vitsplice.text import one_line, printable
-from vitsplice.video.colours import ColourSpace, Pixels, as_pixels, as_tensor, to_rgb
+from vitsplice.video.colours import RGB, ColourSpace, Pixels, as_pixels, as_tensor, to_rgb
 from vitsplice.video.packages import pyav
 
 FOLDER_RATE = Fraction(25)
@@ -69,9 +69,9 @@ class VideoInfo:
         width, height: size of upright frames in pixels.
         rate: mean number of frames per second.
         time_base: unit of times in seconds.
-        frames: number of frames that the file states, or number of packets of the video stream, or of images in the
-            folder; None: unknown.
-        counted: whether ``frames`` is the number of packets, because the file does not state the number of frames.
+        start: time of the first frame if it is below 0, otherwise 0.
+        frames: number of packets of the video stream that players show, or of images in the folder; None: unknown.
+        counted: whether the file does not state the number of frames.
         colours: colour space.
         pixel_aspect: width of a pixel divided by its height.
         audio: number of audio streams.
@@ -82,6 +82,7 @@ class VideoInfo:
     height: int
     rate: Fraction
     time_base: Fraction
+    start: int = 0
     frames: int | None = None
     counted: bool = False
     colours: ColourSpace = field(default_factory=ColourSpace)
@@ -116,14 +117,15 @@ def open_source(path: str | os.PathLike[str]) -> VideoSource:
 
     Raises:
         UserError: if PyAV is not installed, or a folder has no images.
-        ImageError: if the path does not exist or is no video, its frames have no valid size, or the first image of the
-            folder cannot be read.
+        ImageError: if the path does not exist, is a device or is no video, its frames have no valid size, or the first
+            image of the folder cannot be read.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         return FrameFolder(path)
-    if not path.is_file():
-        raise ImageError(f"'{printable(str(path))}' does not exist; give a video file or a folder of images")
+    if not os.path.isfile(path):
+        problem = "is not a regular file" if os.path.exists(path) else "does not exist"
+        raise ImageError(f"'{printable(str(path))}' {problem}; give a video file or a folder of images")
     return VideoFile(path)
 
 
@@ -136,14 +138,14 @@ class FrameFolder(VideoSource):
         first = read(self._files[0])
         height, width = first.pixels.shape[-2:]
         notes = tuple(f"{first.name}: {note}" for note in first.notes)
-        self.info = VideoInfo(width, height, FOLDER_RATE, 1 / FOLDER_RATE, len(self._files), notes=notes)
+        self.info = VideoInfo(width, height, FOLDER_RATE, 1 / FOLDER_RATE, frames=len(self._files), notes=notes)
 
     def digest(self) -> str:
         """Compute the SHA-256 of the names and contents of all images."""
         digest = hashlib.sha256()
         for file in self._files:
             with reading(file):
-                digest.update(f"{file.name}\0{file_sha256(file)}\n".encode())
+                digest.update(os.fsencode(file.name) + f"\0{file_sha256(file)}\n".encode())
         return digest.hexdigest()
 
     def frames(self) -> Iterator[Frame]:
@@ -167,12 +169,11 @@ class VideoFile(VideoSource):
             if first is None:
                 raise ImageError(f"'{self.name}' has no frames")
             self.info = self._described(container, stream, first)
-        if not self.info.frames:
-            self.info = self._counted()
+        self.info = self._counted()
 
     def _described(self, container: Any, stream: Any, first: Any) -> VideoInfo:
         colours = ColourSpace.of(first)
-        height, width = _upright(to_rgb(first, colours), first.rotation).shape[:2]
+        height, width = _upright(to_rgb(first, colours), first).shape[:2]
         check_size(self.name, width, height)
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         rate = Fraction(stream.average_rate or stream.guessed_rate or FOLDER_RATE)
@@ -181,27 +182,30 @@ class VideoFile(VideoSource):
             height=height,
             rate=rate,
             time_base=Fraction(stream.time_base or 1 / rate),
-            frames=stream.frames or None,
+            start=min(0, first.pts or 0),
+            counted=not stream.frames,
             colours=colours,
-            pixel_aspect=1 / aspect if first.rotation % 180 else aspect,
+            pixel_aspect=1 / aspect if _is_quarter_turn(_display_matrix(first)) else aspect,
             audio=len(container.streams.audio),
             notes=tuple(_notes(container, first)),
         )
 
     def _counted(self) -> VideoInfo:
-        """Count the packets of the video stream, without decoding them; a file that ends too early is noted."""
-        frames, end = 0, Fraction(0)
+        """Count the packets that players show, without decoding them; a file that ends too early is noted."""
+        frames, start, end = 0, Fraction(0), Fraction(0)
         with self._opened() as container, suppress(pyav().FFmpegError):  # a damaged packet is reported when decoded
             duration = Fraction(container.duration or 0, MICROSECONDS)
+            start = min(start, Fraction(container.start_time or 0, MICROSECONDS))
             index = container.streams.video[0].index
             for packet in container.demux():
-                frames += packet.size > 0 and packet.stream_index == index
+                frames += packet.size > 0 and packet.stream_index == index and not packet.is_discard
                 if packet.pts is not None:
                     end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
-        missing = end + 1 / self.info.rate < FEWER * duration
-        states = f"the file states a duration of {float(duration):.1f} s, of which {float(end):.1f} s could be read"
+        length = end - start
+        missing = length + 1 / self.info.rate < FEWER * duration
+        states = f"the file states a duration of {float(duration):.1f} s, of which {float(length):.1f} s could be read"
         notes = (*self.info.notes, *([states] if missing else []))
-        return replace(self.info, frames=frames, counted=True, notes=notes)
+        return replace(self.info, frames=frames or None, notes=notes)
 
     def digest(self) -> str:
         """Compute the SHA-256 of the file."""
@@ -218,7 +222,7 @@ class VideoFile(VideoSource):
         last: int | None = None
         with self._opened() as container:
             for index, frame in enumerate(self._decoded(container)):
-                pixels = _upright(to_rgb(frame, self.info.colours), frame.rotation)
+                pixels = _upright(to_rgb(frame, self.info.colours), frame)
                 _check_frame(f"frame {index} of '{self.name}'", pixels, self.info)
                 time = frame.pts
                 if time is None or (last is not None and time <= last):
@@ -229,7 +233,7 @@ class VideoFile(VideoSource):
     def _opened(self) -> Any:
         av = pyav()
         try:
-            return av.open(str(absolute(self.path)), options=LOCAL_FILES)
+            return av.open(str(absolute(self.path)), options=LOCAL_FILES, metadata_errors="replace")
         except (av.FFmpegError, ValueError) as error:
             raise ImageError(f"'{self.name}' is no video, or is damaged: {_reason(error)}") from error
 
@@ -257,6 +261,8 @@ def _notes(container: Any, first: Any) -> Iterator[str]:
         yield f"frames of {max(part.bits for part in first.format.components)} bits are converted to 8 bits"
     if _is_transparent(first):
         yield "the transparency of the input is left out"
+    if first.colorspace not in (RGB, ColourSpace.of(first).matrix):
+        yield f"the colour matrix of the input, number {first.colorspace} of H.273, is unknown; colours may be wrong"
     if first.color_trc in (16, 18):
         yield "the high dynamic range of the input is not mapped to standard dynamic range"
     if first.interlaced_frame:
@@ -270,9 +276,28 @@ def _is_transparent(frame: Any) -> bool:
     return bool((frame.to_ndarray(format="rgba")[..., 3] < 255).any())
 
 
-def _upright(pixels: Pixels, rotation: int) -> Pixels:
-    """Rotate a frame counterclockwise by a multiple of 90 degrees."""
-    return np.ascontiguousarray(np.rot90(pixels, round(rotation / 90) % 4))
+def _display_matrix(frame: Any) -> tuple[int, int, int, int]:
+    """Return a, b, c and d of a decoded frame: players show its pixel (x, y) at (a x + c y, b x + d y)."""
+    data = frame.side_data.get(pyav().sidedata.sidedata.Type.DISPLAYMATRIX)
+    if data is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+    return a, b, c, d
+
+
+def _is_quarter_turn(matrix: tuple[int, int, int, int]) -> bool:
+    """Return whether a display matrix exchanges rows and columns."""
+    a, b, _, _ = matrix
+    return abs(b) > abs(a)
+
+
+def _upright(pixels: Pixels, frame: Any) -> Pixels:
+    """Rotate by a multiple of 90 degrees, and mirror, the pixels of a decoded frame as its display matrix says."""
+    a, b, c, d = matrix = _display_matrix(frame)
+    across, down = (c, b) if _is_quarter_turn(matrix) else (a, d)
+    pixels = pixels.swapaxes(0, 1) if _is_quarter_turn(matrix) else pixels
+    pixels = pixels[:, ::-1] if across < 0 else pixels
+    return np.ascontiguousarray(pixels[::-1] if down < 0 else pixels)
 
 
 def _check_frame(name: str, pixels: Pixels, info: VideoInfo) -> None:

@@ -20,7 +20,13 @@ from vitsplice.video.outputs import Key
 PLAN, RECORD, REPORT, PREVIEW, ERRORS = "plan.json", "video.json", "report.html", "preview.png", "flicker.csv"
 SEGMENTS, CHECKPOINTS, EXCERPT = "segments", "checkpoint", "excerpt"
 
-_FILES = re.compile(r"\d{5,}\.nut|step-\d{8}\.(json|safetensors)|\d{5,}-(before|after)\.(png|jpg)")
+REPLACES = "replaces"
+"""Empty file, whose presence means that the unfinished work may replace the output that exists."""
+
+JOINED = "joined"
+"""Name, without suffix, of the file of all segments before it becomes the output."""
+
+_FILES = re.compile(r"joined\.\w+|\d{5,}\.nut|step-\d{8}\.(json|safetensors)|\d{5,}-(before|after)\.(png|jpg)")
 
 SPOTS = "spots."
 """Prefix of the names of the tensors of small spots."""
@@ -130,10 +136,11 @@ def _clear(folder: Path) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove the segments, checkpoints and excerpt of finished work. May raise OSError."""
-    for name in (SEGMENTS, CHECKPOINTS, EXCERPT):
+    """Remove the checkpoints, which refer to the segments, the segments and the excerpt. May raise OSError."""
+    for name in (CHECKPOINTS, SEGMENTS, EXCERPT):
         if (part := folder / name).is_dir():
             _clear(part)
+    (folder / REPLACES).unlink(missing_ok=True)
 
 
 CHECKPOINT = CheckpointFormat("video", 1, _parse, selectable=False)
@@ -142,7 +149,7 @@ WORK = ResumableWork(
     name="video",
     plan_file=PLAN,
     parts=(SEGMENTS, CHECKPOINTS, EXCERPT),
-    results=(RECORD, REPORT, PREVIEW, ERRORS),
+    results=(RECORD, REPORT, PREVIEW, ERRORS, REPLACES),
     clear=_clear,
 )
 """The work on a video; if anything in the plan differs, all segments are computed again."""

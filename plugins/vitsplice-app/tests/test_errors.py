@@ -107,7 +107,8 @@ def test_text_from_outside_is_escaped():
     assert "<script>" not in card_html(ConfigError("<script>alert(1)</script>"))
 
 
+@pytest.mark.parametrize("root", ["/", ""])
 @pytest.mark.parametrize("folder", [f"files/{'0a' * 32}", "runs/quick-1a2b/images/structure"])
-def test_error_has_the_name_that_the_user_gave_the_file(folder):
-    path = f"{os.path.realpath(gettempdir())}/{PREFIX}abc/{folder}/my cat.png"
+def test_error_has_the_name_that_the_user_gave_the_file(root, folder):
+    path = f"{root}{os.path.realpath(gettempdir()).lstrip('/')}/{PREFIX}abc/{folder}/my cat.png"
     assert "<p>'my cat.png' is empty</p>" in unescape(card_html(ImageError(f"'{path}' is empty")))

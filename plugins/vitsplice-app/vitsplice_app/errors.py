@@ -19,8 +19,11 @@ from vitsplice_app.workspace import PREFIX
 
 FAULT = "This is a fault of vitsplice or of a plugin; the terminal of vitsplice app shows where it happened."
 
-TEMPORARY_FOLDER = re.compile(rf"{re.escape(os.path.realpath(gettempdir()))}/{PREFIX}[^\s'\"]*/")
-"""Pattern of the folder in the path of a workspace's file. It is removed: the user knows only the file name."""
+TEMPORARY_FOLDER = re.compile(rf"/?{re.escape(os.path.realpath(gettempdir()).lstrip('/'))}/{PREFIX}[^\s'\"]*/")
+"""Pattern of the folder in the path of a workspace's file. It is removed: the user knows only the file name.
+
+The leading slash is optional: short unique names of files (`vitsplice.support.files.unique_names`) may lack it.
+"""
 
 
 def error_card() -> gr.HTML:

@@ -142,6 +142,9 @@ def test_failed_start_is_reported_with_advice_for_the_address(address, message, 
         ({"resources": {"spot": float("inf")}}, "spot: inf is not allowed; give .* a finite number of at least 0.0001"),
         ({"resources": {"spot": float("nan")}}, "spot: nan is not allowed"),
         ({"resources": {"spot": 0.00001}}, "spot: 1e-05 is not allowed"),
+        ({"resources": {"CPU": 1}}, "CPU: 1 is not allowed; .* options cpus and gpus"),
+        ({"resources": {"memory": 1}}, "memory: 1 is not allowed; .* memory cannot be given"),
+        ({"resources": {"object_store_memory": 1}}, "object_store_memory: 1 is not allowed"),
         ({"cpus": 0.00001}, "cpus: 1e-05 is not allowed; give 0 or at least 0.0001"),
         ({"cpus": 1e-320}, "cpus: 1e-320 is not allowed; give 0 or at least 0.0001"),
         ({"gpus": 0.00001}, "gpus: 1e-05 is not allowed"),
@@ -149,7 +152,7 @@ def test_failed_start_is_reported_with_advice_for_the_address(address, message, 
         ({"cpus": float("nan")}, "cpus: nan is not allowed"),
     ],
 )
-def test_amounts_that_ray_cannot_count_are_refused(options, message):
+def test_resources_that_ray_cannot_count_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         executor_with(**options)
 

@@ -20,6 +20,9 @@ OPTIONS = {
 }
 
 
+PREDEFINED = ("CPU", "GPU", "memory", "object_store_memory")
+"""Resources of Ray that are not custom."""
+
 LEAST = 0.0001
 """The smallest amount of a resource that Ray distinguishes from 0."""
 
@@ -34,10 +37,10 @@ def build(workers: int, threads: int, options: Mapping[str, Any]) -> Executor:
 
     for name, amount in options["resources"].items():
         is_number = isinstance(amount, int | float) and not isinstance(amount, bool)
-        if name in ("CPU", "GPU") or not is_number or not LEAST <= amount < math.inf:
+        if name in PREDEFINED or not is_number or not LEAST <= amount < math.inf:
             raise ConfigError(
                 f"resources: {name}: {amount!r} is not allowed; give the amount of a custom resource, a finite number "
-                f"of at least {LEAST:g} (CPU and GPU are the options cpus and gpus)"
+                f"of at least {LEAST:g} (CPU and GPU are the options cpus and gpus; memory cannot be given)"
             )
     for name in ("cpus", "gpus"):
         if not (options[name] == 0 or LEAST <= options[name] < math.inf):

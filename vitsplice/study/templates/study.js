@@ -99,7 +99,8 @@
     try {
       const stored = JSON.parse(localStorage.getItem(storageKey(rater)));
       const valid = stored && typeof stored.began === "string" && Array.isArray(stored.answers) && stored.answers.length <= trials
-        && stored.answers.every((a) => ["left", "right"].includes(a.choice) && Number.isFinite(a.milliseconds));
+        && stored.answers.every((a) => ["left", "right"].includes(a.choice) && Number.isFinite(a.milliseconds))
+        && (stored.viewed ?? []).every((time) => time === null || Number.isFinite(time));
       return valid ? stored : null;
     } catch {
       return null;
@@ -108,7 +109,8 @@
 
   function save() {
     try {
-      localStorage.setItem(storageKey(state.rater), JSON.stringify({ began: state.began, finished: state.finished, answers: state.answers }));
+      const { began, finished, answers, viewed } = state;
+      localStorage.setItem(storageKey(state.rater), JSON.stringify({ began, finished, answers, viewed }));
     } catch {
       showMessage("Your browser does not store data for this page. You can take part, but you cannot resume after a reload or after closing the page.");
     }
@@ -128,16 +130,24 @@
     byId("message").hidden = false;
   }
 
+  function hideMessage() {
+    byId("message").hidden = true;
+  }
+
   // --- Course of the study ----------------------------------------------------------------------------------------
 
-  // undone: time of each choice that was undone, by trial; display: number of the current display of a trial
-  const state = { rater: "", trials: [], answers: [], began: "", finished: null, shownAt: null, undone: [], display: 0 };
+  // viewed: time of all earlier displays, by trial; display: number of the current display of a trial
+  const state = { rater: "", trials: [], answers: [], began: "", finished: null, shownAt: null, viewed: [], display: 0 };
 
   function showPage(name) {
     for (const id of ["intro", "trial", "end"]) byId(id).hidden = id !== name;
   }
 
-  const normalise = (rater) => [...rater.trim().replace(/\s+/g, " ")].slice(0, 80).join("");
+  /** Return an id that study/results.py accepts; \s of Python has a few characters more. */
+  function normalise(rater) {
+    const spaced = rater.replace(/[\s\u0085\u001c-\u001f]+/gu, " ").trim();
+    return [...spaced].slice(0, 80).join("").trim();
+  }
 
   function showIntroduction(rater) {
     showPage("intro");
@@ -153,7 +163,7 @@
     state.began = stored?.began ?? new Date().toISOString();
     state.finished = stored?.finished ?? null;
     state.answers = stored?.answers ?? [];
-    state.undone = []; // not those of the previous rater
+    state.viewed = stored?.viewed ?? [];
     save();
     showNext();
   }
@@ -186,11 +196,26 @@
     }, Math.max(MIN_RESPONSE_MS, study.min_view_ms));
   }
 
+  /** Add the time since the last call, or since the display of the current trial, to the times of its displays. */
+  function addViewingTime() {
+    if (state.shownAt === null) return;
+    const number = state.answers.length;
+    const now = performance.now();
+    state.viewed[number] = Math.min(Math.round((state.viewed[number] ?? 0) + now - state.shownAt), DAY_MS);
+    state.shownAt = now;
+  }
+
+  /** Store the viewing time of a trial that is left, unless another tab has stored other answers of the rater. */
+  function saveViewingTime() {
+    if (state.shownAt === null) return;
+    addViewingTime();
+    if (load(state.rater, state.trials.length)?.answers.length === state.answers.length) save();
+  }
+
   function answer(choice) {
     if (state.shownAt === null || byId(choice).disabled) return;
-    const before = state.undone[state.answers.length] ?? 0;
-    const milliseconds = Math.round(before + performance.now() - state.shownAt);
-    state.answers.push({ choice, milliseconds: Math.min(milliseconds, DAY_MS) });
+    addViewingTime();
+    state.answers.push({ choice, milliseconds: state.viewed[state.answers.length] });
     if (state.answers.length === state.trials.length) state.finished = new Date().toISOString();
     save();
     showNext();
@@ -198,8 +223,9 @@
 
   function undo() {
     if (!state.answers.length) return;
+    addViewingTime();
     const { milliseconds } = state.answers.pop();
-    state.undone[state.answers.length] = milliseconds; // the time of a choice includes those that were undone
+    state.viewed[state.answers.length] = milliseconds; // the time of a choice includes those that were undone
     state.finished = null;
     save();
     showNext();
@@ -243,12 +269,17 @@
   }
 
   async function copy() {
-    byId("results-text").open = true;
-    byId("results").select();
     try {
       await navigator.clipboard.writeText(byId("results").value);
       byId("copy").textContent = "Copied";
+      hideMessage();
     } catch {
+      if (state.answers.length < state.trials.length) {
+        showMessage("Your browser does not allow this page to copy. Download the results instead.");
+        return;
+      }
+      byId("results-text").open = true;
+      byId("results").select();
       showMessage("The text is selected. Copy it with Ctrl+C or ⌘C.");
     }
   }
@@ -266,13 +297,21 @@
   for (const side of ["left", "right"]) byId(side).addEventListener("click", () => answer(side));
   byId("undo").addEventListener("click", undo);
   byId("stop").addEventListener("click", () => {
+    saveViewingTime();
     state.display++;
+    state.shownAt = null;
     showEnd();
   });
-  byId("back").addEventListener("click", () => (state.answers.length < state.trials.length ? showNext() : undo()));
+  window.addEventListener("pagehide", saveViewingTime);
+  byId("back").addEventListener("click", () => {
+    hideMessage();
+    if (state.answers.length < state.trials.length) showNext();
+    else undo();
+  });
   byId("download").addEventListener("click", download);
   byId("copy").addEventListener("click", copy);
   byId("another").addEventListener("click", () => {
+    hideMessage();
     storeRater("");
     showIntroduction("");
   });
@@ -284,6 +323,6 @@
   for (const element of document.querySelectorAll(".question")) element.textContent = study.question;
   byId("count").textContent = study.trials + study.checks.length;
   const requested = normalise(new URLSearchParams(location.search).get("rater") ?? "");
-  if (storedRater() && (!requested || requested === storedRater())) start(storedRater());
+  if (storedRater()) start(storedRater());
   else showIntroduction(requested);
 }

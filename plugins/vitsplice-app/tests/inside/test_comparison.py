@@ -3,7 +3,10 @@
 import time
 from dataclasses import replace
 
+import gradio as gr
 import pytest
+from vitsplice_app.context import AppContext
+from vitsplice_app.inside import comparison_tab
 from vitsplice_app.inside.comparison import ComparisonForm, compare, folder_of
 
 from vitsplice.analysis.compare import METRICS
@@ -47,6 +50,24 @@ def test_comparison_that_was_closed_can_be_repeated_at_once(plan, tmp_path):
     second = compare(plan, tmp_path / "out")
     assert next(second).taken == 0
     second.close()
+
+
+def test_numbers_with_a_fraction_are_refused(plan):
+    with pytest.raises(UserError, match="field Transfers with each backbone has the value 0.7; give a whole number"):
+        ComparisonForm([*map(str, plan.images)], ["tiny-cnn"], 0.7, 1, False).plan()
+    with pytest.raises(UserError, match="field Steps of a transfer has the value 2.5"):
+        ComparisonForm([*map(str, plan.images)], ["tiny-cnn"], 0, 2.5, False).plan()
+
+
+def test_unreadable_image_is_reported_when_it_is_uploaded(build_page, workspace, tmp_path):
+    page = build_page(lambda: comparison_tab.build(AppContext(workspace)))
+    gallery = next(block for block in page.blocks.values() if isinstance(block, gr.Gallery))
+    check = next(event.fn for event in page.fns.values() if (gallery._id, "change") in event.targets)
+    (tmp_path / "broken.png").write_bytes(b"broken")
+    images = [(str(example("cat-dog")[0]), None), (str(tmp_path / "broken.png"), None)]
+    (shown,) = check(images).values()
+    assert "broken.png" in shown["value"]
+    assert [update["visible"] for chosen in (images[:1], None) for update in check(chosen).values()] == [False, False]
 
 
 def test_unusable_form_is_reported(plan, tmp_path):

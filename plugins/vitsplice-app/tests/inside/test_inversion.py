@@ -76,13 +76,21 @@ def test_loading_is_shown_before_the_backbone_is_loaded(build_page, workspace):
 def test_fields_of_numbers_leave_the_check_to_the_form(build_page, workspace):
     page = build_page(lambda: inversion_tab.build(AppContext(workspace)))
     numbers = [block for block in page.blocks.values() if isinstance(block, gr.Number)]
-    assert [number.preprocess(-5) for number in numbers] == [-5] * 3
+    assert [number.preprocess(value) for number in numbers for value in (-5, 1.5)] == [-5, 1.5] * 3
 
 
 def test_stopped_inversion_keeps_its_image_and_no_other_begins(form):
     states = list(invert(shallow(form.plan()), lambda: True))
     assert [caption for _, caption in states[0].images] == ["image"]
     assert [caption.rpartition(", ")[2] for _, caption in states[-1].images] == ["image", "stopped after 1 of 3 steps"]
+
+
+@pytest.mark.parametrize(
+    ("field", "label"), [("layer", "Layer"), ("steps", "Steps"), ("size", r"Size \(px\)"), ("seed", "Seed")]
+)
+def test_numbers_with_a_fraction_are_refused(form, field, label):
+    with pytest.raises(UserError, match=f"field {label} has the value 100.5; give a whole number, such as 100"):
+        replace(form, **{field: 100.5}).plan()
 
 
 def test_unusable_form_is_reported(form, tmp_path):

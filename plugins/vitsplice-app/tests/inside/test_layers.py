@@ -1,9 +1,11 @@
 """Components of every layer and similarities, without the page."""
 
+import errno
+
 import gradio as gr
 import pytest
 from vitsplice_app.context import AppContext
-from vitsplice_app.inside import layers_tab
+from vitsplice_app.inside import layers, layers_tab
 from vitsplice_app.inside.layers import BACKBONE_FACET, compute
 
 from vitsplice.analysis.local_features import heat_map, similarity_map
@@ -59,6 +61,30 @@ def test_click_selects_the_patch_under_it(images, workspace):
     height, width = view.images[0].shape[-2:]
     assert view.patch_at(0, 0) == (0, 0)
     assert view.patch_at(width - 1, height - 1) == (view.grid[0] - 1, view.grid[1] - 1)
+
+
+def test_typed_number_selects_the_nearest_layer_and_patch(build_page, images, workspace):
+    page = build_page(lambda: layers_tab.build(AppContext(workspace)))
+    of_layer, of_patch = (next(e.fn for e in page.fns.values() if e.name == name) for name in ("of_layer", "of_patch"))
+    sliders = [block for block in page.blocks.values() if isinstance(block, gr.Slider) and block.step == 1]
+    assert [slider.preprocess(value) for slider in sliders for value in (99, None)] == [99, None] * 3
+    view = view_of(images[:1], workspace)
+    rows = view.grid[0]
+    for typed, (layer, *patch) in (((99, 99, 0.6), (2, rows - 1, 1)), ((-1, None, -5), (0, 0, 0))):
+        expected = view.similarity(layer, tuple(patch))[0]
+        assert of_layer(view, *typed)[sliders[0]]["label"] == view.captions[layer]
+        assert [update["value"] for update in of_patch(view, *typed).values() if "value" in update][-1] == expected
+
+
+def test_files_are_removed_if_one_cannot_be_written(images, workspace, monkeypatch):
+    def disk_full(folder, name, pixels):
+        (folder / f"{name}.jpg").touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(layers, "_write", disk_full)
+    with pytest.raises(OSError, match="No space"):
+        view_of(images, workspace)
+    assert not list(workspace.files.iterdir())
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from vitsplice.support.progress import ProgressReporter
 from vitsplice_app.live import Progress
+from vitsplice_app.numbers import whole_number
 
 if TYPE_CHECKING:
     from vitsplice.analysis.compare import BackboneComparison, ComparisonPlan
@@ -46,16 +47,17 @@ class ComparisonForm:
         """Return the plan of the comparison.
 
         Raises:
-            UserError: if there are fewer than two images, more transfers than images, or no backbone.
+            UserError: if there are fewer than two images, more transfers than images, no backbone, or a number with a
+                fraction.
         """
         from vitsplice.analysis.compare import ComparisonPlan
 
         return ComparisonPlan(
             images=tuple(map(Path, self.images)),
             backbones=tuple(self.backbones),
-            transfers=int(self.transfers),
+            transfers=whole_number("Transfers with each backbone", self.transfers),
             preset=PRESET,
-            steps=int(self.steps),
+            steps=whole_number("Steps of a transfer", self.steps),
             style="instant" if self.style else None,
         )
 

@@ -12,7 +12,7 @@ from vitsplice_app.choices import backbone_choices, default_backbone
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import error_card, guarded
 from vitsplice_app.events import IMMEDIATE, Work, connect_start_and_stop, stop_button
-from vitsplice_app.images import packaged_images
+from vitsplice_app.images import check_images, packaged_images
 from vitsplice_app.inside.comparison import ComparisonForm, compare, folder_of
 from vitsplice_app.live import Progress
 
@@ -73,6 +73,10 @@ def build(context: AppContext) -> None:
                 return
         yield {report: STOPPED}
 
+    def check(chosen: list[tuple[str, Any]] | None) -> None:
+        check_images([path for path, _ in chosen or []])
+
+    images.change(guarded(card, check), images, card, trigger_mode="always_last", **IMMEDIATE)
     packaged.click(lambda: packaged_images(context.workspace), None, images, **IMMEDIATE)
     inputs = [images, backbones, transfers, steps, style]
     connect_start_and_stop(button, stop, guarded(card, run), inputs, [card, live, report], live)

@@ -10,6 +10,7 @@ from vitsplice.errors import UserError
 from vitsplice_app.backbones import shared_backbones
 from vitsplice_app.images import NO_IMAGE
 from vitsplice_app.live import Display, Progress
+from vitsplice_app.numbers import whole_number
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,7 +51,7 @@ class InversionForm:
         """Return the features and the settings of their inversions.
 
         Raises:
-            UserError: if a value is missing; see also `plan_inversions`.
+            UserError: if a value is missing or has a fraction; see also `plan_inversions`.
             WeightsUnavailable: see `plan_inversions`.
         """
         from vitsplice.analysis.inversion import plan_inversions
@@ -65,11 +66,11 @@ class InversionForm:
         return plan_inversions(
             self.image,
             [info.default_request(role).facet for role in self.roles],
-            [int(self.layer)],
+            [whole_number("Layer", self.layer)],
             backbone=self.backbone,
-            steps=int(self.steps) or None,
-            size=int(self.size),
-            seed=int(self.seed),
+            steps=whole_number("Steps", self.steps) or None,
+            size=whole_number("Size (px)", self.size),
+            seed=whole_number("Seed", self.seed),
             backbones=shared_backbones(),
         )
 

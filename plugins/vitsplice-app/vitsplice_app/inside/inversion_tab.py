@@ -39,11 +39,11 @@ def build(context: AppContext) -> None:
             roles = gr.CheckboxGroup(ROLES, value=["appearance"], label="Features")
             backbone = backbone_dropdown("Backbone of the features")
             with gr.Row():
-                layer = gr.Number(-1, label="Layer", info="0 is the first, -1 the last", precision=0, min_width=120)
-                steps = gr.Number(0, label="Steps", info=STEPS, precision=0, min_width=120)
+                layer = gr.Number(-1, label="Layer", info="0 is the first, -1 the last", min_width=120)
+                steps = gr.Number(0, label="Steps", info=STEPS, min_width=120)
             with gr.Row():
                 size = gr.Slider(64, 448, 224, step=16, label="Size (px)", min_width=120)
-                seed = gr.Number(0, label="Seed", precision=0, min_width=120)
+                seed = gr.Number(0, label="Seed", min_width=120)
             with gr.Row(elem_classes="actions"):
                 button = gr.Button("Invert", variant="primary", min_width=80)
                 stop = stop_button()

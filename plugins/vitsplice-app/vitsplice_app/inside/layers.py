@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vitsplice.analysis.local_features import LocalFeatures
+    from vitsplice.analysis.pca import ComponentMaps
     from vitsplice.contracts import Features
     from vitsplice_app.workspace import Workspace
 
@@ -128,18 +129,27 @@ def compute(images: Sequence[str | None], backbone: str, facet: str, size: int, 
     components = component_maps(features)
     folder = workspace.files / f"layers-{secrets.token_hex(8)}"
     folder.mkdir()
-    maps = [
-        tuple(_write(folder, f"{number}-{n}", components.upsampled(layer, n, SHORTER_SIDE)) for n in range(len(given)))
-        for number, layer in enumerate(components.maps)
-    ]
+    try:
+        maps = _write_maps(components, len(given), folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     captions = tuple(map(components.caption, components.maps))
-    return LayerView(features, tuple(shown), tuple(maps), captions, folder)
+    return LayerView(features, tuple(shown), maps, captions, folder)
 
 
 def remove_files(view: LayerView | None) -> None:
     """Remove the files of a view that is no longer shown; None is ignored."""
     if view:
         shutil.rmtree(view.folder, ignore_errors=True)
+
+
+def _write_maps(components: ComponentMaps, images: int, folder: Path) -> tuple[tuple[str, ...], ...]:
+    """Write a file for each layer and image into a folder; return the paths, see `LayerView`."""
+    return tuple(
+        tuple(_write(folder, f"{number}-{n}", components.upsampled(layer, n, SHORTER_SIDE)) for n in range(images))
+        for number, layer in enumerate(components.maps)
+    )
 
 
 def _write(folder: Path, name: str, pixels: Tensor) -> str:

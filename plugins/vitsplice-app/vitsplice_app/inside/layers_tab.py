@@ -12,7 +12,7 @@ from vitsplice_app.choices import LOCAL_FACETS
 from vitsplice_app.context import AppContext
 from vitsplice_app.dropdowns import backbone_dropdown
 from vitsplice_app.errors import error_card, guarded
-from vitsplice_app.events import IMMEDIATE
+from vitsplice_app.events import IMMEDIATE, disable_gradio_check
 from vitsplice_app.images import check_uploads, image_inputs
 from vitsplice_app.inside.layers import BACKBONE_FACET, LayerView, compute, remove_files
 
@@ -86,6 +86,8 @@ class _Shown:
             with gr.Row():
                 row = gr.Slider(0, 1, value=0, step=1, label="Row of the patch, from the top")
                 column = gr.Slider(0, 1, value=0, step=1, label="Column of the patch, from the left")
+        for slider in (layer, row, column):
+            disable_gradio_check(slider)
         return cls(panel, layer, row, column, maps, similarities)
 
     def components(self) -> list[Any]:
@@ -117,19 +119,26 @@ class _Shown:
             self.column: gr.update(maximum=columns - 1, value=column),
         }
 
-    def of_layer(self, view: LayerView | None, layer: int, row: int, column: int) -> Updates:
-        """Return the updates that show another layer: component maps, and similarities to the patch."""
+    def of_layer(self, view: LayerView | None, layer: float | None, row: float | None, column: float | None) -> Updates:
+        """Return the updates that show another layer: component maps, and similarities to the patch; see `of_patch`."""
         view = _present(view)
+        layer = _nearest(layer, len(view.captions))
         maps = dict(zip(self.maps, map(_visible, view.maps[layer]), strict=False))
         return {self.layer: gr.update(label=view.captions[layer])} | maps | self.of_patch(view, layer, row, column)
 
-    def of_patch(self, view: LayerView | None, layer: int, row: int, column: int) -> Updates:
-        """Return the updates that show the similarity to another patch."""
-        return dict(
-            zip(self.similarities, map(_visible, _present(view).similarity(layer, (row, column))), strict=False)
-        )
+    def of_patch(self, view: LayerView | None, layer: float | None, row: float | None, column: float | None) -> Updates:
+        """Return the updates that show the similarity to another patch.
 
-    def of_click(self, view: LayerView | None, layer: int, click: gr.SelectData) -> Updates:
+        A number that was typed into the box of a slider may be outside of its range, have a fraction or be missing:
+        the nearest layer, row and column are used.
+        """
+        view = _present(view)
+        rows, columns = view.grid
+        patch = _nearest(row, rows), _nearest(column, columns)
+        images = view.similarity(_nearest(layer, len(view.captions)), patch)
+        return dict(zip(self.similarities, map(_visible, images), strict=False))
+
+    def of_click(self, view: LayerView | None, layer: float | None, click: gr.SelectData) -> Updates:
         """Return the updates that show the similarity to the patch of the first image that was clicked."""
         row, column = _present(view).patch_at(*click.index)
         return {self.row: row, self.column: column} | self.of_patch(view, layer, row, column)
@@ -140,6 +149,11 @@ def _present(view: LayerView | None) -> LayerView:
     if view is None:
         raise UserError("these layers were removed after an hour; press 'Compute all layers' again")
     return view
+
+
+def _nearest(value: float | None, count: int) -> int:
+    """Return the index below ``count`` that is nearest to the value of a slider; 0 for an empty box."""
+    return min(max(round(value or 0), 0), count - 1)
 
 
 def _output(label: str) -> gr.Image:

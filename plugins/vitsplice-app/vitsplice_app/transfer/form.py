@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from vitsplice.config import RunConfig
-from vitsplice.errors import UserError
 from vitsplice.plugins import catalogue
 from vitsplice.presets import loading
+from vitsplice_app.numbers import whole_number
 
 AS_IN_PRESET = "as in the preset"
 """Value of the field Backbone with which the backbone in the YAML is used."""
@@ -118,12 +118,7 @@ def read_yaml(preset: str, text: str, folder: Path) -> RunConfig:
 
 
 def _whole(label: str, value: float | None) -> int | None:
-    """Return the value of the number field of a label, which may be a float such as 7.0, as an integer."""
-    if value is None:
-        return None
-    if not float(value).is_integer():
-        raise UserError(f"the field {label} has the value {value}; give a whole number, such as {round(value)}")
-    return int(value)
+    return None if value is None else whole_number(label, value)
 
 
 def _unless_equal(value: Number, written: Number) -> Number | None:

@@ -1,0 +1,46 @@
+import os
+
+import pytest
+from tiny_models import write_tiny_model
+
+from vitsplice import load_model
+from vitsplice.batch.transfer_plan import plan_in, transfers_of_images
+from vitsplice.batch.transfer_record import read_record
+from vitsplice.batch.transfers import apply_model
+from vitsplice.images import encode_png
+
+from ..conftest import noise
+
+pytestmark = pytest.mark.slow
+
+NAMES = ("shot at 9.41\u202fpm.png", "a\\b.png", "x:1.png")
+
+
+@pytest.fixture
+def applied(tmp_path):
+    """Apply a tiny model to images with these names, and return the outcome."""
+
+    def apply(*names):
+        (tmp_path / "photos").mkdir()
+        for name in names:
+            (tmp_path / "photos" / name).write_bytes(encode_png(noise(3, 24, 24)))
+        write_tiny_model(tmp_path / "model")
+        transfers = transfers_of_images([tmp_path / "photos"], [(tmp_path / "photos" / names[0], 1.0)])
+        return apply_model(load_model(tmp_path / "model"), plan_in(tmp_path / "out", transfers), force=True)
+
+    return apply
+
+
+def test_images_of_any_name_are_written_and_recorded(applied, tmp_path):
+    assert applied(*NAMES).written == len(NAMES)
+    assert set(NAMES) < set(os.listdir(tmp_path / "out"))
+    assert set(read_record(tmp_path / "out")) == set(NAMES)
+
+
+def test_an_output_whose_name_is_not_utf8_or_is_taken_does_not_stop_the_others(applied, tmp_path):
+    latin = os.fsdecode(b"caf\xe9.png")
+    (tmp_path / "out" / "taken.png").mkdir(parents=True)
+    outcome = applied("a.png", latin, "taken.png", "z.png")
+    assert outcome.written == 2
+    assert "is not UTF-8; rename the image" in str(outcome.failures[latin])
+    assert "cannot write" in str(outcome.failures["taken.png"])
