@@ -67,6 +67,7 @@ MODES = {
     ),
     "no mha fast path": lambda: changed(BACKENDS.mha.get_fastpath_enabled, BACKENDS.mha.set_fastpath_enabled, False),
     "no flash attention": lambda: changed(CUDA.flash_sdp_enabled, CUDA.enable_flash_sdp, False),
+    "no cuDNN attention": lambda: changed(CUDA.cudnn_sdp_enabled, CUDA.enable_cudnn_sdp, False),
     "flush subnormals": lambda: changed(lambda: False, torch.set_flush_denormal, True),
 }  # fmt: skip
 

@@ -55,7 +55,7 @@ def process_settings() -> tuple[TorchSetting, ...]:
     cuda = torch.backends.cuda
     return (
         TorchSetting("default_dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32),
-        # From general to specific: "none" reads as the value of the more general setting, which would then be restored.
+        # General settings first: a specific one that is "none" reads as the general one, to which it would be restored.
         _backend("fp32_precision", "none"),
         _onednn_precision(),
         _backend("cudnn.fp32_precision", "none"),

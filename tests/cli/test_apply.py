@@ -164,7 +164,7 @@ def test_an_unreadable_image_is_named_and_the_others_are_written(vitsplice, png,
         (("structure.png", "--mix", "appearance.png:0"), "weights of a mix"),
         (
             ("structure.png", "--mix", "appearance.png:0.3", "photos/1.png"),
-            "give IMAGE:WEIGHT for each image of --mix: photos/1.png has no weight, so that it counts as a structure",
+            "the mix has one image; photos/1.png, without :WEIGHT, is a structure image; give each image of the mix as",
         ),
         (("structure.png", "appearance.png", "-o", "appearance.png/x"), "cannot create the folder appearance.png/x"),
     ],

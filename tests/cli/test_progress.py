@@ -31,6 +31,12 @@ def test_eta_of_a_phase_does_not_count_the_time_of_earlier_phases(eta):
     assert eta(610, 1, 4) == "ETA 30 s"
 
 
+def test_phase_after_one_of_a_single_part_is_timed_from_its_beginning(eta):
+    assert eta(0, 0, 1) == ""
+    assert eta(600, 0, 4) == ""
+    assert eta(610, 1, 4) == "ETA 30 s"
+
+
 def test_steps_of_a_part_do_not_begin_a_phase(eta):
     assert eta(0, 0, 10) == ""
     assert eta(100, 5, 10) == "ETA 0:01:40"

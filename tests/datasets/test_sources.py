@@ -124,7 +124,7 @@ def test_folders_are_paired_by_name_and_a_single_image_with_all(tree):
         (("s", "x" * 300), "x does not exist"),
         (("one.jpg",), "is one image"),
         (("empty/x.txt", "a"), "is a list of pairs"),
-        (("scene.json",), "has structure images only; give a folder of images, or for `pairs build` an appearance"),
+        (("scene.json",), "has structure images only; `pairs build` needs an appearance image, or a folder of them"),
         (("pairs.csv",), "manifest already"),
     ],
 )

@@ -5,7 +5,7 @@ from PIL import Image
 
 from vitsplice.batch.plan import run_folder
 from vitsplice.contracts import Metric, MetricSpec
-from vitsplice.errors import UserError
+from vitsplice.errors import ImageNotFound, UserError
 from vitsplice.evaluation.plan import WORK, EvaluationPlan, Method, parse_method
 from vitsplice.images.decode import FORMATS
 from vitsplice.metrics.values import BuiltMetrics
@@ -22,7 +22,8 @@ def test_outputs_are_matched_by_id(tmp_path, name):
     method = Method("m", tmp_path)
     assert method.output("a") == path
     assert [*method.outputs("a")] == [path]
-    assert method.output("b") is None
+    with pytest.raises(ImageNotFound, match="^no output$"):
+        method.output("b")
 
 
 def test_outputs_may_have_every_readable_format():

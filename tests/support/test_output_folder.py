@@ -74,10 +74,10 @@ def test_file_that_cannot_be_written_is_named(tmp_path):
         write_file(tmp_path / ("x" * 300), b"page")
 
 
-def test_check_accepts_names_too_long_for_the_file_system(tmp_path):
-    """Writing raises the error."""
+def test_name_too_long_for_the_file_system_is_refused_for_a_file_and_named_when_a_folder_is_created(tmp_path):
     path = tmp_path / ("x" * 300)
-    assert check_file(path, "page", force=False) == path
+    with pytest.raises(UserError, match="x has more than 255 bytes; choose a shorter one"):
+        check_file(path, "page", force=False)
     assert check(path, ["page.html"], "a page", force=False) == path
 
 

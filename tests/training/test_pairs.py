@@ -117,7 +117,7 @@ def test_stopped_work_returns_nothing(folder, vit, tmp_path):
     assert paired(folder, vit, tmp_path, progress=ProgressReporter(stopped=lambda: True)) is None
 
 
-def test_precision_of_the_backbone_is_part_of_the_key_of_its_features(folder, vit, tmp_path, monkeypatch):
+def test_precision_of_the_backbone_is_passed_to_the_features(folder, vit, tmp_path, monkeypatch):
     given = []
 
     def features_of(*arguments, precision):

@@ -77,7 +77,7 @@ def test_times_below_0_are_those_of_the_file_and_its_duration_has_no_note(tmp_pa
 def test_frames_that_an_edit_list_hides_are_not_counted(tmp_path):
     clip = write_clip(tmp_path / "clip.mp4", panned(8), codec="mpeg4")
     source = open_source(remuxed(clip, tmp_path / "trimmed.mp4", -0.5))
-    assert (source.info.frames, source.info.counted) == (len(list(source.frames())), False) == (3, False)
+    assert (source.info.frames, source.info.states_frames) == (len(list(source.frames())), True) == (3, True)
 
 
 def test_a_title_that_is_not_utf8_is_no_damage(tmp_path):
@@ -89,7 +89,7 @@ def test_a_title_that_is_not_utf8_is_no_damage(tmp_path):
 def test_a_matrix_that_ffmpeg_does_not_convert_is_noted(tmp_path):
     source = open_source(write_clip(tmp_path / "clip.mp4", panned(1), colours=(8, 1, 1, 1)))
     assert source.info.colours.matrix == UNSPECIFIED
-    note = "the colour matrix of the input, number 8 of H.273, is unknown; colours may be wrong"
+    note = "colour matrix 8 of H.273, that of the input, is not supported; colours may be wrong"
     assert source.info.notes == (note,)
 
 
@@ -151,7 +151,7 @@ def test_what_is_no_video_is_refused_with_a_reason(tmp_path):
 @pytest.mark.parametrize("name", ["clip.mkv", "clip.h264"])
 def test_frames_that_a_file_does_not_state_are_counted(tmp_path, name):
     info = open_source(write_clip(tmp_path / name, panned(8))).info
-    assert (info.frames, info.counted, info.notes) == (8, True, ())
+    assert (info.frames, info.states_frames, info.notes) == (8, False, ())
 
 
 def test_longer_audio_does_not_add_frames(tmp_path):

@@ -29,7 +29,7 @@ from vitsplice.images.transforms import shrink_to
 from vitsplice.matching.clustering import kmeans
 from vitsplice.models.model import Model
 from vitsplice.support import output_folder
-from vitsplice.support.files import json_bytes
+from vitsplice.support.files import first_of_each_file, json_bytes
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable, with_count
 
@@ -122,7 +122,7 @@ def appearance_modes(
     """
     if k < 1:
         raise UserError(Argument("k", k), " is not allowed; it must be at least 1")
-    images = _without_repetitions(images)
+    images = first_of_each_file(images)
     if len(images) < k:
         raise UserError(f"{k} modes need at least {k} images, not {len(images)}")
     target = pick_device(device)
@@ -137,14 +137,6 @@ def appearance_modes(
         raise UserError(f"{k} modes need at least {k} images; {len(features)} of the {len(images)} images can be read")
     digests = {path: feature.sha256 for path, feature in features.items()}
     return AppearanceModes(tuple(_modes(features, k)), network.info, digests, tuple(map(str, skipped)))
-
-
-def _without_repetitions(images: Sequence[Path]) -> list[Path]:
-    """Return the first path of each file."""
-    paths: dict[str, Path] = {}
-    for path in images:
-        paths.setdefault(os.path.realpath(path), path)
-    return list(paths.values())
 
 
 def _modes(features: dict[Path, AppearanceFeature], k: int) -> list[Mode]:

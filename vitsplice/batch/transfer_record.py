@@ -8,10 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from vitsplice.errors import UserError
 from vitsplice.models.model import Model
 from vitsplice.support import output_folder
+from vitsplice.support.bounded_yaml import is_valid_text
 from vitsplice.support.files import file_sha256
 from vitsplice.support.jsonl import JsonLinesLog, key_of, read_records
+from vitsplice.text import printable
 
 RECORD, FORMAT = "apply.jsonl", 1
 """File with a line for each output in a folder, and the version of its format."""
@@ -53,6 +56,13 @@ class TransferRecord:
             )
         except (OSError, KeyError, TypeError):
             return False
+
+    def check_name(self, name: str) -> None:
+        """Raise UserError if an output of this name cannot be recorded, because the name is not UTF-8."""
+        if self._recorded and not is_valid_text(name):
+            raise UserError(
+                f"the name {printable(name)} is not UTF-8, as a recorded output has to be; rename its image"
+            )
 
     def add(self, name: str, images: Mapping[str, Any], seconds: float, sha256: str) -> None:
         """Record an output before its file is written. An entry counts only while the file has its digest.

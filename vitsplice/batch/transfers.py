@@ -28,7 +28,6 @@ from vitsplice.models.model import Model
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
-from vitsplice.text import printable
 
 PREPARED = 16
 """Maximum number of appearance images whose descriptions are cached."""
@@ -121,7 +120,7 @@ def _apply(
     """Write one output and return True; if that fails, add the error to the failures and return False."""
     began = perf_counter()
     try:
-        _check_recordable(transfer)
+        record.check_name(transfer.name)
         structure, digests = read(transfer.structure), transfer.digests()
         with out_of_memory_advice():
             masked_parts = zip_longest(transfer.appearance, transfer.appearance_masks)
@@ -140,14 +139,6 @@ def _apply(
         return False
     applied.written += 1
     return True
-
-
-def _check_recordable(transfer: Transfer) -> None:
-    """Raise UserError if the name of an output is not UTF-8, which the record of the outputs is."""
-    try:
-        transfer.name.encode()
-    except UnicodeEncodeError as error:
-        raise UserError(f"the name of {printable(str(transfer.structure))} is not UTF-8; rename the image") from error
 
 
 def _trained_on(model: Model, transfer: Transfer) -> dict[str, Path]:

@@ -57,7 +57,7 @@ def prepare_streams() -> None:
     A note that cannot be written, on a closed pipe or a full disk, must not end the work. Another stream in place of
     standard error, such as that of a test, is not changed.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="surrogateescape")
     notes = sys.__stderr__
     if notes is not None and notes is sys.stderr and os.name == "posix":

@@ -104,8 +104,8 @@ def _images(words: list[str], mix: list[str]) -> tuple[list[Path], list[tuple[Pa
         raise typer.BadParameter("give at least one structure image before --mix")
     if len(structures) > 1 and len(mix) + len(parts) == 1:
         raise typer.BadParameter(
-            f"give IMAGE:WEIGHT for each image of --mix: {printable(str(structures[-1]))} has no weight, so that it "
-            "counts as a structure image; without --mix, the last image is the appearance image"
+            f"the mix has one image; {printable(str(structures[-1]))}, without :WEIGHT, is a structure image; give "
+            "each image of the mix as IMAGE:WEIGHT, or leave out --mix and put the appearance image last"
         )
     return structures, [image_and_weight(text) for text in (*mix, *parts)]
 

@@ -17,7 +17,7 @@ def correspond(
         Path,
         typer.Argument(
             metavar="SECOND",
-            help="Image with whose patches they are matched; it is matched mirrored, too, and the better kept.",
+            help="Image whose patches are the candidates. Its mirror image is tried, too; the better is used.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-matches"),

@@ -135,15 +135,15 @@ class StepProgress(ProgressDisplay):
 class PartsProgress(ProgressDisplay):
     """The progress of work in parts, in one or more phases, each of which counts its parts from 0."""
 
-    _done = math.inf
+    _done, _total = math.inf, 0
     _phase = 0.0, 0
     """Time and number of done parts when the phase began or was resumed."""
 
     def __call__(self, name: str, done: int, total: int) -> None:
         """Show the name of a part, or of a step of it, and the number of parts that are done."""
-        if done < self._done:
+        if done < self._done or total != self._total:
             self._phase = self._clock(), done
-        self._done = done
+        self._done, self._total = done, total
         self._show(done, truncate(plain(name), WIDEST), total=total)
 
     def _eta(self, done: int, total: int) -> str:

@@ -102,8 +102,8 @@ def build(
     paths = [printable(str(path)) for path in (options.path, options.appearance) if path is not None]
     progress.note(f"{' and '.join(paths)}: read as {contents.layout}")
     _note_missing(contents, progress.note)
-    if contents.ignored:
-        progress.note(contents.note_on_ignored)
+    if note := contents.note_on_ignored:
+        progress.note(note)
     if contents.pairs:
         write(target, [replace(pair, licence=options.licence, source=options.source) for pair in contents.pairs])
         return len(contents.pairs)

@@ -126,7 +126,7 @@ def appearance_features(
     """
     info = backbone.info
     key: tuple[object, ...] = info.name, info.sha256, info.appearance, info.cls_normalised, SHORTER_SIDE, LONGER_SIDE
-    if precision != "float32":
+    if precision != "float32":  # keys in existing caches have no precision
         key = (*key, precision)
     return cached_by_image(
         images, key, lambda path: _compute(path, backbone, device), _encoded, _decoded, cache, progress

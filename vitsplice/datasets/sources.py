@@ -133,7 +133,9 @@ def _read_file(path: Path, appearance: Path | None) -> SourceContents:
             raise UserError(f"{_shown(path)} is a list of pairs; it cannot be combined with {_shown(appearance)}")
         return SourceContents("a list of two paths a line", pairs=_listed_pairs(path))
     if appearance is None:
-        advice = "give a folder of images, or for `pairs build` an appearance image, or a folder, after it"
+        advice = (
+            "`pairs build` needs an appearance image, or a folder of them, after it; `train` needs photographs instead"
+        )
         raise UserError(f"{_shown(path)} has structure images only; {advice}")
     structures, masks = _scene_frames(path)
     group = ImageGroup(structures, images_at(appearance), masks=masks)

@@ -95,7 +95,7 @@ def _count_pairs(plan: EvaluationPlan) -> int:
         raise UserError(f"{printable(str(plan.pairs))} has no pairs")
     missing = list(plan.methods)
     for pair in read(plan.pairs, unique=False):
-        missing = [method for method in missing if not method.output(pair.id)]
+        missing = [method for method in missing if not any(method.outputs(pair.id))]
         if not missing:
             return total
     raise UserError(
@@ -164,7 +164,7 @@ class _Evaluation:
     ) -> int:
         """Measure a case, store its values in the log, and return its key; 0 if it cannot be measured."""
         try:
-            output = _single_output(method, pair.id)
+            output = method.output(pair.id)
             key = case_key(pair, method, output)
             new = key not in log
             before = {} if new else log[key]
@@ -203,23 +203,11 @@ class _Evaluation:
     def _cases(self, method: Method, pairs: Sequence[Pair]) -> Iterator[Case]:
         """Yield a case for each pair, with its first appearance image, until a stop is requested."""
         for pair in pairs:
-            output = method.output(pair.id)
             if self.progress.stopped():
                 return
-            if output is None:
+            if not any(method.outputs(pair.id)):
                 raise ImageNotFound(f"the output of {pair.id} was removed during the evaluation")
-            yield PairImages(pair, self.device).cases(output)[0]
-
-
-def _single_output(method: Method, pair: str) -> Path:
-    """Return the output for a pair's id. Raises ImageNotFound if there is none, ImageError if there are several."""
-    outputs = [*method.outputs(pair)]
-    if not outputs:
-        raise ImageNotFound("no output")
-    if len(outputs) > 1:
-        names = " and ".join(printable(str(path.relative_to(method.folder))) for path in outputs)
-        raise ImageError(f"several outputs: {names}; keep one of them")
-    return outputs[0]
+            yield PairImages(pair, self.device).cases(method.output(pair.id))[0]
 
 
 def _record(pair: Pair, method: Method, output: Path, before: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,9 +216,8 @@ def _record(pair: Pair, method: Method, output: Path, before: Mapping[str, Any])
     Raises ImageError for the output of an unfinished run.
     """
     optimised = read_optimised(output)
-    used = (
-        {"optimised": json.loads(json.dumps(asdict(optimised)))} if optimised else {}
-    )  # as the log returns it: lists, not tuples
+    # through JSON, as the log returns it: lists, not tuples
+    used = {"optimised": json.loads(json.dumps(asdict(optimised)))} if optimised else {}
     values = {name: before[name] for name in ("metrics", "reasons") if name in before}
     return {"method": method.name, "id": pair.id, "metrics": {}} | used | values
 

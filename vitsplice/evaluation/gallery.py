@@ -13,7 +13,7 @@ from pathlib import Path
 from vitsplice.datasets import Pair, read
 from vitsplice.errors import ImageError
 from vitsplice.evaluation import plots, report
-from vitsplice.evaluation.plan import CSV, EvaluationPlan
+from vitsplice.evaluation.plan import CSV, EvaluationPlan, Method
 from vitsplice.evaluation.summary import EvaluationSummary, MethodScore
 from vitsplice.images import read as read_image
 from vitsplice.metrics.statistics import finite_or_none
@@ -104,14 +104,22 @@ def ordinal(number: int) -> str:
 def _card(plan: EvaluationPlan, pair: Pair, values: list[list[float | None]], notes: CellNotes) -> Card:
     names = ("structure", *appearances_of(pair.images))
     inputs = [Thumbnail(_data_uri(pair.images[name]), described(name)) for name in names]
-    outputs = [Thumbnail(_data_uri(method.output(pair.id)), method.name) for method in plan.methods]
+    outputs = [Thumbnail(_output_uri(method, pair.id), method.name) for method in plan.methods]
     return Card(pair.id, inputs, outputs, values, notes)
 
 
-def _data_uri(path: Path | None) -> str:
-    """Encode a small copy of an image; ``""`` if there is none or it cannot be read."""
+def _output_uri(method: Method, pair: str) -> str:
+    """Encode a small copy of the output for a pair's id; ``""`` if there is not exactly one."""
     try:
-        return data_uri(read_image(path).pixels[0], SIDE, QUALITY) if path else ""
+        return _data_uri(method.output(pair))
+    except ImageError:
+        return ""
+
+
+def _data_uri(path: Path) -> str:
+    """Encode a small copy of an image; ``""`` if it cannot be read."""
+    try:
+        return data_uri(read_image(path).pixels[0], SIDE, QUALITY)
     except ImageError:
         return ""
 

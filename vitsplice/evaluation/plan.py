@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vitsplice.batch.plan import BATCH, pair_folder
-from vitsplice.errors import Argument, UserError
+from vitsplice.errors import Argument, ImageError, ImageNotFound, UserError
 from vitsplice.metrics.values import BuiltMetrics
 from vitsplice.presets.model_folder import is_model_folder
 from vitsplice.runs.artifacts import OUTPUT
@@ -52,9 +52,15 @@ class Method:
     name: str
     folder: Path
 
-    def output(self, pair: str) -> Path | None:
-        """Return the first output for a pair's id, or None."""
-        return next(self.outputs(pair), None)
+    def output(self, pair: str) -> Path:
+        """Return the output for a pair's id. Raises ImageNotFound if there is none, ImageError if there are several."""
+        outputs = [*self.outputs(pair)]
+        if not outputs:
+            raise ImageNotFound("no output")
+        if len(outputs) > 1:
+            names = " and ".join(printable(str(path.relative_to(self.folder))) for path in outputs)
+            raise ImageError(f"several outputs: {names}; keep one of them")
+        return outputs[0]
 
     def outputs(self, pair: str) -> Iterator[Path]:
         """Yield all outputs for a pair's id; there should be one."""

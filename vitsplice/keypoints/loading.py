@@ -11,7 +11,7 @@ from vitsplice.errors import UserError
 from vitsplice.images import EXAMPLE_PAIRS, example
 from vitsplice.keypoints import pfpascal, spair
 from vitsplice.keypoints.dataset import KeypointDataset, KeypointImage, KeypointPair
-from vitsplice.support.files import absolute
+from vitsplice.support.files import absolute, first_of_each_file
 from vitsplice.text import printable
 
 KEYPOINTS_PER_SIDE = 8
@@ -77,7 +77,7 @@ def synthetic_warps(images: Sequence[Path], appearance: str = DEFAULT_APPEARANCE
         raise UserError(f"unknown appearance '{printable(appearance)}'; choose one of {', '.join(APPEARANCES)}")
     if missing := [path for path in images if not os.path.isfile(path)]:
         raise UserError(f"{printable(str(missing[0]))} does not exist; give images, or the folder of a data set")
-    images = _without_duplicates(images)
+    images = tuple(map(absolute, first_of_each_file(images)))
     details = {
         "warps": list(WARPS),
         "appearance": appearance,
@@ -102,11 +102,3 @@ def synthetic_warps(images: Sequence[Path], appearance: str = DEFAULT_APPEARANCE
 
     name = f"synthetic warps, appearance transform: {appearance}"
     return KeypointDataset(name, details, len(images) * len(WARPS), pairs)
-
-
-def _without_duplicates(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """Return the first path of each file, absolute."""
-    first: dict[str, Path] = {}
-    for path in paths:
-        first.setdefault(os.path.realpath(path), absolute(path))
-    return tuple(first.values())

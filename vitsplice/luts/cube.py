@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vitsplice.errors import UserError
 from vitsplice.luts.lut import LARGEST, SMALLEST, Lut
 from vitsplice.support import output_folder
-from vitsplice.support.files import MAX_NAME_BYTES, read_regular, reading
+from vitsplice.support.files import read_regular, reading
 from vitsplice.text import one_line, printable
 
 KEYWORDS = "TITLE, LUT_3D_SIZE, DOMAIN_MIN and DOMAIN_MAX; or LUT_3D_INPUT_RANGE"
@@ -59,15 +59,12 @@ def check_cube(path: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Return the path of a .cube file that may be written; nothing is written yet.
 
     Raises:
-        UserError: if the path is a folder or a device, is below a file, does not end in .cube, or has a name of more
-            than `MAX_NAME_BYTES` bytes.
+        UserError: if the path does not end in .cube; see also `output_folder.check_file`.
         OutputExists: if the file exists and ``force`` is not given.
     """
     target = output_folder.check_file(path, "LUT, such as colours.cube", force=force)
     if target.suffix.lower() != SUFFIX:
         raise UserError(f"LUTs are {SUFFIX} files; give {printable(str(target.with_suffix(SUFFIX)))}")
-    if len(os.fsencode(target.name)) > MAX_NAME_BYTES:
-        raise UserError(f"the name {printable(target.name)} has more than {MAX_NAME_BYTES} bytes; choose a shorter one")
     return target
 
 
@@ -143,16 +140,16 @@ class _Parser:
                 self._fail(number, "LUT_3D_SIZE contradicts an earlier line; remove one of them")
             self._size = size
         elif words[0] in UNIT_DOMAIN:
-            self._set_domain(number, words[0], **{words[0]: self._triple(number, words[1:])})
+            self._set_domain(number, words[0], {words[0]: self._triple(number, words[1:])})
         elif words[0] == "LUT_3D_INPUT_RANGE":
             if len(words) != 3:
                 self._fail(number, "LUT_3D_INPUT_RANGE must be two numbers")
             low, high = (self._triple(number, 3 * [word]) for word in words[1:])
-            self._set_domain(number, words[0], DOMAIN_MIN=low, DOMAIN_MAX=high)
+            self._set_domain(number, words[0], {"DOMAIN_MIN": low, "DOMAIN_MAX": high})
         elif words[0] != "TITLE":
             self._fail(number, f"unknown keyword {_shown(words[0])}; allowed are {KEYWORDS}")
 
-    def _set_domain(self, number: int, keyword: str, **ends: Triple) -> None:
+    def _set_domain(self, number: int, keyword: str, ends: dict[str, Triple]) -> None:
         """Set ends of the domain, which an earlier line may have set to the same values only."""
         if any(self._domain.get(name, end) != end for name, end in ends.items()):
             self._fail(number, f"{keyword} contradicts an earlier line; remove one of them")

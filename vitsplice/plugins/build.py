@@ -75,9 +75,8 @@ def build_part(spec: BuildableSpec[PartT], *arguments: Any) -> PartT:
     except CODE_ERRORS as error:
         if isinstance(error, VitspliceError) or allocation_failure(error):
             raise
-        module = str(
-            getattr(getattr(spec.build, "func", spec.build), "__module__", "")
-        )  # a partial has its function as func
+        function = getattr(spec.build, "func", spec.build)  # that of a partial is ``func``
+        module = str(getattr(function, "__module__", ""))
         why = ": ".join(filter(None, (place_of(error, module.partition(".")[0]), reason(error))))
         raise PartRejected(f"building {_described(spec, kind)} failed: {why}") from error
     if not fits:

@@ -128,7 +128,8 @@ class StudyPage:
             path: path of the page, of any name; its folder is created if needed.
 
         Raises:
-            VitspliceError: if a file cannot be written; an earlier page and its plan are unchanged.
+            VitspliceError: if a file cannot be written. If it is the page, an earlier one and its plan are unchanged.
+                After a kill between the two, the earlier page has the new plan.
         """
         page = self.render().encode()
         output_folder.create(path.parent)

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from vitsplice.errors import UserError
 from vitsplice.study.plan import SUFFIX, Schema, StrictModel, StudyPlan
 from vitsplice.study.trial_order import PlannedTrial, trials_of
-from vitsplice.support.files import reading
+from vitsplice.support.files import first_of_each_file, reading
 from vitsplice.support.validation_errors import first_problem
 from vitsplice.text import one_line
 
@@ -158,10 +158,8 @@ def read_results(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[RaterRes
     """
     given = list(map(Path, paths))
     read_folders = {os.path.realpath(path) for path in given if os.path.isdir(path)}
-    found: dict[str, Path] = {}
-    for path in (path for folder in given for path in _files(folder)):
-        found.setdefault(os.path.realpath(path), path)
-    results = [_read(path) for real, path in found.items() if real not in read_folders]
+    found = first_of_each_file(path for folder in given for path in _files(folder))
+    results = [_read(path) for path in found if os.path.realpath(path) not in read_folders]
     if not results:
         raise UserError("there are no results: the given folders contain no .json file but plans and analyses")
     excluded = [result for result in results if isinstance(result, ExcludedResult)]

@@ -61,9 +61,9 @@ class CheckpointFormat(Generic[Parsed]):
     selectable: bool = True
 
     def write(self, folder: Path, step: int, content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Write a checkpoint, and remove all but the last `MAX_CHECKPOINTS` if the file system allows it.
+        """Write a checkpoint, and remove all but the last `MAX_CHECKPOINTS` up to it, if the file system allows.
 
-        Checkpoints of later steps are removed as well: the work was resumed from an earlier one, and has left them.
+        Those of later steps are removed too: the work was resumed from an earlier checkpoint, and will take them anew.
 
         Args:
             folder: folder of the checkpoints; created if it does not exist.

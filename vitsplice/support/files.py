@@ -55,6 +55,14 @@ def folder_name(folder: Path) -> str:
     return Path(os.path.abspath(folder)).name
 
 
+def first_of_each_file(paths: Iterable[Path]) -> list[Path]:
+    """Return paths without those that lead to the file of an earlier one, such as a link or another spelling."""
+    first: dict[str, Path] = {}
+    for path in paths:
+        first.setdefault(os.path.realpath(path), path)
+    return list(first.values())
+
+
 def absolute(path: str | os.PathLike[str]) -> Path:
     """Return an absolute path without ``..`` to the same file, also where ``..`` follows a symbolic link."""
     path = Path(path)

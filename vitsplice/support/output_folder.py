@@ -17,7 +17,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from vitsplice.errors import Argument, OutputBusy, OutputExists, UserError, VitspliceError
-from vitsplice.support.files import inside, json_bytes, read_json_object, temporary_files, write_atomically
+from vitsplice.support.files import (
+    MAX_NAME_BYTES,
+    inside,
+    json_bytes,
+    read_json_object,
+    temporary_files,
+    write_atomically,
+)
 from vitsplice.text import printable, truncate
 
 try:
@@ -61,12 +68,15 @@ def check_file(file: str | os.PathLike[str], contents: str, *, force: bool) -> P
         force: allow it to be replaced.
 
     Raises:
-        UserError: if the path is a folder or a device, is below a file, or a link into a missing folder, or has a NUL.
+        UserError: if the path is a folder or a device, is below a file, or a link into a missing folder, has a NUL, or
+            its name has more than `MAX_NAME_BYTES` bytes.
         OutputExists: if the file exists and ``force`` is not given.
     """
     path, shown = Path(file), printable(str(file))
     if "\0" in str(path):
         raise UserError(f"'{shown}' has a NUL character, which no file name can have; choose another name")
+    if len(os.fsencode(path.name)) > MAX_NAME_BYTES:
+        raise UserError(f"the name {shown} has more than {MAX_NAME_BYTES} bytes; choose a shorter one")
     if os.path.islink(path) and not os.path.isdir(os.path.dirname(os.path.realpath(path))):
         raise UserError(f"{shown} is a link into a folder that does not exist; choose another name")
     if os.path.isdir(path):

@@ -89,8 +89,8 @@ def training_pairs(
             pair.check_plain("a model is trained on pairs of two images")
     else:
         contents = read_source(path)
-        if contents.ignored:
-            progress.note(contents.note_on_ignored)
+        if note := contents.note_on_ignored:
+            progress.note(note)
         contents = replace(contents, groups=tuple(group for group in contents.groups if not _has_previews(group)))
     images = [image for pair in contents.pairs for image in (pair.structure, pair.appearance)]
     images += [image for group in contents.groups for image in group.structures]

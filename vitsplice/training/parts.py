@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,14 +126,20 @@ def _initial_model(
     """
     stored = read_model(config)
     trained = stored.record.generator
-    defaults = {name: option.default for name, option in spec.options.items()}  # of options that are new since
-    if trained.name != spec.name or to_jsonable_python({**defaults, **trained.options}) != to_jsonable_python(options):
+    if trained.name != spec.name or not _same_options(spec, trained.options, options):
         raise ModelRejected(
             f"model {stored.name} has generator {_generator_text(trained.name, trained.options)}, but the settings "
             f"have {_generator_text(spec.name, options)}; give the preset and the options of the model's training"
         )
     check_backbone(stored.record, info, stored.name)
     return stored
+
+
+def _same_options(spec: ConditionalGeneratorSpec, trained: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+    """Return whether the options of a model, and the defaults of those that are new since, are the given ones."""
+    with suppress(ConfigError):
+        return bool(to_jsonable_python(complete(spec, trained)) == to_jsonable_python(options))  # (1, 2) is [1, 2]
+    return False
 
 
 def _generator_text(generator: str, options: Mapping[str, Any]) -> str:

@@ -29,7 +29,7 @@ from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable
 from vitsplice.video.appearances import Appearances
 from vitsplice.video.colours import Pixels, as_pixels, as_tensor
-from vitsplice.video.destination import Destination, FileDestination, FolderDestination, check_free, destination_for
+from vitsplice.video.destination import Destination, FileDestination, check_free, destination_for
 from vitsplice.video.excerpt import Excerpt
 from vitsplice.video.measurement import frame_metrics, mean_errors, warping_errors
 from vitsplice.video.outputs import frame_by_frame, propagated
@@ -181,7 +181,7 @@ def splice_video(
     try:
         with resumable(folder, WORK, plan, force=force):
             (folder / RECORD).unlink(missing_ok=True)
-            if isinstance(destination, FolderDestination) or os.path.lexists(path):
+            if encoder is None or os.path.lexists(path):
                 write(folder, {REPLACES: b""})
             work = _Work(video, appearances, transfer, destination, folder, plan, progress, (info.height, info.width))
             work.resume()
@@ -308,8 +308,8 @@ class _Work:
 
     def _record(self, path: Path, notes: list[str], loader: BackboneLoader) -> dict[str, Any]:
         state, info, transfer = self._state, self._video.info, self._transfer
-        fewer = info.frames and not info.counted and state.next < FEWER * info.frames
-        missing = [f"the file states {info.frames} frames, of which {state.next} could be read"] if fewer else []
+        fewer = info.frames and info.states_frames and state.next < FEWER * info.frames
+        missing = [f"the file has {info.frames} frames, of which {state.next} could be read"] if fewer else []
         return {
             **self._plan,
             "output_sha256": file_sha256(path) if path.is_file() else None,

@@ -103,14 +103,12 @@ class FolderDestination(Destination):
     def finish(self, work_folder: Path, segments: int, source: VideoSource, frames: int) -> list[str]:
         """Remove temporary files of a killed process, and frames of an earlier, longer output.
 
-        Those are the files from number ``frames`` up to the first missing number. Return a note if the input has audio.
+        The frames are the files from number ``frames`` up to the first missing number. They are removed from the last
+        one, so that a kill leaves no gap. Return a note if the input has audio.
         """
-        following = takewhile(os.path.isfile, (self.path / _frame_name(index) for index in count(frames)))
+        following = list(takewhile(os.path.isfile, (self.path / _frame_name(index) for index in count(frames))))
         try:
-            for path in (
-                *temporary_files(self.path),
-                *reversed(list(following)),
-            ):  # from the last: a kill leaves no gap
+            for path in (*temporary_files(self.path), *reversed(following)):
                 path.unlink(missing_ok=True)
         except OSError as error:
             raise VitspliceError(f"cannot remove {error.filename}: {error.strerror or error}") from error

@@ -71,7 +71,7 @@ class VideoInfo:
         time_base: unit of times in seconds.
         start: time of the first frame if it is below 0, otherwise 0.
         frames: number of packets of the video stream that players show, or of images in the folder; None: unknown.
-        counted: whether the file does not state the number of frames.
+        states_frames: whether the file states the number of frames; if not, a packet may be a part of a frame.
         colours: colour space.
         pixel_aspect: width of a pixel divided by its height.
         audio: number of audio streams.
@@ -84,7 +84,7 @@ class VideoInfo:
     time_base: Fraction
     start: int = 0
     frames: int | None = None
-    counted: bool = False
+    states_frames: bool = True
     colours: ColourSpace = field(default_factory=ColourSpace)
     pixel_aspect: Fraction = Fraction(1)
     audio: int = 0
@@ -183,7 +183,7 @@ class VideoFile(VideoSource):
             rate=rate,
             time_base=Fraction(stream.time_base or 1 / rate),
             start=min(0, first.pts or 0),
-            counted=not stream.frames,
+            states_frames=bool(stream.frames),
             colours=colours,
             pixel_aspect=1 / aspect if _is_quarter_turn(_display_matrix(first)) else aspect,
             audio=len(container.streams.audio),
@@ -262,7 +262,7 @@ def _notes(container: Any, first: Any) -> Iterator[str]:
     if _is_transparent(first):
         yield "the transparency of the input is left out"
     if first.colorspace not in (RGB, ColourSpace.of(first).matrix):
-        yield f"the colour matrix of the input, number {first.colorspace} of H.273, is unknown; colours may be wrong"
+        yield f"colour matrix {first.colorspace} of H.273, that of the input, is not supported; colours may be wrong"
     if first.color_trc in (16, 18):
         yield "the high dynamic range of the input is not mapped to standard dynamic range"
     if first.interlaced_frame:

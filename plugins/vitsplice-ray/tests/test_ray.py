@@ -233,12 +233,13 @@ def test_runs_resume_after_a_worker_a_node_or_the_driver_is_killed(cluster, proc
     cluster.add_node(num_cpus=1, object_store_memory=LEAN)
 
     out = tmp_path / "driver"
-    process = batches.start_batch(processes, pairs, out, *ray_options(cluster), "--retries", "0")
+    one = *ray_options(cluster), "--retries", "0", "--workers", "1"
+    process = batches.start_batch(processes, pairs, out, *one)
     _, folder = batches.wait_for_checkpoint(out, WORKER)
     batches.kill(process)
     process.communicate()
     batches.wait_until(lambda: not batches.processes_with_checkpoint(out, WORKER))  # Ray ends tasks without an owner
-    process = batches.start_batch(processes, pairs, out, *ray_options(cluster), "--retries", "0")
+    process = batches.start_batch(processes, pairs, out, *one)
     batches.wake(pairs)
     assert_succeeds(process, out)
     assert batches.resumed_at(folder) >= 2
@@ -254,7 +255,7 @@ def node_of(process, cluster):
 @pytest.mark.kill
 def test_signal_stops_runs_at_a_checkpoint(cluster, processes, undisturbed, tmp_path):
     out = tmp_path / "out"
-    process = batches.start_batch(processes, undisturbed[0], out, *ray_options(cluster))
+    process = batches.start_batch(processes, undisturbed[0], out, *ray_options(cluster), "--workers", "1")
     _, folder = batches.wait_for_checkpoint(out, WORKER)
     process.terminate()
     _, errors = process.communicate(timeout=100)

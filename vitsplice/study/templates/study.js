@@ -303,6 +303,9 @@
     showEnd();
   });
   window.addEventListener("pagehide", saveViewingTime);
+  window.addEventListener("pageshow", () => {
+    if (state.shownAt !== null) state.shownAt = performance.now(); // not the time away, if the browser kept the page
+  });
   byId("back").addEventListener("click", () => {
     hideMessage();
     if (state.answers.length < state.trials.length) showNext();

@@ -59,6 +59,11 @@ def test_numbers_with_a_fraction_are_refused(plan):
         ComparisonForm([*map(str, plan.images)], ["tiny-cnn"], 0, 2.5, False).plan()
 
 
+def test_empty_number_is_refused(plan):
+    with pytest.raises(UserError, match="field Steps of a transfer is empty; give a whole number"):
+        ComparisonForm([*map(str, plan.images)], ["tiny-cnn"], 0, None, False).plan()
+
+
 def test_unreadable_image_is_reported_when_it_is_uploaded(build_page, workspace, tmp_path):
     page = build_page(lambda: comparison_tab.build(AppContext(workspace)))
     gallery = next(block for block in page.blocks.values() if isinstance(block, gr.Gallery))

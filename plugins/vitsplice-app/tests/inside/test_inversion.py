@@ -99,7 +99,7 @@ def test_unusable_form_is_reported(form, tmp_path):
         replace(form, image=None).plan()
     with pytest.raises(UserError, match="choose at least one feature"):
         replace(form, roles=[]).plan()
-    with pytest.raises(UserError, match="as numbers"):
+    with pytest.raises(UserError, match="the field Steps is empty; give a whole number"):
         replace(form, steps=None).plan()
     with pytest.raises(UserError, match="no layer 3"):
         replace(form, layer=3).plan()

@@ -11,7 +11,7 @@ from vitsplice.analysis.compare import REPORT
 from vitsplice_app.choices import backbone_choices, default_backbone
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import error_card, guarded
-from vitsplice_app.events import IMMEDIATE, Work, connect_start_and_stop, stop_button
+from vitsplice_app.events import IMMEDIATE, Work, connect_start_and_stop, disable_gradio_check, stop_button
 from vitsplice_app.images import check_images, packaged_images
 from vitsplice_app.inside.comparison import ComparisonForm, compare, folder_of
 from vitsplice_app.live import Progress
@@ -54,6 +54,8 @@ def build(context: AppContext) -> None:
             with gr.Row():
                 transfers = gr.Slider(0, 4, 0, step=1, label="Transfers with each backbone", min_width=120)
                 steps = gr.Slider(1, 400, 120, step=1, label="Steps of a transfer", min_width=120)
+                for slider in (transfers, steps):
+                    disable_gradio_check(slider)  # of an emptied box, which would fail outside the handler
             with gr.Row(elem_classes="actions"):
                 button = gr.Button("Compare", variant="primary", min_width=80)
                 stop = stop_button()

@@ -60,8 +60,6 @@ class InversionForm:
             raise UserError(NO_IMAGE)
         if not self.roles:
             raise UserError("choose at least one feature to invert")
-        if self.layer is None or self.steps is None or self.seed is None:
-            raise UserError("give the layer, the number of steps and the seed as numbers")
         info = shared_backbones().named(self.backbone)[0].info
         return plan_inversions(
             self.image,
