@@ -159,8 +159,10 @@ def test_marker_that_is_no_regular_file_is_a_damaged_result(tmp_path):
     assert "is not a regular file; remove it" in result.problem
 
 
-@pytest.mark.parametrize("name", ["missing", BATCH])
-def test_folder_that_does_not_exist_or_is_a_file_is_reported(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "problem"), [("missing", "missing does not exist"), (BATCH, f"cannot read .*{BATCH}")]
+)
+def test_folder_that_does_not_exist_or_is_a_file_is_reported(tmp_path, name, problem):
     (tmp_path / BATCH).write_text("{}")
-    with pytest.raises(UserError, match=f"cannot read .*{name}"):
+    with pytest.raises(UserError, match=problem):
         find_results(tmp_path / name)

@@ -47,7 +47,7 @@ def test_check_prints_issues_as_a_table_or_as_json(vitsplice, tmp_path):
     assert "p-0 and 11 more" in done.stdout
     assert "... and 1 more; --json prints all" in done.stdout
     assert done.stdout.endswith("12 pairs of 2 images and 0 masks: 1 corrupt, 11 duplicate-pair\n")
-    assert "note: 12 of 12 pairs have no licence, the first is p-0; `pairs build --licence` adds one" in done.stderr
+    assert "note: 12 of 12 pairs have no licence, such as 'p-0'; give it in the field licence, or by" in done.stderr
 
     done = vitsplice("pairs", "check", "pairs.csv", "--json", "--ignore", "duplicate-pair")
     assert done.returncode == 1
@@ -87,7 +87,7 @@ def test_missing_licence_changes_the_exit_code_only_if_required(vitsplice):
         (("build", "images", "empty", "-o", "p.csv"), "empty holds no images"),
         (("build", "images", "-o", "p.csv", "--k", "0"), "--k"),
         (("build", "images", "-o", "p.csv", "--by", "similarity", "--backbone", "nothing"), "no backbone 'nothing'"),
-        (("check", "none.csv"), "cannot read none.csv"),
+        (("check", "none.csv"), "none.csv does not exist"),
         (("check", "empty.csv"), "has no pairs"),
         (("check", "empty.csv", "--ignore", "all"), "cannot ignore 'all'"),
     ],

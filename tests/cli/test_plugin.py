@@ -94,7 +94,7 @@ def vitsplice_generators():
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("None", "build of generator 'none' of plugin none returned None, not an instance of Module"),
+        ("None", "the build function of generator 'none' of plugin none returned None, not an instance of Module"),
         ("options['no']", "building generator 'none' of plugin none failed: vitsplice_none.py, line 7: KeyError: 'no'"),
     ],
     ids=["None", "KeyError"],
@@ -111,7 +111,10 @@ def test_check_of_a_loss_whose_build_returns_no_term_fails_once(vitsplice, insta
     install_plugin("three", NOT_A_TERM)
     done = vitsplice("plugin", "check", "three")
     assert done.returncode == 1
-    assert "build of loss term 'three' of plugin three returned an int, not an instance of LossTerm (" in done.stdout
+    assert (
+        "the build function of loss term 'three' of plugin three returned an int, not an instance of LossTerm ("
+        in done.stdout
+    )
     assert done.stdout.endswith("1 failed\n")
 
 

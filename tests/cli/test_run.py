@@ -198,7 +198,7 @@ def test_second_ctrl_c_in_a_resumed_run_prints_the_command_that_resumes(vitsplic
 def test_resume_refuses_missing_folders_and_settings_and_reports_a_finished_run(vitsplice, png, tmp_path):
     vitsplice(*TINY, *png, "-o", "whole")
     error = one_error(vitsplice("run", "--resume", "nowhere"), 2)
-    assert "there is no folder nowhere; --resume takes the folder of a run" in error
+    assert "nowhere does not exist; --resume takes the folder of a run" in error
     assert "--force" not in error
     (tmp_path / "empty").mkdir()
     assert "empty holds no run that can be resumed" in one_error(vitsplice("run", "--resume", "empty"), 2)

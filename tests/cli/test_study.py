@@ -41,7 +41,7 @@ def test_make_rejects_invalid_arguments(vitsplice, study, tmp_path):
         ((*study[:3], "-o", "x.html"), "two or more methods"),
         ((*study[:4], "theirs=none", "-o", "x.html"), "none"),
         (("empty.csv", *study[1:], "-o", "x.html"), "contains no pairs"),
-        (("none.csv", *study[1:], "-o", "x.html"), "cannot read"),
+        (("none.csv", *study[1:], "-o", "x.html"), "none.csv does not exist"),
         ((*study, "-o", "x.html", "--size", "1"), "--size"),
     ):
         done = vitsplice("study", "make", *arguments)
@@ -109,8 +109,8 @@ def test_analyse_rejects_invalid_arguments(vitsplice, tmp_path):
         (("results",), "--plan study.plan.json"),
         (("results", "--plan", "results/one.json"), "is not the plan of a study"),
         (("results", "--plan", "changed.plan.json"), "was changed after it was written"),
-        (("results", "--plan", "none.json"), "cannot read none.json"),
-        (("none.json", *plan), "cannot read"),
+        (("results", "--plan", "none.json"), "none.json does not exist"),
+        (("none.json", *plan), "none.json does not exist"),
         (("results/one.json", *plan, "--min-ms", "9000"), "results are excluded"),
         (("results/one.json", *plan, "-o", "results/one.json"), "is a file"),
     ):

@@ -106,8 +106,8 @@ def test_a_name_that_is_too_long_or_has_a_nul_character_is_refused(tmp_path):
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
-    for path in (tmp_path / "none.cube", tmp_path):
-        with pytest.raises(UserError, match="cannot read"):
+    for path, problem in ((tmp_path / "none.cube", "does not exist"), (tmp_path, "cannot read")):
+        with pytest.raises(UserError, match=problem):
             read_cube(path)
 
 

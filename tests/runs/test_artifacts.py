@@ -73,7 +73,7 @@ def test_files_with_the_names_of_a_run_are_listed_if_they_are_no_run(tmp_path):
 def test_folder_whose_name_is_too_long_holds_no_run(tmp_path):
     folder = RunFolder(tmp_path / ("x" * 300))
     assert not folder.has_begun()
-    with pytest.raises(UserError, match="there is no folder"):
+    with pytest.raises(UserError, match="does not exist; resume takes the folder of a run"):
         folder.inputs()
 
 

@@ -211,7 +211,7 @@ def test_resume_with_an_invalid_begun_json_is_refused(stopped, content):
 
 
 def test_resume_of_a_missing_or_finished_run_is_refused(png, tmp_path):
-    with pytest.raises(UserError, match="holds no run that can be resumed|there is no folder"):
+    with pytest.raises(UserError, match="holds no run that can be resumed|does not exist"):
         Recording.resume(tmp_path / "nothing")
     begun(png, tmp_path / "out")
     assert not (tmp_path / "out" / "checkpoint").exists()

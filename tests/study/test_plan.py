@@ -76,7 +76,7 @@ def test_other_file_is_refused(tmp_path, data):
     (tmp_path / "p.json").write_bytes(data)
     with pytest.raises(UserError, match=r"p\.json is not the plan of a study"):
         read_plan(tmp_path / "p.json")
-    with pytest.raises(UserError, match="cannot read "):
+    with pytest.raises(UserError, match="does not exist"):
         read_plan(tmp_path / "none.json")
 
 

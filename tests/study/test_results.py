@@ -146,7 +146,7 @@ def test_device_pipe_and_folder_are_excluded(tmp_path):
 def test_missing_and_too_large_files(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no results"):
         read_results([tmp_path])
-    with pytest.raises(UserError, match="cannot read"):
+    with pytest.raises(UserError, match="does not exist"):
         read_results([tmp_path / "none.json"])
     (tmp_path / "large.json").write_text(json.dumps(["x" * 200]))
     monkeypatch.setattr(results, "LARGEST_FILE", 100)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +10,7 @@ import typer
 from vitsplice.cli.options import backbone_option
 
 STOPPING = (
-    b"\nstopping: unfinished runs write checkpoints; the same command resumes the batch. "
-    b"Press Ctrl-C again to end now\n"
+    "\nstopping: unfinished runs write checkpoints; the same command resumes the batch. Press Ctrl-C again to end now"
 )
 
 
@@ -58,7 +55,7 @@ def batch(
     """Run every pair of a manifest with every preset, backbone and seed; the same command resumes a stopped batch."""
     from vitsplice.batch import plan
     from vitsplice.batch.driver import run_batch
-    from vitsplice.cli.interrupt import Interrupt
+    from vitsplice.cli.interrupt import Interrupt, announce
     from vitsplice.cli.progress import BatchProgress
     from vitsplice.datasets import count
     from vitsplice.errors import UserError
@@ -79,8 +76,7 @@ def batch(
 
     def stop() -> None:
         plan.request_stop(out)
-        with suppress(OSError):
-            os.write(2, STOPPING)  # unlike print, safe in a signal handler
+        announce(STOPPING)
 
     threads_of_run = with_count(built.threads, "CPU thread")
     typer.echo(f"{with_count(total, 'run')} by executor {executor}, {threads_of_run} each", err=True)

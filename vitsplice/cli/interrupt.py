@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def announce(text: str) -> None:
+    """Write a line to standard error; unlike print, safe in a signal handler. Errors are ignored."""
+    with suppress(OSError):
+        os.write(2, f"{text}\n".encode())
 
 
 class Interrupt:

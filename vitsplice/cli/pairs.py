@@ -128,8 +128,8 @@ def _print(report: CheckReport) -> None:
         print_table(("issue", "pair", "description"), rows)
     if report.notes:
         typer.echo(
-            f"note: {len(report.notes)} of {report.pairs} pairs have no licence, the first is {report.notes[0].pair}; "
-            "`pairs build --licence` adds one, `--require-licence` makes this an issue",
+            f"note: {len(report.notes)} of {report.pairs} pairs have no licence, such as '{report.notes[0].pair}'; "
+            "give it in the field licence, or by `pairs build --licence`; `--require-licence` makes this an issue",
             err=True,
         )
     counts = ", ".join(f"{number} {kind}" for kind, number in report.counts.items()) or "no issues"

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -15,7 +16,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from vitsplice.cli.interrupt import Interrupt
+from vitsplice.cli.interrupt import Interrupt, announce
 from vitsplice.support.progress import ProgressReporter
 from vitsplice.support.step_rate import StepRate
 from vitsplice.text import duration, plain, truncate, with_count
@@ -29,6 +30,9 @@ Output = TypeVar("Output")
 
 WIDEST = 60
 """Maximum number of characters of the name of a part."""
+
+STOPPING = "\nstopping after the current part; press Ctrl-C again to end now"
+"""Text that answers the first Ctrl-C in work of several parts."""
 
 LINE_EVERY = 10.0
 """Minimum number of seconds between lines where standard error is not a terminal."""
@@ -202,13 +206,13 @@ def parts_progress(*, stopped: bool = False) -> Iterator[ProgressReporter]:
     Args:
         stopped: whether the user has asked for a stop already.
     """
-    with Interrupt() as interrupt, PartsProgress() as display:
+    with Interrupt(partial(announce, STOPPING)) as interrupt, PartsProgress() as display:
         yield ProgressReporter(display, display.note, lambda: stopped or interrupt.requested)
 
 
 def unless_stopped(output: Output | None) -> Output:
     """Return the output of long work; exit with status 130 if it is None because the work was stopped."""
     if output is None:
-        typer.echo("stopped; finished parts are stored, and the same command resumes the work", err=True)
+        typer.echo("stopped; the same command resumes the work with the parts that are finished", err=True)
         raise typer.Exit(130)
     return output

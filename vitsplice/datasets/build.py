@@ -227,4 +227,4 @@ def _note_fewer(pairings: GroupPairings, options: BuildOptions, note: Callable[[
         fewer = sum(0 < len(appearances) < number for _, (_, appearances) in pairings)
         if fewer:
             images = with_count(fewer, "structure image")
-            note(f"{images} with fewer than {number} appearance images, as there are no more")
+            note(f"{images} with fewer than {number} appearance images: all that there are")

@@ -158,7 +158,8 @@ class RunFolder:
     def inputs(self) -> dict[str, Any]:
         """Read the inputs file of `write_inputs`. Raises UserError if it is missing or corrupt."""
         if not os.path.isdir(self.path):
-            raise UserError(f"there is no folder {self.path}; ", Argument("resume"), " takes the folder of a run")
+            problem = "is a file" if os.path.isfile(self.path) else "does not exist"
+            raise UserError(f"{self.path} {problem}; ", Argument("resume"), " takes the folder of a run")
         if not self.has_begun():
             raise UserError(f"{self.path} holds no run that can be resumed: it has no {CHECKPOINTS}/{INPUTS}")
         return _read_json(self.checkpoints / INPUTS, f"{self.path} holds no run that can be resumed")

@@ -154,6 +154,8 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
     name = printable(os.fspath(path))
     try:
         yield
+    except FileNotFoundError as error:
+        raise UserError(f"{name} does not exist") from error
     except OSError as error:
         raise UserError(f"cannot read {name}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

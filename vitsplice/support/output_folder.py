@@ -83,12 +83,17 @@ def check_file(file: str | os.PathLike[str], contents: str, *, force: bool) -> P
         raise UserError(f"{shown} is a folder; give the name of the {contents}")
     if os.path.exists(path) and not os.path.isfile(path):
         raise UserError(f"{shown} is neither a file nor a folder; give the name of the {contents}")
-    parent = next((folder for folder in path.parents if os.path.exists(folder)), Path())
-    if not os.path.isdir(parent):
-        raise UserError(f"{shown} cannot be written, because {printable(str(parent))} is a file; choose another folder")
+    if above := _file_above(path):
+        raise UserError(f"{shown} cannot be written, because {printable(str(above))} is a file; choose another folder")
     if os.path.exists(path) and not force:
         raise OutputExists(f"{shown} already exists; choose another name, or replace it with ", REPLACE)
     return path
+
+
+def _file_above(path: Path) -> Path | None:
+    """Return the file that a path has in the place of a folder, or None."""
+    above = next((folder for folder in path.parents if os.path.exists(folder)), Path())
+    return None if os.path.isdir(above) else above
 
 
 def create(folder: Path) -> None:
@@ -96,7 +101,9 @@ def create(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot create the folder {folder}: {error.strerror or error}; choose another") from error
+        file = _file_above(folder)
+        reason = f"{printable(str(file))} is a file" if file else error.strerror or error
+        raise UserError(f"cannot create the folder {folder}: {reason}; choose another") from error
 
 
 @contextmanager
