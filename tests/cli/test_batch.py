@@ -142,7 +142,7 @@ def test_signal_stops_the_batch_although_standard_error_is_closed(run_here, pair
         return steps(self, note)
 
     steps = Recording.steps
-    monkeypatch.setattr("vitsplice.cli.batch.os.write", refuse)
+    monkeypatch.setattr("vitsplice.cli.interrupt.os.write", refuse)
     monkeypatch.setattr(Recording, "steps", interrupted)
     monkeypatch.setattr(worker, "POLL_SECONDS", 0)
     done = run_here("batch", pairs, "-o", "out", *TINY)
