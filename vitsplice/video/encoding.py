@@ -191,8 +191,8 @@ def _audio(path: Path, container: Any, start: Fraction, notes: list[str]) -> lis
                 notes.append(f"an audio stream is left out: {container.format.name} files do not hold the codec {name}")
             else:
                 copied.append((stream.index, container.add_stream_from_template(stream)))
-    hides = container.format.name not in ("matroska", "webm")  # these have no edit lists
-    return [_audio_packets(path, index, target, start, hides) for index, target in copied]
+    has_edit_lists = container.format.name not in ("matroska", "webm")
+    return [_audio_packets(path, index, target, start, has_edit_lists) for index, target in copied]
 
 
 def _fits(stream: Any, container_format: str) -> bool:
@@ -207,15 +207,15 @@ def _fits(stream: Any, container_format: str) -> bool:
     return True
 
 
-def _audio_packets(path: Path, index: int, target: Any, start: Fraction, hides: bool) -> Iterator[Any]:
-    """Yield the packets of an audio stream for a stream of a container; ``hides``: the container hides packets."""
+def _audio_packets(path: Path, index: int, target: Any, start: Fraction, has_edit_lists: bool) -> Iterator[Any]:
+    """Yield the packets of an audio stream for a stream of a container; inaudible ones only if it has edit lists."""
     with _opened(path, options=LOCAL_FILES) as source:
         stream = source.streams[index]
         for packet in source.demux(stream):
             if packet.dts is not None:
                 offset, pts = round(start / packet.time_base), packet.dts if packet.pts is None else packet.pts
                 packet.pts, packet.dts, packet.stream = pts - offset, packet.dts - offset, target
-                if hides or _is_audible(packet, stream.codec_context.delay):
+                if has_edit_lists or _is_audible(packet, stream.codec_context.delay):
                     yield packet
 
 
