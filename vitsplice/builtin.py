@@ -98,7 +98,11 @@ def vitsplice_generators() -> list[GeneratorSpec]:
     """The paper's U-Net, a residual one, the output's pixels or Laplacian pyramid, and a deep image prior."""
     channels = Option([16, 32, 64, 128, 128], "encoder widths from the top level down", minimum=1, maximum=4096)
     slope = Option(0.2, "negative slope of LeakyReLU", minimum=0, maximum=1)
-    init = Option("start", "initial pixels", choices=("start", "grey", "noise"))
+    init = Option(
+        "start",
+        "initial pixels; later stages begin with the output of the stage before",
+        choices=("start", "grey", "noise"),
+    )
     unet = {
         "channels": channels,
         "skip_channels": Option(4, "width of each 1x1 skip connection", minimum=1, maximum=4096),
@@ -129,7 +133,11 @@ def vitsplice_generators() -> list[GeneratorSpec]:
         GeneratorSpec("residual-unet", _build("residual"), "a U-Net that adds a correction to its input", residual),
         GeneratorSpec("pixels", _build("pixels"), "the output's pixels, no network", {"init": init}, canvas=True),
         GeneratorSpec(
-            "prior", _build("prior"), "a network from noise to one image (deep image prior)", prior, canvas=True
+            "prior",
+            _build("prior"),
+            "a network from noise to one image (deep image prior); each stage begins anew",
+            prior,
+            canvas=True,
         ),
         GeneratorSpec("pyramid", _build("pyramid"), "the output's Laplacian pyramid, no network", pyramid, canvas=True),
     ]

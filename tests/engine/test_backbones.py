@@ -7,8 +7,8 @@ import torch
 import vitsplice_tiny
 
 from vitsplice.config import BackboneConfig
-from vitsplice.engine.backbones import BackboneCache, BackboneLoader, load_settings
-from vitsplice.errors import Setting, WeightsUnavailable
+from vitsplice.engine.backbones import BackboneCache, BackboneLoader, FixedBackbone, load_settings
+from vitsplice.errors import Setting, UserError, WeightsUnavailable
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 
@@ -57,6 +57,20 @@ def test_each_precision_is_cached_separately():
     half = load(cache, "tiny-vit", "bfloat16")[0]
     assert half is not single
     assert torch.equal(single(image, [single.info.structure])[single.info.structure].values, before)
+
+
+def test_backbone_that_is_first_used_in_inference_mode_can_be_trained_against_later():
+    cache = BackboneCache()
+    with torch.inference_mode():
+        backbone = load(cache, "tiny-vit", "bfloat16")[0]
+    image = torch.rand(1, 3, 32, 32, requires_grad=True)
+    backbone(image, [backbone.info.structure])[backbone.info.structure].values.sum().backward()
+    assert image.grad is not None
+
+
+def test_loaded_backbone_that_was_cast_is_refused():
+    with pytest.raises(UserError, match="'tiny-vit' was cast to torch.bfloat16 and lost precision; load it again"):
+        FixedBackbone(vitsplice_tiny.tiny_vit().to(CPU, torch.bfloat16))
 
 
 def test_least_recently_used_backbone_is_evicted():

@@ -6,11 +6,11 @@ import torch
 
 from tests.conftest import components
 from vitsplice.config import OptimiserConfig
-from vitsplice.contracts import FeatureRequest, LossTerm
+from vitsplice.contracts import FeatureRequest, GeneratorSpec, LossTerm
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Optimisation, learning_rate
 from vitsplice.engine.problem import assemble
-from vitsplice.errors import LossTermRejected, NonFiniteLoss, UserError
+from vitsplice.errors import LossTermRejected, NonFiniteLoss, PartRejected, UserError
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import load
 
@@ -199,6 +199,41 @@ def test_term_without_a_differentiable_scalar_is_rejected_by_name(vit, pair, fun
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda output: output[..., 1:], r"a tensor of shape \(1, 3, 40, 47\)"),
+        (lambda output: output.mean(1, keepdim=True), r"a tensor of shape \(1, 1, 40, 48\)"),
+        (lambda output: output.bfloat16(), "a tensor of torch.bfloat16"),
+        (lambda output: output.detach(), "an image without a gradient"),
+        (lambda output: [output], "a list"),
+    ],
+    ids=["smaller", "grey", "bfloat16", "detached", "list"],
+)
+def test_generator_that_returns_no_image_of_its_input_size_is_rejected_by_name(vit, pair, change, message):
+    optimised, _ = optimisation(vit, pair, "steps=1", "generator={name: pixels}")
+    optimised.problem.generator.register_forward_hook(lambda module, inputs, output: change(output))
+    with pytest.raises(PartRejected, match=f"generator 'pixels' returned {message}"):
+        list(optimised.steps())
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (torch.nn.Identity(), "has no parameters that require a gradient"),
+        (torch.nn.Conv2d(3, 3, 1).requires_grad_(False), "has no parameters that require a gradient"),
+        (torch.nn.LazyConv2d(3, 1), "has lazy modules"),
+        (type("Stateful", (torch.nn.Conv2d,), {"get_extra_state": lambda self: {}})(3, 3, 1), "_extra_state"),
+    ],
+    ids=["none", "frozen", "lazy", "state"],
+)
+def test_generator_that_cannot_be_optimised_is_rejected_by_name(vit, pair, module, message):
+    parts = components(load(TINY, "tiny"), vit)
+    mine = GeneratorSpec("mine", lambda start, options: module, "mine")
+    with pytest.raises(PartRejected, match=f"generator 'mine' .*{message}"):
+        replace(parts, generator=mine).build_generator(pair[0])
+
+
 def test_concurrent_iterators_take_each_step_once(vit, pair):
     optimised, _ = optimisation(vit, pair)
     first, second = optimised.steps(), optimised.steps()

@@ -197,6 +197,10 @@ def test_stage_on_tiles_refuses_a_term_whose_input_is_the_appearance_image(vit, 
     [
         (["stages=[{side: 40}, {side: 48, terms: []}]"], "the stage of steps 2 to 4"),
         (
+            ["stages=[{side: 40}, {side: 48, terms: [appearance]}]", "appearance_strength=0"],
+            "the stage of steps 2 to 4 has no term with a weight",
+        ),
+        (
             ["terms.late={loss: structure, weight: 1, start: 4}", "stages=[{side: 32, terms: [late]}, {side: 48}]"],
             "the stage of steps 0 to 1",
         ),
@@ -225,7 +229,7 @@ def test_strength_of_a_term_that_no_stage_has_is_refused(vit, pair):
 
 
 def test_settings_for_many_pairs_are_refused_for_one():
-    settings = settings_for("tiny", overrides=["training={}"])
+    settings = settings_for("tiny", overrides=["training={}", "size=null"])
     with pytest.raises(ConfigError, match="tiny has the setting training and is not for one pair.*`vitsplice train`"):
         check_run(settings, catalogue())
 

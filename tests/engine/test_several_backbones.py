@@ -106,7 +106,7 @@ def test_backbones_in_a_stage_on_tiles_take_the_memory_of_one_tile(vit, cnn):
         overrides = [f"stages=[{{side: 4096, terms: [c, d]{tiles}}}]", "metrics=none", "start=structure"]
         found = estimate(vit, cnn, *overrides)
         (stage,) = memory.stages_for(found._config, (side, side))
-        return found._feature_bytes("cnn", (side, side), (side, side), stage)
+        return found._feature_bytes("cnn", (side, side), (side, side), 1, stage)
 
     assert feature_bytes(1024, tile=128) == feature_bytes(2048, tile=128)
     assert feature_bytes(1024, tile=None) > 20 * feature_bytes(1024, tile=128)

@@ -10,7 +10,7 @@ from vitsplice.backbones.inputs import Area
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.stages import StagedOptimisation, stage_steps, with_change
 from vitsplice.engine.start import prepare
-from vitsplice.errors import ConfigError
+from vitsplice.errors import ConfigError, NonFiniteLoss
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import load
 
@@ -23,6 +23,8 @@ SMALL = (
     "metrics=none",
     "precision=float32",
 )
+
+ONE_TERM = "terms={structure: {loss: structure, weight: 1}}"
 
 
 @pytest.fixture
@@ -221,3 +223,29 @@ def test_appearance_image_that_matches_better_mirrored_is_mirrored_with_its_mask
         started = prepare(config, images, dict(zip(config.backbones, networks, strict=True)), guided=False).images
         assert torch.equal(started.pixels["appearance"], appearance.flip(-1) if turned else appearance)
         assert torch.equal(started.masks["appearance"], mask.flip(-1) if turned else mask)
+
+
+@pytest.mark.parametrize("generator", ["pyramid, options: {init: grey}", "pixels, options: {init: noise}"])
+def test_initial_pixels_are_those_of_the_first_stage_only(networks, pair, generator):
+    stages = "stages=[{side: 24, lr: 0.5}, {side: 32, lr: 0.00001}]"
+    optimisation = staged(
+        networks, pair, "start=structure", ONE_TERM, f"generator={{name: {generator}}}", stages, "steps=4"
+    )
+    steps = optimisation.steps()
+    for _ in range(2):
+        next(steps)
+    ended = optimisation.image()
+    next(steps)
+    assert (optimisation.image() - ended).abs().mean() < 0.03  # another size, clamped logits
+
+
+@pytest.mark.parametrize("generator", ["pyramid", "unet"])
+def test_nan_at_the_first_step_of_a_stage_leaves_the_output_of_the_stage_before(networks, pair, generator):
+    nan = "terms={odd: {loss: nan-at-third, weight: 1}}"
+    stages = "stages=[{side: 24}, {side: 32}]"
+    optimisation = staged(networks, pair, "start=structure", nan, f"generator={{name: {generator}}}", stages, "steps=6")
+    images = []
+    with pytest.raises(NonFiniteLoss, match="at step 4"):
+        images.extend(optimisation.image() for _ in optimisation.steps())
+    assert len(images) == 3
+    assert (optimisation.image() - images[-1]).abs().mean() < 0.005  # resized to the later stage

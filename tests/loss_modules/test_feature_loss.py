@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import vitsplice_tiny
 
 from tests.conftest import noise
 from vitsplice.errors import ConfigError, ImageError, UserError
@@ -172,6 +173,14 @@ def test_targets_from_inference_mode_allow_gradients(vit, pair):
         loss = module("smoothness", vit, tuple(p + 0 for p in pair))
         loss(pair[1])
     loss(output(pair)).backward()
+
+
+def test_loss_that_is_cast_in_inference_mode_allows_gradients(pair):
+    loss = StructureLoss(vitsplice_tiny.tiny_vit(), size=32)
+    with torch.inference_mode():
+        loss.double()
+        loss.float()
+    loss(output(pair), pair[0]).backward()
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])

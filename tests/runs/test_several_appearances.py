@@ -1,10 +1,12 @@
 import json
+from functools import partial
 
 import pytest
 import torch
 
 import vitsplice
 from tests.conftest import STAGED_PYRAMID, TINY_SECOND, noise, smooth_pair
+from vitsplice.engine.memory import Estimate, saved_for_backward
 from vitsplice.errors import CheckpointRejected, ConfigError, UserError
 from vitsplice.images import encode_png
 from vitsplice.presets.changes import Changes
@@ -12,6 +14,7 @@ from vitsplice.presets.settings import settings_for
 from vitsplice.runs.inputs import as_arguments, described, is_input_name, named_inputs
 from vitsplice.runs.recorder import Recording
 from vitsplice.runs.repeat import command_line, python_code
+from vitsplice.runs.run import Run
 
 STRUCTURE, FIRST = smooth_pair()
 SECOND = torch.nn.functional.interpolate(noise(1, 3, 6, 5, seed=8), size=(48, 40), mode="bilinear")
@@ -194,3 +197,16 @@ def test_a_trained_model_refuses_several_images(vit):
     images = RunImages({"structure": STRUCTURE, "appearance": stacked.pixels}, {}, stacked.images)
     with pytest.raises(ConfigError, match="one appearance image, not 2"):
         prepare(settings_for("tiny"), images, {"main": vit}, guided=False, model=object())
+
+
+def _first_loss(optimisation):
+    return optimisation._losses(0, optimisation.problem.terms)["identity"]
+
+
+def test_memory_that_the_term_identity_needs_for_each_image_is_estimated():
+    settings = settings_for("tiny", backbone="tiny-vit", overrides=["terms={identity: {loss: identity, weight: 1}}"])
+    for images in ([FIRST], [FIRST] * 8):
+        run = Run(STRUCTURE, images, settings)
+        needed = saved_for_backward(partial(_first_loss, run._optimisation._current))
+        sizes = [tuple(run.images[name].pixels.shape[-2:]) for name in ("structure", "appearance")]
+        assert Estimate(run._components).required_bytes(*sizes, len(images)) > needed

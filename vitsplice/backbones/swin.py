@@ -1,7 +1,8 @@
 """Swin transformers of timm (v1 and v2), which have attention within shifted windows.
 
-Queries, keys and values are linear in each token, so they need no windows: they are computed for the entire map from
-the input of a block's attention. Layers are the blocks of all stages in order; each has the grid of its stage.
+The query, key and value of a token depend on that token alone, so no windows are needed: they are computed for the
+entire map from the input of a block's attention. Layers are the blocks of all stages in order; each has the grid of
+its stage.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ def is_swin(model: nn.Module) -> bool:
 class TimmSwin(TransformerBackbone):
     """A frozen timm Swin transformer as a backbone.
 
-    The default features are the keys of the last block, and the mean of its tokens after the final norm. Tokens of
-    other blocks are taken without that norm.
+    The default features are, for structure, the keys of the last block and, for appearance, the mean of its tokens
+    after the final norm. Tokens of other blocks are taken without that norm.
 
     Args:
         model: a timm Swin transformer without a classifier, created for any image size (``strict_img_size=False``).

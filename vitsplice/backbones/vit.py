@@ -54,7 +54,7 @@ class TimmViT(TransformerBackbone):
             role_facets=("key", "cls" if has_cls else "pooled"),  # structure, appearance
             facets=("key", "query", "value", "token", *(("cls",) if has_cls else ()), "pooled"),
             layers=len(network.blocks),
-            stride=network.patch_embed.patch_size[0],
+            stride=_stride(network.patch_embed),
             fixed_size=_fixed_size(network),
             cls_normalised=(cls_normalised and has_norm) if has_cls else None,
             **timm_info(network),
@@ -88,6 +88,12 @@ def _norm(model: Any) -> nn.Module:
     pooling_norm: nn.Module = getattr(model, "fc_norm", nn.Identity())
     final_norm: nn.Module = model.norm
     return pooling_norm if isinstance(final_norm, nn.Identity) else final_norm
+
+
+def _stride(embed: Any) -> int:
+    """Return the distance of patches in pixels; those of a hybrid model are patches of the maps of its CNN."""
+    ratio = embed.feat_ratio() if hasattr(embed, "feat_ratio") else embed.patch_size
+    return int(ratio if isinstance(ratio, int) else ratio[0])
 
 
 def _fixed_size(model: Any) -> tuple[int, ...] | None:

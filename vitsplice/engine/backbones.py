@@ -15,6 +15,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from vitsplice.backbones.weights import sha256_of
 from vitsplice.config import BackboneConfig, RunConfig
@@ -99,6 +100,7 @@ def load_configured(config: BackboneConfig, catalogue: Catalogue) -> tuple[Backb
     raise WeightsUnavailable(*unavailable.parts, *reasons) from unavailable
 
 
+@numerics()
 def backbone_or_default(backbone: str | Backbone | None, device: torch.device) -> tuple[Backbone, Substitution | None]:
     """Return a backbone in float32 on a device, and the substitution if it is a fallback, otherwise None.
 
@@ -162,6 +164,7 @@ def _advice_for(key: str, part: Part) -> Part:
 class BackboneLoader:
     """Loads a backbone on every call, without a cache."""
 
+    @numerics()
     def load(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
         """Load a backbone, or its fallback, onto a device; raises the errors of `load_configured`."""
         backbone, substitution = load_configured(config, known)
@@ -197,11 +200,20 @@ class FixedBackbone(BackboneLoader):
 
     Args:
         backbone: loaded backbone, in float32.
+
+    Raises:
+        UserError: if it was cast to another dtype.
     """
 
     def __init__(self, backbone: Backbone) -> None:
+        parameters = backbone.parameters() if isinstance(backbone, nn.Module) else ()
+        if cast := {parameter.dtype for parameter in parameters if parameter.is_floating_point()} - {torch.float32}:
+            raise UserError(
+                f"the loaded backbone '{backbone.info.name}' was cast to {cast.pop()} and lost precision; load it again"
+            )
         self._backbone = backbone
 
+    @numerics()
     def load(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
         """Return the fixed backbone on a device, or load any other; raises the errors of `load_configured`."""
         info = self._backbone.info

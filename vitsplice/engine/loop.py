@@ -20,9 +20,10 @@ from vitsplice.engine.terms import WeightedTerm
 from vitsplice.engine.tiles import draw_tiles
 from vitsplice.engine.values import PairOutputs, Step, add_gradients, check_gradients, pair_values, summed
 from vitsplice.engine.views import View
-from vitsplice.errors import NonFiniteLoss
+from vitsplice.errors import NonFiniteLoss, PartRejected
 from vitsplice.matching import MatchVectors
 from vitsplice.rng import private_rng, seeded
+from vitsplice.text import type_with_article
 
 WHOLE: ViewKey = ("structure", "entire")
 
@@ -71,6 +72,19 @@ def without_structure_bank(views: ViewsConfig) -> ViewsConfig:
     return views.model_copy(update={"structure": views.structure.model_copy(update={"bank": None})})
 
 
+def output_mistake(output: object, image: Tensor) -> str:
+    """Describe the mistake in what a generator returned for an image; "" if it is an image of the same size."""
+    if not isinstance(output, Tensor):
+        return type_with_article(output)
+    if output.shape != image.shape:
+        return f"a tensor of shape {tuple(output.shape)}"
+    if output.dtype != torch.float32:
+        return f"a tensor of {output.dtype}"
+    if torch.is_grad_enabled() and not output.requires_grad:
+        return "an image without a gradient (it is detached, or does not depend on the generator's parameters)"
+    return ""
+
+
 class Optimisation:
     """Takes the steps of a problem, one at a time.
 
@@ -99,6 +113,7 @@ class Optimisation:
         Raises:
             NonFiniteLoss: if a term or the gradient becomes NaN or infinite. The generator is restored to the
                 last state in which every term was finite, if there was one since this method was called.
+            PartRejected: if the generator returns anything but a float32 image of the size of its input.
         """
         generator = self.problem.generator
         last_good: dict[str, Tensor] = {}
@@ -131,7 +146,7 @@ class Optimisation:
         generator = self.problem.generator
         buffers = [(buffer, buffer.clone()) for buffer in generator.buffers()]
         with torch.no_grad(), private_rng(self.problem.config.seed):
-            output: Tensor = generator(self.problem.generator_input)
+            output = self._output(self.problem.generator_input)
             for buffer, before in buffers:  # such as the running statistics of a norm
                 buffer.copy_(before)
         return output.detach()
@@ -202,7 +217,7 @@ class Optimisation:
     def _generate(self, keys: Iterable[ViewKey], views: Mapping[ViewKey, View]) -> dict[ViewKey, Tensor]:
         """The output for each view: a canvas is cropped, any other generator is applied to the view."""
         if self.problem.canvas:
-            output = self._masked(self.problem.generator(self.problem.generator_input), self._image("structure"))
+            output = self._masked(self._output(self.problem.generator_input), self._image("structure"))
             return {key: views[key].crop(output) for key in keys}
         return {key: self._apply(key[0], views[key]) for key in keys}
 
@@ -210,9 +225,19 @@ class Optimisation:
         """Apply the generator to a view of the appearance image, or else of the generator's input."""
         if name == "appearance":
             rows = torch.split(view(self._image("appearance")), 1)
-            return torch.cat([torch.as_tensor(self.problem.generator(row)) for row in rows])
-        output = self.problem.generator(view(self.problem.generator_input))
+            return torch.cat([self._output(row) for row in rows])
+        output = self._output(view(self.problem.generator_input))
         return self._masked(output, view(self._image("structure")), view)
+
+    def _output(self, image: Tensor) -> Tensor:
+        """Apply the generator to an image ``(1, 3, H, W)``. Raises PartRejected if it returns no such image."""
+        output = self.problem.generator(image)
+        if mistake := output_mistake(output, image):
+            raise PartRejected(
+                f"generator '{self.problem.config.generator.name}' returned {mistake}; a generator returns a float32 "
+                f"tensor of the shape of its input, {tuple(image.shape)}"
+            )
+        return torch.as_tensor(output)
 
     def _image(self, name: ImageName) -> Tensor:
         return self.problem.images.pixels[name]

@@ -7,6 +7,7 @@ scaled by the number of pixels.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vitsplice.config import StageConfig
-from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest
+from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, ImageName
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.problem import Components
 from vitsplice.engine.stages import stages_for
@@ -109,7 +110,7 @@ class Estimate:
         }
         self._canvas = components.generator.canvas
         self._matches = self._config.start != "structure" or components.guided
-        self._input_counts: dict[str, int] = {}
+        self._input_counts: dict[str, Counter[ImageName]] = {}
         self._generator_bytes, self._parameter_bytes = 0.0, (0.0, 0)
         if self._config.steps:
             self._measure_generator(components)
@@ -122,7 +123,8 @@ class Estimate:
         steps = self._config.steps
         active = [term for term in components.terms if term.config.ever_active(steps)]
         self._input_counts = {
-            name: len({term.input for term in active if term.backbone == name}) for name in self._infos
+            name: Counter(image for image, _ in {term.input for term in active if term.backbone == name})
+            for name in self._infos
         }
         with private_rng(self._config.seed):
             sample = torch.rand(1, 3, SAMPLE_SIDE, SAMPLE_SIDE)
@@ -151,7 +153,7 @@ class Estimate:
         ]
         if self._config.steps:
             stages = stages_for(self._config, structure)
-            phases += [self._stage_bytes(structure, appearance, stage) for stage in stages or (None,)]
+            phases += [self._stage_bytes(structure, appearance, number, stage) for stage in stages or (None,)]
         return round(MARGIN * (4 * FULL_SIZE_FLOATS * full + max(phases)))
 
     def _match_bytes(self) -> float:
@@ -176,14 +178,19 @@ class Estimate:
         longest = max(max(size) / min(size) for size in (structure, appearance))
         return 4 * METRIC_FLOATS * METRIC_SIDE * min(METRIC_SIDE * longest, METRIC_MAX_SIDE)
 
-    def _stage_bytes(self, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
+    def _stage_bytes(self, structure: Size, appearance: Size, number: int, stage: StageConfig | None) -> float:
         """Estimate the bytes for a stage (None: a run without stages): generator, optimiser and backbones."""
         pixels = self._working_pixels(structure, appearance, stage)
-        outputs = 1 if self._canvas else sum(self._input_counts.values())
+        outputs = 1 if self._canvas else sum(self._outputs(name, number) for name in self._infos)
         per_pixel, fixed = self._parameter_bytes
         parameter_bytes = 4 * (per_pixel * pixels + fixed)  # parameters, gradients, Adam's two moments
-        feature_bytes = sum(self._feature_bytes(name, structure, appearance, stage) for name in self._infos)
+        feature_bytes = sum(self._feature_bytes(name, structure, appearance, number, stage) for name in self._infos)
         return outputs * self._generator_bytes * pixels + parameter_bytes + feature_bytes
+
+    def _outputs(self, name: str, number: int) -> int:
+        """Return the number of output images for the terms of a backbone; one is made for each appearance image."""
+        counts = self._input_counts[name]
+        return counts["structure"] + number * counts["appearance"]
 
     def _working_pixels(self, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
         """Return the maximum number of pixels of an output of the generator; for a stage see `StageConfig.side`."""
@@ -191,15 +198,18 @@ class Estimate:
             return float(max(math.prod(structure), math.prod(appearance)))
         return min((stage.side / self._config.views.structure.crop[1]) ** 2, max(stage.side**2, math.prod(structure)))
 
-    def _feature_bytes(self, name: str, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
+    def _feature_bytes(
+        self, name: str, structure: Size, appearance: Size, number: int, stage: StageConfig | None
+    ) -> float:
         """Estimate the bytes for the features of one backbone, and for the matrices over pairs of patches."""
         terms = [term for key, term in self._config.terms.items() if stage is None or stage.has(key)]
-        if not self._input_counts[name] or not any(self._config.backbone_of(term) == name for term in terms):
+        if not self._input_counts[name] or not any(self._config.backbone_key_of(term) == name for term in terms):
             return 0.0
         pixels = self._backbone_pixels(name, structure, appearance, stage)
         patches = pixels / self._infos[name].stride ** 2
-        pairs = 4 * SELF_SIMILARITY_FLOATS * patches**2
-        return self._input_counts[name] * self._backbone_bytes[name] * pixels + pairs
+        pairs = 4 * SELF_SIMILARITY_FLOATS * number * patches**2
+        images = self._outputs(name, number) + FORWARD_FRACTION * (number - 1)  # `MARGIN` covers one target
+        return images * self._backbone_bytes[name] * pixels + pairs
 
     def _backbone_pixels(self, name: str, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
         """Return the maximum number of pixels of a view after it is resized for a backbone."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from vitsplice.backbones.inputs import Area, Fit, Resize, Resizing
 from vitsplice.config import BackboneConfig, RunConfig, StageConfig, ViewConfig
@@ -88,10 +89,23 @@ class Components:
         """Build the generator for an image ``(1, 3, H, W)``, on the CPU and in training mode.
 
         Raises:
-            PartRejected: see `build_part`.
+            PartRejected: see `build_part`; or if no parameter can be optimised, or the state is not one of tensors.
         """
         with private_rng(self.config.seed):
-            return build_part(self.generator, image.cpu(), self.generator_options).train()
+            generator = build_part(self.generator, image.cpu(), self.generator_options).train()
+        if mistake := _generator_mistake(generator):
+            raise PartRejected(f"generator '{self.generator.name}' {mistake}")
+        return generator
+
+
+def _generator_mistake(generator: nn.Module) -> str:
+    """Describe why the engine cannot optimise a generator or store its state; "" if it can."""
+    if any(map(is_lazy, generator.parameters())):
+        return "has lazy modules, whose parameters have no shape yet; give them their sizes"
+    if not any(parameter.requires_grad for parameter in generator.parameters()):
+        return "has no parameters that require a gradient, so it cannot be optimised"
+    others = [name for name, value in generator.state_dict().items() if not isinstance(value, Tensor)]
+    return f"has a state that is not a tensor, {others[0]}; checkpoints store tensors" if others else ""
 
 
 def check_run(config: RunConfig, catalogue: Catalogue) -> None:
@@ -151,7 +165,7 @@ def weighted_terms(
         options = complete(spec, term.options, f"terms.{name}.options")
         if term.weight == 0:
             continue
-        backbone = config.backbone_of(term)
+        backbone = config.backbone_key_of(term)
         context = TermContext(backbones[backbone].info, term.facet, term.layer, options)
         built = _build_term(name, spec, context)
         input_ = (term.input or spec.input, term.view)
@@ -219,7 +233,7 @@ def check_stages(components: Components, images: RunImages, stages: Sequence[tup
 
     Raises:
         ConfigError: if a mask or strength has no effect, a term needs the appearance image as the generator's input
-            where this is not allowed, or all terms of a stage start after the stage ends.
+            where this is not allowed, or all terms of a stage have no weight or start after it ends.
     """
     configured = components.config.stages
     used = [term for term in components.terms if not configured or any(stage.has(term.name) for stage in configured)]
@@ -227,10 +241,10 @@ def check_stages(components: Components, images: RunImages, stages: Sequence[tup
     _check_effect(components.config, active, images)
     for stage, steps in stages:
         terms = _terms_of(components, stage)
-        if not any(term.config.start < steps.stop for term in terms):
+        if not any(term.weight > 0 and term.config.start < steps.stop for term in terms):
             raise ConfigError(
-                f"stages: the stage of steps {steps.start} to {steps[-1]} has no term of a weight above 0 that starts "
-                f"by step {steps[-1]}"
+                f"stages: the stage of steps {steps.start} to {steps[-1]} has no term with a weight (multiplied by its "
+                f"strength) above 0 that starts by step {steps[-1]}"
             )
         for term in terms:
             if term.input[0] != "structure":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,6 +18,7 @@ from vitsplice.engine.loop import Optimisation, inside_mask
 from vitsplice.engine.problem import Components, assemble, check_blur, check_stages
 from vitsplice.engine.start import Start, prepare
 from vitsplice.engine.values import Step
+from vitsplice.errors import NonFiniteLoss
 from vitsplice.images.transforms import resized
 
 GENERATOR_INPUT = "generator_input"
@@ -80,6 +82,7 @@ class StagedOptimisation:
         self._number = 0
         self._stage_start: Tensor | None = None
         self._current: Optimisation | None = None
+        self._failed_at_start = False
         if self._config.steps and not self._config.stages:
             problem = assemble(components, self._images, self._vectors, generator_input=self._start)
             self._current = Optimisation(problem)
@@ -116,14 +119,19 @@ class StagedOptimisation:
         """Take the remaining steps of all stages.
 
         Raises:
-            NonFiniteLoss: see `Optimisation.steps`; `image` then returns the output of the restored generator.
+            NonFiniteLoss: see `Optimisation.steps`; `image` then returns the output of the restored generator or, if
+                this happens at the first step of a later stage, the output of the stage before.
         """
         if self._current is None:
             return
         yield from self._current.steps()
         while self._number + 1 < len(self._stages):
             self._enter(self._number + 1)
-            yield from self._current.steps()
+            try:
+                yield from self._current.steps()
+            except NonFiniteLoss:
+                self._failed_at_start = self._current.next == self._current.indices.start
+                raise
 
     def snapshot(self) -> Snapshot:
         """The current state. Its tensors are in use: write them before the next step."""
@@ -153,7 +161,9 @@ class StagedOptimisation:
         """Add the change that the stages have made so far to the start, which may have any size."""
         if self._current is None or self._stage_start is None:
             return start
-        return with_change(start, self._stage_start, self._current.generated())
+        current = self._current
+        output = current.problem.generator_input if self._failed_at_start else current.generated()
+        return with_change(start, self._stage_start, output)
 
     def _enter(self, number: int, generator_input: Tensor | None = None) -> None:
         """Begin a stage from ``generator_input``; None: the start with the change that the stages before have made."""
@@ -161,11 +171,21 @@ class StagedOptimisation:
         images = self._resized_images(stage)
         start = self._resized(self._start, "start", stage)
         optimiser = self._config.optimiser.model_copy(update={"lr": stage.lr or self._config.optimiser.lr})
-        components = replace(self._components, config=self._config.model_copy(update={"optimiser": optimiser}))
+        components = replace(
+            self._components,
+            config=self._config.model_copy(update={"optimiser": optimiser}),
+            generator_options=self._generator_options(number),
+        )
         if generator_input is None:
             generator_input = self._changed(start)
         problem = assemble(components, images, self._vectors, stage, generator_input)
         self._number, self._stage_start, self._current = number, start, Optimisation(problem, indices)
+
+    def _generator_options(self, number: int) -> Mapping[str, Any]:
+        """Return the generator's options in a stage: all stages but the first begin with what the ones before made."""
+        options = self._components.generator_options
+        init = self._components.generator.options.get("init")
+        return {**options, "init": "start"} if number and init and "start" in init.choices else options
 
     def _resized_images(self, stage: StageConfig) -> RunImages:
         pixels, masks = (

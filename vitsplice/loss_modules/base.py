@@ -100,7 +100,8 @@ class TermsLoss(nn.Module):
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
         """Move or cast the module, and drop features that were computed before."""
         self._cache = None
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        with torch.inference_mode(False):  # tensors made in inference mode could not take part in a training later
+            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
     def _replicate_for_data_parallel(self) -> NoReturn:

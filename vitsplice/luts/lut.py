@@ -42,12 +42,14 @@ class Lut:
         if len(shape) != 4 or shape[3] != 3 or len(set(shape[:3])) != 1 or not SMALLEST <= shape[0] <= LARGEST:
             allowed = f"(N, N, N, 3) with N from {SMALLEST} to {LARGEST}"
             raise UserError(f"the values of a 3D LUT must be {allowed}; these are {shape}")
-        if not self.values.isfinite().all():
+        values = self.values.detach().to("cpu", torch.float32, copy=True)
+        if not values.isfinite().all():
             raise UserError("the values of a 3D LUT must be finite; these contain NaN or infinity")
-        if not all(low < high and abs(low) + abs(high) < float("inf") for low, high in zip(*self.domain, strict=True)):
+        first, last = torch.tensor(self.domain, dtype=torch.float32)
+        if not all(0 < extent < float("inf") for extent in (last - first).tolist()):
             low, high = (" ".join(f"{value:g}" for value in end) for end in self.domain)
             raise UserError(f"the domain of a 3D LUT must increase and be finite; this one is from {low} to {high}")
-        object.__setattr__(self, "values", self.values.detach().to("cpu", torch.float32, copy=True))
+        object.__setattr__(self, "values", values)
 
     @property
     def size(self) -> int:

@@ -172,7 +172,7 @@ class Run:
     @numerics(grad=False)
     def pixels(self) -> Tensor:
         """The current output image, float32 ``(3, H, W)`` in [0, 1] on the CPU."""
-        return self._optimisation.image()[0].float().cpu()
+        return self._optimisation.image()[0].to("cpu", torch.float32, copy=True)
 
     def metrics(self, pixels: Tensor | None = None) -> list[MetricValue]:
         """Measure the current output by `vitsplice.metrics.RUN_METRICS`; return [] with ``metrics: none``.
