@@ -47,9 +47,9 @@ def splice(
         appearance_mask: only the region of the appearance image where the mask is white is used; a patch that is at
             least half white counts in full. Type and size as for ``structure_mask``. For a list of images a list of
             masks, each of which may be None.
-        appearance_weights: weight of each appearance image, above 0; None: all are equal. The [CLS] token that the
-            output is compared with is the mean by weight. In the correspondence, weights decide between patches of
-            several images that are about equally similar.
+        appearance_weights: weight of each appearance image, from 1e-6 to 1e6; only ratios matter; None: all are equal.
+            The [CLS] token that the output is compared with is the mean by weight. In the correspondence, weights
+            decide between patches of several images that are about equally similar.
         regions: a region of the structure image, or a list of regions, each matched with one appearance image only
             (`vitsplice.Region`). A region lies over those before it; patches outside of all regions are matched with
             all appearance images.

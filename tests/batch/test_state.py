@@ -18,7 +18,7 @@ def contents(folder):
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_state_counts_runs_and_names_reasons_and_recent_outputs(batch, sequential):
+def test_state_has_the_number_of_runs_the_reasons_of_failures_and_the_recent_outputs(batch, sequential):
     executor = sequential(lambda job: Outcome(job.id, "refused", "too small") if job.id.endswith("two") else None)
     run_batch(batch.out, batch.manifest, batch.variants, executor, 3)
     before = contents(batch.out)
@@ -30,7 +30,7 @@ def test_state_counts_runs_and_names_reasons_and_recent_outputs(batch, sequentia
     assert contents(batch.out) == before
 
 
-def test_running_batch_is_readable_while_its_last_line_is_incomplete(batch, sequential):
+def test_state_of_a_running_batch_is_readable_while_the_last_line_of_its_results_is_incomplete(batch, sequential):
     states = []
 
     def read_during_run(job):
@@ -68,7 +68,7 @@ def test_run_that_finished_with_other_images_counts_as_refused_only(batch):
     assert [reason.first for reason in state.reasons] == ["tiny/one"]
 
 
-def test_reasons_are_those_of_the_counted_runs_if_the_log_is_compacted_meanwhile(batch, monkeypatch):
+def test_reasons_are_those_of_the_counted_runs_if_the_log_of_failures_is_compacted_meanwhile(batch, monkeypatch):
     open_batch(batch.out, batch.manifest, batch.variants, 1, 3)
     with Ledger(batch.out) as ledger, Failures(batch.out) as failures:
         failures.add_outcome(Outcome("tiny/one", "failed", "no memory"))
@@ -81,20 +81,20 @@ def test_reasons_are_those_of_the_counted_runs_if_the_log_is_compacted_meanwhile
                 failures.compact(lambda keys: keys != key_of("tiny/one"))
 
         monkeypatch.setattr(state_module, "read_records", read_then_compact)
-        read = read_state(batch.out)
-    assert read.variants == {"tiny": VariantState(1, 1, 0)}
-    assert [(reason.message, reason.first) for reason in read.reasons] == [("too small", "tiny/two")]
+        state = read_state(batch.out)
+    assert state.variants == {"tiny": VariantState(1, 1, 0)}
+    assert [(reason.message, reason.first) for reason in state.reasons] == [("too small", "tiny/two")]
 
 
-def test_batch_in_which_a_variant_has_no_run_has_not_ended():
+def test_total_counts_variants_without_runs_and_is_unknown_if_a_variant_has_more_runs_than_pairs():
     variants = {"a": VariantState(8, 1, 1), "b": VariantState(0, 0, 0)}
-    of_last_call, earlier_too, unknown = (BatchState(variants, pairs, running=False) for pairs in (10, 2, 0))
-    assert (of_last_call.ended, of_last_call.total) == (10, 20)
-    assert (earlier_too.ended, earlier_too.total) == (10, 0)
-    assert (unknown.ended, unknown.total) == (10, 0)
+    enough_pairs, fewer_pairs, no_pairs = (BatchState(variants, pairs, running=False) for pairs in (10, 2, 0))
+    assert (enough_pairs.ended, enough_pairs.total) == (10, 20)
+    assert (fewer_pairs.ended, fewer_pairs.total) == (10, 0)
+    assert (no_pairs.ended, no_pairs.total) == (10, 0)
 
 
-def test_lines_that_are_not_records_are_ignored(batch):
+def test_lines_that_are_not_records_are_ignored_and_runs_with_invalid_folders_have_no_output(batch):
     open_batch(batch.out, batch.manifest, batch.variants, 1, 3)
     lines = ["[]", "5", "null", '{"variant": []}', '{"variant": "tiny", "id": 7, "folder": 3}', "\x00", "{"]
     lines.append(json.dumps({"variant": "tiny", "id": "x", "folder": "../../outside"}))
@@ -108,7 +108,6 @@ def test_folder_without_a_batch_or_with_links_out_of_it_is_refused(batch, tmp_pa
         read_state(batch.out)
     open_batch(batch.out, batch.manifest, batch.variants, 1, 3)
     (tmp_path / "elsewhere").write_text("")
-    (batch.out / RESULTS).unlink(missing_ok=True)
     (batch.out / RESULTS).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(PathRejected, match="leads out of"):
         read_state(batch.out)

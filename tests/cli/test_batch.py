@@ -51,7 +51,7 @@ def test_every_combination_of_pair_and_variant_is_run_once(run_here, pairs, tmp_
 
 
 @pytest.mark.slow
-def test_outputs_equal_those_of_the_command_run(run_here, pairs, png, tmp_path):
+def test_outputs_equal_those_of_vitsplice_run(run_here, pairs, png, tmp_path):
     assert run_here("batch", pairs, "-o", "out", *TINY).returncode == 0
     assert run_here("run", *png, "-o", "alone", *TINY).returncode == 0
     folder = tmp_path / "out" / run_folder("tiny", "one")
@@ -60,8 +60,8 @@ def test_outputs_equal_those_of_the_command_run(run_here, pairs, png, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_row_with_several_images_and_regions_equals_the_command_run(run_here, png, tmp_path):
-    """Paths and numbers in a manifest are written as on the command line."""
+def test_outputs_of_a_row_with_several_images_and_regions_equal_those_of_vitsplice_run(run_here, png, tmp_path):
+    """Weights and regions in a manifest have the same form as those of `vitsplice run`."""
     (tmp_path / "mask.png").write_bytes(encode_png(torch.ones(3, 40, 48)))
     (tmp_path / "pairs.csv").write_text(
         "id,structure,appearance,appearance_2,appearance_2_weight,region_1\n"
@@ -133,8 +133,11 @@ def test_manifest_without_pairs_is_refused(run_here, pairs, tmp_path):
 
 
 @pytest.mark.slow
-def test_signal_stops_the_batch_although_standard_error_is_closed(run_here, pairs, tmp_path, monkeypatch):
+def test_signal_stops_the_batch_although_its_handler_cannot_write(run_here, pairs, tmp_path, monkeypatch):
+    refused = []
+
     def refuse(descriptor, data):
+        refused.append(data)
         raise BrokenPipeError(32, "Broken pipe")
 
     def interrupted(self, note):
@@ -147,11 +150,12 @@ def test_signal_stops_the_batch_although_standard_error_is_closed(run_here, pair
     monkeypatch.setattr(worker, "POLL_SECONDS", 0)
     done = run_here("batch", pairs, "-o", "out", *TINY)
     assert (done.returncode, "0 of 2 runs done" in done.stderr) == (130, True)
+    assert any(b"stopping" in data for data in refused)
     assert list((tmp_path / "out").glob("tiny/*/*/checkpoint/step-*.json"))
 
 
 @pytest.mark.slow
-def test_resumed_batch_uses_its_number_of_threads(run_here, pairs, monkeypatch):
+def test_resumed_batch_uses_the_stored_number_of_threads(run_here, pairs, monkeypatch):
     built = []
 
     def build(workers: int, threads: int, options) -> Executor:

@@ -97,3 +97,15 @@ def test_lists_and_preformatted_paragraphs_of_help_are_unchanged(monkeypatch):
         "\b\nsource\ntarget",
         "1. read\n2. write",
     ]
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"), [("Copy files, or move them.", "Copy files, or move them."), (None, "files")]
+)
+def test_help_of_a_group_is_its_own_or_else_the_summary(monkeypatch, own, expected):
+    group = typer.Typer(help=own)
+    group.command()(listing)
+    known = SimpleNamespace(commands={"files": CommandSpec("files", group, "files")})
+    monkeypatch.setattr("vitsplice.cli.app.catalogue", lambda: known)
+    command = Commands().get_command(None, "files")
+    assert (command.help, command.short_help) == (expected, "files")

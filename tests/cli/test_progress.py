@@ -1,6 +1,10 @@
-import pytest
+from io import StringIO
 
-from vitsplice.cli.progress import PartsProgress
+import pytest
+from rich.console import Console
+
+from vitsplice.batch.driver import Tally
+from vitsplice.cli.progress import BatchProgress, PartsProgress
 
 
 class Clock:
@@ -46,3 +50,25 @@ def test_steps_of_a_part_do_not_begin_a_phase(eta):
 def test_eta_of_resumed_work_counts_only_the_parts_that_were_done_since(eta):
     assert eta(0, 500, 1000) == ""
     assert eta(20, 510, 1000) == "ETA 0:16:20"
+
+
+def test_no_eta_is_shown_after_the_last_part(eta):
+    assert eta(0, 0, 10) == ""
+    assert eta(100, 10, 10) == ""
+
+
+def test_elapsed_time_continues_after_the_last_part():
+    clock, console = Clock(), Console(file=StringIO(), width=100)
+    progress = PartsProgress(1, clock)
+    clock.seconds = 10
+    progress("report", 1, 1)
+    clock.seconds = 25
+    console.print(progress._bar.get_renderable())
+    assert "25 s" in console.file.getvalue()
+
+
+@pytest.mark.parametrize(("tally", "shown"), [(Tally(3, done=1), True), (Tally(2, done=1, failed=1), False)])
+def test_batch_that_retries_its_last_runs_has_no_eta(capsys, tally, shown):
+    BatchProgress(tally.total).show(tally, None)
+    line = capsys.readouterr().err
+    assert ("/min  ETA" in line, line.endswith("/min\n")) == (shown, not shown)

@@ -28,14 +28,23 @@ def test_make_writes_a_page_and_its_plan(vitsplice, study, tmp_path):
     assert json.loads((tmp_path / "out" / "study.plan.json").read_text())["methods"] == ["ours", "theirs"]
 
 
+def test_make_counts_a_single_pair_trial_and_check_in_the_singular(vitsplice, study, png, tmp_path):
+    write(tmp_path / "pairs.csv", [Pair("pair-0", png[0], png[1])])
+    done = vitsplice("study", "make", *study, "-o", "study.html", "--checks", "0", "--force")
+    assert done.returncode == 0, done.stderr
+    assert "1 pair, 2 methods; 1 trial and 0 checks for each rater; the page has 0.0 MB" in done.stderr
+
+
 def test_make_rejects_invalid_arguments(vitsplice, study, tmp_path):
     (tmp_path / "empty.csv").write_text("id,structure,appearance\n")
     (tmp_path / "there.html").touch()
     (tmp_path / "planned.plan.json").touch()
+    (tmp_path / "folder.plan.json").mkdir()
     for arguments, message in (
         ((*study, "-o", "there.html"), "--force"),
         ((*study, "-o", "planned.html"), "planned.plan.json"),
         ((*study, "-o", "one"), "is a folder"),
+        ((*study, "-o", "folder.html"), "folder.plan.json is a folder; give the name of the page, such as study.html"),
         ((*study, "-o", "x.html", "--trials", "3"), "more than the number of comparisons"),
         ((*study, "-o", "x.html", "--checks", "9"), "more than possible"),
         ((*study[:3], "-o", "x.html"), "two or more methods"),
@@ -76,7 +85,7 @@ def test_analyse_prints_a_table_and_writes_files(vitsplice, tmp_path):
     assert "ours over theirs" in done.stdout
     assert "90.0 %" in done.stdout
     assert "excluded: two" in done.stderr
-    assert "note: 1 other file in the folders not read, such as results/three.txt" in done.stderr
+    assert "note: not read: 1 other file in the folders, such as results/three.txt; names of" in done.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"analysis.json", "analysis.csv", "analysis.md"}
     assert json.loads((tmp_path / "out" / "analysis.json").read_text())["plan"] == PLAN.digest
     again = vitsplice(*ANALYSE, "-o", "out")

@@ -11,7 +11,7 @@ from PIL import Image
 from tiny_models import write_tiny_model
 
 from vitsplice import splice
-from vitsplice.errors import CheckpointRejected, ImageError, OutputExists, UserError
+from vitsplice.errors import CheckpointRejected, ImageError, OutputExists, UserError, VitspliceError
 from vitsplice.images import encode_png, read
 from vitsplice.support.output_folder import FolderLock
 from vitsplice.support.progress import ProgressReporter
@@ -128,7 +128,8 @@ def test_work_that_was_stopped_resumes_to_the_same_bytes(tmp_path, request, clip
     assert not (tmp_path / "part.mp4").exists()
     notes = []
     part = transfer(clip, appearance, tmp_path / "part.mp4", progress=ProgressReporter(note=notes.append), **settings)
-    assert notes == ["resumes at frame 3", f"preview {tmp_path / 'part-video' / 'preview.png'}"]
+    preview = tmp_path / "part-video" / "preview.png"
+    assert notes == ["resumes at frame 3", f"preview of the latest frame: {preview}"]
     assert part.path.read_bytes() == expected.path.read_bytes()
     assert part.record["warping_error"] == expected.record["warping_error"]
     assert (part.folder / "flicker.csv").read_bytes() == (expected.folder / "flicker.csv").read_bytes()
@@ -158,6 +159,15 @@ def test_finished_work_is_not_repeated(clip, appearance, whole, monkeypatch):
     again = transfer(clip, appearance, whole.path, progress=ProgressReporter(note=notes.append))
     assert again.record == whole.record
     assert notes == [f"{whole.path} is finished already"]
+
+
+def test_a_finished_output_that_cannot_be_read_is_reported(clip, appearance, whole, monkeypatch):
+    def unreadable(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(convert, "file_sha256", unreadable)
+    with pytest.raises(UserError, match=r"cannot read .*out\.mp4: Permission denied"):
+        transfer(clip, appearance, whole.path)
 
 
 def test_parts_that_cannot_be_removed_are_removed_when_the_finished_video_is_requested_again(
@@ -326,6 +336,16 @@ def test_the_current_folder_may_be_the_output(tmp_path, appearance, monkeypatch)
     assert (tmp_path / "frames" / "000000.png").is_file()
 
 
+def test_the_folder_of_the_records_is_beside_the_output_also_behind_a_link(tmp_path, appearance):
+    (tmp_path / "frames" / "empty").mkdir(parents=True)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "link").symlink_to(tmp_path / "frames" / "empty")
+    clip = write_clip(tmp_path / "clip.mp4", panned(1))
+    result = transfer(clip, appearance, tmp_path / "links" / "link" / "..", force=True)
+    assert result.folder == tmp_path / "frames-video"
+    assert (tmp_path / "frames" / "000000.png").is_file()
+
+
 def test_a_video_in_rgb_has_an_output_that_players_support(tmp_path, appearance):
     clip = write_clip(tmp_path / "clip.mkv", panned(2), codec="libx264rgb", pix_fmt="rgb24")
     result = transfer(clip, appearance, tmp_path / "out.mp4")
@@ -474,6 +494,19 @@ def test_a_mistake_is_found_before_the_work(tmp_path, clip, appearance):
     with pytest.raises(ImageError):
         transfer(clip, tmp_path / "gone.png", tmp_path / "out.mp4")
     assert not (tmp_path / "out-video").exists()
+
+
+@pytest.mark.parametrize("out", ["out\0.mp4", "o\0ut", "\0/..", "out.mp4\0"])
+def test_an_output_with_a_nul_is_refused(clip, appearance, out):
+    with pytest.raises(UserError, match="has a NUL character, which no file name can have; choose another name"):
+        transfer(clip, appearance, out)
+
+
+def test_an_input_with_a_nul_is_refused(tmp_path, clip, appearance):
+    with pytest.raises(VitspliceError, match=r"\\x00"):
+        transfer(clip, "a\0.png", tmp_path / "out.mp4")
+    with pytest.raises(VitspliceError, match=r"\\x00"):
+        transfer(clip, appearance, tmp_path / "out.mp4", appearance_mask="a\0.png")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,10 @@ from vitsplice.plugins.hooks import CODE_ERRORS, failure_reason
 
 
 class Commands(TyperGroup):
-    """The commands of all plugins that can be imported. Each is built when it is looked up; ``--help`` builds all."""
+    """The commands of all plugins that can be imported.
+
+    Each is built when it is looked up; ``vitsplice --help`` looks up all.
+    """
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""
@@ -29,7 +32,7 @@ class Commands(TyperGroup):
         """Return a command, or a substitute if the command cannot be built. Raises UnknownName or PluginConflict."""
         spec = catalogue().commands[cmd_name]
         try:
-            return _unwrapped(_click_command(spec))
+            return _with_joined_lines(_click_command(spec))
         except CODE_ERRORS as error:
             return _unusable(spec.name, failure_reason(error))
 
@@ -39,7 +42,10 @@ class Commands(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Parse the arguments of a command and call it. Raises BadParameter for a value that is not allowed."""
+        """Parse the arguments of a command and call it.
+
+        A BadParameter is raised with the message that `explain` words.
+        """
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
@@ -51,16 +57,19 @@ def _click_command(spec: CommandSpec) -> Any:
     """Convert a spec to a click command, by way of a typer application that has only this command."""
     if isinstance(spec.command, typer.Typer):
         app = typer.Typer(pretty_exceptions_enable=False)
-        app.add_typer(spec.command, name=spec.name, help=spec.summary)
-        return get_group(app).commands[spec.name]
+        app.add_typer(spec.command, name=spec.name, short_help=spec.summary)
+        group = get_group(app).commands[spec.name]
+        group.help = group.help or spec.summary
+        return group
     text = inspect.getdoc(spec.command) or spec.summary
     return _click_function(spec.name, spec.command, help=text, short_help=spec.summary)
 
 
-def _unwrapped(command: Any) -> Any:
-    """Join the lines of each paragraph of a command's help, and of its subcommands', which typer prints as they are.
+def _with_joined_lines(command: Any) -> Any:
+    """In the help of a command and its subcommands, join the lines of each paragraph.
 
-    A paragraph that is a list, has an indented line or begins with a backspace (click: preformatted) is unchanged.
+    Otherwise typer would keep the line breaks. A paragraph is unchanged if any of its lines is indented or begins like
+    a list item, or if it begins with a backspace (click: preformatted). Return the command, which is changed in place.
     """
     if command.help:
         command.help = "\n\n".join(
@@ -70,7 +79,7 @@ def _unwrapped(command: Any) -> Any:
             for paragraph in command.help.split("\n\n")
         )
     for subcommand in getattr(command, "commands", {}).values():
-        _unwrapped(subcommand)
+        _with_joined_lines(subcommand)
     return command
 
 

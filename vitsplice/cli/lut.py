@@ -10,7 +10,7 @@ import typer
 from vitsplice.cli.options import IMAGE_HELP
 from vitsplice.cli.output import notes
 
-lut = typer.Typer(help="Fit a 3D LUT of colours to two images, or apply one.", no_args_is_help=True)
+lut = typer.Typer(no_args_is_help=True)
 
 Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 

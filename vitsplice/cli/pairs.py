@@ -14,10 +14,10 @@ from vitsplice.text import with_count
 if TYPE_CHECKING:
     from vitsplice.datasets.check import CheckReport
 
-pairs = typer.Typer(help="Build manifests of pairs, and check them.", no_args_is_help=True)
+pairs = typer.Typer(no_args_is_help=True)
 
 SHOWN = 10
-"""Maximum number of issues of each kind that are printed."""
+"""Maximum number of issues of each kind in the table."""
 
 
 @pairs.command()
@@ -26,9 +26,9 @@ def build(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="A folder of images, a folder with a subfolder per pair (structure.*, appearance.* or A/, B/), a tree "
-            "such as train/cat/*, or a text file with two paths per line. With APPEARANCE: structure images, or a "
-            "scene's transforms.json.",
+            help="A folder of images, a folder of one pair (structure.* and appearance.*, or A/ and B/), a folder with "
+            "a subfolder for each pair, a tree such as train/cat/*, or a text file with two paths per line. With "
+            "APPEARANCE: a structure image, a folder of them, or a scene's transforms.json.",
         ),
     ],
     appearance: Annotated[
@@ -40,14 +40,19 @@ def build(
     by: Annotated[
         Literal["similarity", "random", "all", "name"] | None,
         typer.Option(
-            help="similarity: highest similarity of the backbone's [CLS]; random; all; name: the same name in two "
-            "folders. Default: name for two folders, all for a scene or a single image, otherwise random."
+            help="similarity: the appearance images whose appearance feature (for a ViT, [CLS]) is most similar to the "
+            "structure image's; random; all; name: the same name in two folders. Default: name for two folders; all "
+            "for a scene, or if SOURCE or APPEARANCE is a single image; random for a folder or a tree of images. Not "
+            "for a source that defines the pairs."
         ),
     ] = None,
     k: Annotated[
         int | None,
         typer.Option(
-            "--k", min=1, help="With --by similarity or random: appearance images for each structure image. Default: 1."
+            "--k",
+            min=1,
+            help="With --by similarity or random: maximum number of appearance images for each structure image. "
+            "Default: 1.",
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of --by random. Default: 0.")] = None,
@@ -58,7 +63,8 @@ def build(
     source: Annotated[
         str,
         typer.Option(
-            help="Source of all images; it is written to every pair. Default for a tree: the folder, such as train/cat."
+            help="Origin of all images, such as AFHQ, written to the field source of every pair. Default for a tree: "
+            "the folder of the pair, such as train/cat."
         ),
     ] = "",
     device: Annotated[str, DEVICE] = "auto",
@@ -96,7 +102,10 @@ def check(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all issues as JSON.")] = False,
 ) -> None:
-    """Find missing, corrupt and duplicate images, and unusable masks; exit with code 1 if there are issues."""
+    """Find missing, corrupt and duplicate images, unusable masks and missing licences; exit with code 1 for issues.
+
+    Duplicates are also images that look the same, and duplicate pairs. Missing licences are issues only if required.
+    """
     from vitsplice.cli.progress import PartsProgress
     from vitsplice.datasets.check import check as check_manifest
     from vitsplice.support.progress import ProgressReporter
@@ -128,8 +137,9 @@ def _print(report: CheckReport) -> None:
         print_table(("issue", "pair", "description"), rows)
     if report.notes:
         typer.echo(
-            f"note: {len(report.notes)} of {report.pairs} pairs have no licence, such as '{report.notes[0].pair}'; "
-            "give it in the field licence, or by `pairs build --licence`; `--require-licence` makes this an issue",
+            f"note: pairs without a licence: {len(report.notes)} of {report.pairs}, such as '{report.notes[0].pair}'; "
+            "give the licence in the field licence, or by `pairs build --licence`; `--require-licence` makes this an "
+            "issue",
             err=True,
         )
     counts = ", ".join(f"{number} {kind}" for kind, number in report.counts.items()) or "no issues"

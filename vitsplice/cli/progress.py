@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import typer
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 from vitsplice.cli.interrupt import Interrupt, announce
@@ -32,10 +32,13 @@ WIDEST = 60
 """Maximum number of characters of the name of a part."""
 
 STOPPING = "\nstopping after the current part; press Ctrl-C again to end now"
-"""Text that answers the first Ctrl-C in work of several parts."""
+"""Text printed at the first Ctrl-C or SIGTERM during work in parts."""
 
 LINE_EVERY = 10.0
-"""Minimum number of seconds between lines where standard error is not a terminal."""
+"""Minimum number of seconds before another line of progress where standard error is not a terminal.
+
+Notes, and lines of the first and last step, do not wait.
+"""
 
 SHOWN_REASONS = 10
 """Maximum number of failure reasons that a batch prints at its end; a file lists all failures."""
@@ -49,6 +52,13 @@ class _Bar(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(self.tasks)
         yield Text(self.text)
+
+
+class _Elapsed(ProgressColumn):
+    """The time since the beginning of the work, which may continue after its last part, for example with a report."""
+
+    def render(self, task: Task) -> Text:
+        return Text(duration(task.elapsed or 0.0), style="progress.elapsed")
 
 
 class ProgressDisplay:
@@ -66,8 +76,8 @@ class ProgressDisplay:
         self._clock = clock
         self._console = Console(stderr=True, highlight=False, quiet=quiet)
         self._bar = _Bar(
-            BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[eta]}"),
-            console=self._console, transient=True, disable=not self._console.is_terminal,
+            BarColumn(bar_width=30), MofNCompleteColumn(), _Elapsed(), TextColumn("{task.fields[eta]}"),
+            console=self._console, transient=True, disable=not self._console.is_terminal, get_time=clock,
         )  # fmt: skip
         self._task = self._bar.add_task("", total=total, eta="")
         self._began = self._clock()
@@ -85,13 +95,16 @@ class ProgressDisplay:
         """Print a line above the bar."""
         self._console.print(Text(plain(line), style=style), soft_wrap=not self._console.is_terminal)
 
-    def _show(self, done: int, text: str, *, total: int | None = None, now: bool = False) -> None:
-        """Update the bar; without a terminal print a line, at most every `LINE_EVERY` seconds unless ``now``."""
+    def _show(self, done: int, text: str, *, total: int | None = None, always: bool = False) -> None:
+        """Update the bar.
+
+        Without a terminal, print a line if ``always`` is set, or `LINE_EVERY` seconds have passed since the last one.
+        """
         total = total if total is not None else int(self._bar.tasks[0].total or 0)
         eta = self._eta(done, total)
         self._bar.text = plain(text)
         self._bar.update(self._task, completed=done, total=total, eta=eta)
-        if self._console.is_terminal or not (now or self._clock() - self._last_line >= LINE_EVERY):
+        if self._console.is_terminal or not (always or self._clock() - self._last_line >= LINE_EVERY):
             return
         self._last_line = self._clock()
         self.note("  ".join(filter(None, [f"{done}/{total}", text, eta])))
@@ -115,7 +128,7 @@ class StepProgress(ProgressDisplay):
         self, total: int, resumed_at: int, clock: Callable[[], float] = perf_counter, *, quiet: bool = False
     ) -> None:
         super().__init__(total, clock, quiet=quiet)
-        self._rate, self._printed = StepRate(clock=clock), (resumed_at + 1, total)
+        self._rate, self._always_printed = StepRate(clock=clock), (resumed_at + 1, total)
 
     def step(self, step: Step) -> None:
         """Show the losses of a step; without a terminal, the first and the last step always have a line."""
@@ -124,7 +137,7 @@ class StepProgress(ProgressDisplay):
         losses = (f"{name} {value:.4g}" for name, value in step.losses.items())
         rate = f"{1 / self._rate.seconds:.2f} steps/s" if self._rate.seconds else ""
         text = "  ".join(filter(None, [f"total {step.total:.4g}", *losses, rate]))
-        self._show(taken, text, now=taken in self._printed)
+        self._show(taken, text, always=taken in self._always_printed)
 
     def _eta(self, done: int, total: int) -> str:
         seconds = self._rate.seconds
@@ -137,22 +150,25 @@ class StepProgress(ProgressDisplay):
 
 
 class PartsProgress(ProgressDisplay):
-    """The progress of work in parts, in one or more phases, each of which counts its parts from 0."""
+    """The progress of work in parts.
+
+    It is done in one or more phases, each with a count of its own, which begins at 0 unless the phase is resumed.
+    """
 
     _done, _total = math.inf, 0
-    _phase = 0.0, 0
+    _phase_began = 0.0, 0
     """Time and number of done parts when the phase began or was resumed."""
 
     def __call__(self, name: str, done: int, total: int) -> None:
         """Show the name of a part, or of a step of it, and the number of parts that are done."""
         if done < self._done or total != self._total:
-            self._phase = self._clock(), done
+            self._phase_began = self._clock(), done
         self._done, self._total = done, total
         self._show(done, truncate(plain(name), WIDEST), total=total)
 
     def _eta(self, done: int, total: int) -> str:
-        began, before = self._phase
-        if done == before:
+        began, before = self._phase_began
+        if done in (before, total):
             return ""
         return f"ETA {duration((self._clock() - began) / (done - before) * (total - done))}"
 
@@ -175,9 +191,11 @@ class BatchProgress(ProgressDisplay):
             self._reasons.append(outcome.reason)
         ended = tally.done + tally.failures
         rate = ended / (self._clock() - self._began)
-        eta = f"ETA {duration(tally.remaining / rate)}" if ended else "ETA unknown"
+        eta = ""
+        if tally.remaining:  # none while failed runs are retried
+            eta = f"ETA {duration(tally.remaining / rate)}" if ended else "ETA unknown"
         counts = f"{tally.done_before + tally.done} done, {tally.failures} failed, {tally.remaining} left"
-        self._show(tally.total - tally.remaining, f"{counts}  {rate * 60:.3g}/min  {eta}")
+        self._show(tally.total - tally.remaining, "  ".join(filter(None, [counts, f"{rate * 60:.3g}/min", eta])))
 
     def summarise(self, tally: Tally, out: Path, *, stopped: bool) -> None:
         """Print the result of the batch, and on standard output the path of its results."""
@@ -193,7 +211,7 @@ class BatchProgress(ProgressDisplay):
             self.note(f"  {reason.first}{others}: {reason.message}")
         if tally.failures:
             more = tally.failures - sum(reason.jobs for reason in shown)
-            self.note(f"  {f'and {more} more; ' if more else ''}all of them: {out / FAILURES}")
+            self.note(f"  {f'and {more} more; ' if more else ''}all failures: {out / FAILURES}")
         if stopped and tally.remaining:
             self.note(f"stopped with {tally.remaining} left; the same command resumes the batch")
         print(out / RESULTS, flush=True)
@@ -213,6 +231,6 @@ def parts_progress(*, stopped: bool = False) -> Iterator[ProgressReporter]:
 def unless_stopped(output: Output | None) -> Output:
     """Return the output of long work; exit with status 130 if it is None because the work was stopped."""
     if output is None:
-        typer.echo("stopped; the same command resumes the work with the parts that are finished", err=True)
+        typer.echo("stopped; the same command resumes the work, and does not repeat finished parts", err=True)
         raise typer.Exit(130)
     return output

@@ -8,46 +8,70 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitsplice.cli.output import notes, print_wide
+from vitsplice.text import one_line, with_count
 
 if TYPE_CHECKING:
     from vitsplice.study.analysis import StudyAnalysis
 
-study = typer.Typer(help="Ask people which of two outputs they prefer, and analyse the results.", no_args_is_help=True)
+study = typer.Typer(no_args_is_help=True)
 
 
 @study.command()
 def make(
     manifest: Annotated[
-        Path, typer.Argument(metavar="PAIRS", help="A manifest, .csv or .jsonl. Pairs with the same source form a set.")
+        Path,
+        typer.Argument(
+            metavar="PAIRS",
+            help="A manifest, .csv or .jsonl. Pairs with the same field source form a set; with several sets, "
+            "`study analyse` also compares methods in each.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The page, such as study.html.")],
     method: Annotated[
         list[str],
         typer.Option(
             metavar="NAME=FOLDER",
-            help="Name of a method and the folder of its outputs: FOLDER/ID.png (or .jpg, .webp, .tif ...), run "
-            "folders FOLDER/ID, or a folder of `vitsplice batch`. Two or more.",
+            help="Name of a method and the folder of its outputs, by the ID of the pair: FOLDER/ID.png (or .jpg, "
+            ".webp, .tif ...), run folders FOLDER/ID, or a folder of `vitsplice batch`. Give this option for each "
+            "method, at least twice.",
         ),
     ],
-    question: Annotated[str | None, typer.Option(help="Question that raters answer for every two outputs.")] = None,
-    title: Annotated[str | None, typer.Option(help="Title of the page, visible to raters.")] = None,
+    question: Annotated[
+        str | None,
+        typer.Option(
+            help="Question that raters answer in each trial. Default: which image better shows the structure of A with "
+            "the appearance of B."
+        ),
+    ] = None,
+    title: Annotated[
+        str | None, typer.Option(help="Title of the page, visible to raters. Default: Comparing images.")
+    ] = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Trials for each rater, without checks. Default: all, but at most 40.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of trials for each rater, not counting checks. Default: one for each pair of images and each "
+            "two methods, but at most 40.",
+        ),
     ] = None,
     checks: Annotated[
         int, typer.Option(min=0, help="Additional trials for each rater, with a known right answer.")
     ] = 3,
     size: Annotated[
-        int, typer.Option(min=64, max=4096, help="Longer side of the images in the page, in pixels.")
+        int,
+        typer.Option(min=64, max=4096, help="Maximum length of the longer side of the images in the page, in pixels."),
     ] = 512,
     min_view: Annotated[
         float,
         typer.Option(min=0, max=60, help="Seconds before a trial can be answered; values below 0.25 act as 0.25."),
     ] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the checks and of the order of trials.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing page.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing page and its plan.")] = False,
 ) -> None:
-    """Write an HTML page that asks which of two outputs is better. It contains all images and needs no network."""
+    """Write an HTML page that asks which of two outputs is better, and the plan that `study analyse` requires.
+
+    The plan is written beside the page. The page contains all images and needs no network.
+    """
     from vitsplice.cli.progress import PartsProgress
     from vitsplice.evaluation.plan import parse_method
     from vitsplice.study.build import QUESTION, TITLE, StudySettings, build_study
@@ -55,16 +79,17 @@ def make(
     from vitsplice.support.output_folder import check_file
 
     target = check_file(out, "page, such as study.html", force=force)
-    check_file(plan_path(target), "plan of a page", force=force)
+    check_file(plan_path(target), "page, such as study.html, whose plan is written beside it", force=force)
     settings = StudySettings(question or QUESTION, title or TITLE, trials, checks, size, min_view, seed)
     methods = [parse_method(text) for text in method]
     with PartsProgress() as display:
         page = build_study(manifest, methods, settings, lambda done, total: display("reading images", done, total))
-    length, plan = page.write(target), page.plan
+    page_bytes, plan = page.write(target), page.plan
     notes(page.notes)
     typer.echo(
-        f"study {plan.study}: {len(plan.pairs)} pairs, {len(plan.methods)} methods; {plan.trials} trials and "
-        f"{len(plan.checks)} checks for each rater; {length / 1e6:.1f} MB",
+        f"study {plan.study}: {with_count(len(plan.pairs), 'pair')}, {with_count(len(plan.methods), 'method')}; "
+        f"{with_count(plan.trials, 'trial')} and {with_count(len(plan.checks), 'check')} for each rater; "
+        f"the page has {page_bytes / 1e6:.1f} MB",
         err=True,
     )
     typer.echo(f"plan for the analysis, not for raters: {plan_path(target)}", err=True)
@@ -95,7 +120,8 @@ def analyse(
 ) -> None:
     """Compute how often each method was preferred, with intervals, tests and the agreement of raters.
 
-    Results of another study, and incomplete, altered or duplicate ones, are excluded and listed.
+    Excluded and listed are results of another study; incomplete, altered or duplicate ones; those with too many failed
+    checks, too short times or always the same side; and files that are not results.
     """
     if plan is None:
         raise typer.BadParameter("give the plan with --plan, such as --plan study.plan.json for study.html")
@@ -104,14 +130,13 @@ def analyse(
     from vitsplice.study.report import FILES, report_files
     from vitsplice.study.results import read_results, unread_files
     from vitsplice.support import output_folder
-    from vitsplice.text import with_count
 
     target = None if out is None else output_folder.check(out, FILES, "an analysis", force=force)
     analysis = analyse_study(read_plan(plan), *read_results(results), max_failed=max_failed, min_ms=min_ms, seed=seed)
     _show(analysis)
     if unread := unread_files(results):
         number = with_count(len(unread), "other file")
-        notes([f"{number} in the folders not read, such as {unread[0]}: names of results end in .json"])
+        notes([f"not read: {number} in the folders, such as {unread[0]}; names of results end in .json"])
     if target is not None:
         output_folder.write(target, report_files(analysis))
         typer.echo(target / FILES[-1])
@@ -119,7 +144,6 @@ def analyse(
 
 def _show(analysis: StudyAnalysis) -> None:
     from vitsplice.study import report
-    from vitsplice.text import one_line
 
     typer.echo(f"study {one_line(analysis.study)}: {one_line(analysis.question)}")
     typer.echo(report.summary_line(analysis))
@@ -129,7 +153,8 @@ def _show(analysis: StudyAnalysis) -> None:
             report.PREFERENCE_COLUMNS, [report.preference_cells(preference) for preference in analysis.preferences]
         )
     typer.echo(
-        "in a publication, report the interval over raters: that over trials and the p values assume independent trials"
+        "in a publication, report the interval over raters; the interval over trials and the p values assume that "
+        "trials are independent"
     )
     notes(analysis.notes)
     notes(analysis.excluded, "excluded")

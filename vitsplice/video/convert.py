@@ -23,7 +23,7 @@ from vitsplice.runs.checkpoints import settings_digest
 from vitsplice.runs.inputs import as_sequence
 from vitsplice.runs.record import versions
 from vitsplice.support.checkpoints import remove_checkpoints
-from vitsplice.support.files import MAX_NAME_BYTES, file_sha256, json_bytes, read_json_object
+from vitsplice.support.files import MAX_NAME_BYTES, absolute, file_sha256, json_bytes, read_json_object, reading
 from vitsplice.support.output_folder import REPLACE, FolderLock, resumable, write
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable
@@ -41,7 +41,7 @@ from vitsplice.video.transfer import FrameTransfer, load_transfer
 from vitsplice.video.work import (
     CHECKPOINT,
     CHECKPOINTS,
-    ERRORS,
+    FLICKER,
     PREVIEW,
     RECORD,
     REPLACES,
@@ -100,9 +100,10 @@ def splice_video(
 ) -> VideoResult | None:
     """Transfer the appearance of one or several images to a video.
 
-    Frame rate, times, colour space and audio of a video file are those of the input, as far as the format of the file
-    allows. The records are in a folder beside the output, ``NAME-video`` for ``NAME.mp4``. Work that was stopped or
-    killed resumes when the function is called with the same arguments, and gives the same bytes.
+    If the output is a video file, it has the frame rate, times, colour space and audio of the input, as far as its
+    format allows. The records are in a folder beside the output, ``NAME-video`` for ``NAME.mp4``. Work that was stopped
+    or killed resumes when the function is called with the same arguments; the output has the same bytes as without the
+    interruption.
 
     Args:
         source: a video, or a folder of images.
@@ -110,25 +111,25 @@ def splice_video(
         out: a video file (.mp4, .m4v, .mov, .mkv or .webm), or a folder for PNG files: an existing folder, or a name
             without a suffix.
         preset: preset with a warm start, such as ``instant`` or ``quick``, or a model folder.
-        temporal: carry the correspondence and changes of key frames along the motion to the frames between them; False:
-            compute each frame on its own.
+        temporal: compute the frames between key frames from what the key frames have (correspondence, warm start, and
+            what the steps changed), moved along the motion; False: compute each frame on its own.
         key_every: maximum number of frames from one key frame to the next, 1 to 120.
         appearance_mask: only the region of the appearance image where the mask is white is used; a list for several
             images, with None for images without a mask.
-        appearance_weights: weight of each appearance image, above 0; None: all are equal.
+        appearance_weights: weight of each appearance image, from 1e-6 to 1e6; only ratios matter; None: all are equal.
         force: replace an existing output.
         progress: progress reporter.
         settings: see `vitsplice.settings_for`.
 
     Returns:
-        The result, also if an earlier call with the same arguments finished it; None if the progress reporter stopped
-        the work.
+        The result, also if an earlier call with the same arguments has already finished the video; None if the progress
+        reporter stopped the work.
 
     Raises:
         ImageError: if the video or an image cannot be read.
-        OutputExists: if ``force`` is not given, and the output exists but was not written by a call with the same
-            arguments or was changed since, or the folder of the records holds those of another output or of other
-            arguments.
+        OutputExists: if ``force`` is not given, and (a) the output exists, and was not written by a call with the same
+            arguments or has changed since, or (b) the folder of the records holds the records of another output, those
+            of a call with other arguments, or files with their names but no plan.
         OutputBusy: if another process is writing to the folder of the records.
         CheckpointRejected: if the checkpoint of unfinished work is damaged; the message says what to remove.
         VitspliceError: if an argument, a setting or a backbone cannot be used, or a file cannot be written.
@@ -136,20 +137,16 @@ def splice_video(
     if not 1 <= key_every <= MAX_KEY_EVERY:
         raise UserError(f"key_every={key_every} is not allowed; it must be from 1 to {MAX_KEY_EVERY}")
     video, path, loader = open_source(source), Path(out), BackboneLoader()
-    target = path if path.name not in ("", "..") else Path(os.path.abspath(path))
-    if not target.name:
-        raise UserError(f"{printable(str(path))} cannot be the output; give a video file such as out.mp4, or a folder")
-    folder = target.with_name(f"{target.stem}-video")
-    if any(len(os.fsencode(used.name)) > MAX_NAME_BYTES for used in (target, folder)):
-        raise UserError(f"the name {printable(target.name)} is too long; choose a shorter one")
+    target = _target(path)
+    folder = _work_folder(target)
     for used in (path, folder):
         if os.path.exists(used) and os.path.samefile(used, source):
             raise UserError(f"{printable(str(used))} is the input; choose another output")
+    encoder = _encoder(destination_for(path, video.info))
+    appearances = Appearances.read(appearance, appearance_mask, appearance_weights)
     for image in (*as_sequence(appearance), *as_sequence(appearance_mask)):
         if isinstance(image, str | os.PathLike) and os.path.realpath(path) in map(os.path.dirname, _real_paths(image)):
             raise UserError(f"{printable(str(path))} contains the input {printable(str(image))}; choose another output")
-    encoder = _encoder(destination_for(path, video.info))
-    appearances = Appearances.read(appearance, appearance_mask, appearance_weights)
     transfer = load_transfer(appearances, settings_for(preset, **settings), loader)
     info = _output_info(video.info, transfer.settings.size, even=encoder is not None)
     destination = destination_for(path, info)
@@ -192,8 +189,27 @@ def splice_video(
     return VideoResult(path, folder, record)
 
 
+def _target(path: Path) -> Path:
+    """Return the output as a path with a name, also for ``.`` or ``..``. Raises UserError if that is not possible."""
+    if "\0" in str(path):
+        shown = printable(str(path))
+        raise UserError(f"'{shown}' has a NUL character, which no file name can have; choose another name")
+    target = path if path.name not in ("", "..") else absolute(path)
+    if not target.name:
+        raise UserError(f"{printable(str(path))} cannot be the output; give a video file such as out.mp4, or a folder")
+    return target
+
+
+def _work_folder(target: Path) -> Path:
+    """Return the folder of the records of an output. Raises UserError if one of their names is too long."""
+    folder = target.with_name(f"{target.stem}-video")
+    if any(len(os.fsencode(used.name)) > MAX_NAME_BYTES for used in (target, folder)):
+        raise UserError(f"the name {printable(target.name)} is too long; choose a shorter one")
+    return folder
+
+
 def _real_paths(file: str | os.PathLike[str]) -> tuple[str, str]:
-    """Return the path of a file in its real folder, and that of the file that it may link to."""
+    """Return the path of a file twice: with only the links in its folder resolved, and with all links resolved."""
     return os.path.join(os.path.realpath(Path(file).parent), Path(file).name), os.path.realpath(file)
 
 
@@ -213,7 +229,9 @@ def _encoder(destination: Destination) -> str | None:
 
 
 def _output_info(info: VideoInfo, size: int | None, *, even: bool) -> VideoInfo:
-    """Return the information on the input with the size of the output: shorter side ``size``; None: as the input.
+    """Return ``info`` with width and height of the output, whose shorter side is ``size``.
+
+    Without a size, ``info`` is unchanged, also if a side is odd.
 
     With ``even``, odd sides of resized frames become one pixel longer: some players do not play videos of odd sides.
     """
@@ -260,7 +278,7 @@ class _Work:
 
     def run(self) -> None:
         """Compute the segments that are not finished. Raises Stopped."""
-        self._progress.note(f"preview {printable(str(self._folder / PREVIEW))}")
+        self._progress.note(f"preview of the latest frame: {printable(str(self._folder / PREVIEW))}")
         state, began, start = self._state, perf_counter() - self._state.seconds, self._state.next
         frames = (self._resized(frame) for frame in self._video.frames() if frame.index >= start)
         for segment in segments(frames, self._plan["key_every"], after_cut=state.key is None):
@@ -288,7 +306,7 @@ class _Work:
         state.next, state.segments, state.key = segment.end, state.segments + 1, computed.following
 
     def _report(self, index: int) -> None:
-        """Report a frame before it is computed. Raises Stopped."""
+        """Report the number of the first frame that is not computed yet, before a frame is computed. Raises Stopped."""
         if self._progress.stopped():
             raise Stopped
         self._progress.part(f"frame {index}", index, max(index + 1, self._video.info.frames or 0))
@@ -300,7 +318,7 @@ class _Work:
         record: dict[str, Any] = json.loads(json.dumps(self._record(path, notes, loader)))
         errors, appearances = self._state.errors, [image.name for image in self._appearances.images.values()]
         page = report(record, self._video.name, appearances, errors, self._excerpt.film())
-        files = {ERRORS: flicker_table(errors).encode(), REPORT: page.encode(), RECORD: json_bytes(record)}
+        files = {FLICKER: flicker_table(errors).encode(), REPORT: page.encode(), RECORD: json_bytes(record)}
         write(self._folder, files)
         with suppress(OSError):
             remove_parts(self._folder)
@@ -331,7 +349,7 @@ class _Work:
 def _preview(segment: Segment, output: Pixels) -> bytes:
     """Return the last frame of a segment beside its output, as PNG."""
     frame = segment.frames[-1]
-    pair = [("input", frame.tensor()[0]), (f"frame {frame.index}", as_tensor(output)[0])]
+    pair = [(f"input, frame {frame.index}", frame.tensor()[0]), ("output", as_tensor(output)[0])]
     return encode_png(contact_sheet([pair], height=min(PREVIEW_HEIGHT, len(output))))
 
 
@@ -342,6 +360,7 @@ def _finished(folder: Path, path: Path, destination: Destination) -> dict[str, A
     """
     record = read_json_object(folder / RECORD)
     if path.is_file():
-        return record if record.get("output_sha256") == file_sha256(path) else {}
+        with reading(path):
+            return record if record.get("output_sha256") == file_sha256(path) else {}
     frames = record.get("frames", 0)
     return record if frames and path.is_dir() and destination.holds(folder, 0, frames) else {}

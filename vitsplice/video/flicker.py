@@ -6,7 +6,7 @@ The definition is that of Lai et al. 2018, "Learning Blind Video Temporal Consis
 
 with f the flow of the input from frame t to frame t + 1, and M the pixels where it can be trusted: not hidden in the
 other frame, and not at the edge of a motion (Ruder et al. 2016). Values are RGB in [0, 1], summed over the channels.
-The error of the input itself is what sampling, noise and changing light leave.
+The input has an error too, from noise, resampling and changing light.
 """
 
 from __future__ import annotations

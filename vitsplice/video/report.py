@@ -7,10 +7,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vitsplice.engine.backbones import Substitution
 from vitsplice.support.page import Block, Details, Film, Heading, Properties, Table, Text, render
 from vitsplice.support.plots import COLOURS, MUTED, plot
 from vitsplice.support.tables import csv_document
-from vitsplice.video.work import ERRORS
+from vitsplice.text import with_count
+from vitsplice.video.excerpt import SAMPLES
+from vitsplice.video.work import FLICKER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,10 +21,16 @@ if TYPE_CHECKING:
 Errors = Sequence[tuple[int, float, float]]
 
 WARPING = (
-    "Mean squared difference between each frame and the next one, moved back along the motion of the input (Lai et al. "
-    "2018), where that motion can be trusted; lower is steadier. The error of the input is what noise, resampling and "
-    "changing light leave."
+    "Mean squared difference between each frame and the next one, after the next one is moved back along the motion of "
+    "the input (Lai et al. 2018); only where that motion can be trusted. Lower is steadier. The input has an error "
+    "too, from noise, resampling and changing light."
 )
+
+INPUTS = {
+    "appearance weights": "weights of the appearance images",
+    "weights": "SHA-256 of the weights of the networks",
+}
+"""Labels of the inputs in the record whose label is not "SHA-256 of" and their name."""
 
 
 def report(
@@ -35,20 +44,23 @@ def report(
 
     Args:
         record: content of ``video.json``.
-        source, appearances: names of the video and of the appearance images.
-        errors: number of a frame, warping error of the input from this frame to the next, and that of the output.
+        source, appearances: names or paths of the video and of the appearance images.
+        errors: for each pair of consecutive frames whose motion can be trusted somewhere: number of the first, warping
+            error of the input, and that of the output.
         film: first frames of input and output as JPEG.
     """
     names = " and ".join(info["name"] for info in record["backbones"].values())
     method = f"key frames at most {record['key_every']} frames apart" if record["temporal"] else "each frame on its own"
-    preset = record["settings"]["preset"] or "settings"
+    settings = record["settings"]
+    preset = f"preset {settings['preset']}, " if settings["preset"] else ""
     lead = (
-        f"preset {preset}, {method}, with {names} on {record['settings']['device']}; {record['frames']} frames, "
-        f"{record['seconds_per_frame']:.2f} s each"
+        f"{preset}{method}, with {names} on {settings['device']}; {with_count(record['frames'], 'frame')}, "
+        f"computed in {record['seconds_per_frame']:.2f} s each"
     )
-    caption = f"The first {len(film[0])} frames"
+    caption = f"The first {with_count(len(film[0]), 'frame')}"
+    substitutions = [str(Substitution(**values)) for values in record["substitutions"]]
     blocks: list[Block] = [Film(*film, rate=float(Fraction(record["rate"])), caption=caption)]
-    blocks += [Text(note, highlighted=True) for note in record["notes"]]
+    blocks += [Text(note, highlighted=True) for note in (*substitutions, *record["notes"])]
     blocks += [Heading("Flicker"), *_flicker(record, errors), Heading("Metrics of frames"), _metrics(record)]
     blocks += [Heading("Settings"), Properties(_properties(record)), Details("versions", _lines(record["versions"]))]
     appearance_names = " and ".join(Path(name).name for name in appearances)
@@ -64,9 +76,10 @@ def flicker_table(errors: Errors) -> str:
 def _flicker(record: dict[str, Any], errors: Errors) -> list[Block]:
     means = record["warping_error"]
     if not errors:
-        return [Text("The warping error is missing: no two frames of one shot have a motion that can be trusted.")]
+        missing = "between no two consecutive frames of one shot can the motion be trusted."
+        return [Text(f"The warping error is missing: {missing}")]
     rows = [("input", means["input"]), ("output", means["output"])]
-    table = Table(("warping error", "mean"), rows, f"{WARPING} All values: {ERRORS}")
+    table = Table(("warping error", "mean"), rows, f"{WARPING} All values are in {FLICKER}.")
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
@@ -86,9 +99,10 @@ def _metrics(record: dict[str, Any]) -> Block:
         (name, values["value"], values.get("better", ""), values.get("against", ""), values["reason"])
         for name, values in record["metrics"].items()
     ]
-    return Table(
-        ("metric", "mean", "better", "against", "note"), rows, "Means over frames that are evenly spaced in the video"
+    caption = (
+        f"Means over at most {SAMPLES} frames, spread over the video; with several appearance images, by their weights"
     )
+    return Table(("metric", "mean", "better", "compared with", "note"), rows, caption)
 
 
 def _properties(record: dict[str, Any]) -> list[tuple[str, str]]:
@@ -96,9 +110,9 @@ def _properties(record: dict[str, Any]) -> list[tuple[str, str]]:
     networks = [f"{info['name']} ({info['model']}, {info['licence']})" for info in record["backbones"].values()]
     return [
         ("frame rate", f"{float(Fraction(record['rate'])):.3f} per second"),
-        ("cuts before frames", cuts),
+        ("first frames after cuts", cuts),
         ("networks", ", ".join(networks)),
-        *((f"SHA-256 of {name}", digest) for name, digest in record["inputs"].items() if digest),
+        *((INPUTS.get(name, f"SHA-256 of {name}"), value) for name, value in record["inputs"].items() if value.strip()),
     ]
 
 

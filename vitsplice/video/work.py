@@ -17,7 +17,7 @@ from vitsplice.support.checkpoints import CheckpointFormat
 from vitsplice.support.output_folder import ResumableWork
 from vitsplice.video.outputs import Key
 
-PLAN, RECORD, REPORT, PREVIEW, ERRORS = "plan.json", "video.json", "report.html", "preview.png", "flicker.csv"
+PLAN, RECORD, REPORT, PREVIEW, FLICKER = "plan.json", "video.json", "report.html", "preview.png", "flicker.csv"
 SEGMENTS, CHECKPOINTS, EXCERPT = "segments", "checkpoint", "excerpt"
 
 REPLACES = "replaces"
@@ -149,7 +149,7 @@ WORK = ResumableWork(
     name="video",
     plan_file=PLAN,
     parts=(SEGMENTS, CHECKPOINTS, EXCERPT),
-    results=(RECORD, REPORT, PREVIEW, ERRORS, REPLACES),
+    results=(RECORD, REPORT, PREVIEW, FLICKER, REPLACES),
     clear=_clear,
 )
 """The work on a video; if anything in the plan differs, all segments are computed again."""

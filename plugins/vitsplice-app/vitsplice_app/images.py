@@ -19,7 +19,7 @@ NO_IMAGE = "there is no image; drop, paste or choose one, or take an example"
 """Message of the error for an input without an image."""
 
 _CHECKING = threading.Lock()
-"""Held while images are checked: many large ones at once could exhaust the memory."""
+"""Held while one image is decoded for a check: many large ones at once could exhaust the memory."""
 
 
 def image_input(label: str, **settings: Any) -> gr.Image:
@@ -41,7 +41,8 @@ def image_input(label: str, **settings: Any) -> gr.Image:
 def files_input(label: str, *, multiple: bool = False) -> gr.File:
     """Create an input for image files; its value is a list of their paths, in the order shown, empty without files.
 
-    Unlike `image_input` it takes little space, and can take several files, which the user can reorder.
+    Unlike `image_input` it takes little space, and can take several files, which the user can reorder. As for
+    `image_input`, events may update only the value.
 
     Args:
         label: label, also for screen readers.

@@ -1,0 +1,67 @@
+import re
+from html import unescape
+
+import pytest
+
+from vitsplice.video.report import report
+
+TRUSTED = [(0, 0.1, 0.2), (1, 0.1, 0.2)]
+
+
+@pytest.fixture(autouse=True)
+def _no_plot(monkeypatch):
+    monkeypatch.setattr("vitsplice.support.plots._save", lambda *_, **__: b"<svg></svg>")
+
+
+def text(errors=TRUSTED, frames=3, **changes):
+    """Return the text of the report of a video, without tags."""
+    record = {
+        "temporal": True,
+        "key_every": 12,
+        "settings": {"preset": "instant", "device": "cpu"},
+        "frames": frames,
+        "seconds_per_frame": 0.123,
+        "rate": "25",
+        "cuts": [],
+        "notes": [],
+        "warping_error": {"input": 0.1, "output": 0.2},
+        "metrics": {"colour": {"value": 0.5, "reason": "", "better": "lower", "against": "appearance"}},
+        "inputs": {"video": "ab", "appearance image": "cd", "settings": "ef", "weights": "01"},
+        "backbones": {"first": {"name": "tiny-vit", "model": "vit", "licence": "MIT"}},
+        "substitutions": [],
+        "versions": {},
+    } | changes
+    page = report(record, "clip.mp4", ["images/zebra.jpg"], errors, ([b"jpeg"] * frames, [b"jpeg"] * frames))
+    return " ".join(unescape(re.sub("<[^>]+>", " ", page)).split())
+
+
+def test_digests_are_distinguished_from_weights():
+    inputs = {"appearance image": "cd", "appearance image 2": "ce", "appearance weights": "1, 2", "weights": "01"}
+    page = text(inputs=inputs)
+    assert "SHA-256 of appearance image 2 ce" in page
+    assert "weights of the appearance images 1, 2" in page
+    assert "SHA-256 of appearance weights" not in page
+    assert "SHA-256 of the weights of the networks 01" in page
+
+
+def test_networks_without_digests_have_no_row():
+    assert text(inputs={"video": "ab", "weights": " "}).count("SHA-256") == 1
+
+
+def test_settings_without_a_preset_are_not_called_a_preset():
+    assert "preset instant, key frames at most 12 frames apart, with tiny-vit on cpu; 3 frames, computed in" in text()
+    assert "preset" not in text(settings={"preset": None, "device": "cpu"})
+
+
+def test_a_substituted_backbone_is_mentioned():
+    substitution = {"requested": "big", "used": "tiny-vit", "reason": "No weights."}
+    expected = "backbone 'big' is unavailable, so 'tiny-vit' is used instead. No weights."
+    assert expected in text(substitutions=[substitution])
+
+
+def test_a_single_frame_is_in_the_singular_and_has_no_warping_error():
+    page = text(frames=1, errors=[])
+    assert "on cpu; 1 frame, computed in 0.12 s each" in page
+    assert "The first 1 frame" in page
+    assert "1 frames" not in page
+    assert "between no two consecutive frames of one shot can the motion be trusted" in page
