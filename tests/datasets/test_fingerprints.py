@@ -180,7 +180,9 @@ def test_fingerprints_are_cached_until_the_file_changes(tmp_path, monkeypatch):
     assert computed == [*paths, paths[1]]
 
 
-@pytest.mark.parametrize("change", [("bits", "AAAA"), ("colours", "?"), ("size", [1]), ("sha256", None)])
+@pytest.mark.parametrize(
+    "change", [("bits", "AAAA"), ("colours", "?"), ("size", [1]), ("size", [float("inf"), 3]), ("sha256", None)]
+)
 def test_invalid_records_of_the_cache_are_computed_again(tmp_path, change):
     path, cache = tmp_path / "a.png", tmp_path / "cache.jsonl"
     Image.effect_noise((40, 30), 80).save(path)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from tests.conftest import noise
+from vitsplice.errors import ConfigError
 from vitsplice.generators.unet import UNet
 from vitsplice.rng import private_rng
 
@@ -43,3 +44,8 @@ def test_train_and_eval_mode_normalise_by_the_statistics_of_the_image():
 @pytest.mark.parametrize("channels", [[8], [8, 16, 24]])
 def test_number_of_levels_is_configurable(channels):
     assert make(channels=channels)(noise(1, 3, 40, 40)).shape == (1, 3, 40, 40)
+
+
+def test_generator_without_levels_is_refused():
+    with pytest.raises(ConfigError, match=r"generator\.options\.channels: \[\] is not allowed"):
+        make(channels=[])

@@ -71,3 +71,13 @@ def test_excluded_neighbourhoods_are_not_wanted():
     whole, part = (by_lightness(features_of(image, both, m), 0.125) for m in (None, mask))
     wanted_whole, wanted_part = (corresponding_deviation(output, target, 0.05).max() for target in (whole, part))
     assert wanted_part < 0.2 * wanted_whole
+
+
+@pytest.mark.parametrize("side", [63, 65, 67])
+def test_mask_in_the_last_column_alone_does_not_stop_a_run(side):
+    mask = torch.zeros(1, 1, side, side)
+    mask[..., -1] = 1
+    output = by_lightness(features_of(stripes(0.5, 0.5, side=side)), 0.125)
+    whole, part = (by_lightness(features_of(stripes(0.1, 0.9, side=side), mask=m), 0.125) for m in (None, mask))
+    wanted_whole, wanted_part = (corresponding_deviation(output, target, 0.05) for target in (whole, part))
+    assert torch.equal(wanted_part, wanted_whole)

@@ -4,7 +4,7 @@ from vitsplice.support.step_rate import StepRate
 
 
 def rate_after(durations, **options):
-    """Return the rate after steps of these durations in seconds, measured by a clock that only they advance."""
+    """Return a `StepRate` after steps of these durations in seconds; its clock advances by these durations only."""
     now = 0.0
     rate = StepRate(clock=lambda: now, **options)
     for duration in durations:
@@ -36,8 +36,10 @@ def test_rate_follows_recent_steps():
     assert rate.timed == 10
 
 
-def test_rate_without_warm_up_leaves_out_the_first_step_only():
-    assert rate_after([9.0, 2.0], warm_up=1).seconds == 2.0
+@pytest.mark.parametrize("warm_up", [0, 1])
+def test_warm_up_of_at_most_one_step_leaves_out_the_first_step_only(warm_up):
+    rate = rate_after([9.0, 2.0], warm_up=warm_up)
+    assert (rate.seconds, rate.timed) == (2.0, 1)
 
 
 def test_time_spent_on_something_else_is_left_out():
@@ -46,7 +48,8 @@ def test_time_spent_on_something_else_is_left_out():
     for duration in (5.0, 2.0):
         now += duration
         rate.step_done()
+    now += 100.0
     rate.leave_out(100.0)
-    now += 102.0
+    now += 2.0
     rate.step_done()
     assert rate.seconds == 2.0

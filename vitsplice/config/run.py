@@ -26,8 +26,9 @@ from vitsplice.config.views import ViewsConfig
 from vitsplice.support import bounded_yaml
 from vitsplice.text import truncate
 
-LOADED_BEFORE = frozenset({"preset", "backbone", "device", "precision", "with_fallback"})
-"""Settings that `with_fallback` cannot change: itself, ``preset`` (only recorded), and those that load backbones."""
+FIXED_WITH_FALLBACK = frozenset({"preset", "backbone", "device", "precision", "with_fallback"})
+"""Settings that `with_fallback` cannot change: itself; ``preset``, which is only recorded; and ``backbone``, ``device``
+and ``precision``, with which backbones are loaded before it is known whether a fallback is used."""
 
 
 class RunConfig(Settings):
@@ -36,26 +37,28 @@ class RunConfig(Settings):
     Args:
         preset: name of a preset, or path of a YAML file or of a model folder, on which the settings are based; recorded
             only.
-        backbones: backbones by the name that terms use. The first, and those in `MatchConfig.further_backbones`, match
-            the images; terms that name no backbone use the first. A single backbone is written as ``backbone``,
-            without a name.
-        start: image that the output starts from: the structure image, the warm start by correspondence (``match``), or
-            the output of a trained model (``model``).
+        backbones: backbones by the keys that terms use. The first, and those in `MatchConfig.further_backbones`, match
+            the images; terms that give no key use the first. A single backbone may be given as ``backbone``, without a
+            key.
+        start: image that the output starts from: the structure image (``structure``), the warm start (``match``;
+            `vitsplice.engine.warm_start`), or the output of a trained model (``model``).
         model: the trained model; required by the start ``model``, and allowed only with it.
         terms: loss terms by name; the names are the columns of ``losses.csv``.
-        stages: stages from coarse to fine; the change that they make is upsampled and added to the start image at
-            full size. Empty: the output is optimised at full size.
+        stages: stages from coarse to fine; the difference between their output and the start image at their size is
+            upsampled and added to the start image at full size. Empty: the output is optimised at full size.
         structure_strength: factor applied to the weights of all terms whose target is the structure image or the start.
+            In a run without steps, it scales the detail of the warm start.
         appearance_strength: factor applied to the weights of all terms whose target is the appearance image. A value
             below 1 also moves the start ``match`` or ``model`` towards the structure image. In a run without steps, the
             warm start depends on both strengths (`vitsplice.engine.warm_start`).
         steps: number of steps; 0 returns the start.
-        size: shorter side, in pixels, to which all images are resized first; None: no resizing.
+        size: shorter side, in pixels, to which all images are resized first; None: no resizing. Not allowed with
+            ``training``, which has `TrainingConfig.side`.
         seed: seed of all random number generators.
         device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto``: CUDA, MPS or the CPU, the first that is available.
         precision: precision of backbones that state none; ``auto``: bfloat16 where the device has it in hardware.
-        previews: interval of previews in steps. The start has a preview too, and so have the steps 10 and 25 if the
-            interval is longer. 0: no previews.
+        previews: interval of previews in steps. The start has a preview too, and so have step 10 if the interval is
+            above 10, step 25 if it is above 25, and the last step of a training. 0: none.
         metrics: whether to measure the output at the end of the run (`vitsplice.metrics`).
         plots: whether to write ``losses.png`` and ``report.html``.
         with_fallback: settings, as nested mappings, that replace the others if a fallback is used in place of a
@@ -94,7 +97,7 @@ class RunConfig(Settings):
     @field_validator("with_fallback")
     @classmethod
     def _check_with_fallback(cls, changes: dict[str, Any]) -> dict[str, Any]:
-        if fixed := sorted(LOADED_BEFORE.intersection(changes)):
+        if fixed := sorted(FIXED_WITH_FALLBACK.intersection(changes)):
             raise ValueError(f"with_fallback cannot change {', '.join(fixed)}")
         return changes
 
@@ -112,7 +115,7 @@ class RunConfig(Settings):
 
     @model_serializer(mode="wrap")
     def _write_as_read(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Write a single backbone as ``backbone``, and ``model`` and ``training`` only if they are given."""
+        """Write a single backbone with the key `ONLY` as ``backbone``, and ``model`` and ``training`` only if given."""
         absent = (("model", None), ("training", None))
         data: dict[str, Any] = {key: value for key, value in dump(self).items() if (key, value) not in absent}
         if list(self.backbones) != [ONLY] or "backbones" not in data:
@@ -124,19 +127,23 @@ class RunConfig(Settings):
 
     @field_validator("terms")
     @classmethod
-    def _check_names(cls, terms: dict[str, TermConfig]) -> dict[str, TermConfig]:
+    def _check_term_names(cls, terms: dict[str, TermConfig]) -> dict[str, TermConfig]:
         for name in terms:
             if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) or name in {"step", "total"}:
-                rule = "1 to 64 letters, digits, - and _, and not step or total"
-                raise ValueError(f"a term's name is {rule}: not {truncate(name)!r}")
+                raise ValueError(
+                    f"{truncate(name)!r} cannot be the name of a term, which has 1 to 64 letters, digits, - or _, and "
+                    "is neither step nor total"
+                )
         return terms
 
     @field_validator("backbones")
     @classmethod
-    def _check_backbone_names(cls, backbones: dict[str, BackboneConfig]) -> dict[str, BackboneConfig]:
-        for name in backbones:
-            if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-                raise ValueError(f"a key is 1 to 64 letters, digits, - and _: not {truncate(name)!r}")
+    def _check_backbone_keys(cls, backbones: dict[str, BackboneConfig]) -> dict[str, BackboneConfig]:
+        for key in backbones:
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", key):
+                raise ValueError(
+                    f"{truncate(key)!r} cannot be the key of a backbone, which has 1 to 64 letters, digits, - or _"
+                )
         return backbones
 
     @model_validator(mode="after")
@@ -159,7 +166,7 @@ class RunConfig(Settings):
             raise ValueError(f"match.further_backbones: a backbone is given twice: {', '.join(further)}")
         for number, stage in enumerate(self.stages):
             if unknown := [name for name in stage.terms or () if name not in self.terms]:
-                allowed = ", ".join(self.terms)
+                allowed = ", ".join(self.terms) or "there are none"
                 raise ValueError(f"stages.{number}.terms: {unknown[0]!r} is not one of the terms: {allowed}")
         return self
 
@@ -169,6 +176,8 @@ class RunConfig(Settings):
             return self
         if self.steps == 0:
             raise ValueError("steps: 0 is not allowed with training")
+        if self.size is not None:
+            raise ValueError("size is not allowed with training; the size of its images is training.side")
         if self.stages:
             raise ValueError("stages are not allowed with training, whose images have one size: training.side")
         if self.match.further_backbones:
@@ -185,9 +194,15 @@ class RunConfig(Settings):
                 "start: model"
             )
         if self.start == "model" and not self.steps and self.structure_strength != 1:
-            raise ValueError("structure_strength has no effect on the output of a model; set steps to optimise it")
+            raise ValueError(
+                "structure_strength has no effect on the output of a model; set steps above 0, so that this output is "
+                "optimised"
+            )
         if self.start == "model" and not self.steps and self.appearance_strength > 1:
-            raise ValueError("appearance_strength above 1 has no effect on a model's output; set steps to optimise it")
+            raise ValueError(
+                "appearance_strength above 1 has no effect on the output of a model; set steps above 0, so that this "
+                "output is optimised"
+            )
         return self
 
     @model_validator(mode="after")
@@ -197,9 +212,11 @@ class RunConfig(Settings):
                 "steps: 0 is not allowed unless start is match or model; the output would be the structure image"
             )
         if self.steps > 0 and not self.terms:
+            may_be_zero = self.start != "structure" and self.training is None
+            advice = "set steps to 0, or use" if may_be_zero else "use"
             raise ValueError(
-                f"steps: {self.steps} is not allowed: these settings have no loss terms; set steps to 0, or use a "
-                "preset with terms, such as quick"
+                f"steps: {self.steps} is not allowed: these settings have no loss terms; {advice} a preset with "
+                "terms, such as quick"
             )
         return self
 
@@ -213,14 +230,23 @@ class RunConfig(Settings):
         """Keys of the backbones by which images are matched, the first included."""
         return (next(iter(self.backbones)), *(() if self.start == "model" else self.match.further_backbones))
 
-    def backbone_of(self, term: TermConfig) -> str:
+    def backbone_key_of(self, term: TermConfig) -> str:
         """Return the key of the backbone that a term uses."""
         return term.backbone or next(iter(self.backbones))
 
     @property
     def optimised_losses(self) -> set[str]:
-        """Names of the loss terms with a weight above 0; none in a run without steps."""
-        return {term.loss for term in self.terms.values() if term.weight > 0 and self.steps > 0}
+        """Registered names (`TermConfig.loss`) of the terms that are active at any step, in any stage.
+
+        The strengths are not considered, as the registered loss terms decide which of them applies (`LossSpec.target`).
+        """
+        return {
+            term.loss for name, term in self.terms.items() if term.ever_active(self.steps) and self._is_in_a_stage(name)
+        }
+
+    def _is_in_a_stage(self, term: str) -> bool:
+        """Return whether a term belongs to any stage; True in a run without stages."""
+        return not self.stages or any(stage.has(term) for stage in self.stages)
 
     def to_yaml(self) -> str:
         """Format as YAML, from which `vitsplice.presets.loading.load` restores equal settings."""

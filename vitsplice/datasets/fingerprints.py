@@ -27,7 +27,7 @@ FORMAT = 2
 """Version of the fingerprint, part of the keys of cached fingerprints."""
 
 SIDE = 32
-"""Side in pixels to which images are resized."""
+"""Side in pixels of the square to which images are resized, whatever their aspect ratio."""
 
 CELLS = 8
 """Cells per side of the grid of mean colours."""
@@ -39,7 +39,8 @@ BITS = FREQUENCIES**2 - 1
 """Number of bits of the hash: one for each frequency except the mean."""
 
 ROUNDING = 1e-3
-"""Excess over the median, in L, above which the bit of a frequency is set; rounding errors are up to 2e-4."""
+"""A bit is set if its coefficient exceeds the median by more than this, in units of L (0 to 100); rounding errors are
+up to 2e-4."""
 
 NEAR_BITS = 8
 """Maximum number of bits in which the hashes of near-duplicates differ."""
@@ -47,12 +48,12 @@ NEAR_BITS = 8
 NEAR_COLOURS = 10.0
 """Maximum distance of the colours of near-duplicates in Lab: root mean square over cells.
 
-Both limits were chosen on 4,367 crops of 122 wallpapers: no two crops of different wallpapers are within both limits
-(1.3 million pairs, crops of nearly one colour excluded). Images of the same plain colour are near-duplicates.
+Both limits were chosen on crops of 122 wallpapers: no two crops of different wallpapers are within both limits, crops
+of nearly one colour excluded. Images of the same plain colour are near-duplicates.
 """
 
 ROWS = 512
-"""Number of images whose distances to all earlier ones are in memory at a time."""
+"""Number of images that are compared with all earlier ones at a time, which bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Fingerprint:
     Args:
         sha256: digest of the file.
         size: height and width in pixels.
-        bits: ``(BITS,)``, the perceptual hash: which low frequencies of the lightness are above their median.
+        bits: ``(BITS,)``, the perceptual hash: which low-frequency DCT coefficients of the lightness exceed their
+            median by more than `ROUNDING`.
         colours: ``(3 * CELLS**2,)``, the mean Lab colour of each cell, L in [0, 100].
     """
 
@@ -85,9 +87,9 @@ def fingerprint(path: Path) -> Fingerprint:
     image = read(path)
     height, width = image.pixels.shape[-2:]
     lab = to_lab(F.interpolate(image.pixels, (SIDE, SIDE), mode="area")) * LAB_SCALE
-    frequencies = dctn(lab[0, 0].double().numpy(), norm="ortho")[:FREQUENCIES, :FREQUENCIES].ravel()[1:]
+    coefficients = dctn(lab[0, 0].double().numpy(), norm="ortho")[:FREQUENCIES, :FREQUENCIES].ravel()[1:]
     colours = F.avg_pool2d(lab, SIDE // CELLS).flatten().to(torch.float32).numpy()
-    bits = frequencies > np.median(frequencies) + ROUNDING
+    bits = coefficients > np.median(coefficients) + ROUNDING
     return Fingerprint(image.sha256, (height, width), bits, colours)
 
 
@@ -110,9 +112,9 @@ def cached_fingerprints(
     return cached_by_image(images, ("fingerprint", FORMAT), fingerprint, _encoded, _decoded, cache, progress)
 
 
-def _encoded(image: Fingerprint) -> dict[str, Any]:
-    bits, colours = (b64encode(values.tobytes()).decode() for values in (image.bits, image.colours))
-    return {"sha256": image.sha256, "size": list(image.size), "bits": bits, "colours": colours}
+def _encoded(each: Fingerprint) -> dict[str, Any]:
+    bits, colours = (b64encode(values.tobytes()).decode() for values in (each.bits, each.colours))
+    return {"sha256": each.sha256, "size": list(each.size), "bits": bits, "colours": colours}
 
 
 def _decoded(record: Mapping[str, Any]) -> Fingerprint | None:
@@ -124,7 +126,7 @@ def _decoded(record: Mapping[str, Any]) -> Fingerprint | None:
         complete = (len(bits), len(colours)) == (BITS, 3 * CELLS**2)
         computed = Fingerprint(str(record["sha256"]), (height, width), bits, colours)
         return computed if complete else None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return None
 
 
@@ -138,7 +140,11 @@ def earlier_near_duplicates(fingerprints: Sequence[Fingerprint]) -> NDArray[np.i
 
 
 def near_duplicate_groups(fingerprints: Sequence[Fingerprint]) -> NDArray[np.int64]:
-    """Group the images that are connected by near-duplicates, and return the number of each image's group, ``(N,)``."""
+    """Group images that are near-duplicates, directly or through other images.
+
+    Returns:
+        The index of each image's group, ``(N,)``.
+    """
     near = np.zeros((0, 2), np.int64)
     for start, differing_bits in _compared(fingerprints):
         near = np.concatenate([near, np.argwhere(np.isfinite(differing_bits)) + np.array([start, 0])])
@@ -147,23 +153,25 @@ def near_duplicate_groups(fingerprints: Sequence[Fingerprint]) -> NDArray[np.int
     return groups
 
 
-def _compared(fingerprints: Sequence[Fingerprint]) -> Iterator[tuple[int, NDArray[np.float64]]]:
+def _compared(fingerprints: Sequence[Fingerprint]) -> Iterator[tuple[int, NDArray[np.floating[Any]]]]:
     """Compare each image with all earlier ones, `ROWS` images at a time.
 
     Yields:
-        Index of the first of these images, and a row for each of them: the number of different bits in the column of
-        each earlier near-duplicate, infinity in all other columns.
+        The index of the first image of a block of `ROWS` images, and a matrix with a row for each image of the block
+        and a column for each image up to its end. An entry is the number of differing bits if the column's image is an
+        earlier near-duplicate, otherwise infinity.
     """
     if not fingerprints:
         return
-    signs = np.where([image.bits for image in fingerprints], np.float32(1), np.float32(-1))
-    colours = np.stack([image.colours for image in fingerprints])
-    lengths = np.square(colours).sum(1)
+    signs = np.where([each.bits for each in fingerprints], np.float32(1), np.float32(-1))
+    colours = np.stack([each.colours for each in fingerprints])
+    squared_lengths = np.square(colours).sum(1)
     for start in range(0, len(fingerprints), ROWS):
-        rows, others = slice(start, start + ROWS), slice(0, start + ROWS)
-        differing_bits = (BITS - signs[rows] @ signs[others].T) / 2
-        distances = lengths[rows, None] + lengths[others] - 2 * colours[rows] @ colours[others].T
-        near = (differing_bits <= NEAR_BITS) & (distances / CELLS**2 <= NEAR_COLOURS**2)
+        rows, columns = slice(start, start + ROWS), slice(0, start + ROWS)
+        differing_bits = (BITS - signs[rows] @ signs[columns].T) / 2
+        products = colours[rows] @ colours[columns].T
+        squared_distances = squared_lengths[rows, None] + squared_lengths[columns] - 2 * products
+        near = (differing_bits <= NEAR_BITS) & (squared_distances / CELLS**2 <= NEAR_COLOURS**2)
         near &= np.arange(near.shape[1]) < np.arange(start, start + len(near))[:, None]
         differing_bits[~near] = np.inf
         yield start, differing_bits

@@ -1,12 +1,13 @@
 """The generator of the paper: a U-Net from image to image of the same size.
 
-Source: Tumanyan et al., supplement of the TOG 2023 version, and the released code, which differ in the number of
-convolutions per level; the arguments ``down_convs`` and ``up_1x1`` select either. Every level halves the image by a
-strided convolution; a 1x1 convolution carries the level's input to the decoder, where it is concatenated with the
-upsampled output of the level below.
+Sources: the supplement of the TOG 2023 version (Tumanyan et al.) and the released code. They differ in the number of
+convolutions per level: the defaults of ``down_convs`` and ``up_1x1`` are those of the released code, 1 and False those
+of the supplement. Every level halves its input by a strided convolution; the level's input also passes through a 1x1
+convolution (the skip connection), whose output is concatenated with the upsampled output of the level below, or of the
+encoder at the deepest level.
 
-Normalisation always uses the statistics of the batch: the released code keeps BatchNorm in training mode on a batch of
-one, so that it acts as instance normalisation with an affine map.
+Normalisation uses the statistics of the batch in eval mode too, as the released code does by keeping BatchNorm in
+training mode. For a batch of one image this is instance normalisation with an affine map.
 """
 
 from __future__ import annotations
@@ -18,18 +19,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vitsplice.errors import ConfigError
+
 Padding = Literal["zeros", "reflect"]
 
 MIN_DEEPEST_SIDE = 2
-"""Smallest side at the deepest level: the statistics of a single pixel are undefined."""
+"""Minimum side, in pixels, of the maps at the deepest level: with a batch of one, a single pixel has no variance."""
 
 
 def _block(
-    inputs: int, outputs: int, kernel: int, slope: float, stride: int = 1, padding: Padding = "zeros"
+    input_channels: int,
+    output_channels: int,
+    kernel: int,
+    slope: float,
+    stride: int = 1,
+    padding: Padding = "zeros",
 ) -> list[nn.Module]:
     return [
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, padding_mode=padding),
-        nn.BatchNorm2d(outputs, track_running_stats=False),
+        nn.Conv2d(input_channels, output_channels, kernel, stride, kernel // 2, padding_mode=padding),
+        nn.BatchNorm2d(output_channels, track_running_stats=False),
         nn.LeakyReLU(slope),
     ]
 
@@ -38,19 +46,19 @@ class Level(nn.Module):
     """One level of the U-Net: encoder, the level below, upsampling, concatenation with the skip, and decoder.
 
     Args:
-        inputs: number of input channels.
-        width: number of output channels of the encoder and of the decoder.
+        input_channels: number of input channels.
+        channels: number of output channels of the encoder and of the decoder.
         below: level between encoder and decoder; None for the deepest level.
-        skip: number of channels of the skip connection.
+        skip_channels: number of output channels of the skip connection.
         slope, down_convs, up_1x1, kernel, padding: see `UNet`.
     """
 
     def __init__(
         self,
-        inputs: int,
-        width: int,
+        input_channels: int,
+        channels: int,
         below: Level | None,
-        skip: int,
+        skip_channels: int,
         slope: float,
         down_convs: int,
         up_1x1: bool,
@@ -58,29 +66,29 @@ class Level(nn.Module):
         padding: Padding = "zeros",
     ) -> None:
         super().__init__()
-        self.outputs = width
-        down = _block(inputs, width, kernel, slope, stride=2, padding=padding)
+        self.output_channels = channels
+        down = _block(input_channels, channels, kernel, slope, stride=2, padding=padding)
         for _ in range(down_convs - 1):
-            down += _block(width, width, kernel, slope, padding=padding)
+            down += _block(channels, channels, kernel, slope, padding=padding)
         self.down = nn.Sequential(*down)
         self.below = below
-        self.skip = nn.Sequential(*_block(inputs, skip, 1, slope))
-        joined_channels = skip + (below.outputs if below is not None else width)
+        self.skip = nn.Sequential(*_block(input_channels, skip_channels, 1, slope))
+        joined_channels = skip_channels + (below.output_channels if below is not None else channels)
         up = [
             nn.BatchNorm2d(joined_channels, track_running_stats=False),
-            *_block(joined_channels, width, kernel, slope, padding=padding),
+            *_block(joined_channels, channels, kernel, slope, padding=padding),
         ]
         if up_1x1:
-            up += _block(width, width, 1, slope)
+            up += _block(channels, channels, 1, slope)
         self.up = nn.Sequential(*up)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Map ``(B, inputs, H, W)`` to ``(B, width, H, W)``."""
-        deep = self.down(image)
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map ``(B, input_channels, H, W)`` to ``(B, channels, H, W)``."""
+        deep = self.down(maps)
         if self.below is not None:
             deep = self.below(deep)
-        deep = F.interpolate(deep, size=image.shape[-2:], mode="bilinear", align_corners=False)
-        output: Tensor = self.up(torch.cat([self.skip(image), deep], 1))
+        deep = F.interpolate(deep, size=maps.shape[-2:], mode="bilinear", align_corners=False)
+        output: Tensor = self.up(torch.cat([self.skip(maps), deep], 1))
         return output
 
 
@@ -88,18 +96,25 @@ class UNet(nn.Module):
     """U-Net generator.
 
     Args:
-        channels: widths of the encoder's levels, from the top down; the decoder mirrors them.
-        skip_channels: width of the 1x1 convolution of each skip connection.
+        channels: number of channels of each encoder level, from the top down, at least one level; the decoder mirrors
+            them.
+        skip_channels: number of output channels of each skip connection.
         slope: negative slope of LeakyReLU.
-        down_convs: number of convolutions per encoder level.
+        down_convs: number of convolutions per encoder level, the strided one included, at least 1.
         up_1x1: add a 1x1 convolution at the end of each decoder level.
-        init_gain: Xavier gain of convolutions, and standard deviation of norm weights around 1; 0 keeps torch's
-            initialisation.
+        init_gain: gain of the Xavier initialisation of convolutions, and standard deviation of the BatchNorm weights,
+            whose mean is 1; biases are 0. With 0, torch's initialisation is kept.
         squash: apply a sigmoid to the output.
         inputs: number of input channels.
-        kernels: kernel size of the convolutions of each level, except 1x1 convolutions, from the top down; 3 for levels
-            without a value. Values beyond the last level are ignored.
+        kernels: odd kernel size of the convolutions of each level, except 1x1 convolutions, from the top down; 3 for
+            levels without a value. Values beyond the last level are ignored.
         padding: padding mode of the convolutions.
+
+    Attributes:
+        min_side: side in pixels from which images are not padded; some smaller sides would suffice as well.
+
+    Raises:
+        ConfigError: if ``channels`` is empty.
     """
 
     def __init__(
@@ -118,20 +133,26 @@ class UNet(nn.Module):
         super().__init__()
         level: Level | None = None
         kernel_sizes = [*kernels, *[3] * len(channels)][: len(channels)]
-        for above, width, kernel in reversed(list(zip((inputs, *channels[:-1]), channels, kernel_sizes, strict=True))):
-            level = Level(above, width, level, skip_channels, slope, down_convs, up_1x1, kernel, padding)
+        levels = zip([inputs, *channels][:-1], channels, kernel_sizes, strict=True)
+        for input_channels, level_channels, kernel in reversed(list(levels)):
+            level = Level(
+                input_channels, level_channels, level, skip_channels, slope, down_convs, up_1x1, kernel, padding
+            )
+        if level is None:
+            raise ConfigError("generator.options.channels: [] is not allowed; give the channels of one level or more")
         last = nn.Sigmoid() if squash else nn.Identity()
-        self.net = nn.Sequential(level or nn.Identity(), nn.Conv2d(channels[0], 3, 1), last)
-        halved = [kernel // 2 + 1 if padding == "reflect" else 1 for kernel in kernel_sizes]
-        halved[-1] = max(MIN_DEEPEST_SIDE, halved[-1])
-        self.min_side = max(side * 2**level for level, side in enumerate(halved, 1))
+        self.net = nn.Sequential(level, nn.Conv2d(channels[0], 3, 1), last)
+        min_sides = [kernel // 2 + 1 if padding == "reflect" else 1 for kernel in kernel_sizes]
+        min_sides[-1] = max(MIN_DEEPEST_SIDE, min_sides[-1])
+        self.min_side = max(side * 2**depth for depth, side in enumerate(min_sides, 1))
         if init_gain:
             self.apply(lambda module: _initialise(module, init_gain))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images ``(B, inputs, H, W)`` to ``(B, 3, H, W)``, in [0, 1] if ``squash``.
 
-        Images that are too small for all levels are padded by replication, and their output is cropped.
+        Images with a side below ``min_side`` are padded on the right and at the bottom by replication, and the output
+        is cropped.
         """
         height, width = images.shape[-2:]
         right, bottom = max(0, self.min_side - width), max(0, self.min_side - height)

@@ -36,6 +36,6 @@ def contrast(context: TermContext) -> LossTerm:
 
 
 def variance_of_lightness(lab: Tensor, side: float) -> Tensor:
-    """Compute the variance of lightness in each neighbourhood of an image, ``(1, 1, h, w)``; see `Variances`."""
+    """Compute the variance of lightness in each neighbourhood of an image, ``(1, 1, h, w)``; see `VarianceFunction`."""
     lightness = lab[:, :1]
     return means(lightness.square(), side) - means(lightness, side).square()

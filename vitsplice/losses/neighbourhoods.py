@@ -19,12 +19,13 @@ COHERENCE = (0.75, 0.95)
 LEAST_WEIGHT = 1e-3
 """Minimum weight of the target's neighbourhoods in the assignment, so that logarithms are finite."""
 
-LEAST_DEVIATION = 1e-3
-"""Added to standard deviations of Lab / 100, so that their logarithms are finite."""
+DEVIATION_OFFSET = 1e-3
+"""Added to standard deviations of Lab / 100 before the logarithm, and subtracted from the geometric mean, so that
+nearly flat neighbourhoods do not dominate the mean."""
 
-Variances = Callable[[Tensor, float], Tensor]
-"""Function that maps an image in Lab / 100, ``(1, 3, H, W)``, and the side of a neighbourhood (see `means`) to
-variances in each neighbourhood of the image, ``(1, C, h, w)``."""
+VarianceFunction = Callable[[Tensor, float], Tensor]
+"""Function that maps an image in Lab / 100, ``(1, 3, H, W)``, and the side of a neighbourhood (see `means`) to the
+variances of ``C`` quantities, such as lightness, in each neighbourhood of the image, ``(1, C, h, w)``."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,15 @@ class Neighbourhoods:
     """Properties of ``N`` overlapping square neighbourhoods of an image.
 
     Args:
-        deviation: standard deviations of each, ``(N, C)``.
-        match: mean vector of the facet ``match`` in each, ``(N, R)``.
+        deviation: standard deviations in each neighbourhood, ``(N, C)``: one for each of the ``C`` quantities of a
+            `VarianceFunction`.
+        match: mean vector of the facet ``match`` in each, ``(N, R)``, with ``R`` the length of these vectors.
         weight: ``(N, 1)`` in [0, 1]; small where a neighbourhood contains several parts, as the border between them
             then dominates the deviation. It depends on the coherence |mean v|^2 / mean |v|^2 of the vectors v of the
             facet ``match``.
-        coverage: fraction of each that the mask covers, ``(N,)`` in [0, 1].
+        coverage: fraction of each that the mask covers, ``(N,)`` in [0, 1]. If the mask covers none of them (it lies in
+            rows or columns that are in no neighbourhood, see `means`), it is 1 for all, which is harmless: outside the
+            mask, the image has the mean colour of the part inside.
     """
 
     deviation: Tensor
@@ -46,40 +50,45 @@ class Neighbourhoods:
     coverage: Tensor
 
 
-def neighbourhoods(features: FeaturesByRequest, side: float, variances: Variances) -> Neighbourhoods:
-    """Compute the deviations and the correspondence of each neighbourhood.
+def neighbourhoods(features: FeaturesByRequest, side: float, variance: VarianceFunction) -> Neighbourhoods:
+    """Compute the properties of the neighbourhoods of an image.
 
     Args:
         features: features with the facets lab, match and mask, of one image.
         side: see `means`.
-        variances: see `Variances`.
+        variance: see `VarianceFunction`.
     """
-    deviation = deviations(features[LAB].maps, side, variances)
+    deviation = deviations(features[LAB].maps, side, variance)
     with torch.no_grad():
         vectors = features[MATCH].maps
-        match, length = means(vectors, side), means(vectors.square().sum(1, keepdim=True), side)
-        coherence = match.square().sum(1, keepdim=True) / length.clamp_min(VARIANCE_EPSILON)
+        mean_match, mean_square = means(vectors, side), means(vectors.square().sum(1, keepdim=True), side)
+        coherence = mean_match.square().sum(1, keepdim=True) / mean_square.clamp_min(VARIANCE_EPSILON)
         low, high = COHERENCE
-        maps = (match, ((coherence - low) / (high - low)).clamp(0, 1), means(features[MASK].maps, side))
+        maps = (mean_match, ((coherence - low) / (high - low)).clamp(0, 1), means(features[MASK].maps, side))
         grid = deviation.shape[-2:]
         match, weight, coverage = (rows(F.interpolate(m, grid, mode="bilinear", align_corners=False)) for m in maps)
+        coverage = coverage if bool(coverage.any()) else torch.ones_like(coverage)
     return Neighbourhoods(rows(deviation), match, weight, coverage[:, 0])
 
 
-def deviations(lab: Tensor, side: float, variances: Variances) -> Tensor:
-    """Compute standard deviations of neighbourhoods of an image in Lab / 100, ``(1, 3, H, W)``: ``(1, C, h, w)``."""
-    return (variances(lab, side).clamp_min(0) + VARIANCE_EPSILON).sqrt()
+def deviations(lab: Tensor, side: float, variance: VarianceFunction) -> Tensor:
+    """Compute the standard deviations in each neighbourhood of an image in Lab / 100, ``(1, 3, H, W)``.
+
+    Returns ``(1, C, h, w)``.
+    """
+    return (variance(lab, side).clamp_min(0) + VARIANCE_EPSILON).sqrt()
 
 
 @torch.no_grad()
 def corresponding_deviation(output: Neighbourhoods, target: Neighbourhoods, temperature: float) -> Tensor:
     """Compute the geometric mean of the target's deviations for each of the output's neighbourhoods, ``(N, C)``.
 
-    The target's neighbourhoods are weighted by the assignment and by their own weights.
+    The target's neighbourhoods are weighted by the assignment and by their own weights; those that the mask excludes
+    are left out. ``temperature``: see `vitsplice.matching.assignment`.
     """
     preference = temperature * target.weight[:, 0].clamp_min(LEAST_WEIGHT).log()
     shares = assignment(output.match @ target.match.T + preference, temperature, 0.0, target.coverage)
-    return (shares @ (target.deviation + LEAST_DEVIATION).log()).exp() - LEAST_DEVIATION
+    return (shares @ (target.deviation + DEVIATION_OFFSET).log()).exp() - DEVIATION_OFFSET
 
 
 def means(maps: Tensor, side: float) -> Tensor:
@@ -87,10 +96,12 @@ def means(maps: Tensor, side: float) -> Tensor:
 
     Args:
         maps: ``(1, C, H, W)``.
-        side: side of a neighbourhood as a fraction of the shorter side of the maps; 2 pixels if that is less.
+        side: side of a neighbourhood as a fraction of the shorter side of the maps; a neighbourhood has at least 2
+            pixels a side (1 if the maps have only 1).
 
     Returns:
-        ``(1, C, h, w)``, one value for each neighbourhood.
+        ``(1, C, h, w)``, one value for each neighbourhood; the last rows and columns, fewer than half a side, may be in
+        none.
     """
     shorter = min(maps.shape[-2:])
     pixels = min(max(2, round(side * shorter)), shorter)

@@ -84,7 +84,7 @@ def _inverted_features(result: RunOutput) -> list[str]:
     settings, backbones = result.settings, result.record["backbones"]
     return [
         FeatureRequest(term.facet, -1 if term.layer is None else term.layer).label(
-            backbones[settings.backbone_of(term)]["layers"]
+            backbones[settings.backbone_key_of(term)]["layers"]
         )
         for term in settings.terms.values()
         if term.facet and term.loss == "feature"
