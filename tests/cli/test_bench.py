@@ -5,7 +5,7 @@ import pytest
 
 from vitsplice.cli.bench import Part
 from vitsplice.presets.settings import settings_for
-from vitsplice.tools.bench import LOOPS, PARTS, best_seconds, matmul_rate, pass_times, step_times
+from vitsplice.tools.bench import BENCHMARKS, LOOPS, best_seconds, matmul_rate, pass_times, step_times
 from vitsplice.tools.processes import ProcessTimes, run_together
 
 
@@ -34,7 +34,7 @@ def test_steps_are_relative_to_a_plain_loop_and_each_loop_has_a_row(vitsplice, m
     done = vitsplice("bench", "--part", "steps", "--backbone", "tiny-vit")
     assert done.returncode == 0, done.stderr
     assert all(loop in done.stdout for loop in ("plain loop, float32", *LOOPS))
-    assert done.stderr == f"measuring {PARTS['steps']}\n"
+    assert done.stderr == f"measuring {BENCHMARKS['steps']}\n"
 
 
 @pytest.mark.slow
@@ -47,7 +47,7 @@ def test_passes_are_relative_to_matrix_multiplication(vitsplice, monkeypatch):
     done = vitsplice("bench", "--part", "passes", "--backbone", "tiny-vit")
     assert done.returncode == 0, done.stderr
     assert "the backbone reaches" in done.stdout
-    assert done.stderr == f"measuring {PARTS['passes']}\n"
+    assert done.stderr == f"measuring {BENCHMARKS['passes']}\n"
 
 
 def test_run_lists_its_parts_with_the_share_of_the_backbone(vitsplice):
@@ -96,5 +96,13 @@ def test_preset_for_training_is_refused_before_anything_is_measured(vitsplice, p
     assert "measuring" not in done.stderr
 
 
+@pytest.mark.parametrize("part", list(Part))
+def test_unknown_backbone_is_refused_before_anything_is_measured(vitsplice, part):
+    done = vitsplice("bench", "--part", part, "--preset", "tiny", "--backbone", "nosuch")
+    assert done.returncode == 2
+    assert "nosuch" in done.stderr
+    assert "measuring" not in done.stderr
+
+
 def test_every_benchmark_can_be_chosen():
-    assert list(Part) == list(PARTS)
+    assert list(Part) == list(BENCHMARKS)

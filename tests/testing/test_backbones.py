@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -143,6 +144,45 @@ class Trainable(TimmViT):
         return torch.nn.Module.train(self, mode)
 
 
+class Network(torch.nn.Module):
+    """An ordinary module, with the only difference that it returns features."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = copy.deepcopy(tiny_vit())
+
+    def forward(self, images, requests):
+        return self.backbone(images, requests)
+
+
+class HasModuleInEvalMode(Mutant):
+    def __init__(self):
+        super().__init__()
+        self.inner = Network().eval()
+        self.inner.requires_grad_(False)
+
+
+class HasModuleInTrainingMode(HasModuleInEvalMode):
+    def __init__(self):
+        super().__init__()
+        self.inner.train()
+
+
+class HasSlots:
+    __slots__ = ("info", "inner")
+
+    def __init__(self):
+        self.inner = copy.deepcopy(tiny_vit())
+        self.info = self.inner.info
+
+    def __call__(self, images, requests):
+        return self.inner(images, requests)
+
+    def to(self, device, dtype):
+        self.inner.to(device, dtype)
+        return self
+
+
 class StoresFeatures(Mutant):
     def __init__(self):
         super().__init__()
@@ -208,6 +248,7 @@ MUTANTS = {
     with_info(licence=" "): "info_is_complete",
     ReturnsHalfPrecision: "float32",
     trainable: "eval_mode",
+    HasModuleInTrainingMode: "eval_mode",
     StoresFeatures: "memory",
     ModifiesInput: "input_is_not_modified",
     DependsOnOtherRequests: "other_requests",
@@ -219,6 +260,24 @@ MUTANTS = {
 @pytest.mark.slow
 def test_correct_backbone_passes():
     assert failures(BackboneContract, backbone=Mutant()) == {}
+
+
+def test_backbone_whose_inner_module_is_in_eval_mode_passes():
+    assert failures(BackboneContract, "eval_mode", backbone=HasModuleInEvalMode()) == {}
+
+
+def test_module_in_a_slot_is_not_searched():
+    skipped = failures(BackboneContract, "normalisation", "skipped", backbone=HasSlots())
+    assert list(skipped.values()) == ["the backbone contains no torch module that is called with the image"]
+    assert failures(BackboneContract, "gradients_reach", backbone=HasSlots()) == {}
+
+
+@pytest.mark.parametrize(("weights", "failed"), [(Path("w.pth"), False), (None, True)])
+def test_source_is_compared_unless_the_weights_are_of_a_file(weights, failed):
+    backbone = Mutant(source="file w.pth")
+    results = type("Of", (BackboneContract,), {"name": "tiny-vit", "weights": weights, "backbone": lambda _: backbone})
+    (result,) = results.run_checks("spec_matches_info")
+    assert result.outcome == ("failed" if failed else "passed"), result.reason
 
 
 @pytest.mark.slow

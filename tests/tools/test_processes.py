@@ -53,9 +53,10 @@ def test_peak_memory_is_that_of_the_largest_process():
     assert 150 < large < 200 + small
 
 
-def test_failed_command_is_reported_with_its_message_and_ends_the_others(tmp_path):
-    endless = python(
-        "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)", tmp_path / "id"
+def test_failed_command_is_reported_at_once_with_its_message_and_ends_the_others(tmp_path):
+    long = python(
+        "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(20); sys.exit('not killed')",
+        tmp_path / "id",
     )
     failed = python(
         "import sys, time\nfrom pathlib import Path\n"
@@ -64,9 +65,14 @@ def test_failed_command_is_reported_with_its_message_and_ends_the_others(tmp_pat
         tmp_path / "id",
     )
     with pytest.raises(VitspliceError, match="exit code 1: no such preset"):
-        run_together([failed, endless])
+        run_together([long, failed])
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "id").read_text()), 0)
+
+
+def test_killed_command_is_reported_with_the_signal():
+    with pytest.raises(VitspliceError, match=r"a timed process was killed by signal 9 \(Killed.*\)$"):
+        run_together([python("import os; os.kill(os.getpid(), 9)")])
 
 
 def test_command_runs_three_times_in_folders_of_its_own_that_are_removed(tmp_path):

@@ -15,7 +15,7 @@ from vitsplice.cli.output import print_json, print_wide
 
 
 class Part(StrEnum):
-    """Names of the benchmarks, as in `vitsplice.tools.bench.PARTS`."""
+    """Names of the benchmarks, as in `vitsplice.tools.bench.BENCHMARKS`."""
 
     PROCESSES = "processes"
     STEPS = "steps"
@@ -28,9 +28,9 @@ def bench(
         list[Part] | None,
         typer.Option(
             help="Benchmark; can be repeated. Default: all. processes: a run alone, and two at once. steps: steps of "
-            "the recipes of official, paper and quick, relative to a plain loop of the published recipe. passes: "
-            "forward and backward passes of a backbone, relative to matrix multiplication. run: parts of a run (load, "
-            "start, stages, metrics), and the share of each backbone."
+            "official, paper and the Splice terms of quick, relative to a plain loop of official with a backbone pass "
+            "for each image of each term. passes: forward and backward passes of a backbone, relative to matrix "
+            "multiplication. run: parts of a run (load, start, stages, metrics), and the share of each backbone."
         ),
     ] = None,
     preset: Annotated[
@@ -60,7 +60,7 @@ def bench(
         steps,
         part or list(Part),
         note=lambda description: typer.echo(f"measuring {description}", err=True),
-        done=lambda part, result: None if as_json else PRINTERS[part](result),
+        done=lambda name, result: None if as_json else PRINTERS[name](result),
     )
     if as_json:
         print_json(results)
@@ -94,7 +94,7 @@ def _show_passes(passes: dict[str, Any]) -> None:
     for precision, rate in passes["matmul_gflops"].items():
         share = passes["share_of_matmul_rate"][precision]
         typer.echo(f"{precision}: matrix multiplication {rate:.0f} GFLOP/s, the backbone reaches {share:.0%} of it")
-    for title, key in (("side in px", "seconds_by_size"), ("number of views", "seconds_by_views")):
+    for title, key in (("height and width in px", "seconds_by_size"), ("number of views", "seconds_by_views")):
         row = ", ".join(f"{name}: {seconds:.3f}" for name, seconds in passes[key].items())
         typer.echo(f"seconds of a forward and backward pass, by {title}: {row}")
 

@@ -61,10 +61,11 @@ class Executor(Protocol):
         """Number of CPU threads of each job."""
 
     def run(self, work: Callable[[Job], Outcome], jobs: Iterable[Job]) -> Iterator[Outcome]:
-        """Run every job once, and yield each outcome as soon as the job ends. Jobs start in the order of the iterable.
+        """Run every job once, started in the order of the iterable; yield one outcome for each as soon as it ends.
 
-        Jobs are drawn from the iterable when there is room for them, never all at once. A job whose process died has
-        the outcome ``failed``. Closing the iterator ends the jobs that are still running.
+        Jobs are drawn from the iterable when there is room for them, never all at once. If the process of a job dies,
+        the executor may run the job again, which resumes it; otherwise its outcome is ``failed``. The iterator is a
+        generator; closing it kills the jobs that are still running, without a checkpoint.
 
         Args:
             work: function that runs one job: defined at the top level of a module, so that every process can import
@@ -80,7 +81,8 @@ class ExecutorSpec:
     Args:
         name: name, unique among executors.
         build: function ``build(workers, threads, options)`` that returns the executor: ``workers`` is the maximum
-            number of jobs at a time, ``threads`` the number of CPU threads of each; 0 lets the executor choose.
+            number of jobs at a time, ``threads`` the number of CPU threads of each (for either, 0 lets the executor
+            choose), ``options`` the validated values of all ``options`` below.
         summary: description in one line.
         options: further options that the executor accepts.
     """

@@ -61,13 +61,13 @@ class BackboneContract(Contract[BackboneSpec]):
         """Return images of a size that the backbone accepts."""
         return random_images(number, *fitting_size(self.backbone().info, *self.size))
 
-    def roles(self) -> list[FeatureRequest]:
+    def default_requests(self) -> list[FeatureRequest]:
         """Return the default requests for structure and appearance."""
         info = self.backbone().info
         return [info.structure, info.appearance]
 
     def requests(self) -> list[FeatureRequest]:
-        """Return requests for every facet at the first layer, the last, and those of the default requests."""
+        """Return requests for every facet: at the first layer, the last, and the layers of the default requests."""
         info = self.backbone().info
         layers = dict.fromkeys((-1, -info.layers, info.structure.layer, info.appearance.layer))
         return [FeatureRequest(facet, layer) for facet in info.facets for layer in layers]
@@ -87,22 +87,29 @@ class BackboneContract(Contract[BackboneSpec]):
         assert all(value > 0 for value in info.std), "std must be positive"
         for name in ("layers", "stride", "size_multiple", "min_size"):
             assert getattr(info, name) > 0, f"{name} must be positive"
-        assert re.fullmatch("[0-9a-f]{64}|", info.sha256), "sha256 is not a SHA-256 digest in hexadecimal"
-        for request in self.roles():
+        assert re.fullmatch("[0-9a-f]{64}|", info.sha256), (
+            'sha256 is neither "" nor a SHA-256 digest in lower-case hexadecimal'
+        )
+        for request in self.default_requests():
             assert request.facet in info.facets, f"{request} is a default, but its facet is not in info.facets"
             assert -info.layers <= request.layer < 0, f"layer of {request} is not between -{info.layers} and -1"
         assert info.structure.facet not in GLOBAL_FACETS, "structure needs a local facet"
         assert info.appearance.facet in GLOBAL_FACETS, "appearance needs a global facet"
 
     def test_spec_matches_info(self) -> None:
-        """Licence, source, stride and number of parameters in the spec are those of the network; 0 is not compared."""
+        """Licence, source, stride and number of parameters in the spec are those of the network.
+
+        A stride or a number of parameters that the spec leaves at 0 is not compared, nor is the source of `weights`.
+        """
         if self.name not in catalogue().backbones:
             raise SkipTest("the backbone is not listed")
         spec, info = self.spec(), self.backbone().info
         for name in ("stride", "parameters"):
             stated, actual = getattr(spec, name), getattr(info, name)
             assert stated in (0, actual), f"the spec states {name}={stated}, the network has {actual}"
-        assert (spec.licence, spec.source) == (info.licence, info.source), "licence or source differs from the info"
+        assert spec.licence == info.licence, "the licence differs from that of the info"
+        if self.weights is None:
+            assert spec.source == info.source, "the source differs from that of the info"
 
     def test_shapes_and_grid(self) -> None:
         """Local features are (B, prefix + h * w, D) with the grid (h, w), global features (B, D)."""
@@ -126,7 +133,7 @@ class BackboneContract(Contract[BackboneSpec]):
         assert prefix >= 1, f"prefix is {prefix}, although there is a [CLS] token"
 
     def test_grid_matches_image_locations(self) -> None:
-        """A change near a corner of the image changes the features at that corner of the grid (row-major)."""
+        """A change near the top right or bottom left corner changes the features there on the grid (row-major)."""
         image = self.images(1)
         for centre in ((0.15, 0.85), (0.85, 0.15)):
             row, column = self._location_of_change(image, with_square(image, centre))
@@ -154,7 +161,7 @@ class BackboneContract(Contract[BackboneSpec]):
         """Equal images give equal features, and torch's global random state is unchanged."""
         images = self.images()
         with random_state_unchanged("the backbone"):
-            first, second = (self.backbone()(images, self.roles()) for _ in range(2))
+            first, second = (self.backbone()(images, self.default_requests()) for _ in range(2))
         for request in first:
             assert torch.equal(first[request].values, second[request].values), f"{request} differs between two calls"
 
@@ -162,25 +169,29 @@ class BackboneContract(Contract[BackboneSpec]):
         """The backbone does not write into the images."""
         images = self.images()
         before = images.clone()
-        self.backbone()(images, self.roles())
+        self.backbone()(images, self.default_requests())
         assert torch.equal(images, before), "the backbone modifies its input"
 
     def test_network_is_frozen_in_eval_mode(self) -> None:
-        """No parameter requires gradients, and the network stays in eval mode when train() is called."""
-        networks = networks_of(self.backbone())
+        """No parameter requires gradients, and the network is in eval mode, also after train() of a torch module."""
+        backbone = self.backbone()
+        networks = networks_of(backbone)
         if not networks:
             raise SkipTest("the backbone has no torch module as an attribute")
+        if isinstance(backbone, nn.Module):
+            backbone.train()
         for network in networks:
-            network.train()
             training = [name for name, module in network.named_modules() if module.training]
             network.eval()
-            assert not training, f"train() puts {training[0] or 'the network'} into training mode"
+            assert not training, (
+                f"{training[0] or 'the network'} is in training mode; it must be in eval mode, also after train()"
+            )
             trainable = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
             assert not trainable, f"{trainable[0]} requires gradients"
 
     def test_gradients_reach_only_the_image(self) -> None:
         """The default features are differentiable in the image; no parameter gets a gradient."""
-        for request in self.roles():
+        for request in self.default_requests():
             image = self.images(1).requires_grad_()
             self._values(image, request).square().sum().backward()  # type: ignore[no-untyped-call]
             assert image.grad is not None, f"{request} gives the image no gradient"
@@ -191,7 +202,7 @@ class BackboneContract(Contract[BackboneSpec]):
 
     def test_gradients_match_finite_differences(self) -> None:
         """The derivative along the gradient agrees with a central finite difference."""
-        for request in self.roles():
+        for request in self.default_requests():
             image = 0.25 + 0.5 * self.images(1)
             leaf = image.clone().requires_grad_()
             (gradient,) = torch.autograd.grad(self._projection(leaf, request), leaf)
@@ -216,9 +227,9 @@ class BackboneContract(Contract[BackboneSpec]):
     def test_features_do_not_depend_on_the_batch(self) -> None:
         """An image has the same features alone and in a batch."""
         images = self.images(3)
-        batch = self.backbone()(images, self.roles())
+        batch = self.backbone()(images, self.default_requests())
         for k in range(3):
-            for request, single in self.backbone()(images[k : k + 1], self.roles()).items():
+            for request, single in self.backbone()(images[k : k + 1], self.default_requests()).items():
                 assert_close(batch[request].values[k : k + 1], single.values, f"{request} in a batch and alone")
 
     def test_features_do_not_depend_on_other_requests(self) -> None:
@@ -227,13 +238,13 @@ class BackboneContract(Contract[BackboneSpec]):
         joint = self.backbone()(image, self.requests())
         for request in self.requests():
             single = self.backbone()(image, [request])
-            assert set(single) == {request}, f"a request of {request} returns {', '.join(map(str, single))}"
+            assert set(single) == {request}, f"a request for {request} returns {', '.join(map(str, single))}"
             assert_close(joint[request].values, single[request].values, f"{request} requested with others and alone")
 
     def test_normalisation_matches_info(self) -> None:
         """The network gets the images normalised once, with the mean and std of the info."""
         image = self.images(1)
-        inputs = network_inputs(self.backbone(), image, self.roles())
+        inputs = network_inputs(self.backbone(), image, self.default_requests())
         if not inputs:
             raise SkipTest("the backbone contains no torch module that is called with the image")
         assert_close(inputs[-1].float(), normalised(self.backbone().info, image), "input of the network", 1e-2)
@@ -299,7 +310,8 @@ class BackboneContract(Contract[BackboneSpec]):
         assert_close(actual, expected, "features on CUDA and on the CPU", 2e-2)
 
     def _values_on(self, device: str, dtype: torch.dtype, images: Tensor, request: FeatureRequest) -> Tensor:
-        moved = deepcopy(self.backbone()).to(device, dtype)  # a conversion back from bfloat16 would lose digits
+        # a copy, because `to` may change the backbone itself, and converting it back from bfloat16 would lose digits
+        moved = deepcopy(self.backbone()).to(device, dtype)
         return moved(images.to(device), [request])[request].values.cpu()
 
     def test_memory_does_not_grow(self) -> None:
@@ -338,10 +350,13 @@ def check_shape(request: FeatureRequest, features: Features, batch: int) -> None
 
 
 def networks_of(backbone: Backbone) -> list[nn.Module]:
-    """Return the backbone if it is a torch module, else the torch modules among its attributes."""
+    """Return ``[backbone]`` if it is a torch module, else the torch modules that are its direct attributes.
+
+    Containers among its attributes are not searched.
+    """
     if isinstance(backbone, nn.Module):
         return [backbone]
-    return [value for value in vars(backbone).values() if isinstance(value, nn.Module)]
+    return [value for value in getattr(backbone, "__dict__", {}).values() if isinstance(value, nn.Module)]
 
 
 def network_inputs(backbone: Backbone, images: Tensor, requests: list[FeatureRequest]) -> list[Tensor]:

@@ -1,7 +1,7 @@
-"""Benchmarks on this machine, most of them as ratios: only times that one call of `bench` measured are comparable.
+"""Benchmarks on this machine, most of them as ratios: only times measured by the same call of `bench` are comparable.
 
-The plain loop is the published recipe: each image of each term has a backbone pass of its own, in float32, and, as in
-the released code, gradients of the backbone's weights are computed too.
+The plain loop takes the steps of the preset `official`, but each image of each term has a backbone pass of its own, in
+float32, and, as in the released code, gradients of the backbone's weights are computed too.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.benchmark import Timer
 
+from vitsplice.backbones.inputs import fitting_size
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Backbone, FeatureRequest, Features
 from vitsplice.engine.backbones import DTYPES, load_configured
@@ -31,6 +32,7 @@ from vitsplice.plugins import catalogue
 from vitsplice.plugins.build import build_part
 from vitsplice.presets.settings import settings_for
 from vitsplice.rng import stream
+from vitsplice.testing.backbones import networks_of
 from vitsplice.tools.processes import one_and_two
 from vitsplice.tools.run_times import run_times
 
@@ -44,9 +46,12 @@ MAX_STEPS = 1000
 """Maximum number of timed steps of a loop."""
 
 WARM_UP = 3
-"""Number of first steps that are not timed: they allocate memory, and step 0 of a recipe has other terms."""
+"""Number of first steps that are not timed.
 
-PARTS = {
+They allocate memory and fill the bank, and step 0 of `official` and `paper` has other terms.
+"""
+
+BENCHMARKS = {
     "processes": "a run as a process: alone, and two at once",
     "steps": "steps of presets, compared with the plain loop",
     "passes": "passes of the backbone, compared with matrix multiplication",
@@ -54,21 +59,26 @@ PARTS = {
 }
 """Names and descriptions of the benchmarks, in the order in which they are run.
 
-``processes`` comes first, while this process is small: `vitsplice.tools.processes.ProcessTimes`.
+``processes`` comes first, while this process is small: on Linux the peak memory of a process is never below that of the
+process that started it.
 """
 
 SPLICE_TERMS = ("structure", "appearance")
 """Terms of `quick` that are those of Splice."""
 
 NO_BANK = ("views.structure.bank=null", "views.appearance.bank=null")
-BANK = ("views.structure.bank=6", "views.appearance.bank=6")
+BANK = ("views.structure.bank=1", "views.appearance.bank=1")
+"""One view of each image, so that every timed step uses stored target features."""
 
 LOOPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "official": ("official", "float32", ()),
-    "official, bank of 6 views": ("official", "auto", BANK),
+    "official, bank": ("official", "auto", BANK),
     "paper": ("paper", "float32", ()),
 }
-"""Loops of entire presets that are compared with the plain loop, by name: preset, precision, overrides."""
+"""Loops with all terms of a preset, by name: preset, precision, overrides.
+
+`step_times` adds loops with only the Splice terms of `quick`.
+"""
 
 
 class PlainLoop(Optimisation):
@@ -99,7 +109,8 @@ class StepTime:
     Args:
         loop: name of the loop.
         seconds: median over the steps.
-        of_plain: ratio to the same step of the plain loop: median, minimum and maximum.
+        of_plain: ratios of its steps to the plain loop's steps of the same number: ``median``, ``minimum`` and
+            ``maximum``.
     """
 
     loop: str
@@ -108,50 +119,64 @@ class StepTime:
 
 
 def bench(
-    run: RunConfig,
+    settings: RunConfig,
     command: Callable[[Path], Sequence[str]],
     backbone: str | None = None,
     steps: int = 8,
-    parts: Sequence[str] = tuple(PARTS),
+    names: Sequence[str] = tuple(BENCHMARKS),
     note: Callable[[str], object] = lambda _: None,
-    done: Callable[[str, Any], object] = lambda part, result: None,
+    done: Callable[[str, Any], object] = lambda name, result: None,
 ) -> dict[str, Any]:
     """Run benchmarks.
 
     Args:
-        run: settings of the run that is timed, on the packaged pair.
+        settings: settings of the run that is timed, on the packaged pair.
         command: function that returns a command for the same run, which writes to the given folder.
         backbone: backbone of ``steps`` and ``passes``; None: that of the preset ``official``, or its fallback.
         steps: number of timed steps of each loop, at most `MAX_STEPS`.
-        parts: names of the benchmarks: keys of `PARTS`.
+        names: names of the benchmarks: keys of `BENCHMARKS`.
         note: called with the description of each benchmark before it starts.
-        done: called with the name and the results of the machine and of each benchmark as soon as they are known.
+        done: called with "machine" and its data, then with the name and the result of each benchmark as soon as it has
+            ended.
 
     Returns:
-        Results by name, as plain data for JSON.
+        Results by name, as plain data for JSON. "machine" has the number of threads and the version of torch.
 
     Raises:
-        UnknownName, ConfigError: before all benchmarks, if the settings are not for a run (`check_run`).
+        UnknownName, ConfigError: before all benchmarks, if the settings are for training, or name a backbone,
+            generator, loss term or option that does not exist.
         VitspliceError: if a backbone cannot be loaded, or a command fails.
     """
-    check_run(run, catalogue())
+    _check(settings, backbone)
     measurements: dict[str, Callable[[], Any]] = {
         "processes": lambda: process_times(command),
         "steps": lambda: [asdict(loop) for loop in step_times(available_name(backbone), steps)],
         "passes": lambda: pass_times(available_name(backbone)),
-        "run": lambda: preset_times(run),
+        "run": lambda: preset_times(settings),
     }
     results: dict[str, Any] = {"machine": {"threads": torch.get_num_threads(), "torch": torch.__version__}}
     done("machine", results["machine"])
-    for part in filter(parts.__contains__, PARTS):
-        note(PARTS[part])
-        results[part] = measurements[part]()
-        done(part, results[part])
+    for name in filter(names.__contains__, BENCHMARKS):
+        note(BENCHMARKS[name])
+        results[name] = measurements[name]()
+        done(name, results[name])
     return results
 
 
+def _check(settings: RunConfig, backbone: str | None) -> None:
+    """Raise UnknownName or ConfigError as `bench`."""
+    of_official = settings_for("official", backbone=backbone).backbone
+    for configured in (*settings.backbones.values(), of_official):
+        if not configured.fallback:
+            catalogue().backbones[configured.name]  # raises UnknownName; with a fallback it may be unknown here
+    check_run(settings, catalogue())
+
+
 def available_name(backbone: str | None) -> str:
-    """Return the name of a backbone; without one, that of the preset ``official`` or its first available fallback."""
+    """Load a backbone, to check that it is available, and return its name.
+
+    None: the backbone of the preset ``official``, or its first available fallback.
+    """
     loaded, _ = load_configured(settings_for("official", backbone=backbone).backbone, catalogue())
     return loaded.info.name
 
@@ -168,17 +193,25 @@ def process_times(command: Callable[[Path], Sequence[str]]) -> dict[str, Any]:
 
 
 def pass_times(backbone: str) -> dict[str, Any]:
-    """Times of forward and backward passes of a backbone, as plain data."""
-    precisions = dict.fromkeys(("float32", pick_precision("auto", CPU)))  # bfloat16 takes minutes where it is emulated
+    """Rates of matrix multiplication, the share of them that a backbone reaches, and times of its passes.
+
+    A pass is a forward and backward pass, at the nearest size that the backbone accepts.
+
+    Returns:
+        Plain data: rates in GFLOP/s and shares by precision, seconds by image size and by number of views.
+    """
+    # without bfloat16 where it is emulated, which would take minutes
+    precisions = dict.fromkeys(("float32", pick_precision("auto", CPU)))
     rates = {precision: matmul_rate(DTYPES[precision]) for precision in precisions}
-    shares = {precision: pass_rate(_new_backbone(backbone, precision), rates[precision]) for precision in rates}
+    shares = {precision: share_of_rate(_new_backbone(backbone, precision), rates[precision]) for precision in rates}
     network = _new_backbone(backbone, "float32")
+    sizes = list(dict.fromkeys(fitting_size(network.info, side, side) for side in (SIZE, 2 * SIZE, 3 * SIZE)))
     return {
         "backbone": backbone,
         "matmul_gflops": rates,
         "share_of_matmul_rate": shares,
-        "seconds_by_size": {str(side): pass_seconds(network, 1, side) for side in (SIZE, 2 * SIZE, 3 * SIZE)},
-        "seconds_by_views": {str(number): pass_seconds(network, number, SIZE) for number in (1, 2, 4, 8)},
+        "seconds_by_size": {"{}x{}".format(*size): pass_seconds(network, 1, size) for size in sizes},
+        "seconds_by_views": {str(number): pass_seconds(network, number, sizes[0]) for number in (1, 2, 4, 8)},
     }
 
 
@@ -188,57 +221,86 @@ def matmul_rate(dtype: torch.dtype, side: int = 2048) -> float:
     return 2 * side**3 / best_seconds(lambda: matrix @ matrix, 12) / 1e9
 
 
-def pass_rate(backbone: Backbone, gflops: float) -> float:
-    """Fraction of a matrix multiplication rate that forward and backward passes of two images reach."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
-        _pass(backbone, 2, SIZE)
-    seconds = best_seconds(lambda: _pass(backbone, 2, SIZE), 6)
-    return float(counter.get_total_flops() / seconds / 1e9 / gflops)
+def share_of_rate(network: Backbone, gflops: float) -> float:
+    """Fraction of a rate in GFLOP/s that forward and backward passes of two images reach."""
+    size = fitting_size(network.info, SIZE, SIZE)
+    seconds = best_seconds(lambda: _pass(network, 2, size), 6)
+    return pass_flops(network, 2, size) / seconds / 1e9 / gflops
 
 
-def pass_seconds(backbone: Backbone, images: int, side: int) -> float:
-    """Seconds of a forward and backward pass."""
-    return best_seconds(lambda: _pass(backbone, images, side), 3)
+def pass_flops(network: Backbone, number: int, size: tuple[int, int]) -> int:
+    """Count the floating-point operations of a forward and backward pass of ``number`` images of a height and width.
+
+    torch has formulas for its fused attention on GPUs only; they also hold for that on CPUs.
+    """
+    from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+    aten = torch.ops.aten
+    counter = FlopCounterMode(display=False)
+    counter.flop_registry |= {
+        aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: flop_registry[
+            aten._scaled_dot_product_flash_attention_backward
+        ],
+    }
+    with counter:
+        _pass(network, number, size)
+    return int(counter.get_total_flops())
+
+
+def pass_seconds(network: Backbone, number: int, size: tuple[int, int]) -> float:
+    """Seconds of a forward and backward pass of ``number`` images of a height and width."""
+    return best_seconds(lambda: _pass(network, number, size), 3)
 
 
 def best_seconds(function: Callable[[], object], repeats: int) -> float:
-    """The shortest time of a function on the current number of threads."""
-    timer = Timer("function()", globals={"function": function}, num_threads=torch.get_num_threads())
-    return min(timer.timeit(1).mean for _ in range(repeats))
+    """The shortest time in seconds of ``repeats`` timed calls, with the current number of threads.
+
+    One call before them is not timed.
+    """
+    function()
+    return min(_seconds(function) for _ in range(repeats))
 
 
-def _pass(backbone: Backbone, images: int, side: int) -> None:
-    batch = torch.full((images, 3, side, side), 0.5, requires_grad=True)
-    requests = [backbone.info.appearance, backbone.info.structure]
-    features = backbone(batch, requests)
+def _seconds(function: Callable[[], object]) -> float:
+    start = perf_counter()
+    function()
+    return perf_counter() - start
+
+
+def _pass(network: Backbone, number: int, size: tuple[int, int]) -> None:
+    batch = torch.full((number, 3, *size), 0.5, requires_grad=True)
+    requests = [network.info.appearance, network.info.structure]
+    features = network(batch, requests)
     torch.stack([features[request].values.sum() for request in requests]).sum().backward()  # type: ignore[no-untyped-call]
 
 
 def step_times(backbone: str, steps: int) -> list[StepTime]:
     """Times of the steps of all loops.
 
-    The loops take turns step by step, so that whatever slows the machine slows all of them; `Timer` times one function
-    after the other, which does not give comparable ratios on a busy machine.
+    The loops take turns step by step, so that whatever slows the machine slows all of them.
     """
+    loops = loops_by_name(backbone)
+    times: dict[str, list[float]] = {name: [] for name in loops}
+    for step in range(WARM_UP + steps):
+        for name, loop in loops.items():
+            seconds = _seconds(partial(next, loop))
+            if step >= WARM_UP:
+                times[name].append(seconds)
+    plain = next(iter(times.values()))
+    return [StepTime(name, statistics.median(seconds), _ratios(seconds, plain)) for name, seconds in times.items()]
+
+
+def loops_by_name(backbone: str) -> dict[str, Iterator[Step]]:
+    """Return the steps of all loops by name, the plain loop first."""
     auto = pick_precision("auto", CPU)
     loops = {"plain loop, float32": _loop(PlainLoop, backbone, "official", "float32", (), frozen=False)}
     for name, (preset, precision, overrides) in LOOPS.items():
         precision = pick_precision(precision, CPU)
         loops[f"{name}, {precision}"] = _loop(Optimisation, backbone, preset, precision, overrides)
     loops["Splice terms of quick, no bank, float32"] = _splice_of_quick(backbone, "float32", NO_BANK)
-    loops[f"Splice terms of quick, bank, {auto}"] = _splice_of_quick(backbone, auto, ())
-    times: dict[str, list[float]] = {name: [] for name in loops}
-    for step in range(WARM_UP + steps):
-        for name, loop in loops.items():
-            start = perf_counter()
-            next(loop)
-            seconds = perf_counter() - start
-            if step >= WARM_UP:
-                times[name].append(seconds)
-    plain = next(iter(times.values()))
-    return [StepTime(name, statistics.median(seconds), _ratios(seconds, plain)) for name, seconds in times.items()]
+    loops[f"Splice terms of quick, bank, {auto}"] = _splice_of_quick(backbone, auto, BANK)
+    return loops
 
 
 def _ratios(seconds: list[float], plain: list[float]) -> dict[str, float]:
@@ -263,7 +325,7 @@ def _splice_of_quick(backbone: str, precision: str, extra: tuple[str, ...]) -> I
     terms = settings_for("quick", backbone=backbone).terms
     other_terms = [f"terms.{term}.weight=0" for term in terms if term not in SPLICE_TERMS]
     in_every_step = [f"terms.{term}.every=1" for term in SPLICE_TERMS]
-    overrides = (*other_terms, *in_every_step, "start=structure", f"resize.size={SIZE}", *extra)
+    overrides = (*other_terms, *in_every_step, "start=structure", f"backbone.side={SIZE}", *extra)
     settings = settings_for("quick", backbone=backbone, precision=precision, size=SIZE, overrides=overrides).model_copy(
         update={"stages": (), "steps": MAX_STEPS + WARM_UP}
     )
@@ -271,11 +333,11 @@ def _splice_of_quick(backbone: str, precision: str, extra: tuple[str, ...]) -> I
 
 
 def _new_backbone(backbone: str, precision: str, frozen: bool = True) -> Backbone:
-    network: Any = build_part(catalogue().backbones[backbone], None)
+    network = build_part(catalogue().backbones[backbone], None)
     if not frozen:
-        network.requires_grad_(True)
-    loaded: Backbone = network.to(CPU, DTYPES[precision])
-    return loaded
+        for module in networks_of(network):
+            module.requires_grad_(True)
+    return network.to(CPU, DTYPES[precision])
 
 
 def _problem(settings: RunConfig, network: Backbone) -> Problem:

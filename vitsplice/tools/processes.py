@@ -1,9 +1,10 @@
-"""Whole commands in processes of their own: time and memory of one, and of two at once."""
+"""Time and memory of a command, from start to end, in a process of its own: of one alone, and of two at once."""
 
 from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -11,11 +12,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import IO
 
 from vitsplice.errors import VitspliceError
 from vitsplice.text import plain
+
+Started = tuple[subprocess.Popen[bytes], IO[bytes]]
+"""A process, and the file with its standard error."""
+
+POLL_SECONDS = 0.01
+"""Time between two checks whether a process has ended."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +32,8 @@ class ProcessTimes:
     Args:
         seconds: wall time until the last process ended.
         cpu_seconds: CPU seconds of all processes.
-        peak_memory_mib: largest peak memory of one of the processes, in MiB; on Linux it is at least the memory that
-            the process which started them had.
+        peak_memory_mib: largest peak memory of one of the processes, in MiB; on Linux it is never below the peak
+            memory, up to then, of the process that started them.
     """
 
     seconds: float
@@ -38,7 +45,11 @@ def one_and_two(command: Callable[[Path], Sequence[str]]) -> tuple[ProcessTimes,
     """Run a command alone, then twice at once.
 
     Args:
-        command: function that returns the command which writes to a folder.
+        command: function that takes a folder and returns the command that writes to it; each of the three runs gets a
+            folder of its own, which is removed.
+
+    Returns:
+        The times of the command alone, and of two at once.
 
     Raises:
         VitspliceError: if the command fails.
@@ -49,21 +60,27 @@ def one_and_two(command: Callable[[Path], Sequence[str]]) -> tuple[ProcessTimes,
 
 
 def run_together(commands: Sequence[Sequence[str]]) -> ProcessTimes:
-    """Start commands at the same time, and wait for all. Raises VitspliceError if one fails."""
+    """Start commands at the same time, and wait for all.
+
+    Raises:
+        VitspliceError: as soon as one fails; the others are killed.
+    """
     with ExitStack() as stack:
         began = perf_counter()
-        processes = [stack.enter_context(_started(command)) for command in commands]
-        usages = [_wait(*process) for process in processes]
+        usages = _wait([stack.enter_context(_started(command)) for command in commands])
         seconds = perf_counter() - began
     cpu_seconds = sum(usage.ru_utime + usage.ru_stime for usage in usages)
     # macOS reports bytes, Linux KiB.
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return ProcessTimes(seconds, cpu_seconds, max(usage.ru_maxrss for usage in usages) / unit)
+    per_mib = 2**20 if sys.platform == "darwin" else 2**10
+    return ProcessTimes(seconds, cpu_seconds, max(usage.ru_maxrss for usage in usages) / per_mib)
 
 
 @contextmanager
-def _started(command: Sequence[str]) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    """Start a command; yield its process, killed at the end of the block, and the file of its error messages."""
+def _started(command: Sequence[str]) -> Iterator[Started]:
+    """Start a command; yield its process and the file with its standard error.
+
+    At the end of the block, a process that still runs is killed.
+    """
     with TemporaryFile() as errors, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors) as process:
         try:
             yield process, errors
@@ -71,12 +88,30 @@ def _started(command: Sequence[str]) -> Iterator[tuple[subprocess.Popen[bytes], 
             process.kill()
 
 
-def _wait(process: subprocess.Popen[bytes], errors: IO[bytes]) -> resource.struct_rusage:
-    """Wait for the end of a process, and return what it used. Raises VitspliceError if it failed."""
-    _, status, usage = os.wait4(process.pid, 0)
+def _wait(started: Sequence[Started]) -> list[resource.struct_rusage]:
+    """Wait for the end of all processes, and return what they used. Raises VitspliceError as soon as one fails."""
+    usages: list[resource.struct_rusage] = []
+    while len(usages) < len(started):
+        sleep(POLL_SECONDS)
+        running = [(process, errors) for process, errors in started if process.returncode is None]
+        usages += filter(None, (_usage(process, errors) for process, errors in running))
+    return usages
+
+
+def _usage(process: subprocess.Popen[bytes], errors: IO[bytes]) -> resource.struct_rusage | None:
+    """Return what a process used, or None while it runs. Raises VitspliceError if it failed."""
+    ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+    if not ended:
+        return None
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         errors.seek(0)
-        message = errors.read().decode(errors="replace").strip()
-        raise VitspliceError(f"a timed process ended with exit code {process.returncode}: {plain(message[-1000:])}")
+        message = plain(errors.read().decode(errors="replace").strip()[-1000:])
+        raise VitspliceError(": ".join(filter(None, (f"a timed process {_ending(process.returncode)}", message))))
     return usage
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        return f"was killed by signal {-code} ({signal.strsignal(-code)})"
+    return f"ended with exit code {code}"
