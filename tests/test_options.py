@@ -14,19 +14,20 @@ SPEC = GeneratorSpec(
         "deep": Option(True),
         "start": Option("grey", choices=("grey", "noise")),
         "widths": Option([8, 16], minimum=1),
+        "channels": Option(["r"], choices=("r", "g", "b")),
     },
 )
 
 
 def test_given_values_are_completed_by_defaults():
-    expected = {"depth": 5, "slope": 1, "deep": True, "start": "noise", "widths": [4]}
-    assert complete(SPEC, {"depth": 5, "slope": 1, "start": "noise", "widths": [4]}) == expected
+    given = {"depth": 5, "slope": 1, "start": "noise", "widths": [4], "channels": ["g", "b"]}
+    assert complete(SPEC, given) == given | {"deep": True}
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"dept": 3}, "g.dept: 'example' has no such option; it accepts deep, depth, .*Did you mean depth"),
+        ({"dept": 3}, "g.dept: 'example' has no such option; it accepts channels, deep, depth, .*Did you mean depth"),
         ({"depth": 2.5}, "g.depth: 2.5 is not allowed; it must be an integer"),
         ({"depth": True}, "it must be an integer"),
         ({"deep": 1}, "it must be true or false"),
@@ -34,6 +35,7 @@ def test_given_values_are_completed_by_defaults():
         ({"depth": 0}, "g.depth: 0 is too small; the minimum is 1"),
         ({"depth": 10}, "too large; the maximum is 9"),
         ({"start": "black"}, "'black' is not allowed; it must be one of grey, noise"),
+        ({"channels": ["g", "x"]}, "g.channels: 'x' is not allowed; it must be one of r, g, b"),
         ({"widths": []}, "a list of integers"),
         ({"widths": [4, "x"]}, "a list of integers"),
         ({"widths": [4, 0]}, "too small"),

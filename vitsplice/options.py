@@ -73,14 +73,15 @@ def _checked(option: Option, value: Any, key: str) -> Any:
         raise ConfigError(
             f"{key}: {value!r} is not allowed; it must be {_kind(option.default)}, such as {option.default!r}"
         )
-    if option.choices and value not in option.choices:
-        raise ConfigError(f"{key}: {value!r} is not allowed; it must be one of {', '.join(map(str, option.choices))}")
-    for number in value if isinstance(value, list | tuple) else [value]:
-        if isinstance(number, float) and not math.isfinite(number):
+    for element in value if isinstance(value, list | tuple) else [value]:
+        if option.choices and element not in option.choices:
+            allowed = ", ".join(map(str, option.choices))
+            raise ConfigError(f"{key}: {element!r} is not allowed; it must be one of {allowed}")
+        if isinstance(element, float) and not math.isfinite(element):
             raise ConfigError(f"{key}: {value!r} is not allowed; it must be finite")
-        if option.minimum is not None and number < option.minimum:
+        if option.minimum is not None and element < option.minimum:
             raise ConfigError(f"{key}: {value!r} is too small; the minimum is {option.minimum:g}")
-        if option.maximum is not None and number > option.maximum:
+        if option.maximum is not None and element > option.maximum:
             raise ConfigError(f"{key}: {value!r} is too large; the maximum is {option.maximum:g}")
     return value
 

@@ -175,3 +175,11 @@ def test_check_of_a_plugin_that_lists_no_part_with_a_contract_is_refused(vitspli
     assert done.returncode == 2
     assert f"plugin '{name}' lists no part that has a contract; there are contracts of backbones" in done.stderr
     assert ("give the name of that backbone" in done.stderr) == advice
+
+
+def test_check_of_a_name_that_two_plugins_provide_names_them(vitsplice, install_plugin):
+    for name in ("one", "two"):
+        install_plugin(name, NOT_A_TERM)
+    done = vitsplice("plugin", "check", "three")
+    assert done.returncode == 2
+    assert "vitsplice-one and vitsplice-two each provide the loss term 'three'" in done.stderr

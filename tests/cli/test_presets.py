@@ -30,3 +30,11 @@ def test_show_of_a_preset_whose_file_is_missing_is_an_error_in_a_line(vitsplice,
     install_plugin("lost", LOST)
     done = vitsplice("presets", "show", "lost")
     assert (done.returncode, done.stderr) == (2, "error: preset file /no/lost.yaml does not exist\n")
+
+
+def test_list_names_the_command_of_a_preset_once(vitsplice, install_plugin):
+    install_plugin("lost", LOST.replace('"without its file"', '"without its file", "invert"'))
+    lines = {line.split()[0]: line for line in vitsplice("presets").stdout.splitlines() if line}
+    assert lines["lost"].endswith("without its file (for `vitsplice invert`)")
+    assert lines["invert"].count("`vitsplice invert`") == 1
+    assert "`" not in lines["paper"]

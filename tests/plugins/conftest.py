@@ -16,7 +16,8 @@ from vitsplice.plugins import Catalogue, PluginRecord, catalogue, discovery
 HEAD = """
 from pathlib import Path
 from vitsplice.contracts import (
-    BackboneSpec, CommandSpec, ConditionalGeneratorSpec, ExecutorSpec, GeneratorSpec, LossSpec, MetricSpec, PresetSpec
+    BackboneSpec, CommandSpec, ConditionalGeneratorSpec, ExecutorSpec, GeneratorSpec, LossSpec, MetricSpec, Option,
+    PresetSpec,
 )
 from vitsplice.errors import UserError
 from vitsplice.hookspecs import hookimpl
@@ -93,9 +94,25 @@ def vitsplice_commands():
 """
 
 
+PANIC = """
+class Panic(BaseException):
+    pass
+
+def panic():
+    raise Panic("no")
+
+"""
+"""An error that is no Exception, as an extension in Rust raises it."""
+
+
 def backbones(expression: str) -> str:
     """A plugin whose hook for backbones returns an expression."""
     return f"@hookimpl\ndef vitsplice_backbones():\n    return {expression}\n"
+
+
+def returning(kind: str, spec: str) -> str:
+    """A plugin whose hook for a kind returns a list of one spec."""
+    return f"@hookimpl\ndef vitsplice_{kind}():\n    return [{spec}]\n"
 
 
 def backbone_for(expression: str) -> str:

@@ -59,6 +59,19 @@ def test_exit_of_a_build_function_is_a_failure():
         build_part(BackboneSpec("mine", raising(SystemExit(3)), "", "", ""), None)
 
 
+def test_error_of_a_build_function_that_is_no_exception_is_a_failure():
+    class Panic(BaseException):
+        """As an extension in Rust raises it."""
+
+    with pytest.raises(PartRejected, match=r"^building backbone 'mine' failed: test_build\.py, line \d+: Panic: no$"):
+        build_part(BackboneSpec("mine", raising(Panic("no")), "", "", ""), None)
+
+
+def test_interrupt_of_a_build_function_is_raised():
+    with pytest.raises(KeyboardInterrupt):
+        build_part(BackboneSpec("mine", raising(KeyboardInterrupt()), "", "", ""), None)
+
+
 def test_exception_of_a_property_of_a_backbone_is_a_failure():
     class Broken:
         @property

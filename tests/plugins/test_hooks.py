@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.plugins.conftest import GOOD, Shelf, assert_only_plugin_fails, backbones, record
+from tests.plugins.conftest import GOOD, PANIC, Shelf, assert_only_plugin_fails, backbones, record, returning
 from vitsplice.plugins import catalogue
 
 
@@ -34,6 +34,24 @@ from vitsplice.plugins import catalogue
         (backbones("[backbone(8)]"), "8 is not a valid name"),
         (backbones("1 / 0"), "vitsplice_backbones raised ZeroDivisionError"),
         (backbones("exit(1)"), "vitsplice_backbones raised SystemExit: 1"),
+        (PANIC + "raise Panic('no')", "Panic: no"),
+        (PANIC + backbones("panic()"), "vitsplice_backbones raised Panic: no"),
+        (backbones("[BackboneSpec('a', print, 's', 'MIT', 'web', stride='8')]"), "stride='8' of 'a' is not allowed"),
+        (backbones("[BackboneSpec('a', print, 's', None, 'web')]"), "licence=None of 'a' is not allowed"),
+        (returning("losses", "LossSpec('a', 3, 's', 'structure', 'structure')"), "build=3 of 'a' is not allowed"),
+        (
+            returning("losses", "LossSpec('a', print, 's', 'structure', 'structure', {'scale': 1.0})"),
+            "vitsplice_losses: options={'scale': 1.0} of 'a' is not allowed; it must be a mapping of names to Option",
+        ),
+        (returning("generators", "GeneratorSpec('a', print, 's', {'o': Option([])})"), "of 'a' is not allowed"),
+        (returning("generators", "GeneratorSpec('a', print, 's', {'o': Option(Path('x'))})"), "of 'a' is not allowed"),
+        (returning("executors", "ExecutorSpec('a', print, 's', None)"), "options=None of 'a' is not allowed"),
+        (
+            returning("conditional_generators", "ConditionalGeneratorSpec('a', print, 's', (1, 2))"),
+            "conditions=(1, 2) of 'a' is not allowed; it must be a tuple of names: cls, appearance, start, warped",
+        ),
+        (returning("presets", "PresetSpec('a', '/tmp/x.yaml', 's')"), "path='/tmp/x.yaml' of 'a' is not allowed"),
+        (returning("presets", "PresetSpec('a', Path('x'), None)"), "summary=None of 'a' is not allowed"),
     ],
 )
 def test_invalid_plugin_is_dropped_with_a_reason_and_others_work(shelf: Shelf, code: str, reason: str) -> None:
@@ -52,3 +70,12 @@ def test_plugin_may_import_the_hookspecs(shelf: Shelf) -> None:
 def test_plugin_may_list_names_that_it_loads_when_they_are_used(shelf: Shelf) -> None:
     shelf.add("good", GOOD + "\ndef __dir__(): return [*globals(), 'Heavy']\n")
     assert record("good").failure is None
+
+
+@pytest.mark.parametrize(
+    "code", ["raise KeyboardInterrupt", backbones("stop()") + "def stop(): raise KeyboardInterrupt"]
+)
+def test_interrupt_while_a_plugin_loads_is_raised(shelf: Shelf, code: str) -> None:
+    shelf.add("slow", code)
+    with pytest.raises(KeyboardInterrupt):
+        catalogue()

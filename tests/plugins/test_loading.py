@@ -222,3 +222,20 @@ def test_conflicting_third_party_commands_are_both_dropped_with_notes(shelf: She
     assert record("one").notes
     assert record("two").notes
     assert record("vitsplice").notes == ()
+
+
+def test_command_that_two_third_party_plugins_provide_is_a_conflict(shelf: Shelf) -> None:
+    for name in ("one", "two"):
+        shelf.add(name, "@hookimpl\ndef vitsplice_commands(): return [command('paint')]")
+    error = message(PluginConflict, "paint", "commands")
+    assert "vitsplice-one and vitsplice-two each provide the command 'paint'" in error
+
+
+def test_plugin_with_the_name_of_the_built_in_parts_is_dropped(shelf: Shelf) -> None:
+    shelf.add("vitsplice", backbones("[backbone('mine')]"))
+    builtin, plugin = (record for record in catalogue().plugins if record.name == "vitsplice")
+    assert builtin.failure is None
+    assert plugin.failure == (
+        "its entry point has the name of the built-in parts, vitsplice; it must have another name"
+    )
+    assert "mine" not in catalogue().backbones

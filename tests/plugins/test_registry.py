@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.plugins.conftest import Shelf, backbone_for, backbones, message
+from tests.plugins.conftest import PANIC, Shelf, backbone_for, backbones, message
 from vitsplice.errors import PluginConflict, UnknownName, UserError
 from vitsplice.plugins import PluginRecord, catalogue, unknown_message
 from vitsplice.plugins.kinds import BACKBONES, COMMANDS, EXECUTORS
@@ -37,6 +37,22 @@ def test_backbone_for_that_exits_or_returns_an_invalid_spec_is_reported(shelf: S
     error = message(UnknownName, "other:x")
     assert "Plugin 'leaver' failed at this name: SystemExit: 1" in error
     assert "vitsplice_backbone_for returned a LossSpec, not a BackboneSpec" in error
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (PANIC + backbone_for("panic()"), "Panic: no"),
+        (backbone_for("backbone('y')"), "vitsplice_backbone_for returned a spec named 'y', not 'other:x'"),
+        (
+            backbone_for("BackboneSpec(name, print, None, 'MIT', 'web')"),
+            "vitsplice_backbone_for: summary=None of 'other:x' is not allowed; it must be a text",
+        ),
+    ],
+)
+def test_invalid_answer_to_an_unlisted_name_is_reported(shelf: Shelf, code: str, reason: str) -> None:
+    shelf.add("liar", code)
+    assert f"Plugin 'liar' failed at this name: {reason}" in message(UnknownName, "other:x")
 
 
 def test_user_error_of_backbone_for_is_raised(shelf: Shelf) -> None:

@@ -36,7 +36,7 @@ def test_settings_are_written_as_they_are_read(text, key):
 def test_first_backbone_is_that_of_terms_which_name_none():
     settings = load(SEVERAL)
     assert settings.backbone == settings.backbones["vit"]
-    assert [settings.backbone_of(term) for term in settings.terms.values()] == ["vit", "cnn"]
+    assert [settings.backbone_key_of(term) for term in settings.terms.values()] == ["vit", "cnn"]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,11 @@ def test_first_backbone_is_that_of_terms_which_name_none():
         (ONE, ["match.further_backbones=[cnn]"], "there is only one backbone"),
         (SEVERAL, ["match.further_backbones=[cnn, cnn]"], "a backbone is given twice: cnn, cnn"),
         (SEVERAL, ["stages=[{side: 32, terms: [a, c]}]"], r"stages\.0\.terms: 'c' is not one of the terms: a, b"),
+        (
+            ONE,
+            ["start=match", "steps=0", "terms={}", "stages=[{side: 32, terms: [a]}]"],
+            "'a' is not one of the terms: there are none$",
+        ),
         (ONE, ["backbone.name=3"], r"^backbone\.name: 3 is not allowed"),
         (ONE, ["backbone.side=3"], r"^backbone\.side"),
         (
@@ -61,7 +66,7 @@ def test_first_backbone_is_that_of_terms_which_name_none():
         (SEVERAL, ["backbone.nam=x"], r"^backbones\.vit\.nam: unknown key"),
         (SEVERAL, ["backbones.main.side=32"], r"^backbones\.main\.name: is missing; .*Existing names: vit, cnn"),
         (SEVERAL, ["backbones.third.side=32"], r"backbones\.third\.name: is missing"),
-        (SEVERAL, ["backbones.a b={name: tiny-vit}"], "a key is 1 to 64 letters"),
+        (SEVERAL, ["backbones.a b={name: tiny-vit}"], r"'a b' cannot be the key of a backbone, which has 1 to 64"),
         (SEVERAL, ["terms.c.loss=structure"], r"terms\.c\.weight: is missing"),
         (TERMS + "backbones: {}", (), "preset: backbones: "),
     ],
@@ -111,3 +116,20 @@ def test_loaded_backbone_accepts_overrides_of_others_and_of_its_views_alone(tmp_
     for override in ("backbone={name: x}", "backbone.name=x", "backbones.vit.weights=w"):
         with pytest.raises(UserError, match="of a loaded backbone only side and precision can be changed"):
             several(tmp_path, backbone=vit, overrides=[override])
+
+
+def test_override_adds_a_backbone_to_a_single_one():
+    settings = load(ONE, "backbones.cnn.name=tiny-cnn", "backbone.side=32")
+    assert {key: (backbone.name, backbone.side) for key, backbone in settings.backbones.items()} == {
+        "main": ("tiny-vit", 32),
+        "cnn": ("tiny-cnn", None),
+    }
+
+
+def test_override_of_all_backbones_replaces_a_single_one():
+    assert list(load(ONE, "backbones={vit: {name: a}, cnn: {name: b}}").backbones) == ["vit", "cnn"]
+
+
+def test_backbone_of_an_override_replaces_the_whole_of_that_for_the_fallback():
+    text = ONE + "with_fallback: {backbones: {cnn: {name: other, fallback: [x]}}}"
+    assert load(text, "backbones.cnn.name=tiny-cnn").with_fallback == {"backbones": {}}

@@ -29,6 +29,9 @@ def test_unchanged_preset_has_no_changes(preset):
         ("paper", {}, ("generator={name: pixels}",)),
         ("tiny", {}, ("size=null",)),
         ("instant", {}, ("metrics=none",)),
+        ("instant", {"steps": 3}, ("start=structure", "terms.x={loss: structure, weight: 1.0}")),
+        ("paper", {}, ("backbones.cnn={name: tiny-cnn}",)),
+        ("tiny", {}, ("terms.structure.options.text=\u00a0x",)),
     ],
 )
 def test_changes_restore_the_settings_with_nothing_else(preset, arguments, overrides):

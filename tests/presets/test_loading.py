@@ -84,15 +84,18 @@ def test_numbers_in_exponent_notation_are_parsed_everywhere():
         ("terms.new.weight=1", "terms.new.loss: is missing; terms.new requires loss and weight. Existing names: app"),
         ("terms.structre.weight=1", "Did you mean terms.structure"),
         ("terms.weight.typo=2", "terms.weight.typo: unknown key|terms.weight.loss"),
-        ("terms={step: {loss: structure, weight: 1}}", "not step or total"),
-        ("terms={a$b: {loss: structure, weight: 1}}", "letters, digits"),
+        ("terms={step: {loss: structure, weight: 1}}", "'step' cannot be the name of a term, .*neither step nor total"),
+        (
+            "terms={a$b: {loss: structure, weight: 1}}",
+            r"'a\$b' cannot be the name of a term, which has 1 to 64 letters, digits",
+        ),
         ("steps=true", "steps: True is not allowed"),
         (
             "backbone=tiny-vit",
             "it must be a mapping with the keys name, weights, sha256, network_sha256, fallback",
         ),
         ("views.structure.crop=0.9", "views.structure.crop: 0.9 is not allowed; it must be a list"),
-        ("terms={}", "no loss terms"),
+        ("terms={}", "no loss terms; use a preset"),
         ("steps.x=3", "'steps' is a single value"),
         ("steps", "write it as dotted.key=value"),
         ("terms.foo.loss=structure", "terms.foo.weight: is missing; terms.foo requires loss and weight"),
@@ -249,3 +252,9 @@ def test_digest_of_an_override_is_kept_in_any_order():
         for order in (overrides, overrides[::-1]):
             loaded = settings_yaml.load(PAPER, "paper", [*order, *(["start=model"] if "model" in part else [])])
             assert (loaded.model or loaded.backbone).sha256 == digest
+
+
+def test_override_below_null_adds_a_mapping():
+    text = "backbone: {name: a}\nsteps: 0\nmodel: null\n"
+    settings = settings_yaml.load(text, "preset", ["start=model", "model.folder=/models/x"])
+    assert str(settings.model.folder) == "/models/x"

@@ -1,5 +1,6 @@
 """Settings of a preset, changed by arguments and overrides."""
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -113,3 +114,28 @@ def test_missing_file_of_a_registered_preset_is_named(monkeypatch, tmp_path):
 def test_mistake_of_an_argument_is_not_blamed_on_the_preset(changes):
     with pytest.raises(ConfigError, match="^steps: 0 is not allowed unless"):
         settings_for("paper", **changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "overrides"),
+    [
+        (TEXT.replace("steps: 5", ""), {"steps": 3}, []),
+        (TEXT + "with_fallback: {steps: 0}", {"steps": 3}, []),
+        (TEXT.replace("steps: 5", "start: match\nsteps: 0"), {"steps": 3}, ["start=structure"]),
+    ],
+    ids=["missing", "in-with_fallback", "with-an-override"],
+)
+def test_arguments_apply_before_settings_are_validated(preset, text, arguments, overrides):
+    preset.write_text(text)
+    settings = settings_for(preset, **arguments, overrides=overrides)
+    assert (settings.steps, settings.start, settings.with_fallback) == (3, "structure", {})
+
+
+def test_preset_may_be_a_pipe():
+    read, write = os.pipe()
+    os.write(write, b"backbone: {name: a}\nterms: {a: {loss: structure, weight: 1}}\nsteps: 5\n")
+    os.close(write)
+    try:
+        assert settings_for(f"/dev/fd/{read}").steps == 5
+    finally:
+        os.close(read)

@@ -239,3 +239,16 @@ def test_listing_that_ends_without_a_message_is_reported(monkeypatch):
     monkeypatch.setattr(contract, "LIST_WITHOUT_TORCH", "import os; os._exit(3)")
     with pytest.raises(AssertionError, match="listing ended with exit code 3"):
         contract._listed.__wrapped__("", "")
+
+
+class Panic(BaseException):
+    """What an extension in Rust raises."""
+
+
+def test_panic_in_the_code_of_a_part_fails_the_check():
+    def panic(output, target):
+        raise Panic("index out of bounds")
+
+    reasons = failures(LossContract, "gradients", spec=loss(panic))
+    assert reasons
+    assert all("Panic: index out of bounds" in reason for reason in reasons.values())

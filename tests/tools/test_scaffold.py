@@ -99,3 +99,29 @@ def test_invalid_name_or_kind_and_existing_folder_are_refused(tmp_path):
     scaffold.write("mine", "loss", tmp_path)
     with pytest.raises(OutputExists, match="already exists"):
         scaffold.write("mine", "loss", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["vitsplice", "vitsplice-vitsplice"])
+def test_name_of_the_built_in_parts_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match=f"'{name}' is not allowed .* because it is that of the built-in parts"):
+        scaffold.write(name, "loss", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_name_that_two_plugins_provide_is_refused(tmp_path, monkeypatch):
+    losses = replace(catalogue().losses, conflicts={"mine": ("one", "two")})
+    monkeypatch.setattr(scaffold, "catalogue", lambda: replace(catalogue(), losses=losses))
+    with pytest.raises(UserError, match="there is already a loss 'mine'"):
+        scaffold.write("mine", "loss", tmp_path)
+
+
+def test_nothing_remains_of_a_plugin_that_cannot_be_written(tmp_path, monkeypatch):
+    def write(path, data):
+        if path.name == "README.md":
+            raise OSError(28, "No space left on device")
+        path.write_bytes(data)
+
+    monkeypatch.setattr(scaffold, "write_atomically", write)
+    with pytest.raises(UserError, match="cannot write .*: No space left on device"):
+        scaffold.write("mine", "loss", tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -19,6 +19,7 @@ from vitsplice.errors import (
     UserError,
     reason,
 )
+from vitsplice.plugins.hooks import INTERRUPTS
 from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.inputs import appearances_of, checked_weights, regions_from
 from vitsplice.runs.recorder import Recording
@@ -49,7 +50,9 @@ def run_job(job: Job) -> Outcome:
     """Run a job and return its outcome; it does not raise. Backbones stay loaded for the next job of this process."""
     try:
         return _run(job)
-    except (Exception, SystemExit) as error:  # a plugin's code may raise anything
+    except INTERRUPTS:
+        raise
+    except BaseException as error:  # a plugin's code may raise anything
         refused = isinstance(error, UserError) and not isinstance(error, RETRYABLE)
         return Outcome(job.id, "refused" if refused else "failed", reason(error))
 

@@ -15,7 +15,7 @@ from vitsplice.cli.parameters import check_out, explain
 from vitsplice.contracts import CommandSpec
 from vitsplice.errors import VitspliceError
 from vitsplice.plugins import catalogue
-from vitsplice.plugins.hooks import CODE_ERRORS, failure_reason
+from vitsplice.plugins.hooks import INTERRUPTS, failure_reason
 
 
 class Commands(TyperGroup):
@@ -33,7 +33,9 @@ class Commands(TyperGroup):
         spec = catalogue().commands[cmd_name]
         try:
             return _with_joined_lines(_click_command(spec))
-        except CODE_ERRORS as error:
+        except INTERRUPTS:
+            raise
+        except BaseException as error:
             return _unusable(spec.name, failure_reason(error))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vitsplice.plugins import Catalogue
     from vitsplice.testing import CheckResult, Contract
 
-plugin = typer.Typer(help="Write a new plugin, or check one against the contracts.", no_args_is_help=True)
+plugin = typer.Typer(no_args_is_help=True)
 
 LABELS = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}
 
@@ -76,6 +76,9 @@ def _parts(name: str) -> list[tuple[str, str]]:
     from vitsplice.testing import CONTRACTS
 
     known = catalogue()
+    for kind in CONTRACTS:
+        if name in getattr(known, kind).conflicts:
+            getattr(known, kind)[name]  # raises PluginConflict
     parts = [(kind, name) for kind in CONTRACTS if name in getattr(known, kind)]
     records = [record for record in known.plugins if name in (record.name, record.distribution)]
     for record in records:

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from vitsplice.contracts import PresetSpec
 from vitsplice.plugins import catalogue
 
-presets = typer.Typer(help="List presets, or print one as YAML.", no_args_is_help=False)
+presets = typer.Typer(no_args_is_help=False)
 
 
 @presets.callback(invoke_without_command=True)
@@ -18,11 +19,17 @@ def list_presets(context: typer.Context) -> None:
         specs = catalogue().presets
         width = max(map(len, specs), default=0)
         for name, spec in specs.items():
-            typer.echo(f"{name:<{width}}  {spec.summary}")
+            typer.echo(f"{name:<{width}}  {_summary(spec)}")
         typer.echo(
             "\nvitsplice presets show NAME prints a preset as YAML. The edited YAML can be given as --preset FILE to "
             "`vitsplice run`, or to the command that the list names."
         )
+
+
+def _summary(spec: PresetSpec) -> str:
+    """Return the summary of a preset, with its command if that is not ``run``."""
+    command = f"`vitsplice {spec.command}`"
+    return spec.summary if spec.command == "run" or command in spec.summary else f"{spec.summary} (for {command})"
 
 
 @presets.command()

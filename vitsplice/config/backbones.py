@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from vitsplice.config.settings import AbsolutePath, Name, Settings, Sha256
 
@@ -12,10 +12,14 @@ ONLY = "main"
 """Key of a backbone that settings give as ``backbone`` instead of in ``backbones``."""
 
 
-def _check_side(side: Any) -> Any:
-    if side is None or side == "view" or (isinstance(side, int) and 16 <= side <= 4096):
-        return side
-    raise ValueError("must be an integer from 16 to 4096, or view")
+_PIXELS: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=16, le=4096)])
+
+
+def _read_side(side: Any) -> Any:
+    try:
+        return side if side is None or side == "view" else _PIXELS.validate_python(side)
+    except ValidationError as error:
+        raise ValueError("must be an integer from 16 to 4096, or view") from error
 
 
 class BackboneConfig(Settings):
@@ -40,7 +44,7 @@ class BackboneConfig(Settings):
     sha256: Sha256 | None = None
     network_sha256: Sha256 | None = None
     fallback: tuple[Name, ...] = ()
-    side: Annotated[int | Literal["view"] | None, BeforeValidator(_check_side)] = None
+    side: Annotated[int | Literal["view"] | None, BeforeValidator(_read_side)] = None
     precision: Literal["auto", "float32", "bfloat16"] | None = None
 
     @model_validator(mode="after")

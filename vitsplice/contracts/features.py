@@ -272,5 +272,7 @@ class BackboneSpec:
         """Return the result of ``find_weights``; None without that function, "unknown (ERROR)" if it raised one."""
         try:
             return str(self.find_weights()) if self.find_weights else None
-        except Exception as error:  # a plugin's code may raise anything
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # a plugin's code may raise anything
             return f"unknown ({type(error).__name__})"

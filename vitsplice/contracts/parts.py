@@ -20,10 +20,11 @@ class Option:
     """An option of a loss term, generator or executor.
 
     Args:
-        default: default value. Other values must have the type of the default; a float may also be an integer. If the
-            default is a list, other values are non-empty lists, whose elements have the type of its first element.
+        default: default value: true or false, a number, a text, a mapping, or a non-empty list of these. Other values
+            must have the type of the default; a float may also be an integer. If the default is a list, other values
+            are non-empty lists, whose elements have the type of its first element.
         help: description in one line.
-        choices: allowed values; empty: all.
+        choices: allowed values, or allowed elements of a list; empty: all.
         minimum, maximum: inclusive range of a number, or of each number in a list; None: no limit.
     """
 
@@ -113,7 +114,8 @@ class GeneratorSpec:
             an image of the same size in [0, 1]. ``start`` is the generator's input for the output image: the image
             that the output starts from, in the size of the stage and with the changes of earlier stages.
         summary: description in one line.
-        options: options that the generator accepts.
+        options: options that the generator accepts. If ``init`` has the choice ``start``, all stages but the first get
+            that value, so that they begin with the output of the stage before.
         canvas: whether the module holds one image, the output itself, and ignores its input. Views are then crops of
             that image, and terms whose input is the appearance image are refused.
     """

@@ -23,7 +23,7 @@ from vitsplice.contracts import (
     MetricSpec,
 )
 from vitsplice.errors import PartRejected, VitspliceError, allocation_failure, reason
-from vitsplice.plugins.hooks import CODE_ERRORS, place_of
+from vitsplice.plugins.hooks import INTERRUPTS, place_of
 from vitsplice.plugins.kinds import KINDS, Kind
 from vitsplice.plugins.loading import catalogue
 from vitsplice.text import type_with_article
@@ -72,7 +72,9 @@ def build_part(spec: BuildableSpec[PartT], *arguments: Any) -> PartT:
     try:
         part = spec.build(*arguments)
         fits = _fits(part, PARTS[kind.spec])
-    except CODE_ERRORS as error:
+    except INTERRUPTS:
+        raise
+    except BaseException as error:
         if isinstance(error, VitspliceError) or allocation_failure(error):
             raise
         function = getattr(spec.build, "func", spec.build)  # that of a partial is ``func``

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vitsplice.hookspecs import GROUP
+from vitsplice.plugins.hooks import InvalidPlugin
 from vitsplice.text import did_you_mean, one_line
 
 BUILTIN = "vitsplice.builtin"
@@ -87,7 +88,14 @@ def _from_entry_point(point: importlib.metadata.EntryPoint) -> InstalledPlugin:
     """Return the plugin of an entry point; corrupt metadata may lack the name or the version."""
     distribution = (point.dist.name if point.dist else None) or point.name
     version = (point.dist.version if point.dist else None) or "unknown"
-    return InstalledPlugin(one_line(point.name), one_line(distribution), one_line(version), point.load, point.value)
+    load = _refuse_name if point.name == DISTRIBUTION else point.load
+    return InstalledPlugin(one_line(point.name), one_line(distribution), one_line(version), load, point.value)
+
+
+def _refuse_name() -> object:
+    raise InvalidPlugin(
+        f"its entry point has the name of the built-in parts, {DISTRIBUTION}; it must have another name"
+    )
 
 
 def selected(

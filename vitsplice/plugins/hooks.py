@@ -12,15 +12,17 @@ import pluggy
 
 from vitsplice import hookspecs
 from vitsplice.contracts import BackboneSpec
+from vitsplice.plugins.fields import mistake_in
 from vitsplice.plugins.kinds import Spec
 from vitsplice.plugins.sandbox import TookTooLong
-from vitsplice.text import did_you_mean, one_line, type_with_article
+from vitsplice.text import did_you_mean, one_line, truncate, type_with_article
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._:/@+-]*")
 """Pattern of the name of a spec."""
 
-CODE_ERRORS = (Exception, SystemExit)
-"""Exceptions of a plugin's code that must not affect the other plugins."""
+INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
+"""Exceptions that end a plugin's code from outside. All others are errors of the plugin, also those that are derived
+from BaseException alone, such as a panic of an extension in Rust."""
 
 LOADERS = ("importlib.", "pluggy.", "vitsplice.plugins.")
 """Modules that load plugins and call their hooks, never reported as the place of a plugin's failure."""
@@ -112,7 +114,9 @@ def call_hook(manager: pluggy.PluginManager, hook: str) -> list[object]:
     for implementation in getattr(manager.hook, hook).get_hookimpls():
         try:
             returned = implementation.function()
-        except CODE_ERRORS as error:
+        except (*INTERRUPTS, TookTooLong):
+            raise
+        except BaseException as error:
             raise InvalidPlugin(f"{hook} raised {failure_reason(error)}") from error
         if not isinstance(returned, list):
             raise InvalidPlugin(f"{hook} returned {type_with_article(returned)}, not a list")
@@ -121,7 +125,7 @@ def call_hook(manager: pluggy.PluginManager, hook: str) -> list[object]:
 
 
 def checked_specs(items: Sequence[object], hook: str, expected: type[Spec]) -> tuple[Spec, ...]:
-    """Return the items of a hook. Raises InvalidPlugin unless they are specs of one class with valid, unique names."""
+    """Return the items of a hook. Raises InvalidPlugin unless they are valid specs of one class with unique names."""
     specs: dict[str, Spec] = {}
     for item in items:
         if not isinstance(item, expected):
@@ -131,15 +135,28 @@ def checked_specs(items: Sequence[object], hook: str, expected: type[Spec]) -> t
             raise InvalidPlugin(f"{hook}: {item.name!r} is not a valid name ({allowed})")
         if item.name in specs:
             raise InvalidPlugin(f"{hook} lists '{item.name}' twice")
+        _check_fields(item, hook)
         specs[item.name] = item
     return tuple(specs.values())
 
 
+def _check_fields(spec: Spec, hook: str) -> None:
+    if mistake := mistake_in(spec):
+        raise InvalidPlugin(f"{hook}: {mistake}")
+
+
 def call_backbone_for(manager: pluggy.PluginManager, name: str) -> BackboneSpec | None:
-    """Ask one plugin for a backbone of a name that no plugin lists; return None if it does not provide it."""
+    """Ask one plugin for a backbone of a name that no plugin lists; return None if it does not provide it.
+
+    Raises InvalidPlugin if the answer is not a valid spec of that name.
+    """
     answers = manager.hook.vitsplice_backbone_for(name=name)
     if not answers:
         return None
     if not isinstance(answers[0], BackboneSpec):
         raise InvalidPlugin(f"vitsplice_backbone_for returned {type_with_article(answers[0])}, not a BackboneSpec")
+    if answers[0].name != name:
+        given = truncate(repr(answers[0].name))
+        raise InvalidPlugin(f"vitsplice_backbone_for returned a spec named {given}, not {truncate(repr(name))}")
+    _check_fields(answers[0], "vitsplice_backbone_for")
     return answers[0]

@@ -25,7 +25,7 @@ from vitsplice.plugins.discovery import (
     owners,
     selected,
 )
-from vitsplice.plugins.hooks import CODE_ERRORS, call_hook, checked_specs, located_reason, manager_of
+from vitsplice.plugins.hooks import INTERRUPTS, call_hook, checked_specs, located_reason, manager_of
 from vitsplice.plugins.kinds import BACKBONES, COMMANDS, KINDS, Kind, Spec
 from vitsplice.plugins.registry import BackboneRegistry, Catalogue, Registry, enumeration
 from vitsplice.plugins.sandbox import SECONDS, TookTooLong, process_defaults_restored, time_limit
@@ -58,9 +58,9 @@ def catalogue() -> Catalogue:
 
     def registry(kind: Kind[Any]) -> Registry[Any]:
         of_kind = {name: providers for (kind_name, name), providers in conflicts.items() if kind_name == kind.name}
-        excluded = {} if kind is COMMANDS else of_kind
         specs = [spec for plugin in loaded for spec in plugin.specs.get(kind.name, ())]
-        usable: dict[str, Any] = {spec.name: spec for spec in specs if spec.name not in excluded}
+        usable: dict[str, Any] = {spec.name: spec for spec in specs if kind is COMMANDS or spec.name not in of_kind}
+        excluded = {name: providers for name, providers in of_kind.items() if name not in usable}
         cls: type[Registry[Any]] = BackboneRegistry if kind is BACKBONES else Registry
         return cls(kind, MappingProxyType(usable), MappingProxyType(excluded), records, managers)
 
@@ -109,7 +109,9 @@ def _load(plugin: InstalledPlugin, seconds: float) -> LoadedPlugin:
     try:
         with time_limit(seconds):
             return _list_specs(plugin, manager_of(plugin.load()))
-    except (*CODE_ERRORS, TookTooLong) as error:
+    except INTERRUPTS:
+        raise
+    except BaseException as error:
         return _failed(plugin, [error], [])
 
 
@@ -123,7 +125,9 @@ def _list_specs(plugin: InstalledPlugin, manager: pluggy.PluginManager) -> Loade
             items = call_hook(manager, kind.hook)
             listed += [item.name for item in items if isinstance(item, kind.spec) and isinstance(item.name, str)]
             specs[kind.name] = checked_specs(items, kind.hook, kind.spec)
-        except CODE_ERRORS as error:
+        except (*INTERRUPTS, TookTooLong):
+            raise
+        except BaseException as error:
             errors.append(error)
     if errors:
         return _failed(plugin, errors, listed)

@@ -23,7 +23,7 @@ from vitsplice.contracts import (
 )
 from vitsplice.errors import PluginConflict, UnknownName, VitspliceError
 from vitsplice.plugins.discovery import DISTRIBUTION, PLUGINS_VARIABLE, PluginRecord, owners
-from vitsplice.plugins.hooks import CODE_ERRORS, call_backbone_for, failure_reason
+from vitsplice.plugins.hooks import INTERRUPTS, call_backbone_for, failure_reason
 from vitsplice.plugins.kinds import COMMANDS, Kind, SpecT
 from vitsplice.text import did_you_mean, one_line, truncate
 
@@ -94,7 +94,9 @@ class BackboneRegistry(Registry[BackboneSpec]):
             record = self.plugins[position]
             try:
                 answer = call_backbone_for(manager, name)
-            except CODE_ERRORS as error:
+            except INTERRUPTS:
+                raise
+            except BaseException as error:
                 errors.append((record, error))
             else:
                 answers += [(record, answer)] if answer else []

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from vitsplice.config import RunConfig
+from vitsplice.config import ONLY, RunConfig
 from vitsplice.errors import UserError
 from vitsplice.presets.settings import settings_for
 from vitsplice.support import bounded_yaml
@@ -51,8 +51,10 @@ def changes_from_preset(settings: RunConfig) -> Changes | None:
         return None
     try:
         arguments = _arguments(settings_for(settings.preset), settings)
-        before = settings_for(settings.preset, **arguments).model_dump(mode="json")
-        after = dict.fromkeys(before) | settings.model_dump(mode="json")
+        before, after = _before(settings.preset, arguments), settings.model_dump(mode="json")
+        if "backbone" in before and "backbones" in after:
+            before["backbones"] = {ONLY: before.pop("backbone")}  # as an override of ``backbones.NAME`` does
+        after = dict.fromkeys(before) | after
         short = settings.model_dump(mode="json", exclude_defaults=True)
         overrides = tuple(_overrides(before, after, short))
         # An override also removes its setting from with_fallback (`vitsplice.presets.loading`), so that overrides of
@@ -70,6 +72,12 @@ def _arguments(before: RunConfig, after: RunConfig) -> dict[str, Any]:
     if after.backbone.name != before.backbone.name:
         values["backbone"] = after.backbone.name
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _before(preset: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of a preset as JSON values, changed by arguments that may be valid only with overrides."""
+    others = {name: value for name, value in arguments.items() if name != "backbone"}
+    return settings_for(preset, backbone=arguments.get("backbone")).model_dump(mode="json") | others
 
 
 def _overrides(
@@ -99,4 +107,4 @@ def _inline(value: Any) -> str:
     """Format a value as YAML on one line."""
     style: dict[str, Any] = {"default_flow_style": True, "sort_keys": False, "allow_unicode": True, "width": 2**31 - 1}
     text = str(yaml.dump(value, Dumper=bounded_yaml.Dumper, **style))
-    return text.removesuffix("...\n").strip()
+    return text.removesuffix("...\n").strip(" \n")

@@ -15,6 +15,7 @@ from functools import lru_cache
 from importlib.resources.abc import Traversable
 from operator import eq
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -48,6 +49,7 @@ def load(
     folder: Path | None = None,
     *,
     allow_outside: bool = True,
+    changes: Mapping[str, Any] = MappingProxyType({}),
 ) -> RunConfig:
     """Load settings from YAML.
 
@@ -59,6 +61,7 @@ def load(
             in this folder. None: the YAML is trusted. Overrides are always trusted.
         allow_outside: allow that file to name weights files and models outside of the folder if it gives their
             SHA-256. Error messages then state whether such a file exists, and its actual SHA-256.
+        changes: further changes: values of settings by name, applied after the overrides.
 
     Raises:
         ConfigError: with the key, the given value and what is allowed.
@@ -73,7 +76,11 @@ def load(
         raise ConfigError(f"{source} must be a mapping of settings; see `vitsplice presets show paper`")
     if folder is not None:
         _check_paths(data, folder, source, allow_outside)
-    return validate(data, source, [_apply(override, data) for override in sorted(overrides, key=_order)])
+    overridden = [_apply(override, data) for override in sorted(overrides, key=_order)]
+    for name, value in changes.items():
+        data[name] = value
+        merging.remove((name,), data.get("with_fallback"))
+    return validate(data, source, [*overridden, *((name,) for name in changes)])
 
 
 @lru_cache(maxsize=16)
@@ -189,9 +196,14 @@ def _apply(override: str, data: dict[str, Any]) -> Location:
         )
     if path[0] == "backbone" and isinstance(backbones := data.get("backbones"), dict) and backbones:
         path = ("backbones", next(iter(backbones)), *path[1:])
+    if path[0] == "backbones" and "backbone" in data and "backbones" not in data:
+        only = data.pop("backbone")
+        data["backbones"] = {ONLY: only} if path[1:] else {}
     node = data
     for part in path[:-1]:
-        child = node.setdefault(part, {})
+        if node.get(part) is None:
+            node[part] = {}
+        child = node[part]
         if isinstance(child, list):
             raise ConfigError(setting, f": '{part}' is a list; give the entire list")
         if not isinstance(child, dict):
@@ -214,9 +226,15 @@ def _apply(override: str, data: dict[str, Any]) -> Location:
     if path == ("model", "folder"):
         node.pop("sha256", None)  # of the previous model
     node[path[-1]] = parsed
-    # A generator of with_fallback is replaced with its options.
-    merging.remove(("generator",) if path == ("generator", "name") else path, data.get("with_fallback"))
+    merging.remove(_replaced_with_fallback(path), data.get("with_fallback"))
     return path
+
+
+def _replaced_with_fallback(path: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the part of ``with_fallback`` that an override replaces: generators and backbones are replaced whole."""
+    if path == ("generator", "name"):
+        return path[:1]
+    return path[:2] if path[0] == "backbones" else path
 
 
 def read_text(path: Path | Traversable) -> str:

@@ -65,14 +65,7 @@ def settings_for(
         ModelRejected: if the model folder cannot be read.
     """
     overrides = _checked_overrides(overrides)
-    text, source, folder = _preset_text(preset)
-    settings = loading.load(text, source, overrides, folder)
-    overridden_of_backbone = {_setting_of(next(iter(settings.backbones)), override) for override in overrides} - {None}
-    if backbone is not None and not isinstance(backbone, str) and overridden_of_backbone - OF_A_LOADED_BACKBONE:
-        raise UserError("of a loaded backbone only side and precision can be changed; remove the other overrides of it")
-    named = name_of(backbone)
-    changes: dict[str, Any] = {
-        "preset": settings.preset or (None if isinstance(preset, RunConfig) else os.fspath(preset)),
+    arguments = {
         "steps": steps,
         "size": size,
         "seed": seed,
@@ -81,20 +74,28 @@ def settings_for(
         "structure_strength": structure_strength,
         "appearance_strength": appearance_strength,
     }
+    given = {name: value for name, value in arguments.items() if value is not None}
+    check_given_once({name: name for name in ("preset", *given)}, overrides)
+    text, source, folder = _preset_text(preset)
+    settings = loading.load(text, source, overrides, folder, changes=given)
+    overridden_of_backbone = {_setting_of(next(iter(settings.backbones)), override) for override in overrides} - {None}
+    if backbone is not None and not isinstance(backbone, str) and overridden_of_backbone - OF_A_LOADED_BACKBONE:
+        raise UserError("of a loaded backbone only side and precision can be changed; remove the other overrides of it")
+    named = name_of(backbone)
+    changed: dict[str, Any] = {}
+    if based_on := settings.preset or (None if isinstance(preset, RunConfig) else os.fspath(preset)):
+        changed["preset"] = based_on
     if backbone is not None and not isinstance(backbone, str):
-        changes["backbone"] = {"name": named, "network_sha256": backbone.info.sha256 or None}
+        changed["backbone"] = {"name": named, "network_sha256": backbone.info.sha256 or None}
     elif named is not None:
         kept_file = {"weights", "sha256"} if named == settings.backbone.name else set()
         chosen = settings.backbone.model_dump(include=kept_file | (OF_ANOTHER_BACKBONE & overridden_of_backbone))
-        changes["backbone"] = {"name": named, **chosen}
-    changed = {key: value for key, value in changes.items() if value is not None}
-    check_given_once({key: key for key in changed.keys() - {"backbone"}}, overrides)
+        changed["backbone"] = {"name": named, **chosen}
     renamed = bool(overridden_of_backbone & {"", "name"})
     if backbone is not None and renamed:
         raise UserError(Argument("backbone"), " and an override of its name exclude each other; leave one out")
     replaced = renamed or "backbone" in changed
-    kept = {} if replaced else {k: v for k, v in settings.with_fallback.items() if k not in changed}
-    data = _merged(settings, changed) | {"with_fallback": kept}
+    data = _merged(settings, changed) | ({"with_fallback": {}} if replaced else {})
     return pinned(loading.validate(data, source, [(key,) for key in changed]))
 
 
@@ -170,7 +171,7 @@ def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str, 
     path, registered = Path(preset), isinstance(preset, str) and preset in catalogue().presets
     if os.path.isdir(path) and not registered:
         return settings_of_model(path).to_yaml(), f"model {path}", path
-    unknown = isinstance(preset, str) and path.suffix not in {".yaml", ".yml"} and not os.path.isfile(path)
+    unknown = isinstance(preset, str) and path.suffix not in {".yaml", ".yml"} and not os.path.exists(path)
     if registered or unknown:
         return loading.read_text(catalogue().presets[str(preset)].path), f"preset '{preset}'", None
     return loading.read_text(path), f"preset {path}", path.parent

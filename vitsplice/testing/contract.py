@@ -21,7 +21,7 @@ from vitsplice.errors import reason
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
 from vitsplice.plugins.discovery import PLUGINS_VARIABLE
-from vitsplice.plugins.hooks import CODE_ERRORS
+from vitsplice.plugins.hooks import INTERRUPTS
 from vitsplice.plugins.kinds import SpecT
 from vitsplice.text import one_line
 
@@ -119,7 +119,9 @@ class Contract(Generic[SpecT]):
             cls().try_build()
         except SkipTest:
             pass
-        except CODE_ERRORS as error:
+        except INTERRUPTS:
+            raise
+        except BaseException as error:
             skipped = f"(the other {len(names)} checks were not run, because they build the part)"
             return [CheckResult("build", "The part can be built.", "failed", f"{_reason(error)} {skipped}")]
         return [_run_check(cls, name) for name in names]
@@ -132,7 +134,9 @@ def _run_check(contract: type[Contract[Any]], name: str) -> CheckResult:
         check()
     except SkipTest as skipped:
         return CheckResult(name, requirement, "skipped", one_line(str(skipped)))
-    except CODE_ERRORS as error:
+    except INTERRUPTS:
+        raise
+    except BaseException as error:
         return CheckResult(name, requirement, "failed", _reason(error))
     return CheckResult(name, requirement, "passed")
 

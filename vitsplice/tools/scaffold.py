@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from dataclasses import dataclass
 from importlib.resources import files as resources
 from pathlib import Path
@@ -11,7 +12,7 @@ from string import Template
 
 from vitsplice.errors import OutputExists, UserError
 from vitsplice.plugins import catalogue
-from vitsplice.plugins.discovery import canonical
+from vitsplice.plugins.discovery import DISTRIBUTION, canonical
 from vitsplice.support import bounded_yaml
 from vitsplice.support.files import write_atomically
 from vitsplice.text import truncate
@@ -92,7 +93,7 @@ def write(name: str, kind: str, folder: Path) -> Path:
 
     Raises:
         UserError: if the name or the kind is not allowed, the name is taken by an installed part or plugin, or the
-            folder cannot be written to.
+            folder cannot be written to; nothing remains of the new folder then.
         OutputExists: if the new folder exists.
     """
     short = name.removeprefix("vitsplice-")
@@ -104,6 +105,11 @@ def write(name: str, kind: str, folder: Path) -> Path:
     if not isinstance(bounded_yaml.parse(short), str):
         raise UserError(
             f"'{short}' is not allowed as the name of a plugin, because YAML does not read it as text; "
+            "choose another name"
+        )
+    if short == DISTRIBUTION:
+        raise UserError(
+            f"'{truncate(name)}' is not allowed as the name of a plugin, because it is that of the built-in parts; "
             "choose another name"
         )
     if kind not in TEMPLATES_BY_KIND:
@@ -125,6 +131,7 @@ def write(name: str, kind: str, folder: Path) -> Path:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(root / path, text.encode())
     except OSError as error:
+        shutil.rmtree(root, ignore_errors=True)
         raise UserError(f"cannot write {root}: {error.strerror or error}") from error
     return root
 
@@ -132,7 +139,8 @@ def write(name: str, kind: str, folder: Path) -> Path:
 def _check_unused(kind: str, name: str, distribution: str) -> None:
     """Raise UserError if a part of the kind has the name, or a plugin has the name of the distribution."""
     known = catalogue()
-    if name in getattr(known, "losses" if kind == "loss" else f"{kind}s"):
+    registry = getattr(known, "losses" if kind == "loss" else f"{kind}s")
+    if name in registry or name in registry.conflicts:
         raise UserError(f"there is already a {kind.replace('_', ' ')} '{name}'; choose another name")
     if any(canonical(record.distribution) == canonical(distribution) for record in known.plugins):
         raise UserError(f"the plugin {distribution} is already installed; choose another name, or uninstall it")
