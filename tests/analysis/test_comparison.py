@@ -51,13 +51,14 @@ def test_changes_are_relative_to_the_mean_change_by_other_images():
     assert measure.image == "image 0"
 
 
-def test_change_relative_to_an_unknown_one_is_nan_and_to_none_is_0():
+@pytest.mark.parametrize("value", [float("nan"), 0.0])
+def test_change_relative_to_an_unknown_one_or_to_none_is_nan(value):
     toy, read = Toy(colour), encodings_of(Toy(colour), 2)
-    for value, expected in ((float("nan"), float("nan")), (0.0, 0.0)):
-        constant = {name: replace(one, appearance=(torch.full((3,), value),) * 2) for name, one in read.items()}
-        measures = comparison.backbone_measures(toy.info, list(constant), constant.__getitem__)
-        changes = [measure.value for measure in measures if measure.metric == "appearance change"]
-        assert changes == pytest.approx([expected] * len(changes), nan_ok=True)
+    constant = {name: replace(one, appearance=(torch.full((3,), value),) * 2) for name, one in read.items()}
+    measures = comparison.backbone_measures(toy.info, list(constant), constant.__getitem__)
+    changes = [measure.value for measure in measures if measure.metric == "appearance change" and measure.value != 0]
+    assert len(changes) > 20
+    assert all(map(math.isnan, changes))
 
 
 def test_measures_name_the_facet():

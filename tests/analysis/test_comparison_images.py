@@ -1,5 +1,6 @@
 import pytest
 import torch
+from PIL import Image
 
 from tests.conftest import noise
 from vitsplice.analysis import comparison_images
@@ -86,8 +87,20 @@ def test_an_image_given_twice_is_refused_as_such_also_with_masks(tmp_path):
     masks.mkdir()
     for path in (image, masks / "a.png"):
         path.write_bytes(encode_png(noise(3, 40, 40)))
-    with pytest.raises(UserError, match="duplicate image: .* are equal files"):
+    with pytest.raises(UserError, match="duplicate image: .* are equal images"):
         image_sources([image, image], masks, 40)
+
+
+def test_equal_pixels_in_another_format_are_a_duplicate_and_in_another_shape_are_not(tmp_path):
+    images = [tmp_path / name for name in ("a.png", "b.bmp")]
+    images[0].write_bytes(encode_png(noise(3, 40, 60)))
+    Image.open(images[0]).save(images[1])
+    with pytest.raises(UserError, match="duplicate image: a and b are equal images"):
+        image_sources(images, None, 40)
+    white = [tmp_path / name for name in ("wide.png", "tall.png")]
+    for path, size in zip(white, ((40, 60), (60, 40)), strict=True):
+        path.write_bytes(encode_png(torch.ones(3, *size)))
+    assert len(image_sources(white, None, 40)) == 2
 
 
 def test_styled_image_of_a_fallback_is_computed_again_with_other_weights(tmp_path, png, monkeypatch):

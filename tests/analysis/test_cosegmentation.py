@@ -85,6 +85,17 @@ def test_force_removes_files_of_the_earlier_call_and_no_other_file(discs, tmp_pa
     }
 
 
+@pytest.mark.slow
+def test_force_removes_files_of_a_call_that_was_killed(discs, tmp_path, monkeypatch):
+    paths, _ = discs
+    with monkeypatch.context() as patch:
+        patch.setattr(cosegmentation.Cosegmentation, "sheet", property(lambda self: 1 / 0))
+        with pytest.raises(ZeroDivisionError):
+            cosegmentation.save(find(paths), tmp_path)
+    cosegmentation.save(find(paths[:1]), tmp_path, force=True)
+    assert not list(tmp_path.glob("2-*"))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"parts": 0}, "1 to 20; it is 0"), ({"clusters": 1}, "at least 2"), ({"size": 0}, "size=0 is not allowed")],

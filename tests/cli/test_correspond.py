@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -52,6 +53,18 @@ def test_existing_results_are_refused_without_force(vitsplice, png):
     assert vitsplice(*command).returncode == 0
     assert "already holds" in vitsplice(*command).stderr
     assert vitsplice(*command, "--force").returncode == 0
+
+
+def test_an_input_that_would_be_replaced_is_refused_also_with_force(vitsplice, png, tmp_path):
+    (tmp_path / "out").mkdir()
+    image = tmp_path / "out" / "warped.png"
+    shutil.copy(png[0], image)
+    (tmp_path / "link.png").symlink_to(image)
+    for name in ("out/warped.png", "link.png"):
+        done = vitsplice("correspond", png[0], name, *SMALL, "--force")
+        assert done.returncode == 2
+        assert f"{name} is a file of the outputs in {tmp_path / 'out'}" in done.stderr
+    assert image.read_bytes() == png[0].read_bytes()
 
 
 @pytest.mark.parametrize(

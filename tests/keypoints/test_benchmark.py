@@ -15,7 +15,7 @@ from vitsplice.contracts import FeatureRequest, Features
 from vitsplice.errors import OutputExists, UserError
 from vitsplice.images import example
 from vitsplice.keypoints import KeypointBenchmark, KeypointImage, KeypointPair, load_dataset, run_benchmark
-from vitsplice.keypoints.benchmark import VALUES, pair_errors
+from vitsplice.keypoints.benchmark import VALUES, _is_inside, pair_errors
 from vitsplice.keypoints.features import FeatureExtractor, ImageFeatures, select_features
 from vitsplice.keypoints.summary import ALL
 from vitsplice.matching.pck import within
@@ -138,7 +138,7 @@ def test_values_of_two_versions_are_not_mixed(tmp_path, spair, extracted, monkey
 def test_folder_in_an_earlier_format_names_the_version_that_wrote_it(tmp_path, spair):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "keypoints.json").write_text('{"format": 1, "versions": {"vitsplice": "0.0.9"}}')
-    with pytest.raises(OutputExists, match=r"written by vitsplice 0\.0\.9 in format 1; this version reads format 2"):
+    with pytest.raises(OutputExists, match=r"written by vitsplice 0\.0\.9 in format 1; this version reads format 3"):
         run_benchmark(small(spair), tmp_path / "out")
 
 
@@ -293,6 +293,12 @@ def test_points_outside_of_either_image_are_excluded_and_those_on_the_border_are
     source = [(0, 0), (-1.5, 0), (0, 40), (3, 3), (15, 15)]
     errors, outside = pair_errors(make_pair(source, target), random_features(16), random_features(16), KEY)
     assert (len(errors), outside) == (2, 3)
+
+
+def test_points_half_a_pixel_outside_are_not_excluded_at_any_size():
+    for side in range(16, 1000):
+        points = torch.tensor([(-1, side), (-1.01, 0), (0, side + 0.01)], dtype=torch.float64)
+        assert _is_inside((points + 0.5) / side, (side, side)).tolist() == [True, False, False]
 
 
 def test_pair_without_points_has_no_errors():

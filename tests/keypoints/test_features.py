@@ -6,9 +6,10 @@ from tests.keypoints.layouts import write_image
 from vitsplice.contracts import FeatureRequest
 from vitsplice.engine.backbones import BackboneCache
 from vitsplice.errors import ImageError, UserError, VitspliceError
+from vitsplice.images.checks import check_size
 from vitsplice.keypoints import KeypointImage
 from vitsplice.keypoints import features as module
-from vitsplice.keypoints.features import FeatureExtractor, SelectedFeatures, load_pixels, select_features
+from vitsplice.keypoints.features import FeatureExtractor, SelectedFeatures, load_pixels, select_features, warped_side
 
 ViT, CNN = "tiny-vit", "tiny-cnn"
 MAP = FeatureRequest("map")
@@ -123,6 +124,22 @@ def test_warp_and_appearance_transform_are_applied(tmp_path):
     grey = load_pixels(KeypointImage(path, "flip", "grey"), 50)
     assert torch.allclose(grey[:, 0], grey[:, 2])
     assert (grey - flipped).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size", "expected"),
+    [
+        (120, 1200, 448, 448),
+        (120, 1200, 2048, 1638),
+        (1200, 120, 2048, 1638),
+        (32, 1024, 2048, 512),
+        (90, 80, 9000, 7542),
+    ],
+)
+def test_long_images_are_warped_within_the_limits_of_images(height, width, size, expected):
+    side = warped_side(height, width, size)
+    assert side == expected
+    check_size("warped", *(round(length * side / min(height, width)) for length in (width, height)))
 
 
 def test_image_size_that_differs_from_the_annotation_is_refused(tmp_path):

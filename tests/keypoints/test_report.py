@@ -13,14 +13,14 @@ from vitsplice.metrics.statistics import MAX_RESAMPLED
 NAMES = {"backbone": "tiny-vit", "facet": "key", "layer": -1, "pair": "x"}
 
 
-def summarise_pairs(vit, pairs):
+def summarise_pairs(vit, pairs, alphas=(0.1,)):
     """Summary of pairs with one keypoint each, correct in every second; with the records and their keys."""
     records = {
         n: {"errors": [0.0 if n % 2 else 1.0], "outside": 0, "category": "cat", **NAMES} for n in range(1, pairs + 1)
     }
     keys = np.arange(1, pairs + 1, dtype=np.uint64)[None]
     data = KeypointDataset("known", {}, pairs, lambda: iter(()))
-    return summarise(data, (0.1,), [(vit.info, FeatureRequest("key"))], records, keys, CaseCounts(pairs)), records, keys
+    return summarise(data, alphas, [(vit.info, FeatureRequest("key"))], records, keys, CaseCounts(pairs)), records, keys
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,12 @@ def test_files_state_the_type_of_the_interval(vit, pairs, interval_type, tmp_pat
     with (tmp_path / "summary.csv").open(newline="") as file:
         assert {line["interval_type"] for line in csv.DictReader(file)} == {interval_type}
     assert data["features"][0]["per_pair"]["0.1"]["interval_type"] == interval_type
+
+
+def test_thresholds_that_differ_after_six_digits_have_different_names(vit, tmp_path):
+    summary, records, keys = summarise_pairs(vit, 2, (0.1, 0.10000001))
+    report.write_report(tmp_path, summary, records, keys)
+    columns = (tmp_path / "pairs.csv").read_text().splitlines()[0].split(",")
+    assert columns[-2:] == ["correct@0.1", "correct@0.10000001"]
+    assert report.score_table(summary)[0][3:5] == ["PCK@0.1", "PCK@0.10000001"]
+    assert "## PCK@0.10000001 by" in (tmp_path / "summary.md").read_text()

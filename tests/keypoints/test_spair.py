@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ def test_annotation_gives_points_sizes_and_reference_length(tmp_path):
     assert dog.source.path == tmp_path / "JPEGImages" / "dog" / "a.jpg"
     assert np.array_equal(dog.source_points, [(20, 70), (40, 9), (9, 99)])
     assert np.array_equal(dog.target_points, [(20, 70), (33, 9), (9, 9)])
+
+
+VALID = annotation("cat", [(1, 2)], [(3, 4)])
 
 
 @pytest.mark.parametrize(("box", "length"), [((5, 7, 45, 17), 40), ((5, 7, 15, 37), 30)])
@@ -38,6 +42,21 @@ def test_folder_without_lists_has_all_pairs_of_the_split(tmp_path):
     assert spair.load(tmp_path, "test", "large").count == 3
 
 
+def test_hidden_files_beside_annotations_are_no_pairs(tmp_path):
+    root = write_spair(tmp_path, {"a": VALID, "._a": "of macOS"})
+    shutil.rmtree(root / "Layout")
+    assert [pair.id for pair in spair.load(root, "test", "large").pairs()] == ["a"]
+
+
+def test_lists_and_annotations_may_begin_with_a_byte_order_mark(tmp_path):
+    root = write_spair(tmp_path, {"a": VALID})
+    for path in (root / "Layout" / "large" / "test.txt", root / "PairAnnotation" / "test" / "a.json"):
+        path.write_text(path.read_text(), encoding="utf-8-sig")
+    (pair,) = spair.load(root, "test", "large").pairs()
+    assert pair.id == "a"
+    assert pair.category == "cat"
+
+
 def test_folder_is_recorded_without_dots(tmp_path):
     small_spair(tmp_path)
     plain, dotted = (spair.load(root, "test", "large").details for root in (tmp_path, tmp_path / "Layout" / ".."))
@@ -54,9 +73,6 @@ def test_missing_and_empty_splits_are_errors(tmp_path):
 def test_pair_without_keypoints_has_no_points(tmp_path):
     (pair,) = spair.load(write_spair(tmp_path, {"a": annotation("cat", [], [])}), "test", "large").pairs()
     assert pair.source_points.shape == pair.target_points.shape == (0, 2)
-
-
-VALID = annotation("cat", [(1, 2)], [(3, 4)])
 
 
 @pytest.mark.parametrize(

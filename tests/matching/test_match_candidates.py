@@ -122,3 +122,26 @@ def test_spots_that_the_mask_excludes_are_not_shared():
     everywhere, inside = (match_descriptions(image, image, mask=each).spots for each in (None, mask))
     assert everywhere.patches((4, 4)).tolist() == [0, 2]
     assert inside.patches((4, 4)).tolist() == [2]
+
+
+@pytest.mark.parametrize("weight", [0, -1.0, float("inf"), float("nan")])
+def test_weights_out_of_range_are_refused(described, weight):
+    first, (_, other, _) = described
+    with pytest.raises(UserError, match=f"weight={weight} of a candidate is not allowed; it must be above 0"):
+        match_candidates(first, [Candidate(other), Candidate(other, weight=weight)])
+
+
+def test_no_candidates_are_refused(described):
+    with pytest.raises(UserError, match="no candidate; give one or more images"):
+        match_candidates(described[0], [])
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(255.0, "divide by 255"), (-1.0, "from -1 to 0;"), (float("nan"), "'mask' contains NaN")]
+)
+def test_masks_out_of_range_are_refused(described, value, message):
+    first, (_, other, _) = described
+    mask = torch.zeros(1, 1, 48, 48)
+    mask[..., :9] = value
+    with pytest.raises(UserError, match=message):
+        match_candidates(first, [Candidate(other, mask)])

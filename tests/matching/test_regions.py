@@ -3,7 +3,8 @@ import torch
 
 from tests.conftest import noise
 from vitsplice.errors import UserError
-from vitsplice.matching import Candidate, MaskedRegion, describe_image, match_candidates
+from vitsplice.matching import Candidate, MaskedRegion, assignment, describe_image, match_candidates
+from vitsplice.matching.assignment import LEAST_TEMPERATURE
 from vitsplice.matching.guide import FORBIDDEN, guide
 from vitsplice.matching.regions import match_regions, softmax
 
@@ -74,6 +75,21 @@ def test_a_region_without_a_usable_patch_is_refused():
         regions_of(MaskedRegion(half("left"), 0, half("left")), used=(RIGHT, ALL))
 
 
+@pytest.mark.parametrize(
+    ("region", "message"),
+    [
+        (MaskedRegion(255 * half("left"), 0), "'mask' contains values from 0 to 255"),
+        (MaskedRegion(half("left"), 0, 255 * half("right")), "'mask' contains values from 0 to 255"),
+        (MaskedRegion(half("left")[0], 0), r"a mask must be .* \(1, 48, 48\)"),
+        (MaskedRegion(half("left"), 2), "other=2 of a region .* must be 0 to 1"),
+        (MaskedRegion(half("left"), -1), "other=-1 of a region"),
+    ],
+)
+def test_invalid_regions_are_refused(region, message):
+    with pytest.raises(UserError, match=message):
+        regions_of(region)
+
+
 @pytest.mark.parametrize("agreement", [0.0, 0.25])
 def test_matches_are_restricted_exactly(described, agreement):
     first, candidates = described
@@ -84,6 +100,22 @@ def test_matches_are_restricted_exactly(described, agreement):
     assert match.weights[LEFT][:, 36:][:, LEFT].sum() == 0
     assert match.weights[RIGHT][:, 36:].sum() == 0
     assert torch.equal(match.best >= 36, LEFT)
+
+
+def test_balance_equalises_the_use_of_the_patches_that_regions_permit():
+    halves = [MaskedRegion(half("left"), 0), MaskedRegion(half("right"), 1, half("right"))]
+    limits = regions_of(*halves)
+    weights = assignment(noise(36, 72), 0.1, 1.0, None, limits)
+    used = weights.sum(0)
+    torch.testing.assert_close(used[:36], torch.full((36,), 0.5), atol=0.03, rtol=0)
+    torch.testing.assert_close(used[36:][RIGHT], torch.ones(18), atol=0.03, rtol=0)
+    assert used[36:][LEFT].max() == 0
+
+
+def test_balance_with_regions_is_finite_at_the_least_temperature():
+    limits = regions_of(MaskedRegion(half("left"), 0), MaskedRegion(half("right"), 1))
+    weights = assignment(2 * noise(36, 72) - 1, LEAST_TEMPERATURE, 1.0, None, limits)
+    torch.testing.assert_close(weights.sum(1), torch.ones(36))
 
 
 def test_guide_of_forbidden_matches_is_below_that_of_all_others(described):

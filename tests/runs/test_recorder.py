@@ -286,7 +286,7 @@ def test_run_that_another_process_finishes_before_the_lock_survives_a_refused_on
 def test_image_that_belongs_to_the_replaced_run_is_refused_and_the_run_unchanged(png, tmp_path):
     begun(png, tmp_path / "out")
     before = artifacts(tmp_path / "out")
-    with pytest.raises(UserError, match=r"output\.png is a file of the run in .*; choose another folder"):
+    with pytest.raises(UserError, match=r"output\.png is a file of the outputs in .*; move it, or choose another"):
         begun([tmp_path / "out" / "output.png", png[1]], tmp_path / "out", force=True)
     assert artifacts(tmp_path / "out") == before
 
@@ -362,7 +362,7 @@ def test_link_out_of_the_output_folder_is_refused_and_its_target_unchanged(png, 
 @pytest.mark.parametrize(
     "changed",
     [{"step": "../../x"}, {"step": -1}, {"step": 1.5}, {"stage": "0"}, {"stage": True}, {"history": [[0]]},
-     {"history": 5}, {"belongs_to": []}, {"step": 9}, {"step": 10**30}, {"history": []}, {"stage": 7},
+     {"history": 5}, {"belongs_to": []}, {"step": 9}, {"step": 10**30}, {"step": 10**18}, {"history": []}, {"stage": 7},
      {"tensors": None}, {"history": [[n, 1.0, {"structure": "x"}] for n in range(8)]},
      {"history": [[n, 10**400, {}] for n in range(8)]}],
 )  # fmt: skip

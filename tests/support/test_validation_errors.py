@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel, Field, ValidationError
@@ -17,14 +17,21 @@ class Tree(BaseModel, extra="forbid"):
     named: dict[str, Leaf] = {}
     free: dict[str, Any] = {}
     numbers: tuple[float, float] = (0, 1)
+    shares: tuple[Annotated[float, Field(le=1)], ...] = ()
     names: tuple[str, ...] = ()
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ([1], "[1] is not allowed; it must be a mapping with the keys leaf, leaves, named, free, numbers, names"),
-        ({"leef": 1}, "leef: unknown key; allowed here: leaf, leaves, named, free, numbers, names. Did you mean leaf?"),
+        (
+            [1],
+            "[1] is not allowed; it must be a mapping with the keys leaf, leaves, named, free, numbers, shares, names",
+        ),
+        (
+            {"leef": 1},
+            "leef: unknown key; allowed here: leaf, leaves, named, free, numbers, shares, names. Did you mean leaf?",
+        ),
         ({"leaf": {"sidee": 2, "side": 1}}, "leaf.sidee: unknown key; allowed here: side, share. Did you mean side?"),
         ({"leaf": 5}, "leaf: 5 is not allowed; it must be a mapping with the keys side, share"),
         ({"leaf": {}}, "leaf.side: is missing; leaf requires side."),
@@ -45,10 +52,11 @@ class Tree(BaseModel, extra="forbid"):
         ),
         ({"free": [1]}, "free: [1] is not allowed; it must be a mapping, such as {name: value}"),
         ({"numbers": 3}, "numbers: 3 is not allowed; it must be a list, such as [0, 1]"),
+        ({"shares": 0.9}, "shares: 0.9 is not allowed; it must be a list, such as [0, 1]"),
         ({"numbers": [1]}, "numbers.1: is missing"),
         (
             {"xa": 1, "xb": 2, "xc": 3, "leef": 4, "xe": 5},
-            "xa, xb, xc and 2 more: unknown keys; allowed here: leaf, leaves, named, free, numbers, names.",
+            "xa, xb, xc and 2 more: unknown keys; allowed here: leaf, leaves, named, free, numbers, shares, names.",
         ),
         ({"leaves": [{"side": "a"}]}, "leaves.0.side: 'a' is not allowed: must be an integer"),
         ({"numbers": [1, 2, 3]}, "numbers: [1, 2, 3] is not allowed: must have at most 2 items"),

@@ -1,7 +1,8 @@
 """Measures of backbones and layers. Changes of features are normalised, so that backbones can be compared.
 
 The change of a feature under a transform of the image is divided by the mean change of this feature when the image is
-replaced by another one: 0 means no change, 1 as much change as between different images.
+replaced by another one: 0 means no change, 1 as much change as between different images. It is NaN if the feature
+changes, but is the same for other images.
 """
 
 from __future__ import annotations
@@ -191,11 +192,18 @@ def backbone_measures(info: BackboneInfo, images: Sequence[str], read: EncodingR
         encoding, changes_by_others = read(image), _changes_by_others(images, read, number)
         for (role, transform, layer), change in encoding.changes.items():
             by_others = changes_by_others[role][layer]
-            relative = 0.0 if by_others == 0 else change / by_others
+            relative = _relative(change, by_others)
             measures.append(Measure(info.name, facets[role], layer, f"{role} change", transform, image, relative))
         measures += [Measure(info.name, local, n, "pck", warp, image, v) for (warp, n), v in encoding.pck.items()]
         measures += [Measure(info.name, local, n, "part iou", "labels", image, v) for n, v in encoding.part_iou.items()]
     return measures
+
+
+def _relative(change: float, by_others: float) -> float:
+    """Divide a change by the change by other images: 0 for no change, NaN if only the latter is 0."""
+    if by_others == 0:
+        return 0.0 if change == 0 else math.nan
+    return change / by_others
 
 
 def other_indices(number: int, total: int) -> list[int]:

@@ -103,15 +103,15 @@ def image_sources(images: Sequence[Path], masks: Path | None, size: int) -> list
         size: side of the square crop, in pixels.
 
     Raises:
-        UserError: if an image or mask cannot be read, two images are equal files, ``masks`` is not a folder, a mask has
+        UserError: if an image or mask cannot be read, two images are equal, ``masks`` is not a folder, a mask has
             another size than its image, or it is ambiguous which mask belongs to an image.
     """
     if masks is not None and not os.path.isdir(masks):
         raise UserError(f"{masks} is not a folder; give a folder of masks")
     names, first = unique_names(images), dict[str, str]()
     for name, image in zip(names, images, strict=True):
-        if (other := first.setdefault(read(image).sha256, name)) != name:
-            raise UserError(f"duplicate image: {other} and {name} are equal files; leave one out")
+        if (other := first.setdefault(_pixels_digest(image), name)) != name:
+            raise UserError(f"duplicate image: {other} and {name} are equal images; leave one out")
     sources = [
         ImageSource(name, image, _mask_of(masks, name, image) if masks else None, size)
         for name, image in zip(names, images, strict=True)
@@ -120,6 +120,12 @@ def image_sources(images: Sequence[Path], masks: Path | None, size: int) -> list
         if source.mask:
             _labels(source.mask, source.image, read(source.image), size)
     return sources
+
+
+def _pixels_digest(image: Path) -> str:
+    """SHA-256 of the size and the pixels of an image, whatever the format of its file."""
+    pixels = read(image).pixels
+    return hashlib.sha256(str(tuple(pixels.shape)).encode() + pixels.numpy().tobytes()).hexdigest()
 
 
 def _mask_of(masks: Path, name: str, image: Path) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from operator import attrgetter
@@ -33,6 +34,7 @@ from vitsplice.matching.assignment import check_assignment
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
 from vitsplice.support.files import json_bytes
+from vitsplice.support.input_files import check_inputs
 from vitsplice.support.sized_cache import SizedCache
 
 MATCHES, WARPED, CONFIDENCE, DATA = "matches.png", "warped.png", "confidence.png", "matches.json"
@@ -315,6 +317,18 @@ def save(result: ImageCorrespondence, folder: str | os.PathLike[str], limit: int
     return path / MATCHES
 
 
-def check_output(folder: str | os.PathLike[str], *, force: bool) -> Path:
-    """Return the folder, untouched, if a correspondence may be written to it. Raises OutputExists, UserError."""
-    return output_folder.check(folder, (MATCHES, WARPED, CONFIDENCE, DATA, VIEWER), "a correspondence", force=force)
+def check_output(folder: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]] = (), *, force: bool) -> Path:
+    """Return the folder, untouched, if a correspondence may be written to it.
+
+    Args:
+        folder: output folder.
+        inputs: paths of images, which must not be files that are written.
+        force: allow a correspondence in the folder to be replaced.
+
+    Raises:
+        OutputExists: if the folder holds a correspondence and ``force`` is not set.
+        UserError: if the path is a file, or an input is a file that is written.
+    """
+    names = (MATCHES, WARPED, CONFIDENCE, DATA, VIEWER)
+    check_inputs(inputs, (Path(folder) / name for name in names))
+    return output_folder.check(folder, names, "a correspondence", force=force)

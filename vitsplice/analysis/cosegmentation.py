@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from vitsplice.matching.descriptors import descriptor_requests, join_features
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
 from vitsplice.support.files import json_bytes, safe_file_name
+from vitsplice.support.input_files import check_inputs
 
 SHEET, DATA = "cosegment.png", "cosegment.json"
 
@@ -262,6 +263,8 @@ def _patches_on_cpu(features: Features) -> Features:
 def save(result: Cosegmentation, folder: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Write the sheet, ``cosegment.json``, and foreground, parts and overlay of each image; return the sheet's path.
 
+    ``cosegment.json``, which lists the files, is written first: ``force`` then removes those of a call that was killed.
+
     Raises:
         OutputExists: if the folder holds a co-segmentation and ``force`` is not set.
         UserError: if the folder cannot be created.
@@ -270,7 +273,9 @@ def save(result: Cosegmentation, folder: str | os.PathLike[str], *, force: bool 
     path = check_output(folder, force=force)
     colours = [(0, 0, 0), *part_colours(result.parts)]
     names = [part_file_names(result, index) for index in range(len(result.images))]
-    output_folder.remove_listed(path, DATA, OUTPUT_FILE, keep=[name for files in names for name in files.values()])
+    listed = [name for files in names for name in files.values()]
+    output_folder.remove_listed(path, DATA, OUTPUT_FILE, keep=listed)
+    output_folder.write(path, {DATA: json_bytes(result.record() | {"files": listed})})
     for index, files in enumerate(names):
         segments = result.segments(index)
         contents = {
@@ -279,8 +284,7 @@ def save(result: Cosegmentation, folder: str | os.PathLike[str], *, force: bool 
             "overlay": encode_png(segments.overlay),
         }
         output_folder.write(path, {files[kind]: content for kind, content in contents.items()})
-    data = result.record() | {"files": [name for files in names for name in files.values()]}
-    output_folder.write(path, {SHEET: encode_png(result.sheet), DATA: json_bytes(data)})
+    output_folder.write(path, {SHEET: encode_png(result.sheet)})
     return path / SHEET
 
 
@@ -290,6 +294,18 @@ def part_file_names(result: Cosegmentation, index: int) -> dict[str, str]:
     return {kind: f"{index + 1}-{stem}_{kind}.png" for kind in ("foreground", "parts", "overlay")}
 
 
-def check_output(folder: str | os.PathLike[str], *, force: bool) -> Path:
-    """Return the folder, untouched, if a co-segmentation may be written to it. Raises OutputExists, UserError."""
+def check_output(folder: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]] = (), *, force: bool) -> Path:
+    """Return the folder, untouched, if a co-segmentation may be written to it.
+
+    Args:
+        folder: output folder.
+        inputs: paths of images, which must not be outputs in the folder.
+        force: allow a co-segmentation in the folder to be replaced.
+
+    Raises:
+        OutputExists: if the folder holds a co-segmentation and ``force`` is not set.
+        UserError: if the path is a file, or an input has the name of an output in the folder.
+    """
+    outputs = filter(OUTPUT_FILE.fullmatch, os.listdir(folder) if os.path.isdir(folder) else ())
+    check_inputs(inputs, (Path(folder) / name for name in (SHEET, DATA, *outputs)))
     return output_folder.check(folder, (SHEET, DATA), "a co-segmentation", force=force)

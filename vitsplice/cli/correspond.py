@@ -64,7 +64,7 @@ def correspond(
     """Match the patches of two images; write mutual nearest neighbours, the colours warped to FIRST, and a viewer."""
     from vitsplice.analysis import correspondence as analysis
 
-    analysis.check_output(out, force=force)
+    analysis.check_output(out, (first, second), force=force)
     result = analysis.match_images(
         first, second, backbone=backbone, facet=facet, layer=layer, grid=grid, temperature=temperature, balance=balance,
         device=device,

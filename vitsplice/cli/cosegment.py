@@ -34,7 +34,7 @@ def cosegment(
     """Find the common foreground of images and its parts: masks, label images, overlays and a contact sheet."""
     from vitsplice.analysis import cosegmentation as analysis
 
-    analysis.check_output(out, force=force)
+    analysis.check_output(out, images, force=force)
     result = analysis.cosegment(images, backbone=backbone, parts=parts, clusters=clusters, size=size, device=device)
     notes(result.notes)
     typer.echo(analysis.save(result, out, force=force))

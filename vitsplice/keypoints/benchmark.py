@@ -32,9 +32,12 @@ from vitsplice.support.output_folder import ResumableWork, resumable
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import one_line, printable
 
-FORMAT = 2
+FORMAT = 3
 ALPHAS = (0.05, 0.1, 0.15)
 VALUES = "values.jsonl"
+
+ROUNDING = 1e-6
+"""Tolerance in pixels of the check whether a point is inside of an image."""
 
 WORK = ResumableWork(
     "benchmark",
@@ -199,5 +202,5 @@ def _as_fractions(points: Points, size: Size, unit: str) -> Tensor:
 
 
 def _is_inside(points: Tensor, size: Size) -> Tensor:
-    max_offset = 0.5 + 0.5 / torch.tensor(size, dtype=torch.float64)
-    return ((points - 0.5).abs() <= max_offset).all(1)
+    sides = torch.tensor(size, dtype=torch.float64)
+    return ((points - 0.5).abs() * sides <= 0.5 * sides + 0.5 + ROUNDING).all(1)

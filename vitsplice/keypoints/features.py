@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -16,6 +17,7 @@ from vitsplice.contracts import GLOBAL_FACETS, Backbone, BackboneInfo, FeatureRe
 from vitsplice.engine.backbones import BackboneCache
 from vitsplice.errors import ImageError, UserError
 from vitsplice.images import read, resize_to
+from vitsplice.images.checks import LARGEST_AREA, LARGEST_SIDE
 from vitsplice.keypoints.dataset import KeypointImage, Size
 from vitsplice.keypoints.matching import upsampled_norms
 from vitsplice.numerics import numerics
@@ -153,7 +155,7 @@ class FeatureExtractor:
 
 
 def load_pixels(image: KeypointImage, size: int) -> Tensor:
-    """Read an image and apply its transforms, ``(1, 3, H, W)``; only a warp resizes it, to a shorter side of ``size``.
+    """Read an image and apply its transforms, ``(1, 3, H, W)``; only a warp resizes it, by `warped_side`.
 
     Raises:
         ImageError: if the image cannot be read, or its size differs from that in its annotation.
@@ -166,5 +168,12 @@ def load_pixels(image: KeypointImage, size: int) -> Tensor:
             f"but its annotation is for {width}x{height} px"
         )
     if image.warp:
-        pixels = warp(resize_to(pixels, size), WARPS[image.warp])
+        side = warped_side(pixels.shape[-2], pixels.shape[-1], size)
+        pixels = warp(resize_to(pixels, side), WARPS[image.warp])
     return APPEARANCE_TRANSFORMS[image.appearance](pixels).clamp(0, 1) if image.appearance else pixels
+
+
+def warped_side(height: int, width: int, size: int) -> int:
+    """Return the shorter side in pixels at which an image is warped: ``size``, or less for the limits of images."""
+    aspect = max(height, width) / min(height, width)
+    return min(size, int(LARGEST_SIDE / aspect), int(math.sqrt(LARGEST_AREA / aspect)))

@@ -7,8 +7,7 @@ match would always be at the centre of a patch.
 
 The upsampled features, which are large, are not computed: upsampling is linear, so that the products with them are the
 upsampled products, and their norms follow from the products of neighbouring features. Within half a patch of the border
-upsampled features are constant towards the border; of pixels with equal similarity, the first in row-major order is the
-match.
+upsampled features are constant towards the border, up to rounding, which decides among the pixels there.
 """
 
 from __future__ import annotations

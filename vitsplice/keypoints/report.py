@@ -36,7 +36,7 @@ def write_report(folder: Path, summary: BenchmarkSummary, log: JsonLinesLog, key
 def _pairs_csv(summary: BenchmarkSummary, log: JsonLinesLog, keys: Keys) -> Iterator[str]:
     """One row per pair and feature with the numbers of keypoints, excluded keypoints and correct keypoints."""
     names = ("backbone", "facet", "layer", "pair", "category")
-    yield csv_row([*names, "keypoints", "outside", *(f"correct@{alpha:g}" for alpha in summary.alphas)])
+    yield csv_row([*names, "keypoints", "outside", *(f"correct@{alpha}" for alpha in summary.alphas)])
     for key in keys[keys != 0].tolist():
         record = log[key]
         correct = [sum(within(error, alpha) for error in record["errors"]) for alpha in summary.alphas]
@@ -77,7 +77,7 @@ def score_table(summary: BenchmarkSummary) -> tuple[list[str], list[list[str]]]:
         per_keypoint = " / ".join(map(_number, pck.per_keypoint.values()))
         means = [mean.format(_number) for mean in pck.per_pair.values()]
         rows.append([*feature.label, *means, per_keypoint, str(pck.keypoints), str(pck.pairs)])
-    names = [f"PCK@{alpha:g}" for alpha in summary.alphas]
+    names = [f"PCK@{alpha}" for alpha in summary.alphas]
     return ["backbone", "facet", "layer", *names, "per keypoint", "keypoints", "pairs"], rows
 
 
@@ -109,7 +109,7 @@ def markdown(summary: BenchmarkSummary) -> str:
     names = sorted({name for feature in summary.features for name in feature.categories} - {ALL})
     for alpha in summary.alphas:
         cells = [[*feature.label, *_category_cells(feature, names, alpha)] for feature in summary.features]
-        parts.append(f"## PCK@{alpha:g} by category, mean over pairs")
+        parts.append(f"## PCK@{alpha} by category, mean over pairs")
         parts.append(markdown_table(["backbone", "facet", "layer", *names, "mean of categories"], cells))
     return "\n\n".join(parts) + "\n"
 

@@ -65,9 +65,9 @@ def load(root: Path, split: str, subset: str) -> KeypointDataset:
 def _names(root: Path, split: str, subset: str) -> list[str]:
     path = root / LISTS / subset / f"{split}.txt"
     if not os.path.isdir(root / LISTS) and subset == SUBSETS[0]:
-        return sorted(path.stem for path in (root / ANNOTATIONS / split).glob("*.json"))
+        return sorted(path.stem for path in (root / ANNOTATIONS / split).glob("[!.]*.json"))
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {printable(str(path))}, the list of the pairs of this split") from error
     return list(dict.fromkeys(names))
@@ -76,7 +76,7 @@ def _names(root: Path, split: str, subset: str) -> list[str]:
 def _read_pair(root: Path, folder: Path, name: str) -> KeypointPair | UnusablePair:
     id_ = printable(name)
     try:
-        return _parse(root, id_, json.loads((folder / f"{name}.json").read_text(encoding="utf-8")))
+        return _parse(root, id_, json.loads((folder / f"{name}.json").read_text(encoding="utf-8-sig")))
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         return UnusablePair(id_, f"cannot read {id_}.json: {error.strerror or error}", missing)

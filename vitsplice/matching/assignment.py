@@ -76,7 +76,7 @@ def assignment(
     """Assign each patch of the first image softly to the patches of the second.
 
     The softmax of the similarities, after iterations that equalise how often patches of the second image are used
-    (Cuturi 2013, "Sinkhorn Distances"; ``balance`` below 1 equalises in part).
+    (Cuturi 2013, "Sinkhorn Distances"; ``balance`` below 1 equalises in part, and regions permit).
 
     Args:
         similarities: ``(N, M)``.
@@ -100,7 +100,10 @@ def assignment(
     """
     scores = masked_similarities(similarities, temperature, balance, coverage) / temperature
     for _ in range(ROUNDS if balance > 0 else 0):
-        scores = scores - scores.logsumexp(1, keepdim=True)
-        used = scores.logsumexp(0, keepdim=True)
+        if regions is None:
+            scores = scores - scores.logsumexp(1, keepdim=True)
+            used = scores.logsumexp(0, keepdim=True)
+        else:
+            used = softmax(scores, regions).sum(0, keepdim=True).clamp(min=torch.finfo(scores.dtype).tiny).log()
         scores = scores - balance * used.masked_fill(used.isinf(), 0.0)
     return softmax(scores, regions)

@@ -1,14 +1,35 @@
-"""Selection of the patches of which a mask covers enough."""
+"""How much of each patch a mask covers, and selection of the patches of which it covers enough."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.errors import UserError
+from vitsplice.images.checks import OVERSHOOT, check_range
 
 SMALL_MASK = 0.9
 """Fraction of the greatest coverage that is enough for a patch, if less than the minimum, as with a small mask."""
+
+
+def mask_coverage(mask: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Compute the fraction of each patch that a mask covers, ``(h * w,)``.
+
+    Args:
+        mask: ``(1, 1, H, W)`` in [0, 1], floating point; `OVERSHOOT` is tolerated.
+        grid: ``(h, w)``.
+
+    Raises:
+        UserError: if the mask has another shape or type, or values out of range.
+    """
+    if mask.ndim != 4 or mask.shape[:2] != (1, 1) or not mask.is_floating_point():
+        raise UserError(
+            f"a mask must be floating point, (1, 1, H, W) in [0, 1]; this one is {mask.dtype}, "
+            f"{tuple(mask.shape)}: vitsplice.images.read_mask(mask).pixels.mean(1, keepdim=True) converts it"
+        )
+    check_range("mask", mask, OVERSHOOT)
+    return F.adaptive_avg_pool2d(mask, grid).flatten()
 
 
 def usable(coverage: Tensor, least: float = 0.5) -> Tensor:

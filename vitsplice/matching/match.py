@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.contracts import Backbone, FeatureRequest
@@ -16,7 +15,7 @@ from vitsplice.images.checks import OVERSHOOT, single_image
 from vitsplice.matching.agreement import affinity, agreed_assignment
 from vitsplice.matching.assignment import assignment
 from vitsplice.matching.correspondence import Correspondence, MatchedImage, concatenated
-from vitsplice.matching.coverage import usable
+from vitsplice.matching.coverage import mask_coverage, usable
 from vitsplice.matching.description import Description, describe_image
 from vitsplice.matching.descriptors import similarity
 from vitsplice.matching.priors import match_scores
@@ -38,8 +37,8 @@ class Candidate:
     Args:
         description: its description; if it has no mirrored descriptors, the image is not tried mirrored.
         mask: ``(1, 1, H, W)`` in [0, 1], the part of the image that may be used; None: all of it.
-        weight: above 0. It multiplies the weights of the image's patches in the assignment, so it decides between
-            patches of several images that are about equally similar.
+        weight: above 0, and finite. It multiplies the weights of the image's patches in the assignment, so it decides
+            between patches of several images that are about equally similar.
     """
 
     description: Description
@@ -51,12 +50,7 @@ class Candidate:
         """``(M,)`` bool: the patches that may be used. Raises UserError if the mask is invalid or excludes them all."""
         if self.mask is None:
             return torch.ones_like(self.description.colours[:, 0], dtype=torch.bool)
-        if self.mask.ndim != 4 or self.mask.shape[:2] != (1, 1) or not self.mask.is_floating_point():
-            raise UserError(
-                f"a mask must be floating point, (1, 1, H, W) in [0, 1]; this one is {self.mask.dtype}, "
-                f"{tuple(self.mask.shape)}: vitsplice.images.read_mask(mask).pixels.mean(1, keepdim=True) converts it"
-            )
-        return usable(F.adaptive_avg_pool2d(self.mask, self.description.grid).flatten())
+        return usable(mask_coverage(self.mask, self.description.grid))
 
 
 @dataclass(frozen=True)
@@ -176,9 +170,11 @@ def match_candidates(
         preference: matches that are preferred; None: no preference.
 
     Raises:
-        UserError: if a value is out of range, a mask is invalid, or a region may not be matched with any patch.
+        UserError: if there is no candidate, a value is out of range, a mask is invalid, or a region may not be matched
+            with any patch.
     """
     check_agreement(agreement)
+    _check_candidates(candidates)
     parts = [(candidate.usable, candidate.description.grid) for candidate in candidates]
     limits = match_regions(regions, first.grid, parts)
     sizes = [len(patches) for patches, _ in parts]
@@ -212,6 +208,15 @@ def match_candidates(
         weights = agreed_assignment(scores + prior, neighbours, colours, temperature, balance, coverage, limits)
     masked = None if coverage is None else included
     return Correspondence(weights, similarities, first.grid, others, first.colours, spots, permitted, masked)
+
+
+def _check_candidates(candidates: Sequence[Candidate]) -> None:
+    """Raise UserError if there is no candidate, or the weight of one is not above 0, or not finite."""
+    if not candidates:
+        raise UserError("there is no candidate; give one or more images to match with")
+    for candidate in candidates:
+        if not 0 < candidate.weight < math.inf:
+            raise UserError(f"weight={candidate.weight} of a candidate is not allowed; it must be above 0, and finite")
 
 
 def _compared(

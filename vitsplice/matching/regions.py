@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from vitsplice.matching.coverage import usable
+from vitsplice.errors import UserError
+from vitsplice.matching.coverage import mask_coverage, usable
 
 FULL = 0.999
 """Coverage of a patch from which on it counts as 1; up to 1 minus this value it counts as 0."""
@@ -75,14 +75,15 @@ def match_regions(
         others: patches of each other image that may be used, bool ``(M,)``, and its grid ``(h, w)``.
 
     Raises:
-        UserError: if the mask of a region in another image excludes every patch that may be used.
+        UserError: if a mask is invalid, there is no image of the number of a region, or the mask of a region in another
+            image excludes every patch that may be used.
     """
     if not regions:
         return None
     covers: list[Tensor] = []
     allowed: list[Tensor] = []
     for region in reversed(regions):
-        cover, patches = _snapped(F.adaptive_avg_pool2d(region.mask, grid).flatten()), _allowed(region, others)
+        cover, patches = _snapped(mask_coverage(region.mask, grid)), _allowed(region, others)
         same = [number for number, earlier in enumerate(covers) if torch.equal(cover, earlier)]
         for number in same:
             allowed[number] = allowed[number] | patches
@@ -104,10 +105,14 @@ def _snapped(cover: Tensor) -> Tensor:
 
 def _allowed(region: MaskedRegion, others: Sequence[tuple[Tensor, tuple[int, int]]]) -> Tensor:
     """Return the patches of all other images that a region may be matched with, ``(M,)`` bool."""
+    if not 0 <= region.other < len(others):
+        raise UserError(
+            f"other={region.other} of a region is not the number of an image; it must be 0 to {len(others) - 1}"
+        )
     parts = [torch.zeros_like(patches) for patches, _ in others]
     patches, grid = others[region.other]
     if region.other_mask is not None:
-        inside = F.adaptive_avg_pool2d(region.other_mask, grid).flatten() * patches
+        inside = mask_coverage(region.other_mask, grid) * patches
         patches = usable(inside)
     parts[region.other] = patches
     return torch.cat(parts)

@@ -26,9 +26,9 @@ from vitsplice.support.files import (
     temporary_files,
     write_atomically,
 )
+from vitsplice.support.input_files import check_inputs
 from vitsplice.support.output_folder import REPLACE, busy_error, is_locked
 from vitsplice.support.tables import csv_document, escape_csv
-from vitsplice.text import printable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -118,13 +118,7 @@ class RunFolder:
 
     def check_inputs(self, images: Iterable[str | os.PathLike[str]]) -> None:
         """Raise UserError if an image, given by its path, is a file of the run in the folder, which `clear` removes."""
-        own = {os.path.realpath(path) for path in self._artifacts()}
-        for image in images:
-            if os.path.realpath(image) in own:
-                raise UserError(
-                    f"{printable(os.fspath(image))} is a file of the run in {self.path}, which would be removed; "
-                    "choose another folder"
-                )
+        check_inputs(images, self._artifacts())
 
     def clear(self) -> None:
         """Remove the files of a run, and the folders of previews and checkpoints if empty. Raises VitspliceError."""
