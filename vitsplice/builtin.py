@@ -28,13 +28,13 @@ from vitsplice.support.lazy import lazy
 PRESETS = {
     "paper": "the recipe printed in the supplement of the TOG 2023 paper",
     "official": "the recipe of the code released with the CVPR 2022 paper",
-    "instant": "seconds, no training: transfers colour, tone and contrast between corresponding regions",
+    "instant": "seconds, no optimisation: transfers colour, tone and contrast between corresponding regions",
     "quick": "one to three minutes on 2 CPU cores: the warm start of instant, then the terms of a ViT and a CNN",
-    "best": "no time limit: the terms of the preset quick, with more steps, more views and one more stage (640 px)",
+    "best": "if time does not matter: the terms of quick, with more steps, more views and one more stage (640 px)",
     "splicenet": "for `vitsplice train`: SpliceNet, one network for many pairs, as printed in the TOG 2023 paper",
     "splicenet-residual": "for `vitsplice train`: one network for many pairs, which corrects a warm start",
     "invert": "for `vitsplice invert`: a new image with one feature of the given image, by a deep image prior",
-    "invert-pixels": "for `vitsplice invert`: as invert, but by pixels with total variation",
+    "invert-pixels": "for `vitsplice invert`: as invert, but by a Laplacian pyramid of pixels, with total variation",
     "invert-official": "for `vitsplice invert`: the recipe of the code released with the CVPR 2022 paper",
 }
 
@@ -55,7 +55,7 @@ COMMANDS = {
     "lut": "Fit a 3D LUT of colours to two images, or apply one.",
     "export": "Export a trained model to ONNX.",
     "batch": "Run all pairs of a manifest, on this machine or many.",
-    "measure": "Measure an output against its two images: every loss term, and the metrics of a run.",
+    "measure": "Measure an output against its two images, by every loss term and by the metrics that a run reports.",
     "correspond": "Match the patches of two images.",
     "keypoints": "Benchmark semantic correspondence: PCK on data sets or synthetic warps.",
     "pca": "Show features as colours: their principal components.",
@@ -115,10 +115,10 @@ def vitsplice_generators() -> list[GeneratorSpec]:
         "channels": Option([16, 32, 64, 128, 128, 128], channels.help, minimum=1, maximum=4096),
         "kernels": Option([7, 7, 5, 5, 3, 3], "kernel size of each level; odd", minimum=1, maximum=31),
         "input_channels": Option(32, "channels of the fixed input noise", minimum=1, maximum=4096),
-        "noise": Option([0.0], "standard deviations of the noise added at each step; the run has as many parts as "
-                        "there are values", minimum=0, maximum=10),
-        "until": Option([0.5, 0.75], "fraction of the run at which each part but the last ends; values for further "
-                        "parts are ignored", minimum=0, maximum=1),
+        "noise": Option([0.0], "standard deviation of the noise added at each step, one for each part of the run (of "
+                        "each stage, if it has stages)", minimum=0, maximum=10),
+        "until": Option([0.5, 0.75], "fraction of the run (of each stage, if it has stages) at which each part but the "
+                        "last ends; further values are ignored", minimum=0, maximum=1),
     }  # fmt: skip
     pyramid = {
         "init": init,

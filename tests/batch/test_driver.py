@@ -181,7 +181,7 @@ def test_stop_during_retries_leaves_unresolved_failures_recorded(batch, sequenti
 
     tally = run(batch, sequential(outcome), stopped=lambda: started.count("tiny/two") == 2)
     assert started[3:] == ["tiny/one", "tiny/two"]
-    assert (tally.done, tally.failed, tally.remaining) == (1, 2, 0)
+    assert (tally.done, tally.failed, tally.remaining, tally.unfinished) == (1, 2, 0, 2)
     assert ids(batch, FAILURES) == ["two", "three"]
 
 

@@ -7,7 +7,7 @@ import torch
 
 from vitsplice.batch import worker
 from vitsplice.batch.plan import run_folder
-from vitsplice.contracts import Executor, ExecutorSpec, Option
+from vitsplice.contracts import Executor, ExecutorSpec, Option, Outcome
 from vitsplice.datasets import Pair, write
 from vitsplice.images import encode_png
 from vitsplice.plugins import catalogue
@@ -89,6 +89,22 @@ def test_failure_is_reported_and_exits_with_1(run_here, pairs, png, tmp_path):
     assert "gone" in done.stderr
     assert "\x1b" not in done.stderr
     assert "gone" in (tmp_path / "out" / "failures.jsonl").read_text()
+
+
+def test_stop_during_retries_exits_with_130(vitsplice, fresh_catalogue, pairs, monkeypatch):
+    from tests.batch.conftest import SequentialExecutor
+
+    def outcome(job):
+        if executor.started.count(job.id) == 1:
+            return Outcome(job.id, "failed", "why")
+        signal.raise_signal(signal.SIGINT)
+        return Outcome(job.id, "stopped")
+
+    executor = SequentialExecutor(outcome)
+    monkeypatch.setattr("vitsplice.batch.local_executor.build", lambda workers, threads, options: executor)
+    done = vitsplice("batch", pairs, "-o", "out", *TINY)
+    assert done.returncode == 130
+    assert "stopped with 2 left; the same command resumes the batch" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from PIL import Image
 
 from vitsplice.batch.plan import run_folder
 from vitsplice.contracts import Metric, MetricSpec
-from vitsplice.errors import ImageNotFound, UserError
+from vitsplice.errors import ImageError, ImageNotFound, UserError
 from vitsplice.evaluation.plan import WORK, EvaluationPlan, Method, parse_method
 from vitsplice.images.decode import FORMATS
 from vitsplice.metrics.values import BuiltMetrics
@@ -24,6 +24,17 @@ def test_outputs_are_matched_by_id(tmp_path, name):
     assert [*method.outputs("a")] == [path]
     with pytest.raises(ImageNotFound, match="^no output$"):
         method.output("b")
+
+
+def test_outputs_whose_names_differ_only_in_case_are_refused_unless_they_are_one_file(tmp_path):
+    (tmp_path / "a.png").write_text("one")
+    (tmp_path / "a.PNG").hardlink_to(tmp_path / "a.png")  # as on file systems that ignore case
+    method = Method("m", tmp_path)
+    assert method.output("a") == tmp_path / "a.png"
+    (tmp_path / "a.PNG").unlink()
+    (tmp_path / "a.PNG").write_text("two")
+    with pytest.raises(ImageError, match=r"several outputs: a\.png and a\.PNG; keep one"):
+        method.output("a")
 
 
 def test_outputs_may_have_every_readable_format():

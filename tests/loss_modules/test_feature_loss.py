@@ -1,6 +1,7 @@
 """One loss term as a module: checks, cached targets, gradients."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -219,7 +220,7 @@ def test_autocast_does_not_change_the_value(vit, pair):
         (lambda p: p[:, :1], "RGB has 3 channels"),
         (lambda p: p.long(), "uint8 or float"),
         (lambda p: p.numpy(), "not an ndarray"),
-        (lambda p: torch.cat([p, p, p]), r"batches differ in size \(.* 3, .* 2\)"),
+        (lambda p: torch.cat([p, p, p]), r"batches differ in size \(.*: 3, .*: 2\); give as many"),
     ],
 )
 def test_invalid_images_are_refused_as_output_and_as_target(kind, change, expected, vit, pair):
@@ -229,6 +230,19 @@ def test_invalid_images_are_refused_as_output_and_as_target(kind, change, expect
     for images in ((wrong, two), (two, wrong)):
         with pytest.raises(UserError, match=expected if images[0] is wrong else expected.partition(" (")[0][:20]):
             loss(*images)
+
+
+def test_structure_as_the_target_is_compared_by_the_match_of_each_pair(vit, pair):
+    spec = replace(catalogue().losses["texture"], target="structure")
+    appearances = pair[1], 1 - pair[1]
+
+    def value(appearance):
+        loss = FeatureLoss(vit, spec, size=32, samples=0, guide=1.0).set_targets(pair[0], appearance)
+        return loss(pair[1].expand(len(appearance), -1, -1, -1)).item()
+
+    first, second = (value(appearance) for appearance in appearances)
+    assert first != pytest.approx(second, rel=0.01)
+    assert value(torch.cat(appearances)) == pytest.approx((first + second) / 2, rel=1e-5)
 
 
 def test_output_may_overshoot_slightly_and_the_range_check_is_optional(vit, pair):

@@ -122,7 +122,7 @@ def test_output_is_measured_at_the_size_of_the_structure_image(monkeypatch):
 
 def test_image_that_is_too_thin_is_an_error():
     thin = torch.zeros(1, 3, 16, 512)
-    with pytest.raises(VitspliceError, match="too small or too thin: 4 px"):
+    with pytest.raises(VitspliceError, match="its shorter side would be 4 px when it is measured"):
         value(thin, thin, thin)
 
 

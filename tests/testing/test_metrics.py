@@ -7,6 +7,7 @@ from tests.testing.failures import failures
 from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.errors import UnknownName, WeightsUnavailable
 from vitsplice.testing import MetricContract
+from vitsplice.testing.inputs import tiny_vit
 
 
 def distance(case):
@@ -24,6 +25,10 @@ def unstated_network(context):
 
 def set_as_parameter(context):
     return Metric(distance, parameters={"sizes": {1, 2}})
+
+
+def nan_as_parameter(context):
+    return Metric(distance, parameters={"threshold": float("nan")})
 
 
 def tensor(context):
@@ -54,6 +59,7 @@ def wrong_direction(context):
 MUTANTS = {
     unstated_network: "networks",
     set_as_parameter: "plain_data",
+    nan_as_parameter: "plain_data",
     tensor: "finite",
     infinite: "finite",
     needs_masks: "masks",
@@ -86,6 +92,27 @@ def test_metric_that_modifies_an_input_is_detected(name):
 @pytest.mark.parametrize("setting", [{"better": "more"}, {"over": "all"}, {"against": "nothing"}, {"max_pairs": 0}])
 def test_invalid_metric_spec_is_detected(setting):
     assert metric_failures(correct, "spec_is_complete", **setting)
+
+
+def test_value_that_is_no_python_number_is_named():
+    assert metric_failures(tensor, "finite") == {
+        "test_value_is_finite": "the value is a Tensor; a metric returns an int or a float (.item() converts a scalar)"
+    }
+
+
+def test_network_that_a_metric_loads_again_is_loaded_once(monkeypatch):
+    networks = []
+
+    def load():
+        networks.append(tiny_vit())
+        return networks[-1]
+
+    def build(context):
+        return Metric(lambda case: float(context.load(context.backbone) is context.load(context.backbone)))
+
+    monkeypatch.setattr("vitsplice.testing.metrics.tiny_vit", load)
+    assert metric_failures(build, "finite") == {}
+    assert len(networks) == 1
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from vitsplice.video.flow import Motion, no_motion
 from vitsplice.video.propagation import (
     KeyMotions,
     blended_correspondence,
-    blended_start,
+    blended_start_maps,
     key_motions,
     mean_entropy,
     moved_spots,
@@ -144,15 +144,15 @@ def start_maps(seed=0):
 def test_maps_of_a_start_are_those_of_the_key_frames_along_the_motion():
     maps = start_maps()
     still = no_motion((48, 64))
-    assert torch.allclose(blended_start(maps, maps, start_maps(1), KeyMotions(still, still, 0.0)), maps, atol=1e-5)
-    moved = blended_start(maps, maps, start_maps(1), KeyMotions(shift(1), still, 0.0))
+    assert torch.allclose(blended_start_maps(maps, maps, start_maps(1), KeyMotions(still, still, 0.0)), maps, atol=1e-5)
+    moved = blended_start_maps(maps, maps, start_maps(1), KeyMotions(shift(1), still, 0.0))
     assert torch.allclose(moved[..., :56], maps[..., 8:], atol=0.05)
 
 
 def test_maps_of_both_key_frames_are_blended_by_the_distance_in_time():
     still = no_motion((48, 64))
     first, second = start_maps(), start_maps(1)
-    blended = blended_start(first, first, second, KeyMotions(still, still, 0.25))
+    blended = blended_start_maps(first, first, second, KeyMotions(still, still, 0.25))
     assert torch.allclose(blended, torch.lerp(first, second, 0.25), atol=1e-5)
 
 
@@ -160,5 +160,5 @@ def test_maps_of_the_frame_itself_are_used_where_a_motion_leads_to_other_colours
     own, key = start_maps(), start_maps(1)
     key[:, 3:6] += 0.5
     still, hidden = no_motion((48, 64)), shift(0, valid=0.0)
-    assert torch.allclose(blended_start(own, key, key, KeyMotions(still, still, 0.5)), own, atol=1e-3)
-    assert torch.allclose(blended_start(own, own, own, KeyMotions(hidden, hidden, 0.5)), own, atol=1e-5)
+    assert torch.allclose(blended_start_maps(own, key, key, KeyMotions(still, still, 0.5)), own, atol=1e-3)
+    assert torch.allclose(blended_start_maps(own, own, own, KeyMotions(hidden, hidden, 0.5)), own, atol=1e-5)

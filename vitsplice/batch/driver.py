@@ -46,8 +46,16 @@ class Tally:
         """Number of jobs that are neither finished, refused nor failed."""
         return self.total - self.done_before - self.done - self.failures
 
+    @property
+    def unfinished(self) -> int:
+        """Number of jobs that the same command runs after a stop: those that remain, and those that failed."""
+        return self.remaining + self.failed
+
     def add(self, outcome: Outcome, *, retried: bool) -> None:
-        """Count an outcome; a retried job was counted as failed before. A stopped job remains uncounted."""
+        """Count an outcome.
+
+        A stopped job is not counted, unless it was retried: then it remains counted as failed.
+        """
         if outcome.state == "stopped":
             return
         self.failed -= retried
@@ -79,7 +87,8 @@ def run_batch(
         variants: settings that every pair is run with, by name.
         executor: executor of the jobs.
         total: number of jobs.
-        retries: maximum number of retries of each failed job, after all other jobs.
+        retries: maximum number of rounds of retries. Each begins when all other jobs have ended, and retries the jobs
+            that failed in the round before.
         stopped: function that returns True when no further jobs should start. `vitsplice.batch.plan.request_stop`
             also stops running jobs.
         report: called after each job with the tally and the outcome, which is None for a job that was finished before.
@@ -102,7 +111,7 @@ def run_batch(
             for attempt in range(retries + 1):
                 if stopped() or (attempt and not failures.start_retries()):
                     break
-                jobs = takewhile(lambda job: not stopped(), batch.jobs())  # skipping finished jobs also takes time
+                jobs = takewhile(lambda job: not stopped(), batch.jobs())  # also ends the skipping of finished ones
                 pending = filter(failures.is_retried, jobs) if attempt else recorder.unfinished(jobs)
                 for outcome in executor.run(run_job, pending):
                     recorder.add(outcome, retried=attempt > 0)

@@ -92,7 +92,7 @@ def batch(
             report=progress.show,
         )
     progress.summarise(tally, out, stopped=interrupt.requested)
-    if interrupt.requested and tally.remaining:
+    if interrupt.requested and tally.unfinished:
         raise typer.Exit(130)
     if tally.failures:
         raise typer.Exit(1)

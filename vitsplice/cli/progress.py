@@ -212,8 +212,8 @@ class BatchProgress(ProgressDisplay):
         if tally.failures:
             more = tally.failures - sum(reason.jobs for reason in shown)
             self.note(f"  {f'and {more} more; ' if more else ''}all failures: {out / FAILURES}")
-        if stopped and tally.remaining:
-            self.note(f"stopped with {tally.remaining} left; the same command resumes the batch")
+        if stopped and tally.unfinished:
+            self.note(f"stopped with {tally.unfinished} left; the same command resumes the batch")
         print(out / RESULTS, flush=True)
 
 

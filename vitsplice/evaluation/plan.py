@@ -67,7 +67,8 @@ class Method:
         candidates: list[tuple[str, ...]] = [(f"{pair}{suffix}", f"{pair}{suffix.upper()}") for suffix in SUFFIXES]
         candidates += [(f"{run}/{OUTPUT}",) for run in (pair, pair_folder(pair))]
         for names in candidates:  # some file systems do not distinguish upper and lower case
-            yield from [path for name in names if os.path.isfile(path := self.folder / name)][:1]
+            existing = [path for name in names if os.path.isfile(path := self.folder / name)]
+            yield from existing[:1] if len(existing) == 2 and os.path.samefile(*existing) else existing
 
 
 def parse_method(text: str) -> Method:
@@ -116,8 +117,8 @@ class EvaluationPlan:
         metrics: names of metrics; empty: all.
         backbone: backbone of the metrics that work with any; None: that of the default preset.
         device: device of the metrics (`vitsplice.engine.device.pick_device`).
-        optimised: method -> names of the backbones that it used, () for none; they replace those in the records of its
-            outputs.
+        optimised: method -> names of the backbones that its outputs were optimised with, () for none; used in place of
+            those that the records of the outputs state.
 
     Raises:
         UserError: if there is no method, two have the same name, or ``optimised`` has an unknown method.
@@ -145,8 +146,8 @@ class EvaluationPlan:
     def record(self, built: BuiltMetrics, device: str) -> dict[str, Any]:
         """Return the plan as JSON data, for ``evaluate.json``.
 
-        Stored values are kept while the parts `WORK.part_keys` of it are the same, and the files of their case
-        (`vitsplice.evaluation.cases.case_key`).
+        Stored values are kept if the keys `WORK.part_keys` of this record are unchanged. Each is reused if the key of
+        its case is the same (`vitsplice.evaluation.cases.case_key`).
 
         Args:
             built: the metrics, with their networks and parameters.

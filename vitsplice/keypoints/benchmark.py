@@ -93,18 +93,20 @@ def run_benchmark(
         benchmark: settings. Backbones, facets, layers and thresholds may differ from those of earlier calls with the
             same folder: only what is new is measured.
         out: output folder.
-        force: allow a benchmark of other data, size, device, format or versions in the folder to be replaced.
+        force: replace what the folder holds, if that is a benchmark of other data, another size or device, or one that
+            was written in another format or with other versions of packages.
         progress: progress reporter.
 
     Returns:
         The summary; None if the progress reporter stopped the benchmark.
 
     Raises:
-        OutputExists: if the folder holds a benchmark of other data, size, device, format or versions, and ``force``
-            is not given.
+        OutputExists: if the folder holds such a benchmark, or files of a benchmark without ``keypoints.json``, and
+            ``force`` is not given.
         OutputBusy: if another process is writing to the folder.
         UserError: if no pair can be measured; see also `select_features`.
-        VitspliceError: if a backbone cannot be loaded, a feature is not finite, or a file cannot be read or written.
+        VitspliceError: if a backbone cannot be loaded, a feature is not finite, or a file in the folder cannot be read
+            or written. A pair whose image cannot be read is left out, and counted in the summary.
     """
     device, data = pick_device(benchmark.device), benchmark.data
     selected = select_features(benchmark.backbones, benchmark.facets, benchmark.layers, device, progress.note)

@@ -21,7 +21,7 @@ from vitsplice.matching import MatchVectors, correspond, match_vectors
 from vitsplice.numerics import numerics
 
 MATCH_GRID = 24
-"""Setting ``match.grid`` of a loss without a preset, for terms that compare corresponding patches."""
+"""Value of the setting ``match.grid`` for a loss without a preset, whose terms may request the facet ``match``."""
 
 SIDES = range(16, 4097)
 """Allowed values of ``size``, the shorter side in pixels that images are resized to before a backbone."""
@@ -78,7 +78,8 @@ class TermsLoss(nn.Module):
     def set_targets(self, structure: Any = None, appearance: Any = None, start: Any = None) -> Self:
         """Replace all images that outputs are compared with; an image that is not given is removed.
 
-        Features of the images are computed once, in the next call.
+        Features of the images are computed in the next call, and again only after the loss was moved or cast, or has
+        loaded weights.
 
         Args:
             structure, appearance: each a batch ``(B, 3, H, W)`` in [0, 1], or one image of any kind that
@@ -105,7 +106,7 @@ class TermsLoss(nn.Module):
         return self
 
     def _replicate_for_data_parallel(self) -> NoReturn:
-        """Refuse copies, which would use the networks of the first device and all the same random positions."""
+        """Refuse copies, each of which would use the networks on the first device, and the same random positions."""
         raise UserError(
             "torch.nn.DataParallel cannot copy a loss module to several devices; wrap only your network in it, and "
             "pass its output to the loss, or use DistributedDataParallel with one loss in each process"
@@ -180,8 +181,7 @@ class TermsLoss(nn.Module):
             targets = {}
             for name in dict.fromkeys(term.backbone for term in self.terms):
                 requests = image_requests(self._terms_of(name))
-                targets[name] = self._features(name, images, requests)
-                _add_vectors(targets[name], requests, vectors)
+                targets[name] = _with_vectors(self._features(name, images, requests), requests, vectors)
             return targets
 
     def _prepare(self, images: Batches, guided: bool) -> tuple[Batches, list[MatchVectors]]:
@@ -208,9 +208,9 @@ class TermsLoss(nn.Module):
     def _check_images(self, outputs: Batches, images: Batches) -> None:
         """Raise UserError unless all required images are set, and the sizes of batches and images match."""
         available = {*images, *(["start"] if "structure" in images else [])}
-        from_match = {"appearance", *({"start"} - images.keys())} if self._mirrors else set()
+        made_from_both = {"appearance", *({"start"} - images.keys())} if self._mirrors else set()
         for term in self.terms:
-            needs_both = MATCH in term.loss_term.requests or term.target[0] in from_match
+            needs_both = MATCH in term.loss_term.requests or term.target[0] in made_from_both
             matched = ("structure", "appearance") if needs_both else ()
             for image in (*(image for image, _ in image_requests([term])), *matched):
                 if image not in available:
@@ -218,11 +218,11 @@ class TermsLoss(nn.Module):
                         f"term '{term.name}' needs the image '{image}'; set all images in one call: "
                         f"loss.set_targets({image}=..., ...)"
                     )
-        counts = [(f"output of {image}", len(batch)) for image, batch in outputs.items()]
-        counts += [(image, len(batch)) for image, batch in images.items()]
+        counts = [(f"output for the {image} image", len(batch)) for image, batch in outputs.items()]
+        counts += [(f"{image} image", len(batch)) for image, batch in images.items()]
         if len({count for _, count in counts} - {1}) > 1:
-            sizes = ", ".join(f"{name} {count}" for name, count in counts)
-            raise UserError(f"batches differ in size ({sizes}); one image serves a batch of any size")
+            sizes = ", ".join(f"{name}: {count}" for name, count in counts)
+            raise UserError(f"batches differ in size ({sizes}); give as many images of each, or one")
         for term in self.terms:
             if not all(request.facet in GLOBAL_FACETS for request in term.loss_term.requests):
                 self._check_sizes(term, outputs[term.input[0]], images)
@@ -230,8 +230,8 @@ class TermsLoss(nn.Module):
     def _check_sizes(self, term: WeightedTerm, output: Tensor, images: Batches) -> None:
         """Raise UserError unless the output is resized to the size of the images with which it shares locations.
 
-        These are the target, if it is the image of the term's input or the start, which has the size of that image; and
-        the image of the input, if the term requests its pixels or the correspondence.
+        These are the target, if it is the start or the image of the term's input; and the image of the input, if the
+        target is the start, or the term requests the facet ``input`` or ``match``.
         """
         shared = {term.target[0], term.input[0]} if term.target[0] in (term.input[0], "start") else set()
         if not {INPUT, MATCH}.isdisjoint(term.loss_term.requests):
@@ -248,7 +248,10 @@ class TermsLoss(nn.Module):
 
 
 def _drop_cached_targets(loss: TermsLoss, _: object) -> None:
-    """Drop features that were computed with other weights; a function of the module, so that it can be copied."""
+    """Drop features that were computed with other weights.
+
+    The hook gets the loss as its argument, so that a copy of a loss drops its own features, not those of the original.
+    """
     loss._cache = None
 
 
@@ -257,15 +260,20 @@ def _input_size(sized: SizedBackbone, batch: Tensor) -> tuple[int, int]:
     return sized.resize.target_size(batch.shape[-2], batch.shape[-1], sized.backbone.info)
 
 
-def _add_vectors(
+def _with_vectors(
     tables: list[FeatureTable], requests: Mapping[ViewKey, list[FeatureRequest]], vectors: list[MatchVectors]
-) -> None:
-    """Add the facet ``match`` to the features of each row, where it is requested."""
-    for row, table in enumerate(tables):
-        for key in table if vectors else ():
-            if MATCH in requests[key]:
-                structure, appearance = vectors[row % len(vectors)].features()
-                table[key] = table[key] | {MATCH: appearance if key[0] == "appearance" else structure}
+) -> list[FeatureTable]:
+    """Add the facet ``match`` where it is requested; there is then a row for each image and each matched pair."""
+    matched = [key for key in requests if MATCH in requests[key]]
+    if not vectors or not matched:
+        return tables
+    rows = []
+    for row in range(max(len(tables), len(vectors))):
+        table = dict(tables[row % len(tables)])
+        structure, appearance = vectors[row % len(vectors)].features()
+        table |= {key: table[key] | {MATCH: appearance if key[0] == "appearance" else structure} for key in matched}
+        rows.append(table)
+    return rows
 
 
 def paired_rows(first: Tensor, second: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -282,7 +290,7 @@ def resize_to_side(size: int | None) -> Resize:
 
 
 def _target_batch(source: Any, name: str) -> Tensor:
-    """Check target images, and copy them to memory that autograd may use."""
+    """Check and copy target images: later changes of the source have no effect, and the copy is no inference tensor."""
     with numerics(grad=False):
         if isinstance(source, Tensor):
             return image_batch(source.detach(), name, tolerance=OVERSHOOT).clone()

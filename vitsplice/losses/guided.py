@@ -78,9 +78,10 @@ def texture(context: TermContext) -> LossTerm:
     """Build the term texture: the guided relaxed earth mover's distance between hypercolumns.
 
     The cost of an output location i and a target location j is 1 - cos(x_i, y_j) + guide * (1 - s_ij), with s_ij the
-    dot product of the facet ``match`` at i and j, plus `EXCLUDED_COST` * (1 + guide) if the mask excludes j. With
-    ``samples: 0`` all locations on the grid of the last of ``depths`` are compared, otherwise features at ``samples``
-    random positions of the output (hypercolumns, as in STROTSS) and at twice as many of the target.
+    dot product of the facet ``match`` at i and j, plus `EXCLUDED_COST` * (1 + guide) if the mask excludes j. The target
+    locations have the mass `target_mass`. With ``samples: 0`` all locations on the grid of the last of ``depths`` are
+    compared, otherwise features at ``samples`` random positions of the output (hypercolumns, as in STROTSS) and at
+    twice as many of the target.
     """
     context.refuse_selection("texture")
     layers = requests_at_depths(context.backbone, context.options["depths"])
@@ -154,7 +155,7 @@ def statistics(context: TermContext) -> LossTerm:
 
 
 def _resized_mass(mass: Tensor, features: Features) -> Tensor:
-    """Resize a mass ``(1, 1, h, w)`` to the grid of features, without losing any location: ``(1, 1, N)``, sums to 1."""
+    """Resize a mass ``(1, 1, h, w)`` to the grid of features, antialiased: ``(1, 1, N)``, sums to 1."""
     resized = F.interpolate(mass, size=features.grid, mode="bilinear", antialias=True, align_corners=False).flatten(2)
     return resized / resized.sum()
 
@@ -169,7 +170,10 @@ def _moments(values: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Ten
 
 
 def patches(context: TermContext) -> LossTerm:
-    """Build the term patches: the sliced Wasserstein distance between patches of Lab pixels."""
+    """Build the term patches: the sliced Wasserstein distance between patches of Lab pixels.
+
+    Patches of the output are compared with as many of the target, sampled in proportion to `mass_map`.
+    """
     context.refuse_selection("patches")
     size, stride = context.options["size"], context.options["stride"]
     directions = _directions(3 * size * size, context.options["directions"])
@@ -221,8 +225,8 @@ def target_mass(similarities: Tensor, coverage: Tensor, context: TermContext) ->
     Args:
         similarities: ``(N, M)``, of each location of the output to each of the target.
         coverage: fraction of each target location that the mask covers, ``(M,)``.
-        context: context whose options are ``temperature``, that of the assignment, and ``uniform``, the fraction of
-            the mass that is distributed uniformly.
+        context: its options ``temperature`` (of the assignment) and ``uniform`` (fraction of the mass that is
+            distributed uniformly) are used.
 
     Returns:
         ``(M,)``, sums to 1.
@@ -239,7 +243,7 @@ def uniform_mass(coverage: Tensor) -> Tensor:
 
 @torch.no_grad()
 def mass_map(output: FeaturesByRequest, target: FeaturesByRequest, context: TermContext) -> Tensor:
-    """Compute `target_mass` on the grid of the correspondence in the target, ``(1, 1, h, w)``.
+    """Compute `target_mass` at each location of the target's facet ``match``, ``(1, 1, h, w)``.
 
     If the term does not request the correspondence, the mass is uniform, on the grid of the mask.
     """

@@ -24,13 +24,15 @@ SIZE = 512
 """Shorter side in pixels at which images are measured; if a photograph has a smaller one, all are measured at that."""
 
 MAX_RATIO = 8
-"""Maximum of the longer side of a measured image, relative to its intended shorter side."""
+"""Maximum of the longer side of a measured image, relative to the shorter side that all images are to have (`SIZE`)."""
 
 MIN_SIDE = 8
 """Minimum of the shorter side of a measured image, in pixels."""
 
 PATCH, STRIDE = 3 / 16, 1 / 16
-"""Side of the patches and distance between them, relative to the shorter side: 96 and 32 pixels at `SIZE`."""
+"""Side of the patches and distance between them, relative to the shortest side of both measured photographs.
+
+At `SIZE` they are 96 and 32 pixels; otherwise they are rounded."""
 
 WINDOW, DEVIATION = 7, 7 / 6
 """Side and standard deviation of the Gaussian window of `normalised_luminance`, in pixels."""
@@ -81,7 +83,8 @@ def measured_sizes(*images: Tensor) -> list[tuple[int, int]]:
         sizes.append((2 * round(height * scale / 2), 2 * round(width * scale / 2)))
     if (smallest := min(min(size) for size in sizes)) < MIN_SIDE:
         raise VitspliceError(
-            f"an image is too small or too thin: {smallest} px at the measured size, at least {MIN_SIDE} are needed"
+            f"an image is too small or too thin: its shorter side would be {smallest} px when it is measured; it must "
+            f"be at least {MIN_SIDE} px"
         )
     return sizes
 
@@ -110,10 +113,10 @@ def features(image: Tensor, side: int) -> Tensor:
 
 
 def _scale_features(luminance: Tensor, patch: int, stride: int) -> Tensor:
-    """Compute the 18 features of each patch at one scale, ``(P, 18)``.
+    """Compute the 18 features of each patch at one resolution, ``(P, 18)``.
 
-    They follow from `fit`: the shape, and the mean of left and right scale, of the normalised luminance; the shape,
-    mean, left scale and right scale of its product with each of four neighbours.
+    Of the distribution that `fit` gives for the normalised luminance: the shape a, and (b_l + b_r) / 2. Of that for its
+    product with each of four neighbours: a, the mean, b_l and b_r.
     """
     maps = _with_products(normalised_luminance(luminance))
     means = F.avg_pool2d(moments(maps).flatten(0, 1), patch, stride)
@@ -129,7 +132,7 @@ def normalised_luminance(luminance: Tensor) -> Tensor:
         luminance: ``(B, 1, H, W)`` in [0, 255].
 
     Returns:
-        ``(B, 1, H, W)``; in photographs of about unit deviation.
+        ``(B, 1, H, W)``; for photographs, the standard deviation is about 1.
     """
     mean, square = (
         kornia.filters.gaussian_blur2d(values, (WINDOW, WINDOW), (DEVIATION, DEVIATION), "replicate")

@@ -30,7 +30,7 @@ class Checkpoint:
     Args:
         snapshot: state of the optimisation.
         history: all steps taken so far.
-        belongs_to: digests of the images, settings and weights of the run, by name.
+        belongs_to: what the output depends on, by name: see `digests`.
     """
 
     snapshot: Snapshot
@@ -39,10 +39,10 @@ class Checkpoint:
 
 
 def digests(run: Run) -> dict[str, str]:
-    """Return what the output depends on, by description, as `Checkpoint.belongs_to`.
+    """Return what the output of a run depends on, by names for messages, such as ``appearance mask``.
 
-    Images, masks, settings and backbones have their SHA-256; the weights of appearance images, and the number of the
-    appearance image of each region, are text.
+    Images, masks, settings and backbones are given by their SHA-256; the weights of several appearance images, and the
+    number (from 0) of the appearance image of each region, as text.
     """
     images = {described(name): image.sha256 for name, image in run.images.items()}
     masks = {described(f"{name}_mask"): mask.sha256 for name, mask in run.masks.items()}
@@ -60,7 +60,10 @@ def settings_digest(settings: RunConfig) -> str:
 
 
 def fixed_settings(settings: RunConfig, without: Set[str] = CHANGEABLE_SETTINGS) -> str:
-    """Return settings as JSON without some of them, which are also left out of ``with_fallback``."""
+    """Return settings as JSON, except for those in ``without``, also as keys of ``with_fallback``.
+
+    By default, these are the settings that a resumed run cannot change.
+    """
     fallback = {key: value for key, value in settings.with_fallback.items() if key not in without}
     return settings.model_copy(update={"with_fallback": fallback}).model_dump_json(exclude={*without})
 
@@ -89,7 +92,7 @@ def _parse(content: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
         Step(index, float(total), {str(name): float(value) for name, value in losses.items()})
         for index, total, losses in content["history"]
     )
-    if [step.index for step in history] != list(range(content["step"])):
+    if len(history) != content["step"] or any(step.index != number for number, step in enumerate(history)):
         raise ValueError("the history must have one entry for each step taken")
     return Checkpoint(Snapshot(content["stage"], content["step"], tensors), history, dict(content["belongs_to"]))
 

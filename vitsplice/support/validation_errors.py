@@ -15,7 +15,7 @@ Location = tuple[int | str, ...]
 """Keys and indices from the root to a value."""
 
 MAX_NAMED = 3
-"""Maximum number of unknown or missing keys that one message names; it counts the others."""
+"""Maximum number of unknown or missing keys that a message names; it says how many more there are."""
 
 WORDINGS = (
     (r"Value error, (.*)", r"\1"),
@@ -36,8 +36,9 @@ WORDINGS = (
 def explain(error: ValidationError, model: type[BaseModel], data: Mapping[str, Any]) -> list[tuple[Location, str]]:
     """Return the location and the message of each mistake.
 
-    Several unknown keys of one mapping are one mistake, and so are several missing keys. The location of
-    missing keys is that of the mapping that lacks them or, at the root, the first of these keys.
+    Several unknown keys of one mapping are one mistake, and so are several missing keys. The location of unknown keys
+    is that of the first. The location of missing keys is that of the mapping that lacks them or, at the root, that of
+    the first of them.
 
     Args:
         error: error of the validation.
@@ -94,7 +95,11 @@ def _message(mistakes: Sequence[Any], model: type[BaseModel], data: Mapping[str,
 
 
 def _requirements(location: Location, model: type[BaseModel], data: Mapping[str, Any]) -> str:
-    """List the required keys of an incomplete mapping and, as its name may be misspelt, the names beside it."""
+    """List the required keys of an incomplete mapping.
+
+    If it is an entry of a mapping with free names, such as ``terms``, its name may be misspelt: then suggest a similar
+    name of another entry, or list the names of all others.
+    """
     incomplete = _model(_type_at(model, location))
     if incomplete is None or not location:
         return ""
@@ -109,12 +114,12 @@ def _requirements(location: Location, model: type[BaseModel], data: Mapping[str,
 
 
 def _shape(kind: Any) -> str:
-    """Describe the values of a type."""
+    """Describe a value of the type of a mapping or list: by its keys, or by an example."""
     if keys := _keys(kind):
         return f"a mapping with the keys {', '.join(keys)}"
     if get_origin(kind) is not tuple:
         return "a mapping, such as {name: value}"
-    element = get_args(kind)[0]
+    element = _unwrap(get_args(kind)[0])
     if keys := _keys(element):
         return f"a list of mappings with the keys {', '.join(keys)}"
     return "a list, such as [0, 1]" if element is float else "a list, such as [name]"
@@ -147,7 +152,7 @@ def _item_type(kind: Any, part: int | str) -> Any:
 
 
 def _unwrap(kind: Any) -> Any:
-    """Remove annotations and None from a type."""
+    """Remove annotations from a type; of a union, return the first member that is not None."""
     if get_origin(kind) is Annotated:
         return _unwrap(get_args(kind)[0])
     if get_origin(kind) in {Union, UnionType}:
@@ -156,7 +161,10 @@ def _unwrap(kind: Any) -> Any:
 
 
 def _value_at(data: Any, location: Location) -> Any:
-    """Return the value at a location; {} if there is none, as under ``backbones`` where ``backbone`` is given."""
+    """Return the value at a location; {} if there is none.
+
+    The data may lack a location: validation renames ``backbone`` to an entry of ``backbones``.
+    """
     for part in location:
         data = data.get(part, {}) if isinstance(data, Mapping) else data[part]
     return data

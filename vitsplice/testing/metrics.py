@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import ClassVar
 from unittest import SkipTest
 
@@ -19,6 +20,7 @@ from vitsplice.plugins import catalogue
 from vitsplice.plugins.build import build_part
 from vitsplice.testing.contract import Contract, random_state_unchanged
 from vitsplice.testing.inputs import random_images, tiny_vit
+from vitsplice.text import type_with_article
 
 SIZES = (64, 80), (72, 64), (50, 66)
 """Height and width of structure, appearance and output image: all different."""
@@ -38,7 +40,7 @@ class MetricContract(Contract[MetricSpec]):
     cases: ClassVar[int] = 50
 
     def build(self) -> Metric:
-        """Build the metric as an evaluation does. Skips the check if a network is unavailable."""
+        """Build the metric as an evaluation does. Skips the check if a network or its weights are unavailable."""
         return self._build()[0]
 
     def try_build(self) -> object:
@@ -55,9 +57,9 @@ class MetricContract(Contract[MetricSpec]):
         assert spec.max_pairs > 0, f"max_pairs is {spec.max_pairs}"
 
     def test_parameters_are_plain_data(self) -> None:
-        """The parameters can be written as JSON, and every name in optimised_by is that of a loss term."""
+        """The parameters can be written as JSON without NaN, and every name in optimised_by is that of a loss term."""
         metric = self.build()
-        json.dumps(dict(metric.parameters))
+        json.dumps(dict(metric.parameters), allow_nan=False)
         unknown = [name for name in metric.optimised_by if name not in catalogue().losses]
         assert not unknown, f"optimised_by names {unknown[0]!r}, which is no loss term"
 
@@ -110,6 +112,7 @@ class MetricContract(Contract[MetricSpec]):
         """Return the metric, and a list of the backbones that it has loaded, which grows when it loads more later."""
         spec, loaded = self.spec(), list[BackboneInfo]()
 
+        @cache
         def load(name: str) -> Backbone:
             backbone = tiny_vit() if name == "tiny-vit" else load_backbone(name)
             loaded.append(backbone.info)
@@ -122,7 +125,9 @@ class MetricContract(Contract[MetricSpec]):
     def _value(self, metric: Metric, cases: list[Case]) -> float:
         with _skipped_if_unavailable():
             value = metric.value(cases[0] if self.spec().over == "pair" else iter(cases))
-        assert isinstance(value, int | float), f"the value is a {type(value).__name__}, not a number"
+        assert isinstance(value, int | float), (
+            f"the value is {type_with_article(value)}; a metric returns an int or a float (.item() converts a scalar)"
+        )
         return value
 
     def _cases(self, *, masks: bool = True) -> list[Case]:
@@ -142,7 +147,7 @@ class MetricContract(Contract[MetricSpec]):
 
 @contextmanager
 def _skipped_if_unavailable() -> Iterator[None]:
-    """Skip the check if the block requires a network that is unavailable."""
+    """Skip the check if the block requires a network that is not registered, or whose weights are unavailable."""
     try:
         yield
     except (UnknownName, WeightsUnavailable) as error:

@@ -18,7 +18,7 @@ from vitsplice.video.propagation import (
     KeyMotions,
     blended_correspondence,
     blended_maps,
-    blended_start,
+    blended_start_maps,
     faded,
     key_motions,
     moved_spots,
@@ -105,7 +105,7 @@ def _between(
         match = blended_correspondence(frame, first.match, last.match, motions, spots)
     maps = transfer.start_maps(frame, match)
     if maps is not None and first.maps is not None and last.maps is not None:
-        maps = blended_start(maps, first.maps, last.maps, motions)
+        maps = blended_start_maps(maps, first.maps, last.maps, motions)
     return changed(transfer.start(frame, match, maps), first, last, motions)
 
 

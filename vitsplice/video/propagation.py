@@ -1,10 +1,10 @@
 """Propagation of the matches and warm starts of key frames to the frames between them, along the motion of a video.
 
 Each key frame but the first of a shot is matched with a preference for the colours that the previous key frame was
-matched with. A frame between two key frames gets the maps of their warm starts, fetched along the motion pixel by
-pixel, and weighted by the distance in frames and by where the motion can be trusted. Where neither motion can be
-trusted, and for trained models, the start of the frame is computed from the soft assignments of both key frames,
-fetched and blended likewise.
+matched with. A frame between two key frames gets a blend of the maps of their warm starts, fetched along the motion
+pixel by pixel: a key frame has more weight the nearer it is, and the more the motion to it can be trusted. Where
+neither motion can be trusted, and for trained models, the start of the frame is computed from the soft assignments of
+both key frames, fetched and blended likewise.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from vitsplice.video.flow import Motion, no_motion
 from vitsplice.video.segments import Segment
 
 PREFERENCE = 0.15
-"""Maximum score that is added for patches in the colours that the previous key frame took, in units of similarity."""
+"""Maximum score, in units of similarity, that is added to the matches of a patch with appearance patches in the colours
+that this part of the previous key frame took."""
 
-HIDDEN = 1e-3
-"""Added to the validity of a motion and to the similarity of its colours, so that weights never sum to 0."""
+LEAST_TRUST = 1e-3
+"""Added in `_trust` to the validity of a motion and to the similarity of the colours that it fetches, so that weights
+never sum to 0."""
 
 LEAST = 1e-12
 """Lower bound of weights before a logarithm or a division."""
@@ -42,8 +44,7 @@ COLOUR_SIGMA = 0.1
 """Standard deviation of the difference between similar colours (Lab / 100)."""
 
 SHARPEST, HALVINGS, EVERY = 4.0, 6, 8
-"""Maximum of the power in `sharpened`, number of bisections that find the power, and interval of the rows of the
-assignment from which they find it."""
+"""Maximum power in `sharpened`, and the number of bisections by which it finds the power, from every `EVERY`-th row."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,9 @@ class KeyMotions:
 
 
 def key_motions(segment: Segment) -> list[KeyMotions]:
-    """Compute the motion from each frame of a segment, and from the key frame after it if any, to the two key frames.
+    """Compute the motions from each frame of a segment to its first frame and to `Segment.last_key`.
 
-    These are the first frame of the segment and `Segment.last_key`.
+    ``Segment.following``, if there is one, counts as the last frame.
 
     Args:
         segment: a segment with at least one pair of frames.
@@ -80,7 +81,9 @@ def key_motions(segment: Segment) -> list[KeyMotions]:
 
 
 def preference(match: Correspondence, motion: Motion, colours: Tensor) -> Preference:
-    """Compute a preference of the patches of another frame for the colours that a key frame took.
+    """Compute the preference of another frame for matches with the colours that a key frame took.
+
+    The key frame took them from the appearance images at the same places, which are found along the motion.
 
     Args:
         match: correspondence of the key frame.
@@ -118,7 +121,9 @@ def blended_correspondence(
 
 
 def blended_maps(own: Tensor, earlier: Tensor, later: Tensor, motions: KeyMotions, trusts: Sequence[Tensor]) -> Tensor:
-    """Fetch maps of both key frames along the motion, and blend them, weighted by the distance in frames.
+    """Fetch maps of both key frames along the motion, and blend them.
+
+    A key frame has more weight the nearer it is, and the more the motion to it can be trusted.
 
     Args:
         own: ``(1, C, h, w)``, the values where no motion can be trusted.
@@ -131,7 +136,7 @@ def blended_maps(own: Tensor, earlier: Tensor, later: Tensor, motions: KeyMotion
     return torch.lerp(own, moved / (shares[0] + shares[1]).clamp(min=LEAST), torch.maximum(*trusts))
 
 
-def blended_start(own: Tensor, earlier: Tensor, later: Tensor, motions: KeyMotions) -> Tensor:
+def blended_start_maps(own: Tensor, earlier: Tensor, later: Tensor, motions: KeyMotions) -> Tensor:
     """Fetch the maps of the warm starts of both key frames along the motion, and blend them.
 
     A motion is trusted less where the colours that it fetches from the key frame differ from those of the frame.
@@ -140,6 +145,9 @@ def blended_start(own: Tensor, earlier: Tensor, later: Tensor, motions: KeyMotio
         own: maps of the warm start of the frame itself, which are used where no motion can be trusted.
         earlier, later: maps of the warm starts of the key frames, ``(1, 8, h, w)``.
         motions: motion between the frame and the key frames.
+
+    Returns:
+        The blended maps, ``(1, 8, h, w)``.
     """
     size, trusts = (own.shape[-2], own.shape[-1]), []
     for maps, motion in ((earlier, motions.earlier), (later, motions.later)):
@@ -186,11 +194,12 @@ def moved_spots(match: Correspondence | None, steps: Sequence[Motion]) -> list[S
 
     Args:
         match: correspondence of the key frame; None: there are no spots.
-        steps: motion from the key frame to the next frame, from that to the one after it, and so on.
+        steps: motion from the key frame to its neighbour, from that to the next frame in the same direction, and so on;
+            forward or backward in time.
 
     Returns:
-        The spots in the key frame and in each of the frames. A spot is missing from the first frame in which it is
-        hidden or outside, and from all later ones.
+        The spots in the key frame and in each of the frames. A spot is missing from the first frame, in this direction,
+        in which it is hidden or outside, and from all that follow.
     """
     if match is None or match.spots is None:
         return [None] * (len(steps) + 1)
@@ -239,6 +248,6 @@ def _trust(match: Correspondence, motion: Motion, colours: Tensor) -> Tensor:
     """Return how far a motion to a key frame can be trusted at patches of these colours, ``(N, 1)``, above 0."""
     valid = motion.resized(match.grid).valid.flatten()[:, None]
     if match.colours is None:
-        return valid + HIDDEN
+        return valid + LEAST_TRUST
     squared_distance = (_fetched(match.colours, match.grid, motion) - colours).square().sum(1, keepdim=True)
-    return (valid + HIDDEN) * (colour_similarity(squared_distance) + HIDDEN)
+    return (valid + LEAST_TRUST) * (colour_similarity(squared_distance) + LEAST_TRUST)

@@ -16,11 +16,11 @@ def _without_weights_of_the_cnn(monkeypatch):
 def test_labels_fit_in_a_narrow_column():
     assert ("tiny-vit", "tiny-vit") in choices.backbone_choices()
     assert choices.backbone_choices()[-1] == ("tiny-cnn (not installed)", "tiny-cnn")
-    assert ("instant: seconds, no training", "instant") in choices.preset_choices()
+    assert ("instant: seconds, no optimisation", "instant") in choices.preset_choices()
 
 
 def test_preset_is_described_by_its_summary():
-    assert choices.about_preset("instant").startswith("seconds, no training: transfers")
+    assert choices.about_preset("instant").startswith("seconds, no optimisation: transfers")
 
 
 @pytest.mark.parametrize(

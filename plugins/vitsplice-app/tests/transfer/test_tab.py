@@ -36,7 +36,7 @@ def ended_run(session, new_run):
 def test_preset_that_cannot_be_used_shows_its_yaml_and_the_error(events, session, monkeypatch):
     monkeypatch.setattr(tab, "preset_yaml", lambda name: "steps: gone")
     summary, text, run, verdict, *sliders = events.choose_preset(session, "instant")
-    assert summary["info"].startswith("seconds, no training")
+    assert summary["info"].startswith("seconds, no optimisation")
     assert text == "steps: gone"
     assert run["interactive"]
     assert verdict["visible"]
