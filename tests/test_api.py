@@ -124,6 +124,15 @@ def test_concurrent_runs_that_share_a_backbone_give_the_bytes_of_sequential_runs
     assert all(torch.equal(a, b) for (_, a), (_, b) in zip(sequential, concurrent, strict=True))
 
 
+def test_pixels_of_a_run_without_steps_are_a_copy(pair):
+    settings = vitsplice.settings_for("tiny", steps=0, overrides=["start=match", "match.grid=8"])
+    run = Run(*pair, settings)
+    pixels = run.pixels()
+    expected = pixels.clone()
+    pixels.zero_()
+    assert torch.equal(run.pixels(), expected)
+
+
 def test_saved_settings_reproduce_the_output(pair, tmp_path):
     first = splice(pair, seed=5, steps=2)
     out = first.save(tmp_path / "out")

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from tests.conftest import noise
 from vitsplice.backbones import timm as timm_specs
+from vitsplice.backbones.base import normalised
 from vitsplice.backbones.timm_loading import random_weights
 from vitsplice.contracts import FeatureRequest
 from vitsplice.errors import UnknownName, UserError, WeightsRejected, WeightsUnavailable
@@ -121,6 +122,16 @@ def test_untrained_network_is_the_same_in_every_build(timm_name):
     image = noise(1, 3, 160, 160)
     assert torch.equal(first(image, [request])[request].values, second(image, [request])[request].values)
     assert first.info.source == "random weights"
+
+
+@pytest.mark.slow
+def test_stride_of_a_hybrid_vit_is_that_of_its_patches_in_pixels():
+    backbone = catalogue().backbones["untrained-vit_tiny_r_s16_p8_224"].build(None)
+    request = FeatureRequest("token")
+    images = noise(1, 3, 64, 96)
+    tokens = backbone(images, [request])[request]
+    assert (backbone.info.stride, tokens.grid) == (32, (2, 3))
+    torch.testing.assert_close(tokens.values, backbone.model.forward_features(normalised(backbone.info, images)))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from vitsplice.batch import worker
 from vitsplice.batch.worker import finished_record, run_job
 from vitsplice.config import RunConfig
-from vitsplice.contracts import Job
+from vitsplice.contracts import Job, Outcome
 from vitsplice.errors import UserError
 from vitsplice.images import encode_png, read
 from vitsplice.presets.settings import settings_for
@@ -273,3 +273,14 @@ def test_folder_that_stays_locked_is_a_failure_unless_the_batch_is_stopped(job, 
     assert ("another process" in outcome.reason) is (end == "timeout")
     monkeypatch.undo()
     assert run_job(job).state == "done"
+
+
+def test_panic_in_the_code_of_a_plugin_fails_the_job(job, monkeypatch):
+    class Panic(BaseException):
+        """An error that is no Exception, as an extension in Rust raises it."""
+
+    def panic(_):
+        raise Panic("index out of bounds")
+
+    monkeypatch.setattr(worker, "_run", panic)
+    assert run_job(job) == Outcome(job.id, "failed", "Panic: index out of bounds")

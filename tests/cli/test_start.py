@@ -127,12 +127,22 @@ if TYPE_CHECKING:
 def unbuildable(path: Path) -> None:
     pass
 
+class Panic(BaseException):
+    pass
+
+def panic():
+    raise Panic("as in an extension in Rust")
+
+def panicking(path: panic()) -> None:
+    pass
+
 def exits() -> None:
     sys.exit("a reason\\x1b[31m")
 
 @hookimpl
 def vitsplice_commands():
-    return [CommandSpec("unbuildable", unbuildable, "a command"), CommandSpec("exits", exits, "another")]
+    commands = {"unbuildable": unbuildable, "panicking": panicking, "exits": exits}
+    return [CommandSpec(name, command, "a command") for name, command in commands.items()]
 """
 
 
@@ -142,10 +152,11 @@ def test_command_of_a_plugin_that_cannot_be_built_or_exits_with_a_text_is_report
     assert listed.returncode == 0
     assert "measure" in listed.stdout
     assert "cannot be built: NameError" in listed.stdout
+    assert "cannot be built: Panic: as in" in listed.stdout
     for arguments in (("x",), ("--size", "3"), ("--help",)):
         used = vitsplice("unbuildable", *arguments)
         assert (used.returncode, "NameError: name 'Path'" in used.stderr) == (1, True)
-    assert "another" in vitsplice("exits", "--help").stdout  # its summary, as it has no docstring
+    assert "a command" in vitsplice("exits", "--help").stdout  # its summary, as it has no docstring
     ended = vitsplice("exits")
     assert (ended.returncode, ended.stderr.strip()) == (1, "a reason\\x1b[31m")
 

@@ -25,7 +25,6 @@ def test_training_survives_writing():
     [
         ("steps=0", "steps: 0 is not allowed with training"),
         ("terms={}", "these settings have no loss terms; use a preset with terms"),
-        ("size=64", r"size is not allowed with training; the size of its images is training\.side"),
         ("stages=[{side: 32}]", "stages are not allowed with training"),
         ("training.batch=0", "training.batch"),
         ("training.ema=1", "training.ema"),

@@ -198,7 +198,6 @@ def test_term_without_a_differentiable_scalar_is_rejected_by_name(vit, pair, fun
         list(optimised.steps())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -234,6 +233,7 @@ def test_generator_that_cannot_be_optimised_is_rejected_by_name(vit, pair, modul
         replace(parts, generator=mine).build_generator(pair[0])
 
 
+@pytest.mark.slow
 def test_concurrent_iterators_take_each_step_once(vit, pair):
     optimised, _ = optimisation(vit, pair)
     first, second = optimised.steps(), optimised.steps()

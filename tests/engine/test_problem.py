@@ -229,7 +229,7 @@ def test_strength_of_a_term_that_no_stage_has_is_refused(vit, pair):
 
 
 def test_settings_for_many_pairs_are_refused_for_one():
-    settings = settings_for("tiny", overrides=["training={}", "size=null"])
+    settings = settings_for("tiny", overrides=["training={}"])
     with pytest.raises(ConfigError, match="tiny has the setting training and is not for one pair.*`vitsplice train`"):
         check_run(settings, catalogue())
 

@@ -6,7 +6,7 @@ from vitsplice.errors import UserError
 from vitsplice.matching import Candidate, MaskedRegion, assignment, describe_image, match_candidates
 from vitsplice.matching.assignment import LEAST_TEMPERATURE
 from vitsplice.matching.guide import FORBIDDEN, guide
-from vitsplice.matching.regions import match_regions, softmax
+from vitsplice.matching.regions import MatchRegions, match_regions, softmax
 
 GRID = (6, 6)
 ALL = torch.ones(36, dtype=torch.bool)
@@ -112,10 +112,12 @@ def test_balance_equalises_the_use_of_the_patches_that_regions_permit():
     assert used[36:][LEFT].max() == 0
 
 
-def test_balance_with_regions_is_finite_at_the_least_temperature():
-    limits = regions_of(MaskedRegion(half("left"), 0), MaskedRegion(half("right"), 1))
-    weights = assignment(2 * noise(36, 72) - 1, LEAST_TEMPERATURE, 1.0, None, limits)
-    torch.testing.assert_close(weights.sum(1), torch.ones(36))
+@pytest.mark.parametrize("temperature", [LEAST_TEMPERATURE, 1e-3, 0.1])
+def test_one_region_that_allows_everything_is_balanced_as_no_region(temperature):
+    everything = MatchRegions(torch.ones(1, 36), torch.ones(1, 72, dtype=torch.bool))
+    similarities = 2 * noise(36, 72) - 1
+    balanced = [assignment(similarities, temperature, 1.0, None, regions) for regions in (None, everything)]
+    torch.testing.assert_close(*balanced, atol=1e-3, rtol=0)
 
 
 def test_guide_of_forbidden_matches_is_below_that_of_all_others(described):

@@ -7,10 +7,10 @@ from torch import nn
 
 from vitsplice.config import ModelConfig
 from vitsplice.contracts import Option
-from vitsplice.errors import ModelRejected
+from vitsplice.errors import ConfigError, ModelRejected
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
-from vitsplice.training.parts import TrainingParts
+from vitsplice.training.parts import TrainingParts, check_training
 
 
 def parts_from(folder, generator="{name: tiny-tint}"):
@@ -49,3 +49,9 @@ def test_initial_model_with_other_tensors_is_refused_before_features_are_compute
     monkeypatch.setattr(vitsplice_tiny_generator, "TinyTint", Wider)
     with pytest.raises(ModelRejected, match="does not fit generator 'tiny-tint'"):
         parts_from(tmp_path)
+
+
+def test_size_of_the_settings_is_refused_because_the_images_have_the_size_of_the_training():
+    settings = settings_for("splicenet-residual", backbone="tiny-vit", size=64)
+    with pytest.raises(ConfigError, match=r"size is not allowed in a training; .* training\.side"):
+        check_training(settings)

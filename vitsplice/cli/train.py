@@ -14,6 +14,7 @@ from vitsplice.cli.options import DEVICE, Seed
 from vitsplice.cli.output import notes
 
 if TYPE_CHECKING:
+    from vitsplice.config import RunConfig
     from vitsplice.training.plan import TrainingPlan
     from vitsplice.training.processes import Processes
     from vitsplice.training.recorder import TrainingRecorder
@@ -122,18 +123,19 @@ def train(
     options = {name: value for name, value in (("partners", partners), ("held_out", held_out)) if value is not None}
     check_given_once({f"training.{name}": name for name in options}, set_ or [])
     overrides = [*(set_ or []), *(f"training.{name}={value}" for name, value in options.items())]
-    _check_preset(preset)
-    settings = settings_for(preset, steps=steps, seed=seed, device=device, overrides=overrides)
+    settings = settings_for(_for_training(preset), steps=steps, seed=seed, device=device, overrides=overrides)
     plan = TrainingPlan.create(source, settings, licence=licence, cache=cache, initial=initial)
     _train(plan, out, None, force=force, tensorboard=tensorboard)
 
 
-def _check_preset(preset: str) -> None:
-    """Raise ConfigError for a preset without ``training``, before overrides such as ``training.partners`` add it."""
+def _for_training(preset: str) -> RunConfig:
+    """Load a preset. Raises ConfigError for one without ``training``, which overrides of ``training`` would add."""
     from vitsplice.presets.settings import settings_for
     from vitsplice.training.parts import check_training
 
-    check_training(settings_for(preset))
+    settings = settings_for(preset)
+    check_training(settings)
+    return settings
 
 
 def _train(plan: TrainingPlan, out: Path, checkpoint: Path | None, *, force: bool, tensorboard: bool) -> None:

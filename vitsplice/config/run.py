@@ -176,8 +176,6 @@ class RunConfig(Settings):
             return self
         if self.steps == 0:
             raise ValueError("steps: 0 is not allowed with training")
-        if self.size is not None:
-            raise ValueError("size is not allowed with training; the size of its images is training.side")
         if self.stages:
             raise ValueError("stages are not allowed with training, whose images have one size: training.side")
         if self.match.further_backbones:
@@ -236,9 +234,10 @@ class RunConfig(Settings):
 
     @property
     def optimised_losses(self) -> set[str]:
-        """Registered names (`TermConfig.loss`) of the terms that are active at any step, in any stage.
+        """Registered names (`TermConfig.loss`) of the terms that are active at any step of the run, and in any stage.
 
-        The strengths are not considered, as the registered loss terms decide which of them applies (`LossSpec.target`).
+        Neither the steps of the stages are considered, which depend on the size of the output, nor the strengths, as
+        the registered loss terms decide which of them applies (`LossSpec.target`).
         """
         return {
             term.loss for name, term in self.terms.items() if term.ever_active(self.steps) and self._is_in_a_stage(name)

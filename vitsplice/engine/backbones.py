@@ -110,12 +110,24 @@ def backbone_or_default(backbone: str | Backbone | None, device: torch.device) -
         device: the device.
 
     Raises:
+        UserError: if a loaded backbone was cast to a dtype of less than 32 bits.
         UnknownName, WeightsUnavailable, WeightsRejected: see `load_configured`.
     """
     if not (backbone is None or isinstance(backbone, str)):
+        _check_not_rounded(backbone)
         return backbone.to(device, torch.float32), None
     network, substitution = load_configured(settings_for(backbone=backbone).backbone, catalogue())
     return network.to(device, torch.float32), substitution
+
+
+def _check_not_rounded(backbone: Backbone) -> None:
+    """Raise UserError if a cast has rounded the weights of a loaded backbone, whose SHA-256 is that of all digits."""
+    parameters = backbone.parameters() if isinstance(backbone, nn.Module) else ()
+    dtypes = {parameter.dtype for parameter in parameters if parameter.is_floating_point()}
+    if rounded := [dtype for dtype in dtypes if torch.finfo(dtype).bits < 32]:
+        raise UserError(
+            f"the loaded backbone '{backbone.info.name}' was cast to {rounded[0]} and lost precision; load it again"
+        )
 
 
 Loaded = tuple[Backbone, Substitution | None]
@@ -202,15 +214,11 @@ class FixedBackbone(BackboneLoader):
         backbone: loaded backbone, in float32.
 
     Raises:
-        UserError: if it was cast to another dtype.
+        UserError: if it was cast to a dtype of less than 32 bits.
     """
 
     def __init__(self, backbone: Backbone) -> None:
-        parameters = backbone.parameters() if isinstance(backbone, nn.Module) else ()
-        if cast := {parameter.dtype for parameter in parameters if parameter.is_floating_point()} - {torch.float32}:
-            raise UserError(
-                f"the loaded backbone '{backbone.info.name}' was cast to {cast.pop()} and lost precision; load it again"
-            )
+        _check_not_rounded(backbone)
         self._backbone = backbone
 
     @numerics()

@@ -72,7 +72,7 @@ def without_structure_bank(views: ViewsConfig) -> ViewsConfig:
     return views.model_copy(update={"structure": views.structure.model_copy(update={"bank": None})})
 
 
-def output_mistake(output: object, image: Tensor) -> str:
+def _output_mistake(output: object, image: Tensor) -> str:
     """Describe the mistake in what a generator returned for an image; "" if it is an image of the same size."""
     if not isinstance(output, Tensor):
         return type_with_article(output)
@@ -231,13 +231,13 @@ class Optimisation:
 
     def _output(self, image: Tensor) -> Tensor:
         """Apply the generator to an image ``(1, 3, H, W)``. Raises PartRejected if it returns no such image."""
-        output = self.problem.generator(image)
-        if mistake := output_mistake(output, image):
+        output: Tensor = self.problem.generator(image)
+        if mistake := _output_mistake(output, image):
             raise PartRejected(
                 f"generator '{self.problem.config.generator.name}' returned {mistake}; a generator returns a float32 "
-                f"tensor of the shape of its input, {tuple(image.shape)}"
+                f"tensor of the shape of its input, {tuple(image.shape)}, that is differentiable in its parameters"
             )
-        return torch.as_tensor(output)
+        return output
 
     def _image(self, name: ImageName) -> Tensor:
         return self.problem.images.pixels[name]

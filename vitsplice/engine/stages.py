@@ -18,7 +18,6 @@ from vitsplice.engine.loop import Optimisation, inside_mask
 from vitsplice.engine.problem import Components, assemble, check_blur, check_stages
 from vitsplice.engine.start import Start, prepare
 from vitsplice.engine.values import Step
-from vitsplice.errors import NonFiniteLoss
 from vitsplice.images.transforms import resized
 
 GENERATOR_INPUT = "generator_input"
@@ -82,7 +81,6 @@ class StagedOptimisation:
         self._number = 0
         self._stage_start: Tensor | None = None
         self._current: Optimisation | None = None
-        self._failed_at_start = False
         if self._config.steps and not self._config.stages:
             problem = assemble(components, self._images, self._vectors, generator_input=self._start)
             self._current = Optimisation(problem)
@@ -119,19 +117,14 @@ class StagedOptimisation:
         """Take the remaining steps of all stages.
 
         Raises:
-            NonFiniteLoss: see `Optimisation.steps`; `image` then returns the output of the restored generator or, if
-                this happens at the first step of a later stage, the output of the stage before.
+            NonFiniteLoss: see `Optimisation.steps`; `image` then returns the output of the restored generator.
         """
         if self._current is None:
             return
         yield from self._current.steps()
         while self._number + 1 < len(self._stages):
             self._enter(self._number + 1)
-            try:
-                yield from self._current.steps()
-            except NonFiniteLoss:
-                self._failed_at_start = self._current.next == self._current.indices.start
-                raise
+            yield from self._current.steps()
 
     def snapshot(self) -> Snapshot:
         """The current state. Its tensors are in use: write them before the next step."""
@@ -158,12 +151,17 @@ class StagedOptimisation:
         return inside_mask(self._changed(self._start), structure, mask)
 
     def _changed(self, start: Tensor) -> Tensor:
-        """Add the change that the stages have made so far to the start, which may have any size."""
+        """Add the change that the stages have made so far to the start, which may have any size.
+
+        Before the first update in a later stage, this is the change that the stages before it have made.
+        """
         if self._current is None or self._stage_start is None:
             return start
         current = self._current
-        output = current.problem.generator_input if self._failed_at_start else current.generated()
-        return with_change(start, self._stage_start, output)
+        updated = bool(current.optimiser.state) or self._number == 0
+        return with_change(
+            start, self._stage_start, current.generated() if updated else current.problem.generator_input
+        )
 
     def _enter(self, number: int, generator_input: Tensor | None = None) -> None:
         """Begin a stage from ``generator_input``; None: the start with the change that the stages before have made."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vitsplice.errors import UserError
 from vitsplice.matching.coverage import usable
-from vitsplice.matching.regions import MatchRegions, softmax
+from vitsplice.matching.regions import MatchRegions, log_softmax, softmax
 
 LEAST_TEMPERATURE = 1e-4
 """Minimum temperature; at it the softmax is hard already."""
@@ -75,8 +75,8 @@ def assignment(
 ) -> Tensor:
     """Assign each patch of the first image softly to the patches of the second.
 
-    The softmax of the similarities, after iterations that equalise how often patches of the second image are used
-    (Cuturi 2013, "Sinkhorn Distances"; ``balance`` below 1 equalises in part, and regions permit).
+    The softmax of the similarities, after iterations that equalise, as far as regions permit, how often patches of the
+    second image are used (Cuturi 2013, "Sinkhorn Distances"; in part for ``balance`` below 1).
 
     Args:
         similarities: ``(N, M)``.
@@ -104,6 +104,6 @@ def assignment(
             scores = scores - scores.logsumexp(1, keepdim=True)
             used = scores.logsumexp(0, keepdim=True)
         else:
-            used = softmax(scores, regions).sum(0, keepdim=True).clamp(min=torch.finfo(scores.dtype).tiny).log()
+            used = log_softmax(scores, regions).logsumexp(0, keepdim=True)
         scores = scores - balance * used.masked_fill(used.isinf(), 0.0)
     return softmax(scores, regions)

@@ -61,6 +61,15 @@ def softmax(scores: Tensor, regions: MatchRegions | None) -> Tensor:
     return weights
 
 
+def log_softmax(scores: Tensor, regions: MatchRegions) -> Tensor:
+    """Compute the logarithm of `softmax`; it is precise also where the softmax is below the least number of its type."""
+    parts = [
+        share.log()[:, None] + scores.masked_fill(~allowed, float("-inf")).log_softmax(1)
+        for share, allowed in zip(regions.shares, regions.allowed, strict=True)
+    ]
+    return torch.stack(parts).logsumexp(0)
+
+
 def match_regions(
     regions: Sequence[MaskedRegion], grid: tuple[int, int], others: Sequence[tuple[Tensor, tuple[int, int]]]
 ) -> MatchRegions | None:

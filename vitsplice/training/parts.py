@@ -159,4 +159,6 @@ def check_training(settings: RunConfig) -> None:
             f"{settings.preset or 'the preset'} is for one pair of images (`vitsplice run`): it has no `training` "
             f"settings. Presets for many pairs are {presets or 'not installed'}"
         )
+    if settings.size is not None:
+        raise ConfigError("size is not allowed in a training; the size of its images is training.side")
     check_parts(settings, known)
