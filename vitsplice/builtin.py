@@ -135,7 +135,7 @@ def vitsplice_generators() -> list[GeneratorSpec]:
         GeneratorSpec(
             "prior",
             _build("prior"),
-            "a network from noise to one image (deep image prior); each stage begins anew",
+            "a network from noise to one image (deep image prior); each stage restarts from noise",
             prior,
             canvas=True,
         ),

@@ -54,6 +54,10 @@ ALLOCATION_FAILURES = (
 )
 """Texts in the RuntimeErrors of torch's allocators, cuBLAS and cuDNN when there is not enough memory."""
 
+INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
+"""Exceptions that end a plugin's code from outside. All others are errors of the plugin, also those that are derived
+from BaseException alone, such as a panic of an extension in Rust."""
+
 Part = str | Argument | Setting
 """Part of a message."""
 

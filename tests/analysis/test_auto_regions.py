@@ -107,7 +107,7 @@ def test_nothing_is_written_for_settings_that_do_not_use_regions(tmp_path):
         ({"appearance_mask": "none.png"}, {}, "none.png"),
         ({}, {"weights": [1.0, 2.0]}, "1 appearance images require as many weights"),
         ({}, {"regions": [Region("mask.png", "dog")]}, "there is no appearance image 'dog'"),
-        ({"structure": "out/output.png"}, {}, "out/output.png is a file of the outputs in "),
+        ({"structure": "out/output.png"}, {}, "out/output.png is an output file in "),
         ({}, {"regions": [Region("out/regions/mask.png", 0)]}, "out/regions/mask.png is in out/regions"),
     ],
 )

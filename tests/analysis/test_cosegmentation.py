@@ -96,6 +96,15 @@ def test_force_removes_files_of_a_call_that_was_killed(discs, tmp_path, monkeypa
     assert not list(tmp_path.glob("2-*"))
 
 
+def test_only_inputs_that_would_be_replaced_or_removed_are_refused(tmp_path):
+    written, earlier, other = (tmp_path / name for name in ("2-dog_parts.png", "9-cat_parts.png", "7-dog_parts.png"))
+    (tmp_path / cosegmentation.DATA).write_text(json.dumps({"files": [earlier.name]}))
+    for inputs in ([written, tmp_path / "dog.jpg"], [earlier], [tmp_path / cosegmentation.SHEET]):
+        with pytest.raises(UserError, match="is an output file in .* and would be replaced or removed; move it"):
+            cosegmentation.check_output(tmp_path, inputs, force=True)
+    assert cosegmentation.check_output(tmp_path, [other, written], force=True) == tmp_path
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"parts": 0}, "1 to 20; it is 0"), ({"clusters": 1}, "at least 2"), ({"size": 0}, "size=0 is not allowed")],

@@ -114,3 +114,30 @@ def test_a_folder_of_the_images_is_refused_as_the_output_folder(photos):
             modes.check_output(folder, [photos.parent, photos], force=True)
     assert modes.check_output(photos / "modes", [photos], force=False) == photos / "modes"
     assert modes.check_output(photos, [photos / "0.png"], force=False) == photos
+
+
+def test_only_inputs_that_would_be_replaced_or_removed_are_refused(tmp_path):
+    (tmp_path / modes.DATA).write_text(json.dumps({"files": ["mode-9.png"]}))
+    for name, outputs in (("mode-2.png", 2), ("mode-9.png", 0), (modes.SHEET, 0)):
+        with pytest.raises(UserError, match=f"{name} is an output file in .* and would be replaced or removed"):
+            modes.check_output(tmp_path, [tmp_path / name], outputs, force=True)
+    assert modes.check_output(tmp_path, [tmp_path / "mode-3.png"], 2, force=True) == tmp_path
+
+
+def test_force_removes_outputs_of_a_call_that_was_killed(photos, tmp_path, monkeypatch):
+    result, out = find(photos), tmp_path / "out"
+
+    def write_and_fail(folder, files):
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+            if (folder / "mode-3.png").exists():
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(modes, "sheet", lambda *arguments: noise(3, 8, 8))
+    out.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(modes.output_folder, "write", write_and_fail)
+        with pytest.raises(KeyboardInterrupt):
+            modes.save(result, out, [noise(3, 8, 8)] * 3)
+    modes.save(result, out, force=True)
+    assert not list(out.glob("mode-*"))

@@ -203,3 +203,23 @@ def test_file_names_in_pca_json_never_lead_to_removal_of_other_files(png, tmp_pa
     (out / pca.SHEET).symlink_to(victim / "output.png")
     with pytest.raises(PathRejected, match="leads out of"):
         pca.save(maps, out, force=True)
+
+
+def test_force_removes_maps_of_a_call_that_was_killed(png, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(pca.ComponentMaps, "sheet", property(lambda self: 1 / 0))
+        with pytest.raises(ZeroDivisionError):
+            pca.save(pca.pca(png, backbone="tiny-vit", layer=2, size=64), tmp_path / "out")
+    pca.save(pca.pca(png[:1], backbone="tiny-vit", layer=2, size=64), tmp_path / "out", force=True)
+    assert not list((tmp_path / "out").glob("2-*"))
+
+
+def test_only_inputs_that_would_be_replaced_or_removed_are_refused(tmp_path):
+    written, earlier, other = (
+        tmp_path / name for name in ("2-dog_layer_05.png", "9-cat_layer_05.png", "7-dog_layer_05.png")
+    )
+    (tmp_path / pca.DATA).write_text(json.dumps({"files": [earlier.name]}))
+    for inputs in ([written, tmp_path / "dog.jpg"], [earlier], [tmp_path / pca.SHEET]):
+        with pytest.raises(UserError, match="is an output file in .* and would be replaced or removed; move it"):
+            pca.check_output(tmp_path, inputs, force=True)
+    assert pca.check_output(tmp_path, [other, written], force=True) == tmp_path

@@ -63,7 +63,7 @@ def test_an_input_that_would_be_replaced_is_refused_also_with_force(vitsplice, p
     for name in ("out/warped.png", "link.png"):
         done = vitsplice("correspond", png[0], name, *SMALL, "--force")
         assert done.returncode == 2
-        assert f"{name} is a file of the outputs in {tmp_path / 'out'}" in done.stderr
+        assert f"{name} is an output file in {tmp_path / 'out'}" in done.stderr
     assert image.read_bytes() == png[0].read_bytes()
 
 

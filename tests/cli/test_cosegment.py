@@ -32,14 +32,14 @@ def test_existing_results_are_refused_without_force(vitsplice, discs):
     assert vitsplice(*command, "--force").returncode == 0
 
 
-@pytest.mark.parametrize("name", ["cosegment.png", "1-1_overlay.png"])
+@pytest.mark.parametrize("name", ["cosegment.png", "2-2_overlay.png"])
 def test_an_input_with_the_name_of_an_output_in_the_folder_is_refused(vitsplice, discs, tmp_path, name):
     (tmp_path / "out").mkdir()
     image = (tmp_path / discs[0]).rename(tmp_path / "out" / name)
     content = image.read_bytes()
     done = vitsplice("cosegment", image, discs[1], "-o", "out", *SMALL, "--force")
     assert done.returncode == 2
-    assert f"{name} is a file of the outputs in {tmp_path / 'out'}, which would be replaced" in done.stderr
+    assert f"{name} is an output file in {tmp_path / 'out'} and would be replaced" in done.stderr
     assert image.read_bytes() == content
 
 

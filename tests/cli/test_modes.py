@@ -35,3 +35,12 @@ def test_a_missing_structure_image_is_refused_before_features_are_computed(vitsp
     done = vitsplice("modes", tmp_path, "-k", "2", "-o", "out", "--model", "model", "--structure", "none.png")
     assert (done.returncode, "'none.png' does not exist" in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_images_that_would_be_replaced_are_refused(vitsplice, png, tmp_path):
+    (tmp_path / "out").mkdir()
+    image = (tmp_path / png[0]).rename(tmp_path / "out" / "mode-1.png")
+    for arguments in ((image, "--structure", png[1]), (png[1], "--structure", image)):
+        done = vitsplice("modes", *arguments, "--model", "model", "-k", "1", "-o", "out", "--force")
+        assert done.returncode == 2
+        assert f"mode-1.png is an output file in {tmp_path / 'out'} and would be replaced" in done.stderr

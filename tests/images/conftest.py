@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from vitsplice.errors import ImageError
 from vitsplice.images import read
@@ -67,6 +67,17 @@ def tiff(values, bits, photometric, samples=1):
     ]
     ifd = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *e) for e in entries)
     return b"II*\0" + struct.pack("<I", 8) + ifd + struct.pack("<I", 0) + data
+
+
+def tiff_of_planes(planes, compress=None):
+    """A little-endian RGB TIFF with separate planes ``(3, H, W)``, compressed by Deflate if ``compress`` is given."""
+    strips = [compress(plane.tobytes()) if compress else plane.tobytes() for plane in planes]
+    offsets = tuple(sum(map(len, strips[:i])) for i in range(3))  # relative to the end of the directory
+    _, height, width = planes.shape
+    tags = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
+    tags[256], tags[257], tags[258], tags[259] = width, height, (8 * planes.itemsize,) * 3, 8 if compress else 1
+    tags[262], tags[273], tags[277], tags[279], tags[284] = 2, offsets, 3, tuple(map(len, strips)), 2
+    return b"II*\0\x08\0\0\0" + tags.tobytes(8) + b"".join(strips)
 
 
 def refused(source):

@@ -4,6 +4,7 @@ import hashlib
 import io
 import struct
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from tests.images.conftest import (
     rgb8,
     smooth8,
     tiff,
+    tiff_of_planes,
 )
 from vitsplice.errors import ImageError
 from vitsplice.images import read
@@ -138,12 +140,16 @@ def test_other_pil_modes_are_converted_to_rgb(mode):
     assert np.abs(hwc(image) - raw / 255).max() < 0.03
 
 
-@pytest.mark.parametrize("mode", ["I", "LAB"])
-def test_modes_without_a_defined_range_are_refused(tmp_path, mode):
-    Image.new(mode, (W, H)).save(tmp_path / "deep.tif")
-    message = refused(tmp_path / "deep.tif")
-    assert "deep.tif" in message
-    assert f"mode {mode}" in message
+@pytest.mark.parametrize(
+    ("mode", "problem"), [("I", "32-bit integer values, which are not supported; save it with"), ("LAB", "mode LAB")]
+)
+def test_modes_without_a_defined_range_are_refused(mode, problem):
+    assert problem in refused(Image.new(mode, (W, H)))
+
+
+def test_message_on_an_unsupported_mode_has_the_name_of_the_file(tmp_path):
+    Image.new("LAB", (W, H)).save(tmp_path / "lab.tif")
+    assert "lab.tif" in refused(tmp_path / "lab.tif")
 
 
 @pytest.mark.parametrize("suffix", ["png", "webp", "tif"])
@@ -376,6 +382,30 @@ def test_tiff_bit_depth_and_white_is_zero_are_decoded(tmp_path, bits, photometri
     image = read(tmp_path / "a.tif")
     np.testing.assert_allclose(hwc(image), grey3(expected if photometric else 1 - expected), atol=1e-6)
     assert image.notes == ((f"read with {bits} bits a channel",) if bits > 8 else ())
+
+
+@pytest.mark.parametrize(("dtype", "compress"), [("u1", None), ("u1", zlib.compress), ("<u2", zlib.compress)])
+def test_tiff_with_separate_planes_is_read(tmp_path, dtype, compress):
+    values = np.random.default_rng(1).integers(0, 256, (3, H, W))
+    planes = (values * (np.iinfo(dtype).max // 255)).astype(dtype)
+    (tmp_path / "a.tif").write_bytes(tiff_of_planes(planes, compress))
+    np.testing.assert_allclose(hwc(read(tmp_path / "a.tif")), values.transpose(1, 2, 0) / 255, atol=1e-6)
+
+
+def test_16_bit_tiff_with_uncompressed_planes_which_pillow_misreads_is_refused(tmp_path):
+    (tmp_path / "a.tif").write_bytes(tiff_of_planes(np.zeros((3, H, W), "<u2")))
+    message = refused(tmp_path / "a.tif")
+    assert "has channels of 16 bits in separate planes without compression, which is not supported; save it" in message
+
+
+def test_tiff_with_signed_bytes_is_refused(tmp_path):
+    Image.fromarray(np.arange(-128, 128).astype(np.uint8).reshape(16, 16)).save(tmp_path / "a.tif", tiffinfo={339: 2})
+    assert "has signed values, which are not supported; save it with unsigned values" in refused(tmp_path / "a.tif")
+
+
+def test_unreadable_tiff_is_refused_with_the_depth_that_grey_floating_point_must_have(tmp_path):
+    (tmp_path / "a.tif").write_bytes(tiff((H, W, bytes(H * W * 8)), 64, 1))
+    assert "of floating-point TIFF files, only grey ones with 32 bits can be read" in refused(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("colour", [2, 4, 6])

@@ -142,6 +142,17 @@ def test_cached_target_features_are_dropped_when_a_module_that_holds_the_loss_lo
     assert torch.equal(changed, loss.set_targets(*pair)(output(pair)))
 
 
+@pytest.mark.parametrize("assign", [False, True])
+def test_cached_target_features_are_dropped_when_the_backbone_itself_loads_weights(assign, vit, pair):
+    backbone = copy.deepcopy(vit)
+    loss = module("structure", backbone, pair)
+    value = loss(output(pair))
+    backbone.load_state_dict({name: weight + 0.1 for name, weight in backbone.state_dict().items()}, assign=assign)
+    changed = loss(output(pair))
+    assert not torch.equal(changed, value)
+    assert torch.equal(changed, loss.set_targets(*pair)(output(pair)))
+
+
 def test_cached_target_features_are_dropped_when_another_loss_casts_the_backbone(vit, pair):
     backbone = copy.deepcopy(vit)
     loss, other = (module("structure", backbone, pair) for _ in range(2))
@@ -155,6 +166,12 @@ def test_backbone_stays_frozen_when_a_module_that_holds_the_loss_is_unfrozen(vit
     torch.nn.ModuleDict({"loss": loss}).requires_grad_(True)
     loss(output(pair)).backward()
     assert all(weight.grad is None and not weight.requires_grad for weight in loss.parameters())
+
+
+def test_gradient_by_torch_func_equals_that_of_backward(vit, pair):
+    loss, image = module("structure", vit, pair), output(pair)
+    loss(image).backward()
+    assert torch.equal(torch.func.grad(loss)(image.detach()), image.grad)
 
 
 def test_copies_for_several_devices_are_refused(vit):

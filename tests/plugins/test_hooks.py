@@ -52,6 +52,19 @@ from vitsplice.plugins import catalogue
         ),
         (returning("presets", "PresetSpec('a', '/tmp/x.yaml', 's')"), "path='/tmp/x.yaml' of 'a' is not allowed"),
         (returning("presets", "PresetSpec('a', Path('x'), None)"), "summary=None of 'a' is not allowed"),
+        (returning("losses", "LossSpec('a', print, 's', 'structure', (1,))"), "target=(1,) of 'a' is not allowed"),
+        (returning("losses", "LossSpec('a', print, 's', None, 'start')"), "it must be one of structure, appearance"),
+        (returning("metrics", "MetricSpec('a', print, 's', over=(1,))"), "it must be one of pair, set"),
+        (returning("metrics", "MetricSpec('a', print, 's', better=1)"), "it must be one of lower, higher"),
+        (
+            returning("metrics", "MetricSpec('a', print, 's', against=Path('x'))"),
+            "one of structure, appearance, both, set",
+        ),
+        (returning("metrics", "MetricSpec('a', print, 's', max_pairs='9')"), "it must be an integer"),
+        (returning("generators", "GeneratorSpec('a', print, 's', canvas=Path('x'))"), "it must be True or False"),
+        (returning("generators", "GeneratorSpec('a', print, 's', {'o': Option(1, help=2)})"), "a text as help"),
+        (returning("generators", "GeneratorSpec('a', print, 's', {'o': Option(1, choices=2)})"), "a tuple of choices"),
+        (returning("generators", "GeneratorSpec('a', print, 's', {'o': Option(1, minimum='0')})"), "as minimum and"),
     ],
 )
 def test_invalid_plugin_is_dropped_with_a_reason_and_others_work(shelf: Shelf, code: str, reason: str) -> None:

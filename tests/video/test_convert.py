@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -20,6 +21,7 @@ from vitsplice.video.colours import RGB, as_tensor
 from vitsplice.video.convert import splice_video
 from vitsplice.video.destination import FileDestination
 from vitsplice.video.source import open_source
+from vitsplice.video.transfer import load_transfer
 
 pytestmark = pytest.mark.slow
 
@@ -105,6 +107,18 @@ def test_each_patch_is_matched_with_those_of_several_appearance_images(tmp_path,
     assert np.array_equal(read(tmp_path / "out" / "000000.png").pixels, read(encoded(expected)).pixels)
     assert list(result.record["inputs"])[1:4] == ["appearance image", "appearance image 2", "appearance weights"]
     assert "the appearance of appearance.png and other.png" in (result.folder / "report.html").read_text()
+
+
+def test_backbones_without_digests_are_recorded_by_no_text(tmp_path, appearance, monkeypatch):
+    def without_digests(*arguments):
+        loaded = load_transfer(*arguments)
+        for backbone in loaded.backbones.values():
+            backbone.info = replace(backbone.info, sha256="")
+        return loaded
+
+    monkeypatch.setattr(convert, "load_transfer", without_digests)
+    result = transfer(write_clip(tmp_path / "clip.mp4", panned(1)), appearance, tmp_path / "out")
+    assert result.record["inputs"]["weights"] == ""
 
 
 def encoded(result):
@@ -489,7 +503,7 @@ def test_a_mistake_is_found_before_the_work(tmp_path, clip, appearance):
         transfer(clip, appearance, "/")
     with pytest.raises(UserError, match="folder .*gone does not exist"):
         transfer(clip, appearance, tmp_path / "gone" / "out.mp4")
-    with pytest.raises(UserError, match="is too long; choose a shorter one"):
+    with pytest.raises(UserError, match="xxx-video has more than 255 bytes; choose a shorter one"):
         transfer(clip, appearance, tmp_path / f"{'x' * 250}.mp4")
     with pytest.raises(ImageError):
         transfer(clip, tmp_path / "gone.png", tmp_path / "out.mp4")

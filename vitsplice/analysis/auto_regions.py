@@ -152,7 +152,7 @@ def write_regions(
     output_folder.create(path)
     with output_folder.FolderLock(path):
         sheet = save(result, path / FOLDER, force=True)
-    names = [part_file_names(result, number)["parts"] for number in range(len(result.images))]
+    names = [part_file_names(image.name, index)["parts"] for index, image in enumerate(result.images)]
     return _regions(result, [str(path / FOLDER / name) for name in names]), sheet
 
 

@@ -34,7 +34,7 @@ from vitsplice.matching.assignment import check_assignment
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
 from vitsplice.support.files import json_bytes
-from vitsplice.support.input_files import check_inputs
+from vitsplice.support.input_files import check_inputs_survive
 from vitsplice.support.sized_cache import SizedCache
 
 MATCHES, WARPED, CONFIDENCE, DATA = "matches.png", "warped.png", "confidence.png", "matches.json"
@@ -330,5 +330,5 @@ def check_output(folder: str | os.PathLike[str], inputs: Iterable[str | os.PathL
         UserError: if the path is a file, or an input is a file that is written.
     """
     names = (MATCHES, WARPED, CONFIDENCE, DATA, VIEWER)
-    check_inputs(inputs, (Path(folder) / name for name in names))
+    check_inputs_survive(inputs, (Path(folder) / name for name in names))
     return output_folder.check(folder, names, "a correspondence", force=force)

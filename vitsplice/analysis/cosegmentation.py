@@ -33,7 +33,7 @@ from vitsplice.matching.descriptors import descriptor_requests, join_features
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
 from vitsplice.support.files import json_bytes, safe_file_name
-from vitsplice.support.input_files import check_inputs
+from vitsplice.support.input_files import check_inputs_survive
 
 SHEET, DATA = "cosegment.png", "cosegment.json"
 
@@ -272,7 +272,7 @@ def save(result: Cosegmentation, folder: str | os.PathLike[str], *, force: bool 
     """
     path = check_output(folder, force=force)
     colours = [(0, 0, 0), *part_colours(result.parts)]
-    names = [part_file_names(result, index) for index in range(len(result.images))]
+    names = [part_file_names(image.name, index) for index, image in enumerate(result.images)]
     listed = [name for files in names for name in files.values()]
     output_folder.remove_listed(path, DATA, OUTPUT_FILE, keep=listed)
     output_folder.write(path, {DATA: json_bytes(result.record() | {"files": listed})})
@@ -288,9 +288,14 @@ def save(result: Cosegmentation, folder: str | os.PathLike[str], *, force: bool 
     return path / SHEET
 
 
-def part_file_names(result: Cosegmentation, index: int) -> dict[str, str]:
-    """Return the names of the files of an image: ``foreground``, ``parts`` and ``overlay``."""
-    stem = safe_file_name(Path(result.images[index].name).stem)
+def part_file_names(image: str | os.PathLike[str], index: int) -> dict[str, str]:
+    """Return the names of the files of an image: ``foreground``, ``parts`` and ``overlay``.
+
+    Args:
+        image: path or name of the image.
+        index: its index among the images, from 0.
+    """
+    stem = safe_file_name(Path(image).stem)
     return {kind: f"{index + 1}-{stem}_{kind}.png" for kind in ("foreground", "parts", "overlay")}
 
 
@@ -299,13 +304,15 @@ def check_output(folder: str | os.PathLike[str], inputs: Iterable[str | os.PathL
 
     Args:
         folder: output folder.
-        inputs: paths of images, which must not be outputs in the folder.
+        inputs: paths of the images of the co-segmentation, in order.
         force: allow a co-segmentation in the folder to be replaced.
 
     Raises:
         OutputExists: if the folder holds a co-segmentation and ``force`` is not set.
-        UserError: if the path is a file, or an input has the name of an output in the folder.
+        UserError: if the path is a file, or an input is a file that would be replaced or removed.
     """
-    outputs = filter(OUTPUT_FILE.fullmatch, os.listdir(folder) if os.path.isdir(folder) else ())
-    check_inputs(inputs, (Path(folder) / name for name in (SHEET, DATA, *outputs)))
+    images, path = list(inputs), Path(folder)
+    listed = output_folder.listed_files(path, DATA, OUTPUT_FILE)
+    written = [name for index, image in enumerate(images) for name in part_file_names(image, index).values()]
+    check_inputs_survive(images, (path / name for name in (SHEET, DATA, *listed, *written)))
     return output_folder.check(folder, (SHEET, DATA), "a co-segmentation", force=force)

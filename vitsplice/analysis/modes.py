@@ -30,6 +30,7 @@ from vitsplice.matching.clustering import kmeans
 from vitsplice.models.model import Model
 from vitsplice.support import output_folder
 from vitsplice.support.files import first_of_each_file, json_bytes
+from vitsplice.support.input_files import check_inputs_survive
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable, with_count
 
@@ -181,30 +182,43 @@ def _row(number: int, modes: AppearanceModes, outputs: Sequence[Tensor]) -> Iter
         yield (printable(path.stem) if column else title), small
 
 
-def check_output(folder: str | os.PathLike[str], sources: Sequence[Path] = (), *, force: bool) -> Path:
+def check_output(
+    folder: str | os.PathLike[str], sources: Sequence[Path] = (), outputs: int = 0, *, force: bool
+) -> Path:
     """Return the folder, untouched, if modes may be written to it.
 
     Args:
         folder: output folder.
         sources: folders of the images, which are refused as output folders, and images.
+        outputs: maximum number of outputs of a model, one for each mode.
         force: allow modes in the folder to be replaced.
 
     Raises:
         OutputExists: if the folder holds modes and ``force`` is not given.
-        UserError: if the path is a file or one of the sources.
+        UserError: if the path is a file or one of the sources, or a source is a file that would be replaced or removed.
     """
     if os.path.realpath(folder) in map(os.path.realpath, filter(os.path.isdir, sources)):
         raise UserError(
             f"output folder {printable(str(folder))} is a folder of the images, and {SHEET} would count as one of "
             "them; choose another folder"
         )
+    path = Path(folder)
+    names = (SHEET, DATA, *output_folder.listed_files(path, DATA, OUTPUT), *map(_output_name, range(outputs)))
+    check_inputs_survive(sources, (path / name for name in names))
     return output_folder.check(folder, (SHEET, DATA), "appearance modes", force=force)
+
+
+def _output_name(mode: int) -> str:
+    """Return the file name of the output of a mode; modes count from 0, file names from 1."""
+    return f"mode-{mode + 1}.png"
 
 
 def save(
     modes: AppearanceModes, folder: str | os.PathLike[str], outputs: Sequence[Tensor] = (), *, force: bool = False
 ) -> Path:
-    """Write the sheet, the modes as JSON and the outputs ``mode-1.png``...; return the path of the sheet.
+    """Write the modes as JSON, the outputs ``mode-1.png``... and the sheet; return the path of the sheet.
+
+    The JSON, which lists the outputs, is written first: ``force`` then removes those of a call that was killed.
 
     Raises:
         OutputExists: if the folder holds modes and ``force`` is not given.
@@ -213,9 +227,9 @@ def save(
         VitspliceError: if a file cannot be written.
     """
     path = check_output(folder, force=force)
-    files = {f"mode-{number}.png": encode_png(output) for number, output in enumerate(outputs, 1)}
+    files = {_output_name(mode): encode_png(output) for mode, output in enumerate(outputs)}
     data = json_bytes(modes.to_json() | {"files": list(files)})
     drawn = encode_png(sheet(modes, outputs))
     output_folder.remove_listed(path, DATA, OUTPUT, keep=files)
-    output_folder.write(path, {**files, DATA: data, SHEET: drawn})
+    output_folder.write(path, {DATA: data, **files, SHEET: drawn})
     return path / SHEET

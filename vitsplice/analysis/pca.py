@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -26,6 +26,7 @@ from vitsplice.matching.cosegmentation import mask_on_grid
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
 from vitsplice.support.files import json_bytes, safe_file_name
+from vitsplice.support.input_files import check_inputs_survive
 
 Decompose = Literal["self-similarity", "features"]
 """The matrix whose rows are decomposed."""
@@ -237,9 +238,10 @@ def component_maps(
 
 
 def save(maps: ComponentMaps, folder: str | os.PathLike[str], *, force: bool = False) -> Path:
-    """Write the contact sheet, each map, and ``pca.json``; return the path of the sheet.
+    """Write ``pca.json``, each map, and the contact sheet; return the path of the sheet.
 
-    Maps that an earlier call wrote, and that its ``pca.json`` lists, are removed.
+    Maps that an earlier call wrote, and that its ``pca.json`` lists, are removed, also those of a call that was killed:
+    ``pca.json`` is written first.
 
     Raises:
         OutputExists: if the folder holds a PCA and ``force`` is not set.
@@ -247,15 +249,12 @@ def save(maps: ComponentMaps, folder: str | os.PathLike[str], *, force: bool = F
         VitspliceError: if a file cannot be written.
     """
     path = check_output(folder, force=force)
-    names = [f"{number}-{safe_file_name(Path(image.name).stem)}" for number, image in enumerate(maps.images, 1)]
+    names = [_map_prefix(image.name, number) for number, image in enumerate(maps.images, 1)]
     files = {
-        f"{name}_{layer_file_label(layer, maps.info.layers)}.png": (layer, index)
+        f"{name}{layer_file_label(layer, maps.info.layers)}.png": (layer, index)
         for layer in maps.maps
         for index, name in enumerate(names)
     }
-    output_folder.remove_listed(path, DATA, MAP_FILE, keep=files)
-    for name, (layer, index) in files.items():
-        output_folder.write(path, {name: encode_png(maps.upsampled(layer, index))})
     data = {
         "backbone": maps.info.name,
         "weights_sha256": maps.info.sha256,
@@ -269,10 +268,35 @@ def save(maps: ComponentMaps, folder: str | os.PathLike[str], *, force: bool = F
         "explained_variance": maps.explained_variance,
         "files": list(files),
     }
-    output_folder.write(path, {SHEET: encode_png(maps.sheet), DATA: json_bytes(data)})
+    output_folder.remove_listed(path, DATA, MAP_FILE, keep=files)
+    output_folder.write(path, {DATA: json_bytes(data)})
+    for name, (layer, index) in files.items():
+        output_folder.write(path, {name: encode_png(maps.upsampled(layer, index))})
+    output_folder.write(path, {SHEET: encode_png(maps.sheet)})
     return path / SHEET
 
 
-def check_output(folder: str | os.PathLike[str], *, force: bool) -> Path:
-    """Return the folder, untouched, if maps may be written to it. Raises OutputExists, UserError."""
+def _map_prefix(image: str | os.PathLike[str], number: int) -> str:
+    """Return the first part of the names of the maps of an image, without the layer; numbers count from 1."""
+    return f"{number}-{safe_file_name(Path(image).stem)}_"
+
+
+def check_output(folder: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]] = (), *, force: bool) -> Path:
+    """Return the folder, untouched, if maps may be written to it.
+
+    Args:
+        folder: output folder.
+        inputs: paths of the images of the maps, in order.
+        force: allow a PCA in the folder to be replaced.
+
+    Raises:
+        OutputExists: if the folder holds a PCA and ``force`` is not set.
+        UserError: if the path is a file, or an input is a file that would be replaced or removed.
+    """
+    images, path = list(inputs), Path(folder)
+    listed = output_folder.listed_files(path, DATA, MAP_FILE)
+    prefixes = tuple(_map_prefix(image, number) for number, image in enumerate(images, 1))
+    maps = [name for name in (Path(image).name for image in images) if MAP_FILE.fullmatch(name)]
+    written = [name for name in maps if name.startswith(prefixes)]
+    check_inputs_survive(images, (path / name for name in (SHEET, DATA, *listed, *written)))
     return output_folder.check(folder, (SHEET, DATA), "a PCA", force=force)

@@ -88,6 +88,7 @@ def load_with_weights(
     licence: str,
     source: str,
     overlay: dict[str, Any] | None = None,
+    pool: str | None = None,
 ) -> Backbone:
     """Load a timm model with given weights: a plain ViT, a Swin, or else a network with feature maps, as `TimmCNN`.
 
@@ -97,6 +98,8 @@ def load_with_weights(
         cls_normalised: see `vitsplice.backbones.vit.TimmViT`; ignored for other models.
         name, licence, source: see `vitsplice.contracts.BackboneInfo`.
         overlay: entries that replace those of timm's configuration, such as ``mean`` and ``std``.
+        pool: timm's ``global_pool``, on which names of weights depend; None: the default of the architecture. It is
+            ignored for networks with feature maps.
 
     Raises:
         UserError: if timm cannot create such a model.
@@ -104,11 +107,14 @@ def load_with_weights(
     """
     if not state_dict:
         raise WeightsRejected(f"{source} contains no tensors for timm's '{timm_name}'")
-    meta_model = _create_meta(timm_name)
+    meta_model = _create_meta(timm_name, pool)
     vit, swin = is_vit(meta_model), is_swin(meta_model)
     features_only = not (vit or swin)
     model = load_traced(
-        lambda tensors: _create(timm_name, tensors, features_only, overlay), state_dict, source, f"timm's '{timm_name}'"
+        lambda tensors: _create(timm_name, tensors, features_only, overlay, pool),
+        state_dict,
+        source,
+        f"timm's '{timm_name}'",
     )
     arguments: BackboneArguments = {"name": name, "licence": licence, "source": source}
     if vit:
@@ -116,10 +122,10 @@ def load_with_weights(
     return TimmSwin(model, **arguments) if swin else TimmCNN(model, **arguments)
 
 
-def _create_meta(timm_name: str) -> Any:
+def _create_meta(timm_name: str, pool: str | None = None) -> Any:
     """Create the model without memory for its weights, to inspect it."""
     with torch.device("meta"):
-        return _create(timm_name)
+        return _create(timm_name, pool=pool)
 
 
 def _create(
@@ -127,9 +133,11 @@ def _create(
     state_dict: dict[str, Tensor] | None = None,
     features_only: bool = False,
     overlay: dict[str, Any] | None = None,
+    pool: str | None = None,
 ) -> nn.Module:
     """Create a timm model without a classifier; timm converts and loads the state dict if there is one."""
     settings: dict[str, Any] = {"features_only": True} if features_only else {"num_classes": 0}
+    settings |= {} if pool is None or features_only else {"global_pool": pool}
     if state_dict is not None:
         # timm drops the classifier, and loads non-strictly, only if the model's num_classes, 0 also with features_only,
         # differs from the configuration's, which is 0 for some models: 1 makes them differ.

@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Job
 from vitsplice.datasets import read
-from vitsplice.engine.problem import check_run
+from vitsplice.engine.problem import check_before_loading
 from vitsplice.errors import Argument, OutputExists, UserError
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import validate
@@ -143,10 +143,7 @@ def variants(
                 "whose files have different names"
             )
         combined[name] = settings_for(preset, backbone=backbone, seed=seed, **settings)
-        for configured in combined[name].backbones.values():
-            if not configured.fallback:
-                catalogue().backbones[configured.name]  # raises UnknownName; with a fallback it may be unknown here
-        check_run(combined[name], catalogue())
+        check_before_loading(combined[name], catalogue())
     return combined
 
 

@@ -12,6 +12,7 @@ from vitsplice.config import RunConfig
 from vitsplice.contracts import Job, Outcome
 from vitsplice.engine.backbones import BackboneCache
 from vitsplice.errors import (
+    INTERRUPTS,
     AlreadyFinished,
     CheckpointRejected,
     OutOfMemory,
@@ -19,7 +20,6 @@ from vitsplice.errors import (
     UserError,
     reason,
 )
-from vitsplice.plugins.hooks import INTERRUPTS
 from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.inputs import appearances_of, checked_weights, regions_from
 from vitsplice.runs.recorder import Recording
@@ -47,7 +47,10 @@ OTHER_ID = "give the pair another id, or remove that folder"
 
 
 def run_job(job: Job) -> Outcome:
-    """Run a job and return its outcome; it does not raise. Backbones stay loaded for the next job of this process."""
+    """Run a job and return its outcome; it raises KeyboardInterrupt and GeneratorExit only.
+
+    Backbones stay loaded for the next job of this process.
+    """
     try:
         return _run(job)
     except INTERRUPTS:

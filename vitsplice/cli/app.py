@@ -13,9 +13,9 @@ from typer.main import get_group
 
 from vitsplice.cli.parameters import check_out, explain
 from vitsplice.contracts import CommandSpec
-from vitsplice.errors import VitspliceError
+from vitsplice.errors import INTERRUPTS, VitspliceError
 from vitsplice.plugins import catalogue
-from vitsplice.plugins.hooks import INTERRUPTS, failure_reason
+from vitsplice.plugins.hooks import failure_reason
 
 
 class Commands(TyperGroup):
@@ -44,10 +44,7 @@ class Commands(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Parse the arguments of a command and call it.
-
-        A BadParameter is raised with the message that `explain` words.
-        """
+        """Parse the arguments of a command and call it. Raises BadParameter with a message by `explain`."""
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:

@@ -37,7 +37,8 @@ def modes(
     from vitsplice.models.loading import load_model
     from vitsplice.support.image_files import images_at
 
-    analysis.check_output(out, images, force=force)
+    sources = [*images, structure] if structure else images
+    analysis.check_output(out, sources, k if model else 0, force=force)
     paths = [path for each in images for path in images_at(each)]
     if structure:
         read(structure)  # refuses it now, not after the features are computed

@@ -38,7 +38,7 @@ def pca(
     """Show features as colours: three principal components of the patches as red, green and blue."""
     from vitsplice.analysis import pca as analysis
 
-    analysis.check_output(out, force=force)
+    analysis.check_output(out, images, force=force)
     maps = analysis.pca(
         images, backbone=backbone, facet=facet, layer=layer, decompose=decompose, upsampling=upsampling,
         foreground=foreground, size=size, device=device,

@@ -50,8 +50,8 @@ def make(
         int | None,
         typer.Option(
             min=1,
-            help="Number of trials for each rater, not counting checks. Default: one for each pair of images and each "
-            "two methods, but at most 40.",
+            help="Number of trials for each rater, not counting checks. Default: one for every two methods of "
+            "each pair of images, but at most 40.",
         ),
     ] = None,
     checks: Annotated[
@@ -120,8 +120,8 @@ def analyse(
 ) -> None:
     """Compute how often each method was preferred, with intervals, tests and the agreement of raters.
 
-    Excluded and listed are results of another study; incomplete, altered or duplicate ones; those with too many failed
-    checks, too short times or always the same side; and files that are not results.
+    Results of another study are excluded and listed, and so are incomplete, altered and duplicate results, results with
+    too many failed checks, too short times or always the same side, and files that are not results.
     """
     if plan is None:
         raise typer.BadParameter("give the plan with --plan, such as --plan study.plan.json for study.html")

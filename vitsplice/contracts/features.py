@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from vitsplice.errors import ConfigError
+from vitsplice.errors import INTERRUPTS, ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -272,7 +272,7 @@ class BackboneSpec:
         """Return the result of ``find_weights``; None without that function, "unknown (ERROR)" if it raised one."""
         try:
             return str(self.find_weights()) if self.find_weights else None
-        except (KeyboardInterrupt, GeneratorExit):
+        except INTERRUPTS:
             raise
         except BaseException as error:  # a plugin's code may raise anything
             return f"unknown ({type(error).__name__})"

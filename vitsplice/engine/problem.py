@@ -122,6 +122,14 @@ def check_run(config: RunConfig, catalogue: Catalogue) -> None:
     check_parts(config, catalogue)
 
 
+def check_before_loading(config: RunConfig, catalogue: Catalogue) -> None:
+    """Check settings of a run as `check_run`, and that their backbones, except those with a fallback, are known."""
+    for configured in config.backbones.values():
+        if not configured.fallback:
+            catalogue.backbones[configured.name]  # raises UnknownName
+    check_run(config, catalogue)
+
+
 def check_parts(config: RunConfig, catalogue: Catalogue) -> None:
     """Check that the generator and every loss term, also of weight 0, exist and accept their options.
 

@@ -47,6 +47,11 @@ _SIGNATURES = (
 _CONVERTIBLE_MODES = ("1", "RGBX", "CMYK", "YCbCr", "HSV")
 """Pillow's modes that its ``convert("RGB")`` handles without a relevant loss."""
 
+_SIGNED, _SEPARATE_PLANES = 2, 2
+"""Values of the TIFF tags SampleFormat and PlanarConfiguration."""
+
+_SAVE_UNSIGNED = "save it with unsigned values of 8 or 16 bits"
+
 _CANNOT_EXIST = (errno.ENOTDIR, errno.ENAMETOOLONG)
 """Error numbers of paths that no file can have."""
 
@@ -113,8 +118,8 @@ def read_header(file: BinaryIO, name: str) -> Image.Image:
 def _format_problem(name: str, start: bytes) -> str:
     detected = next((label for offset, magic, label in _SIGNATURES if start[offset:].startswith(magic)), None)
     if detected in FORMATS:
-        problem = f"'{name}' starts like {detected} but is corrupt, truncated or of an unsupported variant"
-        return f"{problem}; of floating-point TIFF files, only grey ones can be read" if detected == "TIFF" else problem
+        hint = "; of floating-point TIFF files, only grey ones with 32 bits can be read" if detected == "TIFF" else ""
+        return f"'{name}' starts like {detected} but is corrupt, truncated or of an unsupported variant{hint}"
     problem = f"is {detected}, which is not supported" if detected else "is not an image of a supported format"
     return f"'{name}' {problem}; supported are {', '.join(FORMATS)}"
 
@@ -149,7 +154,10 @@ def decode(image: Image.Image, name: str, handle_alpha: AlphaHandler) -> tuple[T
 
 def _decode(image: Image.Image, name: str, handle_alpha: AlphaHandler) -> tuple[Tensor, tuple[str, ...]]:
     notes = _frame_notes(image)
-    rotated_on_load = hasattr(image, "tag_v2") and _orientation(image) != _UPRIGHT  # Pillow does so for TIFF
+    is_tiff = hasattr(image, "tag_v2")
+    rotated_on_load = is_tiff and _orientation(image) != _UPRIGHT  # Pillow does so for TIFF
+    if is_tiff:
+        _check_tiff_samples(image, name)
     samples = _sample_format(image)
     image.load()
     orientation = _orientation(image)
@@ -159,6 +167,20 @@ def _decode(image: Image.Image, name: str, handle_alpha: AlphaHandler) -> tuple[
     if rotated_on_load or orientation != _UPRIGHT:
         notes.append("rotated by its EXIF orientation")
     return to_pixels(_ORIENTATIONS[orientation](rgb)), tuple(notes)
+
+
+def _check_tiff_samples(image: Any, name: str) -> None:
+    """Raise ImageError for a TIFF whose samples Pillow would decode to wrong values."""
+    tags = image.tag_v2
+    bits = max(tags.get(ExifTags.Base.BitsPerSample, (1,)))
+    if _SIGNED in tags.get(ExifTags.Base.SampleFormat, (1,)):
+        raise ImageError(f"'{name}' has signed values, which are not supported; {_SAVE_UNSIGNED}")
+    planes = tags.get(ExifTags.Base.PlanarConfiguration) == _SEPARATE_PLANES and len(image.getbands()) > 1
+    if planes and bits > 8 and image.info.get("compression") == "raw":
+        raise ImageError(
+            f"'{name}' has channels of {bits} bits in separate planes without compression, which is not supported; "
+            "save it with interleaved channels, or with compression"
+        )
 
 
 def _orientation(image: Image.Image) -> int:
@@ -274,6 +296,8 @@ def _to_rgb_or_alpha_mode(image: Image.Image, name: str, notes: list[str]) -> Im
         return image
     if mode in ("P", "PA"):
         return image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if mode == "I":
+        raise ImageError(f"'{name}' has 32-bit integer values, which are not supported; {_SAVE_UNSIGNED}")
     if mode not in _CONVERTIBLE_MODES:
         raise ImageError(f"'{name}' has colour mode {mode}, which is not supported; save it as RGB or grey")
     if mode == "CMYK":

@@ -33,8 +33,8 @@ Targets = dict[str, list[FeatureTable]]
 """Features of the targets: for each backbone, by its key, a table for each row (image) of a batch."""
 
 
-CacheKey = tuple[torch.device, tuple[torch.dtype, ...]]
-"""Device of the outputs, and dtypes of the weights of the networks."""
+CacheKey = tuple[torch.device, tuple[tuple[torch.dtype, int, int], ...]]
+"""Device of the outputs; dtype, identity and version (0 for inference tensors) of each weight of the networks."""
 
 
 class TermsLoss(nn.Module):
@@ -58,7 +58,6 @@ class TermsLoss(nn.Module):
         self._images: Batches = {}
         self._cache: tuple[CacheKey, Targets] | None = None
         self._calls: int = 0
-        self.register_load_state_dict_post_hook(_drop_cached_targets)  # type: ignore[no-untyped-call]
 
     @property
     def backbone(self) -> Backbone:
@@ -78,8 +77,8 @@ class TermsLoss(nn.Module):
     def set_targets(self, structure: Any = None, appearance: Any = None, start: Any = None) -> Self:
         """Replace all images that outputs are compared with; an image that is not given is removed.
 
-        Features of the images are computed in the next call, and again only after the loss was moved or cast, or has
-        loaded weights.
+        Features of the images are computed in the next call, and again only after the loss was moved or cast, or the
+        weights of a backbone have changed.
 
         Args:
             structure, appearance: each a batch ``(B, 3, H, W)`` in [0, 1], or one image of any kind that
@@ -133,11 +132,20 @@ class TermsLoss(nn.Module):
         self._check_images(outputs, self._images if images is None else images)
         device = next(iter(outputs.values())).device
         self._calls += 1
-        self.networks.requires_grad_(False)  # a module that holds the loss may have changed it
+        self._freeze()
         with numerics(grad=None):
             targets = self._cached_targets(device) if images is None else self._targets(images, device)
             values = {name: self._backbone_values(name, outputs, targets[name]) for name in targets}
         return {term.name: values[term.backbone][term.name] for term in self.terms}
+
+    def _freeze(self) -> None:
+        """Freeze the networks, as a module that holds the loss may have changed that.
+
+        Frozen weights are left alone: torch.func refuses ``requires_grad_`` in the functions that it transforms.
+        """
+        for weight in self.networks.parameters():
+            if weight.requires_grad:
+                weight.requires_grad_(False)
 
     def _position_key(self, row: int) -> tuple[int, ...]:
         """Return the key of the random positions: different in each call and row, but always the same after `eval`."""
@@ -161,7 +169,8 @@ class TermsLoss(nn.Module):
         return {term.name: torch.stack([value[term.name] for value in values]).mean() for term in terms}
 
     def _cached_targets(self, device: torch.device) -> Targets:
-        key = device, tuple(weight.dtype for weight in self.networks.parameters())
+        weights = self.networks.parameters()
+        key = device, tuple((w.dtype, id(w), 0 if w.is_inference() else w._version) for w in weights)
         if self._cache is None or self._cache[0] != key:
             self._cache = key, self._targets(self._images, device)
         return self._cache[1]
@@ -245,14 +254,6 @@ class TermsLoss(nn.Module):
                     f"backbone's input: the output is {ours} (height x width), the {image} image {theirs}; resize one "
                     "to the size of the other"
                 )
-
-
-def _drop_cached_targets(loss: TermsLoss, _: object) -> None:
-    """Drop features that were computed with other weights.
-
-    The hook gets the loss as its argument, so that a copy of a loss drops its own features, not those of the original.
-    """
-    loss._cache = None
 
 
 def _input_size(sized: SizedBackbone, batch: Tensor) -> tuple[int, int]:

@@ -62,7 +62,7 @@ def softmax(scores: Tensor, regions: MatchRegions | None) -> Tensor:
 
 
 def log_softmax(scores: Tensor, regions: MatchRegions) -> Tensor:
-    """Compute the logarithm of `softmax`; it is precise also where the softmax is below the least number of its type."""
+    """Compute the logarithm of `softmax`, which is precise also where the softmax is rounded to 0."""
     parts = [
         share.log()[:, None] + scores.masked_fill(~allowed, float("-inf")).log_softmax(1)
         for share, allowed in zip(regions.shares, regions.allowed, strict=True)

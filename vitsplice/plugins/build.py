@@ -22,8 +22,8 @@ from vitsplice.contracts import (
     Metric,
     MetricSpec,
 )
-from vitsplice.errors import PartRejected, VitspliceError, allocation_failure, reason
-from vitsplice.plugins.hooks import INTERRUPTS, place_of
+from vitsplice.errors import INTERRUPTS, PartRejected, VitspliceError, allocation_failure, reason
+from vitsplice.plugins.hooks import place_of
 from vitsplice.plugins.kinds import KINDS, Kind
 from vitsplice.plugins.loading import catalogue
 from vitsplice.text import type_with_article

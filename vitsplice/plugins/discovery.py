@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vitsplice.hookspecs import GROUP
-from vitsplice.plugins.hooks import InvalidPlugin
+from vitsplice.plugins.fields import InvalidPlugin
 from vitsplice.text import did_you_mean, one_line
 
 BUILTIN = "vitsplice.builtin"

@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
-from vitsplice.contracts import ConditionName, Option
+from vitsplice.contracts import ConditionName, ImageName, MetricSpec, Option, Role
 from vitsplice.plugins.kinds import Spec
 from vitsplice.text import truncate
 
-CONDITIONS = get_args(ConditionName)
+Rule = tuple[Callable[[Any], bool], str]
+"""Whether a value is valid, and a description of the valid ones."""
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+class InvalidPlugin(Exception):
+    """A plugin violates the contract; the message is the reason in its record."""
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int)
+def _of_type(kind: type, description: str) -> Rule:
+    return lambda value: isinstance(value, kind), description
+
+
+def _one_of(literal: Any) -> Rule:
+    names = get_args(literal)
+    return lambda value: isinstance(value, str) and value in names, f"one of {', '.join(names)}"
 
 
 def _are_conditions(value: Any) -> bool:
-    return isinstance(value, tuple) and all(name in CONDITIONS for name in value)
+    return isinstance(value, tuple) and all(name in get_args(ConditionName) for name in value)
 
 
 def _are_options(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(
-        isinstance(name, str) and isinstance(option, Option) and _is_default(option.default)
-        for name, option in value.items()
+    return isinstance(value, Mapping) and all(isinstance(name, str) and _is_option(value[name]) for name in value)
+
+
+def _is_option(value: Any) -> bool:
+    return (
+        isinstance(value, Option)
+        and _is_default(value.default)
+        and isinstance(value.help, str)
+        and isinstance(value.choices, tuple | list)
+        and all(isinstance(limit, int | float | None) for limit in (value.minimum, value.maximum))
     )
 
 
@@ -36,32 +49,39 @@ def _is_default(value: Any) -> bool:
     return bool(elements) and all(isinstance(element, bool | int | float | str | dict) for element in elements)
 
 
-def _can_be_opened(value: Any) -> bool:
-    return hasattr(value, "open")
+TEXT, INTEGER = _of_type(str, "a text"), _of_type(int, "an integer")
 
+METRIC = get_type_hints(MetricSpec)
 
-FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "summary": (_is_text, "a text"),
-    "build": (callable, "a function"),
+FIELDS: dict[str, Rule] = {
+    "summary": TEXT,
+    "licence": TEXT,
+    "source": TEXT,
+    "stride": INTEGER,
+    "image_size": INTEGER,
+    "parameters": INTEGER,
+    "max_pairs": INTEGER,
+    "canvas": _of_type(bool, "True or False"),
+    "input": _one_of(Role),
+    "target": _one_of(ImageName),
+    "better": _one_of(METRIC["better"]),
+    "over": _one_of(METRIC["over"]),
+    "against": _one_of(METRIC["against"]),
+    "conditions": (_are_conditions, f"a tuple of names: {', '.join(get_args(ConditionName))}"),
     "options": (
         _are_options,
         "a mapping of names to Option, with defaults that are true or false, numbers, texts, mappings or non-empty "
-        "lists of these",
+        "lists of these, a text as help, a tuple of choices, and numbers or None as minimum and maximum",
     ),
-    "conditions": (_are_conditions, f"a tuple of names: {', '.join(CONDITIONS)}"),
-    "path": (_can_be_opened, "a path, such as files(PACKAGE) / NAME"),
-    "licence": (_is_text, "a text"),
-    "source": (_is_text, "a text"),
-    "stride": (_is_integer, "an integer"),
-    "image_size": (_is_integer, "an integer"),
-    "parameters": (_is_integer, "an integer"),
+    "build": (callable, "a function"),
+    "path": (lambda value: hasattr(value, "open"), "a path, such as files(PACKAGE) / NAME"),
 }
-"""Field of a spec -> whether a value is valid, and description of the valid ones. Not every spec has every field."""
+"""Rule for each field. Not every spec has every field."""
 
 
-def mistake_in(spec: Spec) -> str:
-    """Describe the first field of a spec whose value is not valid; "" if there is none."""
+def check_fields(spec: Spec, hook: str) -> None:
+    """Raise InvalidPlugin if a spec that a hook returned has a field whose value is not valid."""
     for name, (is_valid, allowed) in FIELDS.items():
         if hasattr(spec, name) and not is_valid(value := getattr(spec, name)):
-            return f"{name}={truncate(repr(value))} of '{spec.name}' is not allowed; it must be {allowed}"
-    return ""
+            given = f"{name}={truncate(repr(value))}"
+            raise InvalidPlugin(f"{hook}: {given} of '{spec.name}' is not allowed; it must be {allowed}")

@@ -12,7 +12,8 @@ import pluggy
 
 from vitsplice import hookspecs
 from vitsplice.contracts import BackboneSpec
-from vitsplice.plugins.fields import mistake_in
+from vitsplice.errors import INTERRUPTS
+from vitsplice.plugins.fields import InvalidPlugin, check_fields
 from vitsplice.plugins.kinds import Spec
 from vitsplice.plugins.sandbox import TookTooLong
 from vitsplice.text import did_you_mean, one_line, truncate, type_with_article
@@ -20,16 +21,8 @@ from vitsplice.text import did_you_mean, one_line, truncate, type_with_article
 NAME = re.compile(r"[a-z0-9][a-z0-9._:/@+-]*")
 """Pattern of the name of a spec."""
 
-INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
-"""Exceptions that end a plugin's code from outside. All others are errors of the plugin, also those that are derived
-from BaseException alone, such as a panic of an extension in Rust."""
-
 LOADERS = ("importlib.", "pluggy.", "vitsplice.plugins.")
 """Modules that load plugins and call their hooks, never reported as the place of a plugin's failure."""
-
-
-class InvalidPlugin(Exception):
-    """A plugin violates the contract; the message is the reason in its record."""
 
 
 def failure_reason(error: BaseException) -> str:
@@ -135,14 +128,9 @@ def checked_specs(items: Sequence[object], hook: str, expected: type[Spec]) -> t
             raise InvalidPlugin(f"{hook}: {item.name!r} is not a valid name ({allowed})")
         if item.name in specs:
             raise InvalidPlugin(f"{hook} lists '{item.name}' twice")
-        _check_fields(item, hook)
+        check_fields(item, hook)
         specs[item.name] = item
     return tuple(specs.values())
-
-
-def _check_fields(spec: Spec, hook: str) -> None:
-    if mistake := mistake_in(spec):
-        raise InvalidPlugin(f"{hook}: {mistake}")
 
 
 def call_backbone_for(manager: pluggy.PluginManager, name: str) -> BackboneSpec | None:
@@ -158,5 +146,5 @@ def call_backbone_for(manager: pluggy.PluginManager, name: str) -> BackboneSpec 
     if answers[0].name != name:
         given = truncate(repr(answers[0].name))
         raise InvalidPlugin(f"vitsplice_backbone_for returned a spec named {given}, not {truncate(repr(name))}")
-    _check_fields(answers[0], "vitsplice_backbone_for")
+    check_fields(answers[0], "vitsplice_backbone_for")
     return answers[0]

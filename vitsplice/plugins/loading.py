@@ -15,6 +15,7 @@ from typing import Any
 
 import pluggy
 
+from vitsplice.errors import INTERRUPTS
 from vitsplice.plugins.discovery import (
     DISTRIBUTION,
     PLUGINS_VARIABLE,
@@ -25,7 +26,7 @@ from vitsplice.plugins.discovery import (
     owners,
     selected,
 )
-from vitsplice.plugins.hooks import INTERRUPTS, call_hook, checked_specs, located_reason, manager_of
+from vitsplice.plugins.hooks import call_hook, checked_specs, located_reason, manager_of
 from vitsplice.plugins.kinds import BACKBONES, COMMANDS, KINDS, Kind, Spec
 from vitsplice.plugins.registry import BackboneRegistry, Catalogue, Registry, enumeration
 from vitsplice.plugins.sandbox import SECONDS, TookTooLong, process_defaults_restored, time_limit

@@ -21,9 +21,9 @@ from vitsplice.contracts import (
     MetricSpec,
     PresetSpec,
 )
-from vitsplice.errors import PluginConflict, UnknownName, VitspliceError
+from vitsplice.errors import INTERRUPTS, PluginConflict, UnknownName, VitspliceError
 from vitsplice.plugins.discovery import DISTRIBUTION, PLUGINS_VARIABLE, PluginRecord, owners
-from vitsplice.plugins.hooks import INTERRUPTS, call_backbone_for, failure_reason
+from vitsplice.plugins.hooks import call_backbone_for, failure_reason
 from vitsplice.plugins.kinds import COMMANDS, Kind, SpecT
 from vitsplice.text import did_you_mean, one_line, truncate
 

@@ -26,7 +26,7 @@ from vitsplice.support.files import (
     temporary_files,
     write_atomically,
 )
-from vitsplice.support.input_files import check_inputs
+from vitsplice.support.input_files import check_inputs_survive
 from vitsplice.support.output_folder import REPLACE, busy_error, is_locked
 from vitsplice.support.tables import csv_document, escape_csv
 
@@ -118,7 +118,7 @@ class RunFolder:
 
     def check_inputs(self, images: Iterable[str | os.PathLike[str]]) -> None:
         """Raise UserError if an image, given by its path, is a file of the run in the folder, which `clear` removes."""
-        check_inputs(images, self._artifacts())
+        check_inputs_survive(images, self._artifacts())
 
     def clear(self) -> None:
         """Remove the files of a run, and the folders of previews and checkpoints if empty. Raises VitspliceError."""

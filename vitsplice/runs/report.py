@@ -13,7 +13,7 @@ from vitsplice.engine.backbones import Substitution
 from vitsplice.errors import ImageError
 from vitsplice.metrics.leakage import REMARKS
 from vitsplice.presets.changes import Changes
-from vitsplice.runs.inputs import Region, appearances_of, described
+from vitsplice.runs.inputs import Region, appearances_of, described, parse_region, region_text
 from vitsplice.runs.losses_plot import CAPTION, height_for, losses_figure, reached_marks, stage_marks
 from vitsplice.runs.provenance import colour_name, provenance_map
 from vitsplice.runs.record import describe_seconds, describe_sizes, has_single_image, image_names, input_entries
@@ -64,7 +64,7 @@ def report(result: RunOutput, previews: Sequence[tuple[int, Path]] = (), folder:
     preset = f"preset {record['preset']}, " if record["preset"] else ""
     names = " and ".join(backbone["name"] for backbone in record["backbones"].values())
     lead = f"{preset}{steps} with {names} on {record['device']}, {describe_seconds(record)}"
-    blocks = [*_images(result), *_provenance(result), *_substitutions(record), *_metrics(result)]
+    blocks = [*_images(result), *_provenance(result), *substitutions(record), *_metrics(result)]
     blocks += [*_previews(previews), *_losses(result), Heading("Inputs and settings"), _inputs_and_versions(record)]
     return render(_title(result), [*blocks, *_settings(result, folder)], lead)
 
@@ -122,7 +122,8 @@ def _provenance(result: RunOutput) -> list[Block]:
     return [Heading("Appearance image that each patch is matched with"), image]
 
 
-def _substitutions(record: dict[str, Any]) -> list[Block]:
+def substitutions(record: dict[str, Any]) -> list[Block]:
+    """Name each backbone that a fallback replaced; ``record`` is the content of ``run.json`` or ``video.json``."""
     return [Text(str(Substitution(**values)), highlighted=True) for values in record["substitutions"]]
 
 
@@ -225,6 +226,8 @@ def _settings(result: RunOutput, folder: Path) -> list[Block]:
     regions = [_region(region, record) for region in record.get("regions", ())]
     if not all(map(_is_recorded_file, input_entries(record))):
         return [settings]  # images from memory, edited since, or of a run in another folder
+    if any(parse_region(region_text(region), len(appearances_of(images))) != region for region in regions):
+        return [settings]  # a "=" in the path of a mask
     again = command_line(images, Changes(str(folder / "run.yaml")), "again", weights, regions)
     return [Text(f"To repeat the run, use this command in the folder that the run was started in: {again}"), settings]
 

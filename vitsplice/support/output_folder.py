@@ -73,10 +73,7 @@ def check_file(file: str | os.PathLike[str], contents: str, *, force: bool) -> P
         OutputExists: if the file exists and ``force`` is not given.
     """
     path, shown = Path(file), printable(str(file))
-    if "\0" in str(path):
-        raise UserError(f"'{shown}' has a NUL character, which no file name can have; choose another name")
-    if len(os.fsencode(path.name)) > MAX_NAME_BYTES:
-        raise UserError(f"the name {shown} has more than {MAX_NAME_BYTES} bytes; choose a shorter one")
+    check_name(path)
     if os.path.islink(path) and not os.path.isdir(os.path.dirname(os.path.realpath(path))):
         raise UserError(f"{shown} is a link into a folder that does not exist; choose another name")
     if os.path.isdir(path):
@@ -88,6 +85,15 @@ def check_file(file: str | os.PathLike[str], contents: str, *, force: bool) -> P
     if os.path.exists(path) and not force:
         raise OutputExists(f"{shown} already exists; choose another name, or replace it with ", REPLACE)
     return path
+
+
+def check_name(path: Path) -> None:
+    """Raise UserError if an output path has a NUL, or its name more than `MAX_NAME_BYTES` bytes."""
+    shown = printable(str(path))
+    if "\0" in str(path):
+        raise UserError(f"'{shown}' has a NUL character, which no file name can have; choose another name")
+    if len(os.fsencode(path.name)) > MAX_NAME_BYTES:
+        raise UserError(f"the name {shown} has more than {MAX_NAME_BYTES} bytes; choose a shorter one")
 
 
 def _file_above(path: Path) -> Path | None:
@@ -170,11 +176,18 @@ def remove_listed(folder: Path, record: str, pattern: re.Pattern[str], keep: Con
         pattern: pattern of file names; only files of such names are removed, whatever the record lists.
         keep: names of files that are not removed, because they are written again.
     """
-    names = read_json_object(folder / record).get("files")
-    for name in names if isinstance(names, list) else []:
-        if isinstance(name, str) and pattern.fullmatch(name) and name not in keep:
+    for name in listed_files(folder, record, pattern):
+        if name not in keep:
             with suppress(OSError):
                 (folder / name).unlink()
+
+
+def listed_files(folder: Path, record: str, pattern: re.Pattern[str]) -> list[str]:
+    """Return the file names of a pattern that a record lists under the key ``files``; arguments as `remove_listed`."""
+    names = read_json_object(folder / record).get("files")
+    return (
+        [name for name in names if isinstance(name, str) and pattern.fullmatch(name)] if isinstance(names, list) else []
+    )
 
 
 def busy_error(folder: str | os.PathLike[str]) -> OutputBusy:

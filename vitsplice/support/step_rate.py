@@ -19,8 +19,8 @@ class StepRate:
     `seconds` is a mean, not a median: some terms are active only every few steps, and saving takes time too.
 
     Args:
-        warm_up: number of first steps that are not timed; at least 1: a step is timed from the end of the
-            one before.
+        warm_up: number of first steps that are not timed; 0 acts as 1, because a step is timed from the end of the one
+            before.
         window: number of recent steps whose mean duration is taken.
         clock: returns the current time in seconds.
     """

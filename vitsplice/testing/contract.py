@@ -17,11 +17,10 @@ from unittest import SkipTest
 import torch
 from torch import Tensor
 
-from vitsplice.errors import reason
+from vitsplice.errors import INTERRUPTS, reason
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
 from vitsplice.plugins.discovery import PLUGINS_VARIABLE
-from vitsplice.plugins.hooks import INTERRUPTS
 from vitsplice.plugins.kinds import SpecT
 from vitsplice.text import one_line
 

@@ -24,7 +24,7 @@ from vitsplice.engine.backbones import DTYPES, load_configured
 from vitsplice.engine.device import pick_precision
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Optimisation, Problem
-from vitsplice.engine.problem import Components, assemble, check_run
+from vitsplice.engine.problem import Components, assemble, check_before_loading
 from vitsplice.engine.terms import WeightedTerm
 from vitsplice.engine.values import Step
 from vitsplice.images import example, read, resize_to
@@ -147,7 +147,8 @@ def bench(
             generator, loss term or option that does not exist.
         VitspliceError: if a backbone cannot be loaded, or a command fails.
     """
-    _check(settings, backbone)
+    for checked in (settings, settings_for("official", backbone=backbone)):
+        check_before_loading(checked, catalogue())
     measurements: dict[str, Callable[[], Any]] = {
         "processes": lambda: process_times(command),
         "steps": lambda: [asdict(loop) for loop in step_times(available_name(backbone), steps)],
@@ -161,15 +162,6 @@ def bench(
         results[name] = measurements[name]()
         done(name, results[name])
     return results
-
-
-def _check(settings: RunConfig, backbone: str | None) -> None:
-    """Raise UnknownName or ConfigError as `bench`."""
-    of_official = settings_for("official", backbone=backbone).backbone
-    for configured in (*settings.backbones.values(), of_official):
-        if not configured.fallback:
-            catalogue().backbones[configured.name]  # raises UnknownName; with a fallback it may be unknown here
-    check_run(settings, catalogue())
 
 
 def available_name(backbone: str | None) -> str:

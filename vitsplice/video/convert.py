@@ -23,8 +23,8 @@ from vitsplice.runs.checkpoints import settings_digest
 from vitsplice.runs.inputs import as_sequence
 from vitsplice.runs.record import versions
 from vitsplice.support.checkpoints import remove_checkpoints
-from vitsplice.support.files import MAX_NAME_BYTES, absolute, file_sha256, json_bytes, read_json_object, reading
-from vitsplice.support.output_folder import REPLACE, FolderLock, resumable, write
+from vitsplice.support.files import absolute, file_sha256, json_bytes, read_json_object, reading
+from vitsplice.support.output_folder import REPLACE, FolderLock, check_name, resumable, write
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable
 from vitsplice.video.appearances import Appearances
@@ -128,8 +128,8 @@ def splice_video(
     Raises:
         ImageError: if the video or an image cannot be read.
         OutputExists: if ``force`` is not given, and (a) the output exists, and was not written by a call with the same
-            arguments or has changed since, or (b) the folder of the records holds the records of another output, those
-            of a call with other arguments, or files with their names but no plan.
+            arguments or has changed since, or (b) the folder of the records holds the records of another output or of a
+            call with other arguments, or has no plan but files with names of records.
         OutputBusy: if another process is writing to the folder of the records.
         CheckpointRejected: if the checkpoint of unfinished work is damaged; the message says what to remove.
         VitspliceError: if an argument, a setting or a backbone cannot be used, or a file cannot be written.
@@ -138,7 +138,8 @@ def splice_video(
         raise UserError(f"key_every={key_every} is not allowed; it must be from 1 to {MAX_KEY_EVERY}")
     video, path, loader = open_source(source), Path(out), BackboneLoader()
     target = _target(path)
-    folder = _work_folder(target)
+    folder = target.with_name(f"{target.stem}-video")
+    check_name(folder)
     for used in (path, folder):
         if os.path.exists(used) and os.path.samefile(used, source):
             raise UserError(f"{printable(str(used))} is the input; choose another output")
@@ -154,7 +155,7 @@ def splice_video(
         "video": video.digest(),
         **appearances.digests(),
         "settings": settings_digest(transfer.settings),
-        "weights": " ".join(backbone.info.sha256 for backbone in transfer.backbones.values()),
+        "weights": " ".join(filter(None, (backbone.info.sha256 for backbone in transfer.backbones.values()))),
     }
     plan = {
         "format": FORMAT,
@@ -191,21 +192,11 @@ def splice_video(
 
 def _target(path: Path) -> Path:
     """Return the output as a path with a name, also for ``.`` or ``..``. Raises UserError if that is not possible."""
-    if "\0" in str(path):
-        shown = printable(str(path))
-        raise UserError(f"'{shown}' has a NUL character, which no file name can have; choose another name")
+    check_name(path)
     target = path if path.name not in ("", "..") else absolute(path)
     if not target.name:
         raise UserError(f"{printable(str(path))} cannot be the output; give a video file such as out.mp4, or a folder")
     return target
-
-
-def _work_folder(target: Path) -> Path:
-    """Return the folder of the records of an output. Raises UserError if one of their names is too long."""
-    folder = target.with_name(f"{target.stem}-video")
-    if any(len(os.fsencode(used.name)) > MAX_NAME_BYTES for used in (target, folder)):
-        raise UserError(f"the name {printable(target.name)} is too long; choose a shorter one")
-    return folder
 
 
 def _real_paths(file: str | os.PathLike[str]) -> tuple[str, str]:

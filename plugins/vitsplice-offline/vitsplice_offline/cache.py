@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors.torch import save
@@ -11,8 +13,11 @@ from torch import Tensor
 
 from vitsplice.backbones.weights import digest, read_state_dict
 from vitsplice.errors import WeightsRejected, WeightsUnavailable
-from vitsplice.support.files import cache_folder, write_atomically
+from vitsplice.support.files import cache_folder, temporary_files, write_atomically
 from vitsplice_offline.files import Asset, installed_path, verified_path
+
+ABANDONED_AFTER = 24 * 3600
+"""Age in seconds of a temporary file that no running process writes any more."""
 
 logger = logging.getLogger(__name__)
 
@@ -61,12 +66,21 @@ def _converted(path: Path, asset: Asset) -> dict[str, Tensor]:
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path.parent)
         write_atomically(path, save(tensors))
     except OSError as error:
         logger.warning(
             "the converted weights cannot be cached in '%s' (%s); each load converts them again", path, error
         )
     return tensors
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove temporary files of processes that were killed; younger ones may belong to a process that is running."""
+    for temporary in temporary_files(folder):
+        with suppress(FileNotFoundError):  # another process may remove it at the same time
+            if time.time() - temporary.stat().st_mtime > ABANDONED_AFTER:
+                temporary.unlink()
 
 
 def location(asset: Asset) -> str:

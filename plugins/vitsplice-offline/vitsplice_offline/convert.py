@@ -11,7 +11,9 @@ from torch import Tensor
 
 from vitsplice.backbones.weights import read_state_dict
 from vitsplice.errors import WeightsRejected, WeightsUnavailable
+from vitsplice.text import one_line
 
+INSTALL_ONNX = "pip install --upgrade onnx"
 BLOCKS = 12
 EMBEDDINGS = "backbone.embeddings."
 
@@ -21,7 +23,7 @@ def vit_from_onnx(path: Path) -> dict[str, Tensor]:
 
     The export preserves the names of biases, norms and scales. Linear weights are transposed and have no names of
     their own; they are identified by the node that uses them. The position embedding is folded into two constants,
-    one for [CLS] and one for the 37 x 37 patches. Raises WeightsUnavailable if the package onnx is missing.
+    one for [CLS] and one for the 37 x 37 patches. Raises WeightsUnavailable if the package onnx cannot be imported.
     """
     graph = _graph(path)
     named = _initialisers(graph)
@@ -62,8 +64,11 @@ def _block(number: int, named: Mapping[str, Tensor], linear: Mapping[str, Tensor
 def _graph(path: Path) -> Any:
     try:
         import onnx
-    except ImportError as error:
-        raise WeightsUnavailable(f"reading '{path}' needs the package onnx: pip install onnx") from error
+    except Exception as error:  # a broken installation may raise any exception
+        reason = one_line(f"{type(error).__name__}: {error}")
+        raise WeightsUnavailable(
+            f"reading '{path}' needs the package onnx, which cannot be imported ({reason}); install it: {INSTALL_ONNX}"
+        ) from error
     return onnx.load(path).graph
 
 

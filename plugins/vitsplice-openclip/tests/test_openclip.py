@@ -23,6 +23,7 @@ VIT = {"embed_dim": 16, "vision_cfg": {"image_size": 32, "layers": 3, "width": 6
 CUSTOM = {"embed_dim": 16, "vision_cfg": VIT["vision_cfg"] | {"block_type": "custom"}}
 RESNET = {"embed_dim": 16, "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "head_width": 16}}
 SIGLIP = {"embed_dim": 16, "vision_cfg": {"timm_model_name": "test_vit", "timm_pool": "token", "timm_proj": "none"}}
+AVERAGED = {"embed_dim": 16, "vision_cfg": SIGLIP["vision_cfg"] | {"timm_pool": "avg"}}
 CONVNEXT = {"embed_dim": 16, "vision_cfg": {"timm_model_name": "test_convnext", "timm_pool": "", "timm_proj": "linear"}}
 
 
@@ -111,6 +112,12 @@ def test_timm_towers_agree_with_their_trunk(cfg):
     features = ours(pixels, [facet])[facet]
     expected = theirs.trunk.forward_features(normalised(pixels))
     torch.testing.assert_close(features.values if facet.facet == "token" else features.maps, expected)
+
+
+def test_timm_tower_with_another_pooling_than_the_default_of_timm_is_built():
+    ours, theirs, pixels = backbone(AVERAGED), tower(AVERAGED), images(160, 160)
+    pooled = FeatureRequest("pooled")
+    torch.testing.assert_close(ours(pixels, [pooled])[pooled].values, theirs.trunk(normalised(pixels)))
 
 
 class TestViT(BackboneContract):

@@ -88,6 +88,7 @@ def assemble(
             inner,
             cls_normalised=True,
             overlay=statistics,
+            pool=_trunk_pool(cfg["vision_cfg"]),
             name=arguments["name"],
             licence=arguments["licence"],
             source=arguments["source"],
@@ -96,6 +97,15 @@ def assemble(
     load_into(tower, state_dict, arguments["source"])
     backbone = ClipViT if hasattr(tower, "transformer") else ClipResNet
     return backbone(tower, **statistics, **arguments)
+
+
+def _trunk_pool(vision_cfg: dict[str, Any]) -> str | None:
+    """Return the pooling with which open_clip creates a trunk of timm; None: that of timm."""
+    from open_clip.model import CLIPVisionCfg
+
+    tower = CLIPVisionCfg(**vision_cfg)
+    pools_elsewhere = tower.timm_proj in ("linear", "mlp") or tower.timm_pool in ("abs_attn", "rot_attn")
+    return None if pools_elsewhere else tower.timm_pool
 
 
 def _tower(cfg: dict[str, Any], quick_gelu: bool) -> nn.Module:
