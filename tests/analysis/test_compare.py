@@ -1,14 +1,19 @@
 import json
 import weakref
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
+from vitsplice_tiny import tiny_vit
 
 from tests.conftest import noise
 from vitsplice.analysis import compare, comparison, encoding
 from vitsplice.analysis.compare import ComparisonPlan
-from vitsplice.errors import OutputBusy, OutputExists, UserError, VitspliceError, WeightsUnavailable
+from vitsplice.analysis.comparison_images import image_sources
+from vitsplice.contracts import FeatureRequest
+from vitsplice.engine import backbones
+from vitsplice.errors import AlreadyFinished, OutputBusy, OutputExists, UserError, VitspliceError, WeightsUnavailable
 from vitsplice.images import encode_png, read
 from vitsplice.runs.recorder import Recording
 from vitsplice.support.progress import ProgressReporter
@@ -63,6 +68,20 @@ def encoded(monkeypatch):
 
     monkeypatch.setattr(encoding, "encode_image", counted)
     return calls
+
+
+@pytest.fixture
+def upgraded(monkeypatch):
+    """Function that gives the backbone tiny-vit another default facet, as a new version of its plugin might."""
+
+    def upgrade():
+        built = backbones.build_part
+        query = {"tiny-vit": lambda weights: tiny_vit(weights, structure=FeatureRequest("query"))}
+        monkeypatch.setattr(
+            backbones, "build_part", lambda spec, weights: query.get(spec.name, partial(built, spec))(weights)
+        )
+
+    return upgrade
 
 
 def noise_images(folder, number, side=64):
@@ -160,6 +179,39 @@ def test_encodings_of_other_versions_are_computed_again(plan, tmp_path, monkeypa
         compare.compare(plan, tmp_path / "out")
     compare.compare(plan, tmp_path / "out", force=True)
     assert len(encoded) == 4
+
+
+def test_encodings_of_a_backbone_with_another_default_facet_are_computed_again(plan, tmp_path, upgraded, encoded):
+    plan, out = replace(plan, backbones=("tiny-vit",)), tmp_path / "out"
+    compare.compare(plan, out)
+    upgraded()
+    encoded.clear()
+    compared = compare.compare(plan, out, force=True).csv()
+    assert encoded == ["structure", "appearance"]
+    assert compared == compare.compare(plan, tmp_path / "new").csv()
+
+
+def test_names_of_transfers_depend_on_the_features_of_all_their_backbones(plan, tmp_path, monkeypatch, upgraded):
+    preset = tmp_path / "two.yaml"
+    preset.write_text(
+        "backbones: {main: {name: tiny-vit}, other: {name: tiny-vit}}\nsize: 32\nsteps: 1\n"
+        "terms: {a: {loss: structure, weight: 1, backbone: other}}\ngenerator: {name: pixels}\n"
+    )
+    plan = replace(plan, transfers=1, preset=str(preset))
+
+    def finished(*_):
+        raise AlreadyFinished("finished")
+
+    monkeypatch.setattr(compare, "_recording", finished)
+
+    def folders():
+        infos = {name: backbones.load_backbone(name).info for name in plan.backbones}
+        parts = compare._Parts(plan, tmp_path, infos, image_sources(plan.images, None, 64), ProgressReporter())
+        return [run.path.name for run in parts.transfer().values()]
+
+    before = folders()
+    upgraded()
+    assert len({*before, *folders()}) == 4
 
 
 def test_another_plan_is_refused_without_force_and_replaced_with_it(png, tmp_path, encoded):

@@ -1,10 +1,12 @@
 import pytest
 import torch
 from PIL import Image
+from vitsplice_tiny import tiny_vit
 
 from tests.conftest import noise
 from vitsplice.analysis import comparison_images
 from vitsplice.analysis.comparison_images import ComparedImage, center_square, image_sources, with_styles
+from vitsplice.contracts import FeatureRequest
 from vitsplice.engine import backbones
 from vitsplice.engine.backbones import load_backbone
 from vitsplice.errors import UserError
@@ -115,6 +117,16 @@ def test_styled_image_of_a_fallback_is_computed_again_with_other_weights(tmp_pat
     monkeypatch.setattr(backbones, "load_configured", lambda config, known: (load_backbone("tiny-cnn"), None))
     other = with_styles(sources, settings, tmp_path / "styled", progress)
     assert not {source.styled for source in other} & {source.styled for source in first}
+
+
+def test_styled_image_is_computed_again_with_other_features_of_the_same_weights(tmp_path, png, monkeypatch):
+    monkeypatch.setattr(comparison_images, "_write_styled", lambda *_: True)
+    settings, sources, styled = settings_for("tiny"), image_sources(png, None, 40), []
+    for facet in ("key", "query", "key"):
+        vit = tiny_vit(structure=FeatureRequest(facet))
+        monkeypatch.setattr(backbones, "load_configured", lambda config, known, vit=vit: (vit, None))
+        styled.append([source.styled for source in with_styles(sources, settings, tmp_path, ProgressReporter())])
+    assert styled[0] == styled[2] != styled[1]
 
 
 def test_only_styled_images_that_cannot_be_read_are_computed_again(tmp_path, png, monkeypatch):

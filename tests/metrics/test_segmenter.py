@@ -87,3 +87,19 @@ def test_invalid_weights_are_rejected_without_running_code(tmp_path, weights, ca
     with pytest.raises(WeightsRejected, match="does not hold weights"):
         load(tmp_path / f"{MODEL}-d.pth")
     assert "code of a pickle ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        ({"model": {"x.bias": torch.zeros(4)}}, "it is not a state dict, which has a tensor for each name"),
+        ({}, "it is not a state dict"),
+        ([1], "it is not a state dict"),
+        ({"x.weight": torch.zeros(4)}, "it has no biases"),
+    ],
+)
+def test_content_that_is_no_state_dict_is_rejected_with_the_cause(tmp_path, content, cause):
+    path = tmp_path / f"{MODEL}-other.pth"
+    torch.save(content, path)
+    with pytest.raises(WeightsRejected, match=f"does not hold weights of torchvision's {MODEL}: {cause}"):
+        load(path)

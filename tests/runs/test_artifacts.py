@@ -101,5 +101,5 @@ def test_image_that_is_a_file_of_the_run_is_refused_also_through_a_link(tmp_path
     (folder.path / "mine.png").write_bytes(b"image")
     folder.check_inputs([folder.path / "mine.png"])
     for path in (folder.output, tmp_path / "link.png"):
-        with pytest.raises(UserError, match="is a file of the outputs in .*; move it, or choose another"):
+        with pytest.raises(UserError, match="is an output file in .*; move it, or choose another"):
             folder.check_inputs([path])

@@ -2,7 +2,7 @@ import pytest
 
 from vitsplice import Region
 from vitsplice.errors import UserError
-from vitsplice.runs.inputs import appearance_number, parse_region
+from vitsplice.runs.inputs import appearance_number, checked_weights, parse_region
 
 
 def test_mask_of_a_region_is_found_in_the_folder(tmp_path, monkeypatch):
@@ -29,3 +29,9 @@ def test_unknown_appearance_image_is_refused_with_those_that_exist(appearance, m
 def test_appearance_image_is_found_as_it_is_given(given):
     names = ["a.png", "b\\u200b.png" if "\u200b" in given else given if "/" in given else "x/b.png"]
     assert appearance_number(given, names, 1) == 1
+
+
+def test_weights_from_an_iterator_are_all_checked_and_returned():
+    assert checked_weights(iter([1, 2.5]), 2) == (1.0, 2.5)
+    with pytest.raises(UserError, match="there are 3: 1, 2, 3"):
+        checked_weights(iter([1, 2, 3]), 2)

@@ -286,7 +286,7 @@ def test_run_that_another_process_finishes_before_the_lock_survives_a_refused_on
 def test_image_that_belongs_to_the_replaced_run_is_refused_and_the_run_unchanged(png, tmp_path):
     begun(png, tmp_path / "out")
     before = artifacts(tmp_path / "out")
-    with pytest.raises(UserError, match=r"output\.png is a file of the outputs in .*; move it, or choose another"):
+    with pytest.raises(UserError, match=r"output\.png is an output file in .*; move it, or choose another"):
         begun([tmp_path / "out" / "output.png", png[1]], tmp_path / "out", force=True)
     assert artifacts(tmp_path / "out") == before
 

@@ -32,6 +32,13 @@ def test_weights_have_all_digits():
     assert "b.png:0.12345678901" in command_line(images, CHANGES, weights=[1.0, 0.12345678901])
 
 
+def test_equal_weights_are_left_out_only_if_they_are_1():
+    images = {"structure": "s.png", "appearance": "a.png", "appearance_2": "b.png"}
+    assert "--appearance a.png:3.0 --appearance b.png:3.0" in command_line(images, CHANGES, weights=[3.0, 3.0])
+    assert "appearance_weights=[3.0, 3.0]" in python_code(images, CHANGES, weights=[3.0, 3.0])
+    assert command_line(images, CHANGES, weights=[1.0, 1.0]) == command_line(images, CHANGES)
+
+
 def test_python_code_names_only_what_differs():
     code = python_code({"structure": "a.jpg", "appearance": "b.jpg"}, Changes("instant"))
     assert code == (

@@ -1,4 +1,5 @@
 import html
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from vitsplice.contracts import FeatureRequest
 from vitsplice.images import encode_png
 from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.report import report
+from vitsplice.support.files import file_sha256
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +107,20 @@ def test_report_has_no_command_if_an_image_has_changed(pair, tmp_path):
     assert "To repeat the run" in report(result)
     paths[1].write_bytes(encode_png(pair[0]))
     assert "To repeat the run" not in report(result)
+
+
+@pytest.mark.usefixtures("no_plots")
+@pytest.mark.parametrize(("mask", "shown"), [("m.png", True), ("m=1.png", True), ("n=1.png", False)])
+def test_report_has_no_command_if_it_would_name_another_mask(result, tmp_path, monkeypatch, mask, shown):
+    monkeypatch.chdir(tmp_path)
+    for name in ("s.png", "a.png", "n", mask):
+        Path(name).write_text(name)
+    entries = {name: {"name": name, "sha256": file_sha256(name), "notes": []} for name in ("s.png", "a.png", mask)}
+    sizes = {"width": 38, "height": 32}
+    inputs = {"structure": entries["s.png"] | sizes, "appearance": entries["a.png"] | sizes}
+    regions = [{"appearance": "appearance", "structure_mask": entries[mask], "appearance_mask": None}]
+    page = report(replace(result, record=result.record | {"inputs": inputs, "masks": {}, "regions": regions}))
+    assert ("To repeat the run" in page) == (f"--region {mask}=1" in page) == shown
 
 
 def test_report_of_an_inversion_names_the_feature(pair):

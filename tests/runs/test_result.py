@@ -44,7 +44,7 @@ def test_result_that_cannot_be_rendered_replaces_no_run(tmp_path):
 def test_run_whose_output_is_an_input_is_not_replaced(tmp_path):
     black().save(tmp_path)
     before = (tmp_path / "output.png").read_bytes()
-    with pytest.raises(UserError, match=r"output\.png is a file of the outputs in .*; move it, or choose another"):
+    with pytest.raises(UserError, match=r"output\.png is an output file in .*; move it, or choose another"):
         black(structure=tmp_path / "output.png").save(tmp_path, force=True)
     assert (tmp_path / "output.png").read_bytes() == before
     assert not (tmp_path / ".lock").exists()

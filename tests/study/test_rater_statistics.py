@@ -116,3 +116,8 @@ def test_bradley_terry_of_two_is_the_log_odds():
 def test_bradley_terry_is_none_without_finite_maximum():
     assert bradley_terry([[0, 5, 5], [0, 0, 3], [0, 2, 0]]) is None  # one never lost
     assert bradley_terry([[0, 5, 0], [3, 0, 0], [0, 0, 0]]) is None  # one never met the others
+
+
+def test_bradley_terry_converges_for_a_chain_of_methods_that_nearly_always_beat_the_next():
+    wins = 1000 * np.eye(20, k=1) + np.eye(20, k=-1)
+    assert -np.diff(bradley_terry(wins)) == pytest.approx(np.log(1000), rel=1e-9)

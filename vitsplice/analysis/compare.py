@@ -22,13 +22,19 @@ from vitsplice.analysis.comparison import (
     backbone_measures,
     layer_agreement,
 )
-from vitsplice.analysis.comparison_images import ImageSource, image_sources, is_readable, with_styles
+from vitsplice.analysis.comparison_images import (
+    ImageSource,
+    image_sources,
+    is_readable,
+    weights_and_features,
+    with_styles,
+)
 from vitsplice.analysis.comparison_report import report
 from vitsplice.analysis.comparison_statistics import differences_csv, intervals_csv
 from vitsplice.analysis.encoding import EncodingReader
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Backbone, BackboneInfo
-from vitsplice.engine.backbones import load_backbone
+from vitsplice.engine.backbones import BackboneLoader, load_backbone, load_settings
 from vitsplice.engine.device import pick_device
 from vitsplice.errors import (
     AlreadyFinished,
@@ -40,7 +46,8 @@ from vitsplice.errors import (
 )
 from vitsplice.images import read
 from vitsplice.numerics import numerics
-from vitsplice.presets.settings import settings_for
+from vitsplice.plugins import catalogue
+from vitsplice.presets.settings import pinned, settings_for
 from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import Recording
@@ -243,7 +250,7 @@ class _Parts:
                 if self.progress.stopped():
                     return None
                 self.progress.part(f"{name}, {image.name}", len(readers) * len(self.images) + len(files), self.total)
-                file = f"{safe_file_name(name)}-{_key(name, info.sha256, digest(image))}.safetensors"
+                file = f"{safe_file_name(name)}-{_key(name, weights_and_features(info), digest(image))}.safetensors"
                 files[image.name] = path = inside(self.path, f"{ENCODINGS}/{file}")
                 if encoding.read_encoding(path) is None:
                     encoding.write_encoding(path, encoding.encode_image(image.load(), load(), device))
@@ -256,23 +263,31 @@ class _Parts:
     def transfer(self) -> dict[tuple[str, str], RunFolder] | None:
         """Run the transfers that are not finished yet; return the folders of all transfers by backbone and pair."""
         folders: dict[tuple[str, str], RunFolder] = {}
+        networks = cache(self._networks_of_transfers)
         for name, (structure, appearance) in product(self.infos, self._pairs):
             if self.progress.stopped():
                 return None
             pair = f"{structure.name} from {appearance.name}"
             done = len(self.infos) * len(self.images) + len(folders)
-            folder = self._run(name, structure.image, appearance.image, f"{name}, {pair}", done)
+            images = {"structure": structure.image, "appearance": appearance.image}
+            folder = self._run(name, networks(name), images, f"{name}, {pair}", done)
             if folder is None:
                 return None
             folders[name, pair] = folder
         return folders
 
-    def _run(self, name: str, structure: Path, appearance: Path, description: str, done: int) -> RunFolder | None:
-        plan, images = self.plan, {"structure": structure, "appearance": appearance}
+    def _networks_of_transfers(self, name: str) -> str:
+        """Digests of all backbones of the transfers with a backbone: the preset may have others besides it."""
+        settings = pinned(_transfer_settings(self.plan, name))
+        backbones = load_settings(settings, BackboneLoader(), catalogue()).backbones
+        return "".join(weights_and_features(backbone.info) for backbone in backbones.values())
+
+    def _run(
+        self, name: str, networks: str, images: Mapping[str, Path], description: str, done: int
+    ) -> RunFolder | None:
         self.progress.part(description, done, self.total)
-        settings = _transfer_settings(plan, name)
-        images_sha256 = read(structure).sha256, read(appearance).sha256
-        key = _key(settings.model_dump_json(), self.infos[name].sha256, *images_sha256)
+        settings = _transfer_settings(self.plan, name)
+        key = _key(settings.model_dump_json(), networks, *(read(image).sha256 for image in images.values()))
         folder = inside(self.path, f"{TRANSFERS}/{safe_file_name(name)}-{key}")
         try:
             with _recording(images, settings, folder) as recording:

@@ -14,12 +14,14 @@ from torch import Tensor
 
 from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, STRUCTURE_TRANSFORMS
 from vitsplice.config import RunConfig
+from vitsplice.contracts import BackboneInfo
 from vitsplice.engine.backbones import BackboneCache, BackboneLoader, load_settings
 from vitsplice.errors import ImageError, UserError
 from vitsplice.images import LoadedImage, encode_png, read, read_mask
 from vitsplice.images.transforms import resized
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import pinned
+from vitsplice.runs.checkpoints import features_sha256
 from vitsplice.runs.record import versions
 from vitsplice.runs.run import Run
 from vitsplice.support import output_folder
@@ -197,19 +199,24 @@ def with_styles(
     loaded = load_settings(settings, backbones, catalogue())
     for substitution in loaded.substitutions.values():
         progress.note(f"the transform '{STYLE}': {substitution}")
-    weights = "".join(backbone.info.sha256 for backbone in loaded.backbones.values())
+    networks = "".join(weights_and_features(backbone.info) for backbone in loaded.backbones.values())
     styled = []
     for number, source in enumerate(sources):
         other = sources[(number + 1) % len(sources)]
         progress.part(f"{source.name} with the appearance of {other.name}", number, len(sources))
         images = source.load().pixels, other.load().pixels
-        parts = (settings.model_dump_json(), weights, str(versions()))
+        parts = (settings.model_dump_json(), networks, str(versions()))
         key = (*(image.numpy().tobytes() for image in images), *map(str.encode, parts))
         file = folder / f"{hashlib.sha256(b''.join(key)).hexdigest()[:16]}.png"
         if not is_readable(file) and not _write_styled(file, images, settings, backbones, progress):
             return None
         styled.append(replace(source, styled=file))
     return styled
+
+
+def weights_and_features(info: BackboneInfo) -> str:
+    """Return digests of the weights and of the features of a backbone, for the names of stored parts."""
+    return f"{info.sha256} {features_sha256(info)}"
 
 
 def _write_styled(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,13 +79,15 @@ def load(path: Path) -> nn.Module:
     if not model:
         raise WeightsRejected(f"the name of '{shown}' must begin with one of {', '.join(MODELS)}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = _checked(torch.load(path, map_location="cpu", weights_only=True))
         aux = {"aux_loss": any(name.startswith("aux_") for name in state)} if model.startswith("deeplab") else {}
         # The bias of the last layer has one value for each class.
-        last_bias = state[next(name for name in reversed(state) if name.endswith(".bias") and "aux" not in name)]
+        biases = [bias for name, bias in state.items() if name.endswith(".bias") and "aux" not in name]
+        if not biases:
+            raise ValueError("it has no biases")
         with private_rng(0):
             network: nn.Module = getattr(segmentation, model)(
-                weights=None, weights_backbone=None, num_classes=len(last_bias), **aux
+                weights=None, weights_backbone=None, num_classes=len(biases[-1]), **aux
             )
         network.load_state_dict(state)
     except Exception as error:  # a hostile file can make a reader raise anything
@@ -92,6 +96,13 @@ def load(path: Path) -> nn.Module:
         why = first_line(error)
         raise WeightsRejected(f"'{shown}' does not hold weights of torchvision's {model}: {printable(why)}") from error
     return network.eval().requires_grad_(False)
+
+
+def _checked(content: Any) -> Mapping[str, Tensor]:
+    """Return the content of a file if it is a state dict. Raises ValueError otherwise."""
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise ValueError("it is not a state dict, which has a tensor for each name; save `model.state_dict()` only")
+    return content
 
 
 def classify(network: nn.Module, image: Tensor) -> Tensor:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from vitsplice.config import RunConfig
+from vitsplice.contracts import BackboneInfo
 from vitsplice.engine.stages import Snapshot
 from vitsplice.engine.values import Step
 from vitsplice.runs.inputs import described, region_masks
 from vitsplice.runs.run import Run
 from vitsplice.support.checkpoints import CheckpointFormat
+from vitsplice.support.files import json_sha256
 
-VERSION = 2
+VERSION = 3
 
 CHANGEABLE_SETTINGS = {"previews", "metrics", "plots", "checkpoint"}
 """Settings that do not affect the output, and may be changed when a run is resumed."""
+
+WITHOUT_EFFECT = {"name", "facets", "parameters", "licence", "source"}
+"""Fields of a `BackboneInfo` that do not affect the features of a run with the same settings and weights."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +46,25 @@ class Checkpoint:
 def digests(run: Run) -> dict[str, str]:
     """Return what the output of a run depends on, by names for messages, such as ``appearance mask``.
 
-    Images, masks, settings and backbones are given by their SHA-256; the weights of several appearance images, and the
-    number (from 0) of the appearance image of each region, as text.
+    Images, masks, settings, and the weights and features of backbones are given by their SHA-256; the weights of
+    several appearance images, and the number (from 0) of the appearance image of each region, as text.
     """
     images = {described(name): image.sha256 for name, image in run.images.items()}
     masks = {described(f"{name}_mask"): mask.sha256 for name, mask in run.masks.items()}
-    first, *others = run.backbones.items()
-    weights = {"weights": first[1].info.sha256} | {f"weights of {name}": other.info.sha256 for name, other in others}
+    backbones: dict[str, str] = {}
+    for number, (name, backbone) in enumerate(run.backbones.items()):
+        of_which = f" of {name}" if number else ""
+        backbones[f"weights{of_which}"] = backbone.info.sha256
+        backbones[f"features{of_which}"] = features_sha256(backbone.info)
     texts = {} if len(run.weights) == 1 else {"weights of the images": ", ".join(map(str, run.weights))}
     masks |= {described(name): mask.sha256 for name, mask in region_masks(run.regions).items()}
     texts |= {f"image of region {number}": str(region.appearance) for number, region in enumerate(run.regions, 1)}
-    return images | masks | texts | {"settings": settings_digest(run.settings)} | weights
+    return images | masks | texts | {"settings": settings_digest(run.settings)} | backbones
+
+
+def features_sha256(info: BackboneInfo) -> str:
+    """Compute the SHA-256 of what the features of a backbone depend on besides its weights, such as default facets."""
+    return json_sha256({name: value for name, value in asdict(info).items() if name not in WITHOUT_EFFECT | {"sha256"}})
 
 
 def settings_digest(settings: RunConfig) -> str:

@@ -14,7 +14,7 @@ from vitsplice.errors import UserError
 from vitsplice.text import did_you_mean, printable, type_with_article
 
 WEIGHTS = 1e-6, 1e6
-"""Allowed weights of appearance images; only their ratios have an effect."""
+"""Allowed weights of appearance images; apart from rounding, only their ratios have an effect."""
 
 _NAME = re.compile(
     r"structure|structure_mask|appearance(_([2-9]|[1-9]\d+))?(_mask)?|region_[1-9]\d*_(structure|appearance)_mask"
@@ -118,8 +118,7 @@ def checked_weights(weights: Sequence[float] | None, number: int) -> tuple[float
     """
     if weights is None:
         return (1.0,) * number
-    if isinstance(weights, Real):
-        weights = [float(weights)]
+    weights = [float(weights)] if isinstance(weights, Real) else list(weights)
     if wrong := [weight for weight in weights if not isinstance(weight, Real)]:
         raise UserError(f"weights of appearance images must be numbers, not {type_with_article(wrong[0])}")
     given = ", ".join(f"{weight:g}" for weight in weights)

@@ -105,7 +105,7 @@ class Recording:
         Raises:
             AlreadyFinished: if the run has taken all its steps.
             CheckpointRejected: if an image has changed, the inputs file is corrupt or of another format, or the
-                checkpoint is truncated or belongs to other images, settings or weights.
+                checkpoint is truncated or belongs to other images, settings, weights or features.
             ConfigError: if an override changes a setting that affects the output, or its value is not allowed.
             OutputBusy: if another process is writing to the folder.
             VitspliceError: if the folder holds no run; see also `vitsplice.Run`.

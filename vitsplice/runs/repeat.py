@@ -29,14 +29,14 @@ def command_line(
         images: path of each image by name (`vitsplice.runs.inputs`).
         changes: preset and changes of its settings.
         out: folder of the output.
-        weights: weight of each appearance image; empty: all are equal.
+        weights: weight of each appearance image; empty: all are 1.
         regions: regions whose masks are paths as text (``str``); ``appearance`` is the number (from 0) or the path of
             an image.
     """
     arguments = as_arguments(images)
     appearances = as_sequence(arguments["appearance"])
     options: list[tuple[str, Any]] = [("preset", changes.preset), *changes.arguments.items()]
-    if _differ(weights):
+    if _have_effect(weights):
         pairs = zip(appearances, weights, strict=True)
         options, appearances = [("appearance", f"{path}:{weight}") for path, weight in pairs] + options, []
     options += [("structure_mask", mask) for mask in as_sequence(arguments.get("structure_mask")) if mask]
@@ -66,7 +66,7 @@ def python_code(
     arguments = as_arguments(images)
     structure, appearance = arguments.pop("structure"), arguments.pop("appearance")
     keywords = {**changes.arguments, **arguments}
-    if _differ(weights):
+    if _have_effect(weights):
         keywords["appearance_weights"] = list(weights)
     if regions:
         keywords["regions"] = list(regions)
@@ -79,5 +79,6 @@ def python_code(
     return f"from vitsplice import {names}\n\nresult = splice(\n{code})\nresult.save({out!r})\n"
 
 
-def _differ(weights: Sequence[float]) -> bool:
-    return len(set(weights)) > 1
+def _have_effect(weights: Sequence[float]) -> bool:
+    """Return whether the output differs from that without weights; equal ones other than 1 are rounded differently."""
+    return len(weights) > 1 and any(weight != 1 for weight in weights)

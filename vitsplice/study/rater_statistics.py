@@ -9,11 +9,15 @@ import numpy as np
 import scipy.stats
 from numpy.typing import ArrayLike
 from scipy.sparse.csgraph import connected_components
+from scipy.special import expit
 
 from vitsplice.metrics.statistics import LEVEL, Array, Interval
 
 CLUSTER_RESAMPLES = 9_999
 """Resamples of `cluster_interval`."""
+
+MAX_NEWTON_STEPS = 1_000
+"""Maximum number of steps of `bradley_terry`; 100 methods, each of which beats the next one 1,000,000 : 1, take 310."""
 
 
 def wilson_interval(wins: int, trials: int) -> Interval:
@@ -103,7 +107,9 @@ def _disagreements(table: Array) -> Array:
 def bradley_terry(wins: ArrayLike) -> Array | None:
     """Maximum-likelihood scores of Bradley and Terry (1952): i beats j with odds ``exp(score i - score j)``.
 
-    Hunter's minorise-maximise iteration (2004); neither numpy nor scipy has it.
+    Newton's method with damped steps, so that the likelihood never falls: along a step whose values have the range r,
+    the curvature grows at most by a factor of ``exp(r)`` (Bach 2010, Self-concordant analysis for logistic regression).
+    Neither numpy nor scipy has it.
 
     Args:
         wins: number of times that the row's method was preferred to the column's, ``(M, M)``.
@@ -115,11 +121,14 @@ def bradley_terry(wins: ArrayLike) -> Array | None:
     won = np.asarray(wins, float)
     if connected_components(won > 0, directed=True, connection="strong")[0] > 1:
         return None
-    games, strength = won + won.T, np.ones(len(won))
-    for _ in range(100_000):
-        update = won.sum(1) / (games / np.add.outer(strength, strength)).sum(1)
-        update /= np.exp(np.log(update).mean())
-        if np.abs(np.log(update / strength)).max() < 1e-10:
+    scores = np.zeros(len(won))
+    for _ in range(MAX_NEWTON_STEPS):
+        rates = expit(np.subtract.outer(scores, scores))
+        gradient = (won * rates.T - won.T * rates).sum(1)
+        information = (won + won.T) * rates * rates.T
+        # Only differences of scores matter: the 1 keeps their mean at 0.
+        step = np.linalg.solve(np.diag(information.sum(1)) - information + 1, gradient)
+        if (length := np.ptp(step)) < 1e-10:
             break
-        strength = update
-    return np.asarray(np.log(update))
+        scores += step * np.log1p(length) / length
+    return np.asarray(scores - scores.mean())
