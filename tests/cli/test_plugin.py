@@ -51,6 +51,11 @@ def test_check_of_a_plugin_that_is_not_installed_advises_to_install_it(vitsplice
     assert "pip install -e FOLDER" in second
 
 
+def test_check_of_a_command_says_that_it_has_no_contract(vitsplice):
+    done = vitsplice("plugin", "check", "measure")
+    assert (done.returncode, "'measure' is a command; there are contracts of" in done.stderr) == (2, True)
+
+
 EXITS = """
 from vitsplice.contracts import GeneratorSpec
 from vitsplice.hookspecs import hookimpl

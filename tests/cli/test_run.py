@@ -337,6 +337,7 @@ def test_proposed_regions_are_recorded_like_given_ones(vitsplice, tmp_path):
     done = vitsplice(*TINY, "1.png", "2.png", *match, "--auto-regions", "2", "-o", "out")
     assert done.returncode == 0, done.stderr
     assert "regions: out/regions/cosegment.png" in done.stderr
+    assert "1-1_parts.png, a region for each colour, from" in done.stderr
     (region,) = json.loads((tmp_path / "out" / "run.json").read_text())["regions"]
     masks = [tmp_path / "out" / "regions" / name for name in ("1-1_parts.png", "2-2_parts.png")]
     assert [region[name]["name"] for name in ("structure_mask", "appearance_mask")] == [

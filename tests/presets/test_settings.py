@@ -98,6 +98,12 @@ def test_weights_that_are_a_looping_link_are_refused(preset):
         settings_for(preset)
 
 
+def test_preset_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "p.yaml").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(ConfigError, match=r"p\.yaml is not UTF-8 text; `vitsplice presets show quick`"):
+        settings_for(tmp_path / "p.yaml")
+
+
 def test_preset_path_with_a_null_byte_is_refused():
     with pytest.raises(ConfigError, match="cannot be read"):
         settings_for("a\0.yaml")

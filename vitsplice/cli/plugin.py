@@ -94,6 +94,8 @@ def _parts(name: str) -> list[tuple[str, str]]:
             + (unlisted if any(record.any_backbone for record in records) else "")
         )
     if not parts:
+        if name in known.commands:
+            raise UserError(f"'{name}' is a command; there are contracts of {', '.join(CONTRACTS)}")
         _check_backbone(known, name, [part for kind in CONTRACTS for part in getattr(known, kind)])
         parts = [("backbones", name)]
     return list(dict.fromkeys(parts))

@@ -15,6 +15,7 @@ from vitsplice.engine.device import is_emulated, pick_device
 from vitsplice.metrics.leakage import REMARKS
 from vitsplice.runs.inputs import described
 from vitsplice.runs.record import describe_sizes, has_single_image, image_names, legend
+from vitsplice.runs.regions import is_coloured
 from vitsplice.text import duration, plain, truncate
 
 if TYPE_CHECKING:
@@ -62,9 +63,9 @@ class RunProgress(StepProgress):
         for role, mask in self._run.masks.items():
             self.note(f"{described(f'{role}_mask')} {mask.name}, {float(mask.pixels.mean()):.0%} white{_notes(mask)}")
         for number, region in enumerate(self._run.regions, 1):
-            inside = float(region.structure_mask.pixels.mean())
-            source = names[self._run.appearances[region.appearance]]
-            self.note(f"region {number} {region.structure_mask.name}, {inside:.0%} white, from {source}")
+            mask, source = region.structure_mask, names[self._run.appearances[region.appearance]]
+            extent = "a region for each colour" if is_coloured(mask) else f"{float(mask.pixels.mean()):.0%} white"
+            self.note(f"region {number} {mask.name}, {extent}, from {source}")
         self._introduce_backbones(self._run.backbones.values())
         preset = f"preset {settings.preset}, " if settings.preset else ""
         self.note(f"{preset}{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")

@@ -244,5 +244,9 @@ def read_text(path: Path | Traversable) -> str:
             return file.read(MAX_LENGTH + 1)
     except FileNotFoundError as error:
         raise ConfigError(f"preset file {path} does not exist") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"preset file {path} is not UTF-8 text; `vitsplice presets show quick` prints an example"
+        ) from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"preset file {path} cannot be read: {error}") from error

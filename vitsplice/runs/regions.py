@@ -133,9 +133,9 @@ def split_by_colour(regions: Sequence[ReadRegion]) -> list[ReadRegion]:
 
 def _split(region: ReadRegion, number: int) -> list[ReadRegion]:
     first, second = region.structure_mask, region.appearance_mask
-    if not (_is_coloured(first) or (second is not None and _is_coloured(second))):
+    if not (is_coloured(first) or (second is not None and is_coloured(second))):
         return [region]
-    if second is None or not (_is_coloured(first) and _is_coloured(second)):
+    if second is None or not (is_coloured(first) and is_coloured(second)):
         raise UserError(
             f"region {number}: one mask is in colour, and the other one is not or is missing; give both in colour "
             "(each colour is a region), or only masks in black and white"
@@ -154,7 +154,8 @@ def _split(region: ReadRegion, number: int) -> list[ReadRegion]:
     ]
 
 
-def _is_coloured(mask: LoadedImage) -> bool:
+def is_coloured(mask: LoadedImage) -> bool:
+    """Return whether a mask is a label image, each colour of which is a region."""
     pixels = mask.pixels
     return bool(((pixels.amax(1) - pixels.amin(1)) > COLOURED).float().mean() > LEAST_LABEL)
 
