@@ -255,3 +255,15 @@ def test_nan_before_the_first_update_of_a_stage_leaves_the_output_of_the_stage_b
         images.extend(optimisation.image() for _ in optimisation.steps())
     assert (len(images), optimisation.snapshot().stage) == (valid, 1)
     assert (optimisation.image() - images[-1]).abs().mean() < 0.005  # resized to the later stage
+
+
+def test_nan_at_the_second_step_of_a_stage_leaves_the_output_of_the_stage_before(networks, pair):
+    """The only update in the stage, of a new generator, led to the NaN and is undone."""
+    terms = "terms={odd: {loss: nan-at-third, weight: 1}}"
+    stages = "stages=[{side: 24, share: 1}, {side: 32, share: 3}]"
+    optimisation = staged(networks, pair, "start=structure", terms, "generator={name: unet}", stages, "steps=8")
+    images = []
+    with pytest.raises(NonFiniteLoss, match="at step 4"):
+        images.extend(optimisation.image() for _ in optimisation.steps())
+    assert (len(images), optimisation.snapshot().stage) == (3, 1)
+    assert (optimisation.image() - images[1]).abs().mean() < 0.005

@@ -142,6 +142,17 @@ def test_cached_target_features_are_dropped_when_a_module_that_holds_the_loss_lo
     assert torch.equal(changed, loss.set_targets(*pair)(output(pair)))
 
 
+def test_cached_target_features_are_dropped_when_weights_made_in_inference_mode_are_loaded(pair):
+    with torch.inference_mode():
+        backbone = vitsplice_tiny.tiny_vit()
+        loss = module("structure", backbone, pair)
+        value = loss(pair[1])
+        loss.load_state_dict({name: weight + 0.1 for name, weight in loss.state_dict().items()})
+        changed = loss(pair[1])
+        assert not torch.equal(changed, value)
+        assert torch.equal(changed, loss.set_targets(*pair)(pair[1]))
+
+
 @pytest.mark.parametrize("assign", [False, True])
 def test_cached_target_features_are_dropped_when_the_backbone_itself_loads_weights(assign, vit, pair):
     backbone = copy.deepcopy(vit)

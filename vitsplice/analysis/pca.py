@@ -296,7 +296,7 @@ def check_output(folder: str | os.PathLike[str], inputs: Iterable[str | os.PathL
     images, path = list(inputs), Path(folder)
     listed = output_folder.listed_files(path, DATA, MAP_FILE)
     prefixes = tuple(_map_prefix(image, number) for number, image in enumerate(images, 1))
-    maps = [name for name in (Path(image).name for image in images) if MAP_FILE.fullmatch(name)]
-    written = [name for name in maps if name.startswith(prefixes)]
+    names = [os.path.basename(os.path.realpath(image)) for image in images if "\0" not in os.fspath(image)]
+    written = [name for name in names if MAP_FILE.fullmatch(name) and name.startswith(prefixes)]
     check_inputs_survive(images, (path / name for name in (SHEET, DATA, *listed, *written)))
     return output_folder.check(folder, (SHEET, DATA), "a PCA", force=force)

@@ -189,7 +189,7 @@ def _open_when_unlocked(job: Job, stopped: StopFile) -> Recording | None:
 def _open(job: Job) -> Recording:
     """Resume the unfinished run of a job, or begin it. Raises AlreadyFinished if the folder holds a finished run.
 
-    An unfinished run with a corrupt checkpoint, or with other settings, images, weights or regions, is replaced.
+    An unfinished run with a corrupt checkpoint, or with other settings, images, regions or backbones, is replaced.
     """
     folder, settings = RunFolder(Path(job.folder)), RunConfig.model_validate_json(job.settings)
     if folder.finished():

@@ -211,7 +211,7 @@ class FixedBackbone(BackboneLoader):
     The backbone is moved to the run's device and stays there; for a precision other than float32 a copy is moved.
 
     Args:
-        backbone: loaded backbone, in float32.
+        backbone: loaded backbone, in float32 or float64; it is cast to the precision of the run.
 
     Raises:
         UserError: if it was cast to a dtype of less than 32 bits.

@@ -91,12 +91,16 @@ class Optimisation:
     Args:
         problem: problem to optimise.
         indices: indices of the steps, on which seeds and term schedules depend; None: all steps of the run.
+
+    Attributes:
+        updated: whether the generator has been updated, so that it differs from the one that was built.
     """
 
     def __init__(self, problem: Problem, indices: range | None = None) -> None:
         self.problem = problem
         self.indices = range(problem.config.steps) if indices is None else indices
         self.next = self.indices.start
+        self.updated = False
         config = problem.config
         views = config.views if problem.tile is None else without_structure_bank(config.views)
         self.targets = {
@@ -117,6 +121,7 @@ class Optimisation:
         """
         generator = self.problem.generator
         last_good: dict[str, Tensor] = {}
+        good_is_updated = False
         while (index := self.next) < self.indices.stop:
             self._set_progress((index - self.indices.start) / len(self.indices))
             active = [term for term in self.problem.terms if term.config.active(index)]
@@ -128,8 +133,11 @@ class Optimisation:
             try:
                 step = self._backward(index, active) if self.problem.tile is None else self._tiled(index, active)
             except NonFiniteLoss:
-                generator.load_state_dict(last_good or generator.state_dict())
+                if last_good:
+                    generator.load_state_dict(last_good)
+                    self.updated = good_is_updated
                 raise
+            good_is_updated = self.updated
             last_good = {name: value.clone() for name, value in generator.state_dict().items()}
             check_gradients(index, generator)
             self._update(index)
@@ -162,7 +170,7 @@ class Optimisation:
             LookupError, RuntimeError, ValueError: if the state does not fit the generator or the optimiser.
         """
         load_state(self.problem.generator, self.optimiser, state)
-        self.next = next_step
+        self.next, self.updated = next_step, bool(self.optimiser.state)
 
     def _set_progress(self, fraction: float) -> None:
         """Call the generator's ``set_progress``, if it has one, with the fraction of `indices` that is done."""
@@ -251,3 +259,4 @@ class Optimisation:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.step()
+        self.updated = True

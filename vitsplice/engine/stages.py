@@ -158,7 +158,7 @@ class StagedOptimisation:
         if self._current is None or self._stage_start is None:
             return start
         current = self._current
-        updated = bool(current.optimiser.state) or self._number == 0
+        updated = current.updated or self._number == 0
         return with_change(
             start, self._stage_start, current.generated() if updated else current.problem.generator_input
         )

@@ -58,6 +58,7 @@ class TermsLoss(nn.Module):
         self._images: Batches = {}
         self._cache: tuple[CacheKey, Targets] | None = None
         self._calls: int = 0
+        self.register_load_state_dict_post_hook(_drop_cached_targets)  # type: ignore[no-untyped-call]
 
     @property
     def backbone(self) -> Backbone:
@@ -254,6 +255,14 @@ class TermsLoss(nn.Module):
                     f"backbone's input: the output is {ours} (height x width), the {image} image {theirs}; resize one "
                     "to the size of the other"
                 )
+
+
+def _drop_cached_targets(loss: TermsLoss, _: object) -> None:
+    """Drop features that were computed with other weights, of which those made in inference mode have no version.
+
+    The hook gets the loss as its argument, so that a copy of a loss drops its own features, not those of the original.
+    """
+    loss._cache = None
 
 
 def _input_size(sized: SizedBackbone, batch: Tensor) -> tuple[int, int]:

@@ -63,11 +63,11 @@ def softmax(scores: Tensor, regions: MatchRegions | None) -> Tensor:
 
 def log_softmax(scores: Tensor, regions: MatchRegions) -> Tensor:
     """Compute the logarithm of `softmax`, which is precise also where the softmax is rounded to 0."""
-    parts = [
-        share.log()[:, None] + scores.masked_fill(~allowed, float("-inf")).log_softmax(1)
-        for share, allowed in zip(regions.shares, regions.allowed, strict=True)
-    ]
-    return torch.stack(parts).logsumexp(0)
+    logarithms = torch.full_like(scores, float("-inf"))
+    for share, allowed in zip(regions.shares, regions.allowed, strict=True):
+        part = share.log()[:, None] + scores.masked_fill(~allowed, float("-inf")).log_softmax(1)
+        logarithms = torch.logaddexp(logarithms, part)
+    return logarithms
 
 
 def match_regions(

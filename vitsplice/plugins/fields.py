@@ -10,7 +10,7 @@ from vitsplice.plugins.kinds import Spec
 from vitsplice.text import truncate
 
 Rule = tuple[Callable[[Any], bool], str]
-"""Whether a value is valid, and a description of the valid ones."""
+"""Test of a value, and a description of the valid values."""
 
 
 class InvalidPlugin(Exception):
@@ -51,7 +51,7 @@ def _is_default(value: Any) -> bool:
 
 TEXT, INTEGER = _of_type(str, "a text"), _of_type(int, "an integer")
 
-METRIC = get_type_hints(MetricSpec)
+METRIC_TYPES = get_type_hints(MetricSpec)
 
 FIELDS: dict[str, Rule] = {
     "summary": TEXT,
@@ -64,9 +64,9 @@ FIELDS: dict[str, Rule] = {
     "canvas": _of_type(bool, "True or False"),
     "input": _one_of(Role),
     "target": _one_of(ImageName),
-    "better": _one_of(METRIC["better"]),
-    "over": _one_of(METRIC["over"]),
-    "against": _one_of(METRIC["against"]),
+    "better": _one_of(METRIC_TYPES["better"]),
+    "over": _one_of(METRIC_TYPES["over"]),
+    "against": _one_of(METRIC_TYPES["against"]),
     "conditions": (_are_conditions, f"a tuple of names: {', '.join(get_args(ConditionName))}"),
     "options": (
         _are_options,

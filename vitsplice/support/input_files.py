@@ -15,10 +15,12 @@ def check_inputs_survive(inputs: Paths, outputs: Paths) -> None:
     """Raise UserError if an input is one of the files that a command writes or removes.
 
     Args:
-        inputs: paths of the inputs; links are followed. Invalid paths are ignored; reading them reports them.
+        inputs: paths of the inputs; links are followed.
         outputs: paths of the files that are written or removed; they need not exist.
+
+    Paths with a NUL are ignored here: reading or writing them reports them.
     """
-    replaced = set(map(os.path.realpath, outputs))
+    replaced = {os.path.realpath(path) for path in outputs if "\0" not in os.fspath(path)}
     for path in inputs:
         if "\0" not in os.fspath(path) and (real := os.path.realpath(path)) in replaced:
             raise UserError(

@@ -78,7 +78,7 @@ def _converted(path: Path, asset: Asset) -> dict[str, Tensor]:
 def _remove_abandoned(folder: Path) -> None:
     """Remove temporary files of processes that were killed; younger ones may belong to a process that is running."""
     for temporary in temporary_files(folder):
-        with suppress(FileNotFoundError):  # another process may remove it at the same time
+        with suppress(OSError):  # another process may remove it at the same time, or another user own it
             if time.time() - temporary.stat().st_mtime > ABANDONED_AFTER:
                 temporary.unlink()
 
