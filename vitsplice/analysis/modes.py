@@ -183,14 +183,14 @@ def _row(number: int, modes: AppearanceModes, outputs: Sequence[Tensor]) -> Iter
 
 
 def check_output(
-    folder: str | os.PathLike[str], sources: Sequence[Path] = (), outputs: int = 0, *, force: bool
+    folder: str | os.PathLike[str], sources: Sequence[Path] = (), number_of_outputs: int = 0, *, force: bool
 ) -> Path:
     """Return the folder, untouched, if modes may be written to it.
 
     Args:
         folder: output folder.
         sources: folders of the images, which are refused as output folders, and images.
-        outputs: maximum number of outputs of a model, one for each mode.
+        number_of_outputs: maximum number of outputs of a model, one for each mode.
         force: allow modes in the folder to be replaced.
 
     Raises:
@@ -203,8 +203,8 @@ def check_output(
             "them; choose another folder"
         )
     path = Path(folder)
-    names = (SHEET, DATA, *output_folder.listed_files(path, DATA, OUTPUT), *map(_output_name, range(outputs)))
-    check_inputs_survive(sources, (path / name for name in names))
+    listed, written = output_folder.listed_files(path, DATA, OUTPUT), map(_output_name, range(number_of_outputs))
+    check_inputs_survive(sources, (path / name for name in (SHEET, DATA, *listed, *written)))
     return output_folder.check(folder, (SHEET, DATA), "appearance modes", force=force)
 
 

@@ -57,7 +57,7 @@ def report(
         f"{preset}{method}, with {names} on {settings['device']}; {with_count(record['frames'], 'frame')}, "
         f"computed in {record['seconds_per_frame']:.2f} s each"
     )
-    caption = f"The first {with_count(len(film[0]), 'frame')}"
+    caption = f"The first {len(film[0])} frames" if len(film[0]) > 1 else "The first frame"
     blocks: list[Block] = [Film(*film, rate=float(Fraction(record["rate"])), caption=caption)]
     blocks += [*substitutions(record), *(Text(note, highlighted=True) for note in record["notes"])]
     blocks += [Heading("Flicker"), *_flicker(record, errors), Heading("Metrics of frames"), _metrics(record)]
