@@ -100,7 +100,7 @@ def test_training_whose_features_are_cached_begins_while_another_process_writes_
 
 
 @pytest.mark.slow
-def test_checkpoint_of_another_training_is_refused(shared, tmp_path):
+def test_checkpoint_of_another_training_is_refused(shared, tmp_path, monkeypatch):
     first = begin(plan_of(shared), tmp_path)
     next(first.steps(lambda note: None))
     first.write_checkpoint(print)
@@ -109,6 +109,10 @@ def test_checkpoint_of_another_training_is_refused(shared, tmp_path):
     for override, difference in (("optimiser.lr=0.5", "settings"), ("training.held_out=0.6", "set of pairs")):
         with pytest.raises(CheckpointRejected, match=f"belongs to another training, which differs in: .*{difference}"):
             begin(plan_of(shared, override), tmp_path, checkpoint=path)
+    for backbone in first.training.parts.recipe.backbones.values():
+        monkeypatch.setattr(backbone.backbone, "info", replace(backbone.backbone.info, mean=(0.1, 0.2, 0.3)))
+    with pytest.raises(CheckpointRejected, match="belongs to another training, which differs in: features, features of cnn$"):
+        first.restore(path)
     path.write_text(path.read_text().replace('"step": 1', '"step": 2'))
     with pytest.raises(CheckpointRejected, match=f"was altered\nNo earlier .*; remove {path.parent}/step-\\* to start"):
         begin(plan_of(shared), tmp_path)

@@ -121,6 +121,22 @@ def test_backbones_without_digests_are_recorded_by_no_text(tmp_path, appearance,
     assert result.record["inputs"]["weights"] == ""
 
 
+def test_output_of_other_features_of_the_same_weights_is_not_finished(tmp_path, appearance, monkeypatch):
+    def other_features(*arguments):
+        loaded = load_transfer(*arguments)
+        for backbone in loaded.backbones.values():
+            backbone.info = replace(backbone.info, mean=(0.1, 0.2, 0.3))
+        return loaded
+
+    clip, out = write_clip(tmp_path / "clip.mp4", panned(1)), tmp_path / "out"
+    first = transfer(clip, appearance, out).record["inputs"]
+    monkeypatch.setattr(convert, "load_transfer", other_features)
+    with pytest.raises(OutputExists):
+        transfer(clip, appearance, out)
+    other = transfer(clip, appearance, out, force=True).record["inputs"]
+    assert {name for name in first if first[name] != other[name]} == {"features", "features of cnn"}
+
+
 def encoded(result):
     from vitsplice.images import to_pil
 

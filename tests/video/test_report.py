@@ -41,7 +41,7 @@ def test_digests_are_distinguished_from_weights():
     assert "SHA-256 of appearance image 2 ce" in page
     assert "weights of the appearance images 1, 2" in page
     assert "SHA-256 of appearance weights" not in page
-    assert "SHA-256 of the weights of the networks 01" in page
+    assert "SHA-256 of the network's weights 01" in page
 
 
 def test_networks_without_digests_have_no_row():

@@ -146,7 +146,7 @@ class StepProgress(ProgressDisplay):
     def _introduce_backbones(self, backbones: Iterable[Backbone]) -> None:
         """Print name, network, licence and origin of the weights of each backbone."""
         for info in (backbone.info for backbone in backbones):
-            self.note(f"backbone {info.name} ({info.model}, {info.licence}), weights from {info.source}")
+            self.note(f"backbone {info.name} ({info.model}, {info.licence}), weights: {info.source}")
 
 
 class PartsProgress(ProgressDisplay):

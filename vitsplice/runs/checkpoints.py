@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from vitsplice.config import RunConfig
-from vitsplice.contracts import BackboneInfo
+from vitsplice.contracts import Backbone, BackboneInfo
 from vitsplice.engine.stages import Snapshot
 from vitsplice.engine.values import Step
 from vitsplice.runs.inputs import described, region_masks
@@ -51,15 +51,20 @@ def digests(run: Run) -> dict[str, str]:
     """
     images = {described(name): image.sha256 for name, image in run.images.items()}
     masks = {described(f"{name}_mask"): mask.sha256 for name, mask in run.masks.items()}
-    backbones: dict[str, str] = {}
-    for number, (name, backbone) in enumerate(run.backbones.items()):
-        of_which = f" of {name}" if number else ""
-        backbones[f"weights{of_which}"] = backbone.info.sha256
-        backbones[f"features{of_which}"] = features_sha256(backbone.info)
     texts = {} if len(run.weights) == 1 else {"weights of the images": ", ".join(map(str, run.weights))}
     masks |= {described(name): mask.sha256 for name, mask in region_masks(run.regions).items()}
     texts |= {f"image of region {number}": str(region.appearance) for number, region in enumerate(run.regions, 1)}
-    return images | masks | texts | {"settings": settings_digest(run.settings)} | backbones
+    return images | masks | texts | {"settings": settings_digest(run.settings)} | backbone_digests(run.backbones)
+
+
+def backbone_digests(backbones: Mapping[str, Backbone]) -> dict[str, str]:
+    """Return the SHA-256 of the weights and features of backbones, by ``weights``, ``weights of cnn`` and so on."""
+    digests: dict[str, str] = {}
+    for number, (name, backbone) in enumerate(backbones.items()):
+        of_which = f" of {name}" if number else ""
+        digests[f"weights{of_which}"] = backbone.info.sha256
+        digests[f"features{of_which}"] = features_sha256(backbone.info)
+    return digests
 
 
 def features_sha256(info: BackboneInfo) -> str:

@@ -15,7 +15,7 @@ from vitsplice.engine.values import Step
 from vitsplice.errors import VitspliceError
 from vitsplice.models.folder import write_model
 from vitsplice.presets.model_folder import BackboneId, ModelRecord
-from vitsplice.runs.checkpoints import settings_digest
+from vitsplice.runs.checkpoints import backbone_digests, settings_digest
 from vitsplice.runs.intervals import CheckpointTimer, preview_is_due
 from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import Note
@@ -38,7 +38,7 @@ class TrainingCheckpoint:
         step: index of the next step.
         tensors: state of the training.
         log: state of the log of losses.
-        belongs_to: digests of pairs, settings and weights, and the number of processes, by name.
+        belongs_to: digests of pairs, settings and backbones, and the number of processes, by name.
     """
 
     step: int
@@ -98,7 +98,7 @@ class TrainingRecorder:
         """Resume from a given checkpoint, or from the last one of the folder if it has any.
 
         Raises:
-            CheckpointRejected: if the checkpoint is damaged, or belongs to other pairs, settings or weights, or to
+            CheckpointRejected: if the checkpoint is damaged, or belongs to other pairs, settings or backbones, or to
                 another number of processes.
         """
         CHECKPOINT.resume(self.folder / CHECKPOINTS, path, self._digests(), self._load)
@@ -227,10 +227,10 @@ class TrainingRecorder:
         """Return `TrainingCheckpoint.belongs_to` of this training; it is the same in all processes."""
         parts, data = self.training.parts, self.training.data
         pairs = [[data.digests[pair.structure], data.digests[pair.appearance]] for pair in data.pairs]
-        weights = {f"weights of {name}": each.backbone.info.sha256 for name, each in parts.recipe.backbones.items()}
+        backbones = {name: sized.backbone for name, sized in parts.recipe.backbones.items()}
         return {
             "set of pairs": json_sha256(pairs),
             "settings": settings_digest(parts.config.model_copy(update={"device": parts.device.type})),
             "number of processes": str(self.training.processes.count),
-            **weights,
+            **backbone_digests(backbones),
         }

@@ -17,6 +17,7 @@ from vitsplice.engine.images import ViewKey
 from vitsplice.engine.targets import backbone_requests
 from vitsplice.engine.terms import WeightedTerm, image_requests
 from vitsplice.engine.views import View
+from vitsplice.runs.checkpoints import features_sha256
 from vitsplice.training.cache import Record, record_key
 
 START: ConditionName = "start"
@@ -138,7 +139,7 @@ class Recipe:
 
     def _backbone_id(self, backbone: str) -> list[str]:
         info = self.backbones[backbone].backbone.info
-        return [info.name, info.sha256, self._precision(backbone), str(info.structure), str(info.appearance)]
+        return [info.name, info.sha256, features_sha256(info), self._precision(backbone)]
 
     def _precision(self, backbone: str) -> str:
         return self.config.backbones[backbone].precision or self.config.precision

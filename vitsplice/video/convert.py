@@ -19,7 +19,7 @@ from vitsplice.errors import OutputExists, UserError
 from vitsplice.images import Source, contact_sheet, encode_png, resize_to
 from vitsplice.images.transforms import resized
 from vitsplice.presets.settings import settings_for
-from vitsplice.runs.checkpoints import settings_digest
+from vitsplice.runs.checkpoints import backbone_digests, settings_digest
 from vitsplice.runs.inputs import as_sequence
 from vitsplice.runs.record import versions
 from vitsplice.support.checkpoints import remove_checkpoints
@@ -58,7 +58,7 @@ KEY_EVERY = 12
 MAX_KEY_EVERY = 120
 """Maximum of ``key_every``: all frames of a segment are in memory."""
 
-FORMAT = 2
+FORMAT = 3
 """Version of the format of the plan and of ``video.json``; work in another format is not resumed."""
 
 PREVIEW_HEIGHT = 360
@@ -155,7 +155,7 @@ def splice_video(
         "video": video.digest(),
         **appearances.digests(),
         "settings": settings_digest(transfer.settings),
-        "weights": " ".join(filter(None, (backbone.info.sha256 for backbone in transfer.backbones.values()))),
+        **backbone_digests(transfer.backbones),
     }
     plan = {
         "format": FORMAT,

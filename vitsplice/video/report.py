@@ -28,7 +28,8 @@ WARPING = (
 
 INPUT_LABELS = {
     "appearance weights": "weights of the appearance images",
-    "weights": "SHA-256 of the weights of the networks",
+    "weights": "SHA-256 of the network's weights",
+    "features": "SHA-256 of the description of the network's features",
 }
 """Labels of the inputs in the record whose label is not "SHA-256 of" and their name."""
 
