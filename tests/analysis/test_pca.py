@@ -35,7 +35,7 @@ def test_parts_have_distinct_colours():
         assert (first.flatten(1).mean(1) - second.flatten(1).mean(1)).abs().max() > 4 * within
 
 
-def test_components_equal_those_of_the_svd_of_the_self_similarity():
+def test_variances_and_first_component_agree_with_the_svd_of_the_self_similarity():
     features = three_parts()
     rows = torch.nn.functional.normalize(features.patches[0].double(), dim=-1)
     rows = rows @ rows.T
@@ -108,7 +108,7 @@ def test_decomposing_features_differs_from_decomposing_their_self_similarity():
     assert not torch.equal(maps, principal_components([three_parts()])[0][0])
 
 
-def test_maps_have_grid_size_and_upsampled_maps_image_size(png):
+def test_maps_are_smaller_than_the_input_and_upsampled_maps_have_image_size(png):
     maps = pca.pca(png, backbone="tiny-vit", size=64)
     for number, path in enumerate(png):
         pixels = read(path).pixels
@@ -117,7 +117,7 @@ def test_maps_have_grid_size_and_upsampled_maps_image_size(png):
             assert maps.upsampled(layer, number).shape == pixels.shape[1:]
 
 
-def test_the_background_is_black_outside_the_foreground(tmp_path):
+def test_background_is_black_and_foreground_is_not(tmp_path):
     path = tmp_path / "disc.png"
     path.write_bytes(encode_png(disc()[0]))
     maps = pca.pca([path], backbone="tiny-cnn", size=128, foreground=True)
@@ -135,7 +135,7 @@ def test_notes_on_the_foreground_are_reported(monkeypatch):
     assert maps.notes == ("the second image has no foreground",)
 
 
-def test_the_backbone_of_a_foreground_is_loaded_once(monkeypatch):
+def test_maps_and_foreground_share_one_load_of_the_backbone(monkeypatch):
     loads = []
     monkeypatch.setattr("vitsplice.engine.backbones.load_configured", lambda *a: loads.append(a) or load_configured(*a))
     pca.pca([disc()[0]], backbone="tiny-cnn", layer=-3, size=128, foreground=True)
@@ -182,10 +182,12 @@ def test_saved_images_equal_the_result(png, tmp_path, upsampling):
 
 def test_force_removes_maps_of_the_earlier_call_and_no_other_file(png, tmp_path):
     pca.save(pca.pca(png, backbone="tiny-vit", size=64), tmp_path)
-    (tmp_path / "mine-layer-1.png").write_text("mine")
+    unlisted = tmp_path / "9-mine_layer_1.png"
+    assert pca.MAP_FILE.fullmatch(unlisted.name)
+    unlisted.write_text("mine")
     pca.save(pca.pca(png[:1], backbone="tiny-vit", size=64, layer=2), tmp_path, force=True)
     assert {path.name for path in tmp_path.iterdir() if "layer" in path.name} == {
-        "1-structure_layer_2.png", "mine-layer-1.png",
+        "1-structure_layer_2.png", unlisted.name,
     }  # fmt: skip
 
 
@@ -199,10 +201,19 @@ def test_file_names_in_pca_json_never_lead_to_removal_of_other_files(png, tmp_pa
     (out / pca.DATA).write_text(json.dumps({"files": names}))
     pca.save(maps, out, force=True)
     assert mine.read_text() == "mine"
-    (out / pca.SHEET).unlink()
-    (out / pca.SHEET).symlink_to(victim / "output.png")
+
+
+def test_sheet_that_is_a_link_out_of_the_folder_is_refused(png, tmp_path, victim):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / pca.SHEET).symlink_to(victim / "output.png")
     with pytest.raises(PathRejected, match="leads out of"):
-        pca.save(maps, out, force=True)
+        pca.save(pca.pca(png[:1], backbone="tiny-vit", size=64, layer=2), tmp_path / "out", force=True)
+
+
+def test_output_folder_with_a_nul_is_refused(png, tmp_path):
+    maps = pca.pca(png[:1], backbone="tiny-vit", size=64, layer=2)
+    with pytest.raises(UserError, match="has a NUL character, which no file name can have"):
+        pca.save(maps, tmp_path / "a\0b")
 
 
 def test_force_removes_maps_of_a_call_that_was_killed(png, tmp_path, monkeypatch):
@@ -215,11 +226,13 @@ def test_force_removes_maps_of_a_call_that_was_killed(png, tmp_path, monkeypatch
 
 
 def test_only_inputs_that_would_be_replaced_or_removed_are_refused(tmp_path):
-    written, earlier, other = (
+    # 2-dog_... is the name of a map of dog.jpg if that is the second input
+    map_of_second_input, listed, unrelated = (
         tmp_path / name for name in ("2-dog_layer_05.png", "9-cat_layer_05.png", "7-dog_layer_05.png")
     )
-    (tmp_path / pca.DATA).write_text(json.dumps({"files": [earlier.name]}))
-    for inputs in ([written, tmp_path / "dog.jpg"], [earlier], [tmp_path / pca.SHEET]):
+    (tmp_path / pca.DATA).write_text(json.dumps({"files": [listed.name]}))
+    for inputs in ([map_of_second_input, tmp_path / "dog.jpg"], [listed], [tmp_path / pca.SHEET]):
         with pytest.raises(UserError, match="is an output file in .* and would be replaced or removed; move it"):
             pca.check_output(tmp_path, inputs, force=True)
-    assert pca.check_output(tmp_path, [other, written], force=True) == tmp_path
+    # no input is dog.jpg: nothing would be written to either
+    assert pca.check_output(tmp_path, [unrelated, map_of_second_input], force=True) == tmp_path

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import time
@@ -32,6 +33,14 @@ def records(folder, name=RESULTS):
 
 def failures_in(folder):
     return [tuple(failure.values()) for failure in records(folder, FAILURES)]
+
+
+def fail(*_):
+    raise VitspliceError("disk full")
+
+
+def is_closed(log):
+    return log._reader.closed and log._writer.closed
 
 
 def write_ledger(out, *names):
@@ -98,6 +107,55 @@ def test_shard_removed_while_it_is_listed_holds_no_run(tmp_path, monkeypatch):
     assert gone != other
     with Ledger(tmp_path) as ledger:
         assert [ledger.is_finished(job(name)) for name in "12"] == [False, True]
+
+
+def refuse_to_list(monkeypatch, refused, number):
+    """Let every way to list a folder fail with an errno."""
+
+    def refusing(function):
+        def list_or_refuse(folder):
+            if os.path.normpath(folder) == str(refused):
+                raise OSError(number, os.strerror(number), str(folder))
+            return function(folder)
+
+        return list_or_refuse
+
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+
+
+@pytest.mark.parametrize("level", ["batch", "variant", "shard"])
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EACCES])
+def test_runs_of_a_folder_that_cannot_be_listed_remain_recorded(tmp_path, monkeypatch, level, number):
+    write_ledger(tmp_path, "1", "2")
+    shard = (tmp_path / run_folder("quick", "1")).parent
+    refused = {"batch": tmp_path, "variant": shard.parent, "shard": shard}[level]
+    with monkeypatch.context() as patch:
+        refuse_to_list(patch, refused, number)
+        with pytest.raises(VitspliceError, match=f"cannot list the runs in {refused}: {os.strerror(number)}; "):
+            Ledger(tmp_path)
+    assert [line["id"] for line in records(tmp_path)] == ["1", "2"]
+
+
+def test_a_folder_without_recorded_runs_need_not_be_readable(tmp_path, monkeypatch):
+    write_ledger(tmp_path, "1")
+    (tmp_path / "lost+found").mkdir()
+    refuse_to_list(monkeypatch, tmp_path / "lost+found", errno.EACCES)
+    with Ledger(tmp_path) as ledger:
+        assert ledger.is_finished(job("1"))
+
+
+def test_a_ledger_that_cannot_be_opened_is_closed(tmp_path, monkeypatch):
+    opened = []
+
+    def compact(ledger, mask):
+        opened.append(ledger)
+        fail()
+
+    monkeypatch.setattr(Ledger, "compact", compact)
+    with pytest.raises(VitspliceError, match="disk full"):
+        Ledger(tmp_path)
+    assert is_closed(opened[0])
 
 
 @pytest.mark.parametrize("invalid", ['{"id": "3", "vari', "", "\n", "null\n", "\x00\x00\n", '{"id": 1}\n', "[" * 9000])
@@ -184,6 +242,24 @@ def test_without_failures_there_is_no_file(tmp_path, resolved):
             failures.resolve("quick/a")
     assert list(tmp_path.iterdir()) == []
     assert failure_reasons(read_records(tmp_path / FAILURES), 5) == []
+
+
+@pytest.mark.parametrize("kind", [Ledger, Failures])
+def test_a_log_that_cannot_be_compacted_is_closed(tmp_path, monkeypatch, kind):
+    log = kind(tmp_path)
+    monkeypatch.setattr(log, "compact", fail)
+    log._writer.write(b"truncated record")
+    with pytest.raises(VitspliceError, match="disk full"), log:
+        pass
+    assert is_closed(log)
+    assert log.path.read_bytes() == b""
+
+
+def test_an_error_is_not_replaced_if_the_failures_were_deleted(tmp_path):
+    failures = Failures(tmp_path)
+    failures.path.unlink()
+    with pytest.raises(RuntimeError, match="of a worker"), failures:
+        raise RuntimeError("of a worker")
 
 
 def test_shared_reasons_are_counted(tmp_path):

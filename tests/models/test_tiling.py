@@ -11,7 +11,7 @@ from ..conftest import noise
 
 
 def convolutions(reach):
-    """A network without normalisation whose outputs depend on ``reach`` pixels around them."""
+    """A network without normalisation; each output pixel depends on pixels up to ``reach`` rows and columns away."""
     with private_rng(0):
         layers = [nn.Conv2d(3, 3, 3, padding=1) for _ in range(reach)]
     return nn.Sequential(*(module for layer in layers for module in (layer, nn.Tanh()))).eval()
@@ -40,7 +40,7 @@ def test_tiles_that_differ_are_blended_without_a_seam():
 @pytest.mark.parametrize(
     ("side", "tile", "overlap", "multiple"), [(1000, 512, 128, 32), (513, 512, 128, 96), (5000, 1536, 416, 96)]
 )
-def test_tiles_cover_a_side_at_multiples_and_overlap(side, tile, overlap, multiple):
+def test_tiles_begin_at_multiples_overlap_and_cover_the_side(side, tile, overlap, multiple):
     tiles = list(spans(side, tile, overlap, multiple))
     assert tiles[0][0] == 0
     assert sum(tiles[-1]) == side

@@ -29,7 +29,7 @@ def test_exception_is_named_with_part_plugin_file_and_line():
     assert caught.value.__cause__ is error
 
 
-def test_place_is_in_the_package_of_the_plugin_where_a_library_raises():
+def test_if_a_library_raises_the_place_is_the_line_of_the_plugin_that_called_it():
     def build(weights):
         torch.nn.Linear(1, 1).load_state_dict({})
 
@@ -59,7 +59,7 @@ def test_exit_of_a_build_function_is_a_failure():
         build_part(BackboneSpec("mine", raising(SystemExit(3)), "", "", ""), None)
 
 
-def test_error_of_a_build_function_that_is_no_exception_is_a_failure():
+def test_error_derived_from_base_exception_alone_is_a_failure():
     class Panic(BaseException):
         """As an extension in Rust raises it."""
 
@@ -94,7 +94,7 @@ def test_part_that_no_plugin_lists_is_named_without_one():
 
 
 @pytest.mark.parametrize("error", [WeightsUnavailable("no weights"), torch.OutOfMemoryError("out of memory")])
-def test_error_that_callers_can_catch_and_failed_allocation_are_raised_unchanged(error):
+def test_vitsplice_error_and_error_of_a_failed_allocation_are_raised_unchanged(error):
     with pytest.raises(type(error)) as caught:
         build_part(MetricSpec("m", raising(error), ""), None)
     assert caught.value is error

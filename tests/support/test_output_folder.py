@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import threading
@@ -13,6 +14,7 @@ from vitsplice.support.output_folder import (
     ResumableWork,
     check,
     check_file,
+    create,
     is_locked,
     other_format,
     resumable,
@@ -76,9 +78,21 @@ def test_file_that_cannot_be_written_is_named(tmp_path):
 
 def test_name_too_long_for_the_file_system_is_refused_for_a_file_and_named_when_a_folder_is_created(tmp_path):
     path = tmp_path / ("x" * 300)
-    with pytest.raises(UserError, match="x has more than 255 bytes; choose a shorter one"):
+    with pytest.raises(UserError, match="^the name x+ has more than 255 bytes; choose a shorter one$"):
         check_file(path, "page", force=False)
     assert check(path, ["page.html"], "a page", force=False) == path
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\0b/out"])
+def test_output_folder_with_a_nul_is_refused(tmp_path, name):
+    def resume(path):
+        with resumable(path, WORK, PLAN, force=True):
+            pass
+
+    for use in (lambda path: check(path, (), "a page", force=True), create, resume):
+        with pytest.raises(UserError, match=r"'.*a\\x00b.*' has a NUL character, which no file name can have"):
+            use(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_file_is_unchanged_if_a_piece_of_its_new_content_raises(tmp_path):
@@ -294,6 +308,15 @@ def test_folder_is_locked_while_a_process_holds_its_lock(tmp_path):
     (tmp_path / LOCK).touch()  # left by a process that was killed
     assert not is_locked(tmp_path)
     assert (tmp_path / LOCK).exists()
+
+
+def test_folder_can_be_locked_although_its_lock_is_read_at_that_moment(tmp_path):
+    with (tmp_path / LOCK).open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # as `is_locked` does
+        end_of_reading = threading.Timer(0.02, fcntl.flock, (file, fcntl.LOCK_UN))
+        end_of_reading.start()
+        FolderLock(tmp_path).release()
+        end_of_reading.join()
 
 
 def test_lock_that_is_released_while_it_is_read_is_no_lock(tmp_path, monkeypatch):

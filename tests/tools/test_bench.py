@@ -6,7 +6,7 @@ import pytest
 import vitsplice_tiny
 
 from vitsplice.engine.feature_bank import MemoryBank
-from vitsplice.errors import UnknownName
+from vitsplice.errors import UnknownName, UserError
 from vitsplice.presets.settings import settings_for
 from vitsplice.tools import bench as benchmarks
 
@@ -106,3 +106,16 @@ def test_unknown_backbone_of_steps_and_passes_is_refused_before_all_benchmarks()
         benchmarks.bench(
             settings_for("tiny"), list, "nosuch", names=["run"], done=lambda name, result: pytest.fail(name)
         )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"steps": 0}, "steps=0 is not allowed; it must be from 1 to 1000"),
+        ({"steps": 1001}, "steps=1001 is not allowed"),
+        ({"names": ["run", "step"]}, "no benchmark 'step'; available are processes, steps, passes, run"),
+    ],
+)
+def test_steps_out_of_range_and_unknown_benchmarks_are_refused_before_all_benchmarks(arguments, message):
+    with pytest.raises(UserError, match=message):
+        benchmarks.bench(settings_for("tiny"), list, **arguments, done=lambda name, result: pytest.fail(name))

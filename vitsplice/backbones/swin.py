@@ -27,7 +27,8 @@ class TimmSwin(TransformerBackbone):
     after the final norm. Tokens of other blocks are taken without that norm.
 
     Args:
-        model: a timm Swin transformer without a classifier, created for any image size (``strict_img_size=False``).
+        model: a timm Swin transformer without a classifier, created with ``strict_img_size=False``, so that the image
+            size is not fixed.
         arguments: see `vitsplice.backbones.base.BackboneArguments`.
 
     Raises:
@@ -68,6 +69,9 @@ class TimmSwin(TransformerBackbone):
 
 
 def _attention_input(block: Any, maps: Tensor) -> Tensor:
-    """Compute the input of a block's attention for the entire map, ``(B, h, w, D)``: v1 normalises it, v2 does not."""
+    """Compute the input of a block's attention from that of the block, ``(B, h, w, D)``, for the entire map.
+
+    v1 applies ``norm1`` before the attention, v2 after it.
+    """
     attention_input: Tensor = maps if type(block).__name__.startswith("SwinTransformerV2") else block.norm1(maps)
     return attention_input

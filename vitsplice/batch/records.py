@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,22 +24,30 @@ from vitsplice.support.jsonl import INVALID, JsonLinesLog, Keys, key_of
 class Ledger(JsonLinesLog):
     """Log of the finished runs of a batch. The caller must hold the lock of the batch folder.
 
-    Opening it removes the records of runs without a folder; closing it, unless after an error, removes superseded
-    records. It needs 16 bytes of memory for each run, and 120 while it is being opened.
+    Opening it removes the records of runs that have no folder. Closing it removes all but the last record of each run,
+    unless an exception ended the block. It needs 16 bytes of memory for each run; 120 bytes for each while it is being
+    opened.
 
     Raises:
-        VitspliceError: if the file cannot be read or written.
+        VitspliceError: if the file cannot be read or written, or a folder of runs cannot be listed.
     """
 
     def __init__(self, out: Path) -> None:
-        super().__init__(out / RESULTS, _job_key)
-        existing = np.fromiter(_run_keys(out), np.uint64)
-        self.compact(lambda keys: np.isin(keys, existing))
+        variants: set[str] = set()
+        super().__init__(out / RESULTS, partial(_add_variant_and_return_key, variants))
+        try:
+            existing = np.fromiter(_run_keys(out, variants), np.uint64)
+            self.compact(lambda keys: np.isin(keys, existing))
+        except BaseException as error:
+            super().__exit__(type(error), error, error.__traceback__)
+            raise
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if error is None:
-            self.compact()
-        super().__exit__(kind, error, at)
+        try:
+            if error is None:
+                self.compact()
+        finally:
+            super().__exit__(kind, error, at)
 
     def is_finished(self, job: Job) -> bool:
         """Return True if the run of a job is recorded, with the same weights, regions and paths of images."""
@@ -56,8 +64,8 @@ class Ledger(JsonLinesLog):
 class Failures(JsonLinesLog):
     """Log of the jobs that failed or were refused, emptied when it is opened.
 
-    The caller must hold the lock of the batch folder. Closing the log removes all records but the last one of each job
-    that no retry has finished; an empty file is removed.
+    The caller must hold the lock of the batch folder. Closing the log removes the records of jobs that a retry
+    has finished, and all but the last record of each other job; an empty file is removed, if that is possible.
 
     Raises:
         VitspliceError: if the file cannot be written.
@@ -71,11 +79,14 @@ class Failures(JsonLinesLog):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         resolved = np.frombuffer(self._resolved, np.uint64)
         suppressed = () if error is None else (VitspliceError,)
-        with suppress(*suppressed):
-            self.compact(lambda keys: ~np.isin(keys, resolved))
-        super().__exit__(kind, error, at)
-        if not self.path.stat().st_size:
-            self.path.unlink()
+        try:
+            with suppress(*suppressed):
+                self.compact(lambda keys: ~np.isin(keys, resolved))
+        finally:
+            super().__exit__(kind, error, at)
+        with suppress(OSError):
+            if not self.path.stat().st_size:
+                self.path.unlink()
 
     def add_outcome(self, outcome: Outcome) -> None:
         """Add the record of a failed or refused job. Raises VitspliceError if the file cannot be written."""
@@ -104,7 +115,7 @@ class Failures(JsonLinesLog):
 
 @dataclass
 class FailureReason:
-    """A reason of failures, the first job that has it, and their number.
+    """A reason of failures, the first job that has it, and the number of jobs that have it.
 
     Args:
         message: the reason, on one line.
@@ -118,7 +129,10 @@ class FailureReason:
 
 
 def failure_reasons(failures: Iterable[Mapping[str, Any]], limit: int) -> list[FailureReason]:
-    """Return the first ``limit`` different reasons in the records of failures."""
+    """Return the first ``limit`` different reasons, each with the number of all records that have it.
+
+    ``failures`` has one record for each job.
+    """
     reasons: dict[str, FailureReason] = {}
     for record in failures:
         with suppress(*INVALID):
@@ -132,12 +146,31 @@ def _job_key(record: Mapping[str, Any]) -> int:
     return key_of(f"{record['variant']}/{record['id']}")
 
 
-def _run_keys(out: Path) -> Iterator[int]:
-    """Yield the keys of the runs that have a folder.
+def _add_variant_and_return_key(variants: set[str], record: Mapping[str, Any]) -> int:
+    variants.add(str(record["variant"]))
+    return _job_key(record)
 
-    Only the shards are listed: on a file server, checking each run by itself would be slower.
+
+def _run_keys(out: Path, variants: set[str]) -> Iterator[int]:
+    """Yield the keys of the runs of the given variants that have a folder.
+
+    Runs are found by listing each shard (`vitsplice.batch.plan.run_folder`); checking the folder of each run by itself
+    would be slower on a file server.
+
+    Raises:
+        VitspliceError: if a folder cannot be listed.
     """
-    for shard in glob.iglob("*/*/", root_dir=out):
-        variant = shard.partition(os.sep)[0]
-        with suppress(FileNotFoundError):  # removed since
-            yield from [key_of(f"{variant}/{pair}") for pair in os.listdir(out / shard)]
+    for variant in variants.intersection(_names(out)):
+        for shard in _names(out / variant):
+            yield from [key_of(f"{variant}/{pair}") for pair in _names(out / variant / shard)]
+
+
+def _names(folder: Path) -> list[str]:
+    """Return the names in a folder; [] if it is a file, or has been removed."""
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        problem = f"cannot list the runs in {folder}: {error.strerror or error}"
+        raise VitspliceError(f"{problem}; run the same command again when the folder can be read") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import torch
 
@@ -22,12 +22,14 @@ FeatureTable = dict[ViewKey, ViewFeatures]
 
 
 class Targets:
-    """Features of views of the images in one backbone; those of the backbone itself may be stored in a bank.
+    """Features of views of the images of a run, computed for one backbone.
+
+    Those that the backbone computes may be stored in a bank; those that the engine provides (`ENGINE_FACETS`) are not.
 
     Args:
         images: images of the run.
         backbone: backbone on the device of the images.
-        bank: stored features; missing ones are computed and put into it.
+        bank: stored features; those missing of the views that it stores are computed and put into it.
         vectors: vectors of the facet ``match``; None if no term requests it.
     """
 
@@ -38,30 +40,34 @@ class Targets:
 
     @torch.no_grad()
     def __call__(
-        self, requests: Mapping[ViewKey, Iterable[FeatureRequest]], views: Mapping[ViewKey, View]
+        self, requests: Mapping[ViewKey, Collection[FeatureRequest]], views: Mapping[ViewKey, View]
     ) -> FeatureTable:
         """Compute the requested features of each view, except for the facet ``positions``.
 
-        Views that are not for the bank all get the union of their requests, so that they can share a pass. The facet
-        ``mask`` is always added for an appearance image that has a mask.
+        Views whose features the bank does not store, and that request features of the backbone, all get the union of
+        those requests, so that they can share a pass. The facet ``mask`` is always added for an appearance image that
+        has a mask.
         """
         features: FeatureTable = {key: {} for key in requests}
         for key, own in requests.items():
-            features[key] |= self._without_backbone(key, tuple(own), views)
+            features[key] |= self._without_backbone(key, own, views)
         needs = {key: needed for key, own in requests.items() if (needed := backbone_requests(own))}
         for key, computed in self._through_backbone(needs, views).items():
             features[key] |= computed
         return features
 
     def _without_backbone(
-        self, key: ViewKey, requests: Sequence[FeatureRequest], views: Mapping[ViewKey, View]
+        self, key: ViewKey, requests: Collection[FeatureRequest], views: Mapping[ViewKey, View]
     ) -> ViewFeatures:
-        masked = [MASK] if key[0] == MASKED in self._images.masks else []
-        direct = [r for r in (*requests, *masked) if r.facet in ENGINE_FACETS and r not in (MATCH, POSITIONS)]
+        added = [MASK] if self._has_mask(key) else []
+        direct = [r for r in (*requests, *added) if r.facet in ENGINE_FACETS and r not in (MATCH, POSITIONS)]
         features = self._computed([key], direct, views)[key] if direct else {}
         if MATCH in requests and self._vectors is not None:
             features[MATCH] = self._match(self._vectors, key[0], views[key])
         return features
+
+    def _has_mask(self, key: ViewKey) -> bool:
+        return key[0] == MASKED and MASKED in self._images.masks
 
     def _match(self, vectors: MatchVectors, name: ImageName, view: View) -> Features:
         height, width = self._images.pixels[name].shape[-2:]
@@ -72,17 +78,19 @@ class Targets:
     ) -> FeatureTable:
         """Compute features of the backbone.
 
-        Each view for the bank gets a pass of its own, so that its features do not depend on the other views of a step.
+        Each view whose features the bank stores gets a pass of its own, so that its features do not depend on the other
+        views of a step.
         """
-        stored = [key for key in needs if self._bank.stores(key)]
-        features = {key: self._stored(key, needs[key], views) for key in stored}
+        banked = [key for key in needs if self._bank.stores(key)]
+        features = {key: self._through_bank(key, needs[key], views) for key in banked}
         together = [key for key in needs if key not in features]
         union = dict.fromkeys(request for key in together for request in needs[key])
         return features | (self._computed(together, union, views) if together else {})
 
-    def _stored(
+    def _through_bank(
         self, key: ViewKey, requests: tuple[FeatureRequest, ...], views: Mapping[ViewKey, View]
     ) -> ViewFeatures:
+        """Return the features of a view from the bank; compute and store them if they are missing."""
         features = self._bank.get(key, views[key], requests)
         if features is None:
             features = self._computed([key], requests, views)[key]
@@ -93,14 +101,15 @@ class Targets:
         self, keys: Sequence[ViewKey], requests: Iterable[FeatureRequest], views: Mapping[ViewKey, View]
     ) -> FeatureTable:
         images = {key: views[key](self._images.pixels[key[0]]) for key in keys}
-        masks = {
-            key: views[key].crop(self._images.masks[MASKED]) for key in keys if key[0] == MASKED in self._images.masks
-        }
+        masks = {key: views[key].crop(self._images.masks[MASKED]) for key in keys if self._has_mask(key)}
         features = self._backbone.features(images, requests, masks)
         return {key: self.joined(features[key]) for key in keys}
 
     def joined(self, features: Mapping[FeatureRequest, Features]) -> ViewFeatures:
-        """Join the features of several appearance images to those of one; those of a single image are unchanged."""
+        """Join the features of several images in a batch into features of one image; a batch of one is unchanged.
+
+        The joined facet ``mask`` excludes the borders between the images (`separated`).
+        """
         weights, axis = self._images.weights, joining_axis(*self._images.pixels[MASKED].shape[-2:])
         one = {request: joined(each, weights, axis) for request, each in features.items()}
         if MASK in one:

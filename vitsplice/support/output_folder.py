@@ -37,6 +37,9 @@ REPLACE = Argument("force", True)
 
 LOCK = ".lock"
 
+MIN_WAIT = 0.2
+"""Seconds that `FolderLock` waits at least, because `is_locked` in another process may hold the lock for a moment."""
+
 
 def check(folder: str | os.PathLike[str], names: Iterable[str], contents: str, *, force: bool) -> Path:
     """Return the path of an output folder that may be written to; nothing is written yet.
@@ -48,14 +51,17 @@ def check(folder: str | os.PathLike[str], names: Iterable[str], contents: str, *
         force: allow results to be replaced.
 
     Raises:
-        UserError: if the path is a file.
+        UserError: if the path is a file or has a NUL.
         OutputExists: if the folder holds results and ``force`` is not given.
     """
     path = Path(folder)
+    _refuse_nul(path)
     if os.path.exists(path) and not os.path.isdir(path):
         raise UserError(f"output folder {path} is a file; choose another folder")
     if not force and any(os.path.exists(path / name) for name in names):
-        raise OutputExists(f"{path} already holds {contents}; choose another folder, or replace it with ", REPLACE)
+        raise OutputExists(
+            f"{path} already holds {contents}; choose another folder, or replace those results with ", REPLACE
+        )
     return path
 
 
@@ -68,8 +74,8 @@ def check_file(file: str | os.PathLike[str], contents: str, *, force: bool) -> P
         force: allow it to be replaced.
 
     Raises:
-        UserError: if the path is a folder or a device, is below a file, or a link into a missing folder, has a NUL, or
-            its name has more than `MAX_NAME_BYTES` bytes.
+        UserError: if the path is a folder or a device, is a link into a missing folder, is below a file, or has a NUL;
+            or if its name has more than `MAX_NAME_BYTES` bytes.
         OutputExists: if the file exists and ``force`` is not given.
     """
     path, shown = Path(file), printable(str(file))
@@ -88,22 +94,27 @@ def check_file(file: str | os.PathLike[str], contents: str, *, force: bool) -> P
 
 
 def check_name(path: Path) -> None:
-    """Raise UserError if an output path has a NUL, or its name more than `MAX_NAME_BYTES` bytes."""
-    shown = printable(str(path))
-    if "\0" in str(path):
-        raise UserError(f"'{shown}' has a NUL character, which no file name can have; choose another name")
+    """Raise UserError if an output path has a NUL, or if its name has more than `MAX_NAME_BYTES` bytes."""
+    _refuse_nul(path)
     if len(os.fsencode(path.name)) > MAX_NAME_BYTES:
-        raise UserError(f"the name {shown} has more than {MAX_NAME_BYTES} bytes; choose a shorter one")
+        raise UserError(f"the name {printable(path.name)} has more than {MAX_NAME_BYTES} bytes; choose a shorter one")
+
+
+def _refuse_nul(path: Path) -> None:
+    if "\0" in str(path):
+        shown = printable(str(path))
+        raise UserError(f"'{shown}' has a NUL character, which no file name can have; choose another name")
 
 
 def _file_above(path: Path) -> Path | None:
-    """Return the file that a path has in the place of a folder, or None."""
+    """Return the nearest parent of a path that exists, if it is not a folder; otherwise None."""
     above = next((folder for folder in path.parents if os.path.exists(folder)), Path())
     return None if os.path.isdir(above) else above
 
 
 def create(folder: Path) -> None:
     """Create a folder and its parents unless they exist. Raises UserError if that is not possible."""
+    _refuse_nul(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -173,7 +184,8 @@ def remove_listed(folder: Path, record: str, pattern: re.Pattern[str], keep: Con
     Args:
         folder: output folder.
         record: name of the JSON file of the record; it may be missing.
-        pattern: pattern of file names; only files of such names are removed, whatever the record lists.
+        pattern: pattern of the entire file name, which must not match a path separator; only files of such names are
+            removed, whatever the record lists.
         keep: names of files that are not removed, because they are written again.
     """
     for name in listed_files(folder, record, pattern):
@@ -183,7 +195,10 @@ def remove_listed(folder: Path, record: str, pattern: re.Pattern[str], keep: Con
 
 
 def listed_files(folder: Path, record: str, pattern: re.Pattern[str]) -> list[str]:
-    """Return the file names of a pattern that a record lists under the key ``files``; arguments as `remove_listed`."""
+    """Return those file names that a record lists under the key ``files`` and that match a pattern entirely.
+
+    Arguments as for `remove_listed`.
+    """
     names = read_json_object(folder / record).get("files")
     return (
         [name for name in names if isinstance(name, str) and pattern.fullmatch(name)] if isinstance(names, list) else []
@@ -203,10 +218,10 @@ class FolderLock:
     Args:
         folder: the folder, which exists.
         name: name of the lock file; each name is a lock of its own.
-        wait: seconds to wait for another process that holds the lock.
+        wait: seconds to wait for another `FolderLock` that holds the lock; at least `MIN_WAIT` are waited.
 
     Raises:
-        OutputBusy: if another process holds the lock.
+        OutputBusy: if another `FolderLock`, of this or another process, still holds the lock after that.
         UserError: if the folder cannot be written to, or its lock file is a link to outside it.
     """
 
@@ -214,7 +229,7 @@ class FolderLock:
         self._path = inside(folder, name)
         self._lock = FileLock(self._path, thread_local=False)
         try:
-            self._lock.acquire(timeout=wait)
+            self._lock.acquire(timeout=max(wait, MIN_WAIT))
         except Timeout as error:
             raise busy_error(folder) from error
         except OSError as error:
@@ -229,7 +244,9 @@ class FolderLock:
     def release(self) -> None:
         """Release the lock and remove its file. Calling it again has no effect."""
         if self._lock.is_locked:
-            self._path.unlink(missing_ok=True)  # after the release it may be the file of another lock
+            # Before the release: afterwards it may be the file of another lock. filelock >= 3.29.5 does not lock a file
+            # that was removed after it was opened, and does not remove the file a second time.
+            self._path.unlink(missing_ok=True)
             self._lock.release()
 
 
@@ -263,7 +280,8 @@ class ResumableWork:
         parts: files or folders with finished parts of the work.
         results: files or folders that are computed from all parts.
         part_keys: keys of the plan that finished parts depend on; (): all keys.
-        clear: function that empties the folder of a part or result; by default it does nothing. It may raise OSError.
+        clear: function that empties a part or result that is a folder, and may remove it; by default it does nothing,
+            and the folder stays as it is. It may raise OSError.
     """
 
     name: str
@@ -278,22 +296,25 @@ class ResumableWork:
 def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force: bool) -> Iterator[Path]:
     """Lock a folder for resumable work; parts and results of the same plan are reused.
 
-    New work that fails before it writes a part leaves no plan, no empty parts and no empty folder: another plan can
-    then use the path. The folder may also hold unrelated files.
+    New work that fails with an `Exception` before it writes anything leaves no plan, no empty parts or results, and no
+    folder that did not exist before: another plan can then use the path. The folder may also hold unrelated files.
 
     Args:
         path: output folder; it need not exist.
         work: kind of work.
         plan: plan as JSON data: a round trip through JSON must not change it.
-        force: allow another plan to be replaced. Its results are removed, and its parts too if any of the
-            ``part_keys`` differs.
+        force: allow another plan, or parts and results without a plan, to be replaced. Results are then removed, and
+            parts too if there is no plan or any of the ``part_keys`` differs.
 
     Raises:
         OutputExists: if the folder holds another plan, or parts or results without a plan, and ``force`` is not given.
         OutputBusy: if another process is writing to it; it is then unchanged.
-        UserError: if the path is a file.
-        PathRejected: if a part or result lies outside the folder (the names may come from an earlier plan's file).
+        UserError: if the path is a file or has a NUL, or the folder cannot be created or written to.
+        PathRejected: if the plan file, a part or a result lies outside the folder (a caller may have read names of
+            results from the plan in the folder).
+        VitspliceError: if a file cannot be written or removed.
     """
+    _refuse_nul(path)
     plan_path = path / work.plan_file
     for name in (work.plan_file, *work.parts, *work.results):
         inside(path, name)
@@ -325,10 +346,13 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
             raise
 
 
-def _written_since(folder: Path, plan: Path) -> bool:
-    """Return whether a file with content, other than plan and lock, was written into the folder after the plan."""
-    files = (file for file in folder.rglob("*") if file not in (plan, folder / LOCK) and file.is_file())
-    since = plan.stat().st_mtime_ns
+def _written_since(folder: Path, plan_path: Path) -> bool:
+    """Return whether any file with content has been written in the folder since the plan's file was.
+
+    The plan's file and the lock file do not count.
+    """
+    files = (file for file in folder.rglob("*") if file not in (plan_path, folder / LOCK) and file.is_file())
+    since = plan_path.stat().st_mtime_ns
     return any(status.st_size and status.st_mtime_ns >= since for status in (file.stat() for file in files))
 
 
@@ -363,10 +387,10 @@ def _parts_differ(earlier: Mapping[str, Any], plan: Mapping[str, Any], part_keys
     return any(earlier.get(key) != plan[key] for key in part_keys) if part_keys else earlier != plan
 
 
-def _difference(earlier: Mapping[str, Any], plan: Mapping[str, Any], name: str) -> str:
-    """Name the keys in which two plans differ."""
+def _difference(earlier: Mapping[str, Any], plan: Mapping[str, Any], plan_file: str) -> str:
+    """Describe how an earlier plan differs, worded to follow "PATH holds another WORK: "."""
     if not earlier:
-        return f"its {name} cannot be read"
+        return f"its {plan_file} cannot be read"
     if "format" in plan and (reason := other_format(earlier, plan["format"])):
         return reason
     return f"it differs in {' and '.join(_differing(earlier, plan))}"
@@ -391,7 +415,9 @@ def differences(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any
 
 
 def remove(folder: Path, names: Iterable[str], clear: Callable[[Path], object]) -> None:
-    """Remove files in a folder, and empty folders in it by the function ``clear``.
+    """Remove the named files in a folder.
+
+    A folder among them is passed to ``clear`` instead, which may empty or remove it.
 
     Raises:
         VitspliceError: if that is not possible.

@@ -1,4 +1,6 @@
-"""Benchmarks on this machine, most of them as ratios: only times measured by the same call of `bench` are comparable.
+"""Benchmarks of this machine.
+
+Most results are ratios, because only times of the same call of `bench` are comparable.
 
 The plain loop takes the steps of the preset `official`, but each image of each term has a backbone pass of its own, in
 float32, and, as in the released code, gradients of the backbone's weights are computed too.
@@ -27,17 +29,22 @@ from vitsplice.engine.loop import Optimisation, Problem
 from vitsplice.engine.problem import Components, assemble, check_before_loading
 from vitsplice.engine.terms import WeightedTerm
 from vitsplice.engine.values import Step
+from vitsplice.errors import Argument, UnknownName, UserError
 from vitsplice.images import example, read, resize_to
 from vitsplice.plugins import catalogue
 from vitsplice.plugins.build import build_part
 from vitsplice.presets.settings import settings_for
 from vitsplice.rng import stream
 from vitsplice.testing.backbones import networks_of
+from vitsplice.text import printable
 from vitsplice.tools.processes import one_and_two
 from vitsplice.tools.run_times import run_times
 
 SIZE = 224
-"""Shorter side in pixels of the images of ``steps`` and ``passes``."""
+"""Shorter side in pixels of the images of ``steps``; side of those of ``passes``.
+
+``passes`` also times two and three times this size.
+"""
 
 CPU = torch.device("cpu")
 """Device of all benchmarks except ``run`` and ``processes``."""
@@ -77,7 +84,7 @@ LOOPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 }
 """Loops with all terms of a preset, by name: preset, precision, overrides.
 
-`step_times` adds loops with only the Splice terms of `quick`.
+`loops_by_name` adds the plain loop, and loops with only the Splice terms of `quick`.
 """
 
 
@@ -109,8 +116,8 @@ class StepTime:
     Args:
         loop: name of the loop.
         seconds: median over the steps.
-        of_plain: ratios of its steps to the plain loop's steps of the same number: ``median``, ``minimum`` and
-            ``maximum``.
+        of_plain: ratio of the time of each of its steps to that of the plain loop's step with the same index:
+            ``median``, ``minimum`` and ``maximum`` over the steps.
     """
 
     loop: str
@@ -133,7 +140,7 @@ def bench(
         settings: settings of the run that is timed, on the packaged pair.
         command: function that returns a command for the same run, which writes to the given folder.
         backbone: backbone of ``steps`` and ``passes``; None: that of the preset ``official``, or its fallback.
-        steps: number of timed steps of each loop, at most `MAX_STEPS`.
+        steps: number of timed steps of each loop, from 1 to `MAX_STEPS`.
         names: names of the benchmarks: keys of `BENCHMARKS`.
         note: called with the description of each benchmark before it starts.
         done: called with "machine" and its data, then with the name and the result of each benchmark as soon as it has
@@ -143,10 +150,12 @@ def bench(
         Results by name, as plain data for JSON. "machine" has the number of threads and the version of torch.
 
     Raises:
-        UnknownName, ConfigError: before all benchmarks, if the settings are for training, or name a backbone,
-            generator, loss term or option that does not exist.
+        UserError: before all benchmarks, if ``steps`` is out of range, or ``names`` has a name that does not exist.
+        UnknownName, ConfigError: before all benchmarks, if the settings are for training, or ``settings`` or
+            ``backbone`` names a backbone (without a fallback), generator, loss term or option that does not exist.
         VitspliceError: if a backbone cannot be loaded, or a command fails.
     """
+    _check_arguments(steps, names)
     for checked in (settings, settings_for("official", backbone=backbone)):
         check_before_loading(checked, catalogue())
     measurements: dict[str, Callable[[], Any]] = {
@@ -162,6 +171,14 @@ def bench(
         results[name] = measurements[name]()
         done(name, results[name])
     return results
+
+
+def _check_arguments(steps: int, names: Sequence[str]) -> None:
+    if not 1 <= steps <= MAX_STEPS:
+        raise UserError(Argument("steps", steps), f" is not allowed; it must be from 1 to {MAX_STEPS}")
+    for name in names:
+        if name not in BENCHMARKS:
+            raise UnknownName(f"no benchmark '{printable(name)}'; available are {', '.join(BENCHMARKS)}")
 
 
 def available_name(backbone: str | None) -> str:
@@ -187,7 +204,8 @@ def process_times(command: Callable[[Path], Sequence[str]]) -> dict[str, Any]:
 def pass_times(backbone: str) -> dict[str, Any]:
     """Rates of matrix multiplication, the share of them that a backbone reaches, and times of its passes.
 
-    A pass is a forward and backward pass, at the nearest size that the backbone accepts.
+    A pass is a forward and a backward pass. Images have the accepted size nearest to `SIZE`; those of the times by size
+    also the ones nearest to two and three times `SIZE`.
 
     Returns:
         Plain data: rates in GFLOP/s and shares by precision, seconds by image size and by number of views.
@@ -313,7 +331,10 @@ def _loop(
 
 
 def _splice_of_quick(backbone: str, precision: str, extra: tuple[str, ...]) -> Iterator[Step]:
-    """The two terms of Splice, in every step, with the generator of `quick`, which needs no identity term."""
+    """Return the steps of a loop with the two terms of Splice, both in every step, and the generator of `quick`.
+
+    This generator needs no identity term. The loop starts from the structure image.
+    """
     terms = settings_for("quick", backbone=backbone).terms
     other_terms = [f"terms.{term}.weight=0" for term in terms if term not in SPLICE_TERMS]
     in_every_step = [f"terms.{term}.every=1" for term in SPLICE_TERMS]
