@@ -28,6 +28,14 @@ def test_the_command_prints_the_output_and_its_flicker(vitsplice, png, tmp_path)
     assert "out.mp4 is finished already" in again.stderr
 
 
+@pytest.mark.slow
+def test_a_report_that_is_not_written_is_not_named(vitsplice, png, tmp_path):
+    write_clip(tmp_path / "clip.mp4", panned(1))
+    done = vitsplice("video", "clip.mp4", png[1], "-o", "out.mp4", *TINY, "--set", "plots=none")
+    assert (done.returncode, done.stdout) == (0, "out.mp4\n")
+    assert "report" not in done.stderr
+
+
 def test_an_invalid_video_is_one_line(vitsplice, png, tmp_path):
     (tmp_path / "clip.mp4").write_text("text")
     done = vitsplice("video", "clip.mp4", png[1], "-o", "out.mp4", *TINY)

@@ -30,6 +30,7 @@ def write_clip(
     times=None,
     audio=False,
     audio_seconds=None,
+    audio_layout="stereo",
     rotation=0,
     colours=None,
     codec="libx264",
@@ -37,20 +38,23 @@ def write_clip(
     pix_fmt="yuv420p",
     form="rgb24",
     title="",
+    options=None,
 ):
     """Write frames as a video.
 
     Args:
         times: time of each frame in 1/1000 s; None: constant rate.
         audio: add a tone, as AAC or by the name of a codec.
+        audio_layout: layout of the channels of the tone.
         audio_seconds: duration of the tone; None: that of the frames.
         rotation: degrees counterclockwise by which players rotate it.
         colours: (matrix, range, primaries, transfer).
         form: pixel format of ``frames``.
         title: title in the metadata.
+        options: options of the container.
     """
     base = Fraction(1, 1000)
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=options) as container:
         container.metadata.update({"title": title} if title else {})
         stream = container.add_stream(codec, rate=rate, options={"crf": crf} if codec == "libx264" else {})
         stream.height, stream.width = frames[0].shape[:2]
@@ -61,7 +65,8 @@ def write_clip(
             stream.set_display_rotation(rotation)
         if colours:
             context.colorspace, context.color_range, context.color_primaries, context.color_trc = colours
-        sound = container.add_stream("aac" if audio is True else audio, rate=8000) if audio else None
+        audio_codec = "aac" if audio is True else audio
+        sound = container.add_stream(audio_codec, rate=8000, layout=audio_layout) if audio else None
         for number, pixels in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(pixels, format=form)
             if colours:

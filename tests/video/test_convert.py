@@ -235,7 +235,17 @@ def test_finished_frames_that_were_removed_are_computed_again(tmp_path, appearan
     (out / "000001.png").unlink()
     transfer(clip, appearance, out, progress=ProgressReporter(note=notes.append))
     assert {path.name: path.read_bytes() for path in out.iterdir()} == frames
-    assert "finished frames are missing; starting again" in notes
+    assert "finished frames are missing or damaged; starting again" in notes
+
+
+@pytest.mark.parametrize("part", ["excerpt", "segments"])
+def test_work_with_missing_parts_starts_again(tmp_path, clip, appearance, whole, part):
+    assert transfer(clip, appearance, tmp_path / "out.mp4", progress=stops_after_a_segment()) is None
+    shutil.rmtree(tmp_path / "out-video" / part)
+    notes = []
+    again = transfer(clip, appearance, tmp_path / "out.mp4", progress=ProgressReporter(note=notes.append))
+    assert notes[0] == "finished frames are missing or damaged; starting again"
+    assert again.path.read_bytes() == whole.path.read_bytes()
 
 
 def test_work_that_started_again_resumes_from_its_own_checkpoint(tmp_path, appearance):
@@ -250,7 +260,7 @@ def test_work_that_started_again_resumes_from_its_own_checkpoint(tmp_path, appea
     stopped_at(5)
     stopped_at(1)
     assert [note for note in notes if not note.startswith("preview")] == [
-        "finished frames are missing; starting again",
+        "finished frames are missing or damaged; starting again",
         "resumes at frame 3",
     ]
 
@@ -263,6 +273,35 @@ def test_a_file_put_at_the_output_of_unfinished_work_is_replaced_only_with_force
         transfer(clip, appearance, out)
     assert out.read_bytes() == b"mine"
     assert transfer(clip, appearance, out, force=True).path.read_bytes() == whole.path.read_bytes()
+
+
+def test_a_file_that_appears_during_the_work_is_replaced_only_with_force(tmp_path, clip, appearance, whole):
+    out = tmp_path / "out.mp4"
+    progress = ProgressReporter(part=lambda *_: out.write_bytes(b"mine"))
+    with pytest.raises(OutputExists, match=r"out\.mp4 already exists"):
+        transfer(clip, appearance, out, progress=progress)
+    assert out.read_bytes() == b"mine"
+    notes = []
+    again = transfer(clip, appearance, out, force=True, progress=ProgressReporter(note=notes.append))
+    assert notes[0] == "resumes at frame 5"
+    assert again.path.read_bytes() == whole.path.read_bytes()
+
+
+def test_a_file_put_at_an_output_that_could_not_be_written_is_replaced_only_with_force(
+    tmp_path, clip, appearance, monkeypatch
+):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "out.mp4"
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "move", full)
+        with pytest.raises(VitspliceError, match=r"cannot write .*out\.mp4: No space left on device"):
+            transfer(clip, appearance, out)
+    out.write_bytes(b"mine")
+    with pytest.raises(OutputExists, match=r"out\.mp4 already exists"):
+        transfer(clip, appearance, out)
+    assert out.read_bytes() == b"mine"
 
 
 def test_work_that_replaces_an_output_resumes_without_force(tmp_path, clip, appearance, whole):
@@ -334,6 +373,30 @@ def test_frames_of_a_longer_video_are_removed_with_force_and_other_files_stay(tm
     assert sorted(path.name for path in (tmp_path / "frames").iterdir()) == ["000000.png", "000001.png", "notes.txt"]
 
 
+def test_numbered_files_that_are_no_frames_of_an_earlier_output_stay(tmp_path, clip, appearance):
+    out = tmp_path / "frames"
+    assert transfer(clip, appearance, out, progress=stops_after_a_segment()) is None
+    (out / "000005.png").write_bytes(b"mine")
+    transfer(clip, appearance, out)
+    assert (out / "000005.png").read_bytes() == b"mine"
+
+
+def test_frames_of_a_folder_stay_whose_records_are_of_another_output(tmp_path, appearance, whole):
+    shutil.copytree(whole.folder, tmp_path / "out-video")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "000004.png").write_bytes(b"mine")
+    transfer(write_clip(tmp_path / "clip.mp4", panned(1)), appearance, tmp_path / "out", force=True)
+    assert (tmp_path / "out" / "000004.png").read_bytes() == b"mine"
+
+
+def test_frames_of_a_longer_video_are_removed_after_a_stop(tmp_path, clip, appearance):
+    out = tmp_path / "frames"
+    transfer(write_clip(tmp_path / "long.mp4", panned(7)), appearance, out)
+    assert transfer(clip, appearance, out, force=True, progress=stops_after_a_segment()) is None
+    transfer(clip, appearance, out)
+    assert len(os.listdir(out)) == 5
+
+
 @pytest.mark.parametrize("force", [False, True])
 def test_the_input_is_refused_as_output(tmp_path, appearance, force):
     (tmp_path / "frames").mkdir()
@@ -356,6 +419,40 @@ def test_a_folder_that_contains_the_appearance_image_is_refused_as_output(tmp_pa
     with pytest.raises(UserError, match="link contains the input"):
         transfer(clip, image, tmp_path / "link", force=True)
     assert image.read_bytes() == appearance.read_bytes()
+
+
+def test_a_folder_that_contains_frames_of_the_input_is_refused_as_output(tmp_path, appearance):
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "links").mkdir()
+    (tmp_path / "frames" / "000000.png").write_bytes(appearance.read_bytes())
+    (tmp_path / "links" / "0.png").symlink_to(tmp_path / "frames" / "000000.png")
+    with pytest.raises(UserError, match=r"frames contains the input .*links/0\.png; choose another output"):
+        transfer(tmp_path / "links", appearance, tmp_path / "frames", force=True)
+
+
+def test_an_appearance_image_in_the_folder_of_the_records_is_refused(tmp_path, clip, appearance):
+    (tmp_path / "out-video").mkdir()
+    image = tmp_path / "out-video" / "preview.png"
+    image.write_bytes(appearance.read_bytes())
+    with pytest.raises(UserError, match=r"out-video contains the input .*preview\.png; choose another output"):
+        transfer(clip, image, tmp_path / "out.mp4", force=True)
+    assert image.read_bytes() == appearance.read_bytes()
+
+
+def test_records_of_folders_whose_names_differ_after_a_dot_are_in_folders_of_their_own(tmp_path, appearance):
+    clip = write_clip(tmp_path / "clip.mp4", panned(1))
+    for name in ("take.1", "take.2"):
+        (tmp_path / name).mkdir()
+        assert transfer(clip, appearance, tmp_path / name).folder == tmp_path / f"{name}-video"
+
+
+def test_metrics_and_report_are_omitted_on_request(tmp_path, clip, appearance, whole, monkeypatch):
+    shutil.copytree(whole.path.parent, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(convert, "frame_metrics", None)
+    settings = {"overrides": [*TINY["overrides"], "plots=none"], "force": True}
+    result = transfer(clip, appearance, tmp_path / "out.mp4", **settings)
+    assert result.record["metrics"] == {}
+    assert not (result.folder / "report.html").exists()
 
 
 def test_the_current_folder_may_be_the_output(tmp_path, appearance, monkeypatch):
@@ -495,7 +592,7 @@ def test_longer_audio_neither_changes_the_samples_nor_has_a_note(tmp_path, appea
     folders = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(convert, "frame_metrics", lambda samples, *others: folders.append(samples) or {})
-        result = transfer(clip, appearance, tmp_path / "out")
+        result = transfer(clip, appearance, tmp_path / "out", overrides=["match.grid=6"])
     assert [number for number, _, _ in folders[0]] == [0, 1, 3, 4, 6, 7]
     assert result.record["notes"] == ["a folder of images has no audio"]
 
@@ -508,8 +605,10 @@ def test_one_frame_and_a_rotated_video(tmp_path, appearance):
 
 
 def test_a_mistake_is_found_before_the_work(tmp_path, clip, appearance):
-    with pytest.raises(UserError, match="key_every=0 is not allowed; it must be from 1 to 120"):
+    with pytest.raises(UserError, match="key_every=0 is not allowed; it must be an integer from 1 to 120"):
         transfer(clip, appearance, tmp_path / "out.mp4", key_every=0)
+    with pytest.raises(UserError, match=r"key_every=2\.5 is not allowed; it must be an integer from 1 to 120"):
+        transfer(clip, appearance, tmp_path / "out.mp4", key_every=2.5)
     with pytest.raises(UserError, match="videos require a preset with a warm start or a model"):
         transfer(clip, appearance, tmp_path / "out.mp4", preset="tiny", overrides=())
     write_tiny_model(tmp_path / "model")

@@ -1,11 +1,12 @@
 import os
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from clips import panned, read_clip
 
 from vitsplice.errors import UserError
-from vitsplice.video.destination import destination_for
+from vitsplice.video.destination import check_free, destination_for
 from vitsplice.video.source import Frame, VideoInfo, VideoSource
 from vitsplice.video.work import remove_parts
 
@@ -24,12 +25,19 @@ class Frames(VideoSource):
         return (Frame(index, pixels, index) for index, pixels in enumerate(panned(2)))
 
 
-def finished(path, work):
-    """Write two frames to a destination, and finish it."""
+def added(path, work):
+    """Return a destination, after two frames were written to it, and its source."""
     destination, source = destination_for(path, INFO), Frames(path)
     frames = list(source.frames())
     destination.add(work, 0, frames, [frame.pixels for frame in frames])
-    destination.finish(work, 1, source, len(frames))
+    return destination, source
+
+
+def finished(path, work, earlier_frames=0):
+    """Write two frames to a destination, and finish it."""
+    destination, source = added(path, work)
+    destination.join(work, 1, source)
+    destination.replace(work, 2, earlier_frames)
 
 
 def test_a_video_is_joined_in_the_folder_of_the_work(tmp_path, monkeypatch):
@@ -60,6 +68,36 @@ def test_temporary_files_of_a_killed_process_are_removed_from_a_folder_of_frames
         (tmp_path / "out" / name).touch()
     finished(tmp_path / "out", tmp_path / "work")
     assert sorted(os.listdir(tmp_path / "out")) == [".mine.tmp", "000000.png", "000001.png"]
+
+
+@pytest.mark.parametrize(("earlier", "left"), [(0, [2, 3, 4]), (4, [4])])
+def test_only_frames_of_the_earlier_output_are_removed(tmp_path, earlier, left):
+    (tmp_path / "out").mkdir()
+    for number in range(5):
+        (tmp_path / "out" / f"{number:06d}.png").touch()
+    finished(tmp_path / "out", tmp_path / "work", earlier)
+    assert sorted(os.listdir(tmp_path / "out")) == [f"{number:06d}.png" for number in (0, 1, *left)]
+
+
+@pytest.mark.parametrize(("name", "file"), [("out.mp4", "work/segments/00000.nut"), ("out", "out/000001.png")])
+def test_damaged_frames_are_not_held(tmp_path, name, file):
+    destination, _ = added(tmp_path / name, tmp_path / "work")
+    assert destination.holds(tmp_path / "work", 1, 2)
+    content = (tmp_path / file).read_bytes()
+    (tmp_path / file).write_bytes(content[: len(content) // 2] if name == "out.mp4" else b"")
+    assert not destination.holds(tmp_path / "work", 1, 2)
+    (tmp_path / file).unlink()
+    assert not destination.holds(tmp_path / "work", 1, 2)
+
+
+def test_an_output_that_cannot_be_read_is_an_error_that_names_it(tmp_path, monkeypatch):
+    def denied(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "listdir", denied)
+    with pytest.raises(UserError, match=f"cannot read {tmp_path}: Permission denied"):
+        check_free(tmp_path, force=False)
+    check_free(Path("x" * 300, "out"), force=False)
 
 
 @pytest.mark.parametrize(

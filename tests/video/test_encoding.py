@@ -8,7 +8,7 @@ from clips import audio_packets, panned, read_clip, remuxed, write_clip
 
 from vitsplice.errors import UserError, VitspliceError
 from vitsplice.video import encoding as module
-from vitsplice.video.encoding import encoding_for, join, write_segment
+from vitsplice.video.encoding import count_frames, encoding_for, join, write_segment
 from vitsplice.video.source import open_source
 
 
@@ -74,6 +74,22 @@ def test_times_below_0_begin_at_0_and_the_audio_with_them(tmp_path, name):
         assert 0 <= container.streams.audio[0].start_time * container.streams.audio[0].time_base < 0.01
 
 
+@pytest.mark.parametrize("name", ["later.ts", "later.mkv"])
+def test_an_output_begins_where_the_earliest_stream_begins(tmp_path, name):
+    clip = write_clip(tmp_path / "clip.mp4", panned(5), audio=True)
+    later = remuxed(clip, tmp_path / name, 1000)
+    path, _ = encoded(tmp_path, open_source(later), audio=later)
+    with av.open(str(later)) as before, av.open(str(path)) as after:
+        delays = [_first_time(file, "video") - _first_time(file, "audio") for file in (before, after)]
+        assert delays[1] == pytest.approx(delays[0], abs=2e-3)
+        assert 0 <= min(_first_time(after, "video"), _first_time(after, "audio")) < 0.01
+
+
+def _first_time(container, kind):
+    stream = getattr(container.streams, kind)[0]
+    return float(stream.start_time * stream.time_base)
+
+
 def test_audio_that_an_edit_list_hides_is_left_out_of_matroska(tmp_path):
     clip = write_clip(tmp_path / "clip.mp4", panned(20), audio=True, codec="mpeg4")
     trimmed = remuxed(clip, tmp_path / "trimmed.mp4", -1)
@@ -96,11 +112,33 @@ def test_audio_of_a_file_whose_title_is_not_utf8_is_copied(tmp_path):
     assert audio_packets(path) == expected
 
 
-@pytest.mark.parametrize(("codec", "name"), [("aac", "out.webm"), ("opus", "out.mov"), ("flac", "out.mov")])
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.avi"])
+def test_audio_that_states_only_its_number_of_channels_is_copied(tmp_path, name):
+    path = write_clip(tmp_path / name, panned(8), audio="pcm_s16le", codec="mpeg4")
+    with av.open(str(path)) as container:
+        assert container.streams.audio[0].layout.name == "2 channels"
+    out, notes = encoded(tmp_path, open_source(path), audio=path)
+    assert b"".join(audio_packets(out)) == b"".join(audio_packets(path))
+    assert not notes
+
+
+def test_audio_that_fails_only_with_its_first_packet_is_noted(tmp_path):
+    path = write_clip(tmp_path / "clip.mkv", panned(8), audio="pcm_s16le", audio_layout="5.1", codec="mpeg4")
+    out, notes = encoded(tmp_path, open_source(path), audio=path)
+    assert notes == ["an audio stream is left out: mp4 files cannot hold it (codec pcm_s16le)"]
+    assert len(read_clip(out)[0]) == 8
+
+
+AUDIO_ENCODERS = {"opus": "libopus", "mp3": "libmp3lame"}
+
+
+@pytest.mark.parametrize(
+    ("codec", "name"), [("aac", "out.webm"), ("opus", "out.mov"), ("flac", "out.mov"), ("mp3", "out.mp4")]
+)
 def test_audio_that_the_container_does_not_hold_is_noted(tmp_path, codec, name):
-    path = write_clip(tmp_path / "clip.mkv", panned(8), audio={"opus": "libopus"}.get(codec, codec))
+    path = write_clip(tmp_path / "clip.mkv", panned(8), audio=AUDIO_ENCODERS.get(codec, codec))
     out, notes = encoded(tmp_path, open_source(path), name, audio=path)
-    assert notes == [f"an audio stream is left out: {name[4:]} files do not hold the codec {codec}"]
+    assert notes == [f"an audio stream is left out: {name[4:]} files cannot hold it (codec {codec})"]
     assert len(read_clip(out)[0]) == 8
 
 
@@ -131,6 +169,15 @@ def test_a_segment_or_audio_that_cannot_be_read_is_named(tmp_path):
     second.write_bytes(b"damaged")
     with pytest.raises(VitspliceError, match=r"cannot read .*1\.nut: "):
         join([first, second], tmp_path / "out.mp4", source.info, None)
+
+
+def test_missing_frames_of_a_segment_are_not_counted(tmp_path):
+    encoded(tmp_path, open_source(write_clip(tmp_path / "clip.mp4", panned(4))), split=3)
+    segment = tmp_path / "0.nut"
+    assert count_frames(segment) == 3
+    content = segment.read_bytes()
+    segment.write_bytes(content[: len(content) // 2])
+    assert count_frames(segment) < 3
 
 
 @pytest.mark.parametrize(("name", "options"), [("out.mkv", {}), ("out.mov", {"movflags": "+faststart"})])

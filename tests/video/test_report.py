@@ -13,7 +13,7 @@ def _no_plot(monkeypatch):
     monkeypatch.setattr("vitsplice.support.plots._save", lambda *_, **__: b"<svg></svg>")
 
 
-def text(errors=TRUSTED, frames=3, **changes):
+def text(errors=TRUSTED, frames=3, source="clip.mp4", **changes):
     """Return the text of the report of a video, without tags."""
     record = {
         "temporal": True,
@@ -31,7 +31,7 @@ def text(errors=TRUSTED, frames=3, **changes):
         "substitutions": [],
         "versions": {},
     } | changes
-    page = report(record, "clip.mp4", ["images/zebra.jpg"], errors, ([b"jpeg"] * frames, [b"jpeg"] * frames))
+    page = report(record, source, ["images/zebra.jpg"], errors, ([b"jpeg"] * frames, [b"jpeg"] * frames))
     return " ".join(unescape(re.sub("<[^>]+>", " ", page)).split())
 
 
@@ -51,6 +51,17 @@ def test_networks_without_digests_have_no_row():
 def test_settings_without_a_preset_are_not_called_a_preset():
     assert "preset instant, key frames at most 12 frames apart, with tiny-vit on cpu; 3 frames, computed in" in text()
     assert "preset" not in text(settings={"preset": None, "device": "cpu"})
+
+
+def test_without_metrics_there_is_no_section():
+    assert "Metrics of frames" in text()
+    assert "Metrics of frames" not in text(metrics={})
+
+
+def test_the_current_folder_is_called_by_its_name(tmp_path, monkeypatch):
+    (tmp_path / "walk").mkdir()
+    monkeypatch.chdir(tmp_path / "walk")
+    assert "The structure of walk, the appearance of zebra.jpg" in text(source=".")
 
 
 def test_a_substituted_backbone_is_mentioned():

@@ -167,6 +167,12 @@ def test_transparency_is_noted(tmp_path):
     assert open_source(opaque).info.notes == ()
 
 
+def test_transparency_that_is_not_decoded_is_noted(tmp_path):
+    frames = [np.dstack([pixels, np.full(pixels.shape[:2], 100, np.uint8)]) for pixels in panned(1)]
+    clip = write_clip(tmp_path / "clip.webm", frames, codec="libvpx-vp9", pix_fmt="yuva420p", form="rgba")
+    assert open_source(clip).info.notes == ("the transparency of the input is left out",)
+
+
 def test_notes_of_an_image_are_those_of_the_folder(tmp_path):
     Image.new("RGBA", (48, 32), (200, 40, 60, 100)).save(tmp_path / "0.png")
     assert open_source(tmp_path).info.notes == (f"{tmp_path / '0.png'}: alpha composited on white",)
@@ -180,6 +186,24 @@ def test_a_video_whose_end_is_damaged_has_a_note(tmp_path):
     source = open_source(path)
     assert 0 < len(list(source.frames())) == source.info.frames < 8
     assert source.info.notes == ("the file states a duration of 0.8 s, of which 0.1 s could be read",)
+
+
+def test_a_truncated_video_is_read_up_to_its_last_complete_frame(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", panned(8, step=5), options={"movflags": "+faststart"})
+    path.write_bytes(path.read_bytes()[:-600])
+    source = open_source(path)
+    assert 0 < len(list(source.frames())) == source.info.frames < 8
+    (note,) = source.info.notes
+    assert note.startswith("the file states a duration of 0.8 s, of which 0.")
+
+
+def test_a_video_without_a_decoder_is_refused(tmp_path):
+    path = write_clip(tmp_path / "clip.mkv", panned(1))
+    path.write_bytes(path.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XYZ"))
+    with pytest.raises(
+        ImageError, match=r"clip\.mkv' has a video codec that the installed PyAV cannot decode; convert"
+    ):
+        open_source(path)
 
 
 def test_a_file_without_a_video_stream_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +31,9 @@ def video(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", help="Output: .mp4, .mov, .mkv or .webm, or a folder for PNG files (a name without suffix)."
+            "--out",
+            "-o",
+            help="Output: .mp4, .m4v, .mov, .mkv or .webm, or a folder for PNG files (a name without suffix).",
         ),
     ] = Path("vitsplice-out.mp4"),
     preset: Annotated[
@@ -80,6 +83,7 @@ def video(
     """
     from vitsplice.cli.progress import parts_progress, unless_stopped
     from vitsplice.video.convert import splice_video
+    from vitsplice.video.work import REPORT
 
     appearances, weights = with_weights(appearance, weighted)
     with parts_progress() as progress:
@@ -107,7 +111,8 @@ def video(
     result = unless_stopped(result)
     notes(result.record["notes"])
     _show(result.record)
-    typer.echo(f"report {result.folder / 'report.html'}", err=True)
+    if os.path.isfile(result.folder / REPORT):
+        typer.echo(f"report {result.folder / REPORT}", err=True)
     typer.echo(result.path)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ import torch
 
 from vitsplice.config import RunConfig
 from vitsplice.engine.backbones import BackboneLoader
-from vitsplice.errors import OutputExists, UserError
+from vitsplice.errors import OutputExists, UserError, VitspliceError
 from vitsplice.images import Source, contact_sheet, encode_png, resize_to
 from vitsplice.images.transforms import resized
 from vitsplice.presets.settings import settings_for
@@ -48,6 +48,7 @@ from vitsplice.video.work import (
     REPORT,
     WORK,
     State,
+    earlier_frames,
     on_device,
     remove_parts,
 )
@@ -127,27 +128,26 @@ def splice_video(
 
     Raises:
         ImageError: if the video or an image cannot be read.
-        OutputExists: if ``force`` is not given, and (a) the output exists, and was not written by a call with the same
-            arguments or has changed since, or (b) the folder of the records holds the records of another output or of a
-            call with other arguments, or has no plan but files with names of records.
+        OutputExists: if ``force`` is not given, and (a) the output exists, or came into being during the work, and was
+            not written by a call with the same arguments or has changed since, or (b) the folder of the records holds
+            the records of another output or of a call with other arguments, or has no plan but files with names of
+            records.
         OutputBusy: if another process is writing to the folder of the records.
         CheckpointRejected: if the checkpoint of unfinished work is damaged; the message says what to remove.
         VitspliceError: if an argument, a setting or a backbone cannot be used, or a file cannot be written.
     """
-    if not 1 <= key_every <= MAX_KEY_EVERY:
-        raise UserError(f"key_every={key_every} is not allowed; it must be from 1 to {MAX_KEY_EVERY}")
+    if not isinstance(key_every, int) or not 1 <= key_every <= MAX_KEY_EVERY:
+        raise UserError(f"key_every={key_every} is not allowed; it must be an integer from 1 to {MAX_KEY_EVERY}")
     video, path, loader = open_source(source), Path(out), BackboneLoader()
     target = _target(path)
-    folder = target.with_name(f"{target.stem}-video")
+    folder = target.with_name(f"{target.name if os.path.isdir(path) else target.stem}-video")
     check_name(folder)
     for used in (path, folder):
         if os.path.exists(used) and os.path.samefile(used, source):
             raise UserError(f"{printable(str(used))} is the input; choose another output")
     encoder = _encoder(destination_for(path, video.info))
     appearances = Appearances.read(appearance, appearance_mask, appearance_weights)
-    for image in (*as_sequence(appearance), *as_sequence(appearance_mask)):
-        if isinstance(image, str | os.PathLike) and os.path.realpath(path) in map(os.path.dirname, _real_paths(image)):
-            raise UserError(f"{printable(str(path))} contains the input {printable(str(image))}; choose another output")
+    _check_outside((path, folder), (*video.files, *as_sequence(appearance), *as_sequence(appearance_mask)))
     transfer = load_transfer(appearances, settings_for(preset, **settings), loader)
     info = _output_info(video.info, transfer.settings.size, even=encoder is not None)
     destination = destination_for(path, info)
@@ -174,17 +174,19 @@ def splice_video(
         with suppress(OSError, UserError), FolderLock(folder):
             remove_parts(folder)
         return VideoResult(path, folder, record)
-    if not same_plan or (folder / RECORD).is_file() or not (folder / REPLACES).is_file():
+    if not same_plan or os.path.isfile(folder / RECORD) or not os.path.isfile(folder / REPLACES):
         check_free(path, force=force)
+    replaced = earlier_frames(folder) if encoder is None and earlier.get("output") == target.name else 0
     try:
         with resumable(folder, WORK, plan, force=force):
-            (folder / RECORD).unlink(missing_ok=True)
+            for name in (RECORD, REPORT):
+                (folder / name).unlink(missing_ok=True)
             if encoder is None or os.path.lexists(path):
-                write(folder, {REPLACES: b""})
+                write(folder, {REPLACES: str(replaced).encode() if replaced else b""})
             work = _Work(video, appearances, transfer, destination, folder, plan, progress, (info.height, info.width))
             work.resume()
             work.run()
-            record = work.finish(path, loader)
+            record = work.finish(path, loader, force=force)
     except Stopped:
         return None
     return VideoResult(path, folder, record)
@@ -199,6 +201,16 @@ def _target(path: Path) -> Path:
     return target
 
 
+def _check_outside(outputs: Sequence[Path], inputs: Iterable[object]) -> None:
+    """Raise UserError if an input that is a path is in one of the folders of the outputs, also by a link."""
+    folders = {os.path.realpath(output): output for output in outputs}
+    for file in inputs:
+        parents = map(os.path.dirname, _real_paths(file)) if isinstance(file, str | os.PathLike) else ()
+        if output := next((folders[parent] for parent in parents if parent in folders), None):
+            shown = printable(str(output)), printable(str(file))
+            raise UserError(f"{shown[0]} contains the input {shown[1]}; choose another output")
+
+
 def _real_paths(file: str | os.PathLike[str]) -> tuple[str, str]:
     """Return the path of a file twice: with only the links in its folder resolved, and with all links resolved."""
     return os.path.join(os.path.realpath(Path(file).parent), Path(file).name), os.path.realpath(file)
@@ -209,7 +221,7 @@ def _check_records(folder: Path, earlier: Mapping[str, Any], target: Path) -> No
     if (other := earlier.get("output", target.name)) != target.name:
         raise OutputExists(
             f"{printable(str(folder))} holds the records of {printable(str(other))}; choose a name other than "
-            f"'{target.stem}', or replace them with ",
+            f"'{folder.name.removesuffix('-video')}', or replace them with ",
             REPLACE,
         )
 
@@ -258,8 +270,8 @@ class _Work:
         CHECKPOINT.resume(self._folder / CHECKPOINTS, None, self._plan["inputs"], self._restore)
 
     def _restore(self, state: State) -> None:
-        if not self._destination.holds(self._folder, state.segments, state.next):
-            self._progress.note("finished frames are missing; starting again")
+        if not self._destination.holds(self._folder, state.segments, state.next) or not self._excerpt.holds(state.next):
+            self._progress.note("finished frames are missing or damaged; starting again")
             with suppress(OSError):
                 remove_checkpoints(self._folder / CHECKPOINTS)
             return
@@ -302,18 +314,37 @@ class _Work:
             raise Stopped
         self._progress.part(f"frame {index}", index, max(index + 1, self._video.info.frames or 0))
 
-    def finish(self, path: Path, loader: BackboneLoader) -> dict[str, Any]:
+    def finish(self, path: Path, loader: BackboneLoader, *, force: bool) -> dict[str, Any]:
         """Write output, report and records, remove the parts, and return the content of ``video.json``."""
-        write(self._folder, {REPLACES: b""})
-        notes = self._destination.finish(self._folder, self._state.segments, self._video, self._state.next)
+        notes = self._destination.join(self._folder, self._state.segments, self._video)
+        self._replace(path, force=force)
         record: dict[str, Any] = json.loads(json.dumps(self._record(path, notes, loader)))
-        errors, appearances = self._state.errors, [image.name for image in self._appearances.images.values()]
-        page = report(record, self._video.name, appearances, errors, self._excerpt.film())
-        files = {FLICKER: flicker_table(errors).encode(), REPORT: page.encode(), RECORD: json_bytes(record)}
-        write(self._folder, files)
+        page = {REPORT: self._page(record).encode()} if self._transfer.settings.plots == "all" else {}
+        write(self._folder, {FLICKER: flicker_table(self._state.errors).encode(), **page, RECORD: json_bytes(record)})
         with suppress(OSError):
             remove_parts(self._folder)
         return record
+
+    def _replace(self, path: Path, *, force: bool) -> None:
+        """Replace the output. Raises OutputExists if it came into being during the work, unless ``force`` is given."""
+        if not os.path.isfile(self._folder / REPLACES):
+            check_free(path, force=force)
+            write(self._folder, {REPLACES: b""})
+        try:
+            self._destination.replace(self._folder, self._state.next, earlier_frames(self._folder))
+        except VitspliceError:
+            if not os.path.lexists(path):
+                (self._folder / REPLACES).unlink(missing_ok=True)
+            raise
+
+    def _page(self, record: dict[str, Any]) -> str:
+        names = [image.name for image in self._appearances.images.values()]
+        return report(record, self._video.name, names, self._state.errors, self._excerpt.film())
+
+    def _metrics(self, loader: BackboneLoader) -> dict[str, dict[str, Any]]:
+        if self._transfer.settings.metrics == "none":
+            return {}
+        return frame_metrics(self._excerpt.samples(), self._appearances, self._transfer.backbone.info.name, loader)
 
     def _record(self, path: Path, notes: list[str], loader: BackboneLoader) -> dict[str, Any]:
         state, info, transfer = self._state, self._video.info, self._transfer
@@ -321,14 +352,14 @@ class _Work:
         missing = [f"the file has {info.frames} frames, of which {state.next} could be read"] if fewer else []
         return {
             **self._plan,
-            "output_sha256": file_sha256(path) if path.is_file() else None,
+            "output_sha256": file_sha256(path) if os.path.isfile(path) else None,
             "frames": state.next,
             "cuts": state.cuts,
             "rate": str(info.rate),
             "seconds": round(state.seconds, 3),
             "seconds_per_frame": round(state.seconds / state.next, 4),
             "warping_error": mean_errors(state.errors),
-            "metrics": frame_metrics(self._excerpt.samples(), self._appearances, transfer.backbone.info.name, loader),
+            "metrics": self._metrics(loader),
             "notes": [*info.notes, *notes, *missing],
             "settings": transfer.settings.model_dump(mode="json"),
             "backbones": {name: asdict(backbone.info) for name, backbone in transfer.backbones.items()},
@@ -347,11 +378,11 @@ def _preview(segment: Segment, output: Pixels) -> bytes:
 def _finished(folder: Path, path: Path, destination: Destination) -> dict[str, Any]:
     """Return the record of finished work; {} if there is none, or the output has changed or does not exist.
 
-    The output has changed if the bytes of a video file differ, or a file of a folder does not exist.
+    The output has changed if the bytes of a video file differ, or a file of a folder does not exist or is empty.
     """
     record = read_json_object(folder / RECORD)
-    if path.is_file():
+    if os.path.isfile(path):
         with reading(path):
             return record if record.get("output_sha256") == file_sha256(path) else {}
     frames = record.get("frames", 0)
-    return record if frames and path.is_dir() and destination.holds(folder, 0, frames) else {}
+    return record if frames and os.path.isdir(path) and destination.holds(folder, 0, frames) else {}

@@ -7,16 +7,15 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count, takewhile
 from pathlib import Path
 
 from vitsplice.errors import OutputExists, UserError, VitspliceError
 from vitsplice.images import encode_png
-from vitsplice.support.files import atomic_replacement, inside, temporary_files
+from vitsplice.support.files import atomic_replacement, inside, reading, temporary_files
 from vitsplice.support.output_folder import REPLACE, check_file, write
 from vitsplice.text import printable
 from vitsplice.video.colours import Pixels, as_tensor
-from vitsplice.video.encoding import Encoding, encoding_for, join, write_segment
+from vitsplice.video.encoding import Encoding, count_frames, encoding_for, join, write_segment
 from vitsplice.video.source import Frame, VideoFile, VideoInfo, VideoSource
 from vitsplice.video.work import JOINED, SEGMENTS
 
@@ -40,17 +39,26 @@ class Destination(ABC):
 
     @abstractmethod
     def holds(self, work_folder: Path, segments: int, frames: int) -> bool:
-        """Return whether the files of the first ``segments`` segments, with ``frames`` frames in all, still exist."""
+        """Return whether the first ``segments`` segments, with ``frames`` frames in all, are still complete."""
 
     @abstractmethod
-    def finish(self, work_folder: Path, segments: int, source: VideoSource, frames: int) -> list[str]:
-        """Finish the output, and return notes for the user.
+    def join(self, work_folder: Path, segments: int, source: VideoSource) -> list[str]:
+        """Join the segments without changing an existing output, and return notes for the user.
 
         Args:
             work_folder: folder of the unfinished work.
             segments: number of segments.
             source: the input, whose audio a video file gets.
+        """
+
+    @abstractmethod
+    def replace(self, work_folder: Path, frames: int, earlier_frames: int) -> None:
+        """Replace an existing output. Raises VitspliceError if that is not possible.
+
+        Args:
+            work_folder: folder of the unfinished work, whose segments are joined.
             frames: number of output frames.
+            earlier_frames: number of frames of the output that is replaced; 0: unknown.
         """
 
 
@@ -68,21 +76,28 @@ class FileDestination(Destination):
         write_segment(_segment(work_folder, number), timed, self.encoding)
 
     def holds(self, work_folder: Path, segments: int, frames: int) -> bool:
-        """Return whether the files of the first segments exist."""
-        return all(_segment(work_folder, number).is_file() for number in range(segments))
+        """Return whether the files of the first segments have all frames."""
+        try:
+            return sum(count_frames(_segment(work_folder, number)) for number in range(segments)) == frames
+        except VitspliceError:
+            return False
 
-    def finish(self, work_folder: Path, segments: int, source: VideoSource, frames: int) -> list[str]:
-        """Join the segments, with the audio of the input, in the folder of the work; then replace the output."""
+    def join(self, work_folder: Path, segments: int, source: VideoSource) -> list[str]:
+        """Join the segments, with the audio of the input, in the folder of the work."""
         audio = source.path if isinstance(source, VideoFile) and source.info.audio else None
         parts = [_segment(work_folder, number) for number in range(segments)]
-        joined = inside(work_folder, f"{SEGMENTS}/{JOINED}{self.path.suffix.lower()}")
-        notes = join(parts, joined, self.encoding.info, audio)
+        return join(parts, self._joined(work_folder), self.encoding.info, audio)
+
+    def replace(self, work_folder: Path, frames: int, earlier_frames: int) -> None:
+        """Move the joined video to the output."""
         try:
             with atomic_replacement(self.path) as temporary:
-                shutil.move(joined, temporary)  # the output may be a link to another file system
+                shutil.move(self._joined(work_folder), temporary)  # the output may be a link to another file system
         except OSError as error:
             raise VitspliceError(f"cannot write {printable(str(self.path))}: {error.strerror or error}") from error
-        return notes
+
+    def _joined(self, work_folder: Path) -> Path:
+        return inside(work_folder, f"{SEGMENTS}/{JOINED}{self.path.suffix.lower()}")
 
 
 @dataclass(frozen=True)
@@ -97,22 +112,22 @@ class FolderDestination(Destination):
         write(self.path, {_frame_name(frame.index): encode_png(as_tensor(pixels)) for frame, pixels in pairs})
 
     def holds(self, work_folder: Path, segments: int, frames: int) -> bool:
-        """Return whether the files of the first frames exist."""
-        return all((self.path / _frame_name(index)).is_file() for index in range(frames))
+        """Return whether the files of the first frames exist and are not empty."""
+        files = (self.path / _frame_name(index) for index in range(frames))
+        return all(os.path.isfile(file) and os.path.getsize(file) for file in files)
 
-    def finish(self, work_folder: Path, segments: int, source: VideoSource, frames: int) -> list[str]:
-        """Remove temporary files of a killed process, and frames of an earlier, longer output.
+    def join(self, work_folder: Path, segments: int, source: VideoSource) -> list[str]:
+        """Return a note if the input has audio; the frames are already in the output."""
+        return ["a folder of images has no audio"] if source.info.audio else []
 
-        The frames are the files from number ``frames`` up to the first missing number. They are removed from the last
-        one, so that a kill leaves no gap. Return a note if the input has audio.
-        """
-        following = list(takewhile(os.path.isfile, (self.path / _frame_name(index) for index in count(frames))))
+    def replace(self, work_folder: Path, frames: int, earlier_frames: int) -> None:
+        """Remove temporary files of a killed process, and frames of an earlier, longer output."""
+        later = [self.path / _frame_name(index) for index in range(frames, earlier_frames)]
         try:
-            for path in (*temporary_files(self.path), *reversed(following)):
+            for path in (*temporary_files(self.path), *later):
                 path.unlink(missing_ok=True)
         except OSError as error:
             raise VitspliceError(f"cannot remove {error.filename}: {error.strerror or error}") from error
-        return ["a folder of images has no audio"] if source.info.audio else []
 
 
 def destination_for(path: Path, info: VideoInfo) -> Destination:
@@ -132,8 +147,12 @@ def destination_for(path: Path, info: VideoInfo) -> Destination:
 
 
 def check_free(path: Path, *, force: bool) -> None:
-    """Raise OutputExists if the output is an existing file or a folder that is not empty, unless ``force`` is given."""
-    taken = any(path.iterdir()) if path.is_dir() else os.path.lexists(path)
+    """Raise OutputExists if the output is an existing file or a folder that is not empty, unless ``force`` is given.
+
+    Raises UserError if the folder cannot be read.
+    """
+    with reading(path):
+        taken = bool(os.listdir(path)) if os.path.isdir(path) else os.path.lexists(path)
     if taken and not force:
         raise OutputExists(f"{printable(str(path))} already exists; choose another name, or replace it with ", REPLACE)
 

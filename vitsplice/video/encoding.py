@@ -40,6 +40,9 @@ ENCODERS = {".mp4": H264, ".m4v": H264, ".mov": H264, ".mkv": H264, ".webm": VP9
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """Containers of output files by suffix."""
 
+UNNAMED_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo"}
+"""Layouts of audio whose file states only the number of channels, and what they mean; MP4 requires the latter."""
+
 SEGMENT_FORMAT = "nut"
 """Container of segments: it holds every codec and every time base."""
 
@@ -162,6 +165,12 @@ def join(segments: Sequence[Path], out: Path, info: VideoInfo, audio: Path | Non
     return notes
 
 
+def count_frames(segment: Path) -> int:
+    """Count the frames of a file of `write_segment`. Raises VitspliceError if it cannot be read."""
+    with _opened(segment) as container:
+        return sum(packet.pts is not None for packet in container.demux(video=0))
+
+
 def _packets(segments: Iterable[Path], stream: Any) -> Iterator[Any]:
     """Yield the packets of segments, for a stream.
 
@@ -187,21 +196,36 @@ def _audio(path: Path, container: Any, start: Fraction, notes: list[str]) -> lis
             if not stream.codec_context:
                 notes.append("an audio stream is left out: its codec is unknown")
             elif not _fits(stream, container.format.name):
-                name = stream.codec_context.name
-                notes.append(f"an audio stream is left out: {container.format.name} files do not hold the codec {name}")
+                codec = stream.codec_context.codec.canonical_name
+                notes.append(
+                    f"an audio stream is left out: {container.format.name} files cannot hold it (codec {codec})"
+                )
             else:
-                copied.append((stream.index, container.add_stream_from_template(stream)))
+                copied.append((stream.index, _add_audio(container, stream)))
     has_edit_lists = container.format.name not in ("matroska", "webm")
     return [_audio_packets(path, index, target, start, has_edit_lists) for index, target in copied]
 
 
+def _add_audio(container: Any, stream: Any) -> Any:
+    """Add an audio stream like that of a file, whose layout becomes mono or stereo if only its channels are known."""
+    added = container.add_stream_from_template(stream)
+    layout = added.codec_context.layout.name
+    if layout in UNNAMED_LAYOUTS:
+        added.codec_context.layout = UNNAMED_LAYOUTS[layout]
+    return added
+
+
 def _fits(stream: Any, container_format: str) -> bool:
-    """Return whether a container holds a stream, by writing a header: FFmpeg also lists codecs that fail."""
+    """Return whether a container holds a stream, by writing a packet: FFmpeg also lists codecs that fail."""
     av = pyav()
+    packet = next((packet for packet in stream.container.demux(stream) if packet.dts is not None), None)
     try:
         with av.open(io.BytesIO(), "w", format=container_format) as trial:
-            trial.add_stream_from_template(stream)
+            added = _add_audio(trial, stream)
             trial.start_encoding()
+            if packet is not None:
+                packet.stream = added
+                trial.mux(packet)
     except (av.FFmpegError, ValueError):
         return False
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,14 @@ class Excerpt:
                 if frame.index in self._samples():
                     files[f"{name}.png"] = encode_png(as_tensor(pixels))
         write(self.folder / EXCERPT, files)
+
+    def holds(self, frames: int) -> bool:
+        """Return whether those of the first ``frames`` frames of the video that are stored still exist."""
+        film = [f"{index:05d}-{when}.jpg" for index in range(min(frames, FILM)) for when in ("before", "after")]
+        samples = [
+            f"{index:05d}-{when}.png" for index in self._samples() for when in ("before", "after") if index < frames
+        ]
+        return all(os.path.isfile(self.folder / EXCERPT / name) for name in (*film, *samples))
 
     def film(self) -> tuple[list[bytes], list[bytes]]:
         """Return the first frames of the input and of the output as JPEG."""

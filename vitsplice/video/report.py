@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitsplice.runs.report import substitutions
+from vitsplice.support.files import folder_name
 from vitsplice.support.page import Block, Details, Film, Heading, Properties, Table, Text, render
 from vitsplice.support.plots import COLOURS, MUTED, plot
 from vitsplice.support.tables import csv_document
@@ -61,10 +62,11 @@ def report(
     caption = f"The first {len(film[0])} frames" if len(film[0]) > 1 else "The first frame"
     blocks: list[Block] = [Film(*film, rate=float(Fraction(record["rate"])), caption=caption)]
     blocks += [*substitutions(record), *(Text(note, highlighted=True) for note in record["notes"])]
-    blocks += [Heading("Flicker"), *_flicker(record, errors), Heading("Metrics of frames"), _metrics(record)]
+    blocks += [Heading("Flicker"), *_flicker(record, errors)]
+    blocks += [Heading("Metrics of frames"), _metrics(record)] if record["metrics"] else []
     blocks += [Heading("Settings"), Properties(_properties(record)), Details("versions", _lines(record["versions"]))]
     appearance_names = " and ".join(Path(name).name for name in appearances)
-    title = f"The structure of {Path(source).name}, the appearance of {appearance_names}"
+    title = f"The structure of {folder_name(Path(source))}, the appearance of {appearance_names}"
     return render(title, blocks, lead)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class VideoInfo:
         width, height: size of upright frames in pixels.
         rate: mean number of frames per second.
         time_base: unit of times in seconds.
-        start: time of the first frame if it is below 0, otherwise 0.
+        start: time at which players begin, in units of ``time_base``: that of the first frame or of earlier audio.
         frames: number of packets of the video stream that players show, or of images in the folder; None: unknown.
         states_frames: whether the file states the number of frames; if not, a packet may be a part of a frame.
         colours: colour space.
@@ -99,6 +100,8 @@ class VideoSource(ABC):
     """
 
     info: VideoInfo
+    files: tuple[Path, ...] = ()
+    """The images of a folder."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.name = path, printable(str(path))
@@ -134,23 +137,23 @@ class FrameFolder(VideoSource):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._files = images_at(path)
-        first = read(self._files[0])
+        self.files = images_at(path)
+        first = read(self.files[0])
         height, width = first.pixels.shape[-2:]
         notes = tuple(f"{first.name}: {note}" for note in first.notes)
-        self.info = VideoInfo(width, height, FOLDER_RATE, 1 / FOLDER_RATE, frames=len(self._files), notes=notes)
+        self.info = VideoInfo(width, height, FOLDER_RATE, 1 / FOLDER_RATE, frames=len(self.files), notes=notes)
 
     def digest(self) -> str:
         """Compute the SHA-256 of the names and contents of all images."""
         digest = hashlib.sha256()
-        for file in self._files:
+        for file in self.files:
             with reading(file):
                 digest.update(os.fsencode(file.name) + f"\0{file_sha256(file)}\n".encode())
         return digest.hexdigest()
 
     def frames(self) -> Iterator[Frame]:
         """Read the images. Raises ImageError if one is damaged or of another size."""
-        for index, file in enumerate(self._files):
+        for index, file in enumerate(self.files):
             pixels = as_pixels(read(file).pixels)
             _check_frame(f"frame {printable(str(file))}", pixels, self.info)
             yield Frame(index, pixels, index)
@@ -165,6 +168,8 @@ class VideoFile(VideoSource):
             if not container.streams.video:
                 raise ImageError(f"'{self.name}' has no video stream")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise ImageError(f"'{self.name}' has a video codec that the installed PyAV cannot decode; convert it")
             first = next(self._decoded(container), None)
             if first is None:
                 raise ImageError(f"'{self.name}' has no frames")
@@ -177,12 +182,13 @@ class VideoFile(VideoSource):
         check_size(self.name, width, height)
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         rate = Fraction(stream.average_rate or stream.guessed_rate or FOLDER_RATE)
+        time_base = Fraction(stream.time_base or 1 / rate)
         return VideoInfo(
             width=width,
             height=height,
             rate=rate,
-            time_base=Fraction(stream.time_base or 1 / rate),
-            start=min(0, first.pts or 0),
+            time_base=time_base,
+            start=min(first.pts or 0, _start(container, time_base)),
             states_frames=bool(stream.frames),
             colours=colours,
             pixel_aspect=1 / aspect if _is_quarter_turn(_display_matrix(first)) else aspect,
@@ -198,6 +204,8 @@ class VideoFile(VideoSource):
             start = min(start, Fraction(container.start_time or 0, MICROSECONDS))
             index = container.streams.video[0].index
             for packet in container.demux():
+                if packet.is_corrupt:
+                    continue
                 frames += packet.size > 0 and packet.stream_index == index and not packet.is_discard
                 if packet.pts is not None:
                     end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
@@ -239,17 +247,30 @@ class VideoFile(VideoSource):
 
     def _decoded(self, container: Any) -> Iterator[Any]:
         """Decode the frames of the first video stream."""
-        number, frames = 0, container.decode(container.streams.video[0])
-        while True:
-            try:
-                frame = next(frames, None)
-            except pyav().FFmpegError as error:
-                after = f"after frame {number - 1}" if number else "at its first frame"
-                raise ImageError(f"'{self.name}' is damaged {after}: {_reason(error)}") from error
-            if frame is None:
-                return
-            yield frame
-            number += 1
+        number = 0
+        try:
+            for packet in container.demux(container.streams.video[0]):
+                frames = _frames_of(packet)
+                yield from frames
+                number += len(frames)
+        except pyav().FFmpegError as error:
+            after = f"after frame {number - 1}" if number else "at its first frame"
+            raise ImageError(f"'{self.name}' is damaged {after}: {_reason(error)}") from error
+
+
+def _frames_of(packet: Any) -> list[Any]:
+    """Decode a packet; an incomplete one, such as the last one of a truncated file, may have no frame."""
+    try:
+        return list(packet.decode())
+    except pyav().FFmpegError:
+        if packet.is_corrupt:
+            return []
+        raise
+
+
+def _start(container: Any, time_base: Fraction) -> int:
+    """Return the time at which the earliest stream of a container begins; 0 if it is unknown or below 0."""
+    return max(0, floor(Fraction(container.start_time or 0, MICROSECONDS) / time_base))
 
 
 def _notes(container: Any, first: Any) -> Iterator[str]:
@@ -259,7 +280,7 @@ def _notes(container: Any, first: Any) -> Iterator[str]:
         yield "the subtitles of the input are left out"
     if any(part.bits > 8 for part in first.format.components):
         yield f"frames of {max(part.bits for part in first.format.components)} bits are converted to 8 bits"
-    if _is_transparent(first):
+    if _is_transparent(first) or container.streams.video[0].metadata.get("alpha_mode") == "1":  # WebM
         yield "the transparency of the input is left out"
     if first.colorspace not in (RGB, ColourSpace.of(first).matrix):
         yield f"colour matrix {first.colorspace} of H.273, that of the input, is not supported; colours may be wrong"

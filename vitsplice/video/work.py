@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 from vitsplice.matching import Correspondence, MatchedImage
 from vitsplice.matching.small_spots import SmallSpots
 from vitsplice.support.checkpoints import CheckpointFormat
+from vitsplice.support.files import read_json_object
 from vitsplice.support.output_folder import ResumableWork
 from vitsplice.video.outputs import Key
 
@@ -21,7 +23,9 @@ PLAN, RECORD, REPORT, PREVIEW, FLICKER = "plan.json", "video.json", "report.html
 SEGMENTS, CHECKPOINTS, EXCERPT = "segments", "checkpoint", "excerpt"
 
 REPLACES = "replaces"
-"""Empty file, whose presence means that the unfinished work may replace the output that exists."""
+"""File whose presence means that the unfinished work may replace the output that exists.
+
+Its content is the number of frames of that output as text; empty: unknown."""
 
 JOINED = "joined"
 """Name, without suffix, of the file of all segments before it becomes the output."""
@@ -124,6 +128,14 @@ def _grid(sides: Sequence[int]) -> tuple[int, int]:
 def on_device(key: Key | None, device: torch.device) -> Key | None:
     """Move a key frame to a device."""
     return key and _key(_described(key), {name: tensor.to(device) for name, tensor in _tensors(key).items()})
+
+
+def earlier_frames(folder: Path) -> int:
+    """Return the number of frames of the output that finished or unfinished work replaces; 0 if it is unknown."""
+    finished, replaced = read_json_object(folder / RECORD).get("frames"), 0
+    with suppress(OSError, ValueError):
+        replaced = int((folder / REPLACES).read_bytes())
+    return max(replaced, finished if isinstance(finished, int) else 0)
 
 
 def _clear(folder: Path) -> None:
