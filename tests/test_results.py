@@ -123,6 +123,21 @@ def test_page_of_a_study_may_end_in_htm_and_hidden_plans_are_ignored(tmp_path):
     assert len(find_results(tmp_path)) == 1
 
 
+@pytest.mark.parametrize("name", ["study.HTML", "study"])
+def test_page_of_a_study_may_have_any_case_or_no_suffix(tmp_path, name):
+    folder = write_study(tmp_path / "a")
+    (folder / "study.html").rename(folder / name)
+    assert states(tmp_path) == {"a": ("study", "finished", name)}
+
+
+def test_folder_with_the_name_of_a_study_is_not_its_page(tmp_path):
+    folder = write_study(tmp_path / "a")
+    (folder / "study.html").unlink()
+    (folder / "study").mkdir()
+    (result,) = find_results(tmp_path)
+    assert result.problem == "the page of the study, study.html, is missing"
+
+
 def test_links_out_of_the_folder_are_not_followed(tmp_path):
     outside, root = write_evaluation(tmp_path / "outside"), tmp_path / "root"
     write_files(root)

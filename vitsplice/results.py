@@ -29,8 +29,8 @@ State = Literal["finished", "running", "unfinished", "damaged"]
 MAX_DEPTH = 4
 """Maximum depth of the folder of a result below the searched folder."""
 
-PAGE_SUFFIXES = (".html", ".htm")
-"""Suffixes of the page of a study, which the user names, in the order in which they are tried."""
+PAGE_SUFFIXES = (".html", ".htm", "")
+"""Suffixes (in any case) of the page of a study, which the user names, in the order in which they are tried."""
 
 MAX_FOLDERS = 20_000
 """Maximum number of folders that are searched."""
@@ -142,11 +142,15 @@ def _read_with_page(page: str, folder: Path, plan: str) -> tuple[State, str, tup
 
 def _read_study(folder: Path, plan: str) -> tuple[State, str, tuple[str, ...]]:
     read_plan(folder / plan)
-    pages = [f"{plan.removesuffix(SUFFIX)}{suffix}" for suffix in PAGE_SUFFIXES]
-    for page in pages:
-        if inside_file(folder, page).is_file():
-            return "finished", page, (page,)
-    raise UserError(f"the page of the study, {printable(pages[0])}, is missing")
+    stem = plan.removesuffix(SUFFIX)
+    with reading(folder):
+        names = sorted(os.listdir(folder))
+    for suffix in PAGE_SUFFIXES:
+        for page in names:
+            same_name = (Path(page).stem, Path(page).suffix.lower()) == (stem, suffix)
+            if same_name and not os.path.isdir(folder / page) and inside_file(folder, page).is_file():
+                return "finished", page, (page,)
+    raise UserError(f"the page of the study, {printable(stem)}.html, is missing")
 
 
 def _read_batch(folder: Path, plan: str) -> tuple[State, str, tuple[str, ...]]:

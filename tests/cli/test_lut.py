@@ -166,6 +166,20 @@ def test_apply_notes_that_transparency_is_lost(vitsplice, darker, tmp_path):
     assert (done.returncode, "clear.png: alpha composited on white" in done.stderr) == (0, True)
 
 
+def test_fit_notes_that_transparency_is_lost(vitsplice, png, tmp_path):
+    Image.new("RGBA", (48, 40), (200, 100, 50, 128)).save(tmp_path / "clear.png")
+    done = vitsplice("lut", "fit", "clear.png", png[0], "-o", "x.cube", "--size", "3")
+    assert (done.returncode, "note: clear.png: alpha composited on white" in done.stderr) == (0, True), done.stderr
+
+
+@pytest.mark.parametrize("out", [".", "0.png"])
+def test_apply_never_replaces_an_image_that_it_reads(vitsplice, png, darker, tmp_path, out):
+    (tmp_path / "0.png").write_bytes(before := png[0].read_bytes())
+    done = vitsplice("lut", "apply", darker, "0.png", "-o", out, "--force")
+    assert (done.returncode, "0.png is an output file in" in done.stderr) == (2, True), done.stderr
+    assert (tmp_path / "0.png").read_bytes() == before
+
+
 def test_apply_reports_an_unreadable_image_and_writes_the_others(vitsplice, png, darker, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no image")
     done = vitsplice("lut", "apply", darker, "broken.png", png[0], "-o", "graded")

@@ -59,6 +59,15 @@ def test_make_rejects_invalid_arguments(vitsplice, study, tmp_path):
         assert not (tmp_path / "x.html").exists()
 
 
+@pytest.mark.parametrize("name", ["pairs.csv", "one/pair-0.png", "photo.png"])
+def test_make_never_replaces_its_inputs(vitsplice, study, png, tmp_path, name):
+    (tmp_path / "photo.png").symlink_to(png[0])
+    before = (tmp_path / name).read_bytes()
+    done = vitsplice("study", "make", *study, "-o", name, "--checks", "0", "--force")
+    assert (done.returncode, "would be replaced or removed; move it" in done.stderr) == (2, True), done.stderr
+    assert (tmp_path / name).read_bytes() == before
+
+
 PLAN = make_plan(10, ("ours", "theirs"), question="Q [bold]?")
 
 
@@ -97,6 +106,18 @@ def test_analysis_can_be_written_to_the_folder_of_the_results(vitsplice, tmp_pat
     write_files(tmp_path, "one", "two")
     for force in ((), ("--force",)):
         assert vitsplice(*ANALYSE, "-o", "results", *force).returncode == 0
+
+
+def test_analysis_replaces_no_result_but_an_earlier_analysis(vitsplice, tmp_path):
+    write_files(tmp_path, "one", "analysis")
+    result = tmp_path / "results" / "analysis.json"
+    before = result.read_bytes()
+    analyse = (*ANALYSE[:2], "results/one.json", result, *ANALYSE[3:], "-o", "results", "--force")
+    done = vitsplice(*analyse)
+    assert (done.returncode, "analysis.json is an output file in" in done.stderr) == (2, True), done.stderr
+    assert result.read_bytes() == before
+    result.write_text("{}")
+    assert vitsplice(*analyse).returncode == 0
 
 
 def test_results_of_another_study_and_invalid_files_are_listed_as_excluded(vitsplice, tmp_path):

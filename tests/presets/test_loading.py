@@ -205,6 +205,18 @@ def test_weights_are_recorded_as_an_absolute_path_with_their_sha256(tmp_path, mo
         settings_yaml.load(text, "paper", ["backbone.weights=null", f"backbone.sha256='{'0' * 64}'"])
 
 
+def test_paths_of_overrides_in_with_fallback_are_recorded_as_absolute_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    overrides = ["with_fallback.backbones.cnn={name: tiny-cnn, weights: w.pt}"]
+    changes = settings_yaml.load(PAPER, "paper", overrides).with_fallback
+    assert changes["backbones"]["cnn"]["weights"] == str(tmp_path / "w.pt")
+
+
+def test_mistake_of_an_override_in_with_fallback_is_not_blamed_on_the_preset():
+    with pytest.raises(ConfigError, match=r"^with_fallback: terms\.structure\.weight: 'x' is not allowed"):
+        settings_yaml.load(PAPER, "paper", ["with_fallback.terms.structure.weight=x"])
+
+
 def test_temperature_that_overflows_is_refused():
     with pytest.raises(ConfigError, match=r"match.temperature: 1e-300 is not allowed.*0.0001"):
         settings_yaml.load(PAPER, "paper", ["match.temperature=1e-300"])

@@ -5,10 +5,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
+from vitsplice.config import RunConfig
 from vitsplice.errors import ConfigError, UserError
 from vitsplice.presets import settings as presets
-from vitsplice.presets.settings import settings_for
+from vitsplice.presets.settings import pinned, settings_for
 
 TEXT = """
 backbone: {name: dino-vits16, weights: w.pth, side: 32, fallback: [x]}
@@ -135,6 +137,32 @@ def test_arguments_apply_before_settings_are_validated(preset, text, arguments, 
     preset.write_text(text)
     settings = settings_for(preset, **arguments, overrides=overrides)
     assert (settings.steps, settings.start, settings.with_fallback) == (3, "structure", {})
+
+
+FALLBACK = TEXT + "with_fallback: {backbones: {cnn: {name: tiny-cnn, weights: w.pth}}}"
+
+
+def test_weights_for_a_fallback_are_recorded_with_their_sha256(preset):
+    preset.write_text(FALLBACK)
+    settings = settings_for(preset)
+    assert settings.with_fallback["backbones"]["cnn"]["sha256"] == settings.backbone.sha256
+    (preset.parent / "w.pth").write_bytes(b"changed")
+    assert pinned(settings) == settings
+
+
+def test_weights_for_a_fallback_may_be_missing(preset):
+    preset.write_text(FALLBACK.replace("weights: w.pth}}", "weights: gone.pth}}"))
+    cnn = settings_for(preset).with_fallback["backbones"]["cnn"]
+    assert cnn == {"name": "tiny-cnn", "weights": str(preset.parent / "gone.pth")}
+
+
+def test_model_for_a_fallback_is_recorded_with_its_digest(monkeypatch, tmp_path):
+    monkeypatch.setattr(presets, "read_record", lambda folder: SimpleNamespace(digest=f"{len(folder.name):064}"))
+    model = {"folder": str(tmp_path / "model"), "sha256": None}
+    data = yaml.safe_load(TEXT.replace("weights: w.pth, ", "")) | {"with_fallback": {"model": model["folder"]}}
+    settings = RunConfig.model_validate(data)
+    assert settings.with_fallback["model"] == model
+    assert pinned(settings).with_fallback["model"] == model | {"sha256": f"{5:064}"}
 
 
 def test_preset_may_be_a_pipe():

@@ -143,6 +143,16 @@ def test_device_pipe_and_folder_are_excluded(tmp_path):
     assert reasons == dict.fromkeys(["endless.json", "fifo.json", "folder.json"], problem)
 
 
+def test_link_to_a_missing_file_is_excluded_in_a_folder_and_an_error_as_an_argument(write_results):
+    folder = write_results(make_result(SMALL, "r"))
+    (folder / "link.json").symlink_to("gone.json")
+    accepted, (excluded,) = read_results([folder])
+    assert [result.rater for result in accepted] == ["r"]
+    assert "link.json): not the result of a study: a link to a missing file" in str(excluded)
+    with pytest.raises(UserError, match=r"link\.json does not exist"):
+        read_results([folder / "link.json"])
+
+
 def test_missing_and_too_large_files(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no results"):
         read_results([tmp_path])

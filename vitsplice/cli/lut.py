@@ -47,7 +47,10 @@ def fit(
 
     target = check_cube(out, force=force)
     inside = read_mask(mask).pixels[0].mean(0, keepdim=True) if mask else None
-    fitted = fit_lut(read(structure).pixels[0], read(output).pixels[0], inside, size=size, smoothness=smoothness)
+    images = {path: read(path) for path in (structure, output)}
+    notes(f"{path}: {note}" for path, image in images.items() for note in image.notes)
+    before, after = (images[path].pixels[0] for path in (structure, output))
+    fitted = fit_lut(before, after, inside, size=size, smoothness=smoothness)
     notes([f"{structure} after the LUT differs from {output}: {fitted}"])
     typer.echo(write_cube(fitted.lut, target, title=output.stem, force=force))
 

@@ -130,9 +130,13 @@ def analyse(
     from vitsplice.study.report import FILES, report_files
     from vitsplice.study.results import read_results, unread_files
     from vitsplice.support import output_folder
+    from vitsplice.support.input_files import check_inputs_survive
 
     target = None if out is None else output_folder.check(out, FILES, "an analysis", force=force)
-    analysis = analyse_study(read_plan(plan), *read_results(results), max_failed=max_failed, min_ms=min_ms, seed=seed)
+    planned, (accepted, excluded) = read_plan(plan), read_results(results)
+    if target is not None:
+        check_inputs_survive([plan, *(result.source for result in accepted)], (target / name for name in FILES))
+    analysis = analyse_study(planned, accepted, excluded, max_failed=max_failed, min_ms=min_ms, seed=seed)
     _show(analysis)
     if unread := unread_files(results):
         number = with_count(len(unread), "other file")

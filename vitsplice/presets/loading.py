@@ -111,9 +111,11 @@ def validate(data: Mapping[str, Any], source: str, overridden: Iterable[Location
     Raises:
         ConfigError: as in `load`.
     """
-    settings = _validate(data, source, overridden)
+    overrides = tuple(overridden)
+    settings = _validate(data, source, overrides)
     if settings.with_fallback:
-        with_fallback(settings, source)
+        of_fallback = [location[1:] for location in overrides if location[:1] == ("with_fallback",)]
+        _validate(merging.merged(settings), f"{source} with_fallback", of_fallback, "with_fallback: ")
     return settings
 
 
@@ -122,14 +124,19 @@ def with_fallback(settings: RunConfig, source: str) -> RunConfig:
     return _validate(merging.merged(settings), f"{source} with_fallback") if settings.with_fallback else settings
 
 
-def _validate(data: Mapping[str, Any], source: str, overridden: Iterable[Location] = ()) -> RunConfig:
+def _validate(
+    data: Mapping[str, Any], source: str, overridden: Iterable[Location] = (), before_overridden: str = ""
+) -> RunConfig:
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
         mistakes, overrides = explain(error, RunConfig, data), tuple(overridden)
         if "backbone" in data or "backbones" not in data:
             mistakes = [*map(_as_written, mistakes)]
-        lines = [text if _overlaps(at, overrides) else f"{source}: {text}" for at, text in mistakes[:MAX_MISTAKES]]
+        lines = [
+            f"{before_overridden}{text}" if _overlaps(at, overrides) else f"{source}: {text}"
+            for at, text in mistakes[:MAX_MISTAKES]
+        ]
         if len(mistakes) > MAX_MISTAKES:
             lines.append(f"and {len(mistakes) - MAX_MISTAKES} more mistakes")
         raise ConfigError("\n".join(lines)) from error

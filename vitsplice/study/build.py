@@ -95,7 +95,8 @@ def build_study(
         title=settings.title, question=settings.question, seed=settings.seed, trials=trials,
         min_view_ms=round(settings.min_view * 1000), methods=tuple(names), pairs=planned, checks=checks,
     )  # fmt: skip
-    return StudyPage(plan, embed.uris(), tuple(_notes(pairs, names, outputs, embed)))
+    inputs = (Path(manifest), *files)
+    return StudyPage(plan, embed.uris(), tuple(_notes(pairs, names, outputs, embed)), inputs)
 
 
 def _planned_pair(pair: Pair, names: Sequence[str], outputs: Outputs, embed: ImageEmbedder) -> PlannedPair:

@@ -17,6 +17,7 @@ from vitsplice.images import read, to_pil
 from vitsplice.study.plan import StudyPlan, plan_path
 from vitsplice.support import output_folder
 from vitsplice.support.files import atomic_replacement, write_atomically
+from vitsplice.support.input_files import check_inputs_survive
 from vitsplice.support.page import jpeg_uri
 from vitsplice.support.script_page import render_script_page
 from vitsplice.text import printable
@@ -99,11 +100,19 @@ def _encode(path: Path, size: int, upside_down: bool) -> EmbeddedImage:
 
 @dataclass(frozen=True)
 class StudyPage:
-    """Page of a study: its plan, the data URIs of its images by name, and notes for the author about these images."""
+    """Page of a study.
+
+    Args:
+        plan: its plan.
+        images: the data URIs of its images by name.
+        notes: notes for the author about these images.
+        inputs: paths of the manifest and the images, which `write` does not replace.
+    """
 
     plan: StudyPlan
     images: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    inputs: tuple[Path, ...] = ()
 
     def render(self) -> str:
         """Return the HTML. Its content security policy allows only its own script and style, by their hashes.
@@ -128,9 +137,11 @@ class StudyPage:
             path: path of the page, of any name; its folder is created if needed.
 
         Raises:
+            UserError: if the page or its plan would replace one of the ``inputs``; nothing is written then.
             VitspliceError: if a file cannot be written. If it is the page, an earlier one and its plan are unchanged.
                 After a kill between the two, the earlier page has the new plan.
         """
+        check_inputs_survive(self.inputs, (path, plan_path(path)))
         page = self.render().encode()
         output_folder.create(path.parent)
         try:

@@ -147,19 +147,20 @@ def read_results(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[RaterRes
 
     Args:
         paths: files, and folders of ``.json`` files (in any case) that are not hidden; a file that is given twice is
-            read once.
+            read once. `ANALYSIS_JSON` and plans in folders are skipped.
 
     Returns:
-        The results, and what is not read as a result, with reasons: files that are not results, and subfolders with
-        ``.json`` files that are not given themselves.
+        The results, and what is not read as a result, with reasons: files that are not results, links in folders to
+        missing files, and subfolders with ``.json`` files that are not given themselves.
 
     Raises:
-        UserError: if a file cannot be opened, or there are no files.
+        UserError: if another file cannot be opened, or there are no files.
     """
     given = list(map(Path, paths))
     read_folders = {os.path.realpath(path) for path in given if os.path.isdir(path)}
     found = first_of_each_file(path for folder in given for path in _files(folder))
-    results = [_read(path) for path in found if os.path.realpath(path) not in read_folders]
+    candidates = [path for path in found if os.path.realpath(path) not in read_folders]
+    results = [_read(path) if path in given else _read_entry(path) for path in candidates]
     if not results:
         raise UserError("there are no results: the given folders contain no .json file but plans and analyses")
     excluded = [result for result in results if isinstance(result, ExcludedResult)]
@@ -205,6 +206,11 @@ def _has_results(folder: Path) -> bool:
         return any(map(_may_be_result, folder.iterdir()))
     except OSError:
         return False
+
+
+def _read_entry(path: Path) -> RaterResult | ExcludedResult:
+    """Read an entry of a folder, which may be a link to a missing file."""
+    return _read(path) if os.path.exists(path) else _invalid(path, "a link to a missing file")
 
 
 def _read(path: Path) -> RaterResult | ExcludedResult:
