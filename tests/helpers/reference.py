@@ -31,7 +31,7 @@ LONGEST_SIGNATURE = 400
 
 HEAD = """# Reference
 
-Generated from the code by `make docs`. `vitsplice list KIND` shows the same for all installed plugins.
+Generated from the code by `make docs`. `vitsplice list KIND` lists the parts of all installed plugins.
 """
 
 
@@ -103,25 +103,31 @@ def commands():
             app = typer.Typer(add_completion=False)
             app.command(spec.name)(spec.command)
         command = typer.main.get_command(app)
-        subcommands = getattr(command, "commands", None)
-        if subcommands:
-            sections += [command_section(f"{spec.name} {name}", inner) for name, inner in subcommands.items()]
-        else:
+        subcommands = getattr(command, "commands", {})
+        if not subcommands or command.invoke_without_command:
             sections.append(command_section(spec.name, command))
+        sections += [command_section(f"{spec.name} {name}", inner) for name, inner in subcommands.items()]
     return "\n\n".join(sections)
 
 
 def command_section(name, command):
     rows = []
     for parameter in command.params:
-        if parameter.name == "help":
+        if parameter.name in ("help", "install_completion", "show_completion"):
             continue
-        is_argument = parameter.param_type_name == "argument"
-        label = parameter.name.upper() if is_argument else ", ".join(parameter.opts)
-        default = "" if parameter.default in (None, False, "", []) or parameter.required else f"`{parameter.default}`"
-        rows.append((f"`{label}`", parameter.help or "", default))
+        if parameter.param_type_name == "argument":
+            label = parameter.metavar or parameter.name.upper()
+        else:
+            label = ", ".join([*parameter.opts, *parameter.secondary_opts])
+        rows.append((f"`{label}`", parameter.help or "", default_of(parameter)))
     parameters = f"\n\n{table(['', '', 'default'], rows)}" if rows else ""
     return f"### `vitsplice {name}`\n\n{' '.join((command.help or '').split())}{parameters}"
+
+
+def default_of(parameter):
+    if parameter.required:
+        return "required"
+    return "" if parameter.default in (None, "", []) or parameter.default is False else f"`{parameter.default}`"
 
 
 class Unquoted(str):

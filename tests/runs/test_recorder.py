@@ -100,6 +100,7 @@ def test_resume_after_a_stop_gives_identical_bytes(png, tmp_path, whole, recipe,
     steps = record["steps"]["requested"]
     assert record["steps"] == {"requested": steps, "taken": steps, "resumed_at": until}
     assert record["substitutions"][0]["used"] == "tiny-vit"
+    assert {"torch", "scipy", "vitsplice", "vitsplice-tiny"} < record["versions"].keys()
 
 
 def test_only_preview_of_a_run_without_steps_equals_its_output(png, tmp_path):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 REFERENCES = {"start": "before the first step", "unchanged": "the structure image"}
 """Columns of a table of metrics with which the column of the output can be compared, and what they hold."""
 
-PACKAGES = ("vitsplice", "torch", "torchvision", "timm", "kornia", "pillow", "numpy")
+PACKAGES = ("vitsplice", "torch", "torchvision", "timm", "kornia", "pillow", "numpy", "scipy")
 
 
 @dataclass(frozen=True, eq=False)

@@ -240,7 +240,7 @@ class Run:
             "precision": self.settings.precision,
             "threads": torch.get_num_threads(),
             "numerics": torch_modes.describe(),
-            "versions": versions(),
+            "versions": versions() | _plugin_versions(),
             "inputs": {
                 name: _image_record(image) | dict(zip(("height", "width"), image.pixels.shape[-2:], strict=True))
                 for name, image in self.images.items()
@@ -291,6 +291,11 @@ def _guarded(steps: Iterator[Step]) -> Iterator[Step]:
         if step is None:
             return
         yield step
+
+
+def _plugin_versions() -> dict[str, str]:
+    """Return the versions of all plugins in use, by their packages."""
+    return {plugin.distribution: plugin.version for plugin in catalogue().plugins if not plugin.failure}
 
 
 def _image_record(image: LoadedImage) -> dict[str, Any]:
