@@ -3,6 +3,7 @@ import json
 import pytest
 
 from vitsplice.batch.plan import BATCH, FAILURES, RESULTS, open_batch, run_folder, stored_threads, variants
+from vitsplice.datasets import read, write
 from vitsplice.errors import OutputExists, PathRejected, UnknownName, UserError
 
 
@@ -70,8 +71,16 @@ def opened(batch, **changes):
     return open_batch(batch.out, batch.manifest, changes.get("variants", batch.variants), changes.get("threads", 1))
 
 
-def test_variants_are_added_to_a_batch(batch):
+@pytest.fixture
+def begun(batch):
+    """A batch whose variant has runs."""
     opened(batch)
+    (batch.out / "tiny").mkdir()
+    return batch
+
+
+def test_variants_are_added_to_a_batch(begun):
+    batch = begun
     before = (batch.out / BATCH).read_bytes()
     opened(batch)
     assert (batch.out / BATCH).read_bytes() == before
@@ -81,40 +90,48 @@ def test_variants_are_added_to_a_batch(batch):
         assert set(json.loads((batch.out / BATCH).read_text())["variants"]) == {"tiny", "tiny_seed3"}
 
 
-def test_other_settings_are_refused_and_named(batch):
-    opened(batch)
-    before = (batch.out / BATCH).read_bytes()
+def test_other_settings_are_refused_and_named(begun):
+    before = (begun.out / BATCH).read_bytes()
     with pytest.raises(OutputExists, match=r"'tiny' with other settings \(steps: 2, now 3\)"):
-        opened(batch, variants=variants(["tiny"], steps=3, overrides=["previews=0", "plots=none"]))
-    assert (batch.out / BATCH).read_bytes() == before
+        opened(begun, variants=variants(["tiny"], steps=3, overrides=["previews=0", "plots=none"]))
+    assert (begun.out / BATCH).read_bytes() == before
 
 
-def test_another_path_of_the_preset_is_not_another_setting(batch):
+def test_settings_and_threads_may_change_before_the_first_run(batch):
     opened(batch)
-    renamed = batch.variants["tiny"].model_copy(update={"preset": "./tiny.yaml"})
-    opened(batch, variants={"tiny": renamed})
+    changed = variants(["tiny"], steps=3)
+    assert stored_threads(batch.out) == 0
+    opened(batch, variants=changed, threads=2)
+    (batch.out / "tiny").mkdir()
+    assert stored_threads(batch.out) == 2
+    opened(batch, variants=changed, threads=2)
+    with pytest.raises(OutputExists, match="use 2 threads each; with 1, .* threads=2"):
+        opened(batch)
+
+
+def test_another_path_of_the_preset_is_not_another_setting(begun):
+    renamed = begun.variants["tiny"].model_copy(update={"preset": "./tiny.yaml"})
+    opened(begun, variants={"tiny": renamed})
     with pytest.raises(OutputExists, match=r"other settings \(steps: 2, now 3\)"):
-        opened(batch, variants={"tiny": renamed.model_copy(update={"steps": 3})})
+        opened(begun, variants={"tiny": renamed.model_copy(update={"steps": 3})})
 
 
-def test_settings_that_a_stored_variant_lacks_are_not_named_as_changed(batch):
-    opened(batch)
-    stored = json.loads((batch.out / BATCH).read_text())
+def test_settings_that_a_stored_variant_lacks_are_not_named_as_changed(begun):
+    stored = json.loads((begun.out / BATCH).read_text())
     del stored["variants"]["tiny"]["match"]["grid"]
-    (batch.out / BATCH).write_text(json.dumps(stored))
-    opened(batch)
+    (begun.out / BATCH).write_text(json.dumps(stored))
     with pytest.raises(OutputExists, match=r"other settings \(steps: 2, now 3\)"):
-        opened(batch, variants=variants(["tiny"], steps=3, overrides=["previews=0", "plots=none"]))
+        opened(begun, variants=variants(["tiny"], steps=3, overrides=["previews=0", "plots=none"]))
+    opened(begun)
 
 
 def test_path_that_is_too_long_holds_no_batch(tmp_path):
     assert stored_threads(tmp_path / ("x" * 300)) == 0
 
 
-def test_other_number_of_threads_is_refused(batch):
-    opened(batch)
-    with pytest.raises(OutputExists, match="threads=1"):
-        opened(batch, threads=2)
+def test_other_number_of_threads_is_refused(begun):
+    with pytest.raises(OutputExists, match="use 1 thread each; with 2, .* threads=1"):
+        opened(begun, threads=2)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 2}', '{"format": 2, "threads": "1"}', "[" * 100_000])
@@ -148,3 +165,21 @@ def test_runs_without_a_batch_file_are_refused(batch):
     (batch.out / "tiny").mkdir()
     with pytest.raises(OutputExists, match=r"no batch\.json"):
         opened(batch)
+
+
+@pytest.mark.parametrize("name", [RESULTS, FAILURES])
+def test_a_log_without_a_batch_file_is_refused(batch, name):
+    (batch.out / name).touch()
+    with pytest.raises(OutputExists, match=rf"holds {name} but no batch\.json"):
+        opened(batch)
+
+
+@pytest.mark.parametrize("name", [RESULTS, FAILURES])
+def test_manifest_in_place_of_a_log_is_refused(batch, tmp_path, name):
+    opened(batch)
+    write(batch.out / name, read(batch.manifest))
+    (tmp_path / "link.jsonl").symlink_to(batch.out / name)
+    for manifest in (batch.out / name, tmp_path / "link.jsonl"):
+        with pytest.raises(UserError, match="is an output file in .* and would be replaced or removed"):
+            open_batch(batch.out, manifest, batch.variants, 1)
+    assert len(list(read(batch.out / name))) == 3

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from vitsplice.batch.transfer_plan import outputs_of_images
+from vitsplice.batch.transfer_plan import Transfer, TransferPlan, outputs_of_images, plan_in
 from vitsplice.errors import UserError
 
 
@@ -24,3 +24,22 @@ def test_an_image_that_is_given_in_several_spellings_is_used_once(photos, monkey
 def test_two_images_of_one_name_are_refused(photos):
     with pytest.raises(UserError, match=r"would have the same output a\.png; give them in separate calls"):
         outputs_of_images([photos, photos.parent / "more"])
+
+
+def test_a_folder_given_in_place_of_structure_images_is_refused_as_output_folder(photos):
+    outputs = outputs_of_images([photos])
+    with pytest.raises(UserError, match="is a folder of the images, and outputs would count as some of them"):
+        plan_in(photos.parent / "more" / ".." / "photos", outputs)
+    assert plan_in(photos.parent / "more", outputs).transfers == outputs
+    assert plan_in(photos, outputs_of_images([photos / "a.png"])).folder == photos
+
+
+@pytest.mark.parametrize("name", ["structure.png", "appearance.png", "mask.png", "appearance_mask.png"])
+def test_an_output_replaces_no_input(tmp_path, name):
+    structure, appearance, *masks = (
+        tmp_path / f"{role}.png" for role in ("structure", "appearance", "mask", "appearance_mask")
+    )
+    transfer = Transfer(name, structure, ((appearance, 1.0),), masks[0], (masks[1],))
+    with pytest.raises(UserError, match=f"{name} is an output file in"):
+        TransferPlan(tmp_path, [transfer]).check(force=True)
+    TransferPlan(tmp_path / "out", [transfer]).check(force=True)

@@ -8,6 +8,7 @@ from vitsplice.batch.transfer_plan import plan_in, transfers_of_images
 from vitsplice.batch.transfer_record import read_record
 from vitsplice.batch.transfers import apply_model
 from vitsplice.images import encode_png
+from vitsplice.support import output_folder
 
 from ..conftest import noise
 
@@ -35,6 +36,17 @@ def test_images_of_any_name_are_written_and_recorded(applied, tmp_path):
     assert applied(*NAMES).written == len(NAMES)
     assert set(NAMES) < set(os.listdir(tmp_path / "out"))
     assert set(read_record(tmp_path / "out")) == set(NAMES)
+
+
+def test_an_image_that_is_removed_after_its_output_was_written_stops_nothing(applied, tmp_path, monkeypatch):
+    def write_and_remove_source(path, data):
+        write_file(path, data)
+        (tmp_path / "photos" / "b.png").unlink(missing_ok=True)
+
+    write_file = output_folder.write_file
+    monkeypatch.setattr(output_folder, "write_file", write_and_remove_source)
+    outcome = applied("b.png")
+    assert (outcome.written, outcome.failures, outcome.trained_on) == (1, {}, {})
 
 
 def test_an_output_whose_name_is_not_utf8_or_is_taken_does_not_stop_the_others(applied, tmp_path):

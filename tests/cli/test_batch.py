@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from vitsplice.batch import worker
-from vitsplice.batch.plan import run_folder
+from vitsplice.batch.plan import STOP, request_stop, run_folder
 from vitsplice.contracts import Executor, ExecutorSpec, Option, Outcome
 from vitsplice.datasets import Pair, write
+from vitsplice.errors import OutputBusy
 from vitsplice.images import encode_png
 from vitsplice.plugins import catalogue
 from vitsplice.runs.recorder import Recording
@@ -105,6 +106,36 @@ def test_stop_during_retries_exits_with_130(vitsplice, fresh_catalogue, pairs, m
     done = vitsplice("batch", pairs, "-o", "out", *TINY)
     assert done.returncode == 130
     assert "stopped with 2 left; the same command resumes the batch" in done.stderr
+
+
+def test_stop_by_its_file_exits_with_130(vitsplice, fresh_catalogue, pairs, tmp_path, monkeypatch):
+    from tests.batch.conftest import SequentialExecutor
+
+    def outcome(job):
+        request_stop(tmp_path / "out")
+        return Outcome(job.id, "stopped")
+
+    executor = SequentialExecutor(outcome)
+    monkeypatch.setattr("vitsplice.batch.local_executor.build", lambda workers, threads, options: executor)
+    done = vitsplice("batch", pairs, "-o", "out", *TINY)
+    assert (done.returncode, "0 of 2 runs done" in done.stderr) == (130, True)
+    assert "stopped with 2 left; the same command resumes the batch" in done.stderr
+
+
+def test_signal_while_another_process_holds_the_lock_does_not_stop_its_runs(
+    vitsplice, fresh_catalogue, pairs, tmp_path, monkeypatch
+):
+    from tests.batch.conftest import SequentialExecutor
+
+    def busy(out):
+        signal.raise_signal(signal.SIGINT)
+        raise OutputBusy(f"another process is writing to {out}")
+
+    monkeypatch.setattr("vitsplice.batch.local_executor.build", lambda workers, threads, options: SequentialExecutor())
+    monkeypatch.setattr("vitsplice.support.output_folder.FolderLock", busy)
+    done = vitsplice("batch", pairs, "-o", "out", *TINY)
+    assert (done.returncode, "another process is writing" in done.stderr) == (2, True)
+    assert not (tmp_path / "out" / STOP).exists()
 
 
 @pytest.mark.parametrize(

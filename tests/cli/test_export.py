@@ -19,8 +19,13 @@ def test_writes_a_checked_graph_and_names_its_inputs(vitsplice, tmp_path):
 
 
 @pytest.mark.parametrize("force", [(), ("--force",)])
-@pytest.mark.parametrize("name", ["model.safetensors", "model.yaml"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "model.yaml", "training.json", "held-out.csv", "checkpoint/step-00000001.json"]
+)
 def test_files_of_the_model_are_not_replaced(vitsplice, tmp_path, name, force):
+    (tmp_path / "model" / name).parent.mkdir(exist_ok=True)
+    with (tmp_path / "model" / name).open("ab"):
+        pass
     before = (tmp_path / "model" / name).read_bytes()
     (tmp_path / "link.onnx").symlink_to(tmp_path / "model" / name)
     for path in (f"model/{name}", "link.onnx"):

@@ -83,7 +83,7 @@ def test_missing_licence_changes_the_exit_code_only_if_required(vitsplice):
         (("build", "none", "-o", "p.csv"), "none does not exist"),
         (("build", "empty", "-o", "p.csv"), "empty holds no images"),
         (("build", "images", "-o", "p.txt"), "must end in .csv or .jsonl"),
-        (("build", "images", "-o", "p.csv", "--by", "name"), "needs two folders"),
+        (("build", "images", "-o", "p.csv", "--by", "name"), "needs two different folders"),
         (("build", "images", "empty", "-o", "p.csv"), "empty holds no images"),
         (("build", "images", "-o", "p.csv", "--k", "0"), "--k"),
         (("build", "images", "-o", "p.csv", "--by", "similarity", "--backbone", "nothing"), "no backbone 'nothing'"),

@@ -81,8 +81,10 @@ def test_training_starts_from_the_weights_of_a_model(vitsplice, photos, tmp_path
     assert len(weights["training_images"]) == len(photos)
     provenance = load_model(tmp_path / "second", device="cpu").record.provenance()
     assert {"patches", "texture"} <= set(provenance["terms"])
+    before = {path: path.read_bytes() for path in (tmp_path / "second").rglob("*.*")}
     refused = vitsplice(*second, "--force", "--set", "generator={name: splicenet}")
     assert refused.returncode == 2
+    assert {path: path.read_bytes() for path in (tmp_path / "second").rglob("*.*")} == before
     assert "first has generator 'tiny-tint'" in refused.stderr
 
 

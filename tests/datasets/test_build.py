@@ -116,7 +116,7 @@ def test_similarity_skips_and_names_unreadable_images(build_pairs, images):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"by": "name"}, "by='name' needs two folders"),
+        ({"by": "name"}, "by='name' needs two different folders"),
         ({"by": "all", "k": 2}, "k applies only to by='similarity' or by='random', not to by='all'"),
         ({"by": "similarity", "seed": 2}, "seed applies only to by='random', not to by='similarity'"),
         ({"backbone": "tiny-vit"}, "backbone applies only to by='similarity', not to by='random'"),
@@ -202,3 +202,13 @@ def test_cache_of_an_interrupted_similarity_survives_other_builds(build_pairs, i
     assert build_pairs(images, by="similarity", backbone="tiny-vit", stopped=lambda: next(stopped))[0] is None
     assert build_pairs(images, by="random")[0] == 5
     assert (tmp_path / ".pairs.csv.features.jsonl").is_file()
+
+
+def test_name_that_is_too_long_for_the_cache_of_similarity_is_refused_before_the_backbone_is_loaded(
+    build_pairs, images, tmp_path
+):
+    name = f"{'a' * 231}.csv"
+    with pytest.raises(UserError, match="too long for its cache of features, .* shorter by 2 bytes$"):
+        build_pairs(images, by="similarity", backbone="none", out=name)
+    assert build_pairs(images, by="similarity", backbone="tiny-vit", out=name[2:])[0] == 5
+    assert build_pairs(images, by="random", out=name)[0] == 5

@@ -295,6 +295,31 @@ def test_method_with_only_the_easiest_pair_is_not_best(evaluated, pairs, tmp_pat
     )
 
 
+@pytest.mark.parametrize("name", ["values.jsonl", "values.csv"])
+def test_manifest_in_place_of_a_file_of_the_evaluation_is_refused(method, pairs, tmp_path, name):
+    manifest = tmp_path / "out" / name
+    write(manifest, read_pairs(pairs))
+    before = manifest.read_bytes()
+    with pytest.raises(UserError, match=f"{name} is an output file in"):
+        evaluate(EvaluationPlan(manifest, (method("one", 10),), device="cpu"), tmp_path / "out", force=True)
+    assert manifest.read_bytes() == before
+
+
+def test_image_in_place_of_a_plot_is_refused(evaluated, method, pairs, tmp_path):
+    plot = image(tmp_path / "out" / "scatter.png")
+    write(pairs, [Pair("p0", tmp_path / "in" / "0s.png", plot)])
+    with pytest.raises(UserError, match=r"scatter\.png is an output file in"):
+        evaluated(method("one", 10), force=True)
+
+
+def test_plot_with_the_name_of_an_output_that_is_missing_is_refused(evaluated, method, pairs, tmp_path):
+    image(tmp_path / "out" / "p1.png")
+    outputs = Method("one", tmp_path / "out")
+    write(pairs, [*read_pairs(pairs), Pair("scatter", tmp_path / "in" / "0s.png", tmp_path / "in" / "0a.png")])
+    with pytest.raises(UserError, match=r"scatter\.png is an output file in"):
+        evaluated(outputs)
+
+
 @pytest.mark.slow
 def test_plots_without_data_are_removed(evaluated, method, tmp_path):
     methods, metrics = (method("one", 10, ("p0",)), method("two", 20)), ("structure-difference",)

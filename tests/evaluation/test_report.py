@@ -64,6 +64,19 @@ def test_means_over_the_same_pairs_have_no_warning(summary):
     assert not [line for line in warnings if "different pairs" in line]
 
 
+def test_values_of_sets_of_different_sizes_have_a_warning(summary):
+    one = summary.metrics["a_b|c"].methods["one"]
+    larger = replace(one, interval=replace(one.interval, n=500))
+    found = {}
+    for name, other in (("different", larger), ("equal", one), ("no", summary.metrics["a_b|c"].methods["two"])):
+        metric = replace(summary.metrics["a_b|c"], over="set", methods={"one": one, "two": other})
+        warnings = list(report.warnings(replace(summary, metrics={"a_b|c": metric})))
+        found[name] = [
+            line for line in warnings if line.startswith("the values of a_b|c are of sets of different sizes")
+        ]
+    assert {name: len(lines) for name, lines in found.items()} == {"different": 1, "equal": 0, "no": 0}
+
+
 def test_shared_images_have_a_warning(summary):
     shared = list(report.warnings(replace(summary, measured=ImageCounts(300, 100, 300, shared=True))))[3]
     assert shared.startswith("some of the 300 pairs share an image (100 different structure images, 300 different app")

@@ -103,6 +103,7 @@ def test_mean_rank_is_over_metrics_with_values_and_without_leakage(built, pairs,
     assert summary.metrics["higher"].leaked
     assert summary.mean_ranks == {"a": (1.25 + 2) / 2, "b": (1.75 + 1) / 2}
     assert summary.metrics["set"].best == ("b",)
+    assert summary.metrics["no"].best == ()
     missing = summary.metrics["no"].methods["b"]
     assert (missing.missing, missing.reason, missing.known) == (1, "too few", False)
     assert summary.measured == ImageCounts(2, 2, 2)

@@ -69,6 +69,15 @@ def test_many_differences_use_wilcoxon():
     assert (result.n, result.test) == (30, "Wilcoxon")
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 3e5])
+def test_wilcoxon_takes_differences_that_differ_by_rounding_as_ties(scale):
+    second = np.round(np.linspace(0.1, 0.8, 17), 2) * scale
+    signs = np.array([1] * 13 + [-1] * 3 + [0])
+    first = np.round(second / scale + 0.1 * signs, 6) * scale
+    assert len(set(first - second)) > 3
+    assert paired_test(first, second).p == pytest.approx(scipy.stats.wilcoxon(signs[:-1]).pvalue)
+
+
 def test_few_differences_use_exact_sign_flips():
     differences = np.array([0.3, -0.1, 0.2, 0.5, 0.4])
     expected = scipy.stats.permutation_test(

@@ -2,6 +2,7 @@ import fcntl
 import json
 import os
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from vitsplice.support.output_folder import (
     LOCK,
     FolderLock,
     ResumableWork,
+    adopt_plan,
     check,
     check_file,
     create,
@@ -113,6 +115,21 @@ def test_same_plan_resumes_with_finished_parts(tmp_path):
             (path / "parts.jsonl").touch()
     assert json.loads((path / "plan.json").read_text()) == PLAN
     assert files(path) == ["parts.jsonl", "plan.json"]
+
+
+@pytest.mark.parametrize("failing", [True, False])
+def test_deferred_work_leaves_what_it_replaces_until_it_adopts_its_plan(tmp_path, failing):
+    work, other = replace(WORK, deferred=True), PLAN | {"flour": "oat"}
+    with resumable(tmp_path, work, PLAN, force=False):
+        for name in ("parts.jsonl", "summary.md"):
+            (tmp_path / name).write_text("rye")
+    with suppress(UserError), resumable(tmp_path, work, other, force=True):
+        assert files(tmp_path) == [LOCK, "parts.jsonl", "plan.json", "summary.md"]
+        if failing:
+            raise UserError("no oats")
+        assert adopt_plan(tmp_path, work, other)
+    assert files(tmp_path) == (["parts.jsonl", "plan.json", "summary.md"] if failing else ["plan.json"])
+    assert json.loads((tmp_path / "plan.json").read_text()) == (PLAN if failing else other)
 
 
 @pytest.mark.parametrize(("key", "stays"), [("flour", False), ("guests", True)])
@@ -308,6 +325,11 @@ def test_folder_is_locked_while_a_process_holds_its_lock(tmp_path):
     (tmp_path / LOCK).touch()  # left by a process that was killed
     assert not is_locked(tmp_path)
     assert (tmp_path / LOCK).exists()
+
+
+def test_folder_with_the_name_of_the_lock_is_no_lock(tmp_path):
+    (tmp_path / LOCK).mkdir()
+    assert not is_locked(tmp_path)
 
 
 def test_folder_can_be_locked_although_its_lock_is_read_at_that_moment(tmp_path):

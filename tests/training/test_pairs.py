@@ -106,6 +106,19 @@ def test_unreadable_images_of_a_folder_are_skipped_and_those_of_a_manifest_named
         paired(tmp_path / "pairs.csv", vit, tmp_path)
 
 
+def test_a_manifest_without_pairs_is_refused(vit, tmp_path):
+    (tmp_path / "pairs.csv").write_text("id,structure,appearance\n")
+    with pytest.raises(UserError, match=r"pairs\.csv has no pairs"):
+        paired(tmp_path / "pairs.csv", vit, tmp_path)
+
+
+def test_a_folder_of_photographs_may_have_the_name_of_a_manifest(folder, vit, tmp_path):
+    shutil.copytree(folder, tmp_path / "photos.csv")
+    assert images_of(paired(tmp_path / "photos.csv", vit, tmp_path).training) <= set(
+        (tmp_path / "photos.csv").iterdir()
+    )
+
+
 def test_a_training_pair_is_required(tmp_path):
     paths = [tmp_path / name for name in "abcd"]
     split = Split(tuple(paths[:2]), tuple(paths[2:]))

@@ -51,6 +51,19 @@ def test_initial_model_with_other_tensors_is_refused_before_features_are_compute
         parts_from(tmp_path)
 
 
+def test_message_on_a_changed_initial_model_names_the_way_to_start_from_it(tmp_path):
+    write_tiny_model(tmp_path)
+    config = ModelConfig(folder=tmp_path, sha256="0" * 64)
+    with pytest.raises(ModelRejected, match="to use this one, repeat the command that began the training, with force"):
+        TrainingParts.build(settings_for("tiny-many", device="cpu"), config)
+
+
+def test_model_as_the_preset_is_refused_with_the_option_for_its_weights(tmp_path):
+    write_tiny_model(tmp_path / "model")
+    with pytest.raises(ConfigError, match=r"one output of model .*model; to train from its weights, .* initial "):
+        check_training(settings_for(str(tmp_path / "model")))
+
+
 def test_size_of_the_settings_is_refused_because_the_images_have_the_size_of_the_training():
     settings = settings_for("splicenet-residual", backbone="tiny-vit", size=64)
     with pytest.raises(ConfigError, match=r"size is not allowed in a training; .* training\.side"):

@@ -70,6 +70,14 @@ def test_precision_is_that_of_the_settings_and_the_preparation_may_take_hours(mo
         state.AcceleratorState._reset_state(reset_partial_state=True)
 
 
+def test_empty_number_of_processes_is_one_and_text_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "")
+    assert processes_on("cpu").count == 1
+    monkeypatch.setenv("WORLD_SIZE", "two")
+    with pytest.raises(UserError, match="WORLD_SIZE is 'two'; it must be the number of processes"):
+        processes_on("cpu")
+
+
 def test_missing_accelerate_is_explained(monkeypatch):
     def without(name, *rest, _import=builtins.__import__):
         if name == "accelerate":

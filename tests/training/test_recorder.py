@@ -14,6 +14,7 @@ import torch
 from tiny_models import write_tiny_model
 
 from tests.training.conftest import photographs
+from vitsplice.datasets.manifest import write
 from vitsplice.engine.values import Step
 from vitsplice.errors import CheckpointRejected, NonFiniteLoss, OutputBusy, UserError, VitspliceError
 from vitsplice.presets.model_folder import MAX_LICENCE, read_record
@@ -114,11 +115,21 @@ def test_checkpoint_of_another_training_is_refused(shared, tmp_path, monkeypatch
     with pytest.raises(CheckpointRejected, match="which differs in: features, features of cnn$"):
         first.restore(path)
     path.write_text(path.read_text().replace('"step": 1', '"step": 2'))
-    with pytest.raises(CheckpointRejected, match=f"was altered\nNo earlier .*; remove {path.parent}/step-\\* to start"):
+    with pytest.raises(
+        CheckpointRejected, match="was altered\nNo earlier checkpoint is valid\nTo restart the training"
+    ):
         begin(plan_of(shared), tmp_path)
-    for part in path.parent.glob("step-*"):
-        part.unlink()
-    assert begin(plan_of(shared), tmp_path).resumed_at == 0
+    assert begin(plan_of(shared), tmp_path, force=True).resumed_at == 0
+
+
+def test_unfinished_model_without_a_checkpoint_is_removed_only_with_force(shared, tmp_path):
+    write_tiny_model(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(CheckpointRejected, match="a model, but no checkpoint to resume its training from\nTo restart"):
+        begin(plan_of(shared), tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert begin(plan_of(shared), tmp_path, force=True).resumed_at == 0
+    assert not (tmp_path / "model.yaml").exists()
 
 
 def test_force_restarts_a_training_whose_checkpoint_belongs_to_other_pairs(shared, tmp_path):
@@ -127,9 +138,10 @@ def test_force_restarts_a_training_whose_checkpoint_belongs_to_other_pairs(share
     first.write_checkpoint(print)
     held_out = (tmp_path / "held-out.csv").read_bytes()
     other, notes = plan_of(shared, "training.held_out=0.6"), []
+    (tmp_path / "training.json").write_bytes(json_bytes(other.to_json()))
     with pytest.raises(
         CheckpointRejected,
-        match="set of pairs, settings\nTo restart the training, repeat the command that began it, with force",
+        match="set of pairs, held-out pairs, settings\nTo restart .*, repeat the command that began it, with force",
     ):
         begin(other, tmp_path)
     assert (tmp_path / "held-out.csv").read_bytes() == held_out
@@ -190,13 +202,15 @@ def test_checkpoint_and_model_are_written_independently_and_the_note_names_the_o
     assert notes == ["no model: no space", "no checkpoint: no space"]
 
 
-def test_failure_of_tensorboard_is_noted_once_and_the_training_continues(shared, tmp_path):
+@pytest.mark.parametrize("full_from", ["begin", "preview"])
+def test_failure_of_tensorboard_is_noted_once_and_the_training_continues(shared, tmp_path, full_from):
     class FullBoard:
-        def begin(self, steps):
-            pass
-
         def full(self, *arguments):
             raise OSError(28, "No space left on device")
+
+        def begin(self, steps):
+            if full_from == "begin":
+                self.full()
 
         row = preview = full
 
@@ -249,7 +263,7 @@ def test_losses_and_previews_are_written_for_tensorboard(shared, tmp_path, monke
     recorder = begin(plan_of(shared), tmp_path, tensorboard=TensorBoard(tmp_path))
     list(islice(recorder.steps(lambda note: None), 4))
     assert recorder.write_checkpoint(lambda note: None)
-    assert written[0] == ("purged from", 1)
+    assert written[0] == ("purged from", 0)
     assert {("total", 3), ("preview", 0, 3, "HWC")} <= set(written)
     written.clear()
     resumed = begin(plan_of(shared), tmp_path, tensorboard=TensorBoard(tmp_path))
@@ -293,6 +307,57 @@ def test_force_replaces_a_finished_training_once_it_can_begin(shared, tmp_path):
     assert plan.finished(tmp_path)
     assert begin(plan, tmp_path, force=True).resumed_at == 0
     assert not plan.finished(tmp_path)
+
+
+def model_of_another_training(folder, plan):
+    """Write a model, a checkpoint and the plan of its training; return the bytes of all files by path."""
+    write_tiny_model(folder)
+    (folder / "checkpoint").mkdir()
+    (folder / "checkpoint" / "step-00000001.json").write_text("{}")
+    (folder / "training.json").write_bytes(json_bytes(plan.to_json()))
+    return contents(folder)
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+@pytest.mark.parametrize("has_plan", [True, False])
+def test_force_replaces_another_training_once_the_new_one_can_begin(shared, tmp_path, has_plan):
+    before = model_of_another_training(tmp_path, plan_of(shared, "seed=7"))
+    if not has_plan:
+        (tmp_path / "training.json").unlink()
+        before = contents(tmp_path)
+    plan = plan_of(shared)
+    missing = replace(plan, source=tmp_path / "none")
+    with pytest.raises(UserError, match="none"), missing.folder(tmp_path, force=True):
+        begin(missing, tmp_path, force=True)
+    assert contents(tmp_path) == before
+    stopping = ProgressReporter(stopped=lambda: True)
+    with plan.folder(tmp_path, force=True):
+        assert begin(plan, tmp_path, force=True, progress=stopping) is None
+    assert contents(tmp_path) == before
+    with plan.folder(tmp_path, force=True):
+        assert begin(plan, tmp_path, force=True).resumed_at == 0
+    assert TrainingPlan.read(tmp_path) == plan
+    assert {path.name for path in contents(tmp_path)} == {"training.json", "held-out.csv"}
+
+
+def test_checkpoint_after_which_held_out_pairs_changed_is_refused(shared, tmp_path):
+    cached = begin(plan_of(shared), tmp_path / "cached")
+    trained, held_out = cached.training.data.pairs, cached.held_out.data.pairs
+    plan = replace(plan_of(shared), source=tmp_path / "pairs.csv")
+    write(plan.source, [*trained, *held_out])
+    begin(plan, tmp_path / "model").write_checkpoint(print)
+    write(plan.source, [*trained, *held_out[1:]])
+    with pytest.raises(CheckpointRejected, match="which differs in: held-out pairs\n"):
+        begin(plan, tmp_path / "model")
+
+
+def test_cache_in_the_folder_of_the_model_is_refused(shared, tmp_path):
+    plan = replace(plan_of(shared), cache=tmp_path)
+    with pytest.raises(UserError, match="^cache .* is the folder of the model; choose another"), plan.folder(tmp_path):
+        pass
 
 
 def test_source_in_the_folder_of_the_model_is_not_replaced(shared, tmp_path):

@@ -76,6 +76,7 @@ def run_batch(
     total: int,
     *,
     retries: int = 1,
+    locked: Callable[[], object] = lambda: None,
     stopped: Callable[[], bool] = lambda: False,
     report: Report = lambda tally, outcome: None,
 ) -> Tally:
@@ -89,8 +90,9 @@ def run_batch(
         total: number of jobs.
         retries: maximum number of rounds of retries. Each begins when all other jobs have ended, and retries the jobs
             that failed in the round before.
+        locked: called when this process holds the lock of the folder.
         stopped: function that returns True when no further jobs should start. `vitsplice.batch.plan.request_stop`
-            also stops running jobs.
+            also stops running jobs; call it only after ``locked``, as it stops those of any other process before.
         report: called after each job with the tally and the outcome, which is None for a job that was finished before.
 
     Returns:
@@ -103,6 +105,7 @@ def run_batch(
     output_folder.create(output_folder.check(out, (), "", force=True))
     lock = output_folder.FolderLock(out)
     try:
+        locked()
         batch = open_batch(out, manifest, variants, executor.threads, total // max(1, len(variants)))
         for path in (batch.stop, *temporary_files(batch.out)):  # left by a driver that was killed
             path.unlink(missing_ok=True)

@@ -26,7 +26,8 @@ from vitsplice.presets.settings import settings_for
 from vitsplice.runs.inputs import region_masks
 from vitsplice.support import output_folder
 from vitsplice.support.files import absolute, folder_name, inside, inside_file, read_json_object
-from vitsplice.text import printable
+from vitsplice.support.input_files import check_inputs_survive
+from vitsplice.text import printable, with_count
 
 BATCH, RESULTS, FAILURES, STOP = "batch.json", "results.jsonl", "failures.jsonl", ".stop"
 FORMAT = 2
@@ -157,32 +158,33 @@ def open_batch(out: Path, manifest: Path, variants: Mapping[str, RunConfig], thr
         pairs: number of pairs of the manifest; 0: unknown.
 
     Raises:
-        OutputExists: if the batch in the folder has another number of threads, or other settings of a variant; or if
-            the folder has results or runs, but no ``batch.json``.
-        UserError: if ``batch.json`` is invalid or has another format, or a file of the batch is outside the folder.
+        OutputExists: if the runs in the folder have another number of threads, or other settings of a variant; or if
+            the folder has results, failures or runs, but no ``batch.json``.
+        UserError: if ``batch.json`` is invalid or has another format, a file of the batch is outside the folder, or
+            the manifest is one of these files.
         VitspliceError: if ``batch.json`` cannot be written.
     """
-    for name in (BATCH, RESULTS, FAILURES, STOP):
-        inside_file(out, name)
+    files = [inside_file(out, name) for name in (BATCH, RESULTS, FAILURES, STOP)]
+    check_inputs_survive([manifest], files)
     batch = Batch(out.absolute(), manifest.absolute(), variants, threads)
     stored = read_batch_file(batch.out)
     if stored is None:
         stored = BatchFile(threads=threads, variants={})
-        for name in (RESULTS, *variants):
+        for name in (RESULTS, FAILURES, *variants):
             if os.path.exists(batch.out / name):
                 raise OutputExists(f"{batch.out} holds {name} but no {BATCH} with the settings; choose another folder")
     _check_unchanged(batch, stored)
     new = {name: settings.model_dump(mode="json") for name, settings in variants.items()}
-    if new.keys() - stored.variants.keys() or stored.pairs != pairs:
-        content = stored.model_copy(update={"variants": stored.variants | new, "pairs": pairs})
+    content = stored.model_copy(update={"threads": threads, "pairs": pairs, "variants": stored.variants | new})
+    if content != stored or not os.path.exists(batch.out / BATCH):
         output_folder.write(batch.out, {BATCH: f"{content.model_dump_json(indent=2)}\n".encode()})
     return batch
 
 
 def stored_threads(out: Path) -> int:
-    """Return the number of threads of the batch that a folder holds, or 0. Raises as `read_batch_file`."""
+    """Return the number of threads of the runs that a folder holds; 0 without runs. Raises as `read_batch_file`."""
     stored = read_batch_file(out)
-    return stored.threads if stored else 0
+    return stored.threads if stored and _variants_with_runs(out, stored) else 0
 
 
 def read_batch_file(out: Path) -> BatchFile | None:
@@ -199,17 +201,23 @@ def read_batch_file(out: Path) -> BatchFile | None:
         raise UserError(f"{path} is not the file of a batch; choose another folder") from error
 
 
+def _variants_with_runs(out: Path, stored: BatchFile) -> set[str]:
+    """Return the variants that have a folder, which the first run of a variant creates."""
+    return {name for name in stored.variants if os.path.exists(out / name)}
+
+
 def _check_unchanged(batch: Batch, stored: BatchFile) -> None:
-    """Raise OutputExists if threads or the settings of a variant, except for the preset's path, differ."""
-    if stored.threads != batch.threads:
+    """Raise OutputExists if threads or the settings of a variant with runs, except for the preset's path, differ."""
+    with_runs = _variants_with_runs(batch.out, stored)
+    if with_runs and stored.threads != batch.threads:
         raise OutputExists(
-            f"the runs in {batch.out} use {stored.threads} threads each; with {batch.threads}, the outputs would have "
-            "other bytes. Give ",
+            f"the runs in {batch.out} use {with_count(stored.threads, 'thread')} each; with {batch.threads}, the "
+            "outputs would have other bytes. Give ",
             Argument("threads", stored.threads),
             ", or choose another folder",
         )
     for name, settings in batch.variants.items():
-        if name not in stored.variants:
+        if name not in with_runs:
             continue
         before = validate(stored.variants[name], str(batch.out / BATCH)).model_copy(update={"preset": settings.preset})
         if before != settings:

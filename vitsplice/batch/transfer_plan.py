@@ -17,6 +17,7 @@ from vitsplice.models.mixing import check_weights
 from vitsplice.runs.inputs import appearance_names
 from vitsplice.support.files import absolute, file_sha256
 from vitsplice.support.image_files import images_at, is_image_name
+from vitsplice.support.input_files import check_inputs_survive
 from vitsplice.support.output_folder import REPLACE
 from vitsplice.text import printable
 
@@ -31,6 +32,7 @@ class Transfer:
         appearance: appearance images with their weights; empty for a LUT.
         structure_mask: see `vitsplice.splice`.
         appearance_masks: mask of each appearance image, or None; empty: no appearance image has a mask.
+        given_folder: folder that was given in place of the structure image, or None.
     """
 
     name: str
@@ -38,6 +40,12 @@ class Transfer:
     appearance: tuple[tuple[Path, float], ...]
     structure_mask: Path | None = None
     appearance_masks: tuple[Path | None, ...] = ()
+    given_folder: Path | None = None
+
+    def inputs(self) -> list[Path]:
+        """Return the paths of all images and masks."""
+        masks = (self.structure_mask, *self.appearance_masks)
+        return [self.structure, *(path for path, _ in self.appearance), *(mask for mask in masks if mask)]
 
     def digests(self) -> dict[str, Any]:
         """Return the SHA-256 of each image and mask, and the weights. Raises ImageError if a file cannot be read."""
@@ -67,12 +75,18 @@ class TransferPlan:
         return [transfer for transfer in self.transfers if os.path.lexists(self.folder / transfer.name)]
 
     def check(self, *, force: bool, finished: Collection[str] | None = None) -> None:
-        """Raise OutputExists if the name of an output is taken, unless ``force`` is given or the output is finished.
+        """Check that the outputs replace no file that must remain.
 
         Args:
-            force: allow files to be replaced.
+            force: allow files to be replaced that are no inputs.
             finished: names of finished outputs; None: all that the record of the folder lists, whatever their models.
+
+        Raises:
+            OutputExists: if the name of an output is taken, unless ``force`` is given or the output is finished.
+            UserError: if an output would replace an image or mask of the plan.
         """
+        inputs = (path for transfer in self.transfers for path in transfer.inputs())
+        check_inputs_survive(inputs, (self.folder / transfer.name for transfer in self.transfers))
         finished = read_record(self.folder) if finished is None else finished
         if force or not (other := [each.name for each in self.existing() if each.name not in finished]):
             return
@@ -86,9 +100,14 @@ def plan_in(out: Path, transfers: Sequence[Transfer]) -> TransferPlan:
     """Plan outputs in a folder, or a single one in a .png file.
 
     Raises:
-        UserError: if ``out`` is an existing file that is no image, has the suffix of another image format, or is a .png
-            file for several outputs.
+        UserError: if ``out`` is an existing file that is no image, has the suffix of another image format, is a .png
+            file for several outputs, or is a folder that was given in place of structure images.
     """
+    if os.path.realpath(out) in {os.path.realpath(folder) for folder in _given_folders(transfers)}:
+        raise UserError(
+            f"output folder {printable(str(out))} is a folder of the images, and outputs would count as some of them; "
+            "choose another folder"
+        )
     if os.path.isdir(out) or not is_image_name(out):
         if os.path.exists(out) and not os.path.isdir(out):
             raise UserError(f"{printable(str(out))} is a file; give the name of a folder, or of a .png file")
@@ -98,6 +117,10 @@ def plan_in(out: Path, transfers: Sequence[Transfer]) -> TransferPlan:
     if len(transfers) != 1:
         raise UserError(f"{len(transfers)} outputs need a folder, not the file {printable(str(out))}")
     return TransferPlan(out.parent, [replace(transfers[0], name=out.name)], recorded=False)
+
+
+def _given_folders(transfers: Iterable[Transfer]) -> set[Path]:
+    return {transfer.given_folder for transfer in transfers if transfer.given_folder is not None}
 
 
 def transfers_of_images(structures: Iterable[Path], appearance: Sequence[tuple[Path, float]]) -> list[Transfer]:
@@ -124,10 +147,12 @@ def outputs_of_images(structures: Iterable[Path]) -> list[Transfer]:
     Raises:
         UserError: if an image or folder does not exist, or two outputs would have the same name.
     """
-    paths: dict[Path, Path] = {}
-    for path in (path for each in structures for path in images_at(each)):
-        paths.setdefault(absolute(path), path)
-    transfers = [Transfer(f"{path.stem}.png", path, ()) for path in paths.values()]
+    unique: dict[Path, Transfer] = {}
+    for given in structures:
+        folder = given if os.path.isdir(given) else None
+        for path in images_at(given):
+            unique.setdefault(absolute(path), Transfer(f"{path.stem}.png", path, (), given_folder=folder))
+    transfers = list(unique.values())
     counts = Counter(transfer.name.lower() for transfer in transfers)
     if repeated := [transfer for transfer in transfers if counts[transfer.name.lower()] > 1]:
         first, second = (printable(str(transfer.structure)) for transfer in repeated[:2])

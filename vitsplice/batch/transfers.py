@@ -142,8 +142,11 @@ def _apply(
 
 
 def _trained_on(model: Model, transfer: Transfer) -> dict[str, Path]:
-    """Return the images of a transfer that the model was trained on, by their SHA-256."""
-    recorded = transfer.digests()
+    """Return the images of a transfer that the model was trained on, by their SHA-256; {} if one was removed."""
+    try:
+        recorded = transfer.digests()
+    except ImageError:
+        return {}
     digests = [recorded["structure"], *(digest for digest, _ in recorded["appearance"])]
     paths = [transfer.structure, *(path for path, _ in transfer.appearance)]
     return {digest: path for digest, path in zip(digests, paths, strict=True) if digest in model.images}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
 from typing import Annotated
 
 import typer
@@ -73,9 +74,11 @@ def batch(
     if not total:
         raise UserError(f"{printable(str(pairs))} has no pairs")
     built = build_part(spec, workers, threads or plan.stored_threads(out), options)
+    lock_held = Event()
 
     def stop() -> None:
-        plan.request_stop(out)
+        if lock_held.is_set():
+            plan.request_stop(out)
         announce(STOPPING)
 
     threads_of_run = with_count(built.threads, "CPU thread")
@@ -88,11 +91,13 @@ def batch(
             built,
             total,
             retries=retries,
+            locked=lock_held.set,
             stopped=lambda: interrupt.requested,
             report=progress.show,
         )
-    progress.summarise(tally, out, stopped=interrupt.requested)
-    if interrupt.requested and tally.unfinished:
+    stopped = bool(tally.unfinished if interrupt.requested else tally.remaining)
+    progress.summarise(tally, out, stopped=stopped)
+    if stopped:
         raise typer.Exit(130)
     if tally.failures:
         raise typer.Exit(1)

@@ -22,13 +22,14 @@ def export(
     """Export the generator of a trained model to ONNX, checked against torch for images of two sizes."""
     from vitsplice.errors import UserError
     from vitsplice.models.export import graph_inputs, to_onnx
-    from vitsplice.models.folder import WEIGHTS
     from vitsplice.models.loading import load_model
-    from vitsplice.presets.model_folder import RECORD
     from vitsplice.support import output_folder
     from vitsplice.text import printable
+    from vitsplice.training.plan import PLAN, WORK
 
-    if os.path.realpath(onnx) in {os.path.realpath(model / name) for name in (WEIGHTS, RECORD)}:
+    written = {os.path.realpath(model / name) for name in (PLAN, *WORK.parts, *WORK.results)}
+    target = os.path.realpath(onnx)
+    if {target, os.path.dirname(target)} & written:
         raise UserError(f"{printable(str(onnx))} would replace a file of the model; choose another name")
     path = output_folder.check_file(onnx, "ONNX file, such as generator.onnx", force=force)
     loaded = load_model(model, device="cpu")

@@ -78,7 +78,7 @@ def train(
         Path | None,
         typer.Option(
             help="Folder of cached features of the photographs. Default: 'training' in $VITSPLICE_CACHE or, if that is "
-            "not set, in ~/.cache/vitsplice."
+            "not set, in 'vitsplice' in $XDG_CACHE_HOME or ~/.cache."
         ),
     ] = None,
     tensorboard: Annotated[

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vitsplice.datasets.image_cache import lock_name
 from vitsplice.datasets.manifest import PairIds, write
 from vitsplice.datasets.pair import TEXTS, Pair, check_text
 from vitsplice.datasets.pairing import Pairing, pair_all, pair_at_random, pair_by_name
 from vitsplice.datasets.sources import ImageGroup, SourceContents, read_source
 from vitsplice.errors import Argument, UserError
+from vitsplice.support.files import MAX_NAME_BYTES
 from vitsplice.support.output_folder import check_file, created
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable, with_count
@@ -108,6 +110,8 @@ def build(
         write(target, [replace(pair, licence=options.licence, source=options.source) for pair in contents.pairs])
         return len(contents.pairs)
     cache = target.with_name(f".{target.name}.features.jsonl")
+    if options.by == "similarity":
+        _check_cache_name(cache)
     with created(target.parent):
         pairings = _pairings(options, contents.groups, cache, progress)
     if pairings is None:
@@ -118,6 +122,16 @@ def build(
     return sum(len(appearances) for _, (_, appearances) in pairings)
 
 
+def _check_cache_name(cache: Path) -> None:
+    """Raise UserError if the name of the cache, which has that of the manifest in it, or of its lock is too long."""
+    excess = len(os.fsencode(lock_name(cache))) - MAX_NAME_BYTES
+    if excess > 0:
+        raise UserError(
+            "the name of the manifest is too long for its cache of features, whose name has it in it; choose one that "
+            f"is shorter by {with_count(excess, 'byte')}"
+        )
+
+
 def _completed(options: BuildOptions, contents: SourceContents) -> BuildOptions:
     """Fill in the default pairing. Raises UserError for options that do not apply to the source, and too many pairs."""
     by = options.by or contents.default_by
@@ -126,7 +140,8 @@ def _completed(options: BuildOptions, contents: SourceContents) -> BuildOptions:
         raise UserError(Argument("by", options.by), f" has no effect: {layout}")
     if by == "name" and any(group.structures == group.appearances for group in contents.groups):
         raise UserError(
-            Argument("by", "name"), " needs two folders: one of structure images, then one of appearance images"
+            Argument("by", "name"),
+            " needs two different folders: one of structure images, then one of appearance images",
         )
     for option, value, ways in (
         ("k", options.k, ("similarity", "random")),

@@ -51,7 +51,7 @@ def cached_by_image(
         return None if progress.stopped() else (stored, [])
     values: dict[Path, ValueT] = {}
     errors = []
-    with FolderLock(cache.parent, f".{cache.name}.lock", WAIT), JsonLinesLog(cache) as log:
+    with FolderLock(cache.parent, lock_name(cache), WAIT), JsonLinesLog(cache) as log:
         for number, path in enumerate(images):
             if progress.stopped():
                 return None
@@ -66,6 +66,11 @@ def cached_by_image(
             except ImageError as error:
                 errors.append(error)
     return values, errors
+
+
+def lock_name(cache: Path) -> str:
+    """Return the name of the file, beside a cache, by which a process locks it."""
+    return f".{cache.name}.lock"
 
 
 def _stored(

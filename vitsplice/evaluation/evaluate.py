@@ -30,7 +30,9 @@ from vitsplice.metrics.backbones import MetricBackbones
 from vitsplice.metrics.values import BuiltMetrics, build_metrics, compute, mean_values
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
+from vitsplice.runs.inputs import region_masks
 from vitsplice.support import output_folder
+from vitsplice.support.input_files import check_inputs_survive
 from vitsplice.support.jsonl import JsonLinesLog, Keys, key_of
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import one_line, printable
@@ -59,12 +61,14 @@ def evaluate(
     Raises:
         OutputExists: if the folder holds another evaluation and ``force`` is not given.
         OutputBusy: if another process is writing to the folder.
-        UserError: if there are no pairs, a method has no output for any of them, no metric is available, or the plan
-            has an unknown name or an unavailable device.
+        UserError: if there are no pairs, a method has no output for any of them, the manifest, an image or an output
+            has the path of a file that the evaluation writes, no metric is available, or the plan has an unknown name
+            or an unavailable device.
         VitspliceError: if the manifest cannot be read or changes meanwhile, or a file cannot be written.
     """
     device = pick_device(plan.device)
     total = _count_pairs(plan)
+    _check_inputs_survive(plan, Path(out))
     built = build(plan, device, progress.note)
     record = plan.record(built, str(device))
     with (
@@ -102,6 +106,23 @@ def _count_pairs(plan: EvaluationPlan) -> int:
         f"method {missing[0].name}: {printable(str(missing[0].folder))} has no output for any of the {total} pairs; "
         f"outputs are {LAYOUT}"
     )
+
+
+def _check_inputs_survive(plan: EvaluationPlan, out: Path) -> None:
+    """Raise UserError if the manifest, an image or a possible output has the path of a file that is written.
+
+    A possible output counts, because the evaluation would measure its own file as that output later.
+    """
+    names = {WORK.plan_file, *WORK.parts, *WORK.results}
+    images = (path for path in _images(plan) if path.name in names)
+    check_inputs_survive(chain([plan.pairs], images), (out / name for name in names))
+
+
+def _images(plan: EvaluationPlan) -> Iterator[Path]:
+    """Yield the paths of all images, masks and outputs that are PNG files; the outputs need not exist."""
+    for pair in read(plan.pairs, unique=False):
+        yield from (pair.images | region_masks(pair.regions)).values()
+        yield from (method.folder / f"{pair.id}.png" for method in plan.methods)
 
 
 def build(plan: EvaluationPlan, device: torch.device, note: Callable[[str], object]) -> BuiltMetrics:

@@ -125,6 +125,11 @@ def warnings(summary: EvaluationSummary, write: Callable[[Argument | Setting], s
             f"the means of {', '.join(differing)} are over different pairs for different methods and cannot be "
             f"compared; {BEST}, ranks and tests are over the pairs that all, or both, methods have"
         )
+    if differing := [name for name, metric in summary.metrics.items() if _set_sizes_differ(metric)]:
+        yield (
+            f"the values of {', '.join(differing)} are of sets of different sizes for different methods and cannot be "
+            "compared"
+        )
     if (images := summary.measured).shared:
         yield (
             f"some of the {images.pairs} pairs share an image ({images.structure_images} different structure images, "
@@ -143,6 +148,11 @@ def _pairs_differ(metric: MetricSummary) -> bool:
     """Return True if a method has values for pairs for which another method has none."""
     scores = metric.methods.values()
     return metric.over == "pair" and any(score.interval.n > metric.common_pairs for score in scores)
+
+
+def _set_sizes_differ(metric: MetricSummary) -> bool:
+    """Return True if the values of a metric over sets are of different numbers of outputs."""
+    return metric.over == "set" and len({score.interval.n for score in metric.methods.values() if score.known}) > 1
 
 
 def missing_values(summary: EvaluationSummary) -> Iterator[str]:

@@ -108,7 +108,8 @@ class MetricSummary:
         name, definition, better, over, against: see `MetricSpec`.
         networks, parameters: see `Metric`.
         methods: score by name of the method.
-        best: methods whose common mean equals the best one when rounded to `DIGITS`; empty for a single method.
+        best: methods whose common mean equals the best one when rounded to `DIGITS`; empty for a single method, or if
+            a method has no common mean.
         comparisons: comparison of each pair of methods; empty for a metric over sets.
         common_pairs: number of pairs for which all methods have a value; 0 for a metric over sets.
         distributions: distribution of each method's values, not in JSON; empty for a metric over sets.
@@ -282,7 +283,7 @@ def _summary(spec: MetricSpec, metric: Metric, scores: Mapping[str, MethodScore]
         networks=tuple(NetworkId(info.name, info.sha256) for info in metric.networks),
         parameters=dict(metric.parameters),
         methods=scores,
-        best=tuple(equal) if len(scores) > 1 else (),
+        best=tuple(equal) if len(means) == len(scores) > 1 else (),
         **over_pairs,
     )
 

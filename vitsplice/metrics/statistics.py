@@ -117,17 +117,25 @@ def paired_test(first: Array, second: Array) -> PairedTest:
     """Test whether two methods differ on the same pairs.
 
     Wilcoxon's signed-rank test (1945) of the nonzero differences, or for fewer than 13 of them the exact sign-flip
-    permutation test of their mean. Pairs whose difference is not finite are ignored.
+    permutation test of their mean. Pairs whose difference is not finite are ignored. The test takes differences that
+    differ by rounding only as ties, and those that are 0 but for rounding as 0.
     """
+    finite = np.isfinite(first - second)
+    first, second = first[finite], second[finite]
     differences = first - second
-    differences = differences[np.isfinite(differences)]
     n, mean = len(differences), float(differences.mean()) if len(differences) else float("nan")
-    nonzero = differences[differences != 0]
+    rounded = _rounded(differences, float(np.abs([first, second]).max(initial=0)))
+    nonzero = rounded[rounded != 0]
     if not len(nonzero):
         return PairedTest(n, mean, 1.0 if n else float("nan"), "all equal" if n else "no pairs")
     if len(nonzero) < MIN_WILCOXON:
         return PairedTest(n, mean, sign_flip_p(nonzero), "sign flips")
     return PairedTest(n, mean, float(scipy.stats.wilcoxon(nonzero).pvalue), "Wilcoxon")
+
+
+def _rounded(differences: Array, scale: float) -> Array:
+    """Divide differences by the power of ten below the scale of the values, and round them to 12 decimals."""
+    return np.round(differences / 10.0 ** math.floor(math.log10(max(scale, 1e-300))), 12)
 
 
 def sign_flip_p(differences: Array) -> float:

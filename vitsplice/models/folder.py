@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from vitsplice.config import ModelConfig
-from vitsplice.errors import ModelRejected
+from vitsplice.errors import ModelRejected, Part
 from vitsplice.presets.model_folder import RECORD, ModelRecord, read_record
 from vitsplice.support import bounded_yaml, output_folder
 from vitsplice.support.checkpoints import unshared
@@ -31,6 +31,8 @@ WEIGHTS = "model.safetensors"
 
 READS, READ_INTERVAL = 5, 0.2
 """Number of times that a model is read while a training replaces it, and seconds between two of them."""
+
+USE_AS_PRESET: tuple[Part, ...] = ("give its folder as the preset",)
 
 GENERATOR = "generator."
 """Prefix of the tensors of the generator."""
@@ -84,11 +86,12 @@ def write_model(
     return record.model_copy(update={"digest": content["digest"]})
 
 
-def read_model(model: ModelConfig) -> StoredModel:
+def read_model(model: ModelConfig, advice: Sequence[Part] = USE_AS_PRESET) -> StoredModel:
     """Read a model. While a training replaces its files, wait up to a second for both of one model.
 
     Args:
         model: the model folder, and optionally as ``sha256`` the digest of its record (not of its weights file).
+        advice: end of the message about another digest, worded to follow "Restore that model; or, to use this one, ".
 
     Raises:
         ModelRejected: naming the folder, if it holds no model, or if the model is damaged, has another format or
@@ -99,7 +102,8 @@ def read_model(model: ModelConfig) -> StoredModel:
     if model.sha256 and record.digest != model.sha256:
         raise ModelRejected(
             f"model {name} is not the one that these settings were made with:\nits digest is {record.digest},\n"
-            f"expected is   {model.sha256}.\nRestore that model; or, to use this one, give its folder as the preset"
+            f"expected is   {model.sha256}.\nRestore that model; or, to use this one, ",
+            *advice,
         )
     if hashlib.sha256(data).hexdigest() != record.weights:
         raise ModelRejected(f"model {name} is damaged: {WEIGHTS} is truncated, was altered, or is of another model")

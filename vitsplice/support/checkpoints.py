@@ -53,12 +53,14 @@ class CheckpointFormat(Generic[Parsed]):
         parse: function that converts the content of the JSON file and the tensors. It may raise a ValueError,
             LookupError, AttributeError, TypeError or OverflowError if they were not written by this kind of work.
         selectable: whether the user can choose the checkpoint to resume from.
+        restarts: whether the work starts again if its checkpoints are removed.
     """
 
     work: str
     version: int
     parse: Callable[[dict[str, Any], dict[str, Tensor]], Parsed]
     selectable: bool = True
+    restarts: bool = True
 
     def write(self, folder: Path, step: int, content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Write a checkpoint, and remove all but the last `MAX_CHECKPOINTS` up to it, if the file system allows.
@@ -121,7 +123,8 @@ class CheckpointFormat(Generic[Parsed]):
             return self.read(paths[0])
         except CheckpointRejected as error:
             older = next((path for path in paths[1:] if self._is_valid(path)), None)
-            advice: tuple[Part, ...] = (f"No earlier checkpoint is valid; remove {folder / PATTERN} to start again",)
+            restart = f"; remove {folder / PATTERN} to start again" if self.restarts else ""
+            advice: tuple[Part, ...] = (f"No earlier checkpoint is valid{restart}",)
             if older:
                 way = ("resume with ", Argument("resume", str(older))) if self.selectable else (f"remove {paths[0]}",)
                 advice = ("An earlier checkpoint is valid; ", *way)

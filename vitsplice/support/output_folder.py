@@ -264,7 +264,7 @@ def is_locked(folder: Path) -> bool:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 return False
             return True
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return False
     except OSError:
         return True
@@ -282,6 +282,8 @@ class ResumableWork:
         part_keys: keys of the plan that finished parts depend on; (): all keys.
         clear: function that empties a part or result that is a folder, and may remove it; by default it does nothing,
             and the folder stays as it is. It may raise OSError.
+        deferred: whether parts and results of another plan stay until the work calls `adopt_plan`, so that new work
+            that cannot begin leaves them as they were.
     """
 
     name: str
@@ -290,6 +292,7 @@ class ResumableWork:
     results: tuple[str, ...] = ()
     part_keys: tuple[str, ...] = ()
     clear: Callable[[Path], object] = lambda folder: None
+    deferred: bool = False
 
 
 @contextmanager
@@ -304,7 +307,8 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
         work: kind of work.
         plan: plan as JSON data: a round trip through JSON must not change it.
         force: allow another plan, or parts and results without a plan, to be replaced. Results are then removed, and
-            parts too if there is no plan or any of the ``part_keys`` differs.
+            parts too if there is no plan or any of the ``part_keys`` differs; if the work is ``deferred``, by
+            `adopt_plan`.
 
     Raises:
         OutputExists: if the folder holds another plan, or parts or results without a plan, and ``force`` is not given.
@@ -329,14 +333,10 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
                 "choose another folder, or replace it with ",
                 REPLACE,
             )
-        is_new = earlier is None or _parts_differ(earlier, plan, work.part_keys)
-        if is_new:
-            remove(path, work.parts, work.clear)
-        if earlier != plan:
-            remove(path, work.results, work.clear)
-        for temporary in (file for part in (".", *work.parts) for file in temporary_files(path / part)):
-            temporary.unlink(missing_ok=True)
-        write(path, {work.plan_file: json_bytes(plan)})
+        if work.deferred and (others or earlier not in (None, plan)):
+            yield path
+            return
+        is_new = adopt_plan(path, work, plan)
         try:
             yield path
         except Exception:
@@ -344,6 +344,29 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
                 plan_path.unlink()
                 _remove_empty(path / name for name in (*work.parts, *work.results))
             raise
+
+
+def adopt_plan(path: Path, work: ResumableWork, plan: Mapping[str, Any]) -> bool:
+    """Write a plan into a folder that `resumable` has locked; first remove parts and results of another plan.
+
+    Returns:
+        True if no finished part is reused.
+
+    Raises:
+        VitspliceError: if a file cannot be written or removed.
+        PathRejected: if a part or a result lies outside the folder.
+    """
+    plan_path = path / work.plan_file
+    earlier = read_json_object(plan_path) if os.path.exists(plan_path) else None
+    is_new = earlier is None or _parts_differ(earlier, plan, work.part_keys)
+    if is_new:
+        remove(path, work.parts, work.clear)
+    if earlier != plan:
+        remove(path, work.results, work.clear)
+    for temporary in (file for part in (".", *work.parts) for file in temporary_files(path / part)):
+        temporary.unlink(missing_ok=True)
+    write(path, {work.plan_file: json_bytes(plan)})
+    return is_new
 
 
 def _written_since(folder: Path, plan_path: Path) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from vitsplice.datasets import manifest
 from vitsplice.errors import Argument, CheckpointRejected, OutputBusy
+from vitsplice.models.folder import WEIGHTS
 from vitsplice.support import output_folder
 from vitsplice.support.checkpoints import checkpoint_files
 from vitsplice.support.output_folder import REPLACE
@@ -23,6 +24,8 @@ from vitsplice.training.plan import CHECKPOINTS, HELD_OUT, TrainingPlan, remove_
 from vitsplice.training.processes import Processes
 from vitsplice.training.recorder import TrainingRecorder
 from vitsplice.training.tensorboard import TensorBoard
+
+RESTART = "\nTo restart the training, repeat the command that began it, with "
 
 FEATURES = "appearance-features.jsonl"
 """File of appearance features and fingerprints of images, in the cache."""
@@ -47,7 +50,8 @@ def begin_or_resume(
         folder: folder of the model, locked by the main process (`TrainingPlan.folder`).
         processes: the processes that train together.
         checkpoint: path of the JSON file of the checkpoint; None: the last one of the folder, if it has any.
-        force: restart the training if it is finished, or the checkpoint cannot be used.
+        force: restart the training if it is finished, or the checkpoint cannot be used; replace another training,
+            once this one can begin.
         tensorboard: see `TrainingRecorder`.
         progress: reports each image and pair.
 
@@ -55,8 +59,12 @@ def begin_or_resume(
         The recorder of the training; None if the preparation was stopped.
 
     Raises:
-        VitspliceError: if a setting, an image, a backbone or a checkpoint cannot be used.
+        CheckpointRejected: without ``force``, if the checkpoint cannot be used, or is missing beside an unfinished
+            model.
+        VitspliceError: if a setting, an image or a backbone cannot be used.
     """
+    if not force and checkpoint is None:
+        _check_checkpoint_exists(plan, folder)
     settings = plan.settings.model_copy(update={"device": str(processes.device)})
     parts = TrainingParts.build(settings, plan.initial)
     for substitution in parts.substitutions.values():
@@ -66,8 +74,10 @@ def begin_or_resume(
     if prepared is None:
         return None
     pairs, data, held_out = prepared
+    if force:
+        _change_together(lambda: plan.replace(folder), processes)
     if checkpoint is None and not checkpoint_files(folder / CHECKPOINTS) and (force or not plan.finished(folder)):
-        _remove_together(folder, processes)
+        _change_together(lambda: remove_training(folder), processes)
 
     def restored(path: Path | None) -> TrainingRecorder:
         training = Training(parts, data, processes)
@@ -80,22 +90,28 @@ def begin_or_resume(
         recorder = restored(checkpoint)
     except CheckpointRejected as error:
         if not force:
-            advice = "\nTo restart the training, repeat the command that began it, with "
-            raise CheckpointRejected(*error.parts, advice, REPLACE) from error
+            raise CheckpointRejected(*error.parts, RESTART, REPLACE) from error
         progress.note(f"restarted: {first_line(error)}")
     if recorder is None:
-        _remove_together(folder, processes)
+        _change_together(lambda: remove_training(folder), processes)
         recorder = restored(None)
     if pairs.held_out and processes.main:
         manifest.write(folder / HELD_OUT, pairs.held_out)
     return recorder
 
 
-def _remove_together(folder: Path, processes: Processes) -> None:
-    """Remove a training once all processes have read its files, and before any of them continues."""
+def _check_checkpoint_exists(plan: TrainingPlan, folder: Path) -> None:
+    """Raise CheckpointRejected for a model that is unfinished or unreadable, and has no checkpoint."""
+    if (folder / WEIGHTS).exists() and not checkpoint_files(folder / CHECKPOINTS) and not plan.finished(folder):
+        model = f"{printable(str(folder))} holds a model, but no checkpoint to resume its training from"
+        raise CheckpointRejected(model, RESTART, REPLACE)
+
+
+def _change_together(change: Callable[[], object], processes: Processes) -> None:
+    """Change the folder once all processes have read its files, and before any of them continues."""
     processes.wait()
     if processes.main:
-        remove_training(folder)
+        change()
     processes.wait()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from vitsplice.datasets.similarity import AppearanceFeature, appearance_features
 from vitsplice.datasets.sources import ImageGroup, SourceContents, read_source
 from vitsplice.errors import UserError
 from vitsplice.support.progress import ProgressReporter
+from vitsplice.text import printable
 from vitsplice.training.plan import PLAN, PREVIEWS
 from vitsplice.training.split import Split, split_fingerprints
 
@@ -79,12 +81,14 @@ def training_pairs(
         The pairs; None if the progress reporter stopped the work.
 
     Raises:
-        ConfigError, UserError: if the manifest or the source is invalid, or has too few images.
+        ConfigError, UserError: if the manifest or the source is invalid, or has too few images or no pairs.
         ImageError: if an image of a given pair cannot be read.
         VitspliceError: if the cache cannot be used, or a feature is not finite.
     """
-    if path.suffix.lower() in (".csv", ".jsonl"):
+    if path.suffix.lower() in (".csv", ".jsonl") and not os.path.isdir(path):
         contents = SourceContents("a manifest", pairs=tuple(read(path)))
+        if not contents.pairs:
+            raise UserError(f"{printable(str(path))} has no pairs")
         for pair in contents.pairs:
             pair.check_plain("a model is trained on pairs of two images")
     else:

@@ -17,7 +17,7 @@ from vitsplice.engine.backbones import BackboneLoader, Substitution, load_settin
 from vitsplice.engine.conditions import condition_channels
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.problem import check_parts, resizer, weighted_terms
-from vitsplice.errors import ConfigError, ModelRejected
+from vitsplice.errors import Argument, ConfigError, ModelRejected
 from vitsplice.models.folder import StoredModel, read_model
 from vitsplice.models.loading import check_backbone, load_weights
 from vitsplice.options import complete
@@ -25,6 +25,8 @@ from vitsplice.plugins import catalogue
 from vitsplice.plugins.build import build_part
 from vitsplice.presets.settings import pinned
 from vitsplice.rng import private_rng
+from vitsplice.support.output_folder import REPLACE
+from vitsplice.text import printable
 from vitsplice.training.records import Recipe
 
 
@@ -124,7 +126,7 @@ def _initial_model(
 
     Raises ModelRejected if it cannot be read, or its generator, options or backbone differ from the given ones.
     """
-    stored = read_model(config)
+    stored = read_model(config, ("repeat the command that began the training, with ", REPLACE))
     trained = stored.record.generator
     if trained.name != spec.name or not _same_options(spec, trained.options, options):
         raise ModelRejected(
@@ -153,6 +155,13 @@ def check_training(settings: RunConfig) -> None:
         ConfigError, UnknownName: if one of these does not hold.
     """
     known = catalogue()
+    if settings.training is None and settings.model is not None:
+        raise ConfigError(
+            f"the settings are for one output of model {printable(str(settings.model.folder))}; to train from its "
+            "weights, give that model as ",
+            Argument("initial"),
+            " and the preset of its training",
+        )
     if settings.training is None:
         presets = ", ".join(name for name in ("splicenet", "splicenet-residual") if name in known.presets)
         raise ConfigError(

@@ -19,7 +19,8 @@ from vitsplice.presets.model_folder import MAX_LICENCE, RECORD, pinned_model, re
 from vitsplice.presets.settings import pinned
 from vitsplice.support.checkpoints import checkpoint_files, checkpoint_parts
 from vitsplice.support.files import absolute, cache_folder, read_json_object
-from vitsplice.support.output_folder import REPLACE, ResumableWork, other_format, remove, resumable
+from vitsplice.support.output_folder import REPLACE, ResumableWork, adopt_plan, other_format, remove, resumable
+from vitsplice.text import printable
 from vitsplice.training.parts import check_training
 
 PLAN, CHECKPOINTS, PREVIEWS, METRICS = "training.json", "checkpoint", "previews", "metrics.csv"
@@ -38,7 +39,13 @@ def _clear(folder: Path) -> None:
 
 
 WORK = ResumableWork(
-    "training", PLAN, (CHECKPOINTS, PREVIEWS), (WEIGHTS, RECORD, METRICS, HELD_OUT), SETTINGS_KEYS, clear=_clear
+    "training",
+    PLAN,
+    (CHECKPOINTS, PREVIEWS),
+    (WEIGHTS, RECORD, METRICS, HELD_OUT),
+    SETTINGS_KEYS,
+    clear=_clear,
+    deferred=True,
 )
 
 
@@ -150,18 +157,31 @@ class TrainingPlan:
 
         Args:
             out: folder of the model; created if it does not exist.
-            force: replace another training in the folder.
+            force: allow another training in the folder, which stays until `replace` is called.
 
         Raises:
             OutputExists: if it holds another training or model, and ``force`` is not given.
             OutputBusy: if another process trains in it.
-            UserError: if the folder holds the source or the model to start from, which would be replaced, or is a file.
+            UserError: if the folder holds the source or the model to start from, which would be replaced, is the
+                cache, or is a file.
         """
         if self.initial and os.path.realpath(self.initial.folder) == os.path.realpath(out):
             raise UserError(f"{out} holds the model to start from, which would be replaced; choose another folder")
         if os.path.realpath(self.source) in {os.path.realpath(out / name) for name in (*WORK.parts, *WORK.results)}:
             raise UserError(f"{out} holds the source {self.source}, which would be replaced; choose another folder")
+        if os.path.realpath(self.cache_folder) == os.path.realpath(out):
+            raise UserError(
+                Argument("cache"), f" {printable(str(out))} is the folder of the model; choose another folder"
+            )
         return resumable(out, WORK, self.to_json(), force=force)
+
+    def replace(self, folder: Path) -> None:
+        """Remove what another training left in a folder that `folder` has locked, and write this plan into it.
+
+        Raises:
+            VitspliceError: if a file cannot be written or removed.
+        """
+        adopt_plan(folder, WORK, self.to_json())
 
 
 def remove_training(folder: Path) -> None:

@@ -128,6 +128,13 @@ def processes_on(device: str) -> Processes:
         device: device of the settings.
 
     Raises:
-        UserError: if the device is unavailable, or there are several processes and accelerate is not installed.
+        UserError: if the device is unavailable, the environment variable WORLD_SIZE is not a number, or there are
+            several processes and accelerate is not installed.
     """
-    return SeveralProcesses(device) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else Processes(device)
+    count = os.environ.get("WORLD_SIZE") or "1"
+    if not (count.isascii() and count.isdecimal()):
+        raise UserError(
+            f"the environment variable WORLD_SIZE is {count!r}; it must be the number of processes of a launcher: "
+            "unset it to train in a single process"
+        )
+    return SeveralProcesses(device) if int(count) > 1 else Processes(device)

@@ -23,6 +23,7 @@ from vitsplice.support import output_folder
 from vitsplice.support.checkpoints import CheckpointFormat, remove_checkpoints
 from vitsplice.support.files import json_sha256
 from vitsplice.support.progress import ProgressReporter
+from vitsplice.training.data import TrainingData
 from vitsplice.training.held_out import HeldOut
 from vitsplice.training.loop import Training
 from vitsplice.training.loss_log import EVERY, LossLog
@@ -54,7 +55,7 @@ def _parse(content: dict[str, Any], tensors: dict[str, Tensor]) -> TrainingCheck
     return TrainingCheckpoint(content["step"], tensors, content["log"], dict(content["belongs_to"]))
 
 
-CHECKPOINT = CheckpointFormat("training", 1, _parse)
+CHECKPOINT = CheckpointFormat("training", 2, _parse, restarts=False)
 
 
 class TrainingRecorder:
@@ -102,8 +103,6 @@ class TrainingRecorder:
                 another number of processes.
         """
         CHECKPOINT.resume(self.folder / CHECKPOINTS, path, self._digests(), self._load)
-        if self._tensorboard:
-            self._tensorboard.begin(self.resumed_at)
 
     def _load(self, checkpoint: TrainingCheckpoint) -> None:
         self.training.restore(checkpoint.tensors, checkpoint.step)
@@ -116,6 +115,7 @@ class TrainingRecorder:
         Args:
             note: called with a message for each preview, and for each file that cannot be written.
         """
+        self._write_to_tensorboard(lambda board: board.begin(self.resumed_at), note)
         config = self.training.parts.config
         timer = CheckpointTimer(config.checkpoint)
         if not self.training.next and config.previews:
@@ -225,12 +225,17 @@ class TrainingRecorder:
 
     def _digests(self) -> dict[str, str]:
         """Return `TrainingCheckpoint.belongs_to` of this training; it is the same in all processes."""
-        parts, data = self.training.parts, self.training.data
-        pairs = [[data.digests[pair.structure], data.digests[pair.appearance]] for pair in data.pairs]
+        parts = self.training.parts
         backbones = {name: sized.backbone for name, sized in parts.recipe.backbones.items()}
         return {
-            "set of pairs": json_sha256(pairs),
+            "set of pairs": _pairs_digest(self.training.data),
+            "held-out pairs": _pairs_digest(self.held_out.data),
             "settings": settings_digest(parts.config.model_copy(update={"device": parts.device.type})),
             "number of processes": str(self.training.processes.count),
             **backbone_digests(backbones),
         }
+
+
+def _pairs_digest(data: TrainingData) -> str:
+    """Return the digest of the bytes of the images of all pairs, in order."""
+    return json_sha256([[data.digests[pair.structure], data.digests[pair.appearance]] for pair in data.pairs])

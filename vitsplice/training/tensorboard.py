@@ -35,8 +35,11 @@ class TensorBoard:
         self._open = partial(SummaryWriter, str(folder / FOLDER))
 
     def begin(self, steps: int) -> None:
-        """Open a new event file; TensorBoard discards what earlier files have beyond this number of steps."""
-        self._writer = self._open(purge_step=steps + 1)
+        """Open a new event file; TensorBoard discards what earlier files have beyond this number of steps.
+
+        At 0 steps it discards everything, the preview at step 0 included.
+        """
+        self._writer = self._open(purge_step=steps + 1 if steps else 0)
 
     def row(self, values: Mapping[str, float]) -> None:
         """Add the losses of a row of the log (`LossLog.end_row`), at its number of steps, ``step``."""

@@ -1,6 +1,7 @@
 """The Ray executor, and batches whose worker processes, nodes or driver are killed."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -91,6 +92,25 @@ class Nodes:
 
     def nodes(self):
         return self.all
+
+
+@pytest.mark.parametrize(("address", "blocked"), [("local", True), ("auto", False)])
+def test_only_a_cluster_that_is_started_here_inherits_a_block_of_sigterm(monkeypatch, address, blocked):
+    def sigterm_is_blocked():
+        return signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+    states = []
+    ray = SimpleNamespace(
+        is_initialized=lambda: False,
+        init=lambda **options: states.append(sigterm_is_blocked()),
+        shutdown=lambda: None,
+        _private=SimpleNamespace(worker=SimpleNamespace()),
+    )
+    monkeypatch.setattr(executor, "_import_ray", lambda: ray)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with executor_with(address=address)._connected():
+        states.append(sigterm_is_blocked())
+    assert states == [blocked, False]
 
 
 def test_machine_without_room_is_an_error_and_cluster_without_room_is_waited_for(caplog):

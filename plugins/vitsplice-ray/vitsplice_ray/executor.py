@@ -177,7 +177,7 @@ class RayExecutor:
                 local["num_cpus"] = math.ceil(self.workers * self.resources.cpus)
             try:
                 _check_address(self.address)
-                with _sigterm_restored():
+                with _sigterm_restored(), _sigterm_blocked() if local else nullcontext():
                     ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR, **local)
             except (OSError, OverflowError, RuntimeError, ValueError) as error:
                 raise self._unreachable(one_line(str(error))) from error
@@ -253,6 +253,19 @@ def _sigterm_restored() -> Iterator[None]:
     finally:
         if before is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _sigterm_blocked() -> Iterator[None]:
+    """Block SIGTERM in this thread, and in the processes started meanwhile, which inherit the block.
+
+    A scheduler that sends SIGTERM to all processes at once then stops only the driver, not the cluster that it started.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
