@@ -9,6 +9,7 @@ from app_page import choose, open_tab, upload
 from gradio.state_holder import SessionState
 from vitsplice_app import events
 from vitsplice_app.choices import about_preset
+from vitsplice_app.errors import error_card
 
 from vitsplice.images import example
 
@@ -18,6 +19,7 @@ from vitsplice.images import example
     [
         (lambda: gr.Slider(0, 2000), 1000, {"maximum": 100}),
         (lambda: gr.Dropdown([("last", -1), ("first", -12)]), -12, {"choices": [("last", -1)]}),
+        (lambda: gr.Radio(["first"]), "first", {"choices": []}),
     ],
 )
 def test_value_that_waited_is_passed_after_the_range_or_the_choices_have_changed(build_page, component, value, update):
@@ -35,6 +37,25 @@ def test_value_that_waited_is_passed_after_the_range_or_the_choices_have_changed
     assert replaced.get_block_name() == changing.get_block_name() == type(changing).__base__.__name__.lower()
     assert coroutines.run(page.preprocess_data(event, [value], state)) == [value]
     assert not list(Path(events.__file__).parent.glob("*.pyi"))
+
+
+def test_work_that_fails_outside_of_its_handler_is_reported_in_the_card(build_page):
+    parts = {}
+
+    def build():
+        parts.update(card=error_card(), live=gr.HTML(), start=gr.Button("Start"), stop=events.stop_button())
+        card, live = parts["card"], parts["live"]
+        events.connect_start_and_stop(parts["start"], parts["stop"], lambda work: iter(()), [], [card, live], live)
+
+    page = build_page(build)
+    (run,) = [event for event in page.fns.values() if event.concurrency_id == "optimisation"]
+    reports = [
+        event.fn()
+        for event in page.fns.values()
+        if event.trigger_after == run._id and event.trigger_only_on_failure and event.outputs == [parts["card"]]
+    ]
+    assert [report["visible"] for report in reports] == [True]
+    assert "the work could not begin" in reports[0]["value"]
 
 
 @pytest.mark.browser

@@ -243,6 +243,17 @@ def test_responses_forbid_the_browser_to_load_from_elsewhere(server):
     assert headers["x-content-type-options"] == "nosniff"
 
 
+def test_uploaded_web_page_is_never_opened_with_the_rights_of_the_page(server):
+    path = server.workspace.files / "own.html"
+    path.write_text("<script>")
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=10)
+    connection.request("GET", f"{FILE}{path}")
+    headers = connection.getresponse().headers
+    connection.close()
+    assert headers["content-type"] == "application/octet-stream"
+    assert headers["content-disposition"].startswith("attachment")
+
+
 def test_upload_to_a_full_folder_is_refused(ask, monkeypatch):
     body = b"--edge--"
     monkeypatch.setattr(guard, "MAX_STORED", len(body))

@@ -14,6 +14,8 @@ from typing import Any
 
 import gradio as gr
 
+from vitsplice.errors import UserError
+from vitsplice_app.errors import card_html
 from vitsplice_app.live import Progress
 
 IMMEDIATE: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
@@ -39,11 +41,19 @@ It does not scroll if the top of the column is in the upper half of the window.
 NOT_SHOWN = "<p role='alert'>The result cannot be shown; the terminal of vitsplice app shows the reason.</p>"
 """What the page shows if showing the result of long work fails."""
 
+FAILED = card_html(
+    UserError(
+        "the work could not begin, or its progress could not be shown; another message on this page or the terminal of "
+        "vitsplice app shows the reason"
+    )
+)
+"""Card for long work that fails outside of its handler: the queue is full, or Gradio cannot read or show its values."""
+
 STOPPING = "() => ({__type__: 'update', value: 'Stopping…', interactive: false})"
 """Script that shows at once that a stop button was pressed: the server may be busy until the current step ends."""
 
 
-def disable_gradio_check(component: gr.Slider | gr.Dropdown) -> None:
+def disable_gradio_check(component: gr.Slider | gr.Dropdown | gr.Radio) -> None:
     """Disable Gradio's check of a component's value, for a component whose range or choices other events change.
 
     Gradio would check a value that waited in the queue against the new range or choices, and fail outside the handler.
@@ -127,7 +137,8 @@ def connect_start(
         handler: generator function that does the work. Its first argument is the `Work`; it must end soon after
             `Work.stopped` becomes True.
         inputs: state with the `Work`, then the components whose values are the other arguments of ``handler``.
-        outputs: components that the values of ``handler`` update.
+        outputs: components that the values of ``handler`` update. The first one is the card of the tab; if the work
+            fails outside of ``handler``, the card shows `FAILED`.
         live: component that shows the progress, and the position in the queue.
         ended: function of the `Work` that is called at the end, also after an error. It returns the updates of
             ``shown``, which must enable the buttons again. If it fails, ``live`` shows `NOT_SHOWN`, and the button of
@@ -151,12 +162,13 @@ def connect_start(
     def unblock() -> list[Any]:
         return [gr.update(value=NOT_SHOWN, visible=True), stop_button_update(False), gr.update(interactive=True)]
 
-    start, state = starts[0], inputs[0]
+    start, state, card = starts[0], inputs[0], outputs[0]
     start.click(None, None, None, js=SHOW_OUTCOME, **IMMEDIATE)
     begun = start.click(begin, state, [state, live, stop, *starts], **IMMEDIATE)
     ran = begun.then(run, list(inputs), list(outputs), show_progress_on=live, **ONE_AT_A_TIME)
     for event in (ran.then, ran.failure):  # one of them: Gradio's client does not trigger ``then`` after an error
         event(end, state, list(shown), **IMMEDIATE).failure(unblock, None, [live, stop, start], **IMMEDIATE)
+    ran.failure(lambda: gr.update(value=FAILED, visible=True), None, card, **IMMEDIATE)
 
 
 def connect_start_and_stop(

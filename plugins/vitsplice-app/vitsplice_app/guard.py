@@ -189,6 +189,11 @@ def _named_paths(value: Any) -> Iterator[str]:
             values += item
 
 
+def has_room(files: Path) -> bool:
+    """Return whether `Workspace.files`, the folder ``files``, has room for one more upload of any allowed size."""
+    return _size(files) + MAX_UPLOAD <= MAX_STORED
+
+
 def _size(folder: Path) -> int:
     """Return the total size in bytes of the files in a folder and its subfolders."""
     size = 0

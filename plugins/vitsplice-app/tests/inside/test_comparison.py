@@ -2,16 +2,19 @@
 
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import gradio as gr
 import pytest
 from vitsplice_app.context import AppContext
+from vitsplice_app.events import Work
 from vitsplice_app.inside import comparison_tab
-from vitsplice_app.inside.comparison import ComparisonForm, compare, folder_of
+from vitsplice_app.inside.comparison import ComparisonForm, compare, folder_of, with_short_names
 
 from vitsplice.analysis.compare import METRICS
 from vitsplice.errors import ImageError, UserError
 from vitsplice.images import example
+from vitsplice.support.files import unique_names
 from vitsplice.support.output_folder import is_locked
 
 
@@ -31,6 +34,41 @@ def test_stopped_comparison_keeps_its_finished_parts(plan, tmp_path):
 def test_folder_of_the_same_plan_is_the_same(plan, tmp_path):
     assert folder_of(replace(plan), tmp_path) == folder_of(plan, tmp_path)
     assert folder_of(replace(plan, size=65), tmp_path) != folder_of(plan, tmp_path)
+
+
+@pytest.fixture
+def uploads(tmp_path):
+    """Paths of two different files of one name, in folders named like those of Gradio."""
+    paths = [tmp_path / (digit * 64) / "image.png" for digit in "ab"]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_bytes(path.parent.name.encode())
+    return list(map(str, paths))
+
+
+def test_links_to_images_of_one_file_name_stay_the_same(uploads, tmp_path):
+    links = with_short_names(uploads, tmp_path / "runs")
+    assert [Path(link).read_bytes() for link in links] == [Path(upload).read_bytes() for upload in uploads]
+    assert with_short_names(uploads, tmp_path / "runs") == links
+    assert with_short_names(uploads[:1], tmp_path / "runs") == uploads[:1]
+
+
+def test_images_of_one_file_name_are_named_by_their_numbers(build_page, workspace, uploads, monkeypatch):
+    plans = []
+    monkeypatch.setattr(comparison_tab, "compare", lambda plan, folder, stopped: iter(plans.append(plan) or ()))
+    page = build_page(lambda: comparison_tab.build(AppContext(workspace)))
+    (run,) = [event.fn for event in page.fns.values() if event.concurrency_id == "optimisation"]
+    list(run(Work(), [(path, None) for path in uploads], ["tiny-cnn"], 0, 1, False))
+    assert unique_names(plans[0].images) == ["1/image", "2/image"]
+
+
+def test_images_of_one_file_name_are_compared_if_files_cannot_have_links(tmp_path, monkeypatch):
+    def unsupported(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", unsupported)
+    paths = ["a/image.png", "b/image.png"]
+    assert with_short_names(paths, tmp_path / "runs") == paths
 
 
 def test_closed_comparison_stops(plan, tmp_path):

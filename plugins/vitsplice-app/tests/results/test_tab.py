@@ -1,8 +1,11 @@
-"""The tab Results in a browser."""
+"""The tab Results, mostly in a browser."""
 
+import coroutines
+import gradio as gr
 import pytest
-
-pytestmark = pytest.mark.browser
+from gradio.state_holder import SessionState
+from vitsplice_app.context import AppContext
+from vitsplice_app.results import tab
 
 REPORT = """<!doctype html><link rel="icon" href="data:,"><h1>gallery</h1><p>none</p><script>
 try { parent.document.title = "taken over"; } catch { document.querySelector("p").textContent = "isolated"; }
@@ -15,6 +18,13 @@ def write(folder, **contents):
         (folder / name.replace("_", ".")).write_text(text)
 
 
+def test_choice_that_was_listed_before_a_restart_does_not_hinder_the_refresh(build_page, workspace):
+    page = build_page(lambda: tab.build(AppContext(workspace)))
+    (refresh,) = [event for event in page.fns.values() if any(isinstance(part, gr.Radio) for part in event.inputs[:1])]
+    assert coroutines.run(page.preprocess_data(refresh, ["evaluation 'a'"], SessionState(page))) == ["evaluation 'a'"]
+
+
+@pytest.mark.browser
 def test_results_are_listed_and_shown(page, results_folder):
     page.get_by_role("tab", name="Results").click()
     page.get_by_text("holds no evaluation, study, batch or comparison").wait_for()

@@ -3,7 +3,9 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
+from vitsplice_app import guard
 from vitsplice_app.context import AppContext
 from vitsplice_app.images import check_images
 from vitsplice_app.transfer import form, tab
@@ -16,7 +18,8 @@ from vitsplice.plugins import catalogue
 @pytest.fixture
 def events(workspace):
     results = SimpleNamespace(**{name: name for name in Results.__annotations__})
-    return tab.Events(AppContext(workspace), SimpleNamespace(sliders=range(5)), results)
+    editors = {name: name for name in ("editors", "structure_mask", "appearance_mask")}
+    return tab.Events(AppContext(workspace), SimpleNamespace(sliders=range(5), **editors), results)
 
 
 @pytest.fixture
@@ -128,6 +131,18 @@ def test_file_among_several_that_is_no_image_is_refused(sources, tmp_path):
     check_images(good, None, [], [good])
     with pytest.raises(ImageError, match=r"broken\.png"):
         check_images(good, None, [good, str(tmp_path / "broken.png")])
+
+
+def test_mask_editors_get_no_image_to_upload_while_the_folder_of_uploads_is_full(events, monkeypatch):
+    unpainted = {"background": "a.png", "layers": [], "composite": None}
+    shown = events.show_editors(True, "a.png", None)
+    assert shown == {"editors": gr.update(visible=True), "structure_mask": unpainted, "appearance_mask": None}
+    monkeypatch.setattr(guard, "MAX_STORED", guard.MAX_UPLOAD - 1)
+    assert events.unpainted(True, "a.png") is None
+    (card,) = events.show_editors(True, "a.png", None).values()
+    assert card["visible"]
+    assert guard.FULL in card["value"]
+    assert events.show_editors(False, "a.png", None)["editors"] == gr.update(visible=False)
 
 
 def test_new_image_removes_only_the_paint_of_its_own_mask(page):

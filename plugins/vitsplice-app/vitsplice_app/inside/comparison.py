@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -62,9 +64,36 @@ class ComparisonForm:
         )
 
 
+def with_short_names(images: Sequence[str], runs: Path) -> list[str]:
+    """Return paths of the images from which a comparison makes short names, also if images share a file name.
+
+    A comparison names such images by their folders, which are long hashes for uploads. If there are any, all images get
+    links in a folder of ``runs``, so that they are named ``1/photo`` and ``2/photo``. If files cannot have links, the
+    images are returned as they are. Equal ``images`` have equal links.
+    """
+    paths = list(map(Path, images))
+    if len({path.stem for path in paths}) == len(paths):
+        return list(images)
+    folder = runs / f"images-{_digest(images)}"
+    links = [folder / str(number) / path.name for number, path in enumerate(paths, 1)]
+    try:
+        for path, link in zip(paths, links, strict=True):
+            link.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                os.link(path, link)
+    except OSError:
+        return list(images)
+    return list(map(str, links))
+
+
 def folder_of(plan: ComparisonPlan, runs: Path) -> Path:
     """Return the folder of a comparison in ``runs``. Equal plans have the same folder, so that `compare` can resume."""
-    return runs / f"comparison-{hashlib.sha256(repr(plan).encode()).hexdigest()[:16]}"
+    return runs / f"comparison-{_digest(plan)}"
+
+
+def _digest(value: object) -> str:
+    """Return 16 hexadecimal digits that are the same for equal plans or lists of paths."""
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
 
 
 def compare(

@@ -13,7 +13,7 @@ from vitsplice_app.context import AppContext
 from vitsplice_app.errors import error_card, guarded
 from vitsplice_app.events import IMMEDIATE, Work, connect_start_and_stop, disable_gradio_check, stop_button
 from vitsplice_app.images import check_images, packaged_images
-from vitsplice_app.inside.comparison import ComparisonForm, compare, folder_of
+from vitsplice_app.inside.comparison import ComparisonForm, compare, folder_of, with_short_names
 from vitsplice_app.live import Progress
 
 INTRODUCTION = (
@@ -64,8 +64,9 @@ def build(context: AppContext) -> None:
         report = gr.HTML(elem_classes="result", padding=False)
 
     def run(work: Work, chosen: list[tuple[str, Any]] | None, *values: Any) -> Iterator[Updates]:
-        plan = ComparisonForm([path for path, _ in chosen or []], *values).plan()
-        folder = folder_of(plan, context.workspace.runs)
+        runs = context.workspace.runs
+        plan = ComparisonForm(with_short_names([path for path, _ in chosen or []], runs), *values).plan()
+        folder = folder_of(plan, runs)
         yield {live: Progress("loading the backbones").html(), report: ""}
         for state in compare(plan, folder, lambda: work.stopped):
             if isinstance(state, Progress):

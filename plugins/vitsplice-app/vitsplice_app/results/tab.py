@@ -9,7 +9,7 @@ import gradio as gr
 from vitsplice.results import StoredResult, find_results
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import error_card, guarded
-from vitsplice_app.events import IMMEDIATE
+from vitsplice_app.events import IMMEDIATE, disable_gradio_check
 from vitsplice_app.results import listing
 
 Updates = dict[Any, Any]
@@ -20,6 +20,7 @@ def build(context: AppContext) -> None:
     summary = gr.Markdown()
     results: gr.State = gr.State([])
     choice = gr.Radio([], label="Results", visible=False, elem_classes="result-list")
+    disable_gradio_check(choice)  # of a choice that was listed before a restart, which would fail outside the handler
     refresh = gr.Button("Refresh the list", size="sm", visible=context.folder is not None)
     card = error_card()
     page = gr.HTML(elem_classes="result", padding=False, apply_default_css=False)

@@ -16,6 +16,7 @@ from vitsplice_app.choices import about_preset
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import card_html, guarded
 from vitsplice_app.events import IMMEDIATE, connect_start, connect_stop, stop_button_update
+from vitsplice_app.guard import FULL, has_room
 from vitsplice_app.images import check_uploads
 from vitsplice_app.live import Progress
 from vitsplice_app.masks import painted_mask
@@ -90,7 +91,8 @@ class Events:
         controls.run.click(None, None, controls.verdict, js=HIDDEN, **IMMEDIATE)  # the run reports the same error
         images = [controls.structure, controls.appearance]
         editors = [controls.structure_mask, controls.appearance_mask]
-        controls.masks.change(self.show_editors, [controls.masks, *images], [controls.editors, *editors], **IMMEDIATE)
+        shown = [card, controls.editors, *editors]
+        controls.masks.change(self.show_editors, [controls.masks, *images], shown, **IMMEDIATE)
         for image, editor in zip(images, editors, strict=True):  # a guarded handler would hide the error of an upload
             image.change(self.unpainted, [controls.masks, image], editor, **IMMEDIATE)
 
@@ -154,16 +156,29 @@ class Events:
         """Return the updates that show an error as the verdict on the YAML, and do not change the sliders."""
         return gr.update(value=card_html(error), visible=True), *[gr.skip()] * len(self.controls.sliders)
 
-    def show_editors(self, masks: bool, *images: str | None) -> tuple[Any, ...]:
-        """Show the editors of the masks, each with its image and without paint; hide them if ``masks`` is False."""
-        return gr.update(visible=masks), *(self.unpainted(masks, image) for image in images)
+    def show_editors(self, masks: bool, structure: str | None, appearance: str | None) -> Updates:
+        """Show the editors of the masks, each with its image and without paint; hide them if ``masks`` is False.
+
+        If the folder of uploads is full, an error is shown instead: editors upload their images, and repeat a refused
+        upload without end.
+        """
+        if masks and not has_room(self.context.workspace.files):
+            return {self.results.card: gr.update(value=card_html(UserError(FULL)), visible=True)}
+        return {
+            self.controls.editors: gr.update(visible=masks),
+            self.controls.structure_mask: self.unpainted(masks, structure),
+            self.controls.appearance_mask: self.unpainted(masks, appearance),
+        }
 
     def unpainted(self, masks: bool, image: str | None) -> dict[str, Any] | None:
         """Return the value of a mask's editor: the image without paint.
 
-        It is None if there is no image, or the box Paint masks (``masks``) is not ticked.
+        It is None if there is no image, the box Paint masks (``masks``) is not ticked, or the folder of uploads is full
+        (see `show_editors`).
         """
-        return {"background": image, "layers": [], "composite": None} if masks and image else None
+        if not masks or not image or not has_room(self.context.workspace.files):
+            return None
+        return {"background": image, "layers": [], "composite": None}
 
     def begin(
         self, session: Session, structure: str | None, appearance: str | None, structure_mask: bytes | None,
