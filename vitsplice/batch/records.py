@@ -7,7 +7,6 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,7 +17,7 @@ from vitsplice.batch.plan import FAILURES, RESULTS, run_folder
 from vitsplice.batch.worker import inputs_of
 from vitsplice.contracts import Job, Outcome
 from vitsplice.errors import VitspliceError
-from vitsplice.support.jsonl import INVALID, JsonLinesLog, Keys, key_of
+from vitsplice.support.jsonl import INVALID, JsonLinesLog, Keys, key_of, read_records
 
 
 class Ledger(JsonLinesLog):
@@ -33,9 +32,9 @@ class Ledger(JsonLinesLog):
     """
 
     def __init__(self, out: Path) -> None:
-        variants: set[str] = set()
-        super().__init__(out / RESULTS, partial(_add_variant_and_return_key, variants))
+        super().__init__(out / RESULTS, _job_key)
         try:
+            variants = {str(record.get("variant")) for record in read_records(out / RESULTS)}
             existing = np.fromiter(_run_keys(out, variants), np.uint64)
             self.compact(lambda keys: np.isin(keys, existing))
         except BaseException as error:
@@ -65,7 +64,8 @@ class Failures(JsonLinesLog):
     """Log of the jobs that failed or were refused, emptied when it is opened.
 
     The caller must hold the lock of the batch folder. Closing the log removes the records of jobs that a retry
-    has finished, and all but the last record of each other job; an empty file is removed, if that is possible.
+    has finished, and all but the last record of each other job. A file that is then empty is removed; if that fails, it
+    stays without an error.
 
     Raises:
         VitspliceError: if the file cannot be written.
@@ -144,11 +144,6 @@ def failure_reasons(failures: Iterable[Mapping[str, Any]], limit: int) -> list[F
 
 def _job_key(record: Mapping[str, Any]) -> int:
     return key_of(f"{record['variant']}/{record['id']}")
-
-
-def _add_variant_and_return_key(variants: set[str], record: Mapping[str, Any]) -> int:
-    variants.add(str(record["variant"]))
-    return _job_key(record)
 
 
 def _run_keys(out: Path, variants: set[str]) -> Iterator[int]:

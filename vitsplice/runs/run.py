@@ -294,7 +294,7 @@ def _guarded(steps: Iterator[Step]) -> Iterator[Step]:
 
 
 def _plugin_versions() -> dict[str, str]:
-    """Return the versions of all plugins in use, by their packages."""
+    """Return the versions of all loaded plugins, by their packages."""
     return {plugin.distribution: plugin.version for plugin in catalogue().plugins if not plugin.failure}
 
 
