@@ -192,8 +192,8 @@ def test_lines_of_a_list_end_only_at_line_breaks(folder, character):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"a.jpg d.png\na.jpg\n", "line 2: must be two paths, not 1"),
-        (b"a.jpg,d.png", "line 1: must be two paths, not 1"),
+        (b"a.jpg d.png\na.jpg\n", "line 2: a line of a list of pairs must be two paths, not 1"),
+        (b"a.jpg,d.png", "line 1: a line of a list of pairs must be two paths, not 1"),
         (b"a.jpg d.png a.jpg", "must be two paths, not 3"),
         (b"a.jpg\t\td.png", "must be two paths, not 3"),
         (b'a.jpg\t""', "line 1: a path is empty; give a structure image and an appearance image"),

@@ -249,7 +249,7 @@ def _two_paths(line: str, location: str) -> list[str]:
         raise ConfigError(f"{location}: a quotation mark is not closed") from error
     if len(names) != 2:
         raise ConfigError(
-            f"{location}: must be two paths, not {len(names)}; put a tab between them, or quotes around names with "
+            f"{location}: a line of a list of pairs must be two paths, not {len(names)}; put a tab between them, or quotes around names with "
             "spaces"
         )
     if not all(names):
