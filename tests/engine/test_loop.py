@@ -143,6 +143,13 @@ def test_canvas_is_optimised_under_random_views(vit, pair):
     assert changed.float().mean() > 0.9
 
 
+@pytest.mark.parametrize("change", ["blur={probability: 1, kernel: 5, sigma: [2, 2]}", "jitter={probability: 1}"])
+def test_canvas_equal_to_the_target_has_no_loss_in_a_view_with_other_colours_or_blur(vit, pair, change):
+    settings = ["generator.name=pixels", "terms={edges: {loss: edges, weight: 1}}", f"views.structure.{change}"]
+    optimised, _ = optimisation(vit, pair, *settings)
+    assert next(optimised.steps()).total < 1e-5
+
+
 @pytest.mark.slow
 def test_identity_term_accepts_the_structure_image_as_input_and_target(vit, pair):
     option = ["terms.identity.input=structure", "terms.identity.target=structure"]

@@ -8,6 +8,7 @@ from tests.conftest import components
 from vitsplice.engine import memory
 from vitsplice.engine.images import RunImages
 from vitsplice.errors import OutOfMemory
+from vitsplice.losses.neighbourhoods import PAIR_BYTES, PAIRS
 from vitsplice.presets.settings import settings_for
 
 TINY_MATCH = ("start=match", "match.grid=4", "steps=0", "metrics=none")
@@ -181,6 +182,13 @@ def test_estimate_includes_the_matching_for_guided_terms(estimate_for):
     terms = "terms={texture: {loss: texture, weight: 1}}"
     few, many = (estimate_for(terms, f"match.grid={grid}").required_bytes((64, 64), (64, 64)) for grid in (48, 256))
     assert many - few > 4 * (256**4 - 48**4)
+
+
+def test_estimate_includes_the_neighbourhoods_of_long_images(estimate_for):
+    terms = "terms={contrast: {loss: contrast, weight: 1}}"
+    estimate = estimate_for(terms, "metrics=none", "match.grid=4", "stages=[{side: 64}]")
+    square, long = (estimate.required_bytes(size, size) for size in ((256, 256), (64, 1024)))
+    assert long - square > 0.9 * memory.MARGIN * PAIR_BYTES * (PAIRS - memory.NEIGHBOURHOODS**2)
 
 
 def test_estimate_includes_the_larger_image_of_which_small_crops_cover_a_stage(estimate_for):

@@ -7,6 +7,7 @@ from vitsplice.config import BackboneConfig, StageConfig
 from vitsplice.engine.backbones import load_configured
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.problem import Components, check_run, check_stages
+from vitsplice.engine.stack import AppearanceImage, stack
 from vitsplice.engine.stages import StagedOptimisation
 from vitsplice.errors import ConfigError, PartRejected, UnknownName, WeightsUnavailable
 from vitsplice.plugins import catalogue
@@ -182,6 +183,15 @@ def test_appearance_mask_that_affects_no_term_is_refused(vit, pair):
     check_stages(components(load(TINY, "tiny"), vit), images, WHOLE_RUN)
 
 
+def test_padding_of_appearance_images_of_different_shapes_is_no_mask(vit, pair):
+    structure, appearance = pair
+    stacked = stack([AppearanceImage(appearance), AppearanceImage(appearance[..., :24])])
+    images = RunImages(
+        {"structure": structure, "appearance": stacked.pixels}, {"appearance": stacked.mask}, stacked.images
+    )
+    check_stages(components(load(TINY, "tiny", INVERT), vit), images, WHOLE_RUN)
+
+
 def test_stage_on_tiles_refuses_a_term_whose_input_is_the_appearance_image(vit, pair):
     images = RunImages({"structure": pair[0], "appearance": pair[1]})
     terms = "terms={a: {loss: structure, weight: 1}, b: {loss: identity, weight: 1}}"
@@ -203,6 +213,10 @@ def test_stage_on_tiles_refuses_a_term_whose_input_is_the_appearance_image(vit, 
         (
             ["terms.late={loss: structure, weight: 1, start: 4}", "stages=[{side: 32, terms: [late]}, {side: 48}]"],
             "the stage of steps 0 to 1",
+        ),
+        (
+            ["terms={rare: {loss: structure, weight: 1, every: 9}}", "stages=[{side: 32}, {side: 48}]"],
+            "the stage of steps 2 to 4 .* is active at one of these steps",
         ),
         (
             ["views.appearance.blur={probability: 1, kernel: 35}", "stages=[{side: 44}, {side: 16}]"],

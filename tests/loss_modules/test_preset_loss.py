@@ -109,6 +109,13 @@ def test_weight_is_divided_by_the_interval_of_a_term(vit):
     assert weights["appearance-entire"] == pytest.approx(10 / 75)
 
 
+@pytest.mark.parametrize(("steps", "first"), [(0, 0), (5, 5)])
+def test_steps_and_first_steps_of_a_preset_do_not_matter(vit, images, steps, first):
+    term = f"terms={{edges: {{loss: edges, weight: 1, start: {first}}}}}"
+    loss = from_preset("tiny", backbone=vit, overrides=["start=match", term, f"steps={steps}"])
+    assert loss.set_targets(start=images[0])(images[2]) > 0
+
+
 def test_identity_terms_require_the_reconstruction(vit, images):
     structure, appearance, output = images
     loss = from_preset("paper", structure, appearance, backbone=vit, size=64)

@@ -4,10 +4,13 @@ import kornia
 import pytest
 import torch
 
+from tests.conftest import noise
 from vitsplice.contracts import LAB, MASK, MATCH, Features
 from vitsplice.images.transforms import to_lab
+from vitsplice.losses import neighbourhoods as module
 from vitsplice.losses.contrast import variance_of_lightness
-from vitsplice.losses.neighbourhoods import corresponding_deviation, neighbourhoods
+from vitsplice.losses.neighbourhoods import Neighbourhoods, corresponding_deviation, neighbourhoods
+from vitsplice.matching import assignment
 
 LEFT, RIGHT = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
 
@@ -81,3 +84,25 @@ def test_mask_in_the_last_column_alone_does_not_stop_a_run(side):
     whole, part = (by_lightness(features_of(stripes(0.1, 0.9, side=side), mask=m), 0.125) for m in (None, mask))
     wanted_whole, wanted_part = (corresponding_deviation(output, target, 0.05) for target in (whole, part))
     assert torch.equal(wanted_part, wanted_whole)
+
+
+@pytest.mark.parametrize(("pairs", "blocks"), [(module.PAIRS, [1200]), (300 * 600, [512, 512, 176])])
+def test_neighbourhoods_are_compared_in_blocks_of_limited_memory(monkeypatch, pairs, blocks):
+    output, target = (random_neighbourhoods(number) for number in (1200, 300))
+    entire = assignment(output.match @ target.match.T, 0.05, 0.0) @ (target.deviation + module.DEVIATION_OFFSET).log()
+    compared = []
+
+    def counting(similarities, *arguments):
+        compared.append(len(similarities))
+        return assignment(similarities, *arguments)
+
+    monkeypatch.setattr(module, "PAIRS", pairs)
+    monkeypatch.setattr(module, "assignment", counting)
+    wanted = corresponding_deviation(output, target, 0.05)
+    assert compared == blocks
+    torch.testing.assert_close(wanted, entire.exp() - module.DEVIATION_OFFSET)
+
+
+def random_neighbourhoods(number):
+    match = torch.nn.functional.normalize(noise(number, 8) - 0.5, dim=-1)
+    return Neighbourhoods(noise(number, 1, seed=1), match, torch.ones(number, 1), torch.ones(number))

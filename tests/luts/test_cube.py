@@ -66,7 +66,6 @@ def test_an_existing_file_is_replaced_only_with_force(tmp_path):
         ("", "no LUT_3D_SIZE"),
         (ROWS, "no LUT_3D_SIZE"),
         ("LUT_1D_SIZE 2\n0 0 0\n1 1 1\n", "line 1: a 1D LUT"),
-        ("\x89PNG\0\0", "is not a .cube file, which is text"),
         (f"LUT_3D_SIZE 3\n{ROWS}", "8 rows, but LUT_3D_SIZE 3 requires 27"),
         (f"LUT_3D_SIZE 2\n{ROWS}0 0 0\n", "9 rows"),
         (f"LUT_3D_SIZE 999999999999\n{ROWS}", "from 2 to 256"),
@@ -84,7 +83,7 @@ def test_an_existing_file_is_replaced_only_with_force(tmp_path):
         (f"DOMAIN_MAX 2 2 2\nLUT_3D_INPUT_RANGE 0 1\n{ROWS}", "line 2: LUT_3D_INPUT_RANGE contradicts"),
         (f"LUT_3D_INPUT_RANGE 0 1\nDOMAIN_MIN 0 0 -1\n{ROWS}", "line 2: DOMAIN_MIN contradicts"),
         (f"DOMAIN_MIN 0 0 0\nDOMAIN_MIN 0 0 -1\n{ROWS}", "line 2: DOMAIN_MIN contradicts"),
-        ("\x89PNG\r\n\x00\x01", "x.cube, line 1"),
+        ("\x89PNG\r\n\x00\x01", "x.cube is not a .cube file, which is text"),
     ],
 )
 def test_invalid_files_are_refused_with_their_name_and_the_reason(cube, content, message):

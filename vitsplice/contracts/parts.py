@@ -116,8 +116,9 @@ class GeneratorSpec:
         summary: description in one line.
         options: options that the generator accepts. If ``init`` has the choice ``start``, all stages but the first get
             that value, so that they begin with the output of the stage before.
-        canvas: whether the module holds one image, the output itself, and ignores its input. Views are then crops of
-            that image, and terms whose input is the appearance image are refused.
+        canvas: whether the module holds one image, the output itself, and ignores its input. Views, with their
+            changes of colour and blur, are then those of that image, and terms whose input is the appearance image are
+            refused.
     """
 
     name: str

@@ -59,6 +59,11 @@ class RunImages:
             for row, part, image in zip(rows, masks, self.stacked, strict=True)
         ]
 
+    @property
+    def appearance_masked(self) -> bool:
+        """Whether a mask excludes a part of an appearance image; padding is no part of it."""
+        return any(image.mask is not None and bool((image.mask < WHITE).any()) for image in self.appearances)
+
     def mirrored(self, mirror: Sequence[bool]) -> RunImages:
         """Mirror some of the appearance images and their masks, after matching: ``regions`` are not mirrored."""
 

@@ -223,10 +223,10 @@ class Optimisation:
         return summed(steps)
 
     def _generate(self, keys: Iterable[ViewKey], views: Mapping[ViewKey, View]) -> dict[ViewKey, Tensor]:
-        """The output for each view: a canvas is cropped, any other generator is applied to the view."""
+        """The output for each view: the view of a canvas; any other generator is applied to the view of its input."""
         if self.problem.canvas:
             output = self._masked(self._output(self.problem.generator_input), self._image("structure"))
-            return {key: views[key].crop(output) for key in keys}
+            return {key: views[key](output) for key in keys}
         return {key: self._apply(key[0], views[key]) for key in keys}
 
     def _apply(self, name: ImageName, view: View) -> Tensor:

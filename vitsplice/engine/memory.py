@@ -22,6 +22,7 @@ from vitsplice.engine.problem import Components
 from vitsplice.engine.stages import stages_for
 from vitsplice.engine.tiles import OVERLAP
 from vitsplice.errors import Argument, OutOfMemory, Part, allocation_failure
+from vitsplice.losses.neighbourhoods import PAIR_BYTES, PAIRS
 from vitsplice.matching.description import patch_area
 from vitsplice.rng import private_rng
 
@@ -48,6 +49,10 @@ FORWARD_FRACTION = 0.15
 
 SELF_SIMILARITY_FLOATS = 4
 """Float32 numbers per pair of patches that autograd saves for a self-similarity."""
+
+NEIGHBOURHOODS = 1000
+"""Upper limit of the number of neighbourhoods (`vitsplice.losses.neighbourhoods`) of a square image, with the default
+options. It is proportional to the aspect ratio."""
 
 METRIC_FLOATS = 150
 """Float32 numbers per pixel of the output resized for the metrics; mostly unfolded patches."""
@@ -109,7 +114,8 @@ class Estimate:
             name: _backbone_bytes_per_pixel(backbone, device) for name, backbone in components.backbones.items()
         }
         self._canvas = components.generator.canvas
-        self._matches = self._config.start != "structure" or components.guided
+        self._guided = components.guided
+        self._matches = self._config.start != "structure" or self._guided
         self._input_counts: dict[str, Counter[ImageName]] = {}
         self._generator_bytes, self._parameter_bytes = 0.0, (0.0, 0)
         if self._config.steps:
@@ -185,7 +191,14 @@ class Estimate:
         per_pixel, fixed = self._parameter_bytes
         parameter_bytes = 4 * (per_pixel * pixels + fixed)  # parameters, gradients, Adam's two moments
         feature_bytes = sum(self._feature_bytes(name, structure, appearance, number, stage) for name in self._infos)
-        return outputs * self._generator_bytes * pixels + parameter_bytes + feature_bytes
+        neighbourhood_bytes = self._neighbourhood_bytes(structure, appearance, number)
+        return outputs * self._generator_bytes * pixels + parameter_bytes + feature_bytes + neighbourhood_bytes
+
+    def _neighbourhood_bytes(self, structure: Size, appearance: Size, number: int) -> float:
+        """Estimate the bytes for the matrices over pairs of neighbourhoods, if a term may compare them."""
+        aspect_ratios = (max(size) / min(size) for size in (structure, appearance))
+        pairs = number * NEIGHBOURHOODS**2 * math.prod(aspect_ratios)
+        return PAIR_BYTES * min(PAIRS, pairs) if self._guided else 0.0
 
     def _outputs(self, name: str, number: int) -> int:
         """Return the number of output images for the terms of a backbone; one is made for each appearance image."""

@@ -241,7 +241,7 @@ def check_stages(components: Components, images: RunImages, stages: Sequence[tup
 
     Raises:
         ConfigError: if a mask or strength has no effect, a term needs the appearance image as the generator's input
-            where this is not allowed, or all terms of a stage have no weight or start after it ends.
+            where this is not allowed, or no term with a weight is active in a stage.
     """
     configured = components.config.stages
     used = [term for term in components.terms if not configured or any(stage.has(term.name) for stage in configured)]
@@ -249,10 +249,10 @@ def check_stages(components: Components, images: RunImages, stages: Sequence[tup
     _check_effect(components.config, active, images)
     for stage, steps in stages:
         terms = _terms_of(components, stage)
-        if not any(term.weight > 0 and term.config.start < steps.stop for term in terms):
+        if not any(term.weight > 0 and any(map(term.config.active, steps)) for term in terms):
             raise ConfigError(
                 f"stages: the stage of steps {steps.start} to {steps[-1]} has no term with a weight (multiplied by its "
-                f"strength) above 0 that starts by step {steps[-1]}"
+                "strength) above 0 that is active at one of these steps; change its start or interval, or the stages"
             )
         for term in terms:
             if term.input[0] != "structure":
@@ -290,7 +290,7 @@ def _check_effect(config: RunConfig, terms: Sequence[WeightedTerm], images: RunI
     started = config.start != "structure"
     weakened = started and config.appearance_strength < 1
     unused = {
-        "appearance_mask": "appearance" in images.masks and "appearance" not in targets and not started,
+        "appearance_mask": "appearance" not in targets and not started and images.appearance_masked,
         "appearance_strength": config.appearance_strength != 1 and "appearance" not in targets and not weakened,
         "structure_strength": config.structure_strength != 1 and targets == {"appearance"},
     }

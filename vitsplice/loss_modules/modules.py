@@ -145,11 +145,11 @@ class PresetLoss(TermsLoss):
                 "a loss module does not apply models; choose another start with ", Setting("start", "match")
             )
         entire = {
-            name: term.model_copy(update={"view": "entire", "target_view": None})
+            name: term.model_copy(update={"view": "entire", "target_view": None, "start": 0})
             for name, term in config.terms.items()
             if not config.stages or any(stage.has(name) for stage in config.stages)
         }
-        config = config.model_copy(update={"terms": entire})
+        config = config.model_copy(update={"terms": entire, "steps": max(1, config.steps)})
         terms = problem.weighted_terms(config, backbones, catalogue())
         averaged = tuple(replace(term, weight=term.weight / term.config.every) for term in terms)
         sized = {

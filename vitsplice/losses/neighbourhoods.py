@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,6 +23,9 @@ LEAST_WEIGHT = 1e-3
 DEVIATION_OFFSET = 1e-3
 """Added to standard deviations of Lab / 100 before the logarithm, and subtracted from the geometric mean, so that
 nearly flat neighbourhoods do not dominate the mean."""
+
+PAIRS, PAIR_BYTES = 2**24, 14
+"""Maximum number of pairs of neighbourhoods that are compared at once, and measured maximum of the bytes of each."""
 
 VarianceFunction = Callable[[Tensor, float], Tensor]
 """Function that maps an image in Lab / 100, ``(1, 3, H, W)``, and the side of a neighbourhood (see `means`) to the
@@ -84,11 +88,19 @@ def corresponding_deviation(output: Neighbourhoods, target: Neighbourhoods, temp
     """Compute the geometric mean of the target's deviations for each of the output's neighbourhoods, ``(N, C)``.
 
     The target's neighbourhoods are weighted by the assignment and by their own weights; those that the mask excludes
-    are left out. ``temperature``: see `vitsplice.matching.assignment`.
+    are left out. ``temperature``: see `vitsplice.matching.assignment`. At most `PAIRS` pairs are compared at once, as
+    their number grows with the square of the images' aspect ratio. The number of rows of such a block is a power of
+    two: results were then equal to those without blocks, to the bit.
     """
     preference = temperature * target.weight[:, 0].clamp_min(LEAST_WEIGHT).log()
-    shares = assignment(output.match @ target.match.T + preference, temperature, 0.0, target.coverage)
-    return (shares @ (target.deviation + DEVIATION_OFFSET).log()).exp() - DEVIATION_OFFSET
+    logarithms = (target.deviation + DEVIATION_OFFSET).log()
+
+    def mean(match: Tensor) -> Tensor:
+        shares = assignment(match @ target.match.T + preference, temperature, 0.0, target.coverage)
+        return shares @ logarithms
+
+    block = 2 ** int(math.log2(max(1, PAIRS // len(target.match))))
+    return torch.cat([mean(match) for match in torch.split(output.match, block)]).exp() - DEVIATION_OFFSET
 
 
 def means(maps: Tensor, side: float) -> Tensor:
