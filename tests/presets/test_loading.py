@@ -212,6 +212,38 @@ def test_paths_of_overrides_in_with_fallback_are_recorded_as_absolute_paths(tmp_
     assert changes["backbones"]["cnn"]["weights"] == str(tmp_path / "w.pt")
 
 
+@pytest.mark.parametrize(
+    ("override", "changed"),
+    [
+        ("backbones.cnn.weights=/b", {"name": "tiny-cnn", "weights": "/b", "fallback": ["x"]}),
+        ("backbones.cnn.name=other", {"name": "other"}),
+        ("backbones.cnn.name=tiny-cnn", {"name": "tiny-cnn", "weights": "/a", "sha256": "0" * 64}),
+        ("model.folder=/b", {"folder": "/b", "sha256": None}),
+        ("generator.name=pixels", {"name": "pixels"}),
+    ],
+)
+def test_overrides_in_with_fallback_remove_what_belongs_to_the_previous_file_or_part(override, changed):
+    data = yaml.safe_load(PAPER) | {
+        "with_fallback": {
+            "backbones": {"cnn": {"name": "tiny-cnn", "weights": "/a", "sha256": "0" * 64, "fallback": ["x"]}},
+            "start": "model",
+            "model": {"folder": "/a", "sha256": "0" * 64},
+            "generator": {"name": "unet", "options": {"slope": 0.1}},
+        }
+    }
+    changes = settings_yaml.load(yaml.safe_dump(data), "preset", [f"with_fallback.{override}"]).with_fallback
+    key = override.partition(".")[0]
+    assert (changes[key]["cnn"] if key == "backbones" else changes[key]) == changed
+
+
+@pytest.mark.parametrize("override", ["with_fallback.model.folder=/b", "with_fallback.model={folder: /b}"])
+def test_model_of_an_override_in_with_fallback_has_no_sha256_of_the_replaced_model(override):
+    data = yaml.safe_load(PAPER) | {"start": "model", "model": {"folder": "/a", "sha256": "0" * 64}}
+    settings = settings_yaml.load(yaml.safe_dump(data), "preset", [override])
+    model = settings_yaml.with_fallback(settings, "preset").model
+    assert (str(model.folder), model.sha256) == ("/b", None)
+
+
 def test_mistake_of_an_override_in_with_fallback_is_not_blamed_on_the_preset():
     with pytest.raises(ConfigError, match=r"^with_fallback: terms\.structure\.weight: 'x' is not allowed"):
         settings_yaml.load(PAPER, "paper", ["with_fallback.terms.structure.weight=x"])

@@ -9,6 +9,7 @@ import yaml
 
 from vitsplice.config import RunConfig
 from vitsplice.errors import ConfigError, UserError
+from vitsplice.presets import loading, model_folder
 from vitsplice.presets import settings as presets
 from vitsplice.presets.settings import pinned, settings_for
 
@@ -139,30 +140,33 @@ def test_arguments_apply_before_settings_are_validated(preset, text, arguments, 
     assert (settings.steps, settings.start, settings.with_fallback) == (3, "structure", {})
 
 
-FALLBACK = TEXT + "with_fallback: {backbones: {cnn: {name: tiny-cnn, weights: w.pth}}}"
+FALLBACK = TEXT + "with_fallback: {backbones: {cnn: {name: tiny-cnn, weights: fallback.pth}}}"
 
 
-def test_weights_for_a_fallback_are_recorded_with_their_sha256(preset):
+def test_settings_are_the_same_with_and_without_the_weights_for_a_fallback(preset):
     preset.write_text(FALLBACK)
-    settings = settings_for(preset)
-    assert settings.with_fallback["backbones"]["cnn"]["sha256"] == settings.backbone.sha256
-    (preset.parent / "w.pth").write_bytes(b"changed")
-    assert pinned(settings) == settings
+    missing = settings_for(preset)
+    (preset.parent / "fallback.pth").write_bytes(b"weights")
+    assert settings_for(preset) == missing
+    assert pinned(missing) == missing
 
 
-def test_weights_for_a_fallback_may_be_missing(preset):
-    preset.write_text(FALLBACK.replace("weights: w.pth}}", "weights: gone.pth}}"))
-    cnn = settings_for(preset).with_fallback["backbones"]["cnn"]
-    assert cnn == {"name": "tiny-cnn", "weights": str(preset.parent / "gone.pth")}
+def test_weights_for_a_fallback_are_recorded_with_their_sha256_when_it_is_used(preset):
+    preset.write_text(FALLBACK)
+    (preset.parent / "fallback.pth").write_bytes((preset.parent / "w.pth").read_bytes())
+    used = pinned(loading.with_fallback(settings_for(preset), "preset"))
+    assert used.backbones["cnn"].sha256 == used.backbone.sha256
 
 
-def test_model_for_a_fallback_is_recorded_with_its_digest(monkeypatch, tmp_path):
-    monkeypatch.setattr(presets, "read_record", lambda folder: SimpleNamespace(digest=f"{len(folder.name):064}"))
-    model = {"folder": str(tmp_path / "model"), "sha256": None}
-    data = yaml.safe_load(TEXT.replace("weights: w.pth, ", "")) | {"with_fallback": {"model": model["folder"]}}
-    settings = RunConfig.model_validate(data)
-    assert settings.with_fallback["model"] == model
-    assert pinned(settings).with_fallback["model"] == model | {"sha256": f"{5:064}"}
+def test_model_for_a_fallback_is_recorded_with_its_digest_when_it_is_used(monkeypatch, tmp_path):
+    monkeypatch.setattr(model_folder, "read_record", lambda folder: SimpleNamespace(digest=f"{len(folder.name):064}"))
+    changes = {"start": "model", "steps": 0, "model": str(tmp_path / "model")}
+    data = yaml.safe_load(TEXT.replace("weights: w.pth, ", "")) | {"with_fallback": changes}
+    settings = pinned(RunConfig.model_validate(data))
+    model = {"folder": tmp_path / "model", "sha256": None}
+    assert settings.with_fallback["model"] == model | {"folder": str(model["folder"])}
+    used = pinned(loading.with_fallback(settings, "preset")).model
+    assert used.model_dump() == model | {"sha256": f"{5:064}"}
 
 
 def test_preset_may_be_a_pipe():

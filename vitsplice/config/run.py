@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal
@@ -33,22 +32,6 @@ from vitsplice.text import truncate
 FIXED_WITH_FALLBACK = frozenset({"preset", "backbone", "device", "precision", "with_fallback"})
 """Settings that `with_fallback` cannot change: itself; ``preset``, which is only recorded; and ``backbone``, ``device``
 and ``precision``, with which backbones are loaded before it is known whether a fallback is used."""
-
-
-def files_with_fallback(changes: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield the mappings in `RunConfig.with_fallback` that name a weights file or a model folder.
-
-    Args:
-        changes: the settings ``with_fallback``, which need not be valid.
-
-    Yields:
-        The mapping, which may also have ``sha256``, and the key of the path: ``weights`` or ``folder``.
-    """
-    backbones = changes.get("backbones")
-    added = backbones.values() if isinstance(backbones, dict) else ()
-    for settings, key in [*((backbone, "weights") for backbone in added), (changes.get("model"), "folder")]:
-        if isinstance(settings, dict) and isinstance(settings.get(key), str | Path):
-            yield settings, key
 
 
 class RunConfig(Settings):
@@ -119,7 +102,7 @@ class RunConfig(Settings):
     def _check_with_fallback(cls, changes: dict[str, Any]) -> dict[str, Any]:
         if fixed := sorted(FIXED_WITH_FALLBACK.intersection(changes)):
             raise ValueError(f"with_fallback cannot change {', '.join(fixed)}")
-        return _with_absolute_paths(changes)
+        return _with_complete_files(changes)
 
     @model_validator(mode="before")
     @classmethod
@@ -272,11 +255,16 @@ class RunConfig(Settings):
         return str(yaml.dump(self.model_dump(mode="json"), Dumper=bounded_yaml.Dumper, sort_keys=False))
 
 
-def _with_absolute_paths(changes: dict[str, Any]) -> dict[str, Any]:
-    """Make the paths in ``with_fallback`` absolute, as `AbsolutePath` does elsewhere."""
+def _with_complete_files(changes: dict[str, Any]) -> dict[str, Any]:
+    """Make the paths in ``with_fallback`` absolute, and its model independent of the one that it is merged with."""
     changes = deepcopy(changes)
     if isinstance(model := changes.get("model"), str | Path):
-        changes["model"] = {"folder": model, "sha256": None}
-    for settings, key in files_with_fallback(changes):
-        settings[key] = str(absolute(settings[key]))
+        changes["model"] = model = {"folder": model}
+    if isinstance(model, dict):
+        changes["model"] = {"folder": None, "sha256": None} | model
+    backbones = changes.get("backbones")
+    added = backbones.values() if isinstance(backbones, dict) else ()
+    for settings, key in [*((backbone, "weights") for backbone in added), (changes.get("model"), "folder")]:
+        if isinstance(settings, dict) and isinstance(settings.get(key), str | Path):
+            settings[key] = str(absolute(settings[key]))
     return changes

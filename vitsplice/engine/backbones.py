@@ -26,7 +26,7 @@ from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
 from vitsplice.plugins.build import build_part
 from vitsplice.presets import loading
-from vitsplice.presets.settings import settings_for
+from vitsplice.presets.settings import pinned, settings_for
 from vitsplice.text import printable
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -143,7 +143,8 @@ def load_all(
         load: loads a backbone, or its fallback.
 
     Returns:
-        The settings, merged with ``with_fallback`` if a fallback is used; backbones and substitutions by key.
+        The settings, merged with ``with_fallback`` if a fallback is used, and then pinned; backbones and substitutions
+        by key.
     """
     first = next(iter(settings.backbones))
 
@@ -157,7 +158,7 @@ def load_all(
 
     loaded = {key: load_by_key(key, config) for key, config in settings.backbones.items()}
     if any(substitution for _, substitution in loaded.values()):
-        settings = loading.with_fallback(settings, "settings")
+        settings = pinned(loading.with_fallback(settings, "settings"))
         added = {key: config for key, config in settings.backbones.items() if key not in loaded}
         loaded |= {key: load_by_key(key, config) for key, config in added.items()}
     substitutions = {key: substitution for key, (_, substitution) in loaded.items() if substitution}

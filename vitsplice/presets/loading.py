@@ -92,7 +92,8 @@ def _parsed(text: str) -> Any:
 def _order(override: str) -> int:
     """Return the sort key with which no name or file removes what another override sets.
 
-    The order is: names and entire backbones, generators and models; files; all others. Each are in the given order.
+    The order is: names and entire backbones, generators and models; files; all others, and all of ``with_fallback``.
+    Each are in the given order.
     """
     if MAPPINGS.match(override):
         return 0
@@ -165,8 +166,6 @@ def _check_paths(data: dict[str, Any], folder: Path, source: str, allow_outside:
     """
     if isinstance(changes := data.get("with_fallback"), dict):
         _check_paths(changes, folder, source, allow_outside, "with_fallback.")
-        if isinstance(changes.get("model"), dict):  # it is merged: neither key may come from the model that it replaces
-            changes["model"] = {"folder": None, "sha256": None} | changes["model"]
     if isinstance(model := data.get("model"), str):
         data["model"] = model = {"folder": model}
     if isinstance(model, dict) and isinstance(path := model.get("folder"), str):
@@ -220,21 +219,25 @@ def _apply(override: str, data: dict[str, Any]) -> Location:
         parsed = bounded_yaml.parse(value)
     except bounded_yaml.InvalidYAML as error:
         raise ConfigError(setting, f": {truncate(value)!r} is not a YAML value: {error}") from error
-    if path == ("generator", "name") and parsed != node.get("name"):
-        node.pop("options", None)  # of the previous generator
-    if path[-1] == "name" and path[0] in ("backbone", "backbones"):
-        node.pop("fallback", None)  # of the previous backbone
-        if parsed != node.get("name"):
-            for key_of_file in ("weights", "sha256", "network_sha256"):
-                node.pop(key_of_file, None)
-    if path[-1] == "weights" and path[0] in ("backbone", "backbones"):
-        node.pop("sha256", None)  # of the previous file
-        node.pop("network_sha256", None)
-    if path == ("model", "folder"):
-        node.pop("sha256", None)  # of the previous model
+    for previous in _of_the_previous(path, renamed=parsed != node.get("name")):
+        node.pop(previous, None)
     node[path[-1]] = parsed
     merging.remove(_replaced_with_fallback(path), data.get("with_fallback"))
     return path
+
+
+def _of_the_previous(path: Location, *, renamed: bool) -> tuple[str, ...]:
+    """Return the keys beside an overridden one that belong to the previous generator, backbone, file or model."""
+    match path[1:] if path[0] == "with_fallback" else path:
+        case ("generator", "name") if renamed:
+            return ("options",)
+        case ("backbone", "name") | ("backbones", _, "name"):
+            return ("fallback", "weights", "sha256", "network_sha256") if renamed else ("fallback",)
+        case ("backbone", "weights") | ("backbones", _, "weights"):
+            return ("sha256", "network_sha256")
+        case ("model", "folder"):
+            return ("sha256",)
+    return ()
 
 
 def _replaced_with_fallback(path: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from vitsplice.backbones.weights import sha256_of
 from vitsplice.config import RunConfig
-from vitsplice.config.run import files_with_fallback
 from vitsplice.contracts import Backbone, BackboneInfo
-from vitsplice.errors import Argument, ModelRejected, UserError, WeightsRejected
+from vitsplice.errors import Argument, UserError
 from vitsplice.plugins import catalogue
 from vitsplice.presets import loading
-from vitsplice.presets.model_folder import pinned_model, read_record, settings_of_model
+from vitsplice.presets.model_folder import pinned_model, settings_of_model
 from vitsplice.text import type_with_article
 
 DEFAULT_PRESET = "quick"
@@ -47,7 +44,7 @@ def settings_for(
     """Load the settings of a preset and change some of them; None: the value of the preset.
 
     If the settings name a weights file or a model folder, its SHA-256 is added, so that any other is rejected later.
-    Files that only ``with_fallback`` names may be missing as long as no fallback is used.
+    Files that only ``with_fallback`` names are not read: they may be missing or change as long as no fallback is used.
 
     Args:
         preset: name of a preset, path of a YAML file or of a model folder, or settings.
@@ -182,29 +179,14 @@ def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str, 
 
 
 def pinned(settings: RunConfig) -> RunConfig:
-    """Add the SHA-256 of each weights file and model that the settings name. Raises WeightsRejected, ModelRejected."""
+    """Add the SHA-256 of each weights file and model that the settings name, except in ``with_fallback``.
+
+    Raises WeightsRejected, ModelRejected.
+    """
     backbones = {
         name: backbone.model_copy(update={"sha256": sha256_of(backbone.weights)})
         if backbone.weights is not None and not backbone.sha256
         else backbone
         for name, backbone in settings.backbones.items()
     }
-    changes = {
-        "backbones": backbones,
-        "model": pinned_model(settings.model),
-        "with_fallback": _pinned_fallback(settings.with_fallback),
-    }
-    return settings.model_copy(update=changes)
-
-
-def _pinned_fallback(changes: dict[str, Any]) -> dict[str, Any]:
-    """Add the SHA-256 of each file that ``with_fallback`` names and that can be read: the fallback may not be used."""
-    changes = deepcopy(changes)
-    for settings, key in files_with_fallback(changes):
-        with suppress(WeightsRejected, ModelRejected):
-            settings["sha256"] = settings.get("sha256") or _digest_of(key, Path(settings[key]))
-    return changes
-
-
-def _digest_of(key: str, path: Path) -> str:
-    return sha256_of(path) if key == "weights" else read_record(path).digest
+    return settings.model_copy(update={"backbones": backbones, "model": pinned_model(settings.model)})

@@ -82,7 +82,7 @@ class Run:
         self._backbones = backbones or BackboneLoader()
         with memory.out_of_memory_advice():
             loaded_settings = load_settings(requested, self._backbones, known)
-            self.settings, self.backbones = pinned(loaded_settings.settings), loaded_settings.backbones
+            self.settings, self.backbones = loaded_settings.settings, loaded_settings.backbones
             self.substitutions = loaded_settings.substitutions
             self.changed_for_fallback = changed_keys(requested.with_fallback) if self.substitutions else []
             loaded = perf_counter()

@@ -110,7 +110,10 @@ class TrainingPlan:
             CheckpointRejected: if its plan is corrupt or of another format.
         """
         if not (folder / PLAN).is_file():
-            raise UserError(f"{folder} holds no training: it has no {PLAN}; give the folder of a training")
+            raise UserError(
+                f"{folder} holds no training: it has no {PLAN}. Give the folder of a training; or, if its preparation was "
+                "stopped, repeat the command that began it"
+            )
         content = read_json_object(folder / PLAN)
         if "format" in content and (reason := other_format(content, FORMAT)):
             raise CheckpointRejected(f"{folder / PLAN} cannot be used: {reason}. Restart the training with ", REPLACE)
@@ -162,16 +165,17 @@ class TrainingPlan:
         Raises:
             OutputExists: if it holds another training or model, and ``force`` is not given.
             OutputBusy: if another process trains in it.
-            UserError: if the folder holds the source or the model to start from, which would be replaced, is the
-                cache, or is a file.
+            UserError: if the folder holds the source or the model to start from, which would be replaced, is or
+                holds the cache, or is a file.
         """
         if self.initial and os.path.realpath(self.initial.folder) == os.path.realpath(out):
             raise UserError(f"{out} holds the model to start from, which would be replaced; choose another folder")
-        if os.path.realpath(self.source) in {os.path.realpath(out / name) for name in (*WORK.parts, *WORK.results)}:
+        if os.path.realpath(self.source) in {os.path.realpath(out / name) for name in WORK.files}:
             raise UserError(f"{out} holds the source {self.source}, which would be replaced; choose another folder")
-        if os.path.realpath(self.cache_folder) == os.path.realpath(out):
+        if os.path.realpath(self.cache_folder) in {os.path.realpath(out / name) for name in ("", *WORK.parts)}:
             raise UserError(
-                Argument("cache"), f" {printable(str(out))} is the folder of the model; choose another folder"
+                Argument("cache"),
+                f" {printable(str(self.cache_folder))} is a folder of the model; choose another folder",
             )
         return resumable(out, WORK, self.to_json(), force=force)
 
