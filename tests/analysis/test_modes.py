@@ -109,7 +109,7 @@ def test_a_folder_of_the_images_is_refused_as_the_output_folder(photos):
     (photos.parent / "link").symlink_to(photos)
     for folder in (photos, photos.parent / "link", photos / "."):
         with pytest.raises(
-            UserError, match=r"is a folder of the images, and modes\.png would count .*; choose another"
+            UserError, match=r"is a folder of the images, and modes\.png would be read as input .*; choose another"
         ):
             modes.check_output(folder, [photos.parent, photos], force=True)
     assert modes.check_output(photos / "modes", [photos], force=False) == photos / "modes"

@@ -1,10 +1,12 @@
+import errno
 import json
+import os
 
 import pytest
 
 from vitsplice.batch.plan import BATCH, FAILURES, RESULTS, open_batch, run_folder, stored_threads, variants
 from vitsplice.datasets import read, write
-from vitsplice.errors import OutputExists, PathRejected, UnknownName, UserError
+from vitsplice.errors import OutputExists, PathRejected, UnknownName, UserError, VitspliceError
 
 
 def test_shards_hold_similar_numbers_of_pairs():
@@ -71,6 +73,10 @@ def opened(batch, **changes):
     return open_batch(batch.out, batch.manifest, changes.get("variants", batch.variants), changes.get("threads", 1))
 
 
+def stored_variants(batch):
+    return set(json.loads((batch.out / BATCH).read_text())["variants"])
+
+
 @pytest.fixture
 def begun(batch):
     """A batch whose variant has runs."""
@@ -85,9 +91,32 @@ def test_variants_are_added_to_a_batch(begun):
     opened(batch)
     assert (batch.out / BATCH).read_bytes() == before
     assert stored_threads(batch.out) == 1
-    for added in (variants(["tiny"], seeds=[3], steps=2), batch.variants):
-        opened(batch, variants=added)
-        assert set(json.loads((batch.out / BATCH).read_text())["variants"]) == {"tiny", "tiny_seed3"}
+    opened(batch, variants=variants(["tiny"], seeds=[3], steps=2))
+    assert stored_variants(batch) == {"tiny", "tiny_seed3"}
+    (batch.out / "tiny_seed3").mkdir()
+    opened(batch)
+    assert stored_variants(batch) == {"tiny", "tiny_seed3"}
+
+
+def test_variants_that_never_ran_are_removed_from_a_batch(begun):
+    opened(begun, variants=variants(["tiny"], seeds=[3]))
+    opened(begun, variants=variants(["tiny"], seeds=[4]))
+    assert stored_variants(begun) == {"tiny", "tiny_seed4"}
+
+
+def test_folder_that_cannot_be_listed_is_not_taken_for_one_without_runs(begun, monkeypatch):
+    def unavailable(folder):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(folder))
+
+    before = (begun.out / BATCH).read_bytes()
+    monkeypatch.setattr(os, "listdir", unavailable)
+    for call in (
+        lambda: opened(begun, variants=variants(["tiny"], steps=3), threads=2),
+        lambda: stored_threads(begun.out),
+    ):
+        with pytest.raises(VitspliceError, match="cannot list the runs in .*; run the same command again"):
+            call()
+    assert (begun.out / BATCH).read_bytes() == before
 
 
 def test_other_settings_are_refused_and_named(begun):
@@ -114,6 +143,16 @@ def test_another_path_of_the_preset_is_not_another_setting(begun):
     opened(begun, variants={"tiny": renamed})
     with pytest.raises(OutputExists, match=r"other settings \(steps: 2, now 3\)"):
         opened(begun, variants={"tiny": renamed.model_copy(update={"steps": 3})})
+
+
+def test_file_for_an_unused_fallback_may_appear_and_change(batch, tmp_path):
+    file = tmp_path / "gone.pth"
+    override = f"with_fallback={{backbones: {{cnn: {{name: tiny-cnn, weights: {file}}}}}}}"
+    opened(batch, variants=variants(["tiny"], overrides=[override]))
+    (batch.out / "tiny").mkdir()
+    for content in (b"weights", b"others"):
+        file.write_bytes(content)
+        opened(batch, variants=variants(["tiny"], overrides=[override]))
 
 
 def test_settings_that_a_stored_variant_lacks_are_not_named_as_changed(begun):

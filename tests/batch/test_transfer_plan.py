@@ -28,10 +28,11 @@ def test_two_images_of_one_name_are_refused(photos):
 
 def test_a_folder_given_in_place_of_structure_images_is_refused_as_output_folder(photos):
     outputs = outputs_of_images([photos])
-    with pytest.raises(UserError, match="is a folder of the images, and outputs would count as some of them"):
-        plan_in(photos.parent / "more" / ".." / "photos", outputs)
-    assert plan_in(photos.parent / "more", outputs).transfers == outputs
-    assert plan_in(photos, outputs_of_images([photos / "a.png"])).folder == photos
+    for out in (photos.parent / "more" / ".." / "photos", photos / "out.png"):
+        with pytest.raises(UserError, match="photos is a folder of the images, and the outputs would be read as input"):
+            plan_in(out, outputs, [photos])
+    assert plan_in(photos.parent / "more", outputs, [photos]).transfers == outputs
+    assert plan_in(photos, outputs, [photos / "a.png"]).folder == photos
 
 
 @pytest.mark.parametrize("name", ["structure.png", "appearance.png", "mask.png", "appearance_mask.png"])

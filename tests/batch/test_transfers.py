@@ -9,6 +9,7 @@ from vitsplice.batch.transfer_record import read_record
 from vitsplice.batch.transfers import apply_model
 from vitsplice.images import encode_png
 from vitsplice.support import output_folder
+from vitsplice.support.files import file_sha256
 
 from ..conftest import noise
 
@@ -19,13 +20,13 @@ NAMES = ("shot at 9.41\u202fpm.png", "a\\b.png", "x:1.png")
 
 @pytest.fixture
 def applied(tmp_path):
-    """Apply a tiny model to images with these names, and return the outcome."""
+    """Apply a tiny model, trained on the first image, to images with these names, and return the outcome."""
 
     def apply(*names):
         (tmp_path / "photos").mkdir()
         for name in names:
             (tmp_path / "photos" / name).write_bytes(encode_png(noise(3, 24, 24)))
-        write_tiny_model(tmp_path / "model")
+        write_tiny_model(tmp_path / "model", images=[file_sha256(tmp_path / "photos" / names[0])])
         transfers = transfers_of_images([tmp_path / "photos"], [(tmp_path / "photos" / names[0], 1.0)])
         return apply_model(load_model(tmp_path / "model"), plan_in(tmp_path / "out", transfers), force=True)
 
@@ -38,7 +39,9 @@ def test_images_of_any_name_are_written_and_recorded(applied, tmp_path):
     assert set(read_record(tmp_path / "out")) == set(NAMES)
 
 
-def test_an_image_that_is_removed_after_its_output_was_written_stops_nothing(applied, tmp_path, monkeypatch):
+def test_an_image_that_is_removed_after_its_output_was_written_is_still_noted_as_trained_on(
+    applied, tmp_path, monkeypatch
+):
     def write_and_remove_source(path, data):
         write_file(path, data)
         (tmp_path / "photos" / "b.png").unlink(missing_ok=True)
@@ -46,7 +49,8 @@ def test_an_image_that_is_removed_after_its_output_was_written_stops_nothing(app
     write_file = output_folder.write_file
     monkeypatch.setattr(output_folder, "write_file", write_and_remove_source)
     outcome = applied("b.png")
-    assert (outcome.written, outcome.failures, outcome.trained_on) == (1, {}, {})
+    assert (outcome.written, outcome.failures) == (1, {})
+    assert list(outcome.trained_on.values()) == [tmp_path / "photos" / "b.png"]
 
 
 def test_an_output_whose_name_is_not_utf8_or_is_taken_does_not_stop_the_others(applied, tmp_path):

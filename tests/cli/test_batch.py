@@ -108,10 +108,13 @@ def test_stop_during_retries_exits_with_130(vitsplice, fresh_catalogue, pairs, m
     assert "stopped with 2 left; the same command resumes the batch" in done.stderr
 
 
-def test_stop_by_its_file_exits_with_130(vitsplice, fresh_catalogue, pairs, tmp_path, monkeypatch):
+@pytest.mark.parametrize("during_retries", [False, True])
+def test_stop_by_its_file_exits_with_130(vitsplice, fresh_catalogue, pairs, tmp_path, monkeypatch, during_retries):
     from tests.batch.conftest import SequentialExecutor
 
     def outcome(job):
+        if during_retries and executor.started.count(job.id) == 1:
+            return Outcome(job.id, "failed", "why")
         request_stop(tmp_path / "out")
         return Outcome(job.id, "stopped")
 
@@ -120,6 +123,22 @@ def test_stop_by_its_file_exits_with_130(vitsplice, fresh_catalogue, pairs, tmp_
     done = vitsplice("batch", pairs, "-o", "out", *TINY)
     assert (done.returncode, "0 of 2 runs done" in done.stderr) == (130, True)
     assert "stopped with 2 left; the same command resumes the batch" in done.stderr
+
+
+def test_pairs_that_are_removed_from_the_manifest_during_a_batch_do_not_count_as_stopped(
+    vitsplice, fresh_catalogue, pairs, png, monkeypatch
+):
+    from tests.batch.conftest import SequentialExecutor, done
+
+    def outcome(job):
+        write(pairs, [Pair("one", *png)])
+        return done(job)
+
+    executor = SequentialExecutor(outcome)
+    monkeypatch.setattr("vitsplice.batch.local_executor.build", lambda workers, threads, options: executor)
+    ended = vitsplice("batch", pairs, "-o", "out", *TINY, "--seed", 1, "--seed", 2)
+    assert (ended.returncode, "3 of 4 runs done, 0 failed" in ended.stderr) == (0, True), ended.stderr
+    assert "stopped" not in ended.stderr
 
 
 def test_signal_while_another_process_holds_the_lock_does_not_stop_its_runs(

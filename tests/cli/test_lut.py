@@ -180,6 +180,13 @@ def test_apply_never_replaces_an_image_that_it_reads(vitsplice, png, darker, tmp
     assert (tmp_path / "0.png").read_bytes() == before
 
 
+def test_apply_refuses_to_write_into_a_folder_of_its_images(vitsplice, darker, png, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "0.png").write_bytes(png[0].read_bytes())
+    done = vitsplice("lut", "apply", darker, "photos", "-o", "photos/out.png")
+    assert (done.returncode, "output folder photos is a folder of the images" in done.stderr) == (2, True), done.stderr
+
+
 def test_apply_reports_an_unreadable_image_and_writes_the_others(vitsplice, png, darker, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no image")
     done = vitsplice("lut", "apply", darker, "broken.png", png[0], "-o", "graded")

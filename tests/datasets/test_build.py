@@ -208,7 +208,7 @@ def test_name_that_is_too_long_for_the_cache_of_similarity_is_refused_before_the
     build_pairs, images, tmp_path
 ):
     name = f"{'a' * 231}.csv"
-    with pytest.raises(UserError, match="too long for its cache of features, .* shorter by 2 bytes$"):
+    with pytest.raises(UserError, match="manifest is too long, because .* contains it; shorten it by 2 bytes$"):
         build_pairs(images, by="similarity", backbone="none", out=name)
     assert build_pairs(images, by="similarity", backbone="tiny-vit", out=name[2:])[0] == 5
     assert build_pairs(images, by="random", out=name)[0] == 5

@@ -305,18 +305,26 @@ def test_manifest_in_place_of_a_file_of_the_evaluation_is_refused(method, pairs,
     assert manifest.read_bytes() == before
 
 
-def test_image_in_place_of_a_plot_is_refused(evaluated, method, pairs, tmp_path):
-    plot = image(tmp_path / "out" / "scatter.png")
-    write(pairs, [Pair("p0", tmp_path / "in" / "0s.png", plot)])
-    with pytest.raises(UserError, match=r"scatter\.png is an output file in"):
-        evaluated(method("one", 10), force=True)
+@pytest.mark.parametrize("link", ["", "in/0a.png", "one/p0.png"])
+def test_image_in_place_of_a_plot_is_refused_also_if_it_is_a_link(evaluated, method, pairs, tmp_path, link):
+    plot, outputs = image(tmp_path / "out" / "scatter.png"), method("one", 10)
+    if link:
+        (tmp_path / link).unlink()
+        (tmp_path / link).symlink_to(plot)
+    else:
+        write(pairs, [Pair("p0", tmp_path / "in" / "0s.png", plot)])
+    with pytest.raises(UserError, match=f"{link or plot} is an output file in {plot.parent} and would be replaced"):
+        evaluated(outputs, force=True)
+    assert plot.exists()
 
 
 def test_plot_with_the_name_of_an_output_that_is_missing_is_refused(evaluated, method, pairs, tmp_path):
     image(tmp_path / "out" / "p1.png")
     outputs = Method("one", tmp_path / "out")
     write(pairs, [*read_pairs(pairs), Pair("scatter", tmp_path / "in" / "0s.png", tmp_path / "in" / "0a.png")])
-    with pytest.raises(UserError, match=r"scatter\.png is an output file in"):
+    with pytest.raises(
+        UserError, match=r"writes scatter\.png, .* output of method one for pair scatter; choose another"
+    ):
         evaluated(outputs)
 
 

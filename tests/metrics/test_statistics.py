@@ -78,6 +78,12 @@ def test_wilcoxon_takes_differences_that_differ_by_rounding_as_ties(scale):
     assert paired_test(first, second).p == pytest.approx(scipy.stats.wilcoxon(signs[:-1]).pvalue)
 
 
+def test_one_pair_of_much_larger_values_does_not_turn_the_other_differences_into_zero():
+    first, second = column(30), column(30, seed=1) / 10 + 1
+    p = paired_test(np.append(first, 1e14), np.append(second, 1e14)).p
+    assert p == paired_test(first, second).p < 0.01
+
+
 def test_few_differences_use_exact_sign_flips():
     differences = np.array([0.3, -0.1, 0.2, 0.5, 0.4])
     expected = scipy.stats.permutation_test(

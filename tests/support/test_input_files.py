@@ -1,7 +1,7 @@
 import pytest
 
 from vitsplice.errors import UserError
-from vitsplice.support.input_files import check_inputs_survive
+from vitsplice.support.input_files import check_inputs_survive, check_is_no_source
 
 
 def test_an_input_that_is_an_output_is_refused_also_through_a_link(tmp_path):
@@ -17,3 +17,16 @@ def test_an_input_that_is_an_output_is_refused_also_through_a_link(tmp_path):
 
 def test_a_path_with_a_nul_is_left_to_the_reading_which_reports_it(tmp_path):
     check_inputs_survive(["a\0b.png"], [tmp_path / "sheet.png"])
+
+
+def test_a_folder_of_the_inputs_is_refused_as_output_folder_also_through_a_link(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").touch()
+    (tmp_path / "link").symlink_to("images")
+    for folder in ("images", "link", "images/."):
+        with pytest.raises(
+            UserError, match=r"is a folder of the images, and x\.png would be read as input the next time"
+        ):
+            check_is_no_source(tmp_path / folder, [tmp_path, tmp_path / "images"], "x.png")
+    check_is_no_source(tmp_path / "images", [tmp_path / "images" / "a.png"], "x.png")
+    check_is_no_source(tmp_path / "images" / "new", [tmp_path / "images"], "x.png")

@@ -354,18 +354,21 @@ def test_checkpoint_after_which_held_out_pairs_changed_is_refused(shared, tmp_pa
         begin(plan, tmp_path / "model")
 
 
-def test_cache_in_the_folder_of_the_model_is_refused(shared, tmp_path):
-    plan = replace(plan_of(shared), cache=tmp_path)
-    with pytest.raises(UserError, match="^cache .* is the folder of the model; choose another"), plan.folder(tmp_path):
+@pytest.mark.parametrize("name", ["", "checkpoint", "previews"])
+def test_cache_that_is_a_folder_of_the_model_is_refused(shared, tmp_path, name):
+    cache = tmp_path / name
+    plan = replace(plan_of(shared), cache=cache)
+    with pytest.raises(UserError, match=f"^cache {cache} is a folder of the model; choose"), plan.folder(tmp_path):
         pass
 
 
-def test_source_in_the_folder_of_the_model_is_not_replaced(shared, tmp_path):
-    (tmp_path / "held-out.csv").write_text("id,structure,appearance\n")
-    plan = TrainingPlan.create(tmp_path / "held-out.csv", settings_for("tiny-many"))
-    with pytest.raises(UserError, match=r"holds the source .*held-out\.csv"), plan.folder(tmp_path, force=True):
+@pytest.mark.parametrize("name", ["held-out.csv", "training.json"])
+def test_source_in_the_folder_of_the_model_is_not_replaced(shared, tmp_path, name):
+    (tmp_path / name).write_text("id,structure,appearance\n")
+    plan = TrainingPlan.create(tmp_path / name, settings_for("tiny-many"))
+    with pytest.raises(UserError, match=f"holds the source .*{name}"), plan.folder(tmp_path, force=True):
         pass
-    assert [path.name for path in tmp_path.iterdir()] == ["held-out.csv"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_name_of_a_held_out_image_that_is_not_utf8_is_refused_before_features_are_computed(shared, tmp_path):

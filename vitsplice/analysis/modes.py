@@ -30,7 +30,7 @@ from vitsplice.matching.clustering import kmeans
 from vitsplice.models.model import Model
 from vitsplice.support import output_folder
 from vitsplice.support.files import first_of_each_file, json_bytes
-from vitsplice.support.input_files import check_inputs_survive
+from vitsplice.support.input_files import check_inputs_survive, check_is_no_source
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable, with_count
 
@@ -197,11 +197,7 @@ def check_output(
         OutputExists: if the folder holds modes and ``force`` is not given.
         UserError: if the path is a file or one of the sources, or a source is a file that would be replaced or removed.
     """
-    if os.path.realpath(folder) in map(os.path.realpath, filter(os.path.isdir, sources)):
-        raise UserError(
-            f"output folder {printable(str(folder))} is a folder of the images, and {SHEET} would count as one of "
-            "them; choose another folder"
-        )
+    check_is_no_source(folder, sources, SHEET)
     path = Path(folder)
     listed, written = output_folder.listed_files(path, DATA, OUTPUT), map(_output_name, range(number_of_outputs))
     check_inputs_survive(sources, (path / name for name in (SHEET, DATA, *listed, *written)))

@@ -28,6 +28,7 @@ class Tally:
         done: jobs finished since then.
         refused: jobs that cannot succeed, because of their input.
         failed: jobs that failed and may succeed when retried.
+        stopped: outcomes of jobs that were stopped.
     """
 
     total: int
@@ -35,6 +36,7 @@ class Tally:
     done: int = 0
     refused: int = 0
     failed: int = 0
+    stopped: int = 0
 
     @property
     def failures(self) -> int:
@@ -54,9 +56,10 @@ class Tally:
     def add(self, outcome: Outcome, *, retried: bool) -> None:
         """Count an outcome.
 
-        A stopped job is not counted, unless it was retried: then it remains counted as failed.
+        A stopped job remains one of those that remain, or, if it was retried, of those that failed.
         """
         if outcome.state == "stopped":
+            self.stopped += 1
             return
         self.failed -= retried
         self.done += outcome.state == "done"
@@ -92,7 +95,8 @@ def run_batch(
             that failed in the round before.
         locked: called when this process holds the lock of the folder.
         stopped: function that returns True when no further jobs should start. `vitsplice.batch.plan.request_stop`
-            also stops running jobs; call it only after ``locked``, as it stops those of any other process before.
+            also stops running jobs; call it only once ``locked`` was called: before that, it would stop the jobs of the
+            process that holds the lock.
         report: called after each job with the tally and the outcome, which is None for a job that was finished before.
 
     Returns:

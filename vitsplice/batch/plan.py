@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -19,7 +19,7 @@ from vitsplice.config import RunConfig
 from vitsplice.contracts import Job
 from vitsplice.datasets import read
 from vitsplice.engine.problem import check_before_loading
-from vitsplice.errors import Argument, OutputExists, UserError
+from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import validate
 from vitsplice.presets.settings import settings_for
@@ -151,7 +151,7 @@ def variants(
 def open_batch(out: Path, manifest: Path, variants: Mapping[str, RunConfig], threads: int, pairs: int = 0) -> Batch:
     """Create ``batch.json``, or update the variants and the number of pairs of the one in the folder.
 
-    The caller must hold the lock of the folder.
+    Variants without runs are removed from it. The caller must hold the lock of the folder.
 
     Args:
         out, manifest, variants, threads: see `Batch`; the paths may be relative.
@@ -162,7 +162,7 @@ def open_batch(out: Path, manifest: Path, variants: Mapping[str, RunConfig], thr
             the folder has results, failures or runs, but no ``batch.json``.
         UserError: if ``batch.json`` is invalid or has another format, a file of the batch is outside the folder, or
             the manifest is one of these files.
-        VitspliceError: if ``batch.json`` cannot be written.
+        VitspliceError: if ``batch.json`` cannot be written, or the folder cannot be listed.
     """
     files = [inside_file(out, name) for name in (BATCH, RESULTS, FAILURES, STOP)]
     check_inputs_survive([manifest], files)
@@ -173,16 +173,23 @@ def open_batch(out: Path, manifest: Path, variants: Mapping[str, RunConfig], thr
         for name in (RESULTS, FAILURES, *variants):
             if os.path.exists(batch.out / name):
                 raise OutputExists(f"{batch.out} holds {name} but no {BATCH} with the settings; choose another folder")
-    _check_unchanged(batch, stored)
+    with_runs = _variants_with_runs(batch.out, stored)
+    _check_unchanged(batch, stored, with_runs)
+    before = {name: settings for name, settings in stored.variants.items() if name in with_runs}
     new = {name: settings.model_dump(mode="json") for name, settings in variants.items()}
-    content = stored.model_copy(update={"threads": threads, "pairs": pairs, "variants": stored.variants | new})
+    content = stored.model_copy(update={"threads": threads, "pairs": pairs, "variants": before | new})
     if content != stored or not os.path.exists(batch.out / BATCH):
         output_folder.write(batch.out, {BATCH: f"{content.model_dump_json(indent=2)}\n".encode()})
     return batch
 
 
 def stored_threads(out: Path) -> int:
-    """Return the number of threads of the runs that a folder holds; 0 without runs. Raises as `read_batch_file`."""
+    """Return the number of threads of the runs that a folder holds; 0 without runs.
+
+    Raises:
+        UserError: as `read_batch_file`.
+        VitspliceError: if the folder cannot be listed.
+    """
     stored = read_batch_file(out)
     return stored.threads if stored and _variants_with_runs(out, stored) else 0
 
@@ -202,13 +209,27 @@ def read_batch_file(out: Path) -> BatchFile | None:
 
 
 def _variants_with_runs(out: Path, stored: BatchFile) -> set[str]:
-    """Return the variants that have a folder, which the first run of a variant creates."""
-    return {name for name in stored.variants if os.path.exists(out / name)}
+    """Return the variants that have a folder, which the first run of a variant creates. Raises as `names_in`."""
+    return stored.variants.keys() & set(names_in(out))
 
 
-def _check_unchanged(batch: Batch, stored: BatchFile) -> None:
+def names_in(folder: Path) -> list[str]:
+    """Return the names in a folder; [] if it is a file, or has been removed.
+
+    Raises:
+        VitspliceError: if the folder cannot be listed, such as for a fault of a file server.
+    """
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        problem = f"cannot list the runs in {folder}: {error.strerror or error}"
+        raise VitspliceError(f"{problem}; run the same command again when the folder can be read") from error
+
+
+def _check_unchanged(batch: Batch, stored: BatchFile, with_runs: Set[str]) -> None:
     """Raise OutputExists if threads or the settings of a variant with runs, except for the preset's path, differ."""
-    with_runs = _variants_with_runs(batch.out, stored)
     if with_runs and stored.threads != batch.threads:
         raise OutputExists(
             f"the runs in {batch.out} use {with_count(stored.threads, 'thread')} each; with {batch.threads}, the "

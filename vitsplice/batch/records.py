@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vitsplice.batch.plan import FAILURES, RESULTS, run_folder
+from vitsplice.batch.plan import FAILURES, RESULTS, names_in, run_folder
 from vitsplice.batch.worker import inputs_of
 from vitsplice.contracts import Job, Outcome
 from vitsplice.errors import VitspliceError
@@ -155,17 +154,6 @@ def _run_keys(out: Path, variants: set[str]) -> Iterator[int]:
     Raises:
         VitspliceError: if a folder cannot be listed.
     """
-    for variant in variants.intersection(_names(out)):
-        for shard in _names(out / variant):
-            yield from [key_of(f"{variant}/{pair}") for pair in _names(out / variant / shard)]
-
-
-def _names(folder: Path) -> list[str]:
-    """Return the names in a folder; [] if it is a file, or has been removed."""
-    try:
-        return os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        problem = f"cannot list the runs in {folder}: {error.strerror or error}"
-        raise VitspliceError(f"{problem}; run the same command again when the folder can be read") from error
+    for variant in variants.intersection(names_in(out)):
+        for shard in names_in(out / variant):
+            yield from [key_of(f"{variant}/{pair}") for pair in names_in(out / variant / shard)]

@@ -17,7 +17,7 @@ from vitsplice.models.mixing import check_weights
 from vitsplice.runs.inputs import appearance_names
 from vitsplice.support.files import absolute, file_sha256
 from vitsplice.support.image_files import images_at, is_image_name
-from vitsplice.support.input_files import check_inputs_survive
+from vitsplice.support.input_files import check_inputs_survive, check_is_no_source
 from vitsplice.support.output_folder import REPLACE
 from vitsplice.text import printable
 
@@ -32,7 +32,6 @@ class Transfer:
         appearance: appearance images with their weights; empty for a LUT.
         structure_mask: see `vitsplice.splice`.
         appearance_masks: mask of each appearance image, or None; empty: no appearance image has a mask.
-        given_folder: folder that was given in place of the structure image, or None.
     """
 
     name: str
@@ -40,7 +39,6 @@ class Transfer:
     appearance: tuple[tuple[Path, float], ...]
     structure_mask: Path | None = None
     appearance_masks: tuple[Path | None, ...] = ()
-    given_folder: Path | None = None
 
     def inputs(self) -> list[Path]:
         """Return the paths of all images and masks."""
@@ -78,14 +76,14 @@ class TransferPlan:
         """Check that the outputs replace no file that must remain.
 
         Args:
-            force: allow files to be replaced that are no inputs.
+            force: allow files to be replaced, but never inputs.
             finished: names of finished outputs; None: all that the record of the folder lists, whatever their models.
 
         Raises:
             OutputExists: if the name of an output is taken, unless ``force`` is given or the output is finished.
             UserError: if an output would replace an image or mask of the plan.
         """
-        inputs = (path for transfer in self.transfers for path in transfer.inputs())
+        inputs = dict.fromkeys(path for transfer in self.transfers for path in transfer.inputs())
         check_inputs_survive(inputs, (self.folder / transfer.name for transfer in self.transfers))
         finished = read_record(self.folder) if finished is None else finished
         if force or not (other := [each.name for each in self.existing() if each.name not in finished]):
@@ -96,31 +94,36 @@ class TransferPlan:
         raise OutputExists(f"{path} {exists} already; choose another output, or replace {it} with ", REPLACE)
 
 
-def plan_in(out: Path, transfers: Sequence[Transfer]) -> TransferPlan:
+def plan_in(out: Path, transfers: Sequence[Transfer], sources: Iterable[Path] = ()) -> TransferPlan:
     """Plan outputs in a folder, or a single one in a .png file.
 
+    Args:
+        out: output folder, or .png file.
+        transfers: the outputs.
+        sources: structure images, and folders of them, that the outputs are of.
+
     Raises:
-        UserError: if ``out`` is an existing file that is no image, has the suffix of another image format, is a .png
-            file for several outputs, or is a folder that was given in place of structure images.
+        UserError: if ``out`` is an existing file that is no image, has the suffix of another image format, or is a .png
+            file for several outputs; or if an output would be written to one of the folders of structure images.
     """
-    if os.path.realpath(out) in {os.path.realpath(folder) for folder in _given_folders(transfers)}:
-        raise UserError(
-            f"output folder {printable(str(out))} is a folder of the images, and outputs would count as some of them; "
-            "choose another folder"
-        )
-    if os.path.isdir(out) or not is_image_name(out):
-        if os.path.exists(out) and not os.path.isdir(out):
-            raise UserError(f"{printable(str(out))} is a file; give the name of a folder, or of a .png file")
-        return TransferPlan(out, transfers)
+    in_file = is_image_name(out) and not os.path.isdir(out)
+    plan = _plan_in_file(out, transfers) if in_file else _plan_in_folder(out, transfers)
+    check_is_no_source(plan.folder, sources, "the outputs")
+    return plan
+
+
+def _plan_in_folder(out: Path, transfers: Sequence[Transfer]) -> TransferPlan:
+    if os.path.exists(out) and not os.path.isdir(out):
+        raise UserError(f"{printable(str(out))} is a file; give the name of a folder, or of a .png file")
+    return TransferPlan(out, transfers)
+
+
+def _plan_in_file(out: Path, transfers: Sequence[Transfer]) -> TransferPlan:
     if out.suffix.lower() != ".png":
         raise UserError(f"outputs are PNG files; give {printable(str(out.with_suffix('.png')))}")
     if len(transfers) != 1:
         raise UserError(f"{len(transfers)} outputs need a folder, not the file {printable(str(out))}")
     return TransferPlan(out.parent, [replace(transfers[0], name=out.name)], recorded=False)
-
-
-def _given_folders(transfers: Iterable[Transfer]) -> set[Path]:
-    return {transfer.given_folder for transfer in transfers if transfer.given_folder is not None}
 
 
 def transfers_of_images(structures: Iterable[Path], appearance: Sequence[tuple[Path, float]]) -> list[Transfer]:
@@ -149,9 +152,8 @@ def outputs_of_images(structures: Iterable[Path]) -> list[Transfer]:
     """
     unique: dict[Path, Transfer] = {}
     for given in structures:
-        folder = given if os.path.isdir(given) else None
         for path in images_at(given):
-            unique.setdefault(absolute(path), Transfer(f"{path.stem}.png", path, (), given_folder=folder))
+            unique.setdefault(absolute(path), Transfer(f"{path.stem}.png", path, ()))
     transfers = list(unique.values())
     counts = Counter(transfer.name.lower() for transfer in transfers)
     if repeated := [transfer for transfer in transfers if counts[transfer.name.lower()] > 1]:

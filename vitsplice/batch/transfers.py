@@ -6,13 +6,15 @@ images are cached. For metrics, reports and several machines, use the model fold
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
 from itertools import zip_longest
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,7 +75,7 @@ def apply_model(
         VitspliceError: if the record cannot be written.
     """
     with TransferRecord(plan.folder, model, recorded=plan.recorded) as record:
-        finished = {each.name for each in plan.existing() if _is_finished(each, record)}
+        finished = {each.name: digests for each in plan.existing() if (digests := _finished_digests(each, record))}
         plan.check(force=force, finished=finished)
         applied, prepare = Applied(skipped=len(finished)), lru_cache(PREPARED)(model.prepare)
         for number, transfer in enumerate(plan.transfers):
@@ -81,9 +83,9 @@ def apply_model(
                 applied.stopped = True
                 break
             progress.part(transfer.name, number, len(plan.transfers))
-            if transfer.name not in finished and not _apply(model, transfer, prepare, record, applied):
-                continue
-            applied.trained_on |= _trained_on(model, transfer)
+            digests = finished.get(transfer.name) or _apply(model, transfer, prepare, record, applied)
+            if digests:
+                applied.trained_on |= _trained_on(model, transfer, digests)
     return applied
 
 
@@ -103,11 +105,13 @@ def output_of(model: Model, structure: LoadedImage, appearance: Appearance | Mix
     return torch.lerp(pixels, output, masks["structure"].to(output.device)) if masks else output
 
 
-def _is_finished(transfer: Transfer, record: TransferRecord) -> bool:
-    try:
-        return record.holds(transfer.name, transfer.digests())
-    except ImageError:
-        return False
+def _finished_digests(transfer: Transfer, record: TransferRecord) -> Mapping[str, Any] | None:
+    """Return the digests of the images of a finished output; None if it is not finished, or an image is unreadable."""
+    with suppress(ImageError):
+        digests = transfer.digests()
+        if record.holds(transfer.name, digests):
+            return digests
+    return None
 
 
 def _apply(
@@ -116,8 +120,8 @@ def _apply(
     prepare: Callable[..., Appearance],
     record: TransferRecord,
     applied: Applied,
-) -> bool:
-    """Write one output and return True; if that fails, add the error to the failures and return False."""
+) -> Mapping[str, Any] | None:
+    """Write one output and return the digests of its images; if that fails, add the error to the failures."""
     began = perf_counter()
     try:
         record.check_name(transfer.name)
@@ -129,24 +133,20 @@ def _apply(
             output = output_of(model, structure, appearance, transfer.structure_mask)
     except UserError as error:
         applied.failures[transfer.name] = error
-        return False
+        return None
     data = encode_png(output)
     record.add(transfer.name, digests, perf_counter() - began, sha256(data).hexdigest())
     try:
         output_folder.write_file(record.folder / transfer.name, data)
     except VitspliceError as error:
         applied.failures[transfer.name] = error
-        return False
+        return None
     applied.written += 1
-    return True
+    return digests
 
 
-def _trained_on(model: Model, transfer: Transfer) -> dict[str, Path]:
-    """Return the images of a transfer that the model was trained on, by their SHA-256; {} if one was removed."""
-    try:
-        recorded = transfer.digests()
-    except ImageError:
-        return {}
-    digests = [recorded["structure"], *(digest for digest, _ in recorded["appearance"])]
+def _trained_on(model: Model, transfer: Transfer, digests: Mapping[str, Any]) -> dict[str, Path]:
+    """Return the images of a transfer that the model was trained on, by their SHA-256 (see `Transfer.digests`)."""
+    of_images = [digests["structure"], *(digest for digest, _ in digests["appearance"])]
     paths = [transfer.structure, *(path for path, _ in transfer.appearance)]
-    return {digest: path for digest, path in zip(digests, paths, strict=True) if digest in model.images}
+    return {digest: path for digest, path in zip(of_images, paths, strict=True) if digest in model.images}

@@ -71,6 +71,7 @@ def apply(
     from vitsplice.errors import UserError
     from vitsplice.models.loading import load_model
 
+    structures: list[Path] = []
     if manifest is not None:
         if images or mix:
             raise typer.BadParameter("give either images or --manifest, not both")
@@ -80,7 +81,7 @@ def apply(
         transfers = transfers_of_images(structures, appearance)
     if not transfers:
         raise UserError("there are no images to apply the model to")
-    plan = plan_in(out, transfers)
+    plan = plan_in(out, transfers, structures)
     plan.check(force=force)
     loaded = load_model(model, device=device, precision=precision)
     with parts_progress() as progress:

@@ -95,7 +95,7 @@ def batch(
             stopped=lambda: interrupt.requested,
             report=progress.show,
         )
-    stopped = bool(tally.unfinished if interrupt.requested else tally.remaining)
+    stopped = tally.unfinished > 0 and (interrupt.requested or tally.stopped > 0)
     progress.summarise(tally, out, stopped=stopped)
     if stopped:
         raise typer.Exit(130)

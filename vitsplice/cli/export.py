@@ -25,12 +25,14 @@ def export(
     from vitsplice.models.loading import load_model
     from vitsplice.support import output_folder
     from vitsplice.text import printable
-    from vitsplice.training.plan import PLAN, WORK
+    from vitsplice.training.plan import WORK
 
-    written = {os.path.realpath(model / name) for name in (PLAN, *WORK.parts, *WORK.results)}
+    written = {os.path.realpath(model / name) for name in WORK.files}
     target = os.path.realpath(onnx)
     if {target, os.path.dirname(target)} & written:
-        raise UserError(f"{printable(str(onnx))} would replace a file of the model; choose another name")
+        raise UserError(
+            f"{printable(str(onnx))} is a file of the model or in one of its folders; choose another folder"
+        )
     path = output_folder.check_file(onnx, "ONNX file, such as generator.onnx", force=force)
     loaded = load_model(model, device="cpu")
     data, difference = to_onnx(loaded)

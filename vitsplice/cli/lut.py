@@ -72,7 +72,7 @@ def apply(
     from vitsplice.luts import read_cube
 
     table = read_cube(cube)
-    plan = plan_in(out, outputs_of_images(images))
+    plan = plan_in(out, outputs_of_images(images), images)
     plan.check(force=force, finished=())
     with parts_progress() as progress:
         applied = apply_lut(table, plan, progress)

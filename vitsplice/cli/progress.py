@@ -212,7 +212,7 @@ class BatchProgress(ProgressDisplay):
         if tally.failures:
             more = tally.failures - sum(reason.jobs for reason in shown)
             self.note(f"  {f'and {more} more; ' if more else ''}all failures: {out / FAILURES}")
-        if stopped and tally.unfinished:
+        if stopped:
             self.note(f"stopped with {tally.unfinished} left; the same command resumes the batch")
         print(out / RESULTS, flush=True)
 

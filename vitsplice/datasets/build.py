@@ -123,12 +123,12 @@ def build(
 
 
 def _check_cache_name(cache: Path) -> None:
-    """Raise UserError if the name of the cache, which has that of the manifest in it, or of its lock is too long."""
+    """Raise UserError if the name of the cache or of its lock is too long; both contain the name of the manifest."""
     excess = len(os.fsencode(lock_name(cache))) - MAX_NAME_BYTES
     if excess > 0:
         raise UserError(
-            "the name of the manifest is too long for its cache of features, whose name has it in it; choose one that "
-            f"is shorter by {with_count(excess, 'byte')}"
+            "the name of the manifest is too long, because the name of its cache of features contains it; shorten it "
+            f"by {with_count(excess, 'byte')}"
         )
 
 

@@ -62,12 +62,13 @@ def evaluate(
         OutputExists: if the folder holds another evaluation and ``force`` is not given.
         OutputBusy: if another process is writing to the folder.
         UserError: if there are no pairs, a method has no output for any of them, the manifest, an image or an output
-            has the path of a file that the evaluation writes, no metric is available, or the plan has an unknown name
+            is a file that the evaluation writes, no metric is available, or the plan has an unknown name
             or an unavailable device.
         VitspliceError: if the manifest cannot be read or changes meanwhile, or a file cannot be written.
     """
     device = pick_device(plan.device)
     total = _count_pairs(plan)
+    _check_no_file_counts_as_output(plan, Path(out))
     _check_inputs_survive(plan, Path(out))
     built = build(plan, device, progress.note)
     record = plan.record(built, str(device))
@@ -109,13 +110,20 @@ def _count_pairs(plan: EvaluationPlan) -> int:
 
 
 def _check_inputs_survive(plan: EvaluationPlan, out: Path) -> None:
-    """Raise UserError if the manifest, an image or a possible output has the path of a file that is written.
+    """Raise UserError if the manifest, an image or an output is a file that the evaluation writes, also by a link."""
+    images = (path for path in _images(plan) if path.name in WORK.files or os.path.islink(path))
+    check_inputs_survive(chain([plan.pairs], images), (out / name for name in WORK.files))
 
-    A possible output counts, because the evaluation would measure its own file as that output later.
-    """
-    names = {WORK.plan_file, *WORK.parts, *WORK.results}
-    images = (path for path in _images(plan) if path.name in names)
-    check_inputs_survive(chain([plan.pairs], images), (out / name for name in names))
+
+def _check_no_file_counts_as_output(plan: EvaluationPlan, out: Path) -> None:
+    """Raise UserError if a file that the evaluation writes would be the output of a method for a pair."""
+    names = [method.name for method in plan.methods if os.path.exists(out) and os.path.samefile(method.folder, out)]
+    written = (pair.id for pair in read(plan.pairs, unique=False) if f"{pair.id}.png" in WORK.files)
+    if names and (pair_id := next(written, None)):
+        raise UserError(
+            f"the evaluation writes {pair_id}.png, which would count as the output of method {names[0]} for pair "
+            f"{pair_id}; choose another output folder"
+        )
 
 
 def _images(plan: EvaluationPlan) -> Iterator[Path]:

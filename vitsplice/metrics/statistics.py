@@ -117,14 +117,14 @@ def paired_test(first: Array, second: Array) -> PairedTest:
     """Test whether two methods differ on the same pairs.
 
     Wilcoxon's signed-rank test (1945) of the nonzero differences, or for fewer than 13 of them the exact sign-flip
-    permutation test of their mean. Pairs whose difference is not finite are ignored. The test takes differences that
-    differ by rounding only as ties, and those that are 0 but for rounding as 0.
+    permutation test of their mean. Pairs whose difference is not finite are ignored. Differences that are equal up to
+    rounding errors are ties; those that are 0 up to rounding errors count as 0.
     """
     finite = np.isfinite(first - second)
     first, second = first[finite], second[finite]
     differences = first - second
     n, mean = len(differences), float(differences.mean()) if len(differences) else float("nan")
-    rounded = _rounded(differences, float(np.abs([first, second]).max(initial=0)))
+    rounded = _rounded(differences, np.maximum(np.abs(first), np.abs(second)))
     nonzero = rounded[rounded != 0]
     if not len(nonzero):
         return PairedTest(n, mean, 1.0 if n else float("nan"), "all equal" if n else "no pairs")
@@ -133,8 +133,13 @@ def paired_test(first: Array, second: Array) -> PairedTest:
     return PairedTest(n, mean, float(scipy.stats.wilcoxon(nonzero).pvalue), "Wilcoxon")
 
 
-def _rounded(differences: Array, scale: float) -> Array:
-    """Divide differences by the power of ten below the scale of the values, and round them to 12 decimals."""
+def _rounded(differences: Array, sizes: Array) -> Array:
+    """Divide differences by the power of ten below the typical size of values that differ; round them to 12 decimals.
+
+    The typical size is the median, so that a few much larger values do not turn the other differences into 0.
+    """
+    differing = sizes[differences != 0]
+    scale = float(np.median(differing)) if len(differing) else 0.0
     return np.round(differences / 10.0 ** math.floor(math.log10(max(scale, 1e-300))), 12)
 
 

@@ -1,4 +1,4 @@
-"""Input files that a command would replace or remove."""
+"""Input files that a command would replace or remove, and folders of them that are also its output folder."""
 
 from __future__ import annotations
 
@@ -27,3 +27,18 @@ def check_inputs_survive(inputs: Paths, outputs: Paths) -> None:
                 f"{printable(os.fspath(path))} is an output file in {printable(os.path.dirname(real))} and would be "
                 "replaced or removed; move it, or choose another output folder"
             )
+
+
+def check_is_no_source(folder: str | os.PathLike[str], sources: Paths, results: str) -> None:
+    """Raise UserError if an output folder is one of the folders whose images are the inputs; links are followed.
+
+    Args:
+        folder: output folder; it need not exist.
+        sources: paths of images, and of folders of images.
+        results: the written images, as the message names them.
+    """
+    if os.path.realpath(folder) in map(os.path.realpath, filter(os.path.isdir, sources)):
+        raise UserError(
+            f"output folder {printable(os.fspath(folder))} is a folder of the images, and {results} would be read as "
+            "input the next time; choose another folder"
+        )

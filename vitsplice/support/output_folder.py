@@ -294,6 +294,11 @@ class ResumableWork:
     clear: Callable[[Path], object] = lambda folder: None
     deferred: bool = False
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the plan file, and of all parts and results, some of which may be folders."""
+        return (self.plan_file, *self.parts, *self.results)
+
 
 @contextmanager
 def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force: bool) -> Iterator[Path]:
@@ -320,7 +325,7 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
     """
     _refuse_nul(path)
     plan_path = path / work.plan_file
-    for name in (work.plan_file, *work.parts, *work.results):
+    for name in work.files:
         inside(path, name)
     names = () if os.path.exists(plan_path) else (*work.parts, *work.results)
     others = [name for name in names if os.path.exists(path / name)]

@@ -157,10 +157,10 @@ def check_training(settings: RunConfig) -> None:
     known = catalogue()
     if settings.training is None and settings.model is not None:
         raise ConfigError(
-            f"the settings are for one output of model {printable(str(settings.model.folder))}; to train from its "
-            "weights, give that model as ",
+            f"the settings apply the trained model {printable(str(settings.model.folder))}, and are not for training; "
+            "to start from its weights, give it as ",
             Argument("initial"),
-            " and the preset of its training",
+            ", and as the preset the one that it was trained with",
         )
     if settings.training is None:
         presets = ", ".join(name for name in ("splicenet", "splicenet-residual") if name in known.presets)

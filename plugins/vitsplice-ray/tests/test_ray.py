@@ -94,23 +94,42 @@ class Nodes:
         return self.all
 
 
+def use_fake_ray(monkeypatch, init):
+    ray = SimpleNamespace(
+        is_initialized=lambda: False,
+        init=init,
+        shutdown=lambda: None,
+        _private=SimpleNamespace(worker=SimpleNamespace()),
+    )
+    monkeypatch.setattr(executor, "_import_ray", lambda: ray)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
 @pytest.mark.parametrize(("address", "blocked"), [("local", True), ("auto", False)])
 def test_only_a_cluster_that_is_started_here_inherits_a_block_of_sigterm(monkeypatch, address, blocked):
     def sigterm_is_blocked():
         return signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
     states = []
-    ray = SimpleNamespace(
-        is_initialized=lambda: False,
-        init=lambda **options: states.append(sigterm_is_blocked()),
-        shutdown=lambda: None,
-        _private=SimpleNamespace(worker=SimpleNamespace()),
-    )
-    monkeypatch.setattr(executor, "_import_ray", lambda: ray)
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    use_fake_ray(monkeypatch, lambda **options: states.append(sigterm_is_blocked()))
     with executor_with(address=address)._connected():
         states.append(sigterm_is_blocked())
     assert states == [blocked, False]
+
+
+def test_sigterm_while_a_cluster_is_started_here_reaches_the_handler_of_the_driver(monkeypatch):
+    def init(**options):
+        signal.signal(signal.SIGTERM, lambda *_: handlers.append("of Ray"))
+        signal.raise_signal(signal.SIGTERM)
+
+    handlers = []
+    use_fake_ray(monkeypatch, init)
+    before = signal.signal(signal.SIGTERM, lambda *_: handlers.append("of the driver"))
+    try:
+        with executor_with(address="local")._connected():
+            assert handlers == ["of the driver"]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_machine_without_room_is_an_error_and_cluster_without_room_is_waited_for(caplog):
