@@ -171,9 +171,10 @@ def test_a_segment_of_a_killed_process_without_its_state_is_computed_again(
     add = FileDestination.add
 
     def killed(self, folder, number, frames, outputs):
-        add(self, folder, number, frames, outputs)
         if number == 1:
+            add(self, folder, number, frames, outputs)
             raise KeyboardInterrupt
+        return add(self, folder, number, frames, outputs)
 
     with monkeypatch.context() as patch:
         patch.setattr(FileDestination, "add", killed)
@@ -397,6 +398,14 @@ def test_frames_of_a_longer_video_are_removed_after_a_stop(tmp_path, clip, appea
     assert len(os.listdir(out)) == 5
 
 
+def test_frames_of_unfinished_longer_work_are_removed(tmp_path, clip, appearance):
+    out = tmp_path / "frames"
+    assert transfer(clip, appearance, out, progress=stops_after_a_segment()) is None
+    (out / "000003.png").write_bytes(b"mine")
+    transfer(write_clip(tmp_path / "short.mp4", panned(1)), appearance, out, force=True)
+    assert sorted(os.listdir(out)) == ["000000.png", "000003.png"]
+
+
 @pytest.mark.parametrize("force", [False, True])
 def test_the_input_is_refused_as_output(tmp_path, appearance, force):
     (tmp_path / "frames").mkdir()
@@ -439,6 +448,30 @@ def test_an_appearance_image_in_the_folder_of_the_records_is_refused(tmp_path, c
     assert image.read_bytes() == appearance.read_bytes()
 
 
+def test_an_appearance_image_below_the_folder_of_the_records_is_refused(tmp_path, clip, appearance):
+    (tmp_path / "out-video" / "excerpt").mkdir(parents=True)
+    image = tmp_path / "out-video" / "excerpt" / "00000-after.png"
+    image.write_bytes(appearance.read_bytes())
+    with pytest.raises(UserError, match=r"out-video contains the input .*00000-after\.png; choose another output"):
+        transfer(clip, image, tmp_path / "out.mp4", force=True)
+    assert image.read_bytes() == appearance.read_bytes()
+
+
+def test_a_video_below_the_folder_of_the_records_is_refused(tmp_path, clip, appearance):
+    (tmp_path / "out-video" / "segments").mkdir(parents=True)
+    video = shutil.copy(clip, tmp_path / "out-video" / "segments" / "joined.mp4")
+    with pytest.raises(UserError, match=r"out-video contains the input .*joined\.mp4; choose another output"):
+        transfer(video, appearance, tmp_path / "out.mp4", force=True)
+    assert video.is_file()
+
+
+def test_inputs_in_folders_of_an_output_folder_are_allowed(tmp_path, clip, appearance):
+    (tmp_path / "in").mkdir()
+    video, image = (shutil.copy(file, tmp_path / "in" / file.name) for file in (clip, appearance))
+    progress = ProgressReporter(stopped=lambda: True)
+    assert transfer(video, image, tmp_path, force=True, progress=progress) is None
+
+
 def test_records_of_folders_whose_names_differ_after_a_dot_are_in_folders_of_their_own(tmp_path, appearance):
     clip = write_clip(tmp_path / "clip.mp4", panned(1))
     for name in ("take.1", "take.2"):
@@ -453,6 +486,11 @@ def test_metrics_and_report_are_omitted_on_request(tmp_path, clip, appearance, w
     result = transfer(clip, appearance, tmp_path / "out.mp4", **settings)
     assert result.record["metrics"] == {}
     assert not (result.folder / "report.html").exists()
+    notes = []
+    settings = {"overrides": ["match.grid=6", "backbones.cnn.name=tiny-cnn"]}
+    transfer(clip, appearance, tmp_path / "out.mp4", progress=ProgressReporter(note=notes.append), **settings)
+    end = "is finished already, without metrics and report; computing it again with force adds what is missing"
+    assert notes == [f"{tmp_path / 'out.mp4'} {end}"]
 
 
 def test_the_current_folder_may_be_the_output(tmp_path, appearance, monkeypatch):
@@ -602,6 +640,10 @@ def test_one_frame_and_a_rotated_video(tmp_path, appearance):
     result = transfer(clip, appearance, tmp_path / "out.mp4")
     assert [frame.shape for frame in read_clip(result.path)[0]] == [(96, 64, 3)]
     assert result.record["warping_error"] == {"input": None, "output": None}
+
+
+def test_key_every_may_be_an_integer_of_numpy(clip, appearance, whole):
+    assert transfer(clip, appearance, whole.path, key_every=np.int64(3)).record == whole.record
 
 
 def test_a_mistake_is_found_before_the_work(tmp_path, clip, appearance):

@@ -26,16 +26,16 @@ class Frames(VideoSource):
 
 
 def added(path, work):
-    """Return a destination, after two frames were written to it, and its source."""
+    """Return a destination, after two frames were written to it, its source, and the size of the segment."""
     destination, source = destination_for(path, INFO), Frames(path)
     frames = list(source.frames())
-    destination.add(work, 0, frames, [frame.pixels for frame in frames])
-    return destination, source
+    size = destination.add(work, 0, frames, [frame.pixels for frame in frames])
+    return destination, source, size
 
 
 def finished(path, work, earlier_frames=0):
     """Write two frames to a destination, and finish it."""
-    destination, source = added(path, work)
+    destination, source, _ = added(path, work)
     destination.join(work, 1, source)
     destination.replace(work, 2, earlier_frames)
 
@@ -81,13 +81,19 @@ def test_only_frames_of_the_earlier_output_are_removed(tmp_path, earlier, left):
 
 @pytest.mark.parametrize(("name", "file"), [("out.mp4", "work/segments/00000.nut"), ("out", "out/000001.png")])
 def test_damaged_frames_are_not_held(tmp_path, name, file):
-    destination, _ = added(tmp_path / name, tmp_path / "work")
-    assert destination.holds(tmp_path / "work", 1, 2)
-    content = (tmp_path / file).read_bytes()
-    (tmp_path / file).write_bytes(content[: len(content) // 2] if name == "out.mp4" else b"")
-    assert not destination.holds(tmp_path / "work", 1, 2)
+    destination, _, size = added(tmp_path / name, tmp_path / "work")
+    assert destination.holds(tmp_path / "work", [size], 2)
+    (tmp_path / file).write_bytes((tmp_path / file).read_bytes()[:-1])
+    assert not destination.holds(tmp_path / "work", [size], 2)
     (tmp_path / file).unlink()
-    assert not destination.holds(tmp_path / "work", 1, 2)
+    assert not destination.holds(tmp_path / "work", [size], 2)
+
+
+def test_an_empty_frame_of_a_finished_output_is_not_held(tmp_path):
+    destination, _, _ = added(tmp_path / "out", tmp_path / "work")
+    assert destination.holds(tmp_path / "work", (), 2)
+    (tmp_path / "out" / "000001.png").write_bytes(b"")
+    assert not destination.holds(tmp_path / "work", (), 2)
 
 
 def test_an_output_that_cannot_be_read_is_an_error_that_names_it(tmp_path, monkeypatch):

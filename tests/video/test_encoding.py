@@ -8,7 +8,7 @@ from clips import audio_packets, panned, read_clip, remuxed, write_clip
 
 from vitsplice.errors import UserError, VitspliceError
 from vitsplice.video import encoding as module
-from vitsplice.video.encoding import count_frames, encoding_for, join, write_segment
+from vitsplice.video.encoding import encoding_for, join, write_segment
 from vitsplice.video.source import open_source
 
 
@@ -169,15 +169,6 @@ def test_a_segment_or_audio_that_cannot_be_read_is_named(tmp_path):
     second.write_bytes(b"damaged")
     with pytest.raises(VitspliceError, match=r"cannot read .*1\.nut: "):
         join([first, second], tmp_path / "out.mp4", source.info, None)
-
-
-def test_missing_frames_of_a_segment_are_not_counted(tmp_path):
-    encoded(tmp_path, open_source(write_clip(tmp_path / "clip.mp4", panned(4))), split=3)
-    segment = tmp_path / "0.nut"
-    assert count_frames(segment) == 3
-    content = segment.read_bytes()
-    segment.write_bytes(content[: len(content) // 2])
-    assert count_frames(segment) < 3
 
 
 @pytest.mark.parametrize(("name", "options"), [("out.mkv", {}), ("out.mov", {"movflags": "+faststart"})])

@@ -41,7 +41,16 @@ def test_digests_are_distinguished_from_weights():
     assert "SHA-256 of appearance image 2 ce" in page
     assert "weights of the appearance images 1, 2" in page
     assert "SHA-256 of appearance weights" not in page
-    assert "SHA-256 of the network's weights 01" in page
+
+
+def test_digests_of_networks_have_the_names_of_the_networks():
+    networks = {key: {"name": name, "model": "m", "licence": "MIT"} for key, name in (("main", "vit"), ("cnn", "b0"))}
+    names = ("weights", "features", "weights of cnn", "features of cnn")
+    page = text(backbones=networks, inputs=dict(zip(names, ("01", "02", "03", "04"), strict=True)))
+    assert "SHA-256 of the weights of vit 01" in page
+    assert "SHA-256 of the description of the features of vit 02" in page
+    assert "SHA-256 of the weights of b0 03" in page
+    assert "SHA-256 of the description of the features of b0 04" in page
 
 
 def test_networks_without_digests_have_no_row():

@@ -197,6 +197,44 @@ def test_a_truncated_video_is_read_up_to_its_last_complete_frame(tmp_path):
     assert note.startswith("the file states a duration of 0.8 s, of which 0.")
 
 
+@pytest.mark.parametrize("cut", [20, 200])
+def test_an_incomplete_last_frame_is_left_out_although_its_decoder_would_conceal_it(tmp_path, cut):
+    path = write_clip(tmp_path / "clip.mp4", panned(6, step=5), codec="mpeg4", options={"movflags": "+faststart"})
+    expected = frames_of(path)
+    path.write_bytes(path.read_bytes()[:-cut])
+    source = open_source(path)
+    frames = list(source.frames())
+    assert 0 < len(frames) == source.info.frames < 6
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(frames, expected, strict=False))
+
+
+def test_frames_after_lost_packets_are_counted(tmp_path):
+    path = write_clip(tmp_path / "clip.ts", panned(20, 128, 192, step=5), crf="10")
+    data, packet = path.read_bytes(), 188
+    middle = len(data) // packet // 2 * packet
+    path.write_bytes(data[:middle] + data[middle + 2 * packet :])
+    source = open_source(path)
+    with source._opened() as container:
+        assert any(each.is_corrupt for each in container.demux(video=0))
+    assert len(list(source.frames())) == source.info.frames
+
+
+def test_only_a_truncated_video_that_begins_later_has_a_note(tmp_path):
+    later = remuxed(write_clip(tmp_path / "clip.mp4", panned(20, step=5)), tmp_path / "later.mkv", 1000)
+    assert open_source(later).info.notes == ()
+    later.write_bytes(later.read_bytes()[:-2500])
+    (note,) = open_source(later).info.notes
+    assert note.startswith("the file states a duration of 2.0 s, of which ")
+
+
+@pytest.mark.parametrize("offset", [0, 9])
+@pytest.mark.parametrize("name", ["whole.nut", "whole.asf", "whole.flv", "whole.ts", "whole.mov", "whole.avi"])
+def test_a_complete_video_has_no_note_on_its_duration(tmp_path, name, offset):
+    codec = "libx264" if name in ("whole.flv", "whole.ts", "whole.mov") else "mpeg4"
+    clip = write_clip(tmp_path / "clip.mp4", panned(20), audio=True, codec=codec)
+    assert open_source(remuxed(clip, tmp_path / name, offset)).info.notes == ()
+
+
 def test_a_video_without_a_decoder_is_refused(tmp_path):
     path = write_clip(tmp_path / "clip.mkv", panned(1))
     path.write_bytes(path.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XYZ"))

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -128,15 +129,14 @@ def splice_video(
 
     Raises:
         ImageError: if the video or an image cannot be read.
-        OutputExists: if ``force`` is not given, and (a) the output exists, or came into being during the work, and was
-            not written by a call with the same arguments or has changed since, or (b) the folder of the records holds
-            the records of another output or of a call with other arguments, or has no plan but files with names of
-            records.
+        OutputExists: if ``force`` is not given, and (a) the output exists (or appears during the work) and was not
+            written by a call with the same arguments, or has changed since, or (b) the folder of the records holds the
+            records of another output or of a call with other arguments, or has no plan but files with names of records.
         OutputBusy: if another process is writing to the folder of the records.
         CheckpointRejected: if the checkpoint of unfinished work is damaged; the message says what to remove.
         VitspliceError: if an argument, a setting or a backbone cannot be used, or a file cannot be written.
     """
-    if not isinstance(key_every, int) or not 1 <= key_every <= MAX_KEY_EVERY:
+    if not isinstance(key_every, Integral) or not 1 <= key_every <= MAX_KEY_EVERY:
         raise UserError(f"key_every={key_every} is not allowed; it must be an integer from 1 to {MAX_KEY_EVERY}")
     video, path, loader = open_source(source), Path(out), BackboneLoader()
     target = _target(path)
@@ -147,7 +147,9 @@ def splice_video(
             raise UserError(f"{printable(str(used))} is the input; choose another output")
     encoder = _encoder(destination_for(path, video.info))
     appearances = Appearances.read(appearance, appearance_mask, appearance_weights)
-    _check_outside((path, folder), (*video.files, *as_sequence(appearance), *as_sequence(appearance_mask)))
+    files = (*video.files, *as_sequence(appearance), *as_sequence(appearance_mask))
+    _check_outside(path, files)
+    _check_outside(folder, (source, *files), deep=True)
     transfer = load_transfer(appearances, settings_for(preset, **settings), loader)
     info = _output_info(video.info, transfer.settings.size, even=encoder is not None)
     destination = destination_for(path, info)
@@ -162,7 +164,7 @@ def splice_video(
         "output": target.name,
         "encoder": encoder,
         "temporal": temporal,
-        "key_every": key_every,
+        "key_every": int(key_every),
         "inputs": inputs,
     }
     earlier = read_json_object(folder / WORK.plan_file)
@@ -170,7 +172,7 @@ def splice_video(
         _check_records(folder, earlier, target)
     same_plan = earlier == plan
     if same_plan and not force and (record := _finished(folder, path, destination)):
-        progress.note(f"{printable(str(path))} is finished already")
+        progress.note(f"{printable(str(path))} is finished already{_omitted(record, folder, transfer.settings)}")
         with suppress(OSError, UserError), FolderLock(folder):
             remove_parts(folder)
         return VideoResult(path, folder, record)
@@ -179,10 +181,10 @@ def splice_video(
     replaced = earlier_frames(folder) if encoder is None and earlier.get("output") == target.name else 0
     try:
         with resumable(folder, WORK, plan, force=force):
-            for name in (RECORD, REPORT):
-                (folder / name).unlink(missing_ok=True)
             if encoder is None or os.path.lexists(path):
                 write(folder, {REPLACES: str(replaced).encode() if replaced else b""})
+            for name in (RECORD, REPORT):
+                (folder / name).unlink(missing_ok=True)
             work = _Work(video, appearances, transfer, destination, folder, plan, progress, (info.height, info.width))
             work.resume()
             work.run()
@@ -201,19 +203,19 @@ def _target(path: Path) -> Path:
     return target
 
 
-def _check_outside(outputs: Sequence[Path], inputs: Iterable[object]) -> None:
-    """Raise UserError if an input that is a path is in one of the folders of the outputs, also by a link."""
-    folders = {os.path.realpath(output): output for output in outputs}
+def _check_outside(folder: Path, inputs: Iterable[object], *, deep: bool = False) -> None:
+    """Raise UserError if an input that is a path is in a folder, also by a link; with ``deep`` also in its folders."""
+    real = Path(os.path.realpath(folder))
     for file in inputs:
-        parents = map(os.path.dirname, _real_paths(file)) if isinstance(file, str | os.PathLike) else ()
-        if output := next((folders[parent] for parent in parents if parent in folders), None):
-            shown = printable(str(output)), printable(str(file))
+        paths = _real_paths(file) if isinstance(file, str | os.PathLike) else ()
+        if any(real in (path.parents if deep else [path.parent]) for path in paths):
+            shown = printable(str(folder)), printable(str(file))
             raise UserError(f"{shown[0]} contains the input {shown[1]}; choose another output")
 
 
-def _real_paths(file: str | os.PathLike[str]) -> tuple[str, str]:
+def _real_paths(file: str | os.PathLike[str]) -> tuple[Path, Path]:
     """Return the path of a file twice: with only the links in its folder resolved, and with all links resolved."""
-    return os.path.join(os.path.realpath(Path(file).parent), Path(file).name), os.path.realpath(file)
+    return Path(os.path.realpath(Path(file).parent), Path(file).name), Path(os.path.realpath(file))
 
 
 def _check_records(folder: Path, earlier: Mapping[str, Any], target: Path) -> None:
@@ -270,7 +272,7 @@ class _Work:
         CHECKPOINT.resume(self._folder / CHECKPOINTS, None, self._plan["inputs"], self._restore)
 
     def _restore(self, state: State) -> None:
-        if not self._destination.holds(self._folder, state.segments, state.next) or not self._excerpt.holds(state.next):
+        if not self._destination.holds(self._folder, state.sizes, state.next) or not self._excerpt.holds(state.next):
             self._progress.note("finished frames are missing or damaged; starting again")
             with suppress(OSError):
                 remove_checkpoints(self._folder / CHECKPOINTS)
@@ -300,13 +302,13 @@ class _Work:
         state = self._state
         compute = propagated if self._plan["temporal"] else frame_by_frame
         computed = compute(self._transfer, segment, state.key, self._report)
-        self._destination.add(self._folder, state.segments, segment.frames, computed.outputs)
+        size = self._destination.add(self._folder, len(state.sizes), segment.frames, computed.outputs)
         self._excerpt.add(segment.frames, computed.outputs)
         write(self._folder, {PREVIEW: _preview(segment, computed.outputs[-1])})
         following = [] if computed.following is None else [as_pixels(computed.following.output)]
         state.errors += warping_errors(segment, [*computed.outputs, *following])
         state.cuts += [segment.start] if segment.after_cut and segment.start else []
-        state.next, state.segments, state.key = segment.end, state.segments + 1, computed.following
+        state.next, state.sizes, state.key = segment.end, [*state.sizes, size], computed.following
 
     def _report(self, index: int) -> None:
         """Report the number of the first frame that is not computed yet, before a frame is computed. Raises Stopped."""
@@ -316,7 +318,7 @@ class _Work:
 
     def finish(self, path: Path, loader: BackboneLoader, *, force: bool) -> dict[str, Any]:
         """Write output, report and records, remove the parts, and return the content of ``video.json``."""
-        notes = self._destination.join(self._folder, self._state.segments, self._video)
+        notes = self._destination.join(self._folder, len(self._state.sizes), self._video)
         self._replace(path, force=force)
         record: dict[str, Any] = json.loads(json.dumps(self._record(path, notes, loader)))
         page = {REPORT: self._page(record).encode()} if self._transfer.settings.plots == "all" else {}
@@ -375,6 +377,14 @@ def _preview(segment: Segment, output: Pixels) -> bytes:
     return encode_png(contact_sheet([pair], height=min(PREVIEW_HEIGHT, len(output))))
 
 
+def _omitted(record: Mapping[str, Any], folder: Path, settings: RunConfig) -> str:
+    """Return the end of the note on finished work that lacks metrics or a report of these settings; "" if none."""
+    has_metrics = settings.metrics == "none" or bool(record.get("metrics"))
+    has_report = settings.plots == "none" or os.path.isfile(folder / REPORT)
+    missing = " and ".join(name for name, has in (("metrics", has_metrics), ("report", has_report)) if not has)
+    return f", without {missing}; computing it again with force adds what is missing" if missing else ""
+
+
 def _finished(folder: Path, path: Path, destination: Destination) -> dict[str, Any]:
     """Return the record of finished work; {} if there is none, or the output has changed or does not exist.
 
@@ -385,4 +395,4 @@ def _finished(folder: Path, path: Path, destination: Destination) -> dict[str, A
         with reading(path):
             return record if record.get("output_sha256") == file_sha256(path) else {}
     frames = record.get("frames", 0)
-    return record if frames and os.path.isdir(path) and destination.holds(folder, 0, frames) else {}
+    return record if frames and os.path.isdir(path) and destination.holds(folder, (), frames) else {}

@@ -15,9 +15,9 @@ from vitsplice.support.files import atomic_replacement, inside, reading, tempora
 from vitsplice.support.output_folder import REPLACE, check_file, write
 from vitsplice.text import printable
 from vitsplice.video.colours import Pixels, as_tensor
-from vitsplice.video.encoding import Encoding, count_frames, encoding_for, join, write_segment
+from vitsplice.video.encoding import Encoding, encoding_for, join, write_segment
 from vitsplice.video.source import Frame, VideoFile, VideoInfo, VideoSource
-from vitsplice.video.work import JOINED, SEGMENTS
+from vitsplice.video.work import JOINED, REPLACES, SEGMENTS, earlier_frames
 
 
 class Destination(ABC):
@@ -27,8 +27,8 @@ class Destination(ABC):
     """
 
     @abstractmethod
-    def add(self, work_folder: Path, number: int, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> None:
-        """Write a segment. Raises VitspliceError if it cannot be written.
+    def add(self, work_folder: Path, number: int, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> int:
+        """Write a segment, and return its size in bytes. Raises VitspliceError if it cannot be written.
 
         Args:
             work_folder: folder of the unfinished work.
@@ -38,8 +38,14 @@ class Destination(ABC):
         """
 
     @abstractmethod
-    def holds(self, work_folder: Path, segments: int, frames: int) -> bool:
-        """Return whether the first ``segments`` segments, with ``frames`` frames in all, are still complete."""
+    def holds(self, work_folder: Path, sizes: Sequence[int], frames: int) -> bool:
+        """Return whether the first segments are still complete.
+
+        Args:
+            work_folder: folder of the unfinished work.
+            sizes: size of each segment, from `add`.
+            frames: number of frames of these segments.
+        """
 
     @abstractmethod
     def join(self, work_folder: Path, segments: int, source: VideoSource) -> list[str]:
@@ -69,18 +75,17 @@ class FileDestination(Destination):
     path: Path
     encoding: Encoding
 
-    def add(self, work_folder: Path, number: int, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> None:
-        """Encode a segment into a file of its own."""
+    def add(self, work_folder: Path, number: int, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> int:
+        """Encode a segment into a file of its own, and return its size in bytes."""
         write(work_folder / SEGMENTS, {})  # creates the folder
         timed = ((pixels, frame.time) for frame, pixels in zip(frames, outputs, strict=True))
-        write_segment(_segment(work_folder, number), timed, self.encoding)
+        path = _segment(work_folder, number)
+        write_segment(path, timed, self.encoding)
+        return os.path.getsize(path)
 
-    def holds(self, work_folder: Path, segments: int, frames: int) -> bool:
-        """Return whether the files of the first segments have all frames."""
-        try:
-            return sum(count_frames(_segment(work_folder, number)) for number in range(segments)) == frames
-        except VitspliceError:
-            return False
+    def holds(self, work_folder: Path, sizes: Sequence[int], frames: int) -> bool:
+        """Return whether the files of the first segments have their sizes."""
+        return all(_size(_segment(work_folder, number)) == size for number, size in enumerate(sizes))
 
     def join(self, work_folder: Path, segments: int, source: VideoSource) -> list[str]:
         """Join the segments, with the audio of the input, in the folder of the work."""
@@ -106,15 +111,19 @@ class FolderDestination(Destination):
 
     path: Path
 
-    def add(self, work_folder: Path, number: int, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> None:
-        """Write a PNG file for each frame."""
+    def add(self, work_folder: Path, number: int, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> int:
+        """Write a PNG file for each frame, after the number of frames that the folder then has."""
+        count = max(earlier_frames(work_folder), frames[-1].index + 1)
+        write(work_folder, {REPLACES: str(count).encode()})
         pairs = zip(frames, outputs, strict=True)
-        write(self.path, {_frame_name(frame.index): encode_png(as_tensor(pixels)) for frame, pixels in pairs})
+        files = {_frame_name(frame.index): encode_png(as_tensor(pixels)) for frame, pixels in pairs}
+        write(self.path, files)
+        return sum(map(len, files.values()))
 
-    def holds(self, work_folder: Path, segments: int, frames: int) -> bool:
-        """Return whether the files of the first frames exist and are not empty."""
-        files = (self.path / _frame_name(index) for index in range(frames))
-        return all(os.path.isfile(file) and os.path.getsize(file) for file in files)
+    def holds(self, work_folder: Path, sizes: Sequence[int], frames: int) -> bool:
+        """Return whether the files of the first frames are not empty and, if sizes are given, add up to them."""
+        found = [_size(self.path / _frame_name(index)) for index in range(frames)]
+        return all(found) and (not sizes or sum(found) == sum(sizes))
 
     def join(self, work_folder: Path, segments: int, source: VideoSource) -> list[str]:
         """Return a note if the input has audio; the frames are already in the output."""
@@ -159,6 +168,11 @@ def check_free(path: Path, *, force: bool) -> None:
 
 def _frame_name(index: int) -> str:
     return f"{index:06d}.png"
+
+
+def _size(path: Path) -> int:
+    """Return the size of a file in bytes; 0 if there is none."""
+    return os.path.getsize(path) if os.path.isfile(path) else 0
 
 
 def _segment(work_folder: Path, number: int) -> Path:

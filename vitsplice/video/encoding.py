@@ -165,12 +165,6 @@ def join(segments: Sequence[Path], out: Path, info: VideoInfo, audio: Path | Non
     return notes
 
 
-def count_frames(segment: Path) -> int:
-    """Count the frames of a file of `write_segment`. Raises VitspliceError if it cannot be read."""
-    with _opened(segment) as container:
-        return sum(packet.pts is not None for packet in container.demux(video=0))
-
-
 def _packets(segments: Iterable[Path], stream: Any) -> Iterator[Any]:
     """Yield the packets of segments, for a stream.
 

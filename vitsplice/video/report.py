@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,12 +27,8 @@ WARPING = (
     "too, from noise, resampling and changing light."
 )
 
-INPUT_LABELS = {
-    "appearance weights": "weights of the appearance images",
-    "weights": "SHA-256 of the network's weights",
-    "features": "SHA-256 of the description of the network's features",
-}
-"""Labels of the inputs in the record whose label is not "SHA-256 of" and their name."""
+DIGESTS = {"weights": "weights", "features": "description of the features"}
+"""What the digests of a network are of, by the first word of their names."""
 
 
 def report(
@@ -114,8 +110,18 @@ def _properties(record: dict[str, Any]) -> list[tuple[str, str]]:
         ("frame rate", f"{float(Fraction(record['rate'])):.3f} per second"),
         ("first frames after cuts", cuts),
         ("networks", ", ".join(networks)),
-        *((INPUT_LABELS.get(name, f"SHA-256 of {name}"), value) for name, value in record["inputs"].items() if value),
+        *((_input_label(name, record["backbones"]), value) for name, value in record["inputs"].items() if value),
     ]
+
+
+def _input_label(name: str, backbones: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the label of an input; ``weights`` and ``features`` are those of the first backbone."""
+    if name == "appearance weights":
+        return "weights of the appearance images"
+    kind, _, key = name.partition(" of ")
+    if kind not in DIGESTS:
+        return f"SHA-256 of {name}"
+    return f"SHA-256 of the {DIGESTS[kind]} of {backbones[key or next(iter(backbones))]['name']}"
 
 
 def _lines(values: dict[str, str]) -> str:

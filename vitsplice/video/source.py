@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -39,8 +39,14 @@ Playlists, for example, would open other files and addresses."""
 FEWER = 0.98
 """If less than this fraction of the frames or of the duration that a file states can be read, this is noted."""
 
+DELAYS = dict.fromkeys(("asf", "avi", "flv"), Fraction(3, 10))
+"""Seconds by which the stated duration of a complete file may be longer than its streams, by name of the container."""
+
 MICROSECONDS = 1_000_000
 """Units per second of the durations of files in FFmpeg."""
+
+DURATIONS_FROM_0 = {"matroska,webm", "nut", "asf"}
+"""Containers whose stated duration counts from time 0, not from the earliest start of a stream."""
 
 
 @dataclass(frozen=True)
@@ -198,14 +204,15 @@ class VideoFile(VideoSource):
 
     def _counted(self) -> VideoInfo:
         """Count the packets that players show, without decoding them; a file that ends too early is noted."""
-        frames, start, end = 0, Fraction(0), Fraction(0)
+        frames = 0
         with self._opened() as container, suppress(pyav().FFmpegError):  # a damaged packet is reported when decoded
+            start = end = Fraction(container.start_time or 0, MICROSECONDS)
             duration = Fraction(container.duration or 0, MICROSECONDS)
-            start = min(start, Fraction(container.start_time or 0, MICROSECONDS))
+            duration -= DELAYS.get(container.format.name, 0)
+            if container.format.name in DURATIONS_FROM_0 and start > 0:
+                duration -= start
             index = container.streams.video[0].index
-            for packet in container.demux():
-                if packet.is_corrupt:
-                    continue
+            for packet in _complete(container.demux()):
                 frames += packet.size > 0 and packet.stream_index == index and not packet.is_discard
                 if packet.pts is not None:
                     end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
@@ -249,23 +256,28 @@ class VideoFile(VideoSource):
         """Decode the frames of the first video stream."""
         number = 0
         try:
-            for packet in container.demux(container.streams.video[0]):
-                frames = _frames_of(packet)
-                yield from frames
-                number += len(frames)
+            for packet in _complete(container.demux(container.streams.video[0])):
+                for frame in packet.decode():
+                    yield frame
+                    number += 1
         except pyav().FFmpegError as error:
             after = f"after frame {number - 1}" if number else "at its first frame"
             raise ImageError(f"'{self.name}' is damaged {after}: {_reason(error)}") from error
 
 
-def _frames_of(packet: Any) -> list[Any]:
-    """Decode a packet; an incomplete one, such as the last one of a truncated file, may have no frame."""
-    try:
-        return list(packet.decode())
-    except pyav().FFmpegError:
+def _complete(packets: Iterable[Any]) -> Iterator[Any]:
+    """Yield packets except the last one of a stream if it is incomplete, as at the end of a truncated file.
+
+    Decoders conceal what it lacks. The empty packet with which FFmpeg ends a stream is not the last one.
+    """
+    incomplete: dict[int, Any] = {}
+    for packet in packets:
+        if packet.size and packet.stream_index in incomplete:
+            yield incomplete.pop(packet.stream_index)
         if packet.is_corrupt:
-            return []
-        raise
+            incomplete[packet.stream_index] = packet
+        else:
+            yield packet
 
 
 def _start(container: Any, time_base: Fraction) -> int:

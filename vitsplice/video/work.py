@@ -25,7 +25,8 @@ SEGMENTS, CHECKPOINTS, EXCERPT = "segments", "checkpoint", "excerpt"
 REPLACES = "replaces"
 """File whose presence means that the unfinished work may replace the output that exists.
 
-Its content is the number of frames of that output as text; empty: unknown."""
+Its content is the number of frames that a folder of frames has from that output or from unfinished work, as text;
+empty: unknown."""
 
 JOINED = "joined"
 """Name, without suffix, of the file of all segments before it becomes the output."""
@@ -42,7 +43,7 @@ class State:
 
     Args:
         next: number of the next frame.
-        segments: number of finished segments.
+        sizes: size of each finished segment, in bytes.
         key: the next key frame, if it was computed.
         cuts: numbers of the frames that are the first after a cut.
         errors: number of a frame, warping error of the input from this frame to the next, and that of the output.
@@ -51,7 +52,7 @@ class State:
     """
 
     next: int = 0
-    segments: int = 0
+    sizes: list[int] = field(default_factory=list)
     key: Key | None = None
     cuts: list[int] = field(default_factory=list)
     errors: list[tuple[int, float, float]] = field(default_factory=list)
@@ -62,7 +63,7 @@ class State:
         """Write the state as a checkpoint, and remove all checkpoints but the last two (`CheckpointFormat.write`)."""
         content = {
             "next": self.next,
-            "segments": self.segments,
+            "sizes": self.sizes,
             "cuts": self.cuts,
             "errors": self.errors,
             "seconds": self.seconds,
@@ -92,7 +93,7 @@ def _parse(content: dict[str, Any], tensors: dict[str, Tensor]) -> State:
     errors = [(int(number), float(source), float(output)) for number, source, output in content["errors"]]
     return State(
         next=int(content["next"]),
-        segments=int(content["segments"]),
+        sizes=[int(size) for size in content["sizes"]],
         key=None if content["key"] is None else _key(content["key"], tensors),
         cuts=[int(number) for number in content["cuts"]],
         errors=errors,
@@ -131,7 +132,7 @@ def on_device(key: Key | None, device: torch.device) -> Key | None:
 
 
 def earlier_frames(folder: Path) -> int:
-    """Return the number of frames of the output that finished or unfinished work replaces; 0 if it is unknown."""
+    """Return the number of frames that finished and unfinished work wrote to the output; 0 if it is unknown."""
     finished, replaced = read_json_object(folder / RECORD).get("frames"), 0
     with suppress(OSError, ValueError):
         replaced = int((folder / REPLACES).read_bytes())
@@ -155,7 +156,7 @@ def remove_parts(folder: Path) -> None:
     (folder / REPLACES).unlink(missing_ok=True)
 
 
-CHECKPOINT = CheckpointFormat("video", 1, _parse, selectable=False)
+CHECKPOINT = CheckpointFormat("video", 2, _parse, selectable=False)
 
 WORK = ResumableWork(
     name="video",
