@@ -249,8 +249,8 @@ def _two_paths(line: str, location: str) -> list[str]:
         raise ConfigError(f"{location}: a quotation mark is not closed") from error
     if len(names) != 2:
         raise ConfigError(
-            f"{location}: a line of a list of pairs must be two paths, not {len(names)}; put a tab between them, or quotes around names with "
-            "spaces"
+            f"{location}: a line of a list of pairs must be two paths, not {len(names)}; put a tab between them, or "
+            "quotes around names with spaces"
         )
     if not all(names):
         raise ConfigError(f"{location}: a path is empty; give a structure image and an appearance image")

@@ -84,7 +84,8 @@ def read_cube(path: str | os.PathLike[str]) -> Lut:
             raise UserError(f"{printable(os.fspath(path))} is too large for a .cube file, which has at most 1 GiB")
         text = read_regular(Path(path)).decode("utf-8-sig", errors="replace")
     if "\0" in text:
-        raise UserError(f"{printable(os.fspath(path))} is not a .cube file, which is text; give the LUT, then the images")
+        name = printable(os.fspath(path))
+        raise UserError(f"{name} is not a .cube file, which is text; give the LUT, then the images")
     return _Parser(printable(os.fspath(path))).parse(text)
 
 

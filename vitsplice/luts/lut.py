@@ -132,7 +132,7 @@ def check_sizes(*images: Tensor | None) -> None:
     shapes = [image.shape[-2:] for image in images if image is not None]
     if len(set(shapes)) != 1:
         sizes = " and ".join(f"{width}x{height}" for height, width in shapes)
-        raise UserError(f"the images of a LUT and their mask must have the same size, not {sizes} px; resize them first")
+        raise UserError(f"the images of a LUT and their mask must have one size, not {sizes} px; resize them first")
 
 
 def included(mask: Tensor) -> Tensor:

@@ -111,8 +111,8 @@ class TrainingPlan:
         """
         if not (folder / PLAN).is_file():
             raise UserError(
-                f"{folder} holds no training: it has no {PLAN}. Give the folder of a training; or, if its preparation was "
-                "stopped, repeat the command that began it"
+                f"{folder} holds no training: it has no {PLAN}. Give the folder of a training; or, if its preparation "
+                "was stopped, repeat the command that began it"
             )
         content = read_json_object(folder / PLAN)
         if "format" in content and (reason := other_format(content, FORMAT)):
