@@ -11,7 +11,7 @@ from vitsplice.errors import UserError
 from vitsplice.evaluation.plan import Method
 from vitsplice.results import MAX_DEPTH, find_results
 from vitsplice.study.build import StudySettings, build_study
-from vitsplice.support.output_folder import FolderLock
+from vitsplice.support.folder_lock import FolderLock
 
 
 def write_files(folder, **contents):

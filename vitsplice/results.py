@@ -19,7 +19,7 @@ from vitsplice.errors import UserError
 from vitsplice.evaluation import plan as evaluation
 from vitsplice.study.plan import SUFFIX, read_plan
 from vitsplice.support.files import inside_file, read_json_object, reading
-from vitsplice.support.output_folder import is_locked
+from vitsplice.support.folder_lock import is_locked
 from vitsplice.text import one_line, printable
 
 Kind = Literal["evaluation", "study", "batch", "comparison"]

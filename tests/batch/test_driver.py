@@ -15,8 +15,8 @@ from vitsplice.batch.records import failure_reasons
 from vitsplice.contracts import Outcome
 from vitsplice.datasets import Pair, write
 from vitsplice.errors import OutputBusy, PathRejected
+from vitsplice.support.folder_lock import FolderLock
 from vitsplice.support.jsonl import read_records
-from vitsplice.support.output_folder import FolderLock
 
 
 def run(batch, executor, **options):

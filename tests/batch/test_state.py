@@ -10,8 +10,8 @@ from vitsplice.batch.records import Failures, Ledger
 from vitsplice.batch.state import BatchState, VariantState, read_state
 from vitsplice.contracts import Outcome
 from vitsplice.errors import PathRejected, UserError
+from vitsplice.support.folder_lock import FolderLock
 from vitsplice.support.jsonl import key_of, read_records
-from vitsplice.support.output_folder import FolderLock
 
 
 def contents(folder):

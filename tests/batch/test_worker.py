@@ -18,7 +18,7 @@ from vitsplice.presets.settings import settings_for
 from vitsplice.runs import saved_inputs
 from vitsplice.runs.inputs import regions_from
 from vitsplice.runs.recorder import Recording
-from vitsplice.support.output_folder import FolderLock
+from vitsplice.support.folder_lock import FolderLock
 from vitsplice.testing.backbones import count_tensors
 
 pytestmark = pytest.mark.slow

@@ -22,7 +22,7 @@ from vitsplice.plugins.discovery import InstalledPlugin, installed
 from vitsplice.plugins.sandbox import time_limit
 from vitsplice.runs import artifacts
 from vitsplice.support import checkpoints
-from vitsplice.support.output_folder import FolderLock
+from vitsplice.support.folder_lock import FolderLock
 
 RUN = ("run", "--preset", "tiny", "structure.png", "appearance.png", "-o", "out")
 FAULTS = {}

@@ -151,7 +151,7 @@ def test_signal_while_another_process_holds_the_lock_does_not_stop_its_runs(
         raise OutputBusy(f"another process is writing to {out}")
 
     monkeypatch.setattr("vitsplice.batch.local_executor.build", lambda workers, threads, options: SequentialExecutor())
-    monkeypatch.setattr("vitsplice.support.output_folder.FolderLock", busy)
+    monkeypatch.setattr("vitsplice.batch.driver.FolderLock", busy)
     done = vitsplice("batch", pairs, "-o", "out", *TINY)
     assert (done.returncode, "another process is writing" in done.stderr) == (2, True)
     assert not (tmp_path / "out" / STOP).exists()

@@ -31,7 +31,7 @@ def test_steps_are_relative_to_a_plain_loop_and_each_loop_has_a_row(vitsplice, m
     # Other tests run at the same time: the bounds only exclude wrong units and inverted ratios.
     assert all(0.05 < loop.of_plain["median"] < 4 for loop in others)
     monkeypatch.setattr("vitsplice.tools.bench.step_times", lambda backbone, steps: times)
-    done = vitsplice("bench", "--part", "steps", "--backbone", "tiny-vit")
+    done = vitsplice("bench", "--part", "steps", "--steps", 1, "--backbone", "tiny-vit")
     assert done.returncode == 0, done.stderr
     assert all(loop in done.stdout for loop in ("plain loop, float32", *LOOPS))
     assert done.stderr == f"measuring {BENCHMARKS['steps']}\n"
@@ -44,7 +44,7 @@ def test_passes_are_relative_to_matrix_multiplication(vitsplice, monkeypatch):
     times = pass_times("tiny-vit")
     assert 0 < times["share_of_matmul_rate"]["float32"] < 4
     monkeypatch.setattr("vitsplice.tools.bench.pass_times", lambda backbone: times)
-    done = vitsplice("bench", "--part", "passes", "--backbone", "tiny-vit")
+    done = vitsplice("bench", "--part", "passes", "--steps", 1, "--backbone", "tiny-vit")
     assert done.returncode == 0, done.stderr
     assert "the backbone reaches" in done.stdout
     assert done.stderr == f"measuring {BENCHMARKS['passes']}\n"

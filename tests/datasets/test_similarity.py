@@ -16,7 +16,7 @@ from vitsplice.datasets.sources import ImageGroup
 from vitsplice.errors import OutputBusy, VitspliceError
 from vitsplice.images import EXAMPLE_PAIRS, encode_png, example
 from vitsplice.images import read as read_image
-from vitsplice.support.output_folder import FolderLock
+from vitsplice.support.folder_lock import FolderLock
 from vitsplice.support.progress import ProgressReporter
 
 

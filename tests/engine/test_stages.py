@@ -153,7 +153,8 @@ def test_identity_term_is_refused_with_a_canvas_before_the_first_step(networks, 
 def test_mask_that_a_term_of_another_stage_uses_is_accepted(networks, pair):
     stages = "stages=[{side: 24, terms: [appearance]}, {side: 32, terms: [structure]}]"
     masks = {"appearance": torch.ones(1, 1, 40, 48)}
-    assert len(list(staged(networks, pair, "start=structure", stages, "steps=2", masks=masks).steps())) == 2
+    overrides = ("start=structure", stages, "steps=2", "terms.structure.every=1")
+    assert len(list(staged(networks, pair, *overrides, masks=masks).steps())) == 2
 
 
 def test_change_is_applied_at_another_size():

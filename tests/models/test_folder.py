@@ -17,7 +17,7 @@ from vitsplice.models import folder
 from vitsplice.models.folder import read_model
 from vitsplice.presets.model_folder import BackboneId, read_record
 from vitsplice.support.files import json_sha256
-from vitsplice.support.output_folder import FolderLock
+from vitsplice.support.folder_lock import FolderLock
 
 
 def rewrite(model, **changes):

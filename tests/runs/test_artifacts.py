@@ -8,7 +8,7 @@ from vitsplice.engine.values import Step
 from vitsplice.errors import OutputBusy, OutputExists, UserError
 from vitsplice.runs.artifacts import RunFolder, losses_csv
 from vitsplice.runs.losses_plot import losses_png
-from vitsplice.support.output_folder import FolderLock
+from vitsplice.support.folder_lock import FolderLock
 
 STEPS = [Step(0, 3.5, {"a": 1.0}), Step(1, 0.1 + 0.2, {"a": 0.5, "b-entire": 2.0})]
 

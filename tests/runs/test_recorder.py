@@ -32,7 +32,7 @@ from vitsplice.presets.settings import settings_for
 from vitsplice.runs.recorder import Recording
 from vitsplice.support import checkpoints
 from vitsplice.support.files import json_sha256
-from vitsplice.support.output_folder import FolderLock
+from vitsplice.support.folder_lock import FolderLock
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ from vitsplice.presets.settings import settings_for
 from vitsplice.runs import result
 from vitsplice.runs.artifacts import RECORD, RunFolder
 from vitsplice.runs.result import Result
-from vitsplice.support.output_folder import FolderLock
+from vitsplice.support.folder_lock import FolderLock
 
 
 def black(plots="none", structure="structure.png"):

@@ -21,7 +21,7 @@ from vitsplice.presets.model_folder import MAX_LICENCE, read_record
 from vitsplice.presets.settings import settings_for
 from vitsplice.support.checkpoints import checkpoint_files
 from vitsplice.support.files import json_bytes
-from vitsplice.support.output_folder import FolderLock
+from vitsplice.support.folder_lock import FolderLock
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.training.begin import begin_or_resume
 from vitsplice.training.data import TrainingData

@@ -14,9 +14,9 @@ from tiny_models import write_tiny_model
 from vitsplice import splice
 from vitsplice.errors import CheckpointRejected, ImageError, OutputExists, UserError, VitspliceError
 from vitsplice.images import encode_png, read
-from vitsplice.support.output_folder import FolderLock
+from vitsplice.support.folder_lock import FolderLock
 from vitsplice.support.progress import ProgressReporter
-from vitsplice.video import convert, encoding
+from vitsplice.video import conversion, convert, encoding
 from vitsplice.video.colours import RGB, as_tensor
 from vitsplice.video.convert import splice_video
 from vitsplice.video.destination import FileDestination
@@ -185,7 +185,7 @@ def test_a_segment_of_a_killed_process_without_its_state_is_computed_again(
 
 
 def test_finished_work_is_not_repeated(clip, appearance, whole, monkeypatch):
-    monkeypatch.setattr(convert, "propagated", None)
+    monkeypatch.setattr(conversion, "propagated", None)
     notes = []
     again = transfer(clip, appearance, whole.path, progress=ProgressReporter(note=notes.append))
     assert again.record == whole.record
@@ -209,7 +209,7 @@ def test_parts_that_cannot_be_removed_are_removed_when_the_finished_video_is_req
 
     clip = write_clip(tmp_path / "clip.mp4", panned(2))
     with monkeypatch.context() as patch:
-        patch.setattr(convert, "remove_parts", fails)
+        patch.setattr(conversion, "remove_parts", fails)
         result = transfer(clip, appearance, tmp_path / "out.mp4")
     with FolderLock(result.folder):
         assert transfer(clip, appearance, tmp_path / "out.mp4").record == result.record
@@ -319,7 +319,7 @@ def test_work_that_was_killed_after_its_output_was_written_resumes_without_force
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(convert, "report", killed)
+        patch.setattr(conversion, "report", killed)
         with pytest.raises(KeyboardInterrupt):
             transfer(clip, appearance, tmp_path / "out.mp4")
     assert (tmp_path / "out.mp4").is_file()
@@ -481,7 +481,7 @@ def test_records_of_folders_whose_names_differ_after_a_dot_are_in_folders_of_the
 
 def test_metrics_and_report_are_omitted_on_request(tmp_path, clip, appearance, whole, monkeypatch):
     shutil.copytree(whole.path.parent, tmp_path, dirs_exist_ok=True)
-    monkeypatch.setattr(convert, "frame_metrics", None)
+    monkeypatch.setattr(conversion, "frame_metrics", None)
     settings = {"overrides": [*TINY["overrides"], "plots=none"], "force": True}
     result = transfer(clip, appearance, tmp_path / "out.mp4", **settings)
     assert result.record["metrics"] == {}
@@ -608,9 +608,9 @@ def test_force_resumes_work_whose_checkpoint_is_valid(tmp_path, clip, appearance
 def test_frames_before_the_next_segment_are_not_resized_again(tmp_path, clip, appearance, monkeypatch):
     progress = stops_after_a_segment()
     assert transfer(clip, appearance, tmp_path / "out.mp4", progress=progress, size=32) is None
-    resized, resize = [], convert._Work._resized
+    resized, resize = [], conversion.Conversion._resized
     monkeypatch.setattr(
-        convert._Work, "_resized", lambda self, frame: resized.append(frame.index) or resize(self, frame)
+        conversion.Conversion, "_resized", lambda self, frame: resized.append(frame.index) or resize(self, frame)
     )
     transfer(clip, appearance, tmp_path / "out.mp4", size=32)
     assert resized == [3, 4]
@@ -629,7 +629,7 @@ def test_longer_audio_neither_changes_the_samples_nor_has_a_note(tmp_path, appea
     clip = write_clip(tmp_path / "clip.mkv", panned(8), audio=True, audio_seconds=4)
     folders = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convert, "frame_metrics", lambda samples, *others: folders.append(samples) or {})
+        patch.setattr(conversion, "frame_metrics", lambda samples, *others: folders.append(samples) or {})
         result = transfer(clip, appearance, tmp_path / "out", overrides=["match.grid=6"])
     assert [number for number, _, _ in folders[0]] == [0, 1, 3, 4, 6, 7]
     assert result.record["notes"] == ["a folder of images has no audio"]

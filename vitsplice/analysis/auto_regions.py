@@ -22,6 +22,7 @@ from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.inputs import Region, appearances_of, as_arguments, as_sequence, region_masks
 from vitsplice.runs.run_inputs import RunInputs
 from vitsplice.support import output_folder
+from vitsplice.support.folder_lock import FolderLock
 from vitsplice.text import printable
 
 FOLDER = "regions"
@@ -150,7 +151,7 @@ def write_regions(
     """
     path = RunFolder.check(folder, force=force).path
     output_folder.create(path)
-    with output_folder.FolderLock(path):
+    with FolderLock(path):
         sheet = save(result, path / FOLDER, force=True)
     names = [part_file_names(image.name, index)["parts"] for index, image in enumerate(result.images)]
     return _regions(result, [str(path / FOLDER / name) for name in names]), sheet

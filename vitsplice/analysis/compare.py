@@ -53,9 +53,9 @@ from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import Recording
 from vitsplice.support import output_folder
 from vitsplice.support.files import absolute, inside, safe_file_name
-from vitsplice.support.output_folder import ResumableWork, resumable
 from vitsplice.support.page import embedded
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
+from vitsplice.support.resumable_work import ResumableWork, resumable
 
 METRICS, INTERVALS, DIFFERENCES, REPORT = "metrics.csv", "intervals.csv", "differences.csv", "report.html"
 ENCODINGS, STYLED, TRANSFERS = "encodings", "styled", "transfers"
@@ -153,7 +153,7 @@ def compare(
         The comparison, or None if the progress reporter stopped it.
 
     Raises:
-        OutputExists, OutputBusy: see `vitsplice.support.output_folder.resumable`.
+        OutputExists, OutputBusy: see `vitsplice.support.resumable_work.resumable`.
         VitspliceError: before the long work, if an image or mask cannot be used, one of ``plan.backbones`` cannot be
             loaded, or a preset is invalid; later, if a transfer fails or a file cannot be written.
     """

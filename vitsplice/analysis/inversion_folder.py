@@ -18,7 +18,7 @@ from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import Recording
 from vitsplice.support import output_folder
 from vitsplice.support.files import absolute, inside, read_json_object
-from vitsplice.support.output_folder import ResumableWork, other_format, resumable
+from vitsplice.support.resumable_work import ResumableWork, other_format, resumable
 
 SHEET, PLAN_FILE = "inversions.png", "inversions.json"
 
@@ -49,7 +49,7 @@ def inversion_folder(
 
     Raises:
         ImageError: if the image cannot be read.
-        OutputExists, OutputBusy: see `vitsplice.support.output_folder.resumable`.
+        OutputExists, OutputBusy: see `vitsplice.support.resumable_work.resumable`.
     """
     image = _StoredImage(path=absolute(plan.image), sha256=read(plan.image).sha256)
     stored = _StoredPlan(

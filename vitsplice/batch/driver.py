@@ -16,6 +16,7 @@ from vitsplice.contracts import Executor, Job, Outcome
 from vitsplice.errors import UserError, reason
 from vitsplice.support import output_folder
 from vitsplice.support.files import temporary_files
+from vitsplice.support.folder_lock import FolderLock
 
 
 @dataclass
@@ -107,7 +108,7 @@ def run_batch(
         UserError, VitspliceError: see `open_batch`, `Batch.jobs`, `Ledger` and `Failures`.
     """
     output_folder.create(output_folder.check(out, (), "", force=True))
-    lock = output_folder.FolderLock(out)
+    lock = FolderLock(out)
     try:
         locked()
         batch = open_batch(out, manifest, variants, executor.threads, total // max(1, len(variants)))

@@ -27,6 +27,7 @@ from vitsplice.runs.inputs import region_masks
 from vitsplice.support import output_folder
 from vitsplice.support.files import absolute, folder_name, inside, inside_file, read_json_object
 from vitsplice.support.input_files import check_inputs_survive
+from vitsplice.support.resumable_work import differences, other_format
 from vitsplice.text import printable, with_count
 
 BATCH, RESULTS, FAILURES, STOP = "batch.json", "results.jsonl", "failures.jsonl", ".stop"
@@ -200,7 +201,7 @@ def read_batch_file(out: Path) -> BatchFile | None:
     if not os.path.exists(path):
         return None
     content = read_json_object(path)
-    if "format" in content and (reason := output_folder.other_format(content, FORMAT)):
+    if "format" in content and (reason := other_format(content, FORMAT)):
         raise UserError(f"cannot read {path}: {reason}. Choose another folder")
     try:
         return BatchFile.model_validate(content)
@@ -243,7 +244,7 @@ def _check_unchanged(batch: Batch, stored: BatchFile, with_runs: Set[str]) -> No
         before = validate(stored.variants[name], str(batch.out / BATCH)).model_copy(update={"preset": settings.preset})
         if before != settings:
             both = before.model_dump(mode="json"), settings.model_dump(mode="json")
-            key, old, new = next(output_folder.differences(*both), ("", "", ""))
+            key, old, new = next(differences(*both), ("", "", ""))
             raise OutputExists(
                 f"{batch.out} holds runs of '{name}' with other settings ({key}: {old}, now {new}); "
                 "give the same settings as before, or choose another folder"

@@ -19,8 +19,8 @@ from vitsplice.batch.records import FailureReason, failure_reasons
 from vitsplice.errors import PathRejected, UserError
 from vitsplice.runs.artifacts import OUTPUT
 from vitsplice.support.files import inside, inside_file
+from vitsplice.support.folder_lock import is_locked
 from vitsplice.support.jsonl import INVALID, key_of, read_records
-from vitsplice.support.output_folder import is_locked
 
 MAX_REASONS = 20
 """Maximum number of different reasons of failures."""

@@ -13,6 +13,7 @@ from vitsplice.models.model import Model
 from vitsplice.support import output_folder
 from vitsplice.support.bounded_yaml import is_valid_text
 from vitsplice.support.files import file_sha256
+from vitsplice.support.folder_lock import FolderLock
 from vitsplice.support.jsonl import JsonLinesLog, key_of, read_records
 from vitsplice.text import printable
 
@@ -42,7 +43,7 @@ class TransferRecord:
     @cached_property
     def _log(self) -> JsonLinesLog:
         output_folder.create(self.folder)
-        self._resources.enter_context(output_folder.FolderLock(self.folder))
+        self._resources.enter_context(FolderLock(self.folder))
         return self._resources.enter_context(JsonLinesLog(self.folder / RECORD, lambda record: key_of(record["name"])))
 
     def holds(self, name: str, images: Mapping[str, Any]) -> bool:

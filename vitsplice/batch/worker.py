@@ -24,7 +24,7 @@ from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.inputs import appearances_of, checked_weights, regions_from
 from vitsplice.runs.recorder import Recording
 from vitsplice.support.files import file_sha256
-from vitsplice.support.output_folder import LOCK, FolderLock
+from vitsplice.support.folder_lock import LOCK, FolderLock
 from vitsplice.text import printable
 
 LOCK_WAIT_SECONDS = 120.0

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from vitsplice.errors import ImageError
 from vitsplice.images import image_stamp
+from vitsplice.support.folder_lock import FolderLock
 from vitsplice.support.jsonl import JsonLinesLog, key_of, read_records
-from vitsplice.support.output_folder import FolderLock
 from vitsplice.support.progress import ProgressReporter
 
 ValueT = TypeVar("ValueT")

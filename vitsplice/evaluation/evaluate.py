@@ -35,6 +35,7 @@ from vitsplice.support import output_folder
 from vitsplice.support.input_files import check_inputs_survive
 from vitsplice.support.jsonl import JsonLinesLog, Keys, key_of
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
+from vitsplice.support.resumable_work import resumable
 from vitsplice.text import one_line, printable
 
 
@@ -73,7 +74,7 @@ def evaluate(
     built = build(plan, device, progress.note)
     record = plan.record(built, str(device))
     with (
-        output_folder.resumable(Path(out), WORK, record, force=force) as path,
+        resumable(Path(out), WORK, record, force=force) as path,
         JsonLinesLog(path / VALUES) as values,
         JsonLinesLog(path / SETS) as sets,
     ):

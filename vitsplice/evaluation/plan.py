@@ -18,7 +18,7 @@ from vitsplice.runs.artifacts import OUTPUT
 from vitsplice.runs.record import versions
 from vitsplice.support.files import absolute, file_sha256, inside, read_json_object, reading
 from vitsplice.support.image_files import SUFFIXES
-from vitsplice.support.output_folder import ResumableWork
+from vitsplice.support.resumable_work import ResumableWork
 from vitsplice.text import printable
 
 FORMAT = 4

@@ -28,8 +28,8 @@ from vitsplice.matching.pck import point_errors
 from vitsplice.numerics import numerics
 from vitsplice.runs.record import versions
 from vitsplice.support.jsonl import JsonLinesLog, Keys, key_of
-from vitsplice.support.output_folder import ResumableWork, resumable
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
+from vitsplice.support.resumable_work import ResumableWork, resumable
 from vitsplice.text import one_line, printable
 
 FORMAT = 3

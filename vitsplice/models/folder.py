@@ -25,6 +25,7 @@ from vitsplice.presets.model_folder import RECORD, ModelRecord, read_record
 from vitsplice.support import bounded_yaml, output_folder
 from vitsplice.support.checkpoints import unshared
 from vitsplice.support.files import read_regular
+from vitsplice.support.folder_lock import is_locked
 from vitsplice.text import printable
 
 WEIGHTS = "model.safetensors"
@@ -127,7 +128,7 @@ def _read_files(folder: Path, name: str) -> tuple[ModelRecord, bytes]:
         record, data = read_record(folder), _read_weights(folder, name)
         if hashlib.sha256(data).hexdigest() == record.weights:
             break
-        if before == _identities(folder) and not output_folder.is_locked(folder):
+        if before == _identities(folder) and not is_locked(folder):
             break
     return record, data
 

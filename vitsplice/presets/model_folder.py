@@ -18,7 +18,7 @@ from vitsplice.contracts import BackboneInfo
 from vitsplice.errors import ModelRejected
 from vitsplice.support import bounded_yaml
 from vitsplice.support.files import absolute, json_sha256, read_regular
-from vitsplice.support.output_folder import other_format
+from vitsplice.support.resumable_work import other_format
 from vitsplice.support.validation_errors import first_problem
 from vitsplice.text import one_line, printable
 

@@ -26,8 +26,9 @@ from vitsplice.support.files import (
     temporary_files,
     write_atomically,
 )
+from vitsplice.support.folder_lock import busy_error, is_locked
 from vitsplice.support.input_files import check_inputs_survive
-from vitsplice.support.output_folder import REPLACE, busy_error, is_locked
+from vitsplice.support.output_folder import REPLACE
 from vitsplice.support.tables import csv_document, escape_csv
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from vitsplice.runs.result import Result
 from vitsplice.runs.run import Run
 from vitsplice.runs.saved_inputs import SavedInputs, check_resumable, files_of, read_images
 from vitsplice.support.checkpoints import folder_and_checkpoint
-from vitsplice.support.output_folder import FolderLock, created
+from vitsplice.support.folder_lock import FolderLock
+from vitsplice.support.output_folder import created
 
 Note = Callable[[str], object]
 

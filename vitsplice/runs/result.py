@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vitsplice.images import encode_png, to_pil
 from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.record import RunOutput, input_entries
-from vitsplice.support.output_folder import FolderLock
+from vitsplice.support.folder_lock import FolderLock
 
 if TYPE_CHECKING:
     from PIL.Image import Image

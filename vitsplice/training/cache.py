@@ -24,6 +24,7 @@ from vitsplice.errors import Argument, TrainingCacheError
 from vitsplice.runs.record import versions
 from vitsplice.support import output_folder
 from vitsplice.support.files import file_sha256, inside, json_sha256, read_json_object, temporary_files
+from vitsplice.support.folder_lock import FolderLock
 from vitsplice.text import printable
 
 FORMAT = 1
@@ -97,7 +98,7 @@ class TensorCache:
         """Size of all complete shards in bytes."""
         return sum(self._sizes.values())
 
-    def writing(self) -> output_folder.FolderLock:
+    def writing(self) -> FolderLock:
         """Lock the folder for writing, and remove what a killed process left.
 
         Raises:
@@ -106,7 +107,7 @@ class TensorCache:
             PathRejected: if a file to remove is a link to outside the folder.
         """
         output_folder.create(self.folder)
-        lock = output_folder.FolderLock(self.folder)
+        lock = FolderLock(self.folder)
         try:
             self._load_index()
             incomplete = [path for path in self._shard_files() if path.stem not in self._sizes]

@@ -19,7 +19,8 @@ from vitsplice.presets.model_folder import MAX_LICENCE, RECORD, pinned_model, re
 from vitsplice.presets.settings import pinned
 from vitsplice.support.checkpoints import checkpoint_files, checkpoint_parts
 from vitsplice.support.files import absolute, cache_folder, read_json_object
-from vitsplice.support.output_folder import REPLACE, ResumableWork, adopt_plan, other_format, remove, resumable
+from vitsplice.support.output_folder import REPLACE
+from vitsplice.support.resumable_work import ResumableWork, adopt_plan, other_format, remove, resumable
 from vitsplice.text import printable
 from vitsplice.training.parts import check_training
 

@@ -250,7 +250,8 @@ class VideoFile(VideoSource):
         try:
             return av.open(str(absolute(self.path)), options=LOCAL_FILES, metadata_errors="replace")
         except (av.FFmpegError, ValueError) as error:
-            raise ImageError(f"'{self.name}' is no video, or is damaged: {_reason(error)}") from error
+            advice = "give a video file or a folder of images"
+            raise ImageError(f"'{self.name}' is no video, or is damaged: {_reason(error)}; {advice}") from error
 
     def _decoded(self, container: Any) -> Iterator[Any]:
         """Decode the frames of the first video stream."""

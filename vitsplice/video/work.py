@@ -16,7 +16,7 @@ from vitsplice.matching import Correspondence, MatchedImage
 from vitsplice.matching.small_spots import SmallSpots
 from vitsplice.support.checkpoints import CheckpointFormat
 from vitsplice.support.files import read_json_object
-from vitsplice.support.output_folder import ResumableWork
+from vitsplice.support.resumable_work import ResumableWork
 from vitsplice.video.outputs import Key
 
 PLAN, RECORD, REPORT, PREVIEW, FLICKER = "plan.json", "video.json", "report.html", "preview.png", "flicker.csv"

@@ -15,7 +15,7 @@ from vitsplice.analysis.compare import METRICS
 from vitsplice.errors import ImageError, UserError
 from vitsplice.images import example
 from vitsplice.support.files import unique_names
-from vitsplice.support.output_folder import is_locked
+from vitsplice.support.folder_lock import is_locked
 
 
 @pytest.fixture

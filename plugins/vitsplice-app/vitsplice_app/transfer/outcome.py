@@ -16,7 +16,7 @@ from vitsplice.runs.artifacts import SETTINGS
 from vitsplice.runs.record import describe_seconds, image_names, legend
 from vitsplice.runs.repeat import command_line, python_code
 from vitsplice.support.files import atomic_replacement, is_temporary
-from vitsplice.support.output_folder import LOCK
+from vitsplice.support.folder_lock import LOCK
 from vitsplice_app.live import loss_curves
 from vitsplice_app.transfer.history import TransferRun
 

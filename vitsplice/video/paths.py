@@ -1,0 +1,55 @@
+"""Paths of the output and of the folder of the records of a video."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from vitsplice.errors import UserError
+from vitsplice.support.files import absolute
+from vitsplice.support.output_folder import check_name
+from vitsplice.text import printable
+
+
+def output_with_name(path: Path) -> Path:
+    """Return the output as a path with a name, also for ``.`` or ``..``. Raises UserError if that is not possible."""
+    check_name(path)
+    target = path if path.name not in ("", "..") else absolute(path)
+    if not target.name:
+        raise UserError(f"{printable(str(path))} cannot be the output; give a video file such as out.mp4, or a folder")
+    return target
+
+
+def check_paths(path: Path, folder: Path, source: str | os.PathLike[str], images: Sequence[object]) -> None:
+    """Check that the work replaces none of its inputs.
+
+    Args:
+        path: the output.
+        folder: folder of the records, in which folders are removed, too.
+        source: the input.
+        images: frames of the input, appearance images and masks, some of which may be paths.
+
+    Raises:
+        UserError: if an input would be replaced or removed.
+    """
+    for used in (path, folder):
+        if os.path.exists(used) and os.path.samefile(used, source):
+            raise UserError(f"{printable(str(used))} is the input; choose another output")
+    _check_outside(path, images)
+    _check_outside(folder, (source, *images), deep=True)
+
+
+def _check_outside(folder: Path, inputs: Iterable[object], *, deep: bool = False) -> None:
+    """Raise UserError if an input that is a path is in a folder, also by a link; with ``deep`` also in its folders."""
+    real = Path(os.path.realpath(folder))
+    for file in inputs:
+        paths = _real_paths(file) if isinstance(file, str | os.PathLike) else ()
+        if any(real in (path.parents if deep else [path.parent]) for path in paths):
+            shown = printable(str(folder)), printable(str(file))
+            raise UserError(f"{shown[0]} contains the input {shown[1]}; choose another output")
+
+
+def _real_paths(file: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Return the path of a file twice: with only the links in its folder resolved, and with all links resolved."""
+    return Path(os.path.realpath(Path(file).parent), Path(file).name), Path(os.path.realpath(file))
