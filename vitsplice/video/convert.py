@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ FORMAT = 3
 """Version of the format of the plan and of ``video.json``; work in another format is not resumed."""
 
 
+@dataclass(frozen=True)
 class VideoResult:
     """A finished video.
 
