@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +114,7 @@ def splice_video(
         CheckpointRejected: if the checkpoint of unfinished work is damaged; the message says what to remove.
         VitspliceError: if an argument, a setting or a backbone cannot be used, or a file cannot be written.
     """
-    if not isinstance(key_every, Integral) or not 1 <= key_every <= MAX_KEY_EVERY:
+    if not hasattr(key_every, "__index__") or not 1 <= key_every <= MAX_KEY_EVERY:
         raise UserError(f"key_every={key_every} is not allowed; it must be an integer from 1 to {MAX_KEY_EVERY}")
     video, path, loader = open_source(source), Path(out), BackboneLoader()
     target = output_with_name(path)
