@@ -150,9 +150,11 @@ def test_file_for_an_unused_fallback_may_appear_and_change(batch, tmp_path):
     override = f"with_fallback={{backbones: {{cnn: {{name: tiny-cnn, weights: {file}}}}}}}"
     opened(batch, variants=variants(["tiny"], overrides=[override]))
     (batch.out / "tiny").mkdir()
+    stored = (batch.out / BATCH).read_text()
     for content in (b"weights", b"others"):
         file.write_bytes(content)
         opened(batch, variants=variants(["tiny"], overrides=[override]))
+        assert (batch.out / BATCH).read_text() == stored
 
 
 def test_settings_that_a_stored_variant_lacks_are_not_named_as_changed(begun):

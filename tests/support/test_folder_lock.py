@@ -28,8 +28,10 @@ def test_folder_can_be_locked_although_its_lock_is_read_at_that_moment(tmp_path)
         fcntl.flock(file, fcntl.LOCK_SH)  # as `is_locked` does
         end_of_reading = threading.Timer(0.02, fcntl.flock, (file, fcntl.LOCK_UN))
         end_of_reading.start()
-        FolderLock(tmp_path).release()
+        lock = FolderLock(tmp_path)
         end_of_reading.join()
+    assert is_locked(tmp_path)
+    lock.release()
 
 
 def test_lock_that_is_released_while_it_is_read_is_no_lock(tmp_path, monkeypatch):
@@ -59,4 +61,5 @@ def test_lock_is_released_by_any_thread_of_its_process(tmp_path):
     thread = threading.Thread(target=lock.release)
     thread.start()
     thread.join()
+    assert not is_locked(tmp_path)
     FolderLock(tmp_path).release()

@@ -8,7 +8,7 @@ from clips import panned, read_clip
 from vitsplice.errors import UserError
 from vitsplice.video.destination import check_free, destination_for
 from vitsplice.video.source import Frame, VideoInfo, VideoSource
-from vitsplice.video.work import remove_parts
+from vitsplice.video.work import REPLACES, remove_parts
 
 INFO = VideoInfo(96, 64, Fraction(10), Fraction(1, 10))
 
@@ -33,11 +33,11 @@ def added(path, work):
     return destination, source, size
 
 
-def finished(path, work, earlier_frames=0):
+def finished(path, work):
     """Write two frames to a destination, and finish it."""
     destination, source, _ = added(path, work)
     destination.join(work, 1, source)
-    destination.replace(work, 2, earlier_frames)
+    destination.replace(work, 2)
 
 
 def test_a_video_is_joined_in_the_folder_of_the_work(tmp_path, monkeypatch):
@@ -70,12 +70,14 @@ def test_temporary_files_of_a_killed_process_are_removed_from_a_folder_of_frames
     assert sorted(os.listdir(tmp_path / "out")) == [".mine.tmp", "000000.png", "000001.png"]
 
 
-@pytest.mark.parametrize(("earlier", "left"), [(0, [2, 3, 4]), (4, [4])])
+@pytest.mark.parametrize(("earlier", "left"), [("", [2, 3, 4]), ("4", [4])])
 def test_only_frames_of_the_earlier_output_are_removed(tmp_path, earlier, left):
     (tmp_path / "out").mkdir()
     for number in range(5):
         (tmp_path / "out" / f"{number:06d}.png").touch()
-    finished(tmp_path / "out", tmp_path / "work", earlier)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / REPLACES).write_text(earlier)
+    finished(tmp_path / "out", tmp_path / "work")
     assert sorted(os.listdir(tmp_path / "out")) == [f"{number:06d}.png" for number in (0, 1, *left)]
 
 

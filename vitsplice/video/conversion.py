@@ -40,7 +40,6 @@ from vitsplice.video.work import (
     REPLACES,
     REPORT,
     State,
-    earlier_frames,
     on_device,
     remove_parts,
 )
@@ -146,7 +145,7 @@ class Conversion:
             check_free(path, force=force)
             write(self._folder, {REPLACES: b""})
         try:
-            self._destination.replace(self._folder, self._state.next, earlier_frames(self._folder))
+            self._destination.replace(self._folder, self._state.next)
         except VitspliceError:
             if not os.path.lexists(path):
                 (self._folder / REPLACES).unlink(missing_ok=True)

@@ -58,13 +58,12 @@ class Destination(ABC):
         """
 
     @abstractmethod
-    def replace(self, work_folder: Path, frames: int, earlier_frames: int) -> None:
+    def replace(self, work_folder: Path, frames: int) -> None:
         """Replace an existing output. Raises VitspliceError if that is not possible.
 
         Args:
             work_folder: folder of the unfinished work, whose segments are joined.
             frames: number of output frames.
-            earlier_frames: number of frames of the output that is replaced; 0: unknown.
         """
 
 
@@ -93,7 +92,7 @@ class FileDestination(Destination):
         parts = [_segment(work_folder, number) for number in range(segments)]
         return join(parts, self._joined(work_folder), self.encoding.info, audio)
 
-    def replace(self, work_folder: Path, frames: int, earlier_frames: int) -> None:
+    def replace(self, work_folder: Path, frames: int) -> None:
         """Move the joined video to the output."""
         try:
             with atomic_replacement(self.path) as temporary:
@@ -129,9 +128,9 @@ class FolderDestination(Destination):
         """Return a note if the input has audio; the frames are already in the output."""
         return ["a folder of images has no audio"] if source.info.audio else []
 
-    def replace(self, work_folder: Path, frames: int, earlier_frames: int) -> None:
+    def replace(self, work_folder: Path, frames: int) -> None:
         """Remove temporary files of a killed process, and frames of an earlier, longer output."""
-        later = [self.path / _frame_name(index) for index in range(frames, earlier_frames)]
+        later = [self.path / _frame_name(index) for index in range(frames, earlier_frames(work_folder))]
         try:
             for path in (*temporary_files(self.path), *later):
                 path.unlink(missing_ok=True)
