@@ -110,7 +110,7 @@ def one_pair(tmp_path_factory, monkeypatch):
         ("02_losses_in_your_loop.py", ("tiny-vit", "tiny-cnn"), "smoothness       1 x"),
         ("10_inversion.py", ("tiny-vit", "2"), "cls[-1]"),
         ("11_comparison.py", ("tiny-vit", "tiny-cnn"), "tiny-cnn ["),
-        ("15_video_clip.py", (*example(), "clip.mp4", "--frames", "3", "--side", "64"), "3 frames: clip.mp4"),
+        ("16_video_clip.py", (*example(), "clip.mp4", "--frames", "3", "--side", "64"), "3 frames: clip.mp4"),
         (
             "07_vit_or_cnn.py",
             ("tiny-vit", "tiny-cnn", "--steps", "2", "--size", "64"),
@@ -210,8 +210,8 @@ def test_example_of_identity_refuses_runs_of_other_settings(run, photographs, op
     [
         ("08_identity.py", ("runs", "sheet.png", "a/pair", "b/pair"), "must have different names"),
         ("13_batch_overhead.py", ("earlier", "--executor", "local"), "earlier/local holds an earlier batch"),
-        ("15_video_clip.py", (*example(), "clip.mp4", "--side", "63"), "--side must be an even number"),
-        ("15_video_clip.py", (*example(), "clip.mp4", "--side", "22"), "at least 24 pixels, not 22"),
+        ("16_video_clip.py", (*example(), "clip.mp4", "--side", "63"), "--side must be an even number"),
+        ("16_video_clip.py", (*example(), "clip.mp4", "--side", "22"), "at least 24 pixels, not 22"),
     ],
 )
 def test_example_refuses_arguments(run, capsys, script, arguments, message):

@@ -1,6 +1,6 @@
 """Make a short video of photographs: a camera that pans and zooms, and a cut-out that moves across.
 
-    python examples/15_video_clip.py BACKGROUND CUT_OUT clip.mp4 --frames 48 --side 384
+    python examples/16_video_clip.py BACKGROUND CUT_OUT clip.mp4 --frames 48 --side 384
 
 The cut-out is an ellipse of the second photograph. The clip tests what `vitsplice video` does with camera motion, with
 an object that hides and uncovers its background and, given `--cut`, with a cut to the mirrored scene.
