@@ -101,7 +101,7 @@ def test_reach_is_the_radius_of_the_receptive_field():
 
 @pytest.mark.slow
 def test_four_pairs_are_fitted():
-    """Adam with the printed settings, and four times the learning rate for the small network."""
+    """Adam has the published settings, but four times the learning rate, because the network is small."""
     generator, structure, values = make(), noise(4, 3, 32, 32), condition(4)
     colours = noise(4, 3, 1, 1, seed=5)
     target = (0.3 * structure + 0.7 * colours).clamp(0, 1)

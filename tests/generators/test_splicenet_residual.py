@@ -4,7 +4,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import noise
 from tests.generators.receptive_field import receptive_radius
-from vitsplice.generators.splicenet_residual import Clamp, SpliceNetResidual, build, resampled
+from vitsplice.generators.splicenet_residual import Clamp, SpliceNetResidual, build, resample
 from vitsplice.rng import private_rng
 
 FEATURES = {"cls": 12, "warped": 10}
@@ -119,7 +119,7 @@ def test_scale_of_warped_features_has_no_effect():
 def test_maps_are_resampled_at_the_centres_of_cells_at_sizes_that_are_padded():
     """A ramp is sampled at the centres of the cells, not stretched over the padding."""
     ramp = ((torch.arange(12.0) + 0.5) / 12).expand(1, 1, 6, 12)
-    values = resampled(ramp, (24, 49), 4)
+    values = resample(ramp, (24, 49), 4)
     centres = (torch.arange(13) + 0.5) * 4 / 49
     assert values.shape[-2:] == (6, 13)
     torch.testing.assert_close(values[0, 0, :, 1:-1], centres[1:-1].expand(6, -1))

@@ -58,9 +58,9 @@ def test_check_does_not_create_the_folder(tmp_path):
 
 def test_file_in_place_of_the_output_folder_is_refused(tmp_path):
     (tmp_path / "f").write_text("")
-    for place in (tmp_path / "f", tmp_path / "f" / "below"):
+    for path in (tmp_path / "f", tmp_path / "f" / "below"):
         with pytest.raises(UserError, match="output folder"):
-            RunFolder.create(place)
+            RunFolder.create(path)
 
 
 def test_files_with_the_names_of_a_run_are_listed_if_they_are_no_run(tmp_path):

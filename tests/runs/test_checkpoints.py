@@ -1,4 +1,4 @@
-"""What checkpoints of a run belong to."""
+"""Digests of what the output of a run depends on, and checkpoints of another run."""
 
 from dataclasses import replace
 from types import SimpleNamespace

@@ -6,7 +6,7 @@ import pytest
 from tests.conftest import noise
 from vitsplice.errors import Argument, UserError
 from vitsplice.presets.settings import settings_for
-from vitsplice.runs.duration import affordable, affordable_side
+from vitsplice.runs.duration import affordable_side, suggest_argument
 from vitsplice.runs.run import Run
 
 
@@ -28,13 +28,13 @@ class TimedRun:
             self.now += self.seconds(size) * (5 if number == 0 else 1)
             yield number
 
-    def affordable(self, limit):
-        return affordable(self, self.seconds(self.side), limit, lambda: self.now)
+    def suggest(self, limit):
+        return suggest_argument(self, self.seconds(self.side), limit, lambda: self.now)
 
 
 def test_suggested_size_takes_the_time_that_was_given():
     run = TimedRun(900, constant=0.3, per_megapixel=5.0)
-    suggested = run.affordable(900)
+    suggested = run.suggest(900)
     assert suggested == Argument("size", 336)  # 0.3 + 5 * 0.336^2 = 0.86 s a step
     assert 0.9 * 900 < 1000 * run.seconds(suggested.value) <= 900
     assert run.trials == 4
@@ -51,7 +51,7 @@ def test_suggested_size_takes_the_time_that_was_given():
     ids=["constant part alone takes longer", "size does not matter", "image is small", "stages have sizes"],
 )
 def test_steps_are_suggested_where_no_size_would_do(run):
-    suggested = run.affordable(900)
+    suggested = run.suggest(900)
     assert suggested == Argument("steps", int(900 / run.seconds(run.side)))
 
 
@@ -62,11 +62,11 @@ def test_failing_trial_suggests_steps(steps):
             yield from islice(super().trial_steps(size), steps)
             raise UserError("no")
 
-    assert FailingRun(900, 0.3, 5.0).affordable(900).name == "steps"
+    assert FailingRun(900, 0.3, 5.0).suggest(900).name == "steps"
 
 
 def test_at_least_one_step_is_suggested():
-    assert TimedRun(900, constant=9e6, per_megapixel=0.0).affordable(900) == Argument("steps", 1)
+    assert TimedRun(900, constant=9e6, per_megapixel=0.0).suggest(900) == Argument("steps", 1)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from matplotlib.figure import Figure
 
 import vitsplice
 from vitsplice.engine.values import Step
-from vitsplice.runs.losses_plot import POINTS, curves, height_for, losses_figure, running_mean, stage_marks
+from vitsplice.runs.losses_plot import MAX_POINTS, curves, height_for, losses_figure, running_mean, stage_marks
 
 STEPS = [Step(n, 2.0 + n, {"often": 1.0 + n} | ({"rare": 1.0 + n} if n % 75 == 0 else {})) for n in range(2800)]
 
@@ -24,7 +24,7 @@ def test_total_is_plotted_first_and_inactive_terms_are_omitted():
 
 def test_frequent_terms_are_subsampled_and_rare_terms_are_not():
     total, often, rare = (axes.lines[0].get_xdata() for axes in drawn(STEPS, ["often", "rare"]))
-    assert POINTS / 2 < len(often) <= POINTS
+    assert MAX_POINTS / 2 < len(often) <= MAX_POINTS
     assert list(total) == list(often)
     assert list(rare) == list(range(0, 2800, 75))
 

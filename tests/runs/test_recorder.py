@@ -50,6 +50,7 @@ def quiet(_):
 
 
 def through(recording, until=None):
+    """Take all steps, or stop with a checkpoint after ``until`` steps; save the run and return its result."""
     with recording:
         for step in recording.steps(quiet):
             if step.index + 1 == until:
@@ -58,12 +59,14 @@ def through(recording, until=None):
         return recording.save()
 
 
-def begun(png, out, *overrides, until=None, force=False):
+def run_tiny(png, out, *overrides, until=None, force=False):
+    """Begin a run of the preset ``tiny`` in a folder, and take its steps as `through` does."""
     images = dict(zip(("structure", "appearance"), png, strict=True))
     return through(Recording.begin(images, tiny(*overrides), out, force=force), until)
 
 
 def artifacts(folder):
+    """Digests of the files of a run that are the same each time."""
     names = [name for name in ("output.png", "losses.csv", "losses.png", "run.yaml") if (folder / name).exists()]
     previews = sorted(path.name for path in (folder / "previews").iterdir())
     return {
@@ -83,14 +86,14 @@ def whole(image_files, tmp_path_factory):
     """Digests of the artifacts of an uninterrupted run of each recipe, and of the preset as it is."""
     folder = tmp_path_factory.mktemp("whole")
     for name, overrides in (RECIPES | {"tiny": []}).items():
-        begun(image_files, folder / name, *overrides)
+        run_tiny(image_files, folder / name, *overrides)
     return {path.name: artifacts(path) for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("until", [1, 9, 10])
 def test_resume_after_a_stop_gives_identical_bytes(png, tmp_path, whole, recipe, until):
-    begun(png, tmp_path / "parts", *RECIPES[recipe], until=until)
+    run_tiny(png, tmp_path / "parts", *RECIPES[recipe], until=until)
     record = json.loads((tmp_path / "parts" / "run.json").read_text())
     assert record["finished"] is False
     through(Recording.resume(tmp_path / "parts"))
@@ -125,7 +128,7 @@ def test_run_killed_before_its_first_checkpoint_is_restarted(png, tmp_path, whol
 @pytest.fixture(scope="module")
 def stopped_once(image_files, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stopped") / "out"
-    begun(image_files, folder, *UNET, until=8)
+    run_tiny(image_files, folder, *UNET, until=8)
     return folder
 
 
@@ -141,17 +144,17 @@ def stopped(stopped_once, image_files, png, tmp_path):
     return tmp_path / "out"
 
 
-def truncated(path):
+def truncate(path):
     path.write_bytes(path.read_bytes()[:-5])
 
 
-def altered(path):
+def alter(path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("corrupt", [truncated, altered])
+@pytest.mark.parametrize("corrupt", [truncate, alter])
 @pytest.mark.parametrize("suffix", ["json", "safetensors"])
 def test_corrupt_checkpoint_is_refused_and_the_previous_one_suggested(stopped, corrupt, suffix):
     corrupt(stopped / "checkpoint" / f"step-00000008.{suffix}")
@@ -165,7 +168,7 @@ def test_corrupt_checkpoint_is_refused_and_the_previous_one_suggested(stopped, c
 
 def test_run_without_a_valid_checkpoint_starts_again_as_the_error_says(stopped):
     for path in (stopped / "checkpoint").glob("step-*.json"):
-        truncated(path)
+        truncate(path)
     with pytest.raises(CheckpointRejected, match="No earlier checkpoint is valid") as caught:
         Recording.resume(stopped)
     for name in glob(re.search("remove (.*) to start", str(caught.value))[1]):
@@ -214,7 +217,7 @@ def test_resume_with_an_invalid_begun_json_is_refused(stopped, content):
 def test_resume_of_a_missing_or_finished_run_is_refused(png, tmp_path):
     with pytest.raises(UserError, match="holds no run that can be resumed|does not exist"):
         Recording.resume(tmp_path / "nothing")
-    begun(png, tmp_path / "out")
+    run_tiny(png, tmp_path / "out")
     assert not (tmp_path / "out" / "checkpoint").exists()
     with pytest.raises(AlreadyFinished, match=r"output\.png"):
         Recording.resume(tmp_path / "out")
@@ -263,7 +266,7 @@ def test_invalid_settings_leave_the_output_folder_unchanged(png, tmp_path):
     with pytest.raises(UnknownName):
         Recording.begin(images, tiny("generator.name=nothing"), tmp_path / "new" / "parent" / "out")
     assert not (tmp_path / "new").exists()
-    begun(png, tmp_path / "out")
+    run_tiny(png, tmp_path / "out")
     before = artifacts(tmp_path / "out")
     with pytest.raises(UnknownName):
         Recording.begin(images, tiny("generator.name=nothing"), tmp_path / "out", force=True)
@@ -280,15 +283,15 @@ def test_run_that_another_process_finishes_before_the_lock_survives_a_refused_on
 
     monkeypatch.setattr("vitsplice.runs.recorder.FolderLock", lock_late)
     with pytest.raises(error):
-        begun(png, tmp_path / "out", "generator.name=nothing", force=force)
+        run_tiny(png, tmp_path / "out", "generator.name=nothing", force=force)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["run.json"]
 
 
 def test_image_that_belongs_to_the_replaced_run_is_refused_and_the_run_unchanged(png, tmp_path):
-    begun(png, tmp_path / "out")
+    run_tiny(png, tmp_path / "out")
     before = artifacts(tmp_path / "out")
     with pytest.raises(UserError, match=r"output\.png is an output file in .*; move it, or choose another"):
-        begun([tmp_path / "out" / "output.png", png[1]], tmp_path / "out", force=True)
+        run_tiny([tmp_path / "out" / "output.png", png[1]], tmp_path / "out", force=True)
     assert artifacts(tmp_path / "out") == before
 
 
@@ -347,7 +350,7 @@ LINKS = ["output.png", "run.json", "run.yaml", "losses.csv", "report.html", "pre
 @pytest.mark.parametrize("name", LINKS)
 def test_link_out_of_the_output_folder_is_refused_and_its_target_unchanged(png, tmp_path, victim, name):
     out = tmp_path / "out"
-    begun(png, out, "checkpoint.every=1", until=2)
+    run_tiny(png, out, "checkpoint.every=1", until=2)
     path = out / name
     if path.is_dir():
         shutil.rmtree(path)
@@ -355,7 +358,7 @@ def test_link_out_of_the_output_folder_is_refused_and_its_target_unchanged(png, 
     path.symlink_to(victim / name)
     for force in (False, True):
         with pytest.raises(UserError, match="leads out of|already holds an? (run|unfinished run)"):
-            begun(png, out, force=force)
+            run_tiny(png, out, force=force)
     with pytest.raises(UserError, match="leads out of"):
         through(Recording.resume(out))
 
@@ -405,12 +408,12 @@ def test_checkpoint_with_tensors_of_another_run_is_refused(stopped, changed):
 @pytest.mark.parametrize(("name", "make"), [("output.png", os.mkdir), ("run.yaml", os.mkfifo), ("run.json", os.mkfifo)])
 def test_folder_or_pipe_in_place_of_an_artifact_is_refused(png, tmp_path, name, make):
     out = tmp_path / "out"
-    begun(png, out, "checkpoint.every=1", until=2)
+    run_tiny(png, out, "checkpoint.every=1", until=2)
     (out / name).unlink(missing_ok=True)
     make(out / name)
     for force in (False, True):
         with pytest.raises(PathRejected, match=f"{name} is .*; remove it"):
-            begun(png, out, force=force)
+            run_tiny(png, out, force=force)
     with pytest.raises(PathRejected, match=f"{name} is .*; remove it"):
         Recording.resume(out)
 
@@ -434,7 +437,7 @@ def test_resume_without_records_of_both_images_is_refused(stopped, images):
 
 @pytest.mark.usefixtures("small_metrics", "no_plots")
 def test_output_is_written_before_metrics_and_survives_their_failure(png, tmp_path, monkeypatch):
-    begun(png, tmp_path / "whole")
+    run_tiny(png, tmp_path / "whole")
     outputs_when_measured = []
 
     def fail(*_):
@@ -443,7 +446,7 @@ def test_output_is_written_before_metrics_and_survives_their_failure(png, tmp_pa
 
     monkeypatch.setattr("vitsplice.metrics.independent.gradient_ssim_distance", fail)
     monkeypatch.setattr("vitsplice.metrics.independent.patch_distance", fail)
-    begun(png, tmp_path / "out", "metrics=all", "plots=all")
+    run_tiny(png, tmp_path / "out", "metrics=all", "plots=all")
     assert set(outputs_when_measured) == {(tmp_path / "whole" / "output.png").read_bytes()}
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["finished"] is True
@@ -459,7 +462,7 @@ def test_unloadable_network_affects_only_the_metrics_that_need_it(png, tmp_path,
         raise RuntimeError("broken weights")
 
     monkeypatch.setattr("vitsplice.engine.backbones.BackboneLoader.metric_backbone", fail)
-    result = begun(png, tmp_path / "out", "metrics=all")
+    result = run_tiny(png, tmp_path / "out", "metrics=all")
     metrics = {metric.name: metric for metric in result.metrics}
     assert metrics["cnn-statistics"].value is None
     assert metrics["cnn-statistics"].reason.endswith(": RuntimeError: broken weights")
@@ -474,11 +477,11 @@ def test_run_killed_while_measuring_resumes_with_metrics_none(png, tmp_path, mon
     def kill(*_):
         raise Killed
 
-    begun(png, tmp_path / "whole")
+    run_tiny(png, tmp_path / "whole")
     monkeypatch.setattr("vitsplice.metrics.independent.patch_distance", kill)
     for _ in range(2):
         with pytest.raises(Killed):
-            begun(png, tmp_path / "out", "metrics=all", force=True)
+            run_tiny(png, tmp_path / "out", "metrics=all", force=True)
         with pytest.raises(Killed):
             through(Recording.resume(tmp_path / "out"))
     through(Recording.resume(tmp_path / "out", overrides=["metrics=none", "previews=0"]))

@@ -56,7 +56,7 @@ def test_report_names_the_preset_and_the_sizes(page):
 def test_metrics_are_compared_with_the_start_and_the_structure_image(pair):
     settings = ["backbone.name=tiny-vit", "start=match", "match.grid=8", "metrics=all"]
     result = vitsplice.splice(*pair, preset="tiny", overrides=settings)
-    by_name = {figure.name: figure for figure in result.metrics}
+    by_name = {metric.name: metric for metric in result.metrics}
     assert by_name["gradient-ssim"].unchanged == pytest.approx(0, abs=1e-6)
     assert by_name["lab-patches"].unchanged > 0
     assert by_name["gradient-ssim"].start > 0
@@ -66,7 +66,7 @@ def test_metrics_are_compared_with_the_start_and_the_structure_image(pair):
 
 
 def test_metrics_of_a_run_from_the_structure_image_have_no_start(result):
-    assert [figure.start for figure in result.metrics] == [None] * len(result.metrics)
+    assert [metric.start for metric in result.metrics] == [None] * len(result.metrics)
     assert all(metric.unchanged is not None for metric in result.metrics if not metric.reason)
 
 

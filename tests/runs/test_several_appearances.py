@@ -72,7 +72,7 @@ def test_presets_run_with_images_of_different_shapes(preset):
 
 
 def test_global_target_is_the_mean_of_the_images_by_weight(vit):
-    """At a weight of nearly 1 for one of them, it is that image alone."""
+    """If one image has nearly all the weight, the target is that of this image alone."""
     terms = ["terms={appearance: {loss: appearance, weight: 1, view: entire}}"]
     both = [
         vitsplice.splice(STRUCTURE, [FIRST, 1 - FIRST], "tiny", steps=1, appearance_weights=weights, overrides=terms)
@@ -156,6 +156,7 @@ def files(tmp_path):
 
 
 def through(recording, until=None):
+    """Take all steps, or the first ``until``; save the run and return the bytes of its output image."""
     with recording:
         for step in recording.steps(lambda note: None):
             if step.index + 1 == until:
@@ -199,7 +200,7 @@ def test_a_trained_model_refuses_several_images(vit):
         prepare(settings_for("tiny"), images, {"main": vit}, guided=False, model=object())
 
 
-def _first_loss(optimisation):
+def _identity_loss(optimisation):
     return optimisation._losses(0, optimisation.problem.terms)["identity"]
 
 
@@ -207,6 +208,6 @@ def test_memory_that_the_term_identity_needs_for_each_image_is_estimated():
     settings = settings_for("tiny", backbone="tiny-vit", overrides=["terms={identity: {loss: identity, weight: 1}}"])
     for images in ([FIRST], [FIRST] * 8):
         run = Run(STRUCTURE, images, settings)
-        needed = saved_for_backward(partial(_first_loss, run._optimisation._current))
+        needed = saved_for_backward(partial(_identity_loss, run._optimisation._current))
         sizes = [tuple(run.images[name].pixels.shape[-2:]) for name in ("structure", "appearance")]
         assert Estimate(run._components).required_bytes(*sizes, len(images)) > needed

@@ -32,6 +32,7 @@ def begin(png, folder, *overrides):
 
 
 def through(recording, steps=None):
+    """Take all steps and save the run, or leave it unsaved after some steps."""
     with recording:
         for step in recording.steps(lambda _: None):
             if steps is not None and step.index + 1 == steps:

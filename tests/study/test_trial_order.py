@@ -8,7 +8,7 @@ from vitsplice.study.trial_order import trials_of
 
 
 def is_even(counts, kinds):
-    """Return whether all kinds occur equally often, up to one."""
+    """Return whether the numbers of occurrences of all kinds differ by at most 1."""
     numbers = [*counts.values(), *[0] * (kinds - len(counts))]
     return max(numbers) - min(numbers) <= 1
 

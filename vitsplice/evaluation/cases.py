@@ -73,18 +73,21 @@ class PairImages:
 
     def _binary(self, name: str, mask: Tensor, image: Tensor) -> Tensor:
         if mask.shape != image.shape:
-            raise ImageError(f"{printable(str(self._pair.images[name]))} does not have the size of its image")
+            sizes = " px, its image ".join(f"{maps.shape[-1]}x{maps.shape[-2]}" for maps in (mask, image))
+            raise ImageError(
+                f"mask {printable(str(self._pair.images[name]))} is {sizes} px; both must have the same size"
+            )
         return (mask.mean(1, keepdim=True) > 0.5).float()
 
 
 @dataclass
 class CaseCounts:
-    """Numbers of measured, missing and unusable outputs of a method; an output counts once, whatever its appearances.
+    """Numbers of measured, missing and unusable outputs of a method; an output with several cases counts once.
 
     Args:
         measured: number of outputs whose files could all be used.
-        missing: number of outputs of which a file, also of an input image, does not exist.
-        unusable: number of outputs of which a file, also of an input image, cannot be used, and of unfinished runs.
+        missing: number of outputs that do not exist, or whose input images do not all exist.
+        unusable: number of outputs that cannot be used, belong to an unfinished run, or have an unusable input image.
         examples: descriptions of the first missing or unusable outputs.
     """
 
@@ -127,12 +130,12 @@ def count_images(manifest: Path, keys: Keys) -> ImageCounts:
     pairs = (pair for pair, measured in zip(read_pairs(manifest, unique=False), keys.T, strict=True) if measured.any())
     structures, appearances, images = (array("Q") for _ in range(3))
     for pair in pairs:
-        structure, of_pair = _path_key(pair.structure), {_path_key(path) for path, _ in pair.appearances}
+        structure, own_appearances = _path_key(pair.structure), {_path_key(path) for path, _ in pair.appearances}
         structures.append(structure)
-        appearances.extend(of_pair)
-        images.extend(of_pair | {structure})
+        appearances.extend(own_appearances)
+        images.extend(own_appearances | {structure})
     structure_images, appearance_images, different = (
-        len(np.unique(np.frombuffer(keys, np.uint64))) for keys in (structures, appearances, images)
+        len(np.unique(np.frombuffer(path_keys, np.uint64))) for path_keys in (structures, appearances, images)
     )
     return ImageCounts(len(structures), structure_images, appearance_images, shared=different < len(images))
 

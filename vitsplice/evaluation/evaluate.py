@@ -71,7 +71,7 @@ def evaluate(
     total = _count_pairs(plan)
     _check_no_file_counts_as_output(plan, Path(out))
     _check_inputs_survive(plan, Path(out))
-    built = build(plan, device, progress.note)
+    built = _metrics_of(plan, device, progress.note)
     record = plan.record(built, str(device))
     with (
         resumable(Path(out), WORK, record, force=force) as path,
@@ -111,7 +111,7 @@ def _count_pairs(plan: EvaluationPlan) -> int:
 
 
 def _check_inputs_survive(plan: EvaluationPlan, out: Path) -> None:
-    """Raise UserError if the manifest, an image or an output is a file that the evaluation writes, also by a link."""
+    """Raise UserError if the manifest, an image or an output is, or links to, a file that the evaluation writes."""
     images = (path for path in _images(plan) if path.name in WORK.files or os.path.islink(path))
     check_inputs_survive(chain([plan.pairs], images), (out / name for name in WORK.files))
 
@@ -134,7 +134,7 @@ def _images(plan: EvaluationPlan) -> Iterator[Path]:
         yield from (method.folder / f"{pair.id}.png" for method in plan.methods)
 
 
-def build(plan: EvaluationPlan, device: torch.device, note: Callable[[str], object]) -> BuiltMetrics:
+def _metrics_of(plan: EvaluationPlan, device: torch.device, note: Callable[[str], object]) -> BuiltMetrics:
     """Build the metrics of a plan. Raises UserError if none is available, or a metric or backbone is unknown."""
     known = catalogue()
     specs = [known.metrics[name] for name in dict.fromkeys(plan.metrics)] or list(known.metrics.values())
@@ -174,10 +174,11 @@ class _Evaluation:
         return summary
 
     def measure_pairs(self, log: JsonLinesLog, total: int) -> tuple[Keys, dict[str, CaseCounts]] | None:
-        """Measure the cases that are not in the log, and the failed metrics of those that are; None if stopped.
+        """Measure the cases that are not in the log, and the failed metrics of those that are.
 
         Returns:
-            Key of each case ``(methods, pairs)``, 0 where it cannot be measured, and counts of each method.
+            Key of each case ``(methods, pairs)``, 0 where it cannot be measured, and counts of each method; None if
+            stopped.
         """
         keys, counts = array("Q"), {method.name: CaseCounts() for method in self.plan.methods}
         for done, pair in enumerate(read(self.plan.pairs, unique=False)):
@@ -241,15 +242,17 @@ class _Evaluation:
 
 
 def _record(pair: Pair, method: Method, output: Path, before: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record of a case: earlier values, and the networks and losses of the output's run, read again.
+    """Return the record of a case: the values of its earlier record ``before``, and the networks and losses behind it.
+
+    The networks and losses are read again, because the record of the output's run may have changed.
 
     Raises ImageError for the output of an unfinished run.
     """
     optimised = read_optimised(output)
     # through JSON, as the log returns it: lists, not tuples
-    used = {"optimised": json.loads(json.dumps(asdict(optimised)))} if optimised else {}
+    parts = {"optimised": json.loads(json.dumps(asdict(optimised)))} if optimised else {}
     values = {name: before[name] for name in ("metrics", "reasons") if name in before}
-    return {"method": method.name, "id": pair.id, "metrics": {}} | used | values
+    return {"method": method.name, "id": pair.id, "metrics": {}} | parts | values
 
 
 def compute_rounded(
@@ -274,9 +277,14 @@ def compute_rounded(
 
 
 def choose_pairs(manifest: Path, keys: NDArray[np.uint64], max_pairs: int) -> list[tuple[Pair, int]]:
-    """Choose at most ``max_pairs`` pairs whose case of one method is measured (key not 0); return them with these keys.
+    """Choose at most ``max_pairs`` pairs of which one method's case is measured; return each with the key of that case.
 
-    They are the pairs whose ids have the smallest hashes, so the order of the manifest does not matter.
+    The pairs with the smallest hashes of ids are chosen, so the order of the manifest does not matter.
+
+    Args:
+        manifest: path of the manifest.
+        keys: key of the method's case of each pair, 0 if it is not measured.
+        max_pairs: maximum number of pairs.
     """
     pairs = zip(read(manifest, unique=False), keys, strict=True)
     hashed = ((key_of(pair.id), pair, int(key)) for pair, key in pairs if key)

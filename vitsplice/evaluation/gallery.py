@@ -71,10 +71,10 @@ def gallery(
 
 
 def choose_cases(summary: EvaluationSummary, metrics: Iterable[str], max_cases: int) -> dict[int, CellNotes]:
-    """Choose the cases of the page: index of the pair -> notes.
+    """Choose the pairs of the page: index of the pair -> notes on its cases.
 
-    All pairs, if there are at most ``max_cases``. Otherwise the worst case of each method by each metric first, then
-    the best ones, then the second worst, and so on.
+    If there are at most ``max_cases`` pairs, all are chosen. Otherwise the worst case of each method by each metric
+    comes first, then the best ones, then the second worst, and so on.
     """
     cases: dict[int, CellNotes] = {index: {} for index in range(summary.pairs)} if summary.pairs <= max_cases else {}
     extremes = (

@@ -66,8 +66,8 @@ def _terms(settings: str) -> tuple[str, ...]:
 def optimised_by_methods(plan: EvaluationPlan, log: JsonLinesLog, keys: Keys) -> dict[str, OptimisedParts | None]:
     """Return the networks and loss terms that each method used, from the records of its outputs.
 
-    None: unknown, as for a method with an output without a record. Networks that the plan states replace those of the
-    records.
+    The value is None if an output has no record, or no record has a network. Networks that the plan states replace
+    those of the records.
     """
     parts: dict[str, OptimisedParts | None] = {}
     for row, method in enumerate(plan.methods):
@@ -97,8 +97,8 @@ def leakage_warnings(method: str, optimised: OptimisedParts | None, leakages: Ma
         return
     if metrics := [name for name, leaked in leakages.items() if leaked == "network"]:
         networks = ", ".join(printable(network.name) for network in optimised.networks)
-        which = "the network" if len(optimised.networks) == 1 else "one of them the network"
-        yield f"{method} used {networks}, {which} of {', '.join(metrics)}; {_biased(metrics)} in its favour"
+        role = "the network" if len(optimised.networks) == 1 else "one of them the network"
+        yield f"{method} used {networks}, {role} of {', '.join(metrics)}; {_biased(metrics)} in its favour"
     if metrics := [name for name, leaked in leakages.items() if leaked == "term"]:
         yield f"{method} optimised loss terms like {', '.join(metrics)}; {_biased(metrics)} in its favour"
 

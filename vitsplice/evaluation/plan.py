@@ -93,8 +93,8 @@ def parse_method(text: str) -> Method:
             "or `vitsplice batch` writes"
         )
     if os.path.isfile(path / BATCH):
-        record = read_json_object(path / BATCH).get("variants")
-        variants = sorted(record) if isinstance(record, dict) else []
+        by_name = read_json_object(path / BATCH).get("variants")
+        variants = sorted(by_name) if isinstance(by_name, dict) else []
         if not variants:
             raise UserError(f"method {name}: {printable(str(path / BATCH))} is not the record of a batch")
         if len(variants) > 1:

@@ -113,9 +113,9 @@ def _orient_axes(axes: Axes, across: MetricSummary, up: MetricSummary) -> None:
 
 
 def _preferred(metrics: Sequence[MetricSummary], against: str) -> MetricSummary | None:
-    """Return the first metric that compares the output with this image and has no known leakage.
+    """Return the first metric that compares the output with the image ``against`` and has no known leakage.
 
-    If all have leakage, return the first of them; if there is none, None.
+    If all such metrics have leakage, return the first one; if there are no such metrics, return None.
     """
     candidates = [metric for metric in metrics if metric.against == against]
     return next((metric for metric in candidates if not metric.leaked), candidates[0] if candidates else None)

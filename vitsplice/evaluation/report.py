@@ -23,8 +23,8 @@ MARKS = {"network": "†", "term": "‡", "unknown": "?", "none": ""}
 LEGEND = (
     f"mean [95 % interval]; {BEST} best mean over the pairs that all methods have; biased in favour of the method: "
     f"{MARKS['network']} it used the metric's network, {MARKS['term']} it optimised a loss term like the metric; "
-    f"{MARKS['unknown']} it is unknown what it used; mean rank: over metrics with {MARKS['network']} "
-    f"or {MARKS['term']} for no method"
+    f"{MARKS['unknown']} it is unknown what it used; mean rank: over metrics without "
+    f"{MARKS['network']} and {MARKS['term']}"
 )
 
 FEW_PAIRS = 10
@@ -99,10 +99,10 @@ def number(value: float) -> str:
 
 
 def warnings(summary: EvaluationSummary, write: Callable[[Argument | Setting], str] = str) -> Iterator[str]:
-    """Yield warnings about leakage, pairs that differ between methods, shared images and few pairs.
+    """Yield warnings about leakage, methods measured on different pairs, shared images and few pairs.
 
     Args:
-        summary: results of the evaluation.
+        summary: summary of the evaluation.
         write: function that formats arguments in a warning.
     """
     for method, optimised in summary.optimised.items():
@@ -145,13 +145,13 @@ def warnings(summary: EvaluationSummary, write: Callable[[Argument | Setting], s
 
 
 def _pairs_differ(metric: MetricSummary) -> bool:
-    """Return True if a method has values for pairs for which another method has none."""
+    """Return True if a method has a value for a pair for which another method has none."""
     scores = metric.methods.values()
     return metric.over == "pair" and any(score.interval.n > metric.common_pairs for score in scores)
 
 
 def _set_sizes_differ(metric: MetricSummary) -> bool:
-    """Return True if the values of a metric over sets are of different numbers of outputs."""
+    """Return True if the sets of a metric over sets have different numbers of outputs for different methods."""
     return metric.over == "set" and len({score.interval.n for score in metric.methods.values() if score.known}) > 1
 
 

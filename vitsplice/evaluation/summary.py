@@ -25,12 +25,12 @@ from vitsplice.metrics.statistics import (
     PairedTest,
     common_means,
     common_pairs,
-    distribution,
     extreme_indices,
     holm,
     mean_ranks,
     mean_with_interval,
     paired_test,
+    summarise_values,
 )
 from vitsplice.metrics.values import BuiltMetrics
 from vitsplice.support.jsonl import JsonLinesLog, Keys
@@ -57,7 +57,7 @@ class MethodScore:
             sets its value.
         rank: mean rank over the same pairs; for a metric over sets the rank of its value; NaN for a single method.
         leakage: kind of metric leakage for this method.
-        missing: number of measured outputs without a value; for a metric over sets 1 without a value, else 0.
+        missing: number of measured outputs without a value; for a metric over sets 1 if it has no value, else 0.
         reason: error message of the first value that is missing because of an error.
         worst, best: indices of pairs, the worst and the best first; not in JSON.
     """
@@ -171,7 +171,7 @@ def summarise(
     counts: Mapping[str, CaseCounts],
     sets: Mapping[tuple[str, str], Mapping[str, Any]],
 ) -> EvaluationSummary:
-    """Summarise an evaluation. The log is read once per metric, to hold only one table of values in memory.
+    """Summarise an evaluation. The log is read once per metric, so that only one table of values is in memory.
 
     Args:
         plan: plan of the evaluation.
@@ -246,7 +246,7 @@ def summarise_pairs(
         interval, extremes = mean_with_interval(values[row]), extreme_indices(values[row], EXTREMES, higher=higher)
         missing, reason = int(measured[row]) - interval.n, reasons.get(row, "")
         scores[name] = MethodScore(interval, float(means[row]), float(ranks[row]), leaked, missing, reason, *extremes)
-        distributions[name] = distribution(values[row], MAX_POINTS)
+        distributions[name] = summarise_values(values[row], MAX_POINTS)
     return _summary(
         spec,
         metric,

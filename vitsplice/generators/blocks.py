@@ -2,8 +2,8 @@
 
 Activations are not normalised, so that an output pixel depends only on input pixels near it and on the vector that
 modulates the convolutions, never on the rest of the image or of the batch. Residual blocks divide the sum of their two
-branches by sqrt(2), so that the output has the mean of the variances of the branches if these are uncorrelated (Karras
-et al. 2020).
+branches by sqrt(2), so that the variance of the output is the mean of the variances of the branches if these are
+uncorrelated (Karras et al. 2020).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vitsplice.generators.equalised import EqualisedConv2d
 from vitsplice.generators.modulation import ModulatedConv2d
 
 SLOPE = 0.2
-"""Negative slope of LeakyReLU: that of the released code of Splice."""
+"""Negative slope of LeakyReLU, as in the released code of Splice."""
 
 GAIN = nn.init.calculate_gain("leaky_relu", SLOPE)
 """Gain of a convolution before LeakyReLU, so that both together keep the mean square (He et al. 2015)."""
@@ -80,7 +80,7 @@ class ModulatedBlock(nn.Module):
         return output
 
 
-def upsampled(maps: Tensor) -> Tensor:
+def upsample(maps: Tensor) -> Tensor:
     """Double height and width by bilinear interpolation."""
     return F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
 

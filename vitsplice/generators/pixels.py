@@ -27,7 +27,7 @@ class Pixels(nn.Module):
 
 
 def initial_image(start: Tensor, init: str) -> Tensor:
-    """Return the initial image, as large as the start image: ``start``, ``grey``, or ``noise`` around grey."""
+    """Return an image as large as the start image; ``init``: ``start`` itself, ``grey``, or ``noise`` around grey."""
     if init == "start":
         return start
     grey = torch.full_like(start, 0.5)

@@ -1,8 +1,9 @@
 """Deep image prior: a network that generates one image from fixed noise.
 
 Source: Ulyanov, Vedaldi, Lempitsky 2018, "Deep Image Prior". The default widths and kernel sizes are those of the code
-for feature inversion that was released with Splice (Tumanyan et al. 2022, section 3.1). By default no noise is added to
-the fixed noise; the presets ``invert`` and ``invert-official`` add as much as that code does for [CLS].
+for feature inversion that was released with Splice (Tumanyan et al. 2022, section 3.1). By default nothing is
+added to the fixed noise; the presets ``invert`` and ``invert-official`` add as much noise as the released code does to
+invert [CLS].
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ class Prior(nn.Module):
         channels: widths of the levels, from the top down.
         kernels: see `UNet`.
         input_channels: number of channels of the noise.
-        noise: standard deviation of the normal noise that is added to the fixed noise in each call, one for each part
-            of the run.
+        noise: standard deviations of the normal noise that is added to the fixed noise in each call; each applies to
+            one part of the run, in order.
         until: fraction of the run at which each part but the last ends, in [0, 1]; further values are ignored.
     """
 

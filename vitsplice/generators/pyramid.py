@@ -1,9 +1,10 @@
 """A canvas generator: the output image as a Laplacian pyramid, so that all frequencies are optimised alike.
 
-A Laplacian pyramid of pixels is from STROTSS (Kolkin et al. 2019). Two things here are not. Lightness and colour
-differences are separate, and colour differences are by default optimised at coarse levels only: photographs have no
-fine coloured noise, and so the optimisation adds none. Lightness is optimised as logits, and colour differences as they
-are: a black that becomes lighter stays as grey as it was, whereas equal differences of logits would make it colourful.
+STROTSS (Kolkin et al. 2019) optimises a Laplacian pyramid of pixels. This generator differs from it in two ways.
+Lightness and colour differences are separate, and colour differences are by default optimised at coarse levels only:
+photographs have no fine coloured noise, and so the optimisation adds none. Lightness is optimised as logits, and colour
+differences are not: a black that becomes lighter stays as grey as it was, whereas equal differences of logits would
+make it colourful.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Pyramid(nn.Module):
         start: initial image ``(1, 3, H, W)`` in [0, 1].
         levels: number of levels; each has half the height and width of the previous one.
         chroma_from: index of the finest level whose colour differences are optimised; 0 is the full resolution. At
-            finer levels the initial ones remain. An index beyond the coarsest level means the coarsest.
+            finer levels the initial differences remain. An index beyond the coarsest level means the coarsest.
         margin: the initial lightness is clamped to [margin, 1 - margin], so that its logits are finite.
     """
 
@@ -77,5 +78,5 @@ def _upsample(maps: Tensor, like: Tensor) -> Tensor:
 
 def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
     """Build the generator of a preset."""
-    shape = {name: value for name, value in options.items() if name != "init"}
-    return Pyramid(initial_image(start, options["init"]), **shape)
+    arguments = {name: value for name, value in options.items() if name != "init"}
+    return Pyramid(initial_image(start, options["init"]), **arguments)

@@ -1,14 +1,14 @@
 """SpliceNet: a feed-forward U-Net that gives a structure image the appearance of another image.
 
 Source: Tumanyan et al. 2023, "Disentangling Structure and Appearance in ViT Feature Space", supplement; no code or
-weights were released. Printed there: a 1x1 convolution to 32 channels; five residual blocks that halve the image, of 64
-to 1024 channels; symmetric residual blocks that double it, whose 3x3 convolutions are modulated by the [CLS] of the
-appearance image through an MLP; residual modulated blocks in the skip connections; a modulated 1x1 convolution and a
-sigmoid; LeakyReLU.
+weights were released. The supplement describes: a 1x1 convolution to 32 channels; five residual blocks that halve the
+image, of 64 to 1024 channels; symmetric residual blocks that double it, whose 3x3 convolutions are modulated by the
+[CLS] of the appearance image through an MLP; residual modulated blocks in the skip connections; a modulated 1x1
+convolution and a sigmoid; LeakyReLU.
 
-Chosen here, because the printed description that we know does not settle it: two convolutions for each residual block;
-the second convolution of a block that halves the image has stride 2; bilinear upsampling; skip connections are
-concatenated; a slope of 0.2; an equalised learning rate, and no demodulation in the last layer, as in StyleGAN2; and no
+The description that we know leaves these open, and we chose: two convolutions for each residual block; the second
+convolution of a block that halves the image has stride 2; bilinear upsampling; skip connections are concatenated; a
+slope of 0.2; an equalised learning rate, and no demodulation in the last layer, as in StyleGAN2; and no
 normalisation. The U-Net that Splice optimises for one pair has BatchNorm, but statistics of a batch would make an
 output depend on the other images of the batch and on the size of the image.
 """
@@ -29,7 +29,7 @@ from vitsplice.generators.blocks import (
     conv_leaky_relu,
     network_input,
     scaled_widths,
-    upsampled,
+    upsample,
 )
 from vitsplice.generators.modulation import MappingNetwork, ModulatedConv2d
 
@@ -41,8 +41,8 @@ class SpliceNet(nn.Module):
     """The network of the paper.
 
     Args:
-        features: numbers of channels of the conditions by name, with ``cls``.
-        width: factor of all numbers of channels but those of the mapping network; 1 is the published size.
+        features: number of channels of each condition by name; ``cls`` is required.
+        width: factor of all numbers of channels except those of the mapping network; 1 is the published size.
         vector: width of the mapping network.
 
     Attributes:
@@ -81,7 +81,7 @@ class SpliceNet(nn.Module):
         vectors = self.mapping(condition["cls"])
         maps = levels.pop()
         for skip, up in zip(self.skip, self.up, strict=True):
-            maps = up(torch.cat([upsampled(maps), skip(levels.pop(), vectors)], 1), vectors)
+            maps = up(torch.cat([upsample(maps), skip(levels.pop(), vectors)], 1), vectors)
         output: Tensor = self.last(maps, vectors).float().sigmoid()
         return output[..., :height, :width]
 

@@ -1,12 +1,12 @@
-"""A U-Net that corrects the warm start of any pair of images. It is ours, not that of the SpliceNet paper.
+"""A U-Net that corrects the warm start of any pair of images. It is not part of the SpliceNet paper.
 
 The input of the network is the structure image and the warm start at full resolution; shallow features of the
 appearance image, carried over to the corresponding patches of the structure image; and the [CLS] of the appearance
 image, which modulates the convolutions of the decoder. The network learns what the warm start lacks. Before training,
 its output is the warm start, because the last convolution is initialised with zeros.
 
-There is no normalisation. Besides the [CLS], an output pixel depends only on the images within
-`SpliceNetResidual.reach` pixels, and on shallow features interpolated within that distance. An image computed in tiles
+There is no normalisation. Apart from the [CLS], an output pixel depends only on the pixels of the images within
+`SpliceNetResidual.reach`, and on shallow features interpolated within that distance. An image computed in tiles
 that overlap enough is therefore the same as one computed in one pass.
 """
 
@@ -27,14 +27,14 @@ from vitsplice.generators.blocks import (
     network_input,
     projection,
     scaled_widths,
-    upsampled,
+    upsample,
 )
 from vitsplice.generators.equalised import EqualisedConv2d
 from vitsplice.generators.modulation import MappingNetwork, unit_scale
 
 
 class Clamp(torch.autograd.Function):
-    """Clamp to [0, 1]; outside, the gradient is 0 only if a descent step along it would lead further away.
+    """Clamp to [0, 1]. The gradient of a value outside is 0 only if a descent step would move it further away.
 
     The gradient of `torch.clamp` is 0 everywhere outside: pixels of the start that are black or white, and that a step
     moves out of [0, 1], would give the network no gradient any more.
@@ -48,7 +48,7 @@ class Clamp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """Return the gradient, with zeros where a value is outside and the step leads further away."""
+        """Return the gradient, with zeros where a value is outside and a descent step would move it further away."""
         (values,) = ctx.saved_tensors
         away = ((values < 0) & (gradient > 0)) | ((values > 1) & (gradient < 0))
         return gradient.masked_fill(away, 0)
@@ -59,10 +59,11 @@ class SpliceNetResidual(nn.Module):
 
     Attributes:
         multiple: factor between the sizes of the first and the last level; images are padded to multiples of it.
-        reach: number of pixels, a multiple of ``multiple``, beyond which the images have no effect on an output pixel.
+        reach: distance in pixels, a multiple of ``multiple``, beyond which the images have no effect on an output
+            pixel.
 
     Args:
-        features: numbers of channels of the conditions by name, with ``cls`` and ``warped``.
+        features: number of channels of each condition by name; ``cls`` and ``warped`` are required.
         channels: widths of the levels, from full resolution down; each level has half the size of the one before.
         vector: width of the mapping network.
     """
@@ -106,16 +107,16 @@ class SpliceNetResidual(nn.Module):
         for down in self.down:
             levels.append(down(levels[-1]))
         vectors = self.mapping(condition["cls"])
-        warped = unit_scale(resampled(condition["warped"], size, self.multiple))
+        warped = unit_scale(resample(condition["warped"], size, self.multiple))
         maps = levels.pop() + self.warped(warped)
         maps = self.middle(maps, vectors)
         for narrow, up in zip(self.narrow, self.up, strict=True):
-            maps = up(upsampled(narrow(maps)) + levels.pop(), vectors)
+            maps = up(upsample(narrow(maps)) + levels.pop(), vectors)
         output: Tensor = Clamp.apply(start + self.last(maps)[..., : size[0], : size[1]])
         return output
 
 
-def resampled(maps: Tensor, size: Sequence[int], cell: int) -> Tensor:
+def resample(maps: Tensor, size: Sequence[int], cell: int) -> Tensor:
     """Interpolate maps of an image at the centres of square cells.
 
     Args:

@@ -1,8 +1,8 @@
 """The generator of the paper: a U-Net from image to image of the same size.
 
 Sources: the supplement of the TOG 2023 version (Tumanyan et al.) and the released code. They differ in the number of
-convolutions per level: the defaults of ``down_convs`` and ``up_1x1`` are those of the released code, 1 and False those
-of the supplement. Every level halves its input by a strided convolution; the level's input also passes through a 1x1
+convolutions per level: the defaults of ``down_convs`` and ``up_1x1`` give the released code; 1 and False give the
+supplement. Every level halves its input by a strided convolution; the level's input also passes through a 1x1
 convolution (the skip connection), whose output is concatenated with the upsampled output of the level below, or of the
 encoder at the deepest level.
 
@@ -111,7 +111,7 @@ class UNet(nn.Module):
         padding: padding mode of the convolutions.
 
     Attributes:
-        min_side: side in pixels from which images are not padded; some smaller sides would suffice as well.
+        min_side: side in pixels below which images are padded; some smaller sides would need no padding either.
 
     Raises:
         ConfigError: if ``channels`` is empty.

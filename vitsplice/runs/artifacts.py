@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 OUTPUT, SETTINGS, RECORD, LOSSES = "output.png", "run.yaml", "run.json", "losses.csv"
 PLOT, REPORT, PREVIEWS, PROVENANCE = "losses.png", "report.html", "previews", "provenance.png"
 CHECKPOINTS, INPUTS = "checkpoint", "begun.json"
+"""Folder of the checkpoints, and the inputs file in it: the inputs and settings from which the run can be resumed."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,14 @@ class RunFolder:
 
     @classmethod
     def check(cls, path: str | os.PathLike[str], *, force: bool = False, locked: bool = False) -> RunFolder:
-        """Return the folder if a run may be written to it; nothing is written yet.
+        """Return the folder if a run may be written to it; write nothing.
 
         Args:
             path: path of the folder.
             force: accept a folder that holds a run.
-            locked: the caller holds the lock of the folder.
+            locked: whether the caller holds the lock of the folder.
 
-        Raises as `create`, but does not check whether the folder can be created and is writable.
+        Raises the errors of `create`, except those of a folder that cannot be created or written to.
         """
         folder = cls(Path(path))
         try:
@@ -102,12 +103,15 @@ class RunFolder:
         if artifacts and not force:
             names = ", ".join(artifact.name for artifact in artifacts[:3])
             is_run = (folder.path / RECORD).is_file()
-            held, it = ("a run", "it") if is_run else (f"files with the names of a run's files ({names})", "them")
-            raise OutputExists(f"{path} already holds {held}; choose another folder, or replace {it} with ", REPLACE)
+            content = "a run" if is_run else f"files with the names of a run's files ({names})"
+            pronoun = "it" if is_run else "them"
+            raise OutputExists(
+                f"{path} already holds {content}; choose another folder, or replace {pronoun} with ", REPLACE
+            )
         return folder
 
     def _artifacts(self) -> list[Path]:
-        """List the files of a run in the folder. Raises PathRejected if one leads out of it or is not a file."""
+        """List the files of a run in the folder. Raises PathRejected if one is outside of it or not a file."""
         names = (RECORD, SETTINGS, OUTPUT, LOSSES, PLOT, REPORT, PROVENANCE, f"{CHECKPOINTS}/{INPUTS}")
         named = [inside_file(self.path, name) for name in names]
         previews = [path for _, path in self.previews()]
@@ -118,7 +122,7 @@ class RunFolder:
         return bool(self._artifacts())
 
     def check_inputs(self, images: Iterable[str | os.PathLike[str]]) -> None:
-        """Raise UserError if an image, given by its path, is a file of the run in the folder, which `clear` removes."""
+        """Raise UserError if one of the images, given by their paths, is a file that `clear` would remove."""
         check_inputs_survive(images, self._artifacts())
 
     def clear(self) -> None:
@@ -126,7 +130,7 @@ class RunFolder:
         _remove(self._artifacts())
 
     def remove_checkpoints(self) -> None:
-        """Remove the checkpoints, and last the inputs file: if the process is killed before, the run can be resumed."""
+        """Remove the checkpoints of a finished run, then the inputs file: until then, resuming the run does so too."""
         paths = [path for path in self._artifacts() if path.parent == self.checkpoints]
         _remove(sorted(paths, key=lambda path: path.name == INPUTS))
 
@@ -175,7 +179,7 @@ class RunFolder:
         return self.path / REPORT
 
     def write_preview(self, step: int, pixels: Tensor) -> Path:
-        """Write the output ``(3, H, W)`` after a number of steps as a preview, and return its path."""
+        """Write a preview, the output ``(3, H, W)`` after ``step`` steps, and return its path."""
         return self._write(f"{PREVIEWS}/step-{step:06d}.png", encode_png(pixels))
 
     def previews(self) -> list[tuple[int, Path]]:
@@ -185,7 +189,7 @@ class RunFolder:
         return sorted((int(step), path) for step, path in numbered if step.isdecimal() and os.path.isfile(path))
 
     def losses(self) -> list[Step]:
-        """Read ``losses.csv``, where terms are named as by `escape_csv`. Raises UserError if unreadable or corrupt."""
+        """Read ``losses.csv``; names of terms remain escaped (`escape_csv`). Raises UserError if it is unreadable."""
         path = self.path / LOSSES
         try:
             with reading(path), path.open(newline="", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Checkpoints of a run (`vitsplice.support.checkpoints`), and the digests of what they belong to."""
+"""Checkpoints of a run (`vitsplice.support.checkpoints`), and digests of everything that its output depends on."""
 
 from __future__ import annotations
 
@@ -58,12 +58,15 @@ def digests(run: Run) -> dict[str, str]:
 
 
 def backbone_digests(backbones: Mapping[str, Backbone]) -> dict[str, str]:
-    """Return the SHA-256 of the weights and features of backbones, by ``weights``, ``weights of cnn`` and so on."""
+    """Return the SHA-256 of the weights and of the features of each backbone, by name.
+
+    The names are ``weights`` and ``features`` for the first backbone, ``weights of cnn`` and so on for the others.
+    """
     digests: dict[str, str] = {}
     for number, (name, backbone) in enumerate(backbones.items()):
-        of_which = f" of {name}" if number else ""
-        digests[f"weights{of_which}"] = backbone.info.sha256
-        digests[f"features{of_which}"] = features_sha256(backbone.info)
+        suffix = f" of {name}" if number else ""
+        digests[f"weights{suffix}"] = backbone.info.sha256
+        digests[f"features{suffix}"] = features_sha256(backbone.info)
     return digests
 
 
@@ -78,9 +81,9 @@ def settings_digest(settings: RunConfig) -> str:
 
 
 def fixed_settings(settings: RunConfig, without: Set[str] = CHANGEABLE_SETTINGS) -> str:
-    """Return settings as JSON, except for those in ``without``, also as keys of ``with_fallback``.
+    """Return settings as JSON, without the keys ``without``, which are left out of ``with_fallback`` too.
 
-    By default, these are the settings that a resumed run cannot change.
+    By default, the JSON has the settings that cannot be changed when a run is resumed.
     """
     fallback = {key: value for key, value in settings.with_fallback.items() if key not in without}
     return settings.model_copy(update={"with_fallback": fallback}).model_dump_json(exclude={*without})

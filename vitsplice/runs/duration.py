@@ -19,12 +19,14 @@ TRIAL_STEPS = 4
 """Steps taken at the smaller size, including those of the warm-up."""
 
 
-def affordable(run: Run, seconds_per_step: float, limit: float, clock: Callable[[], float] = perf_counter) -> Argument:
+def suggest_argument(
+    run: Run, seconds_per_step: float, limit: float, clock: Callable[[], float] = perf_counter
+) -> Argument:
     """Suggest the argument ``size`` or ``steps`` with which a run would take about ``limit`` seconds.
 
     If the run has no stages and is large enough, a few steps are timed at half its size. The duration of a step is
     taken as a constant (the backbone, whose input size is a setting) plus a part proportional to the number of pixels
-    (the generator). With stages, later steps may take longer than the measured ones, and then the run takes longer.
+    (the generator). With stages, the run takes longer than ``limit`` if later steps take longer than the measured ones.
 
     Args:
         run: run that would take more than ``limit`` seconds.

@@ -14,7 +14,7 @@ from vitsplice.errors import UserError
 from vitsplice.text import did_you_mean, printable, type_with_article
 
 WEIGHTS = 1e-6, 1e6
-"""Allowed weights of appearance images; apart from rounding, only their ratios have an effect."""
+"""Minimum and maximum weight of an appearance image; apart from rounding, only the ratios of weights have an effect."""
 
 _NAME = re.compile(
     r"structure|structure_mask|appearance(_([2-9]|[1-9]\d+))?(_mask)?|region_[1-9]\d*_(structure|appearance)_mask"
@@ -25,14 +25,14 @@ _NAME = re.compile(
 class Region:
     """A region of the structure image that is matched with one appearance image only.
 
-    With two colour images as masks, each colour that both have is a region, black included.
+    If both masks are in colour, each colour that both have is a region of its own, black included.
 
     Args:
-        structure_mask: the region is white, grey at soft edges; an image as large as the structure image, of any type
-            that ``structure`` of `vitsplice.splice` may have.
-        appearance: the appearance image: its number, from 0, or its path, file name or file name without extension.
-        appearance_mask: white where the appearance image is used; as large as that image, of the same types as
-            ``structure_mask``. None: all of it is used.
+        structure_mask: image as large as the structure image, white in the region and grey at soft edges, of any type
+            that the argument ``structure`` of `vitsplice.splice` accepts.
+        appearance: number of the appearance image, from 0, or its path, file name or file name without extension.
+        appearance_mask: image of any such type, as large as the appearance image and white where that is used. None:
+            all of the appearance image is used.
     """
 
     structure_mask: Any
@@ -41,10 +41,10 @@ class Region:
 
 
 def is_input_name(name: str) -> bool:
-    """Return whether this is the name of an image of a run.
+    """Return whether this is the name of an image or a mask of a run.
 
-    Names are ``structure``, ``appearance``, ``appearance_2``, ``appearance_3`` and so on, and those of their masks,
-    such as ``appearance_2_mask``. The masks of region 1 are ``region_1_structure_mask`` and
+    Images are ``structure``, ``appearance``, ``appearance_2``, ``appearance_3`` and so on; the mask of
+    ``appearance_2`` is ``appearance_2_mask``. The masks of region 1 are ``region_1_structure_mask`` and
     ``region_1_appearance_mask``, and so on.
     """
     return _NAME.fullmatch(name) is not None
@@ -151,12 +151,12 @@ def regions_from(images: Mapping[str, Any], appearances: Sequence[int | str]) ->
 def parse_region(text: str, number: int, folder: str | os.PathLike[str] = "") -> Region:
     """Parse ``MASK=IMAGE`` or ``MASK=IMAGE:MASK``, as `region_text` writes it.
 
-    The mask ends at the first ``=`` before which there is the path of an existing file, or else at the first ``=``; the
-    image ends at the first ``:``. So a region is not read back if the name of its image has a ``:``, or if the
-    path of its mask has a ``=``, unless that file exists and no file has the part before the ``=`` as its path.
+    The path of the mask may contain ``=`` if the file exists: it ends at the first ``=`` that follows the path of an
+    existing file, or at the very first ``=`` if none does. The name of the image cannot contain ``:``.
 
     Args:
-        text: path of a mask, name of an appearance image or its number from 1, and path of a mask of that image.
+        text: path of a mask of the structure image, name or number (from 1) of an appearance image, and path of a mask
+            of that appearance image.
         number: number of appearance images.
         folder: folder that the path of the mask is relative to; by default the current one.
 
@@ -184,8 +184,8 @@ def appearance_number(appearance: int | str, names: Sequence[str], region: int) 
     """Return the number of an appearance image, from 0.
 
     Args:
-        appearance: its number, from 0, or its path, file name or file name without extension.
-        names: path (or name, if it is no file) of each appearance image, in order.
+        appearance: number of the image, from 0, or its path, file name or file name without extension.
+        names: path of each appearance image, in order; the name of one that is not a file.
         region: number of the region, for messages.
 
     Raises:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from vitsplice.engine.values import Step
 
-POINTS = 400
+MAX_POINTS = 400
 """Maximum number of points of a curve."""
 
-SMOOTHED = 40
-"""Minimum number of points of a curve for its running mean to be drawn."""
+MIN_POINTS_OF_MEAN = 40
+"""Minimum number of points of a curve whose running mean is drawn."""
 
 WINDOWS = 20
 """The window of the running mean is at least the number of points of the curve divided by this."""
@@ -51,7 +51,7 @@ def reached_marks(steps: Sequence[Step], marks: Marks) -> list[tuple[int, str]]:
 def curves(steps: Sequence[Step], names: Sequence[str]) -> dict[str, Points]:
     """Return the curves of the total and of each term that was active.
 
-    A curve is subsampled to at most `POINTS` points, of which the last is that of the last step.
+    A curve is subsampled to at most `MAX_POINTS` points, its last point included.
     """
     all_points = {"total": [(step.index, step.total) for step in steps if step.losses]}
     for name in names:
@@ -60,7 +60,7 @@ def curves(steps: Sequence[Step], names: Sequence[str]) -> dict[str, Points]:
 
 
 def _subsampled(points: Points) -> Points:
-    every = -(-len(points) // POINTS)
+    every = -(-len(points) // MAX_POINTS)
     return points[(len(points) - 1) % every :: every]
 
 
@@ -89,7 +89,7 @@ def losses_figure(figure: Figure, steps: Sequence[Step], names: Sequence[str], m
     for row, (name, points) in enumerate(panels.items()):
         axes = figure.add_subplot(len(panels), 1, row + 1, sharex=first)
         first = first or axes
-        _curve(axes, points)
+        _draw_curve(axes, points)
         axes.set_ylabel(name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
@@ -100,9 +100,9 @@ def losses_figure(figure: Figure, steps: Sequence[Step], names: Sequence[str], m
     figure.supxlabel("step")
 
 
-def _curve(axes: Axes, points: Points) -> None:
+def _draw_curve(axes: Axes, points: Points) -> None:
     indices, values = zip(*points, strict=True)
-    smoothed = len(points) >= SMOOTHED
+    smoothed = len(points) >= MIN_POINTS_OF_MEAN
     (line,) = axes.plot(
         indices, values, marker=None if smoothed else "o", markersize=2.5, linewidth=1, color="tab:blue"
     )
@@ -114,7 +114,7 @@ def _curve(axes: Axes, points: Points) -> None:
 
 
 def _set_log_scale(axes: Axes) -> None:
-    """Use a log scale with labels such as 0.06; typeset powers of ten take as long to draw as the rest of a plot."""
+    """Use a log scale with labels such as 0.06: powers of ten would double the time that a plot takes to draw."""
     from matplotlib.ticker import LogFormatter
 
     class PlainText(LogFormatter):

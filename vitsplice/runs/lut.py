@@ -14,14 +14,14 @@ from vitsplice.runs.record import RunOutput
 
 
 def checked_mask_of_lut(mask: Tensor, size: int | None) -> Tensor:
-    """Return the mask of the LUT of a run, whose pixels of at least 0.5 are used.
+    """Resize a structure mask to the output; a LUT is fitted to the pixels where the mask is at least 0.5.
 
     Args:
         mask: structure mask, ``(3, h, w)`` in [0, 1].
         size: shorter side of the output, in pixels; None: that of the mask.
 
     Returns:
-        ``(1, H, W)``, as large as the output.
+        The mask, ``(1, H, W)`` in [0, 1].
 
     Raises:
         UserError: if no pixel is at least 0.5.
@@ -48,7 +48,7 @@ def write_lut(result: RunOutput, path: Path) -> dict[str, Any]:
         path: .cube file to write; an existing file is replaced.
 
     Raises:
-        UserError: if the path is not that of a .cube file, or the mask excludes every pixel.
+        UserError: if the path does not end in .cube, or the mask excludes every pixel.
         VitspliceError: if the file cannot be written.
     """
     size = min(result.pixels.shape[-2:])

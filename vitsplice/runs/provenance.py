@@ -1,4 +1,4 @@
-"""The map of which appearance image each patch of the output took from."""
+"""Map of the appearance image that each patch of the structure image is matched with."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ COLOURS = {
     "light blue": (0.34, 0.71, 0.91),
     "grey": (0.60, 0.60, 0.60),
 }
-"""Colours of the appearance images in order, which people with colour blindness can distinguish (Okabe and Ito 2008).
+"""Colours of the appearance images in order: people with colour blindness can distinguish them (Okabe and Ito 2008).
 The ninth image has the first colour again."""
 
 
-def colour_name(place: int) -> str:
+def colour_name(index: int) -> str:
     """Return the name of the colour of an appearance image, numbered from 0."""
-    return list(COLOURS)[place % len(COLOURS)]
+    return list(COLOURS)[index % len(COLOURS)]
 
 
 def provenance_map(shares: Tensor, size: tuple[int, int]) -> Tensor:
@@ -38,6 +38,6 @@ def provenance_map(shares: Tensor, size: tuple[int, int]) -> Tensor:
     """
     import torch.nn.functional as F
 
-    colours = shares.new_tensor([COLOURS[colour_name(place)] for place in range(len(shares))])
+    colours = shares.new_tensor([COLOURS[colour_name(index)] for index in range(len(shares))])
     patches = (shares[:, None] * colours[:, :, None, None]).sum(0)
     return F.interpolate(patches[None], size=size, mode="nearest")[0].clamp(0, 1)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vitsplice.metrics.values import MetricValue
 
 REFERENCES = {"start": "before the first step", "unchanged": "the structure image"}
-"""Columns of a table of metrics with which the column of the output can be compared, and what they hold."""
+"""Columns of a table of metrics beside that of the output: name -> image that was measured for comparison."""
 
 PACKAGES = ("vitsplice", "torch", "torchvision", "timm", "kornia", "pillow", "numpy", "scipy")
 
@@ -64,7 +64,7 @@ def _version(package: str) -> str:
 
 
 def describe_seconds(record: Mapping[str, Any]) -> str:
-    """Describe the duration of a run; if it was resumed, the duration since then."""
+    """Describe the duration of a run, or of its part since it was resumed."""
     resumed = record["steps"]["resumed_at"]
     return f"{duration(sum(record['seconds'].values()))}{f' since step {resumed}' if resumed else ''}"
 
@@ -95,6 +95,6 @@ def input_entries(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def image_names(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return how reports call each image and ``both`` images, by name; "image" for all if there is only one image."""
+    """Return the names in reports of each image and of ``both`` images: "image" for all if there is only one image."""
     names = {name: described(name) for name in record["inputs"]} | {"both": "both images"}
     return dict.fromkeys(names, "image") if has_single_image(record) else names

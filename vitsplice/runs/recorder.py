@@ -53,7 +53,7 @@ class Recording:
         """Begin a run.
 
         The inputs file, from which the run can be resumed, is written before the backbones are loaded and the start is
-        computed. If the run replaces an earlier one, the inputs file is written after that, when the files of the
+        computed. If the run replaces an earlier one, the inputs file is written only after that, once the files of the
         earlier run have been removed.
 
         Args:
@@ -100,7 +100,7 @@ class Recording:
 
         Args:
             path: folder of the run, or the JSON file of one of its checkpoints.
-            overrides: ``dotted.key=value`` of settings in `checkpoints.CHANGEABLE_SETTINGS`, such as ``metrics=none``.
+            overrides: new values of settings in `checkpoints.CHANGEABLE_SETTINGS`, such as ``metrics=none``.
             backbones: see `vitsplice.Run`.
 
         Raises:
@@ -139,9 +139,9 @@ class Recording:
     def begin_or_resume(
         cls, images: Mapping[str, str | os.PathLike[str]], settings: RunConfig, out: str | os.PathLike[str]
     ) -> Recording:
-        """Resume the run in a folder; if it holds none that has begun, begin one and replace other files of a run.
+        """Resume the run in a folder, or begin one if there is none to resume; other files of a run are replaced.
 
-        Raises as `begin` and `resume`: also AlreadyFinished, if the run in the folder is finished.
+        Raises the errors of `begin` and `resume`, AlreadyFinished among them.
         """
         folder = RunFolder(Path(out))
         if folder.has_begun() or folder.finished():
@@ -155,7 +155,7 @@ class Recording:
         self.close()
 
     def close(self) -> None:
-        """Release the folder."""
+        """Unlock the folder."""
         self._lock.release()
 
     def steps(self, note: Note) -> Iterator[Step]:
@@ -183,7 +183,7 @@ class Recording:
             note(f"no preview: {error}")
 
     def write_checkpoint(self, note: Note) -> None:
-        """Write a checkpoint, unless the run is finished."""
+        """Write a checkpoint, unless the run is finished; call ``note`` with a message if it cannot be written."""
         if self.run.finished:
             return
         checkpoint = Checkpoint(self.run.snapshot(), tuple(self.run.history), checkpoints.digests(self.run))
@@ -193,7 +193,7 @@ class Recording:
             note(f"no checkpoint: {error}")
 
     def finish(self, note: Note, lut: Path | None = None) -> Result:
-        """Save a run that has ended or was stopped between two steps; if stopped, with a checkpoint to resume it from.
+        """Save a run that is finished or was stopped between two steps; a stopped run is saved with a checkpoint.
 
         Args:
             note: called with a message if the checkpoint cannot be written.
@@ -208,9 +208,9 @@ class Recording:
         return self.save(lut)
 
     def save(self, lut: Path | None = None) -> Result:
-        """Write the output, measure it, and write the LUT and the other artifacts. Arguments and errors as of `finish`.
+        """Save a run as `finish` does, but write no checkpoint.
 
-        No checkpoint is written, and those of a finished run are removed.
+        The output is written before it is measured. The checkpoints of a finished run are removed.
         """
         self.folder.write_output(self.run.pixels())
         result = self.run.result()
@@ -233,7 +233,7 @@ def _begin(
     *,
     replaces: bool,
 ) -> Run:
-    """Create a run and write what resuming needs; an earlier run is removed only once this one can begin."""
+    """Create a run and write its inputs file; an earlier run is removed only once this one can begin."""
     folder.remove_leftovers()
     try:
         if not replaces:

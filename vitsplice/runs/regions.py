@@ -22,11 +22,11 @@ MOST_LABELS = 32
 """Maximum number of colours of a label image; a JPEG has many more."""
 
 MOST_UNCOVERED = 0.01
-"""Maximum fraction outside of all regions up to which regions count as covering the structure image."""
+"""Maximum fraction of the structure image outside of all regions; with a larger one, they do not cover the image."""
 
 LEAST_LABEL = 1e-3
-"""Minimum fraction of the pixels of a mask: with fewer coloured pixels, it is not a mask in colour; with fewer pixels
-of a colour, this colour is no region."""
+"""Minimum fraction of the pixels of a mask: with fewer coloured pixels, it is not a mask in colour; a colour with fewer
+pixels is not a region."""
 
 
 @dataclass(frozen=True)
@@ -55,26 +55,27 @@ def read_regions(regions: Sequence[Region], images: Mapping[str, LoadedImage]) -
         if not isinstance(region, Region):
             raise UserError(f"regions must be a list of vitsplice.Region; it contains {type_with_article(region)}")
         index = appearance_number(region.appearance, [images[name].name for name in names], number)
-        mask, other = (
+        structure_mask, appearance_mask = (
             None if each is None else read_mask(each, f"region {number}: {role} mask")
             for role, each in (("structure", region.structure_mask), ("appearance", region.appearance_mask))
         )
-        if mask is None:
+        if structure_mask is None:
             raise UserError(
                 f"region {number} has no structure mask; give an image of the structure image's size that is white "
                 "inside the region"
             )
-        check_mask(mask, images["structure"], f"region {number}: structure mask", "structure image")
-        if other is not None:
-            check_mask(other, images[names[index]], f"region {number}: appearance mask", "appearance image")
-        read.append(ReadRegion(mask, index, other))
+        check_mask(structure_mask, images["structure"], f"region {number}: structure mask", "structure image")
+        if appearance_mask is not None:
+            check_mask(appearance_mask, images[names[index]], f"region {number}: appearance mask", "appearance image")
+        read.append(ReadRegion(structure_mask, index, appearance_mask))
     return read
 
 
 def masked_region(region: ReadRegion, device: torch.device) -> MaskedRegion:
     """Return a region with its masks as tensors on a device."""
-    mask, other = region.structure_mask, region.appearance_mask
-    return MaskedRegion(_grey(mask, device), region.appearance, None if other is None else _grey(other, device))
+    structure_mask = _grey(region.structure_mask, device)
+    appearance_mask = None if region.appearance_mask is None else _grey(region.appearance_mask, device)
+    return MaskedRegion(structure_mask, region.appearance, appearance_mask)
 
 
 def _grey(mask: LoadedImage, device: torch.device) -> Tensor:
@@ -86,10 +87,10 @@ def limited_masks(
 ) -> dict[str, Tensor]:
     """Limit the masks of appearance images to the parts that regions use.
 
-    Otherwise terms that compare entire images would also take colours and textures from the other parts. All masks
-    are unchanged if regions do not cover the structure image, because what they leave of it may be matched with every
-    patch of the appearance images. The mask of an image is unchanged if no region uses that image, a region that uses
-    it has no appearance mask, or nothing would remain of it.
+    So terms that compare entire images do not take colours and textures from the other parts. All masks are unchanged
+    if the regions do not cover the structure image, because its other patches may be matched with every patch of the
+    appearance images. The mask of an image is unchanged if no region uses that image, a region that uses it has no
+    appearance mask, or the limited mask would be black.
 
     Args:
         masks: masks of the run by name.
@@ -103,12 +104,12 @@ def limited_masks(
     if not regions or _uncovered(regions) > MOST_UNCOVERED:
         return limited
     for number, name in enumerate(appearances):
-        parts = [region.appearance_mask for region in regions if region.appearance == number]
-        used = [part for part in parts if part is not None]
-        if not used or len(used) < len(parts):
+        region_masks = [region.appearance_mask for region in regions if region.appearance == number]
+        parts = [mask.pixels for mask in region_masks if mask is not None]
+        if not parts or len(parts) < len(region_masks):
             continue
-        pixels = torch.stack([part.pixels for part in used]).amax(0) * limited.get(name, 1)
-        if not is_black(pixels):  # if black, it is unchanged, and the matching reports the region without patches
+        pixels = torch.stack(parts).amax(0) * limited.get(name, 1)
+        if not is_black(pixels):  # if it is black, the matching reports the region without patches
             limited[name] = pixels
     return limited
 
@@ -155,7 +156,7 @@ def _split(region: ReadRegion, number: int) -> list[ReadRegion]:
 
 
 def is_coloured(mask: LoadedImage) -> bool:
-    """Return whether a mask is a label image, each colour of which is a region."""
+    """Return whether a mask is a label image, in which each colour is a region."""
     pixels = mask.pixels
     return bool(((pixels.amax(1) - pixels.amin(1)) > COLOURED).float().mean() > LEAST_LABEL)
 
@@ -167,7 +168,7 @@ def _packed(pixels: Tensor) -> Tensor:
 
 
 def _colours(mask: LoadedImage, packed: Tensor, number: int) -> list[int]:
-    """Return the colours of at least `LEAST_LABEL` of a mask, ascending; ``packed``: its pixels by `_packed`."""
+    """Return the colours of at least `LEAST_LABEL` of the pixels ``packed`` (`_packed`) of a mask, ascending."""
     colours, counts = torch.unique(packed, return_counts=True)
     if len(colours) > MOST_LABELS:
         raise UserError(

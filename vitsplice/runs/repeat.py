@@ -37,13 +37,13 @@ def command_line(
     appearances = as_sequence(arguments["appearance"])
     options: list[tuple[str, Any]] = [("preset", changes.preset), *changes.arguments.items()]
     if _have_effect(weights):
-        pairs = zip(appearances, weights, strict=True)
-        options, appearances = [("appearance", f"{path}:{weight}") for path, weight in pairs] + options, []
+        weighted = zip(appearances, weights, strict=True)
+        options, appearances = [("appearance", f"{path}:{weight}") for path, weight in weighted] + options, []
     options += [("structure_mask", mask) for mask in as_sequence(arguments.get("structure_mask")) if mask]
     masks = as_sequence(arguments.get("appearance_mask"))
     options += [("appearance_mask", mask or NO_MASK) for mask in masks if any(masks)]
     options += [("region", region_text(region)) for region in regions]
-    words = ["vitsplice", "run", *map(_not_an_option, [arguments["structure"], *appearances])]
+    words = ["vitsplice", "run", *map(_without_leading_dash, [arguments["structure"], *appearances])]
     for name, value in options:
         words += [f"--{name.replace('_', '-')}", str(value)]
     for override in changes.overrides:
@@ -51,7 +51,7 @@ def command_line(
     return shlex.join([*words, "-o", out])
 
 
-def _not_an_option(path: str) -> str:
+def _without_leading_dash(path: str) -> str:
     return f"./{path}" if path.startswith("-") else path
 
 
@@ -80,5 +80,5 @@ def python_code(
 
 
 def _have_effect(weights: Sequence[float]) -> bool:
-    """Return whether the output differs from that without weights; equal ones other than 1 are rounded differently."""
+    """Return whether weights change the output; equal weights other than 1 change its rounding."""
     return len(weights) > 1 and any(weight != 1 for weight in weights)

@@ -47,7 +47,7 @@ SCALE = (
     "which no appearance was transferred."
 )
 
-OF_SEVERAL = "With several appearance images, a value is the mean of the values for each image, by weight."
+OF_SEVERAL = "With several appearance images, a value is the weighted mean of the values for each image."
 
 
 def report(result: RunOutput, previews: Sequence[tuple[int, Path]] = (), folder: Path = Path()) -> str:
@@ -110,12 +110,11 @@ def _inputs(result: RunOutput) -> ImageRow:
 
 
 def _provenance(result: RunOutput) -> list[Block]:
-    """Map of the appearance image that each patch is matched with."""
     if result.provenance is None:
         return []
     height, width = result.pixels.shape[-2:]
     shares = result.record["appearance_shares"]
-    legend = [f"{colour_name(place)}: {described(name)}, {shares[name]:.0%}" for place, name in enumerate(shares)]
+    legend = [f"{colour_name(index)}: {described(name)}, {shares[name]:.0%}" for index, name in enumerate(shares)]
     image = ImageBlock(
         provenance_map(result.provenance, (height, width)), "; ".join(legend), "map of appearance images"
     )
@@ -123,7 +122,7 @@ def _provenance(result: RunOutput) -> list[Block]:
 
 
 def substitutions(record: dict[str, Any]) -> list[Block]:
-    """Name each backbone that a fallback replaced; ``record`` is the content of ``run.json`` or ``video.json``."""
+    """Return a note on each backbone that a fallback replaced, from the content of ``run.json`` or ``video.json``."""
     return [Text(str(Substitution(**values)), highlighted=True) for values in record["substitutions"]]
 
 
@@ -158,7 +157,7 @@ def _previews(previews: Sequence[tuple[int, Path]]) -> list[Block]:
 
 
 def _read(path: Path) -> Tensor | None:
-    """Read a preview; None if it cannot be read: the run must end all the same."""
+    """Read a preview; None if it cannot be read, so that the report is written without it."""
     from vitsplice.images import read
 
     try:
@@ -228,8 +227,8 @@ def _settings(result: RunOutput, folder: Path) -> list[Block]:
         return [settings]  # images from memory, edited since, or of a run in another folder
     if any(parse_region(region_text(region), len(appearances_of(images))) != region for region in regions):
         return [settings]  # a "=" in the path of a mask
-    again = command_line(images, Changes(str(folder / "run.yaml")), "again", weights, regions)
-    return [Text(f"To repeat the run, use this command in the folder that the run was started in: {again}"), settings]
+    command = command_line(images, Changes(str(folder / "run.yaml")), "again", weights, regions)
+    return [Text(f"To repeat the run, use this command in the folder that the run was started in: {command}"), settings]
 
 
 def _is_recorded_file(entry: Mapping[str, Any]) -> bool:

@@ -31,7 +31,7 @@ class Result(RunOutput):
         return to_pil(self.pixels)
 
     def save(self, folder: str | os.PathLike[str], *, force: bool = False) -> Path:
-        """Write the files of the run, except for previews, into a folder, and return its path.
+        """Write the files of the run, except for previews and checkpoints, into a folder, and return its path.
 
         Args:
             folder: path of the folder; created if it does not exist.

@@ -22,7 +22,7 @@ from vitsplice.engine.stack import AppearanceImage
 from vitsplice.engine.stages import Snapshot, StagedOptimisation
 from vitsplice.engine.values import Step
 from vitsplice.images import LoadedImage, from_pil, resize_to, to_pil
-from vitsplice.metrics import run_metrics
+from vitsplice.metrics import select_run_metrics
 from vitsplice.metrics.leakage import OptimisedParts
 from vitsplice.metrics.values import MetricValue, mean_values, measure
 from vitsplice.models.loading import model_of
@@ -97,7 +97,7 @@ class Run:
         self.seconds = {"load": loaded - began, "start": perf_counter() - loaded, "steps": 0.0}
 
     def _run_images(self, device: torch.device, size: int | None) -> RunImages:
-        """The images and masks on the device, resized to a shorter side in pixels; None: not resized."""
+        """Return the images and masks on a device; ``size``: shorter side in pixels, None for the original size."""
 
         def on_device(maps: Tensor) -> Tensor:
             return (resize_to(maps, size) if size else maps).to(device)
@@ -105,8 +105,10 @@ class Run:
         regions = split_by_colour(self.regions)
         limited = limited_masks(self.masks, regions, self.appearances)
         masks = {name: mask.mean(1, keepdim=True) for name, mask in limited.items()}
-        parts = zip(self.appearances, self.weights, strict=True)
-        appearances = [AppearanceImage(self.images[name].pixels, masks.get(name), weight) for name, weight in parts]
+        appearances = [
+            AppearanceImage(self.images[name].pixels, masks.get(name), weight)
+            for name, weight in zip(self.appearances, self.weights, strict=True)
+        ]
         stacked = stack_appearances(appearances, size, device)
         mask_of: dict[ImageName, Tensor | None] = {"appearance": stacked.mask}
         if "structure" in masks:
@@ -156,7 +158,7 @@ class Run:
         return {"working": working, "output": output}
 
     def snapshot(self) -> Snapshot:
-        """The state between two steps. Its tensors are in use: write or copy them before the next step."""
+        """Return the state between two steps. The next step changes its tensors: write or copy them before."""
         return self._optimisation.snapshot()
 
     @numerics()
@@ -178,7 +180,7 @@ class Run:
         """Measure the current output by `vitsplice.metrics.RUN_METRICS`; return [] with ``metrics: none``.
 
         The output is rounded to 8 bits first, as in the file ``output.png``. A metric that fails has the value None and
-        a reason. With several appearance images, a value is the mean of the values for each image, by weight.
+        a reason. With several appearance images, a value is the weighted mean of the values for each image.
 
         Args:
             pixels: the result of `pixels`, if it is already computed; None: compute it.
@@ -194,7 +196,7 @@ class Run:
         context = self._backbones.metric_context(self.settings.backbone.name, known)
         optimised = OptimisedParts.of_run(self.record(), self.settings.optimised_losses)
         cases = [Case("run", structure, self.images[name].pixels, output[None]) for name in self.appearances]
-        values = [measure(run_metrics(known.metrics), context, case, references, optimised) for case in cases]
+        values = [measure(select_run_metrics(known.metrics), context, case, references, optimised) for case in cases]
         return mean_values(values, self.weights)
 
     def _start(self) -> Tensor | None:
@@ -220,9 +222,9 @@ class Run:
         )
 
     def provenance(self) -> Tensor | None:
-        """Share that each patch of the structure image takes from each appearance image, ``(K, h, w)`` in [0, 1].
+        """Return the share of each appearance image in each patch of the structure image, ``(K, h, w)`` in [0, 1].
 
-        None with one appearance image, and if the images were not matched.
+        The result is None with a single appearance image, or if the images were not matched.
         """
         shares = self._optimisation.shares
         return None if shares is None or len(self.appearances) == 1 else shares.float().cpu()
@@ -246,7 +248,7 @@ class Run:
                 for name, image in self.images.items()
             },
             "masks": {name: _image_record(mask) for name, mask in self.masks.items()},
-            **self._several_record(),
+            **self._appearances_record(),
             **({"regions": regions} if (regions := self._regions_record()) else {}),
             "backbones": {name: asdict(backbone.info) for name, backbone in self.backbones.items()},
             **({"model": model} if (model := self._model_record()) else {}),
@@ -256,8 +258,8 @@ class Run:
             "last": asdict(last) if last else None,
         }
 
-    def _several_record(self) -> dict[str, Any]:
-        """Weights of several appearance images, and the mean share of each in the correspondence."""
+    def _appearances_record(self) -> dict[str, Any]:
+        """Weight and mean share (`provenance`) of each appearance image; empty for a single one."""
         if len(self.appearances) == 1:
             return {}
         weights, shares = dict(zip(self.appearances, self.weights, strict=True)), self.provenance()

@@ -1,4 +1,4 @@
-"""What a run began with, saved in its folder so that the run can be resumed."""
+"""Inputs and settings of a run, saved in its folder so that the run can be resumed."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class SavedInputs:
-    """Settings, image files and weights of a run.
+    """Settings, image files, weights and regions of a run: the content of the inputs file.
 
     Args:
         settings: requested settings.
-        files: path and SHA-256 of each image by name (`vitsplice.runs.inputs`).
+        files: path and SHA-256 of each image and mask by name (`vitsplice.runs.inputs`).
         weights: weight of each appearance image; None: all are equal.
         appearances: appearance image of each region: its number (from 0) or its path.
     """
@@ -102,7 +102,7 @@ class SavedInputs:
         return images
 
     def run(self, images: Mapping[str, LoadedImage], backbones: BackboneLoader | None) -> Run:
-        """Create the run of these images by name; see `Run` for the backbones and the errors."""
+        """Create the run; ``images``: images and masks by name. See `Run` for the backbones and the errors."""
         return Run(
             **as_arguments(images),
             settings=self.settings,

@@ -124,7 +124,7 @@ def _notes(pairs: Sequence[Pair], names: Sequence[str], outputs: Outputs, embed:
 
 
 def find_outputs(methods: Sequence[Method], pairs: Sequence[Pair]) -> dict[tuple[str, str], Path]:
-    """Find the output of every method for every pair, in any layout of an evaluation.
+    """Find the output of every method for every pair, in any layout that `vitsplice evaluate` reads.
 
     Raises:
         ConfigError: if there are fewer than two methods, or two with the same name.
@@ -151,22 +151,22 @@ def find_outputs(methods: Sequence[Method], pairs: Sequence[Pair]) -> dict[tuple
             )
     outputs = {key: path for key, [path] in candidates.items()}
     for path in outputs.values():
-        read_optimised(path)
+        read_optimised(path)  # raises for the output of an unfinished run
     return outputs
 
 
 def trials_per_rater(requested: int | None, pairs: int, methods: int) -> int:
-    """Number of comparisons for each rater; None requests all, but at most `DEFAULT_TRIALS`.
+    """Return the number of comparisons for each rater; None requests all, but at most `DEFAULT_TRIALS`.
 
     Raises:
-        ConfigError: if more are requested than there are.
+        ConfigError: if more comparisons are requested than there are.
     """
     available = pairs * comb(methods, 2)
     if requested is not None and requested > available:
         raise ConfigError(
             Argument("trials", requested),
-            f" is more than the number of comparisons: {pairs} pairs of images with {comb(methods, 2)} pairs of "
-            f"methods give {available}",
+            f" is more than the {available} comparisons of {pairs} pairs of images and {comb(methods, 2)} pairs of "
+            f"methods; give at most {available}",
         )
     return min(available, DEFAULT_TRIALS) if requested is None else requested
 
@@ -176,8 +176,8 @@ def choose_checks(
 ) -> list[tuple[str, str, str]]:
     """Choose trials with a known answer: a method's output for a pair, beside its output for an unrelated pair.
 
-    The latter, which is wrong, is shown upside down. Methods, and pairs that have an unrelated pair, take turns: the
-    numbers of checks of two methods, or of two such pairs, differ by at most 1.
+    The output for the unrelated pair is the wrong answer, and is shown upside down. Checks are spread evenly: their
+    numbers differ by at most 1 between methods, and between pairs that have an unrelated pair.
 
     Args:
         number: number of checks.
@@ -189,7 +189,7 @@ def choose_checks(
         (id of the pair, method, id of the unrelated pair) of each check.
 
     Raises:
-        ConfigError: if there are fewer possible checks.
+        ConfigError: if fewer checks are possible.
     """
     rng = random.Random(seed)
     unrelated = {pair: [other for other in images if not images[pair] & images[other]] for pair in images}
@@ -198,14 +198,14 @@ def choose_checks(
     if number > len(order) * len(methods):
         raise ConfigError(
             Argument("checks", number),
-            f" is more than possible: {len(order) * len(methods)}. A check needs two pairs that share no image; "
-            "add pairs, or give a smaller ",
+            f" is more than the {len(order) * len(methods)} possible checks. A check needs two pairs that share no "
+            "image; add pairs, or give a smaller ",
             Argument("checks"),
             " (0 for none)",
         )
-    turns = [order[turn % len(order)] for turn in range(number)]
+    pairs = [order[turn % len(order)] for turn in range(number)]
     period = lcm(len(order), len(methods))  # after it, a shift by one method gives new combinations
     return [
         (pair, methods[(turn + turn // period) % len(methods)], rng.choice(unrelated[pair]))
-        for turn, pair in enumerate(turns)
+        for turn, pair in enumerate(pairs)
     ]

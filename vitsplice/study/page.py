@@ -51,7 +51,7 @@ class ImageEmbedder:
 
     Args:
         size: maximum length of the longer side in pixels; smaller images are not enlarged.
-        progress: called with the number of images so far after each new image.
+        progress: called after each new image with the number of images so far.
     """
 
     def __init__(self, size: int, progress: Callable[[int], object]) -> None:
@@ -63,7 +63,7 @@ class ImageEmbedder:
         """Return the image of a file, which is read at the first call with these arguments.
 
         Raises:
-            ImageError: if it cannot be read.
+            ImageError: if the file cannot be read.
             UserError: if the page becomes too large for a browser.
         """
         key = (path, upside_down)
@@ -138,8 +138,9 @@ class StudyPage:
 
         Raises:
             UserError: if the page or its plan would replace one of the ``inputs``; nothing is written then.
-            VitspliceError: if a file cannot be written. If it is the page, an earlier one and its plan are unchanged.
-                After a kill between the two, the earlier page has the new plan.
+            VitspliceError: if a file cannot be written. If the page cannot be written, an earlier page and its plan are
+                unchanged. A process that is killed between the two replacements leaves the earlier page with the new
+                plan.
         """
         check_inputs_survive(self.inputs, (path, plan_path(path)))
         page = self.render().encode()

@@ -112,7 +112,7 @@ class StudyPlan(StrictModel):
 
 
 def plan_path(page: Path) -> Path:
-    """Path of the plan of a page: ``study.plan.json`` for ``study.html``."""
+    """Return the path of the plan of a page: ``study.plan.json`` for ``study.html``."""
     return page.with_name(f"{page.stem}{SUFFIX}")
 
 

@@ -44,12 +44,12 @@ def cluster_interval(wins: ArrayLike, trials: ArrayLike, seed: int) -> Interval 
     Returns:
         The interval, or None for fewer than two clusters or equal rates of all clusters.
     """
-    won, of = np.asarray(wins, float), np.asarray(trials, float)
-    if len(won) < 2 or np.ptp(won / of) == 0:
+    wins, trials = np.asarray(wins, float), np.asarray(trials, float)
+    if len(wins) < 2 or np.ptp(wins / trials) == 0:
         return None
     interval = scipy.stats.bootstrap(
-        (won, of), _rate, paired=True, n_resamples=CLUSTER_RESAMPLES, confidence_level=LEVEL, method="BCa", batch=1000,
-        rng=np.random.default_rng(seed),
+        (wins, trials), _rate, paired=True, n_resamples=CLUSTER_RESAMPLES, confidence_level=LEVEL, method="BCa",
+        batch=1000, rng=np.random.default_rng(seed),
     ).confidence_interval  # fmt: skip
     return float(interval.low), float(interval.high)
 
@@ -81,7 +81,7 @@ def krippendorff_alpha(counts: ArrayLike) -> float | None:
 
 
 def pairwise_agreement(counts: ArrayLike) -> float | None:
-    """Fraction of agreeing pairs of raters of an item, averaged over items with their numbers of raters as weights.
+    """Fraction of pairs of raters who agree on an item, averaged over items weighted by their numbers of raters.
 
     Args:
         counts: see `krippendorff_alpha`.
@@ -99,7 +99,7 @@ def _rated_twice(counts: ArrayLike) -> Array:
 
 
 def _disagreements(table: Array) -> Array:
-    """Number of ordered pairs of raters that differ, divided by the number of raters minus 1, for each item."""
+    """For each item, number of ordered pairs of raters who disagree, divided by the number of raters minus 1."""
     raters = table.sum(1)
     return np.asarray((raters**2 - (table**2).sum(1)) / (raters - 1))
 

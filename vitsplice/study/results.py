@@ -154,15 +154,18 @@ def read_results(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[RaterRes
         missing files, and subfolders with ``.json`` files that are not given themselves.
 
     Raises:
-        UserError: if another file cannot be opened, or there are no files.
+        UserError: if any other file cannot be opened, or there are no files.
     """
     given = list(map(Path, paths))
     read_folders = {os.path.realpath(path) for path in given if os.path.isdir(path)}
-    found = first_of_each_file(path for folder in given for path in _files(folder))
-    candidates = [path for path in found if os.path.realpath(path) not in read_folders]
+    files = first_of_each_file(file for path in given for file in _files(path))
+    candidates = [path for path in files if os.path.realpath(path) not in read_folders]
     results = [_read(path) if path in given else _read_entry(path) for path in candidates]
     if not results:
-        raise UserError("there are no results: the given folders contain no .json file but plans and analyses")
+        raise UserError(
+            "there are no results: the given folders contain no .json files except plans and analyses; give the files "
+            "that raters handed in, or a folder of them"
+        )
     excluded = [result for result in results if isinstance(result, ExcludedResult)]
     return [result for result in results if isinstance(result, RaterResult)], excluded
 
@@ -187,7 +190,7 @@ def _is_json(path: Path) -> bool:
 
 
 def _files(path: Path) -> list[Path]:
-    """List the possible results in a folder, and its subfolders that have some; of a file, only the file itself."""
+    """List the possible results in a folder, and its subfolders that have some; for a file, list only the file."""
     if not os.path.isdir(path):
         return [path]
     return [entry for entry in _entries(path) if _may_be_result(entry) or _has_results(entry)]

@@ -57,10 +57,10 @@ def trials_of(plan: StudyPlan, rater: str) -> list[PlannedTrial]:
 
 
 def _sample_comparisons(plan: StudyPlan, random: Random) -> list[Comparison]:
-    """Draw comparisons so that the uses of each pair of images, and of each pair of methods, differ by at most 1.
+    """Draw comparisons so that the numbers of uses of pairs of images, and of pairs of methods, differ by at most 1.
 
-    They lie on the diagonals of a table with a row for each pair of images and a column for each pair of methods; after
-    each lap of the table, on the next diagonal.
+    The comparisons follow a diagonal of a table with a row for each pair of images and a column for each pair of
+    methods, and the next diagonal after each lap of the table.
     """
     rows = _shuffle(plan.pairs, random)
     columns = _shuffle([*combinations(plan.methods, 2)], random)

@@ -22,7 +22,7 @@ from vitsplice.testing import ExecutorContract
 
 PAIRS = 3
 WORKER = "ray::run_job"
-LEAN = 80 * 2**20
+OBJECT_STORE_BYTES = 80 * 2**20
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +33,11 @@ def cluster():
     os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"})
     from ray.cluster_utils import Cluster
 
-    head = {"num_cpus": 0, "object_store_memory": LEAN, "include_dashboard": False}
+    head = {"num_cpus": 0, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
     started = Cluster(initialize_head=True, head_node_args=head)
     try:
         for _ in range(2):
-            started.add_node(num_cpus=1, object_store_memory=LEAN)
+            started.add_node(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES)
         yield started
     finally:
         started.shutdown()
@@ -184,8 +184,8 @@ def test_failed_start_is_reported_with_advice_for_the_address(address, message, 
         ({"resources": {"CPU": 1}}, "CPU: 1 is not allowed; .* options cpus and gpus"),
         ({"resources": {"memory": 1}}, "memory: 1 is not allowed; .* memory cannot be given"),
         ({"resources": {"object_store_memory": 1}}, "object_store_memory: 1 is not allowed"),
-        ({"cpus": 0.00001}, "cpus: 1e-05 is not allowed; give 0 or at least 0.0001"),
-        ({"cpus": 1e-320}, "cpus: 1e-320 is not allowed; give 0 or at least 0.0001"),
+        ({"cpus": 0.00001}, "cpus: 1e-05 is not allowed; give 0, or a number of at least 0.0001"),
+        ({"cpus": 1e-320}, "cpus: 1e-320 is not allowed; give 0, or a number of at least 0.0001"),
         ({"gpus": 0.00001}, "gpus: 1e-05 is not allowed"),
         ({"gpus": float("inf")}, "gpus: inf is not allowed"),
         ({"cpus": float("nan")}, "cpus: nan is not allowed"),
@@ -242,7 +242,7 @@ def ray_options(cluster):
 
 
 def assert_succeeds(process, out):
-    """Wait for its end; nothing of Ray's is on standard output."""
+    """Wait for the end of a batch; Ray must not print anything to standard output."""
     printed, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
     assert printed == f"{out / 'results.jsonl'}\n"
@@ -269,16 +269,16 @@ def test_runs_resume_after_a_worker_a_node_or_the_driver_is_killed(cluster, proc
     assert_succeeds(process, out)
     assert all(batches.resumed_at(folder) >= 2 for folder in (first, second))
     batches.assert_complete(out, expected)
-    cluster.add_node(num_cpus=1, object_store_memory=LEAN)
+    cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES)
 
     out = tmp_path / "driver"
-    one = *ray_options(cluster), "--retries", "0", "--workers", "1"
-    process = batches.start_batch(processes, pairs, out, *one)
+    options = *ray_options(cluster), "--retries", "0", "--workers", "1"
+    process = batches.start_batch(processes, pairs, out, *options)
     _, folder = batches.wait_for_checkpoint(out, WORKER)
     batches.kill(process)
     process.communicate()
     batches.wait_until(lambda: not batches.processes_with_checkpoint(out, WORKER))  # Ray ends tasks without an owner
-    process = batches.start_batch(processes, pairs, out, *one)
+    process = batches.start_batch(processes, pairs, out, *options)
     batches.wake(pairs)
     assert_succeeds(process, out)
     assert batches.resumed_at(folder) >= 2

@@ -28,7 +28,7 @@ LEAST = 0.0001
 
 
 def build(workers: int, threads: int, options: Mapping[str, Any]) -> Executor:
-    """Build the executor: 0 threads are 1 for each run, 0 workers are as many as the cluster has room for.
+    """Build the executor. ``threads`` 0 means 1 for each run; ``workers`` 0 means as many as the cluster has room for.
 
     Raises:
         ConfigError: if an amount of a resource is not allowed.
@@ -44,7 +44,7 @@ def build(workers: int, threads: int, options: Mapping[str, Any]) -> Executor:
             )
     for name in ("cpus", "gpus"):
         if not (options[name] == 0 or LEAST <= options[name] < math.inf):
-            raise ConfigError(f"{name}: {options[name]!r} is not allowed; give 0 or at least {LEAST:g}")
+            raise ConfigError(f"{name}: {options[name]!r} is not allowed; give 0, or a number of at least {LEAST:g}")
     if (gpus := options["gpus"]) > 1 and gpus != int(gpus):
         raise ConfigError(f"gpus: {gpus:g} is not allowed; give a fraction of one GPU, such as 0.5, or a whole number")
     threads = threads or 1

@@ -50,7 +50,7 @@ class RunResources:
 
     Args:
         cpus: number of CPUs.
-        gpus: a fraction of a GPU, or a whole number.
+        gpus: a fraction of one GPU, or a whole number of GPUs.
         custom: amounts of custom resources by name.
     """
 
@@ -260,7 +260,7 @@ def _sigterm_blocked() -> Iterator[None]:
     """Block SIGTERM in this thread, and in the processes started meanwhile, which inherit the block.
 
     A scheduler that sends SIGTERM to all processes at once then stops only the driver, not the cluster that it started.
-    Ray's own SIGTERM is blocked too: its processes end only when Ray kills them, which takes ``ray.shutdown`` seconds
+    Ray's own SIGTERM is blocked too: its processes end only when Ray kills them, so ``ray.shutdown`` takes some seconds
     longer.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])

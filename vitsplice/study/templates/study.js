@@ -205,7 +205,7 @@
     state.shownAt = now;
   }
 
-  /** Store the viewing time of a trial that is left, unless another tab has stored other answers of the rater. */
+  /** Store the viewing time of a trial that the rater leaves, unless another tab has stored other answers of the rater. */
   function saveViewingTime() {
     if (state.shownAt === null) return;
     addViewingTime();
