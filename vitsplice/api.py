@@ -36,23 +36,24 @@ def splice(
     Args:
         structure: a path, a PIL image, an array ``(H, W)`` or ``(H, W, 1|3|4)``, or a tensor ``(3, H, W)`` or
             ``(1, 3, H, W)``; values are uint8 (in arrays also uint16), or floating point in [0, 1].
-        appearance: likewise, or a list of images: each patch of the structure image is matched with the patches of all
-            of them.
+        appearance: an image of these types, or a list of images. Each patch of the structure image is matched with the
+            patches of all of them.
         preset: the name of a preset, a YAML file, a model folder, or settings.
-        on_step: called after each step with its losses and the run, whose ``pixels()`` is the current output; returning
-            ``False`` ends the run early. A `vitsplice.notebook.Preview` as ``on_step`` shows the run in a notebook.
+        on_step: called after each step with the step's losses and the run; ``run.pixels()`` is the current output. If
+            it returns ``False``, the run ends early. A `vitsplice.notebook.Preview` as ``on_step`` shows the run in a
+            notebook.
         structure_mask: the output may differ from the structure image where the mask is white; grey blends the two
-            images. An image of any type that ``structure`` may have, as large as the structure image. If the mask
-            image has an alpha channel that varies, that is the mask. The setting ``mask.feather`` softens the edges.
+            images. An image of any type that ``structure`` may have, as large as the structure image. If it has an
+            alpha channel that varies, the alpha channel is the mask. The setting ``mask.feather`` softens the edges.
         appearance_mask: only the region of the appearance image where the mask is white is used; a patch that is at
-            least half white counts in full. Of the same types as ``structure_mask``, and as large as the appearance
-            image. For a list of images a list of masks, each of which may be None.
+            least half white counts in full. It has one of the types of ``structure_mask``, and the size of the
+            appearance image. For a list of images, give a list of masks, each of which may be None.
         appearance_weights: weight of each appearance image, from 1e-6 to 1e6; only ratios matter; None: all are equal.
-            The [CLS] token of the output is compared with the weighted mean of those of the appearance images. In the
-            correspondence, weights decide between patches of several images that are about equally similar.
+            The [CLS] token of the output is compared with the weighted mean of the appearance images' [CLS] tokens. In
+            the correspondence, weights decide between patches of several images that are about equally similar.
         regions: a region of the structure image, or a list of regions, each matched with one appearance image only
-            (`vitsplice.Region`). A region lies over those before it; patches outside of all regions are matched with
-            all appearance images.
+            (`vitsplice.Region`). A region covers the regions before it in the list; patches outside of all regions are
+            matched with all appearance images.
         settings: see `settings_for`: ``backbone``, ``steps``, ``size``, ``seed``, ``device``, ``precision``,
             ``structure_strength``, ``appearance_strength``, ``overrides``. To save time over many images, give a
             ``backbone`` from `load_backbone`: it is not loaded again.

@@ -83,7 +83,7 @@ def vitsplice_backbones() -> list[BackboneSpec]:
 
 @hookimpl
 def vitsplice_backbone_for(name: str) -> BackboneSpec | None:
-    """Return a timm model by its own name, or an untrained one by its name with a prefix."""
+    """Return a timm model by its timm name; after the prefix ``untrained-``, with random weights."""
     return timm_backbones.spec_for(name)
 
 
@@ -175,7 +175,7 @@ def vitsplice_metrics() -> list[MetricSpec]:
 
 @hookimpl
 def vitsplice_presets() -> list[PresetSpec]:
-    """The recipes of the two papers and of the released code, and those of vitsplice."""
+    """The recipes of the two papers, of the released code and of vitsplice."""
     folder = files("vitsplice") / "presets"
     return [
         PresetSpec(name, folder / f"{name}.yaml", summary, COMMANDS_OF_PRESETS.get(name, "run"))

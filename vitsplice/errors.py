@@ -217,10 +217,10 @@ def check_keywords(function: str, given: Iterable[str], allowed: Iterable[str]) 
 
 
 def allocation_failure(error: BaseException) -> str | None:
-    """Return what a failed allocation on any device reported; None for any other error.
+    """Return the message of a failed allocation on any device; None for any other error.
 
-    That is the first line of its message that is not blank, from the allocator's own text on, at most 160 characters;
-    the error's type if there is no such line.
+    Of the message, only the first line that is not blank is returned, from the allocator's own text on, in at most 160
+    characters. If all lines are blank, the error's type is returned.
     """
     text = str(error)
     by_torch = isinstance(error, RuntimeError) and any(failure in text for failure in ALLOCATION_FAILURES)

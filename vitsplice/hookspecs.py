@@ -35,7 +35,7 @@ def vitsplice_backbones() -> list[BackboneSpec]:
 
 @hookspec
 def vitsplice_backbone_for(name: str) -> BackboneSpec | None:
-    """Return the backbone of a name that no plugin lists, such as one of a model library, if the plugin has it."""
+    """Return the backbone with a name that no plugin lists, such as a model of a library; None if there is none."""
     raise NotImplementedError
 
 

@@ -33,12 +33,12 @@ class _Display:
     Args:
         rate: rate of the run's steps.
         handle: handle of IPython's display; None before the first step.
-        shown: time of the last update in seconds.
+        last_update: time of the last update in seconds.
     """
 
     rate: StepRate
     handle: Any = None
-    shown: float = 0.0
+    last_update: float = 0.0
 
 
 class Preview:
@@ -52,8 +52,8 @@ class Preview:
         clock: returns the current time in seconds.
 
     Raises:
-        UserError: if the size is not a finite number of at least 1 or ``every`` not a number of at least 0, or IPython
-            is not installed.
+        UserError: if the size is not a finite number of at least 1, ``every`` is not a number of at least 0, or
+            IPython is not installed.
     """
 
     def __init__(self, every: float = 1.0, size: int = 512, clock: Callable[[], float] = perf_counter) -> None:
@@ -79,7 +79,7 @@ class Preview:
             self._displays[run] = _Display(StepRate(clock=self._clock))
         display = self._displays[run]
         display.rate.step_done()
-        if display.handle is None or run.finished or self._clock() - display.shown >= self._every:
+        if display.handle is None or run.finished or self._clock() - display.last_update >= self._every:
             self._show(step, run, display)
 
     def _show(self, step: Step, run: Run, display: _Display) -> None:
@@ -88,7 +88,7 @@ class Preview:
             display.handle = self._display(page, display_id=True)
         else:
             display.handle.update(page)
-        display.shown = self._clock()
+        display.last_update = self._clock()
 
     def _markup(self, step: Step, run: Run, rate: StepRate) -> str:
         taken, total = step.index + 1, run.settings.steps

@@ -31,19 +31,19 @@ class TorchSetting:
         read: function that returns the current value.
         write: function that sets the value.
         value: value while vitsplice computes.
-        same: other values that are left as they are.
+        accepted: other values that are left as they are.
     """
 
     name: str
     read: Callable[[], Any]
     write: Callable[[Any], object]
     value: Any
-    same: tuple[Any, ...] = ()
+    accepted: tuple[Any, ...] = ()
 
     def apply(self) -> Callable[[], object] | None:
         """Set the value, and return a function that restores the former one; None if nothing changed."""
         before = self.read()
-        if before == self.value or before in self.same:
+        if before == self.value or before in self.accepted:
             return None
         self.write(self.value)
         return partial(self.write, before)
@@ -55,7 +55,7 @@ def process_settings() -> tuple[TorchSetting, ...]:
     cuda = torch.backends.cuda
     return (
         TorchSetting("default_dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32),
-        # General settings first: a specific one that is "none" reads as the general one, to which it would be restored.
+        # General settings first: a specific setting of "none" reads as the general value, and would be restored to it.
         _backend("fp32_precision", "none"),
         _onednn_precision(),
         _backend("cudnn.fp32_precision", "none"),
@@ -76,22 +76,25 @@ def process_settings() -> tuple[TorchSetting, ...]:
     )
 
 
-def _backend(name: str, value: Any, *same: Any) -> TorchSetting:
-    """A setting that is an attribute of ``torch.backends``."""
+def _backend(name: str, value: Any, *accepted: Any) -> TorchSetting:
+    """Return a setting that is an attribute of ``torch.backends``."""
     owner, _, attribute = name.rpartition(".")
     module = attrgetter(owner)(torch.backends) if owner else torch.backends
-    return TorchSetting(name, partial(getattr, module, attribute), partial(setattr, module, attribute), value, same)
+    return TorchSetting(name, partial(getattr, module, attribute), partial(setattr, module, attribute), value, accepted)
 
 
 def _onednn_precision() -> TorchSetting:
-    """The precision of oneDNN; ``torch.backends.mkldnn.fp32_precision`` reads it, but writes that of all backends."""
+    """Return the setting of oneDNN's precision.
+
+    ``torch.backends.mkldnn.fp32_precision`` is not used: it reads this precision, but sets that of all backends.
+    """
     general = type(attrgetter("mkldnn.matmul")(torch.backends))("mkldnn", "all")
     read, write = partial(getattr, general, "fp32_precision"), partial(setattr, general, "fp32_precision")
     return TorchSetting("mkldnn.fp32_precision", read, write, "none")
 
 
 def _matmul_precision() -> str | None:
-    """Torch's older precision setting; None if torch refuses to read it, because the newer ones contradict it."""
+    """Return torch's older precision setting; None if the newer settings contradict it, so that torch refuses."""
     try:
         return torch.get_float32_matmul_precision()
     except RuntimeError:

@@ -52,10 +52,10 @@ def complete(
     Args:
         spec: spec of a loss term, a generator (conditional or not) or an executor.
         given: values of options by name.
-        where: dotted key of the options, or their option of the command line, for messages.
+        where: dotted key of the options, or the flag of the command line that sets them, for messages.
 
     Raises:
-        ConfigError: for an option that the spec does not have, or a value of a wrong type or that is not allowed.
+        ConfigError: for an option that the spec does not have, or a value that has a wrong type or is not allowed.
     """
     where = f"{where}." if where else ""
     for name in given:

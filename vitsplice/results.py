@@ -30,7 +30,7 @@ MAX_DEPTH = 4
 """Maximum depth of the folder of a result below the searched folder."""
 
 PAGE_SUFFIXES = (".html", ".htm", "")
-"""Suffixes (in any case) of the page of a study, which the user names, in the order in which they are tried."""
+"""Suffixes (in any case) that the page of a study, named by the user, can have; they are tried in this order."""
 
 MAX_FOLDERS = 20_000
 """Maximum number of folders that are searched."""
@@ -66,8 +66,8 @@ class StoredResult:
 class _Format:
     """How results of a kind are stored: pattern of the file that marks them, and a function that reads their state.
 
-    ``read(folder, marker)`` returns the state, the name of the page ("" for none) and the names of the files, besides
-    the marker, whose times of change count. It raises UserError if the result is damaged.
+    ``read(folder, marker)`` returns the state, the name of the page ("" for none) and the names of further files that
+    count for the date. It raises UserError if the result is damaged.
     """
 
     kind: Kind
@@ -79,9 +79,9 @@ def find_results(folder: str | os.PathLike[str]) -> list[StoredResult]:
     """Find the results in a folder and its subfolders, the newest first.
 
     At most `MAX_FOLDERS` folders are searched, to `MAX_DEPTH` levels below ``folder``. Symbolic links to folders,
-    hidden folders, and the subfolders of a result other than a study are not searched. Among other reasons, a result is
-    damaged if its page, or a file of a batch that is read, is a link to outside of its folder. The file that marks an
-    evaluation, comparison or study may be a link to elsewhere in the searched folder.
+    hidden folders, and the subfolders of a result other than a study are not searched. A result also counts as damaged
+    if its page, or a file of a batch, is a link that leads out of its folder. The file that marks an
+    evaluation, comparison or study may be a link to another place in the searched folder.
 
     Raises:
         UserError: if the folder does not exist, is a file or cannot be read.
@@ -102,8 +102,8 @@ def _marked_folders(root: Path) -> Iterator[tuple[Path, list[tuple[_Format, str]
         markers = [(form, name) for name in visible for form in FORMATS if fnmatchcase(name, form.marker)]
         yield Path(path), markers
         owns_subfolders = any(form.kind != "study" for form, _ in markers)
-        at_end = owns_subfolders or len(Path(path).relative_to(root).parts) >= MAX_DEPTH
-        folders[:] = [] if at_end else sorted(name for name in folders if not name.startswith("."))
+        is_leaf = owns_subfolders or len(Path(path).relative_to(root).parts) >= MAX_DEPTH
+        folders[:] = [] if is_leaf else sorted(name for name in folders if not name.startswith("."))
 
 
 def _read_results(root: Path, folder: Path, markers: list[tuple[_Format, str]]) -> Iterator[StoredResult]:
@@ -160,7 +160,7 @@ def _read_batch(folder: Path, plan: str) -> tuple[State, str, tuple[str, ...]]:
 
 
 def _last_change(folder: Path, names: tuple[str, ...]) -> datetime:
-    """Return the time of the last change of those of the files that exist."""
+    """Return the time of the last change of any of the files; missing files are ignored."""
     times = [0.0]
     for name in names:
         with suppress(OSError):

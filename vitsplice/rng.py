@@ -23,8 +23,8 @@ _THREAD = threading.local()
 def stream(seed: int, *key: object) -> Generator:
     """Return a new CPU generator, seeded by a seed and a key such as ``(step, "views")``.
 
-    Its numbers depend only on the arguments: with its index in the key, a step gets the same numbers whether or not the
-    steps before it were taken.
+    The numbers depend only on the arguments. So a step with its index in the key gets the same numbers whether or not
+    the steps before it were taken.
     """
     text = ":".join(map(str, (seed, *key)))
     return seeded(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1)
@@ -40,11 +40,10 @@ def private_rng(rng: int | Generator) -> Iterator[None]:
     """Redirect operations that use torch's global CPU generator to a private one, in this thread only.
 
     Such operations occur in the initialisation of modules, in dropout and in plugins. Dropout, and attention with
-    dropout, take no other generator: while they run, the global generator has the state of the private one, and other
-    threads of the host should not draw from the global generator. A call of ``torch.manual_seed`` cannot be redirected:
-    if the global seed has changed at the end, the global state is set back to that at the beginning, unless there are
-    other threads, which may have changed the seed.
-    Random numbers on other devices are not redirected.
+    dropout, accept no other generator. While they run, the global generator has the state of the private one, so other
+    threads of the host should not draw from it. A call of ``torch.manual_seed`` cannot be redirected: if it changed the
+    global seed, the global state is restored at the end. It is not restored while there are other threads, because
+    they may have changed the seed. Random numbers on other devices are not redirected.
 
     Args:
         rng: private generator, or the seed of a new one.

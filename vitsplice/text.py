@@ -1,4 +1,4 @@
-"""Text from outside (file names, plugins, errors), made safe for a terminal and short enough for a message."""
+"""Text of messages: text from outside (file names, plugins, errors), made safe and short; counts and durations."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def truncate(text: str, length: int = 100) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or the error's type if it is empty, in at most 120 characters."""
+    """Return the first nonblank line of an error's message, or else the error's type, in at most 120 characters."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return truncate(line or type(error).__name__, 120)
 
@@ -80,5 +80,5 @@ def duration(seconds: float) -> str:
     """
     if seconds < 100:
         return f"{seconds:.0f} s"
-    hours, rest = divmod(round(seconds), 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}"
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"

@@ -206,7 +206,7 @@ def test_names_of_transfers_depend_on_the_features_of_all_their_backbones(plan, 
 
     def folders():
         infos = {name: backbones.load_backbone(name).info for name in plan.backbones}
-        parts = compare._Parts(plan, tmp_path, infos, image_sources(plan.images, None, 64), ProgressReporter())
+        parts = compare._Computation(plan, tmp_path, infos, image_sources(plan.images, None, 64), ProgressReporter())
         return [run.path.name for run in parts.transfer().values()]
 
     before = folders()

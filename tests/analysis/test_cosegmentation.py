@@ -115,7 +115,7 @@ def test_numbers_out_of_range_are_refused(discs, options, message):
 
 
 def test_parts_have_distinct_colours_and_none_is_black():
-    colours = cosegmentation.part_colours(cosegmentation.MOST_PARTS)
+    colours = cosegmentation.part_colours(cosegmentation.MAX_PARTS)
     assert len(set(colours)) == 20
     assert all(max(colour) > 100 for colour in colours)
 

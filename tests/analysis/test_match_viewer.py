@@ -117,7 +117,7 @@ class TestPage:
         pixels = torch.tensor(page.locator(".stage canvas").nth(1).evaluate(script)).view(-1, 4).float()
         assert pixels[:, 1].argmax() == result.correspondence.best[9]
 
-    def test_layers_are_drawn_with_the_chosen_opacity(self, page):
+    def test_overlays_are_drawn_with_the_chosen_opacity(self, page):
         first, second = (page.locator(".stage canvas").nth(side) for side in range(2))
         page.check("input[value=components]")
         page.locator("#opacity").fill("30")

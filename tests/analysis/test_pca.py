@@ -96,9 +96,9 @@ def test_fewer_than_three_components_leave_channels_black():
 def test_an_unknown_decomposition_no_image_and_empty_masks_are_refused():
     with pytest.raises(UserError, match="give at least one image"):
         principal_components([])
-    with pytest.raises(UserError, match=r"'self_similarity' is not allowed; it is self-similarity or features"):
+    with pytest.raises(UserError, match=r"'self_similarity' is not allowed; choose self-similarity or features"):
         principal_components([three_parts()], "self_similarity")
-    with pytest.raises(UserError, match="no patch is inside the masks"):
+    with pytest.raises(UserError, match="the masks exclude every patch"):
         principal_components([three_parts()], masks=[torch.zeros(8, 10, dtype=torch.bool)])
 
 

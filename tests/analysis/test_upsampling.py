@@ -29,5 +29,5 @@ def test_maps_of_a_narrow_image_on_a_coarse_grid_are_upsampled(size, grid):
 
 
 def test_an_unknown_mode_is_refused():
-    with pytest.raises(UserError, match="upsampling='bilinear' is not allowed; it is edges or blocks"):
+    with pytest.raises(UserError, match="upsampling='bilinear' is not allowed; choose edges or blocks"):
         upsample(torch.rand(1, 4, 4), torch.rand(1, 3, 32, 32), "bilinear")

@@ -52,8 +52,8 @@ def propose_regions(
 
     Returns:
         A region for each appearance image that has a label (part or background) in common with the structure image.
-        No region uses the other appearance images, but terms that compare entire images do. Masks are label images
-        ``(3, H, W)``, uint8: black is the background, each part has one colour in all images.
+        The other appearance images have no region, but terms that compare entire images still use them. Masks are
+        label images ``(3, H, W)``, uint8: black is the background, each part has one colour in all images.
 
     Raises:
         ImageError: if an image cannot be read.
@@ -88,7 +88,7 @@ def propose_for_run(
         out: folder of the run.
         weights: weight of each appearance image; None: all are equal.
         regions: further regions of the run, whose masks are paths.
-        force: accept a folder that holds a run, which the new run is to replace; its files are not removed here.
+        force: accept a folder that holds a run. The files of that run stay until the new run replaces them.
         backbones: see `vitsplice.Run`.
 
     Returns:
@@ -109,7 +109,7 @@ def propose_for_run(
     paths = [images[name] for name in ("structure", *appearances_of(images))]
     result = cosegment(paths, backbone=backbone, parts=parts, device=str(loaded.device))
     proposed, sheet = write_regions(result, out, force=force)
-    used = _common(result)
+    used = _numbers_of_matched(result)
     unused = [
         f"no region uses {image.name}: it has no part in common with the structure image; terms that compare entire "
         "images still use it"
@@ -120,7 +120,7 @@ def propose_for_run(
 
 
 def _check_inputs(paths: Sequence[str | os.PathLike[str]], folder: RunFolder) -> None:
-    """Raise UserError if an input is a file of the run in the folder or of its proposed regions."""
+    """Raise UserError if the run, or the regions proposed for it, would replace an input."""
     folder.check_inputs(paths)
     proposed = os.path.realpath(folder.path / FOLDER)
     for path in paths:
@@ -139,7 +139,7 @@ def write_regions(
     Args:
         result: co-segmentation of the structure image and the appearance images, in this order.
         folder: folder of the run; earlier regions in it are replaced.
-        force: accept a folder that holds a run, which the new run is to replace; its files are not removed here.
+        force: accept a folder that holds a run. The files of that run stay until the new run replaces them.
 
     Returns:
         The regions, whose masks are paths of label images, and the path of the contact sheet.
@@ -159,10 +159,10 @@ def write_regions(
 
 def _regions(result: Cosegmentation, masks: Sequence[Any]) -> list[Region]:
     """Return a region for each appearance image that has a label in common with the structure image."""
-    return [Region(masks[0], number, masks[number + 1]) for number in _common(result)]
+    return [Region(masks[0], number, masks[number + 1]) for number in _numbers_of_matched(result)]
 
 
-def _common(result: Cosegmentation) -> list[int]:
+def _numbers_of_matched(result: Cosegmentation) -> list[int]:
     """Return the numbers, from 0, of the appearance images that have a label in common with the structure image."""
     structure, *appearances = (set(torch.unique(labels).tolist()) for labels in result.labels)
     return [number for number, labels in enumerate(appearances) if structure & labels]

@@ -1,4 +1,7 @@
-"""Compare what backbones encode of images; finished parts are stored, so that a stopped comparison can be resumed."""
+"""Compare what backbones encode of images.
+
+Finished encodings and transfers are stored, so that a stopped comparison can be resumed.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,9 @@ from vitsplice.analysis.comparison import (
 )
 from vitsplice.analysis.comparison_images import (
     ImageSource,
+    backbone_digests,
     image_sources,
     is_readable,
-    weights_and_features,
     with_styles,
 )
 from vitsplice.analysis.comparison_report import report
@@ -68,8 +71,7 @@ WORK = ResumableWork(
 )
 """Files and folders of a comparison.
 
-The name of each file or folder in the folders of parts has a digest of what the part depends on, so that parts of
-another plan need not be removed.
+The name of each encoding, styled image and transfer has a digest of its inputs, so that those of another plan can stay.
 """
 
 FORMAT = 2
@@ -93,8 +95,8 @@ class ComparisonPlan:
         preset: preset of the transfers.
         steps: number of steps of the transfers; None: that of the preset.
         style: preset of the transform ``style``, which gives each image the appearance of the next one. It is one of
-            the transforms under which changes of features are measured. None: no such transform. It is also left out
-            if the weights of that preset are unavailable.
+            the transforms under which changes of features are measured. It is left out for None, and if the weights of
+            the preset are unavailable.
         device: see `vitsplice.engine.device.pick_device`.
 
     Raises:
@@ -117,8 +119,8 @@ class ComparisonPlan:
         if not 0 <= self.transfers <= (number := len(self.images)):
             raise UserError(
                 Argument("transfers", self.transfers),
-                f" is not allowed: {number} images give at most {number} transfers, of which each gives an image the "
-                "appearance of the next one",
+                f" is not allowed; it must be 0 to {number}, the number of images: each is the structure image of at "
+                "most one transfer",
             )
         if not self.backbones:
             raise UserError(
@@ -141,12 +143,13 @@ def compare(
     force: bool = False,
     progress: ProgressReporter = NULL_REPORTER,
 ) -> BackboneComparison | None:
-    """Compare what backbones encode. Finished parts are stored; a call with the same plan resumes the comparison.
+    """Compare what backbones encode, or resume a stopped comparison of the same plan.
 
     Args:
         plan: settings of the comparison.
         out: output folder.
-        force: replace the results of another plan in the folder; stored parts remain, and those that fit are reused.
+        force: replace the results of another plan in the folder. Stored encodings and transfers remain, and those that
+            fit are reused.
         progress: progress reporter.
 
     Returns:
@@ -168,10 +171,10 @@ def compare(
     with resumable(Path(out), WORK, _record(plan, infos), force=force) as path:
         if (images := _styled_if_available(style_settings, path, plain, progress)) is None:
             return None
-        parts = _Parts(plan, path, infos, images, progress)
-        if (readers := parts.encode()) is None or (transfers := parts.transfer()) is None:
+        computation = _Computation(plan, path, infos, images, progress)
+        if (readers := computation.encode()) is None or (transfers := computation.transfer()) is None:
             return None
-        comparison = parts.collect(readers, transfers)
+        comparison = computation.collect(readers, transfers)
         files = {
             METRICS: comparison.csv(),
             INTERVALS: intervals_csv(comparison),
@@ -220,8 +223,11 @@ def _styled_if_available(
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """Computes encodings (`encode`) and transfers (`transfer`), each None if stopped; `collect` compares them."""
+class _Computation:
+    """Computes and stores the encodings and transfers of a comparison, and collects its values from them.
+
+    `encode` and `transfer` return None if the progress reporter stopped them.
+    """
 
     plan: ComparisonPlan
     path: Path
@@ -250,7 +256,7 @@ class _Parts:
                 if self.progress.stopped():
                     return None
                 self.progress.part(f"{name}, {image.name}", len(readers) * len(self.images) + len(files), self.total)
-                file = f"{safe_file_name(name)}-{_key(name, weights_and_features(info), digest(image))}.safetensors"
+                file = f"{safe_file_name(name)}-{_key(name, backbone_digests(info), digest(image))}.safetensors"
                 files[image.name] = path = inside(self.path, f"{ENCODINGS}/{file}")
                 if encoding.read_encoding(path) is None:
                     encoding.write_encoding(path, encoding.encode_image(image.load(), load(), device))
@@ -263,31 +269,31 @@ class _Parts:
     def transfer(self) -> dict[tuple[str, str], RunFolder] | None:
         """Run the transfers that are not finished yet; return the folders of all transfers by backbone and pair."""
         folders: dict[tuple[str, str], RunFolder] = {}
-        networks = cache(self._networks_of_transfers)
+        digests = cache(self._digests_of_backbones)
         for name, (structure, appearance) in product(self.infos, self._pairs):
             if self.progress.stopped():
                 return None
             pair = f"{structure.name} from {appearance.name}"
             done = len(self.infos) * len(self.images) + len(folders)
             images = {"structure": structure.image, "appearance": appearance.image}
-            folder = self._run(name, networks(name), images, f"{name}, {pair}", done)
+            folder = self._run_transfer(name, digests(name), images, f"{name}, {pair}", done)
             if folder is None:
                 return None
             folders[name, pair] = folder
         return folders
 
-    def _networks_of_transfers(self, name: str) -> str:
-        """Digests of all backbones of the transfers with a backbone: the preset may have others besides it."""
+    def _digests_of_backbones(self, name: str) -> str:
+        """Return digests of all backbones of a transfer with the named one; the preset may add others to it."""
         settings = pinned(_transfer_settings(self.plan, name))
         backbones = load_settings(settings, BackboneLoader(), catalogue()).backbones
-        return "".join(weights_and_features(backbone.info) for backbone in backbones.values())
+        return "".join(backbone_digests(backbone.info) for backbone in backbones.values())
 
-    def _run(
-        self, name: str, networks: str, images: Mapping[str, Path], description: str, done: int
+    def _run_transfer(
+        self, name: str, digests: str, images: Mapping[str, Path], description: str, done: int
     ) -> RunFolder | None:
         self.progress.part(description, done, self.total)
         settings = _transfer_settings(self.plan, name)
-        key = _key(settings.model_dump_json(), networks, *(read(image).sha256 for image in images.values()))
+        key = _key(settings.model_dump_json(), digests, *(read(image).sha256 for image in images.values()))
         folder = inside(self.path, f"{TRANSFERS}/{safe_file_name(name)}-{key}")
         try:
             with _recording(images, settings, folder) as recording:
@@ -304,7 +310,7 @@ class _Parts:
     def collect(
         self, readers: Mapping[str, EncodingReader], transfers: Mapping[tuple[str, str], RunFolder]
     ) -> BackboneComparison:
-        """Compute the values of the comparison from its finished parts."""
+        """Compute the values of the comparison from its encodings and transfers."""
         names, measures = tuple(image.name for image in self.images), list[Measure]()
         total = len(readers) + 1
         for number, (name, read_encoding) in enumerate(readers.items()):
@@ -329,16 +335,16 @@ class _Parts:
 
 
 def _recording(images: Mapping[str, Path], settings: RunConfig, folder: Path) -> Recording:
-    """Begin or resume a transfer; begin it again if it cannot be resumed, or has no readable output.
+    """Begin or resume a transfer; begin it again if it cannot be resumed, or is finished without a readable output.
 
-    Raises AlreadyFinished if it is finished.
+    Raises AlreadyFinished if it is finished and its output is readable.
     """
     try:
         return Recording.begin_or_resume(images, settings, folder)
     except AlreadyFinished:
         if is_readable(RunFolder(folder).output):
             raise
-    except (CheckpointRejected, ImageError):  # such as an image that was moved
+    except (CheckpointRejected, ImageError):  # for example, an image was moved
         pass
     return Recording.begin(images, settings, folder, force=True)
 

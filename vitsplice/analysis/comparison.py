@@ -1,8 +1,8 @@
 """Measures of backbones and layers. Changes of features are normalised, so that backbones can be compared.
 
 The change of a feature under a transform of the image is divided by the mean change of this feature when the image is
-replaced by another one: 0 means no change, 1 as much change as between different images. It is NaN if the feature
-changes, but is the same for other images.
+replaced by another one: 0 means no change, 1 as much change as between different images. The quotient is NaN if the
+feature changes under the transform, but not from image to image.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ class Measure:
         layer: layer, counted from the end; None for a transfer.
         metric: ``structure change`` or ``appearance change`` (of the feature of that role), ``pck``, ``part iou``,
             ``cka`` or ``transfer``.
-        detail: for these metrics, in order: the transform (for both changes), the warp, ``labels``, the other backbone
-            with facet and layer, and the metric of the output image.
+        detail: the transform (``structure change``, ``appearance change``), the warp (``pck``), ``labels``
+            (``part iou``), the other backbone with facet and layer (``cka``), or the metric of the output image
+            (``transfer``).
         image: name of the image, or of the pair of a transfer; "" for the mean over all images.
         value: value of the metric.
     """
@@ -71,7 +72,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class LayerAgreement:
-    """CKA of all pairs of layers of all backbones, averaged over images.
+    """Centred kernel alignment (CKA) of all pairs of the ``M`` layers of all backbones, averaged over images.
 
     Args:
         mean: ``(M, M)``, symmetric, in [0, 1].
@@ -125,7 +126,7 @@ class ComparisonData:
         return tables
 
     def per_image(self, backbone: str, layer: int, metric: str, details: Container[str] = ()) -> Array:
-        """Average a metric over the given details (see `Measure`; empty: all), per image; NaN without values."""
+        """Average a metric of each image over details (see `Measure`; empty: all); NaN for an image without values."""
         table = self._tables.get((backbone, layer, metric), {})
         chosen = [values for detail, values in table.items() if not details or detail in details]
         if not chosen:
@@ -208,9 +209,8 @@ def _relative(change: float, by_others: float) -> float:
 
 def other_indices(number: int, total: int) -> list[int]:
     """List the images that image ``number`` is compared with: all others, or `MAX_OTHER_IMAGES` evenly spaced ones."""
-    few = total <= MAX_OTHER_IMAGES + 1
-    steps = range(1, total) if few else [k * total // (MAX_OTHER_IMAGES + 1) for k in range(1, MAX_OTHER_IMAGES + 1)]
-    return [(number + step) % total for step in steps]
+    count = min(total - 1, MAX_OTHER_IMAGES)
+    return [(number + k * total // (count + 1)) % total for k in range(1, count + 1)]
 
 
 def _changes_by_others(images: Sequence[str], read: EncodingReader, number: int) -> dict[str, list[float]]:

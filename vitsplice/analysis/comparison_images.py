@@ -100,8 +100,8 @@ def image_sources(images: Sequence[Path], masks: Path | None, size: int) -> list
     Args:
         images: paths. Images with equal file names are named by the shortest distinct part of their paths
             (`vitsplice.support.files.unique_names`).
-        masks: folder with masks of parts, or None. The path of a mask in it is the name of the image, with any of
-            `vitsplice.support.image_files.SUFFIXES`; other files are ignored, and an image may have no mask.
+        masks: folder with masks of parts, or None. The path of a mask in this folder is the name of its image, with
+            any of `vitsplice.support.image_files.SUFFIXES`; other files are ignored, and an image may have no mask.
         size: side of the square crop, in pixels.
 
     Raises:
@@ -147,7 +147,7 @@ def _mask_of(masks: Path, name: str, image: Path) -> Path | None:
 
 
 def is_readable(image: Path) -> bool:
-    """Return whether a path is that of an image that can be read."""
+    """Return whether there is an image at a path, and it can be read."""
     try:
         read(image)
     except ImageError:
@@ -167,7 +167,9 @@ def _center_crop(image: Tensor) -> Tensor:
 
 
 def _labels(file: Path, image: Path, loaded: LoadedImage, size: int) -> Tensor:
-    """Read a mask as labels ``(size, size)``: one for each colour, or light and dark for more than `MAX_LABELS`.
+    """Read a mask as labels ``(size, size)``, one for each colour.
+
+    A mask with more than `MAX_LABELS` colours has two labels, for dark and light.
 
     Raises:
         UserError: if the mask cannot be read, or has another size than its image.
@@ -185,7 +187,7 @@ def _labels(file: Path, image: Path, loaded: LoadedImage, size: int) -> Tensor:
 def with_styles(
     sources: Sequence[ImageSource], settings: RunConfig, folder: Path, progress: ProgressReporter
 ) -> list[ImageSource] | None:
-    """Give each image the appearance of the next one, and the last image that of the first, by a run for each image.
+    """Give each image the appearance of the next one, by a run for each image; the first image follows the last.
 
     Output images that are in the folder already and can be read are not computed again.
 
@@ -193,20 +195,20 @@ def with_styles(
         The sources with the paths of their styled versions; None if the progress reporter stopped the work.
 
     Raises:
-        WeightsUnavailable: if the weights of a backbone of the settings and those of its fallbacks are unavailable.
+        WeightsUnavailable: if the weights of a backbone, and of all its fallbacks, are unavailable.
     """
     settings, backbones = pinned(settings), BackboneCache()
     loaded = load_settings(settings, backbones, catalogue())
     for substitution in loaded.substitutions.values():
         progress.note(f"the transform '{STYLE}': {substitution}")
-    networks = "".join(weights_and_features(backbone.info) for backbone in loaded.backbones.values())
+    digests = "".join(backbone_digests(backbone.info) for backbone in loaded.backbones.values())
     styled = []
     for number, source in enumerate(sources):
         other = sources[(number + 1) % len(sources)]
         progress.part(f"{source.name} with the appearance of {other.name}", number, len(sources))
         images = source.load().pixels, other.load().pixels
-        parts = (settings.model_dump_json(), networks, str(versions()))
-        key = (*(image.numpy().tobytes() for image in images), *map(str.encode, parts))
+        texts = (settings.model_dump_json(), digests, str(versions()))
+        key = (*(image.numpy().tobytes() for image in images), *map(str.encode, texts))
         file = folder / f"{hashlib.sha256(b''.join(key)).hexdigest()[:16]}.png"
         if not is_readable(file) and not _write_styled(file, images, settings, backbones, progress):
             return None
@@ -214,8 +216,8 @@ def with_styles(
     return styled
 
 
-def weights_and_features(info: BackboneInfo) -> str:
-    """Return digests of the weights and of the features of a backbone, for the names of stored parts."""
+def backbone_digests(info: BackboneInfo) -> str:
+    """Return digests of the weights and of the features of a backbone, for the names of stored files."""
     return f"{info.sha256} {features_sha256(info)}"
 
 

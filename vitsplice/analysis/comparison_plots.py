@@ -133,11 +133,14 @@ def agreement_plot(comparison: ComparisonData) -> Plot:
 
 def features_phrase(comparison: ComparisonData, role: Role) -> str:
     """Name the features that are compared in a role, such as ``self-similarity of key (a, b) and map (c)``."""
-    by_facet: dict[str, list[str]] = {}
+    names_of: dict[str, list[str]] = {}
     for name, info in comparison.infos.items():
-        by_facet.setdefault(info.default_request(role).facet, []).append(name)
-    few = len(comparison.infos) <= MAX_NAMED
-    facets = [f"{f} ({', '.join(n) if few else with_count(len(n), 'backbone')})" for f, n in by_facet.items()]
+        names_of.setdefault(info.default_request(role).facet, []).append(name)
+    lists_names = len(comparison.infos) <= MAX_NAMED
+    facets = [
+        f"{facet} ({', '.join(names) if lists_names else with_count(len(names), 'backbone')})"
+        for facet, names in names_of.items()
+    ]
     return f"{'self-similarity of ' if role == 'structure' else ''}{' and '.join(facets)}"
 
 

@@ -140,9 +140,9 @@ def _shown_contrasts(comparison: ComparisonData, quantity: stats.Quantity) -> li
 
 def _agreement_table(comparison: ComparisonData) -> Table:
     last = [(name, index) for index, (name, layer) in enumerate(all_layers(comparison.infos)) if layer == -1]
-    cka = comparison.agreement
+    matrices = (comparison.agreement.mean, comparison.agreement.low, comparison.agreement.high)
     rows: Rows = [
-        [first, second, *[finite_or_none(float(values[i, j])) for values in (cka.mean, cka.low, cka.high)]]
+        [first, second, *[finite_or_none(float(matrix[i, j])) for matrix in matrices]]
         for (first, i), (second, j) in combinations(last, 2)
     ]
     features = features_phrase(comparison, "structure")
@@ -156,7 +156,7 @@ def _transfer_blocks(comparison: ComparisonData) -> list[Block]:
     rows = []
     for pair, (structure, appearance) in comparison.inputs.items():
         images = {"structure image": structure, "appearance image": appearance}
-        images |= {name: pixels for (name, of), pixels in comparison.transfers.items() if of == pair}
+        images |= {name: pixels for (name, p), pixels in comparison.transfers.items() if p == pair}
         rows.append(ImageRow([ImageBlock(pixels, name, f"{name}, {pair}") for name, pixels in images.items()]))
     return [Heading("The same transfer with each backbone"), *rows, _transfer_metrics(comparison)]
 

@@ -1,6 +1,6 @@
 """Statistics of a comparison: means with intervals over images, tests of differences, and sentences about them.
 
-Intervals are percentile bootstrap intervals at 95 % (`vitsplice.metrics.statistics`); differences are paired by image.
+The 95 % intervals are those of `vitsplice.metrics.statistics.mean_with_interval`; differences are paired by image.
 """
 
 from __future__ import annotations

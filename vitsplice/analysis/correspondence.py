@@ -102,14 +102,14 @@ class ImageCorrespondence:
         """
         if limit is not None and limit < 0:
             raise UserError(f"limit={limit} is not allowed; it must be at least 0, or None for all matches")
-        match = self.correspondence
-        confidence, best, mutual = match.confidence, match.best, match.mutual
-        similarity = match.similarity.gather(1, best[:, None])[:, 0]
+        correspondence = self.correspondence
+        confidence, best, mutual = correspondence.confidence, correspondence.best, correspondence.mutual
+        similarity = correspondence.similarity.gather(1, best[:, None])[:, 0]
         order = [n for n in torch.argsort(similarity, descending=True).tolist() if mutual[n]]
         return [
             PointMatch(
-                _patch_centre(n, match.grid, self.first),
-                _patch_centre(int(best[n]), match.other_grid, self.second),
+                _patch_centre(n, correspondence.grid, self.first),
+                _patch_centre(int(best[n]), correspondence.other_grid, self.second),
                 round(float(similarity[n]), 4),
                 round(float(confidence[n]), 4),
             )
@@ -135,7 +135,7 @@ class ImageCorrespondence:
 
     def record(self) -> dict[str, Any]:
         """Return the content of ``matches.json``: all mutual matches, and how they were computed."""
-        match = self.correspondence
+        correspondence = self.correspondence
         return {
             "backbone": self.info.name,
             "weights_sha256": self.info.sha256,
@@ -147,11 +147,11 @@ class ImageCorrespondence:
             "grid": self.grid,
             "temperature": self.temperature,
             "balance": self.balance,
-            "second_mirrored": match.mirrored,
-            "first_grid": match.grid,
-            "second_grid": match.other_grid,
-            "mutual": int(match.mutual.sum()),
-            "matches": [asdict(point) for point in self.matches()],
+            "second_mirrored": correspondence.mirrored,
+            "first_grid": correspondence.grid,
+            "second_grid": correspondence.other_grid,
+            "mutual": int(correspondence.mutual.sum()),
+            "matches": [asdict(match) for match in self.matches()],
         }
 
     def viewer(self) -> MatchViewer:
@@ -200,9 +200,9 @@ def match_images(
         first, second: images, as `vitsplice.images.read` takes them.
         backbone: name, or a loaded backbone, which is not loaded again; None: the backbone of the default preset, or
             its fallback, which ``notes`` then names.
-        facet, layer: local facet, and its layer: 0 is the first, -1 the last. Neither: several features together
-            (`vitsplice.matching.descriptor_requests`). Only a layer: that layer of the backbone's facet for structure.
-            Only a facet: its last layer.
+        facet, layer: local facet, and its layer: 0 is the first, -1 the last. Without both, several features are
+            matched together (`vitsplice.matching.descriptor_requests`). The default of the facet alone is the
+            backbone's facet for structure, and the default of the layer alone is -1.
         grid, temperature, balance: see `vitsplice.matching.correspond`; the grid is at least 2.
         device: see `vitsplice.engine.device.pick_device`.
         cache: descriptions of images that are matched again; see `description_cache`. None: no cache across calls.
@@ -229,12 +229,12 @@ def match_images(
         )
         for image, mirror in zip(images, (False, True), strict=True)
     ]
-    match = match_descriptions(*descriptions, temperature=temperature, balance=balance).cpu()
+    correspondence = match_descriptions(*descriptions, temperature=temperature, balance=balance).cpu()
     (first_name, first_sha256), (second_name, second_sha256) = (
         (Path(image.name).name, image.sha256) for image in images
     )
     return ImageCorrespondence(
-        images[0].pixels, images[1].pixels, match, info, requests or descriptor_requests(info),
+        images[0].pixels, images[1].pixels, correspondence, info, requests or descriptor_requests(info),
         (first_name, second_name), (first_sha256, second_sha256), grid, temperature, balance,
         (str(substitution),) if substitution else (),
     )  # fmt: skip
@@ -267,7 +267,7 @@ def description_cache(limit: int = CACHE_BYTES) -> DescriptionCache:
 
 
 def _requests(info: BackboneInfo, facet: str | None, layer: int | None) -> tuple[FeatureRequest, ...]:
-    """Return the request for one feature; () for those of `descriptor_requests`."""
+    """Return the request for a facet at a layer; () without both, which stands for `descriptor_requests`."""
     if facet is None and layer is None:
         return ()
     return tuple(local_requests(info, facet or info.structure.facet, -1 if layer is None else layer))
@@ -322,12 +322,12 @@ def check_output(folder: str | os.PathLike[str], inputs: Iterable[str | os.PathL
 
     Args:
         folder: output folder.
-        inputs: paths of images, which must not be files that are written.
+        inputs: paths of the images; none may be a file that would be overwritten.
         force: allow a correspondence in the folder to be replaced.
 
     Raises:
         OutputExists: if the folder holds a correspondence and ``force`` is not set.
-        UserError: if the path is a file, or an input is a file that is written.
+        UserError: if the path is a file, or an input would be overwritten.
     """
     names = (MATCHES, WARPED, CONFIDENCE, DATA, VIEWER)
     check_inputs_survive(inputs, (Path(folder) / name for name in names))

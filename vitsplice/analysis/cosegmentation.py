@@ -38,9 +38,9 @@ from vitsplice.support.input_files import check_inputs_survive
 SHEET, DATA = "cosegment.png", "cosegment.json"
 
 OUTPUT_FILE = re.compile(r"[0-9]+-[^/\\\0]+_(foreground|parts|overlay)\.png")
-"""File names of the outputs of an image. `save` removes those of an earlier call that are not written again."""
+"""File names of the outputs of an image. `save` removes such files of an earlier call that it does not write again."""
 
-MOST_PARTS = 20
+MAX_PARTS = 20
 """Maximum number of parts: the number of colours of matplotlib's "tab20"."""
 
 SHEET_SIDE = 360
@@ -82,7 +82,7 @@ class Segments:
     @property
     def overlay(self) -> Tensor:
         """Colours of the parts, and black for the background, over the image, ``(3, H, W)`` in [0, 1]."""
-        colours = torch.tensor([(0, 0, 0), *part_colours(MOST_PARTS)]) / 255
+        colours = torch.tensor([(0, 0, 0), *part_colours(MAX_PARTS)]) / 255
         return OPACITY * colours[self.labels].permute(2, 0, 1) + (1 - OPACITY) * self.pixels[0]
 
 
@@ -182,7 +182,7 @@ def part_colours(parts: int) -> list[tuple[int, int, int]]:
     """Return the colours of the first ``parts`` parts, 8-bit RGB: matplotlib's "tab20", the saturated ones first."""
     from matplotlib import colormaps
 
-    colours = (colormaps["tab20"](torch.arange(MOST_PARTS).numpy())[:, :3] * 255).round().astype(int).tolist()
+    colours = (colormaps["tab20"](torch.arange(MAX_PARTS).numpy())[:, :3] * 255).round().astype(int).tolist()
     return list(map(tuple, [*colours[::2], *colours[1::2]]))[:parts]
 
 
@@ -205,7 +205,7 @@ def cosegment(
         backbone: name, or a loaded backbone, which is not loaded again; None: that of the default preset, or its
             fallback, which ``notes`` then names. If the backbone has no [CLS] token, or no queries and keys, patches
             far from the borders count as salient.
-        parts: number of parts of the foreground, 1 to `MOST_PARTS`.
+        parts: number of parts of the foreground, 1 to `MAX_PARTS`.
         clusters: number of clusters of all patches, at least 2; each cluster is foreground or background. None: the
             number at the elbow of the inertia.
         size: requested shorter side of the backbone's input, in pixels; the backbone may need another.
@@ -222,8 +222,8 @@ def cosegment(
         >>> [tuple(labels.shape) for labels in result.labels]
         [(10, 15), (10, 10)]
     """
-    if not 1 <= parts <= MOST_PARTS:
-        raise UserError(f"the number of parts must be 1 to {MOST_PARTS}; it is {parts}")
+    if not 1 <= parts <= MAX_PARTS:
+        raise UserError(f"the number of parts must be 1 to {MAX_PARTS}; it is {parts}")
     if clusters is not None and clusters < 2:
         raise UserError(f"the number of clusters must be at least 2, for foreground and background; it is {clusters}")
     loaded, target = read_images(images, size), pick_device(device)
@@ -263,7 +263,8 @@ def _patches_on_cpu(features: Features) -> Features:
 def save(result: Cosegmentation, folder: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Write the sheet, ``cosegment.json``, and foreground, parts and overlay of each image; return the sheet's path.
 
-    ``cosegment.json``, which lists the files, is written first: ``force`` then removes those of a call that was killed.
+    ``cosegment.json``, which lists the files, is written first, so that a later call can remove the files of a call
+    that was killed.
 
     Raises:
         OutputExists: if the folder holds a co-segmentation and ``force`` is not set.

@@ -37,7 +37,7 @@ PCK_ALPHA = 0.1
 """Threshold of PCK, as a fraction of the side."""
 
 FORMAT = 4
-"""Format of stored encodings; those of another format are computed again."""
+"""Format of stored encodings; an encoding of another format is computed again."""
 
 MAX_SIMILARITIES = 2**24
 """Maximum number of similarities of patches in memory at a time."""
@@ -98,12 +98,12 @@ def warp_pck(features: Features, warped: Features, source_of: PointMap, alpha: f
         Fraction in [0, 1]; NaN if all patches are ignored.
     """
     centres, warped_centres = (grid_centres(*(f.grid or (1, 1))) for f in (features, warped))
-    true = source_of(warped_centres)
-    inside = ((true >= 0) & (true <= 1)).all(1)
+    true_points = source_of(warped_centres)
+    inside = ((true_points >= 0) & (true_points <= 1)).all(1)
     descriptors, queries = (F.normalize(f.patches[0], dim=-1) for f in (features, warped))
     chunks = torch.split(queries[inside.to(queries.device)], max(1, MAX_SIMILARITIES // len(descriptors)))
     nearest = torch.cat([(chunk @ descriptors.T).argmax(1) for chunk in chunks]).cpu()
-    return pck.pck(pck.point_errors(centres[nearest], true[inside], (1, 1), 1), alpha)
+    return pck.pck(pck.point_errors(centres[nearest], true_points[inside], (1, 1), 1), alpha)
 
 
 def _labels_on_common_grid(labels: Tensor) -> Tensor:
@@ -159,7 +159,7 @@ class ImageEncoding:
 
 
 EncodingReader = Callable[[str], ImageEncoding]
-"""Function that returns the encoding of the image of a name."""
+"""Function that returns the encoding of an image, given the name of the image."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class _LayerFeatures:
 
 @numerics(grad=False)
 def encode_image(image: ComparedImage, backbone: Backbone, device: torch.device) -> ImageEncoding:
-    """Compute the encoding of an image, which is on the CPU, by a backbone, which is on the device.
+    """Compute the encoding of an image (on the CPU) by a backbone (on the device).
 
     Raises:
         VitspliceError: if a feature is not finite.

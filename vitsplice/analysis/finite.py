@@ -1,4 +1,4 @@
-"""Check of features: results computed from NaN or infinite ones would be meaningless, or name a wrong cause."""
+"""Check that features are finite: results of NaN or infinite features would be meaningless, or name a wrong cause."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vitsplice.text import printable
 def finite_features(
     backbone: Backbone, inputs: Tensor, requests: Iterable[FeatureRequest], image: str
 ) -> dict[FeatureRequest, Features]:
-    """Compute features of an image in one pass of a backbone.
+    """Compute features of an image in one pass of a backbone, and check that they are finite.
 
     Args:
         backbone: a loaded backbone.

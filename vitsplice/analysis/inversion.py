@@ -1,8 +1,8 @@
 """Feature inversion: images optimised to have one feature of an image (Mahendran and Vedaldi 2015).
 
-An inversion shows what a feature encodes: [CLS] inverted has the appearance without the layout, keys inverted have the
-layout (Tumanyan et al. 2022, section 3.1). Each inversion is a run with a term named `TERM` that compares features;
-other terms of the run, if any, are regularisers.
+An inversion shows what a feature encodes: the inversion of [CLS] has the appearance without the layout, and the
+inversion of keys has the layout (Tumanyan et al. 2022, section 3.1). Each inversion is a run with a term named `TERM`
+that compares features; other terms of the run, if any, are regularisers.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class InversionPlan:
     @property
     def run_folders(self) -> dict[FeatureRequest, str]:
         """Names of the folders of the inversions by feature; names of one facet sort by depth."""
-        return {each: f"{each.facet}_{layer_file_label(each.layer, self.layers)}" for each in self.settings}
+        return {r: f"{r.facet}_{layer_file_label(r.layer, self.layers)}" for r in self.settings}
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,9 +119,9 @@ def plan_inversions(
     Args:
         image: path of the image.
         facets, layers: facets and layers to invert, in every combination; see `combined_requests`.
-        prior: image prior, ``network`` or ``pixels``, which determines what the feature leaves open. None without a
-            preset: ``network`` for local facets, and ``pixels`` for global ones, for which ``network`` needs many more
-            steps.
+        prior: image prior, ``network`` or ``pixels``, which determines what the feature leaves open. If prior and
+            preset are None: ``network`` for local facets, and ``pixels`` for global ones, for which ``network`` needs
+            many more steps.
         preset: instead of a prior, a preset with a term named ``inversion``: name, path or settings.
         backbone: name; None: that of the preset.
         overrides: ``dotted.key=value`` of settings.
@@ -144,7 +144,7 @@ def plan_inversions(
     configured = settings_for(
         chosen_preset or PRESETS["network"],
         backbone=backbone,
-        overrides=list(filter(_chooses_backbone, overrides)),
+        overrides=list(filter(_affects_loading, overrides)),
         device=settings.get("device"),
         precision=settings.get("precision"),
     )
@@ -159,13 +159,13 @@ def plan_inversions(
     return InversionPlan(Path(image), settings_by_request, info.layers, tuple(map(str, loaded.substitutions.values())))
 
 
-def _chooses_backbone(override: str) -> bool:
+def _affects_loading(override: str) -> bool:
     """Return whether an override affects which backbone is loaded, to which device, or in which precision."""
     return override.strip().startswith(("backbone", "device", "precision"))
 
 
 def _without_fallbacks(settings: RunConfig, loader: BackboneLoader) -> RunConfig:
-    """Replace backbones by those in use, and remove fallbacks: a backbone that becomes available later is not used."""
+    """Replace backbones by those in use, and remove fallbacks, so that a resumed run uses the same backbones."""
     in_use = load_settings(settings, loader, catalogue()).settings
     return in_use.model_copy(update={"device": settings.device, "precision": settings.precision})
 
@@ -176,7 +176,7 @@ def combined_requests(
     """Combine the facets with the layers.
 
     Without layers, facets are taken from the last layer. Without facets, the layers are combined with the backbone's
-    facets for appearance and structure. With neither, the backbone's default requests for both are returned.
+    facets for appearance and structure. Without both, its default requests for appearance and structure are returned.
 
     Raises:
         UserError: if the backbone has no such facet or layer, or facets or layers are not lists.

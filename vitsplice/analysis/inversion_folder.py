@@ -32,7 +32,7 @@ class _StoredImage(BaseModel):
 
 
 class _StoredPlan(BaseModel):
-    """Content of the plan file. The feature of an inversion is that of the term `TERM` in its settings."""
+    """Content of the plan file. The term `TERM` in the settings of an inversion names the feature."""
 
     format: int
     image: _StoredImage
@@ -60,11 +60,11 @@ def inversion_folder(
         inversions=list(plan.settings.values()),
         versions=versions(),
     )
-    runs = set(plan.run_folders.values())
+    folders = set(plan.run_folders.values())
     with suppress(UserError):
-        runs |= set(read_plan(out).run_folders.values())
+        folders |= set(read_plan(out).run_folders.values())
     work = ResumableWork(
-        "inversion", PLAN_FILE, results=(SHEET, *sorted(runs)), clear=lambda path: RunFolder(path).clear()
+        "inversion", PLAN_FILE, results=(SHEET, *sorted(folders)), clear=lambda path: RunFolder(path).clear()
     )
     return resumable(Path(out), work, stored.model_dump(mode="json"), force=force)
 

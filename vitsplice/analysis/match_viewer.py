@@ -44,7 +44,7 @@ class MatchViewer:
     Args:
         images: both images, ``(1, 3, H, W)`` in [0, 1].
         names: names of the images.
-        match: the correspondence of the ``N`` patches of the first image with the ``M`` patches of the second.
+        correspondence: the correspondence of the ``N`` patches of the first image with the ``M`` patches of the second.
         warped: colour of each patch of the first image, taken from its matches, ``(N, 3)`` in [0, 1].
         record: content of ``matches.json``; the page offers it as a file, and its matches as CSV.
         lead: sentence below the title.
@@ -52,7 +52,7 @@ class MatchViewer:
 
     images: tuple[Tensor, Tensor] = field(repr=False)
     names: tuple[str, str]
-    match: Correspondence
+    correspondence: Correspondence
     warped: Tensor = field(repr=False)
     record: Mapping[str, Any] = field(repr=False)
     lead: str = ""
@@ -76,7 +76,8 @@ class MatchViewer:
 
     @numerics(grad=False)
     def _data(self) -> dict[str, Any]:
-        similarities, grids = self.match.similarity, (self.match.grid, self.match.other_grid)
+        similarities = self.correspondence.similarity
+        grids = (self.correspondence.grid, self.correspondence.other_grid)
         vectors = factorise(similarities, RANK)
         integers, scales = zip(*map(_quantised, vectors), strict=True)
         features = [Features(values[None], grid) for values, grid in zip(vectors, grids, strict=True)]
@@ -93,7 +94,7 @@ class MatchViewer:
             "warped": _base64(to_uint8(self.warped)),
             "colours": _base64(to_uint8(_colour_map())),
             "nearest": count,
-            "selected": _selected(self.match),
+            "selected": _initial_patch(self.correspondence),
             "record": self.record,
         }
 
@@ -141,6 +142,6 @@ def _colour_map() -> Tensor:
     return torch.from_numpy(colormaps[COLOUR_MAP](range(256))[:, :3])
 
 
-def _selected(match: Correspondence) -> int:
-    """Return the patch of the first image that is selected initially: that of the most similar mutual match."""
-    return int(match.similarity.amax(1).masked_fill(~match.mutual, -1).argmax())
+def _initial_patch(correspondence: Correspondence) -> int:
+    """Return the patch of the first image that is selected initially: its mutual match is the most similar one."""
+    return int(correspondence.similarity.amax(1).masked_fill(~correspondence.mutual, -1).argmax())

@@ -38,7 +38,7 @@ SHEET, DATA, FEATURES = "modes.png", "modes.json", "features.jsonl"
 """The sheet, the modes as JSON, and the cached features."""
 
 OUTPUT = re.compile(r"mode-[0-9]+\.png")
-"""File names of outputs; `save` removes those that an earlier call wrote and that are not written again."""
+"""File names of outputs; `save` removes such files of an earlier call that it does not write again."""
 
 COLUMNS, HEIGHT = 10, 160
 """Maximum number of images of a mode on the sheet, and their height in pixels."""
@@ -125,7 +125,9 @@ def appearance_modes(
         raise UserError(Argument("k", k), " is not allowed; it must be at least 1")
     images = first_of_each_file(images)
     if len(images) < k:
-        raise UserError(f"{k} modes need at least {k} images, not {len(images)}")
+        raise UserError(
+            f"{k} modes need at least {k} images, not {len(images)}; give more images or a lower ", Argument("k")
+        )
     target = pick_device(device)
     network, substitution = backbone_or_default(backbone, target)
     if substitution:
@@ -135,13 +137,17 @@ def appearance_modes(
         return None
     features, skipped = result
     if len(features) < k:
-        raise UserError(f"{k} modes need at least {k} images; {len(features)} of the {len(images)} images can be read")
+        raise UserError(
+            f"{k} modes need at least {k} images; {len(features)} of the {len(images)} images can be read; give more "
+            "images or a lower ",
+            Argument("k"),
+        )
     digests = {path: feature.sha256 for path, feature in features.items()}
     return AppearanceModes(tuple(_modes(features, k)), network.info, digests, tuple(map(str, skipped)))
 
 
 def _modes(features: dict[Path, AppearanceFeature], k: int) -> list[Mode]:
-    """Cluster features; the largest mode is first, of equally large modes that with the earliest image."""
+    """Cluster features into modes, the largest first; ties are in the order of their first images in ``features``."""
     paths = list(features)
     points = F.normalize(torch.from_numpy(np.stack([features[path].values for path in paths])).double(), dim=-1)
     labels = kmeans(points, k)
@@ -189,7 +195,7 @@ def check_output(
 
     Args:
         folder: output folder.
-        sources: folders of the images, which are refused as output folders, and images.
+        sources: folders of images, and images. A folder of images is refused as the output folder.
         number_of_outputs: maximum number of outputs of a model, one for each mode.
         force: allow modes in the folder to be replaced.
 
@@ -214,7 +220,8 @@ def save(
 ) -> Path:
     """Write the modes as JSON, the outputs ``mode-1.png``... and the sheet; return the path of the sheet.
 
-    The JSON, which lists the outputs, is written first: ``force`` then removes those of a call that was killed.
+    The JSON, which lists the outputs, is written first, so that a later call can remove the outputs of a call that was
+    killed.
 
     Raises:
         OutputExists: if the folder holds modes and ``force`` is not given.

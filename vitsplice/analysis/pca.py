@@ -69,14 +69,14 @@ def principal_components(
 
     Returns:
         One map ``(3, h, w)`` per image, in [0, 1] on a scale shared by all images, and the fraction of the variance
-        that each component explains, ``(C,)``; C is 3, or the number of channels if that is less, and further channels
-        of the maps are black.
+        that each component explains, ``(C,)``. C is 3, or the number ``D`` of feature channels if that is less; the
+        other channels of the maps are then 0.
 
     Raises:
         UserError: if there is no image, ``decompose`` is unknown, or the masks exclude every patch.
     """
     if decompose not in get_args(Decompose):
-        raise UserError(f"decompose={decompose!r} is not allowed; it is {' or '.join(get_args(Decompose))}")
+        raise UserError(f"decompose={decompose!r} is not allowed; choose {' or '.join(get_args(Decompose))}")
     if not features:
         raise UserError("give at least one image")
     selections = [torch.ones(image.patches.shape[1], dtype=torch.bool) for image in features]
@@ -84,7 +84,7 @@ def principal_components(
         selections = [mask_on_grid(mask, image.grid).flatten() for mask, image in zip(masks, features, strict=True)]
     patches = torch.cat([image.patches[0][selected] for image, selected in zip(features, selections, strict=True)])
     if not len(patches):
-        raise UserError("no patch is inside the masks")
+        raise UserError("the masks exclude every patch; give masks that are true for at least one patch of an image")
     patches = patches.cpu().double()
     rows = _self_similarity_factor(F.normalize(patches, dim=-1)) if decompose == "self-similarity" else patches
     centred = rows - rows.mean(0)
@@ -204,7 +204,7 @@ def pca(
 
     Raises:
         ImageError: if an image cannot be read.
-        UserError: as `local_features` raises it, if ``decompose`` is unknown, or without common foreground.
+        UserError: as for `local_features`; also if ``decompose`` is unknown, or the images have no common foreground.
         UnknownName, WeightsUnavailable: if the backbone is unknown or unavailable.
         VitspliceError: if a feature is not finite.
     """
@@ -228,9 +228,9 @@ def component_maps(
 ) -> ComponentMaps:
     """Compute three principal components of features, jointly over images; see `pca` and `principal_components`."""
     maps, explained_variance = {}, {}
-    for layer, of_images in features.features.items():
-        maps[layer], explained = principal_components(of_images, decompose, masks)
-        explained_variance[layer] = [round(float(part), 4) for part in explained]
+    for layer, per_image in features.features.items():
+        maps[layer], explained = principal_components(per_image, decompose, masks)
+        explained_variance[layer] = [round(float(fraction), 4) for fraction in explained]
     return ComponentMaps(
         features.images, maps, explained_variance, features.info, features.facet, decompose, features.size, upsampling,
         None if masks is None else tuple(masks), features.notes,
@@ -240,8 +240,8 @@ def component_maps(
 def save(maps: ComponentMaps, folder: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Write ``pca.json``, each map, and the contact sheet; return the path of the sheet.
 
-    Maps that an earlier call wrote, and that its ``pca.json`` lists, are removed, also those of a call that was killed:
-    ``pca.json`` is written first.
+    Maps that the ``pca.json`` of an earlier call lists are removed. ``pca.json`` is written before the maps, so that it
+    also lists the maps of a call that was killed.
 
     Raises:
         OutputExists: if the folder holds a PCA and ``force`` is not set.

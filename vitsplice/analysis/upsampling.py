@@ -30,7 +30,7 @@ def upsample(maps: Tensor, image: Tensor, mode: Upsampling = "edges") -> Tensor:
         UserError: if the mode is unknown.
     """
     if mode not in get_args(Upsampling):
-        raise UserError(f"upsampling={mode!r} is not allowed; it is {' or '.join(get_args(Upsampling))}")
+        raise UserError(f"upsampling={mode!r} is not allowed; choose {' or '.join(get_args(Upsampling))}")
     size = (image.shape[-2], image.shape[-1])
     if mode == "blocks":
         return F.interpolate(maps[None], size=size, mode="nearest")[0]

@@ -55,7 +55,7 @@ class KeypointBenchmark:
     Args:
         data: the pairs.
         backbones, facets, layers: see `vitsplice.keypoints.features.select_features`.
-        alphas: thresholds as fractions of the reference length, above 0 and at most 1.
+        alphas: thresholds as fractions of `KeypointPair.reference_length`, above 0 and at most 1.
         size: images are resized to about ``size * size`` pixels; the aspect ratio is preserved.
         device: see `vitsplice.engine.device.pick_device`.
 
@@ -93,8 +93,8 @@ def run_benchmark(
         benchmark: settings. Backbones, facets, layers and thresholds may differ from those of earlier calls with the
             same folder: only what is new is measured.
         out: output folder.
-        force: replace what the folder holds, if that is a benchmark of other data, another size or device, or one that
-            was written in another format or with other versions of packages.
+        force: replace a benchmark in the folder that has other data, another size, device or format, or was written
+            with other versions of packages.
         progress: progress reporter.
 
     Returns:
@@ -181,7 +181,7 @@ def pair_errors(
 
     Returns:
         Distance of each match from the true point in pixels of the target, divided by the reference length; and the
-        number of excluded keypoints: those whose point in one of the images is more than half a pixel outside of it.
+        number of excluded keypoints, which are more than half a pixel outside of at least one of the two images.
     """
     source_points = _as_fractions(pair.source_points, source.size, pair.unit)
     target_points = _as_fractions(pair.target_points, target.size, pair.unit)

@@ -47,8 +47,8 @@ class KeypointPair:
         source, target: the images.
         source_points, target_points: corresponding points ``(N, 2)``, (y, x).
         unit: ``pixels`` for pixel coordinates from 0 that denote pixel centres, ``sides`` for fractions of the sides.
-        reference_length: length, in pixels of the target, of which thresholds are a fraction; None: the longer side of
-            the target.
+        reference_length: length in pixels of the target; thresholds are fractions of it. None: the longer side of the
+            target.
     """
 
     id: str
@@ -100,7 +100,7 @@ class KeypointDataset:
         name: name of the data set.
         details: origin and options of the data set, as data for JSON.
         count: number of pairs, including unusable ones.
-        pairs: function that returns an iterator, which reads the pairs.
+        pairs: function that returns a new iterator, which reads the pairs.
         reference: description of the reference length, in words.
     """
 

@@ -25,7 +25,7 @@ from vitsplice.support.sized_cache import SizedCache
 from vitsplice.text import printable
 
 CACHE_BYTES = 1_000_000_000
-"""Maximum size of the cached features in bytes; those of two images are always cached."""
+"""Maximum size of the cached features in bytes; the features of two images are always cached."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def select_features(
         return SelectedFeatures(backbone.info, requests, lambda: cache.named(name, str(device))[0])
 
     selected = map(select, dict.fromkeys(backbones or (None,)))
-    return tuple({features.info.name: features for features in selected}.values())  # two may share a substitute
+    return tuple({features.info.name: features for features in selected}.values())  # names may share a fallback
 
 
 def _available(
@@ -99,7 +99,7 @@ def _available(
 class ImageFeatures:
     """Features of an image by request.
 
-    ``size`` is the size of the image after its transforms, ``input_size`` that of the backbone's input.
+    ``size`` is the size of the image after its transforms, ``input_size`` the size of the backbone's input.
     """
 
     size: Size
@@ -155,7 +155,10 @@ class FeatureExtractor:
 
 
 def load_pixels(image: KeypointImage, size: int) -> Tensor:
-    """Read an image and apply its transforms, ``(1, 3, H, W)``; only a warp resizes it, by `warped_side`.
+    """Read an image and apply its transforms, ``(1, 3, H, W)``.
+
+    With a warp, the shorter side of the result is `warped_side`. Without one, the image keeps its size, and ``size``
+    has no effect.
 
     Raises:
         ImageError: if the image cannot be read, or its size differs from that in its annotation.
@@ -174,6 +177,6 @@ def load_pixels(image: KeypointImage, size: int) -> Tensor:
 
 
 def warped_side(height: int, width: int, size: int) -> int:
-    """Return the shorter side in pixels at which an image is warped: ``size``, or less for the limits of images."""
+    """Return the shorter side in pixels at which an image is warped: ``size``, or less to keep it within the limits."""
     aspect = max(height, width) / min(height, width)
     return min(size, int(LARGEST_SIDE / aspect), int(math.sqrt(LARGEST_AREA / aspect)))

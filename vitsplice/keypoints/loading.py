@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, WARPS, grid_centres
-from vitsplice.errors import UserError
+from vitsplice.errors import Argument, UserError
 from vitsplice.images import EXAMPLE_PAIRS, example
 from vitsplice.keypoints import pfpascal, spair
 from vitsplice.keypoints.dataset import KeypointDataset, KeypointImage, KeypointPair
@@ -39,7 +39,9 @@ def load_dataset(
     if folders and len(sources) > 1:
         raise UserError(f"give one folder, or images: {printable(str(folders[0]))} is a folder among other sources")
     if folders and appearance:
-        raise UserError("the images of a data set are not transformed; leave the appearance out, or give images")
+        raise UserError(
+            "the images of a data set are not transformed; leave out ", Argument("appearance"), ", or give images"
+        )
     if folders and spair.has_layout(folders[0]):
         return spair.load(folders[0], split or "test", subset or spair.SUBSETS[0])
     if subset:
@@ -53,7 +55,9 @@ def load_dataset(
             f"({pfpascal.LAYOUT}); give images for synthetic warps"
         )
     if split:
-        raise UserError("synthetic warps have no splits; leave the split out, or give the folder of a data set")
+        raise UserError(
+            "synthetic warps have no splits; leave out ", Argument("split"), ", or give the folder of a data set"
+        )
     images = tuple(sources) or tuple(path for name in EXAMPLE_PAIRS for path in example(name))
     return synthetic_warps(images, appearance or DEFAULT_APPEARANCE)
 

@@ -6,8 +6,9 @@ al. 2023). Such a match can lie between the centres of patches. If similarities 
 match would always be at the centre of a patch.
 
 The upsampled features, which are large, are not computed: upsampling is linear, so that the products with them are the
-upsampled products, and their norms follow from the products of neighbouring features. Within half a patch of the border
-upsampled features are constant towards the border, up to rounding, which decides among the pixels there.
+upsampled products, and their norms follow from the products of neighbouring features. Between the border and the
+nearest patch centres, upsampled features are constant towards the border up to rounding. So rounding decides which of
+the pixels there is the match.
 """
 
 from __future__ import annotations

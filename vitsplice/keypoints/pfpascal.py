@@ -1,11 +1,12 @@
 """Pairs of a data set in the layout of PF-PASCAL (Ham et al. 2018, "Proposal Flow", TPAMI).
 
-The lists of pairs are those of weakly supervised alignment and NCNet (Rocco et al. 2018), which later work uses: CSV
-with the columns ``source_image``, ``target_image``, ``class`` (1 to 20, the categories of PASCAL VOC in their order),
-and ``XA``, ``YA``, ``XB``, ``YB``, the keypoints of source and target in pixels, separated by semicolons; a
-keypoint with an empty entry is not visible. Lists for training have a column ``flip`` instead: their keypoints come
-from ``Annotations/CATEGORY/NAME.mat``, whose ``kps`` is ``(N, 2)``, (x, y), NaN where a point is not visible; rows to
-be flipped are skipped. The reference length is the longer side of the target.
+The lists of pairs are the CSV files of weakly supervised alignment and NCNet (Rocco et al. 2018), which later work uses
+too. Their columns are ``source_image``, ``target_image``, ``class`` (1 to 20, the categories of PASCAL VOC in their
+order), and ``XA``, ``YA``, ``XB``, ``YB``: the keypoints of source and target in pixels, separated by semicolons. A
+keypoint with an empty entry is not visible. The reference length is the longer side of the target.
+
+Lists for training have a column ``flip`` instead of the last four. Rows to be flipped are skipped. The keypoints come
+from ``kps`` in ``Annotations/CATEGORY/NAME.mat``: ``(N, 2)``, (x, y), NaN where a point is not visible.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ def _keypoints(root: Path, category: str, names: list[PurePosixPath], row: Row) 
 
 
 def _numbers(text: str) -> list[float]:
-    """Parse coordinates; NaN, that of an invisible keypoint, for an empty entry. A text without entries has none."""
+    """Parse coordinates. An empty entry gives NaN, which marks an invisible keypoint; a blank text has no entries."""
     entries = text.split(";") if text.strip() else []
     return [float(entry) if entry.strip() else math.nan for entry in entries]
 
@@ -164,7 +165,7 @@ def read_mat_keypoints(path: Path) -> Points:
             raise ValueError(f"the file is larger than {MAT_BYTES} bytes")
         shape = {name: shape for name, shape, _ in whosmat(path)}.get(MAT_NAME, ())
         if len(shape) != 2 or shape[1] != 2 or shape[0] > MAT_KEYPOINTS:
-            raise ValueError(f"no {MAT_NAME} of shape (N, 2)")
+            raise ValueError(f"no {MAT_NAME} of shape (N, 2) with N at most {MAT_KEYPOINTS}")
         return np.asarray(loadmat(path, variable_names=[MAT_NAME])[MAT_NAME], np.float64)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} does not exist") from error

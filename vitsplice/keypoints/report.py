@@ -44,7 +44,7 @@ def _pairs_csv(summary: BenchmarkSummary, log: JsonLinesLog, keys: Keys) -> Iter
 
 
 def _summary_csv(summary: BenchmarkSummary) -> Iterator[str]:
-    """One row per feature, category and threshold; the category of all pairs is empty."""
+    """One row per feature, category and threshold; in the rows of all pairs, the category is empty."""
     yield csv_row(
         ["backbone", "facet", "layer", "block", "category", "alpha", "per_pair", "low", "high", "interval_type",
          "per_keypoint", "pairs", "keypoints"]
@@ -89,7 +89,7 @@ def notes(summary: BenchmarkSummary) -> Iterator[str]:
     """Describe how many pairs and keypoints are excluded."""
     if summary.counts.missing or summary.counts.unusable:
         yield f"{summary.counts.measured} of {summary.data.count} pairs measured, {summary.counts.failures}"
-    feature = summary.features[0]
+    feature = summary.features[0]  # all features have the same excluded keypoints
     if feature.outside:
         yield f"excluded: {with_count(feature.outside, 'keypoint')} outside of the image"
     if feature.empty:

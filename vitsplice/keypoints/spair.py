@@ -31,7 +31,7 @@ LAYOUT = f"{ANNOTATIONS}/SPLIT/*.json, {IMAGES}/CATEGORY/*.jpg, {LISTS}/large/SP
 
 
 def has_layout(root: Path) -> bool:
-    """Return True if a folder has this layout: if it contains ``PairAnnotation``."""
+    """Return True if a folder has this layout, which means that it contains the folder ``PairAnnotation``."""
     return os.path.isdir(root / ANNOTATIONS)
 
 
@@ -41,7 +41,7 @@ def load(root: Path, split: str, subset: str) -> KeypointDataset:
     Args:
         root: folder that contains ``PairAnnotation``.
         split: ``trn``, ``val`` or ``test`` in SPair-71k.
-        subset: ``large``, which is all pairs, or ``small``. Without ``Layout``, ``large`` is every file of the split.
+        subset: list of pairs, ``large`` (all) or ``small``. Without ``Layout``, ``large`` is every file of the split.
 
     Raises:
         UserError: if there is no such split, or its list of pairs cannot be read or is empty.

@@ -133,12 +133,12 @@ def summarise(
     """
     alphas = tuple(dict.fromkeys(alphas))
     correct = np.zeros((*keys.shape, len(alphas)), np.int64)
-    points, outside = np.zeros(keys.shape, np.int64), np.zeros(keys.shape, np.int64)
+    keypoints, outside = np.zeros(keys.shape, np.int64), np.zeros(keys.shape, np.int64)
     category_of, names = np.zeros(keys.shape[1], np.int64), [ALL]
     for feature, pair in zip(*np.nonzero(keys), strict=True):
         record = log[int(keys[feature, pair])]
         correct[feature, pair] = [sum(within(error, alpha) for error in record["errors"]) for alpha in alphas]
-        points[feature, pair], outside[feature, pair] = len(record["errors"]), record["outside"]
+        keypoints[feature, pair], outside[feature, pair] = len(record["errors"]), record["outside"]
         if record["category"] not in names:
             names.append(record["category"])
         category_of[pair] = names.index(record["category"])
@@ -148,17 +148,17 @@ def summarise(
         categories = {}
         for index, name in enumerate(names):
             chosen = measured & ((category_of == index) | (name == ALL))
-            categories[name] = _pck(alphas, correct[feature, chosen], points[feature, chosen])
-        empty = int((measured & (points[feature] == 0)).sum())
+            categories[name] = _pck(alphas, correct[feature, chosen], keypoints[feature, chosen])
+        empty = int((measured & (keypoints[feature] == 0)).sum())
         summaries.append(FeaturePCK(info, request, categories, int(outside[feature].sum()), empty))
     return BenchmarkSummary(data, alphas, tuple(summaries), counts)
 
 
-def _pck(alphas: Sequence[float], correct: Counts, points: Counts) -> CategoryPCK:
+def _pck(alphas: Sequence[float], correct: Counts, keypoints: Counts) -> CategoryPCK:
     """Compute the metrics of pairs from their numbers of correct keypoints ``(P, alphas)`` and keypoints ``(P,)``."""
-    nonempty = points > 0
-    fractions = correct[nonempty] / points[nonempty, None]
-    total = int(points.sum())
+    nonempty = keypoints > 0
+    fractions = correct[nonempty] / keypoints[nonempty, None]
+    total = int(keypoints.sum())
     return CategoryPCK(
         {alpha: mean_with_interval(fractions[:, n], resamples=FEWER_RESAMPLES) for n, alpha in enumerate(alphas)},
         {alpha: float(correct[:, n].sum() / total) if total else float("nan") for n, alpha in enumerate(alphas)},

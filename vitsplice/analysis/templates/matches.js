@@ -18,7 +18,7 @@
     components: bytes(image.components),
     stage: document.querySelectorAll(".stage")[side],
   }));
-  const state = { side: 0, patch: data.selected, layer: "similarity", shown: 1 };
+  const state = { side: 0, patch: data.selected, overlay: "similarity", matchCount: 1 };
 
   /** The patches of the other image that are most similar to a patch, the best first. */
   function matchesOf(side, patch) {
@@ -54,7 +54,7 @@
 
   // --- Drawing ------------------------------------------------------------------------------------------------------
 
-  /** Paint the colours of the patches over an image; null instead of colours removes the layer. */
+  /** Paint the colours of the patches over an image; null instead of colours hides the overlay. */
   function paint(image, rgb) {
     const canvas = image.stage.querySelector("canvas");
     canvas.hidden = !rgb;
@@ -67,7 +67,7 @@
     canvas.style.opacity = byId("opacity").value / 100;
   }
 
-  /** The colours of values on a scale from 0 to a maximum; values outside of it are clamped. */
+  /** The colours of values on a scale from 0 to a maximum; values outside of this range are clamped. */
   function heatColours(values, maximum) {
     const rgb = new Uint8Array(3 * values.length);
     values.forEach((value, n) => {
@@ -91,12 +91,12 @@
     image.stage.querySelector(".marks").append(element);
   }
 
-  function drawLayers() {
-    const heated = state.layer === "similarity";
+  function drawOverlays() {
+    const heated = state.overlay === "similarity";
     images.forEach((image, side) => {
       image.stage.classList.toggle("heated", heated && side !== state.side);
-      if (state.layer === "components") paint(image, image.components);
-      else paint(image, state.layer === "warped" && side === 0 ? bytes(data.warped) : null);
+      if (state.overlay === "components") paint(image, image.components);
+      else paint(image, state.overlay === "warped" && side === 0 ? bytes(data.warped) : null);
     });
     byId("legend").classList.toggle("hidden", !heated);
     if (!heated) return;
@@ -133,9 +133,9 @@
   }
 
   function draw() {
-    const matches = matchesOf(state.side, state.patch).slice(0, state.shown);
+    const matches = matchesOf(state.side, state.patch).slice(0, state.matchCount);
     const back = bestMatch(1 - state.side, matches[0].patch);
-    drawLayers();
+    drawOverlays();
     drawMarks(matches, back);
     describe(matches, back);
   }
@@ -187,8 +187,8 @@
 
   byId("controls").addEventListener("submit", (event) => event.preventDefault());
   byId("controls").addEventListener("input", () => {
-    state.layer = byId("controls").elements.layer.value;
-    state.shown = Math.min(data.nearest, Math.max(1, Math.round(Number(byId("count").value)) || 1));
+    state.overlay = byId("controls").elements.overlay.value;
+    state.matchCount = Math.min(data.nearest, Math.max(1, Math.round(Number(byId("count").value)) || 1));
     draw();
   });
 
