@@ -65,7 +65,7 @@ def test_pairs_are_of_one_domain(build_pairs, tree, manifest):
     assert number == 4
     for pair in read(manifest):
         assert pair.structure.parent == pair.appearance.parent == folder / "afhq" / pair.source
-    assert any("1 structure image without an appearance image" in note for note in notes)
+    assert any("no appearance image is available for 1 structure image" in note for note in notes)
 
 
 def test_ids_do_not_depend_on_other_domains(build_pairs, tree, manifest):
@@ -124,8 +124,8 @@ def test_similarity_skips_and_names_unreadable_images(build_pairs, images):
         ({"k": 0}, "k must be at least 1, not 0"),
         ({"by": "all", "k": -1}, "k must be at least 1, not -1"),
         ({"by": "foo"}, "by must be similarity, random, all or name, not 'foo'"),
-        ({"licence": "a\udcffb"}, r"licence 'a.*b' has a NUL or an incomplete Unicode character; give its name"),
-        ({"source": "a\0b"}, r"source 'a.*b' has a NUL or an incomplete Unicode character; give its name"),
+        ({"licence": "a\udcffb"}, r"licence 'a.*b' has a NUL or an incomplete Unicode character; give a name"),
+        ({"source": "a\0b"}, r"source 'a.*b' has a NUL or an incomplete Unicode character; give a name"),
         ({"out": "pairs.txt"}, "must end in .csv or .jsonl"),
     ],
 )

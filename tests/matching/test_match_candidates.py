@@ -84,7 +84,7 @@ def test_grid_of_the_other_image_requires_one(described):
     first, others = described
     match = match_candidates(first, [Candidate(other) for other in others])
     assert [other.grid for other in match.others] == [(6, 6)] * 3
-    with pytest.raises(UserError, match="with 3 images"):
+    with pytest.raises(UserError, match="has 3 other images, not one"):
         _ = match.other_grid
 
 

@@ -108,7 +108,7 @@ def test_output_is_that_of_the_model_that_is_applied(folder, pairs):
     list(trained.steps())
     example, parts = trained.data[0], trained.parts
     backbone = parts.recipe.matching_backbone.backbone
-    model = Model(None, parts.generator, trained.average, backbone, torch.device("cpu"))
+    model = Model(None, parts.generator_spec, trained.average, backbone, torch.device("cpu"))
     expected = model.generate(example.images.pixels["structure"], example.condition)
     assert not torch.allclose(expected, example.images.pixels["start"], atol=0.01)
     assert torch.equal(trained.output(example), expected)

@@ -60,7 +60,7 @@ def test_message_on_a_changed_initial_model_names_the_way_to_start_from_it(tmp_p
 
 def test_model_as_the_preset_is_refused_with_the_option_for_its_weights(tmp_path):
     write_tiny_model(tmp_path / "model")
-    with pytest.raises(ConfigError, match=r"apply the trained model .*model, .* give it as initial, and as the preset"):
+    with pytest.raises(ConfigError, match=r"apply the trained model .*model, .* as initial, and give the preset"):
         check_training(settings_for(str(tmp_path / "model")))
 
 

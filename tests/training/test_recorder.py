@@ -73,9 +73,9 @@ def test_restored_log_continues_within_a_row():
 
 def test_plan_survives_writing(shared, tmp_path):
     plan = plan_of(shared)
-    with plan.folder(tmp_path / "model") as folder:
+    with plan.locked_folder(tmp_path / "model") as folder:
         assert TrainingPlan.read(folder) == plan
-        with pytest.raises(OutputBusy), plan.folder(folder):
+        with pytest.raises(OutputBusy), plan.locked_folder(folder):
             pass
     assert plan.licence == "CC0"
     (tmp_path / "model" / "training.json").write_text('{"format": 9}')
@@ -212,7 +212,7 @@ def test_failure_of_tensorboard_is_noted_once_and_the_training_continues(shared,
             if full_from == "begin":
                 self.full()
 
-        row = preview = full
+        add_row = add_preview = full
 
     notes, plan = [], plan_of(shared, "steps=1", "training.batch=1")
     recorder = begin(plan, tmp_path, tensorboard=FullBoard())
@@ -273,7 +273,9 @@ def test_losses_and_previews_are_written_for_tensorboard(shared, tmp_path, monke
 
 
 def test_stopped_metrics_are_measured_by_a_resumed_training(shared, tmp_path, small_metrics, monkeypatch):
-    monkeypatch.setattr("vitsplice.training.held_out.run_metrics", lambda registered: [registered["lab-patches"]])
+    monkeypatch.setattr(
+        "vitsplice.training.held_out.select_run_metrics", lambda registered: [registered["lab-patches"]]
+    )
     plan = plan_of(shared, "metrics=all", "steps=1", "previews=0")
     recorder = begin(plan, tmp_path)
     list(recorder.steps(lambda note: None))
@@ -290,7 +292,10 @@ def test_model_to_start_from_is_not_replaced(shared, tmp_path):
     write_tiny_model(tmp_path / "model")
     before = {path: path.read_bytes() for path in (tmp_path / "model").iterdir()}
     plan = TrainingPlan.create(shared / "photos", settings_for("tiny-many"), initial=tmp_path / "model")
-    with pytest.raises(UserError, match="holds the model to start from"), plan.folder(tmp_path / "model", force=True):
+    with (
+        pytest.raises(UserError, match="holds the model to start from"),
+        plan.locked_folder(tmp_path / "model", force=True),
+    ):
         pass
     assert {path: path.read_bytes() for path in (tmp_path / "model").iterdir()} == before
 
@@ -330,14 +335,14 @@ def test_force_replaces_another_training_once_the_new_one_can_begin(shared, tmp_
         before = contents(tmp_path)
     plan = plan_of(shared)
     missing = replace(plan, source=tmp_path / "none")
-    with pytest.raises(UserError, match="none"), missing.folder(tmp_path, force=True):
+    with pytest.raises(UserError, match="none"), missing.locked_folder(tmp_path, force=True):
         begin(missing, tmp_path, force=True)
     assert contents(tmp_path) == before
     stopping = ProgressReporter(stopped=lambda: True)
-    with plan.folder(tmp_path, force=True):
+    with plan.locked_folder(tmp_path, force=True):
         assert begin(plan, tmp_path, force=True, progress=stopping) is None
     assert contents(tmp_path) == before
-    with plan.folder(tmp_path, force=True):
+    with plan.locked_folder(tmp_path, force=True):
         assert begin(plan, tmp_path, force=True).resumed_at == 0
     assert TrainingPlan.read(tmp_path) == plan
     assert {path.name for path in contents(tmp_path)} == {"training.json", "held-out.csv"}
@@ -358,7 +363,10 @@ def test_checkpoint_after_which_held_out_pairs_changed_is_refused(shared, tmp_pa
 def test_cache_that_is_a_folder_of_the_model_is_refused(shared, tmp_path, name):
     cache = tmp_path / name
     plan = replace(plan_of(shared), cache=cache)
-    with pytest.raises(UserError, match=f"^cache {cache} is a folder of the model; choose"), plan.folder(tmp_path):
+    with (
+        pytest.raises(UserError, match=f"^cache {cache} is a folder of the model; choose"),
+        plan.locked_folder(tmp_path),
+    ):
         pass
 
 
@@ -366,7 +374,7 @@ def test_cache_that_is_a_folder_of_the_model_is_refused(shared, tmp_path, name):
 def test_source_in_the_folder_of_the_model_is_not_replaced(shared, tmp_path, name):
     (tmp_path / name).write_text("id,structure,appearance\n")
     plan = TrainingPlan.create(tmp_path / name, settings_for("tiny-many"))
-    with pytest.raises(UserError, match=f"holds the source .*{name}"), plan.folder(tmp_path, force=True):
+    with pytest.raises(UserError, match=f"holds the source .*{name}"), plan.locked_folder(tmp_path, force=True):
         pass
     assert [path.name for path in tmp_path.iterdir()] == [name]
 

@@ -34,11 +34,11 @@ class BuildOptions:
     Args:
         path: the source, see `vitsplice.datasets.sources.read_source`.
         appearance: appearance images, see `vitsplice.datasets.sources.read_source`.
-        by: way to pair: ``similarity``, ``random``, ``all`` or ``name``; None for the default of the source.
+        by: way to pair: ``similarity``, ``random``, ``all`` or ``name``; None: the default of the source.
         k: maximum number of appearance images for each structure image by ``similarity`` or ``random``, at least 1;
             None is 1.
         seed: seed of ``random``; None is 0.
-        backbone: backbone of ``similarity``; None for that of the default preset, with its fallback.
+        backbone: backbone of ``similarity``; None: the backbone of the default preset, or its fallback.
         device: see `vitsplice.engine.device.pick_device`.
         licence: licence of all pairs.
         source: origin of all pairs; if empty, the origin of a pair is the name of its group (see `ImageGroup`).
@@ -118,7 +118,7 @@ def build(
         return None
     _note_fewer(pairings, options, progress.note)
     write(target, _pairs(pairings, options))
-    _remove(cache, options)
+    _remove_cache(cache, options)
     return sum(len(appearances) for _, (_, appearances) in pairings)
 
 
@@ -133,7 +133,7 @@ def _check_cache_name(cache: Path) -> None:
 
 
 def _completed(options: BuildOptions, contents: SourceContents) -> BuildOptions:
-    """Fill in the default pairing. Raises UserError for options that do not apply to the source, and too many pairs."""
+    """Fill in the default pairing. Raises UserError for options that do not apply to the source, or too many pairs."""
     by = options.by or contents.default_by
     if options.by and not contents.default_by:
         layout = f"{printable(str(options.path))} is {contents.layout}, which defines the pairs"
@@ -192,7 +192,7 @@ def _pairings(
         }
         pairings = [(group, pairing) for group in groups for pairing in ways[options.by](group)]
     if pairings is not None and not any(appearances for _, (_, appearances) in pairings):
-        _remove(cache, options)
+        _remove_cache(cache, options)
         images = len({path for group in groups for path in (*group.structures, *group.appearances)})
         raise UserError(
             f"there is nothing to pair in {printable(str(options.path))}: of {with_count(images, 'image')}, no "
@@ -201,10 +201,10 @@ def _pairings(
     return pairings
 
 
-def _remove(cache: Path, options: BuildOptions) -> None:
+def _remove_cache(cache: Path, options: BuildOptions) -> None:
     """Remove the cache of features after pairing by similarity.
 
-    After any other pairing, a cache would be that of an interrupted build with other options.
+    After any other pairing, an existing cache stays: an interrupted build by similarity wrote it.
     """
     if options.by == "similarity":
         cache.unlink(missing_ok=True)
@@ -233,13 +233,14 @@ def _note_missing(contents: SourceContents, note: Callable[[str], object]) -> No
 
 
 def _note_fewer(pairings: GroupPairings, options: BuildOptions, note: Callable[[str], object]) -> None:
+    """Note structure images with no appearance image, or with fewer than the options request."""
     alone = [structure for _, (structure, appearances) in pairings if not appearances]
     if alone:
         images = with_count(len(alone), "structure image")
-        note(f"{images} without an appearance image, such as {printable(str(alone[0]))}")
+        note(f"no appearance image is available for {images}, such as {printable(str(alone[0]))}")
     if options.by in ("similarity", "random"):
         number = options.per_structure
         fewer = sum(0 < len(appearances) < number for _, (_, appearances) in pairings)
         if fewer:
             images = with_count(fewer, "structure image")
-            note(f"{images} with fewer than {number} appearance images: all that there are")
+            note(f"fewer than {number} appearance images are available for {images}")

@@ -102,8 +102,8 @@ class ManifestIndex:
     Args:
         ids: ids of the pairs, in order.
         rows: file numbers, ``(M, 4)``: structure image, appearance image, and their masks or `ABSENT`.
-        starts: first row of each pair, and the number of rows, ``(N + 1,)``.
-        weights: weights of the appearance images of each pair, empty if all are equal.
+        starts: index of the first row of each pair, and at the end the number of rows, ``(N + 1,)``.
+        weights: for each pair, the weights of its appearance images; empty if they are equal.
         files: path of each file and the first pair that has it, in the order of their first use.
         uses: number of pairs that have each file.
         unlicensed: ids of the pairs without a licence.
@@ -234,7 +234,7 @@ def _fingerprints(
 
 
 def _mask_size_issues(index: ManifestIndex, fingerprints: Fingerprints) -> Iterator[Issue]:
-    """Find masks whose size is not that of their image."""
+    """Find masks that differ in size from their image."""
     pairs: dict[tuple[int, str], list[str]] = {}
     for pair, rows in index.pairs():
         masked = dict.fromkeys(each for row in rows for each in zip(row[:2], row[2:], strict=True))
@@ -244,7 +244,7 @@ def _mask_size_issues(index: ManifestIndex, fingerprints: Fingerprints) -> Itera
             if image and mask and image.size != mask.size:
                 sizes = [f"{width}x{height}" for height, width in (mask.size, image.size)]
                 name, image_name = index.name(mask_number), index.name(image_number)
-                message = f"{name} has {sizes[0]} px, its image {image_name} {sizes[1]}"
+                message = f"{name} has {sizes[0]} pixels, but its image {image_name} has {sizes[1]}"
                 pairs.setdefault((mask_number, message), []).append(pair)
     for (mask_number, message), ids in pairs.items():
         yield Issue("mask-size", ids[0], len(ids), str(index.files[mask_number][0]), message)

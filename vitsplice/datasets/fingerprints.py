@@ -48,8 +48,8 @@ NEAR_BITS = 8
 NEAR_COLOURS = 10.0
 """Maximum distance of the colours of near-duplicates in Lab: root mean square over cells.
 
-Both limits were chosen on crops of 122 wallpapers: no two crops of different wallpapers are within both limits, crops
-of nearly one colour excluded. Images of the same plain colour are near-duplicates.
+`NEAR_BITS` and this limit were chosen on crops of 122 wallpapers: except for crops of nearly one colour, no two crops
+of different wallpapers are within both limits. Images of the same plain colour are near-duplicates.
 """
 
 ROWS = 512
@@ -131,7 +131,7 @@ def _decoded(record: Mapping[str, Any]) -> Fingerprint | None:
 
 
 def earlier_near_duplicates(fingerprints: Sequence[Fingerprint]) -> NDArray[np.int64]:
-    """Find for each image the earlier near-duplicate with the most similar hash: its index, or -1."""
+    """Return for each image the index of the earlier near-duplicate with the most similar hash, or -1: ``(N,)``."""
     earlier = np.full(len(fingerprints), -1)
     for start, differing_bits in _compared(fingerprints):
         matches = np.where(np.isfinite(differing_bits).any(1), differing_bits.argmin(1), -1)
@@ -178,5 +178,5 @@ def _compared(fingerprints: Sequence[Fingerprint]) -> Iterator[tuple[int, NDArra
 
 
 def are_near_duplicates(first: Fingerprint, second: Fingerprint) -> bool:
-    """Return True if two images look the same."""
+    """Return True if two images are near-duplicates: hash and colours differ by at most the limits."""
     return bool(earlier_near_duplicates([first, second])[1] == 0)

@@ -33,7 +33,7 @@ def cached_by_image(
 
     Args:
         images: paths of the images.
-        key: what a value depends on besides its image.
+        key: everything that a value depends on besides its image.
         compute: function of a path that may raise ImageError.
         encode: function that converts a value to a record.
         decode: function that converts a record to a value, or returns None if the record is invalid.
@@ -57,11 +57,11 @@ def cached_by_image(
                 return None
             progress.part(path.name, number, len(images))
             try:
-                of_image = key_of(*key, *image_stamp(path))
-                value = decode(log[of_image]) if of_image in log else None
+                image_key = key_of(*key, *image_stamp(path))
+                value = decode(log[image_key]) if image_key in log else None
                 if value is None:
                     value = compute(path)
-                    log.add(of_image, encode(value))
+                    log.add(image_key, encode(value))
                 values[path] = value
             except ImageError as error:
                 errors.append(error)
@@ -78,14 +78,14 @@ def _stored(
 ) -> dict[Path, ValueT] | None:
     """Read the value of each image without the lock of the cache; None if one is missing or an image is unreadable."""
     try:
-        keys = {path: f"{key_of(*key, *image_stamp(path)):016x}" for path in images}
+        image_keys = {path: f"{key_of(*key, *image_stamp(path)):016x}" for path in images}
     except ImageError:
         return None
-    wanted = set(keys.values())
-    records = {name: record for record in read_records(cache) if (name := str(record.get("key"))) in wanted}
+    wanted = set(image_keys.values())
+    records = {text: record for record in read_records(cache) if (text := str(record.get("key"))) in wanted}
     values: dict[Path, ValueT] = {}
-    for path, name in keys.items():
-        if name not in records or (value := decode(records[name])) is None:
+    for path, image_key in image_keys.items():
+        if image_key not in records or (value := decode(records[image_key])) is None:
             return None
         values[path] = value
     return values

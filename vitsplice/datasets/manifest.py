@@ -34,8 +34,8 @@ def read(path: str | os.PathLike[str], *, unique: bool = True) -> Iterator[Pair]
 
     Args:
         path: ``.csv`` with a header, or ``.jsonl``. Relative paths in it are relative to its folder.
-        unique: refuse duplicate ids, also those that differ only in capital letters, as an id names files; every id is
-            then stored in memory.
+        unique: refuse duplicate ids, also those that differ only in capital letters, because ids name files. Every id
+            is then stored in memory.
 
     Raises:
         ConfigError: with line and field, for an unknown, missing, repeated or invalid field, or a duplicate id.
@@ -49,14 +49,16 @@ def read(path: str | os.PathLike[str], *, unique: bool = True) -> Iterator[Pair]
     with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
         for number, row in rows(file, path):
             pair = pair_of(row, path.parent, f"{path}, line {number}")
-            if unique and (first := firsts.setdefault(pair.id.lower(), (number, pair.id)))[0] != number:
-                rule = "" if first[1] == pair.id else ID_RULE
-                raise ConfigError(f"{path}, line {number}: duplicate id {pair.id!r}, also in line {first[0]}{rule}")
+            if unique:
+                first, first_id = firsts.setdefault(pair.id.lower(), (number, pair.id))
+                if first != number:
+                    rule = "" if first_id == pair.id else ID_RULE
+                    raise ConfigError(f"{path}, line {number}: duplicate id {pair.id!r}, also in line {first}{rule}")
             yield pair
 
 
 def count(path: str | os.PathLike[str]) -> int:
-    """Check every line of a manifest and count its pairs; a pair takes 16 bytes of memory.
+    """Check every line of a manifest and count its pairs. Only a 64-bit key of each id is stored in memory.
 
     Raises:
         ConfigError, UserError: as `read`.
@@ -99,10 +101,10 @@ def content_of(path: str | os.PathLike[str], pairs: Iterable[Pair]) -> bytes:
 
 
 class PairIds:
-    """Makes unique ids from the names of images; ids that differ only in capital letters count as equal."""
+    """Makes unique ids of pairs from names of images; ids that differ only in capital letters count as equal."""
 
     _LONGEST = 90
-    """Maximum number of characters of the names in an id; the rest is for a number."""
+    """Maximum number of characters of the joined names in an id; a number may follow."""
 
     _DIGITS = 6
     """Digits of the hash at the end of a shortened name."""

@@ -1,8 +1,8 @@
 """Conversion between pairs and the fields of a manifest.
 
 The fields of the first appearance image have no number: ``appearance``, ``appearance_mask``, ``appearance_weight``.
-Those of further ones have: ``appearance_2``, ``appearance_2_mask``, ``appearance_2_weight``, and so on. ``region_1``,
-``region_2`` and so on are regions.
+The fields of further ones have numbers: ``appearance_2``, ``appearance_2_mask``, ``appearance_2_weight``, and so on.
+Each of ``region_1``, ``region_2`` and so on is a region (`vitsplice.runs.inputs.Region`).
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class Pair:
     Args:
         id: unique in its manifest, regardless of case; names folders and files (`ID`).
         structure: path of the structure image.
-        appearance: path of the appearance image, of several the first.
+        appearance: path of the only or first appearance image.
         structure_mask: path of the mask of the structure image, of the same size (`vitsplice.api.splice`).
         appearance_mask: path of the mask of the appearance image, of the same size.
         licence: licence of the images; "" if unknown.
         source: origin of the images; "" if unknown.
-        others: paths of further appearance images, each with that of its mask or None.
+        others: path of each further appearance image, with the path of its mask or None.
         weights: weight of each appearance image; empty: all are equal.
-        regions: regions; their masks are paths, their appearance images are numbers from 0.
+        regions: regions, with paths of masks, and numbers of appearance images from 0.
     """
 
     id: str
@@ -74,7 +74,7 @@ class Pair:
 
     @property
     def appearances(self) -> tuple[tuple[Path, Path | None], ...]:
-        """The path of each appearance image, and that of its mask or None."""
+        """The path of each appearance image, with the path of its mask or None."""
         return ((self.appearance, self.appearance_mask), *self.others)
 
     @property
@@ -113,10 +113,10 @@ def check_unique(names: Sequence[str], location: str) -> None:
 
 
 def check_text(name: str, text: str) -> None:
-    """Raise UserError for a licence or source, given as the argument of this name, that a file cannot record."""
+    """Raise UserError for a licence or source that a file cannot record; ``name`` is the argument that gave it."""
     if not is_valid_text(text):
-        advice = "give its name or address"
-        raise UserError(Argument(name), f" '{printable(text)}' has a NUL or an incomplete Unicode character; {advice}")
+        problem = "has a NUL or an incomplete Unicode character; give a name or an address"
+        raise UserError(Argument(name), f" '{printable(text)}' {problem}")
 
 
 def pair_of(row: Mapping[str, Any], folder: Path, location: str) -> Pair:
@@ -160,8 +160,8 @@ def row_of(pair: Pair, folder: Path) -> dict[str, str]:
     """Return the fields of a pair that are not empty; paths below a folder become relative to it.
 
     Raises:
-        UserError: if a region would not be read back, because the path of its structure mask has a ``=`` and is not
-            that of an existing file; or if a path ends in white space.
+        UserError: if `pair_of` would read another region, because the path of its structure mask contains ``=`` and no
+            such file exists; or if a path ends in white space.
     """
     names = appearance_names(len(pair.appearances))
     row = {"id": pair.id} | {name: _relative(path, folder) for name, path in pair.images.items()}
@@ -240,14 +240,14 @@ def _regions(values: Mapping[str, str], images: Sequence[str], folder: Path, loc
             index = appearance_number(region.appearance, images, number)
         except UserError as error:
             raise ConfigError(f"{location}: {error}") from error
-        other = region.appearance_mask
-        yield Region(folder / region.structure_mask, index, folder / other if other else None)
+        mask = region.appearance_mask
+        yield Region(folder / region.structure_mask, index, folder / mask if mask else None)
 
 
 def _relative(path: Path, folder: Path) -> str:
-    image, base = absolute(path), absolute(folder)
-    if not image.is_relative_to(base):
-        return str(image)
-    relative = image.relative_to(base).as_posix()
+    file, base = absolute(path), absolute(folder)
+    if not file.is_relative_to(base):
+        return str(file)
+    relative = file.relative_to(base).as_posix()
     unchanged = relative == relative.lstrip() and escape_csv(relative) == relative
     return relative if unchanged else f"./{relative}"  # a manifest's reader strips white space and unescapes no paths

@@ -46,14 +46,14 @@ def pair_at_random(group: ImageGroup, number: int, seed: int) -> Iterator[Pairin
     for index, path in enumerate(group.appearances):
         indices[os.path.realpath(path)].append(index)
     for structure in group.structures:
-        own = indices.get(os.path.realpath(structure), [])  # several, if some are links
+        own = indices.get(os.path.realpath(structure), [])  # several, if paths are links to one file
         candidates = len(group.appearances) - len(own)
         drawn = sorted(rng.sample(range(candidates), min(number, candidates)))
-        yield structure, [group.appearances[_skipping(own, rank)] for rank in drawn]
+        yield structure, [group.appearances[_index_except(own, rank)] for rank in drawn]
 
 
-def _skipping(excluded: Sequence[int], rank: int) -> int:
-    """Return the index of the given rank among those that are not excluded; ``excluded`` ascends."""
+def _index_except(excluded: Sequence[int], rank: int) -> int:
+    """Return the index at position ``rank`` of 0, 1, 2, ... without the ``excluded`` ones, which must ascend."""
     for index in excluded:
         rank += rank >= index
     return rank

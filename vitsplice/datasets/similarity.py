@@ -1,4 +1,4 @@
-"""Pairing images by the cosine similarity of a backbone's appearance feature, for a ViT the [CLS] token.
+"""Pairing images by the cosine similarity of a backbone's appearance feature (of a ViT: the [CLS] token).
 
 SpliceNet is trained on pairs that are selected in this way (Tumanyan et al. 2023, supplement). In a random pair, what
 the appearance image shows may have no counterpart in the structure image.
@@ -30,7 +30,7 @@ from vitsplice.support.progress import ProgressReporter
 from vitsplice.text import printable
 
 SHORTER_SIDE, LONGER_SIDE = 224, 480
-"""Shorter side of the backbone's input in pixels, as in the released code of Splice; maximum of its longer side."""
+"""Shorter side of the backbone's input in pixels, as in the released code of Splice, and maximum of the longer side."""
 
 MAX_NOTED_ERRORS = 5
 """Maximum number of unreadable images that are named; the others are counted."""
@@ -65,7 +65,7 @@ def pair_by_similarity(
     Args:
         groups: images to be paired.
         per_structure: maximum number of appearance images for each structure image.
-        name: name of the backbone; None for that of the default preset, with its fallback.
+        name: name of the backbone; None: the backbone of the default preset, or its fallback.
         device: see `vitsplice.engine.device.pick_device`.
         cache: file of computed features in an existing folder, which is read and extended.
         progress: reports each image, the backbone, and unreadable images, which are skipped.
@@ -116,7 +116,7 @@ def appearance_features(
         device: device of the backbone.
         cache: file of computed features, which is read and extended.
         progress: reports each image.
-        precision: precision of the backbone; features of another one in the cache are not used.
+        precision: precision of the backbone; cached features of another precision are not used.
 
     Returns:
         The features by path and the errors of unreadable images, or None if the progress reporter stopped the work.

@@ -34,7 +34,7 @@ class ImageGroup:
         structures: paths of the structure images, in order.
         appearances: paths of the appearance images, in order.
         name: name of the group in its source, such as ``test/cat``; "" if it is the only one.
-        masks: path of the mask of a structure image, by the path of that image.
+        masks: path of the mask of each structure image that has one, by the path of the image.
     """
 
     structures: tuple[Path, ...]
@@ -51,8 +51,7 @@ class SourceContents:
         layout: description of the layout that was recognised.
         groups: images to be paired.
         pairs: pairs that the source defines.
-        default_by: default way to pair the groups (`vitsplice.datasets.build.BuildOptions`); "" if the source
-            defines the pairs.
+        default_by: default way to pair the groups (`vitsplice.datasets.build.WAYS`); "" if the source defines pairs.
         ignored: subfolders with images that are not used.
     """
 
@@ -166,7 +165,7 @@ def _folder_pair(folder: Path, ids: PairIds) -> Pair | None:
     """Make the pair of a folder with ``structure.*`` and ``appearance.*``, or with one image each in ``A/`` and ``B/``.
 
     The latter is the layout of the released Splice data. Masks are ``structure_mask.*`` and ``appearance_mask.*``.
-    Return None for a folder without such images; raise UserError if only one of the two exists, or several of a role.
+    Return None for a folder without such images. Raise UserError if only one of the two exists, or several of a role.
     """
     images = {role: _role_image(folder, role) for role in RELEASED_FOLDERS}
     structure, appearance = images.values()
@@ -192,9 +191,10 @@ def _is_pair(folder: Path, images: Sequence[Path]) -> bool:
 
 
 def _may_hold_domains(folder: Path) -> bool:
-    """Return True unless a folder is a pair or an incomplete one.
+    """Return True unless a folder holds a pair, or a part of one.
 
-    It has no ``structure.*`` or ``appearance.*``, and ``A/`` and ``B/`` have either no images or several each.
+    A folder of domains has no ``structure.*`` or ``appearance.*``, and either no images in ``A/`` and ``B/`` or several
+    in each.
     """
     named = {path.stem for path in images_in(folder)} & {*RELEASED_FOLDERS}
     numbers = [len(_released_images(folder, role)) for role in RELEASED_FOLDERS]

@@ -121,22 +121,24 @@ def backbone_or_default(backbone: str | Backbone | None, device: torch.device) -
 
 
 def _check_not_rounded(backbone: Backbone) -> None:
-    """Raise UserError if a cast has rounded the weights of a loaded backbone, whose SHA-256 is that of all digits."""
+    """Raise UserError if a loaded backbone was cast to a dtype of less than 32 bits; its SHA-256 no longer applies."""
     parameters = backbone.parameters() if isinstance(backbone, nn.Module) else ()
     dtypes = {parameter.dtype for parameter in parameters if parameter.is_floating_point()}
-    if rounded := [dtype for dtype in dtypes if torch.finfo(dtype).bits < 32]:
+    if rounded_dtypes := [dtype for dtype in dtypes if torch.finfo(dtype).bits < 32]:
         raise UserError(
-            f"the loaded backbone '{backbone.info.name}' was cast to {rounded[0]} and lost precision; load it again"
+            f"the loaded backbone '{backbone.info.name}' was cast to {rounded_dtypes[0]} and lost precision; "
+            "load it again"
         )
 
 
 Loaded = tuple[Backbone, Substitution | None]
+"""A loaded backbone, and the substitution if it is a fallback, otherwise None."""
 
 
 def load_all(
     settings: RunConfig, load: Callable[[BackboneConfig], Loaded]
 ) -> tuple[RunConfig, dict[str, Backbone], dict[str, Substitution]]:
-    """Load the backbones of settings; if a fallback replaces one, also those that ``with_fallback`` adds.
+    """Load the backbones of settings; if a fallback is used, also the backbones that the key ``with_fallback`` adds.
 
     Args:
         settings: settings of a run.
@@ -166,7 +168,7 @@ def load_all(
 
 
 def _advice_for(key: str, part: Part) -> Part:
-    """Make a part of a message about the first backbone one about that of ``key``; others stay as they are."""
+    """Return a part of a message with the settings of the backbone ``key`` instead of those of the first backbone."""
     if isinstance(part, Setting) and part.key == "backbone.weights":
         return Setting(f"backbones.{key}.weights", part.value)
     if isinstance(part, Argument) and part.name == "backbone" and part.value is not None:
@@ -184,10 +186,10 @@ class BackboneLoader:
         return backbone.to(device, DTYPES[precision]), substitution
 
     def named(self, name: str | None, device: str = "auto") -> Loaded:
-        """Load a backbone by name, or that of the default preset (or its fallback), in float32 onto a device.
+        """Load a backbone by name, or its fallback, in float32 onto a device.
 
         Args:
-            name: name; None is the backbone of the default preset.
+            name: name of a backbone; None: the backbone of the default preset.
             device: see `vitsplice.engine.device.pick_device`.
 
         Raises:
@@ -324,8 +326,8 @@ def _check_network(config: BackboneConfig, info: BackboneInfo) -> None:
     """Raise WeightsRejected if the SHA-256 of the loaded weights is not that in the settings."""
     if config.network_sha256 and info.sha256 != config.network_sha256:
         raise WeightsRejected(
-            f"these settings belong to a loaded backbone '{config.name}' with other weights than the registered "
-            f"one:\nits SHA-256 is {config.network_sha256},\nregistered is  {info.sha256 or 'none'}.\n"
+            f"these settings were made with a backbone '{config.name}' whose weights differ from those of the "
+            f"registered one:\nits SHA-256 is {config.network_sha256},\nregistered is  {info.sha256 or 'none'}.\n"
             "Load the backbone with the first SHA-256, and pass it as ",
             Argument("backbone"),
         )

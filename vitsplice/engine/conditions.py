@@ -35,7 +35,7 @@ ConditionedImage = tuple[Tensor, Condition]
 
 @dataclass(frozen=True)
 class DescribedImage:
-    """An image, and what the conditions of its pairs need of it.
+    """An image, and its description, from which the conditions of its pairs are computed.
 
     Args:
         pixels: ``(1, 3, H, W)`` in [0, 1].
@@ -61,7 +61,7 @@ class PairCondition:
 
 
 def feature_requests(info: BackboneInfo) -> tuple[FeatureRequest, FeatureRequest]:
-    """Return the requests for the features of the appearance image that ``cls`` and ``warped`` consist of."""
+    """Return the requests for the features of the appearance image in the conditions ``cls`` and ``warped``."""
     facet = "token" if "token" in info.facets else info.structure.facet
     return info.appearance, info.request(facet, info.layer_at(SHALLOW))
 
@@ -82,15 +82,15 @@ def described_image(
         backbone: the backbone that matches images.
         names: the conditions that the generator requests.
         grid: the image is resized to about ``grid * grid`` patches.
-        appearance: whether it is the appearance image of a pair; if not, it is only used as a structure image.
-        mirror: whether to describe its mirror image too; None: if it is the appearance image and a condition needs the
-            correspondence.
+        appearance: whether the image is an appearance image; if not, it is only used as a structure image.
+        mirror: whether to describe the mirror image too; None: only if the image is an appearance image and a condition
+            needs the correspondence.
     """
-    matched = needs_match(names)
-    if not (appearance or matched):
+    is_matched = needs_match(names)
+    if not (appearance or is_matched):
         return DescribedImage(image, None)
     requests = feature_requests(backbone.info) if appearance else ()
-    mirror = appearance and matched if mirror is None else mirror
+    mirror = appearance and is_matched if mirror is None else mirror
     return DescribedImage(image, describe_image(image, backbone, grid, mirror=mirror, requests=requests))
 
 

@@ -42,8 +42,6 @@ class SizedBackbone:
     ) -> dict[Key, dict[FeatureRequest, Features]]:
         """Compute all requested features of all images; images of one size after resizing share one pass.
 
-        An image may be a batch of several, whose features are then a batch too.
-
         Args:
             images: key -> image ``(1, 3, H, W)``, or images ``(K, 3, H, W)``.
             requests: features to compute: facets of the backbone, ``pixels``, ``lab``, ``input`` and ``mask``.
@@ -51,7 +49,7 @@ class SizedBackbone:
                 a mask, this facet is 1 everywhere.
 
         Returns:
-            key -> request -> features of that image.
+            key -> request -> features of the images of that key, as a batch.
         """
         requests = tuple(dict.fromkeys(requests))
         batches: dict[torch.Size, dict[Key, Tensor]] = {}
@@ -61,9 +59,9 @@ class SizedBackbone:
         features: dict[Key, dict[FeatureRequest, Features]] = {}
         for batch in batches.values():
             values = self._batch_features(batch, requests, masks or {})
-            first = 0
+            row = 0
             for key, resized in batch.items():
-                rows = slice(first, first := first + len(resized))
+                rows = slice(row, row := row + len(resized))
                 features[key] = {request: values[request][rows] for request in requests}
         return features
 
@@ -72,8 +70,8 @@ class SizedBackbone:
     ) -> dict[FeatureRequest, Features]:
         """Compute all requested features of resized images of one size, as one batch."""
         inputs = torch.cat(list(batch.values()))
-        of_backbone = [request for request in requests if request.facet not in ENGINE_FACETS]
-        features = dict(self.backbone(inputs, of_backbone)) if of_backbone else {}
+        backbone_requests = [request for request in requests if request.facet not in ENGINE_FACETS]
+        features = dict(self.backbone(inputs, backbone_requests)) if backbone_requests else {}
         features |= {request: Features.from_maps(inputs) for request in (PIXELS, INPUT) if request in requests}
         if LAB in requests:
             features[LAB] = Features.from_maps(to_lab(inputs))
@@ -88,5 +86,5 @@ class SizedBackbone:
 
 
 def random_positions(*key: object) -> Features:
-    """Draw the facet ``positions`` from the uniform distribution, on the CPU; it depends only on the key."""
+    """Draw the facet ``positions``, uniform in [0, 1), on the CPU; equal keys give equal positions."""
     return Features(torch.rand(1, POSITIONS_COUNT, 2, generator=stream(0, "positions", *key)), (POSITIONS_COUNT, 1))

@@ -35,7 +35,7 @@ class RunImages:
             (`vitsplice.engine.stack`).
         masks: ``(1, 1, H, W)`` in [0, 1] by name, for the images that have one; of several appearance images
             ``(K, 1, H, W)``.
-        stacked: extent and weight of each appearance image in its row.
+        stacked: the weight of each appearance image, and the extent that it has in its row.
         regions: regions of the structure image that may only be matched with a part of one appearance image.
     """
 
@@ -53,19 +53,22 @@ class RunImages:
     def appearances(self) -> list[AppearanceImage]:
         """The appearance images without padding."""
         rows, mask = torch.split(self.pixels["appearance"], 1), self.masks.get("appearance")
-        masks = [None] * len(rows) if mask is None else torch.split(mask, 1)
+        mask_rows = [None] * len(rows) if mask is None else torch.split(mask, 1)
         return [
-            AppearanceImage(image.crop(row), None if part is None else image.crop(part), image.weight)
-            for row, part, image in zip(rows, masks, self.stacked, strict=True)
+            AppearanceImage(image.crop(row), None if mask_row is None else image.crop(mask_row), image.weight)
+            for row, mask_row, image in zip(rows, mask_rows, self.stacked, strict=True)
         ]
 
     @property
     def appearance_masked(self) -> bool:
-        """Whether a mask excludes a part of an appearance image; padding is no part of it."""
+        """Whether a mask excludes a part of an appearance image; padding does not count."""
         return any(image.mask is not None and bool((image.mask < WHITE).any()) for image in self.appearances)
 
     def mirrored(self, mirror: Sequence[bool]) -> RunImages:
-        """Mirror some of the appearance images and their masks, after matching: ``regions`` are not mirrored."""
+        """Mirror the appearance images that ``mirror`` marks, and their masks.
+
+        ``regions`` are not mirrored: they are used before, for matching.
+        """
 
         def flipped(maps: Tensor) -> Tensor:
             rows = zip(torch.split(maps, 1), self.stacked, mirror, strict=True)
@@ -141,20 +144,20 @@ def masked(images: RunImages, config: MaskConfig) -> RunImages:
 def stack_appearances(images: Sequence[AppearanceImage], size: int | None, device: torch.device) -> Stack:
     """Resize appearance images to a shorter side of ``size`` pixels (None: not resized), and stack them on a device.
 
-    What a mask excludes entirely is replaced before any resizing, which would mix its colours into the rest. Grey parts
-    of masks are blended later, by `masked`.
+    Pixels where a mask is 0 are replaced (`neutralised`) before they are resized, so that their colours do not mix into
+    other pixels. Pixels where a mask is grey are blended later, by `masked`.
     """
 
     def resize(maps: Tensor) -> Tensor:
         return (resize_to(maps, size) if size else maps).to(device)
 
-    parts = []
+    resized_images = []
     for image in images:
         pixels, mask = image.pixels, image.mask
         if mask is not None and bool((mask == 0).any()):
             pixels = neutralised(pixels, (mask > 0).to(mask))
-        parts.append(AppearanceImage(resize(pixels), None if mask is None else resize(mask), image.weight))
-    return stack(parts)
+        resized_images.append(AppearanceImage(resize(pixels), None if mask is None else resize(mask), image.weight))
+    return stack(resized_images)
 
 
 def neutralised(image: Tensor, mask: Tensor) -> Tensor:

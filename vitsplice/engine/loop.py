@@ -37,7 +37,7 @@ class Problem:
         images: the structure image, the appearance image and the start.
         backbones: backbones with frozen parameters, by their keys in the settings.
         vectors: vectors of the facet ``match``; None if no term requests it.
-        tile: side in pixels of the tiles on which losses are computed; None: on the views of the settings.
+        tile: side in pixels of the tiles on which losses are computed; None: losses are computed on views.
         generator: the module that is optimised.
         canvas: whether the generator holds the output image itself (`vitsplice.contracts.GeneratorSpec`).
         terms: the weighted loss terms.
@@ -68,7 +68,7 @@ def inside_mask(output: Tensor, structure: Tensor, mask: Tensor | None) -> Tenso
 
 
 def without_structure_bank(views: ViewsConfig) -> ViewsConfig:
-    """Return the settings without the bank of the structure image, as tiles can differ from step to step."""
+    """Return the settings without the bank of the structure image: tiles differ from step to step."""
     return views.model_copy(update={"structure": views.structure.model_copy(update={"bank": None})})
 
 
@@ -93,6 +93,7 @@ class Optimisation:
         indices: indices of the steps, on which seeds and term schedules depend; None: all steps of the run.
 
     Attributes:
+        next: index of the next step.
         updated: whether the generator has been updated, so that it differs from the one that was built.
     """
 
@@ -117,11 +118,11 @@ class Optimisation:
         Raises:
             NonFiniteLoss: if a term or the gradient becomes NaN or infinite. The generator is restored to the
                 last state in which every term was finite, if there was one since this method was called.
-            PartRejected: if the generator returns anything but a float32 image of the size of its input.
+            PartRejected: if the generator returns anything but a differentiable float32 image of the size of its input.
         """
         generator = self.problem.generator
         last_good: dict[str, Tensor] = {}
-        good_is_updated = False
+        last_good_is_updated = False
         while (index := self.next) < self.indices.stop:
             self._set_progress((index - self.indices.start) / len(self.indices))
             active = [term for term in self.problem.terms if term.config.active(index)]
@@ -135,9 +136,9 @@ class Optimisation:
             except NonFiniteLoss:
                 if last_good:
                     generator.load_state_dict(last_good)
-                    self.updated = good_is_updated
+                    self.updated = last_good_is_updated
                 raise
-            good_is_updated = self.updated
+            last_good_is_updated = self.updated
             last_good = {name: value.clone() for name, value in generator.state_dict().items()}
             check_gradients(index, generator)
             self._update(index)
@@ -223,14 +224,17 @@ class Optimisation:
         return summed(steps)
 
     def _generate(self, keys: Iterable[ViewKey], views: Mapping[ViewKey, View]) -> dict[ViewKey, Tensor]:
-        """The output for each view: the view of a canvas; any other generator is applied to the view of its input."""
+        """Return the output for each view.
+
+        The view is applied to the output of a canvas, but to the input of any other generator.
+        """
         if self.problem.canvas:
             output = self._masked(self._output(self.problem.generator_input), self._image("structure"))
             return {key: views[key](output) for key in keys}
         return {key: self._apply(key[0], views[key]) for key in keys}
 
     def _apply(self, name: ImageName, view: View) -> Tensor:
-        """Apply the generator to a view of the appearance image, or else of the generator's input."""
+        """Apply the generator to a view of the appearance image, or, for any other name, of the generator's input."""
         if name == "appearance":
             rows = torch.split(view(self._image("appearance")), 1)
             return torch.cat([self._output(row) for row in rows])

@@ -27,8 +27,8 @@ from vitsplice.matching.description import patch_area
 from vitsplice.rng import private_rng
 
 SAMPLE_SIDE = 128
-"""Side, in pixels, of the image on which generator and backbone are measured. A U-Net of five levels would pad smaller
-ones, which distorts the measurement."""
+"""Side, in pixels, of the image on which generator and backbone are measured. A U-Net of five levels would pad a
+smaller image, which would distort the measurement."""
 
 FULL_SIZE_FLOATS = 40
 """Float32 numbers per pixel of all images at full size, in every phase of a run: images, masks, Lab colours."""
@@ -82,11 +82,11 @@ def saved_for_backward(function: Callable[[], Tensor], network: object = None) -
 
     Args:
         function: function of no arguments.
-        network: the parameters and buffers of an ``nn.Module`` are not counted, as their memory is in use anyway.
+        network: if it is an ``nn.Module``, its parameters and buffers are not counted: they are in memory anyway.
     """
     storages: dict[int, int] = {}
-    weights = (*network.parameters(), *network.buffers()) if isinstance(network, nn.Module) else ()
-    in_use = {weight.untyped_storage().data_ptr() for weight in weights}
+    own_tensors = (*network.parameters(), *network.buffers()) if isinstance(network, nn.Module) else ()
+    in_use = {tensor.untyped_storage().data_ptr() for tensor in own_tensors}
 
     def count(tensor: Tensor) -> Tensor:
         if (address := tensor.untyped_storage().data_ptr()) not in in_use:
@@ -115,7 +115,7 @@ class Estimate:
         }
         self._canvas = components.generator.canvas
         self._guided = components.guided
-        self._matches = self._config.start != "structure" or self._guided
+        self._needs_match = self._config.start != "structure" or self._guided
         self._input_counts: dict[str, Counter[ImageName]] = {}
         self._generator_bytes, self._parameter_bytes = 0.0, (0.0, 0)
         if self._config.steps:
@@ -144,7 +144,7 @@ class Estimate:
         self._parameter_bytes = (per_pixel, round(fixed - per_pixel * SAMPLE_SIDE**2))
 
     def required_bytes(self, structure: Size, appearance: Size, number: int = 1) -> int:
-        """Estimate the bytes: `MARGIN` times the images at full size plus the maximum over start, stages and metrics.
+        """Estimate the bytes: `MARGIN` times the sum of all images at full size and the phase that needs most.
 
         Args:
             structure, appearance: sizes of the images.
@@ -164,7 +164,7 @@ class Estimate:
 
     def _match_bytes(self) -> float:
         """Estimate the bytes for matching one appearance image: features, and matrices over pairs of patches."""
-        if not self._matches:
+        if not self._needs_match:
             return 0.0
         grid = self._config.match.grid
         sides = {name: patch_area(grid, self._infos[name]).side for name in self._config.matching_backbones}
@@ -187,7 +187,7 @@ class Estimate:
     def _stage_bytes(self, structure: Size, appearance: Size, number: int, stage: StageConfig | None) -> float:
         """Estimate the bytes for a stage (None: a run without stages): generator, optimiser and backbones."""
         pixels = self._working_pixels(structure, appearance, stage)
-        outputs = 1 if self._canvas else sum(self._outputs(name, number) for name in self._infos)
+        outputs = 1 if self._canvas else sum(self._output_count(name, number) for name in self._infos)
         per_pixel, fixed = self._parameter_bytes
         parameter_bytes = 4 * (per_pixel * pixels + fixed)  # parameters, gradients, Adam's two moments
         feature_bytes = sum(self._feature_bytes(name, structure, appearance, number, stage) for name in self._infos)
@@ -200,8 +200,8 @@ class Estimate:
         pairs = number * NEIGHBOURHOODS**2 * math.prod(aspect_ratios)
         return PAIR_BYTES * min(PAIRS, pairs) if self._guided else 0.0
 
-    def _outputs(self, name: str, number: int) -> int:
-        """Return the number of output images for the terms of a backbone; one is made for each appearance image."""
+    def _output_count(self, name: str, number: int) -> int:
+        """Count the outputs for the terms of a backbone: 1 per structure view, ``number`` per appearance view."""
         counts = self._input_counts[name]
         return counts["structure"] + number * counts["appearance"]
 
@@ -221,7 +221,7 @@ class Estimate:
         pixels = self._backbone_pixels(name, structure, appearance, stage)
         patches = pixels / self._infos[name].stride ** 2
         pairs = 4 * SELF_SIMILARITY_FLOATS * number * patches**2
-        images = self._outputs(name, number) + FORWARD_FRACTION * (number - 1)  # `MARGIN` covers one target
+        images = self._output_count(name, number) + FORWARD_FRACTION * (number - 1)  # `MARGIN` covers one target
         return images * self._backbone_bytes[name] * pixels + pairs
 
     def _backbone_pixels(self, name: str, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
@@ -273,11 +273,14 @@ def check(estimate: Estimate, images: RunImages, available: int | None) -> None:
     if available is None or needed <= available:
         return
 
-    def fit(side: int) -> bool:
+    def fits(side: int) -> bool:
         return estimate.required_bytes(_scaled(structure, side), _scaled(appearance, side), number) <= available
 
-    fits = next(filter(fit, range(max(min(structure), min(appearance)), 15, -1)), 0)
-    advice = (Argument("size", fits), " would fit") if fits else ("no size of these images would fit",)
+    largest = next(filter(fits, range(max(min(structure), min(appearance)), 15, -1)), 0)
+    advice: tuple[Part, ...] = (Argument("size", largest), " would fit")
+    if not largest:
+        alternatives = Argument("precision", "bfloat16"), ", or a smaller backbone"
+        advice = ("no size of these images would fit; try ", *alternatives)
     raise OutOfMemory(
         f"this run needs about {_format_bytes(needed)} of memory and {_format_bytes(available)} are free; ", *advice
     )

@@ -77,7 +77,7 @@ class Components:
 
     @property
     def first_backbone(self) -> Backbone:
-        """The backbone of terms that name none."""
+        """The backbone of terms that do not name one."""
         return next(iter(self.backbones.values()))
 
     @property
@@ -89,7 +89,7 @@ class Components:
         """Build the generator for an image ``(1, 3, H, W)``, on the CPU and in training mode.
 
         Raises:
-            PartRejected: see `build_part`; or if no parameter can be optimised, or the state is not one of tensors.
+            PartRejected: see `build_part`; or if no parameter can be optimised, or a part of the state is not a tensor.
         """
         with private_rng(self.config.seed):
             generator = build_part(self.generator, image.cpu(), self.generator_options).train()
@@ -105,7 +105,7 @@ def _generator_mistake(generator: nn.Module) -> str:
     if not any(parameter.requires_grad for parameter in generator.parameters()):
         return "has no parameters that require a gradient, so it cannot be optimised"
     others = [name for name, value in generator.state_dict().items() if not isinstance(value, Tensor)]
-    return f"has a state that is not a tensor, {others[0]}; checkpoints store tensors" if others else ""
+    return f"has the state '{others[0]}', which is not a tensor; checkpoints store only tensors" if others else ""
 
 
 def check_run(config: RunConfig, catalogue: Catalogue) -> None:
@@ -116,17 +116,17 @@ def check_run(config: RunConfig, catalogue: Catalogue) -> None:
     """
     if config.training is not None:
         raise ConfigError(
-            f"{config.preset or 'a preset'} has the setting training and is not for one pair of images; with it "
-            "`vitsplice train` trains a generator for many pairs. For one pair use another preset, such as quick"
+            f"{config.preset or 'a preset'} has the setting training and is not for one pair of images, but for "
+            "`vitsplice train`, which trains a generator for many pairs; for one pair use another preset, such as quick"
         )
     check_parts(config, catalogue)
 
 
 def check_before_loading(config: RunConfig, catalogue: Catalogue) -> None:
-    """Check settings of a run as `check_run`, and that their backbones, except those with a fallback, are known."""
-    for configured in config.backbones.values():
-        if not configured.fallback:
-            catalogue.backbones[configured.name]  # raises UnknownName
+    """Check settings as `check_run` does, and check that every backbone without a fallback is registered."""
+    for backbone in config.backbones.values():
+        if not backbone.fallback:
+            catalogue.backbones[backbone.name]  # raises UnknownName
     check_run(config, catalogue)
 
 
@@ -160,7 +160,7 @@ def _generator_spec(config: RunConfig, catalogue: Catalogue) -> GeneratorSpec | 
 def weighted_terms(
     config: RunConfig, backbones: Mapping[str, Backbone], catalogue: Catalogue
 ) -> tuple[WeightedTerm, ...]:
-    """Build those terms of a run that have a weight other than 0 in the settings.
+    """Build the terms of a run whose weight in the settings is not 0.
 
     Raises:
         UnknownName: if a loss term is not registered.
@@ -175,11 +175,11 @@ def weighted_terms(
             continue
         backbone = config.backbone_key_of(term)
         context = TermContext(backbones[backbone].info, term.facet, term.layer, options)
-        built = _build_term(name, spec, context)
+        loss_term = _build_term(name, spec, context)
         input_ = (term.input or spec.input, term.view)
         target = (term.target or spec.target, term.target_view or term.view)
         strength = config.appearance_strength if target[0] == "appearance" else config.structure_strength
-        terms.append(WeightedTerm(name, built, term, backbone, input_, target, term.weight * strength))
+        terms.append(WeightedTerm(name, loss_term, term, backbone, input_, target, term.weight * strength))
     if not any(term.weight > 0 and term.config.ever_active(config.steps) for term in terms):
         raise ConfigError(
             f"terms: no term is active within {config.steps} steps with a weight (multiplied by its strength) above 0"
@@ -188,7 +188,7 @@ def weighted_terms(
 
 
 def _build_term(name: str, spec: LossSpec, context: TermContext) -> LossTerm:
-    """Build the loss term of a spec as the term ``name`` of a run."""
+    """Build the loss term of a spec; errors name the term, ``name``."""
     try:
         return build_part(spec, context)
     except ConfigError as error:
@@ -244,15 +244,18 @@ def check_stages(components: Components, images: RunImages, stages: Sequence[tup
             where this is not allowed, or no term with a weight is active in a stage.
     """
     configured = components.config.stages
-    used = [term for term in components.terms if not configured or any(stage.has(term.name) for stage in configured)]
-    active = [term for term in used if term.config.ever_active(components.config.steps)]
+    used_terms = [
+        term for term in components.terms if not configured or any(stage.has(term.name) for stage in configured)
+    ]
+    active = [term for term in used_terms if term.config.ever_active(components.config.steps)]
     _check_effect(components.config, active, images)
     for stage, steps in stages:
         terms = _terms_of(components, stage)
         if not any(term.weight > 0 and any(map(term.config.active, steps)) for term in terms):
             raise ConfigError(
                 f"stages: the stage of steps {steps.start} to {steps[-1]} has no term with a weight (multiplied by its "
-                "strength) above 0 that is active at one of these steps; change its start or interval, or the stages"
+                "strength) above 0 that is active at one of these steps; change the start or interval of a term, "
+                "or the stages"
             )
         for term in terms:
             if term.input[0] != "structure":
@@ -287,16 +290,20 @@ def _check_effect(config: RunConfig, terms: Sequence[WeightedTerm], images: RunI
     if not config.steps:
         return
     targets = {term.target[0] for term in terms}
-    started = config.start != "structure"
-    weakened = started and config.appearance_strength < 1
+    start_uses_appearance = config.start != "structure"
+    start_uses_strength = start_uses_appearance and config.appearance_strength < 1
     unused = {
-        "appearance_mask": "appearance" not in targets and not started and images.appearance_masked,
-        "appearance_strength": config.appearance_strength != 1 and "appearance" not in targets and not weakened,
+        "appearance_mask": "appearance" not in targets and not start_uses_appearance and images.appearance_masked,
+        "appearance_strength": config.appearance_strength != 1
+        and "appearance" not in targets
+        and not start_uses_strength,
         "structure_strength": config.structure_strength != 1 and targets == {"appearance"},
     }
     for name in (name for name, without_effect in unused.items() if without_effect):
         image = name.partition("_")[0]
-        reason = f" would have no effect: no term of these settings compares the output with the {image} image"
+        reason = (
+            f" would have no effect: no term of these settings compares the output with the {image} image; leave it out"
+        )
         raise ConfigError(Argument(name), reason)
 
 

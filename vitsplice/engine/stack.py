@@ -1,8 +1,8 @@
 """Several appearance images as the rows of one batch, so that one view and one pass of a backbone serve all of them.
 
 The rows have one size: each image is resized to the area of the largest, and fills its row from the top left. The rest
-of the row is padding, which the mask excludes. Features of the rows are joined to those of one image: local ones on one
-grid, global ones as their weighted mean.
+of the row is padding, which the mask excludes. The features of all rows are joined into features of one image: local
+features side by side on one grid, global features as their weighted mean.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class AppearanceImage:
 
 @dataclass(frozen=True)
 class StackedImage:
-    """Extent of an appearance image in its row, and its weight.
+    """An appearance image in a row: its extent and its weight.
 
     Args:
         height, width: fractions of height and width of the row that the image fills.
@@ -70,7 +70,7 @@ class Stack:
     Args:
         pixels: ``(K, 3, H, W)`` in [0, 1].
         mask: ``(K, 1, H, W)``; None: the images have no masks, and no padding.
-        images: extent and weight of each image in its row.
+        images: the extent of each image in its row, and its weight.
     """
 
     pixels: Tensor
@@ -83,16 +83,18 @@ def stack(images: Sequence[AppearanceImage]) -> Stack:
     area = max(math.prod(image.pixels.shape[-2:]) for image in images)
     sized = [_resized_to_area(image.pixels, area) for image in images]
     height, width = (max(pixels.shape[axis] for pixels in sized) for axis in (-2, -1))
-    rows, masks, placed = [], [], []
+    rows, masks, stacked = [], [], []
     for pixels, image in zip(sized, images, strict=True):
         mask = torch.ones_like(pixels[:, :1]) if image.mask is None else _resized_to_area(image.mask, area)
         own_height, own_width = pixels.shape[-2:]
         padding = (0, width - own_width, 0, height - own_height)
         rows.append(F.pad(pixels, padding))
         masks.append(F.pad(mask, padding))
-        placed.append(StackedImage(own_height / height, own_width / width, image.weight))
-    unmasked = all(image.mask is None for image in images) and all(p.height == p.width == 1 for p in placed)
-    return Stack(torch.cat(rows), None if unmasked else torch.cat(masks), tuple(placed))
+        stacked.append(StackedImage(own_height / height, own_width / width, image.weight))
+    unmasked = all(image.mask is None for image in images) and all(
+        image.height == image.width == 1 for image in stacked
+    )
+    return Stack(torch.cat(rows), None if unmasked else torch.cat(masks), tuple(stacked))
 
 
 def _resized_to_area(maps: Tensor, area: int) -> Tensor:
@@ -105,13 +107,13 @@ def _resized_to_area(maps: Tensor, area: int) -> Tensor:
 def joining_axis(height: int, width: int) -> int:
     """Return the axis along which images of this size are joined.
 
-    It is the axis of the longer side, so that the joined image has the same shorter side.
+    It is the axis of the longer side, so that joining does not change the shorter side.
     """
     return -1 if width > height else -2
 
 
 def joined(features: Features, weights: Sequence[float], axis: int) -> Features:
-    """Join the features of ``K`` images of one size to those of one image.
+    """Join the features of ``K`` images of one size into features of one image.
 
     Args:
         features: features of a batch of ``K`` images.

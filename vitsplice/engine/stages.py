@@ -127,7 +127,7 @@ class StagedOptimisation:
             yield from self._current.steps()
 
     def snapshot(self) -> Snapshot:
-        """The current state. Its tensors are in use: write them before the next step."""
+        """The current state. The next step changes its tensors, so write them before."""
         if self._current is None:
             return Snapshot(0, 0, {})
         tensors = self._current.state()
@@ -164,7 +164,7 @@ class StagedOptimisation:
         )
 
     def _enter(self, number: int, generator_input: Tensor | None = None) -> None:
-        """Begin a stage from ``generator_input``; None: the start with the change that the stages before have made."""
+        """Begin a stage from ``generator_input``; None: the start with the change that earlier stages have made."""
         stage, indices = self._stages[number]
         images = self._resized_images(stage)
         start = self._resized(self._start, "start", stage)
@@ -180,7 +180,7 @@ class StagedOptimisation:
         self._number, self._stage_start, self._current = number, start, Optimisation(problem, indices)
 
     def _generator_options(self, number: int) -> Mapping[str, Any]:
-        """Return the generator's options in a stage: all stages but the first begin with what the ones before made."""
+        """Return the generator's options in a stage; from the second on, ``init`` is ``start`` where possible."""
         options = self._components.generator_options
         init = self._components.generator.options.get("init")
         return {**options, "init": "start"} if number and init and "start" in init.choices else options
@@ -214,8 +214,8 @@ class StagedOptimisation:
 def stages_for(config: RunConfig, output: tuple[int, int]) -> list[StageConfig]:
     """Return the stages for an output size.
 
-    The area of a stage is limited to that of the output. Stages on tiles that are then too small (`TILED_AREA`) are
-    left out.
+    The area of a stage is limited to that of the output. Stages on tiles that are then too small, compared with the
+    stage before (`TILED_AREA`), are left out.
     """
     stages: list[StageConfig] = []
     for stage in config.stages:

@@ -115,7 +115,7 @@ def check_regions(config: RunConfig, guided: bool) -> None:
 def start_with(
     config: RunConfig, images: RunImages, start: Tensor, match: Correspondence | None, guided: bool
 ) -> Start:
-    """Return what a run starts from, given its start image and correspondence; see `prepare`.
+    """Combine the start image and the correspondence of a run into a `Start`, as `prepare` does.
 
     Args:
         config: settings of the run.
@@ -186,15 +186,17 @@ def view_vectors(
         stacked: extent of each appearance image in its row.
 
     Returns:
-        Features on a grid about as dense as that of the image's vectors; those of several appearance images are joined.
+        Features on a grid about as dense as the image's vectors; the features of several appearance images are joined.
     """
     rows = vectors.appearance if name == "appearance" else vectors.structure
     images = stacked if name == "appearance" else (StackedImage(),)
     sizes = [(size[0] * image.height, size[1] * image.width) for image in images]
-    height, width = (view.height / min(size[0] for size in sizes), view.width / min(size[1] for size in sizes))
+    height, width = view.height / min(high for high, _ in sizes), view.width / min(wide for _, wide in sizes)
     grid = max(1, round(rows.shape[-2] * height)), max(1, round(rows.shape[-1] * width))
-    maps = [crop_maps(row, view, own, grid) for row, own in zip(torch.split(rows, 1), sizes, strict=True)]
-    return joined(Features.from_maps(torch.cat(maps)), [1.0] * len(maps), joining_axis(*size))
+    cropped = [
+        crop_maps(row, view, image_size, grid) for row, image_size in zip(torch.split(rows, 1), sizes, strict=True)
+    ]
+    return joined(Features.from_maps(torch.cat(cropped)), [1.0] * len(cropped), joining_axis(*size))
 
 
 def crop_maps(maps: Tensor, view: View, size: tuple[float, float], grid: tuple[int, int]) -> Tensor:

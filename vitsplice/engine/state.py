@@ -11,7 +11,7 @@ GENERATOR, OPTIMISER = "generator.", "optimiser."
 """Prefixes of tensors in the state of an optimisation."""
 
 
-def named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors with a prefix before their names."""
     return {f"{prefix}{name}": value for name, value in tensors.items()}
 
@@ -23,9 +23,9 @@ def without_prefix(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor
 
 def state_of(generator: nn.Module, optimiser: torch.optim.Adam) -> dict[str, Tensor]:
     """Return the state dictionaries of generator and optimiser as one dictionary of tensors."""
-    state = named(GENERATOR, generator.state_dict())
+    state = with_prefix(GENERATOR, generator.state_dict())
     for number, tensors in optimiser.state_dict()["state"].items():
-        state |= named(f"{OPTIMISER}{number}.", tensors)
+        state |= with_prefix(f"{OPTIMISER}{number}.", tensors)
     return state
 
 

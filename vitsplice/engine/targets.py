@@ -24,12 +24,12 @@ FeatureTable = dict[ViewKey, ViewFeatures]
 class Targets:
     """Features of views of the images of a run, computed for one backbone.
 
-    Those that the backbone computes may be stored in a bank; those that the engine provides (`ENGINE_FACETS`) are not.
+    A bank may store features of the backbone, but not those that the engine provides (`ENGINE_FACETS`).
 
     Args:
         images: images of the run.
         backbone: backbone on the device of the images.
-        bank: stored features; those missing of the views that it stores are computed and put into it.
+        bank: stored features; missing features of views that it is meant for are computed and put into it.
         vectors: vectors of the facet ``match``; None if no term requests it.
     """
 
@@ -44,9 +44,9 @@ class Targets:
     ) -> FeatureTable:
         """Compute the requested features of each view, except for the facet ``positions``.
 
-        Views whose features the bank does not store, and that request features of the backbone, all get the union of
-        those requests, so that they can share a pass. The facet ``mask`` is always added for an appearance image that
-        has a mask.
+        Views that request features of the backbone, and that the bank is not meant for, all get the union of these
+        requests, so that they can share a pass. The facet ``mask`` is always added for an appearance image that has a
+        mask.
         """
         features: FeatureTable = {key: {} for key in requests}
         for key, own in requests.items():
@@ -60,8 +60,8 @@ class Targets:
         self, key: ViewKey, requests: Collection[FeatureRequest], views: Mapping[ViewKey, View]
     ) -> ViewFeatures:
         added = [MASK] if self._has_mask(key) else []
-        direct = [r for r in (*requests, *added) if r.facet in ENGINE_FACETS and r not in (MATCH, POSITIONS)]
-        features = self._computed([key], direct, views)[key] if direct else {}
+        from_pixels = [r for r in (*requests, *added) if r.facet in ENGINE_FACETS and r not in (MATCH, POSITIONS)]
+        features = self._computed([key], from_pixels, views)[key] if from_pixels else {}
         if MATCH in requests and self._vectors is not None:
             features[MATCH] = self._match(self._vectors, key[0], views[key])
         return features
@@ -78,7 +78,7 @@ class Targets:
     ) -> FeatureTable:
         """Compute features of the backbone.
 
-        Each view whose features the bank stores gets a pass of its own, so that its features do not depend on the other
+        Each view that the bank is meant for gets a pass of its own, so that its features do not depend on the other
         views of a step.
         """
         banked = [key for key in needs if self._bank.stores(key)]
@@ -111,10 +111,10 @@ class Targets:
         The joined facet ``mask`` excludes the borders between the images (`separated`).
         """
         weights, axis = self._images.weights, joining_axis(*self._images.pixels[MASKED].shape[-2:])
-        one = {request: joined(each, weights, axis) for request, each in features.items()}
-        if MASK in one:
-            one[MASK] = separated(one[MASK], axis, len(features[MASK].values))
-        return one
+        of_one_image = {request: joined(each, weights, axis) for request, each in features.items()}
+        if MASK in of_one_image:
+            of_one_image[MASK] = separated(of_one_image[MASK], axis, len(features[MASK].values))
+        return of_one_image
 
 
 def backbone_requests(requests: Iterable[FeatureRequest]) -> tuple[FeatureRequest, ...]:

@@ -16,8 +16,8 @@ from vitsplice.errors import LossTermRejected, UserError
 from vitsplice.text import type_with_article
 
 OF_THE_INPUT = (INPUT, MATCH, MASK)
-"""Requests that, for the output, are answered with features of the term's input view. If that shows ``structure``, they
-are features of the structure image itself, even if the output is generated from the start image."""
+"""Requests that, for the output, are answered with features of the term's input view. A view of ``structure`` gives
+features of the structure image itself, even if the output is generated from the start image."""
 
 NOT_OF_THE_OUTPUT = (*OF_THE_INPUT, POSITIONS)
 """Requests that are answered for the output without computing features of it."""
@@ -34,7 +34,7 @@ class WeightedTerm:
         backbone: key of its backbone in the settings.
         input: the view of an image that the output is generated from; in a run ``structure`` is the start image.
         target: the view that the output is compared with.
-        weight: factor of the term's value in the total: that of the settings times a strength.
+        weight: factor of the term's value in the total: the weight in the settings times a strength.
     """
 
     name: str
@@ -83,9 +83,9 @@ def term_values(
             although a feature of the output requires one.
     """
     terms = tuple(terms)
-    sampled = any(POSITIONS in term.loss_term.requests for term in terms)
+    uses_positions = any(POSITIONS in term.loss_term.requests for term in terms)
     output_positions, target_positions = (
-        {POSITIONS: random_positions(*key, image)} if sampled else {} for image in ("output", "target")
+        {POSITIONS: random_positions(*key, image)} if uses_positions else {} for image in ("output", "target")
     )
     output_features = {
         view: {

@@ -40,7 +40,7 @@ class PairOutputs:
     Args:
         outputs: output image for each view that is the input of a term.
         views: views of the images.
-        targets: by key of the backbone, what computes the features of the images (`Targets`).
+        targets: key of a backbone -> the object that computes the features of the images.
         rng: random numbers of the loss terms.
         key: seed and step (in a training also the index of the pair in the step), from which the random positions of
             the facet ``positions`` are drawn.
@@ -80,9 +80,9 @@ def pair_values(
         outputs = {(number, key): pair.outputs[key] for number, pair in enumerate(pairs) for key in inputs}
         features = backbone.features(outputs, output_requests(terms))
         for number, pair in enumerate(pairs):
-            own = {key: pair.targets[name].joined(features[number, key]) for key in inputs}
+            output_features = {key: pair.targets[name].joined(features[number, key]) for key in inputs}
             with private_rng(pair.rng):
-                values[number] |= term_values(terms, own, targets[number], *pair.key)
+                values[number] |= term_values(terms, output_features, targets[number], *pair.key)
     return [{term.name: each[term.name] for term in active} for each in values]
 
 
@@ -119,6 +119,6 @@ def last_loss(steps: Sequence[Step], term: str) -> float:
 
 
 def summed(steps: Sequence[Step]) -> Step:
-    """Sum the losses over the parts of one step; all parts must have the same terms."""
+    """Sum the losses over the tiles or batches of one step, which must all have the same terms."""
     losses = {name: sum(step.losses[name] for step in steps) for name in steps[0].losses}
     return Step(steps[0].index, sum(step.total for step in steps), losses)

@@ -54,7 +54,7 @@ FAINT = 1e-8
 """Added to the colour weight of a patch, which is at most 1, so that the weights never sum to 0."""
 
 SLIGHT = 1e-6
-"""Weight of the average over all pixels beside that over the masked ones, which some patches do not have."""
+"""Weight of the average over all pixels, which is added to the average inside the mask: some patches are outside."""
 
 FLOOR = 1e-5
 """Added to variances, so that the gain is about 1 where both patches are flat."""
@@ -104,11 +104,11 @@ def warm_start_maps(
     structure_lab = to_lab(structure)
     mean = _means(structure_lab, match.grid)
     pairs = zip(appearances, match.others, strict=True)
-    theirs = [(to_lab(image.pixels), matched.grid, image.mask) for image, matched in pairs]
-    colours = match.warp_colours(concatenated([_means(*arguments) for arguments in theirs]))
+    inputs = [(to_lab(image.pixels), matched.grid, image.mask) for image, matched in pairs]
+    colours = match.warp_colours(concatenated([_means(*arguments) for arguments in inputs]))
     if strength > 1:
         colours = torch.lerp(colours.mean(0), colours, eased(strength))
-    target_contrast = match.warp(concatenated([_contrasts(*arguments) for arguments in theirs]))
+    target_contrast = match.warp(concatenated([_contrasts(*arguments) for arguments in inputs]))
     gains = _gains(_contrasts(structure_lab, match.grid), target_contrast)
     scale = _working_scale(structure)
     working = F.interpolate(structure, size=[max(1, round(scale * side)) for side in structure.shape[-2:]], mode="area")
@@ -168,7 +168,7 @@ def joint_bilateral(values: Tensor, mean: Tensor, grid: tuple[int, int], lab: Te
 
 
 def _nearby(patches: Tensor, positions: Tensor, offset: int, dim: int) -> tuple[Tensor, Tensor]:
-    """Select for each pixel the patch at an offset from its own, and compute the squared distance, along one axis."""
+    """Along one axis, select for each pixel the patch at an offset from the pixel's own, and its squared distance."""
     indices = (positions.round() + offset).long()
     return patches.index_select(dim, indices.clamp(0, patches.shape[dim] - 1)), (positions - indices).square()
 
@@ -201,12 +201,12 @@ def _guided(guide: Tensor, values: Tensor, radius: int) -> Tensor:
 
 
 def _means(image: Tensor, grid: tuple[int, int], mask: Tensor | None = None) -> Tensor:
-    """The mean of each patch of ``(1, C, H, W)``, over the pixels inside a mask ``(1, 1, H, W)``: ``(h * w, C)``."""
+    """The mean of each patch of ``(1, C, H, W)``, ``(h * w, C)``; with a mask, over its pixels inside the mask."""
     return _average(lambda values: F.adaptive_avg_pool2d(values, grid), image, mask).flatten(2)[0].T
 
 
 def _average(average: Callable[[Tensor], Tensor], image: Tensor, mask: Tensor | None) -> Tensor:
-    """Apply an average over nearby pixels to ``(1, C, H, W)``, over the pixels inside a mask ``(1, 1, H, W)``."""
+    """Apply an average over nearby pixels to ``(1, C, H, W)``, only those inside a mask ``(1, 1, H, W)`` if given."""
     averages = average(image)
     if mask is None:
         return averages

@@ -15,7 +15,7 @@ from vitsplice.errors import ImageError
 Values = NDArray[np.float32]
 
 AlphaHandler = Callable[[Values, list[str], bool], Values]
-"""``handler(values, notes, premultiplied)`` composites an alpha channel or returns it as a mask, and notes that."""
+"""``handler(values, notes, premultiplied)`` composites an alpha channel or returns it as a mask, and adds a note."""
 
 _PEAKS = {("u", 1): 255, ("u", 2): 65535, ("f", 2): 1, ("f", 4): 1, ("f", 8): 1, ("f", 16): 1}
 """The value that maps to 1, by kind and size in bytes of the dtype."""
@@ -46,7 +46,7 @@ def composite_on_white(values: Values, notes: list[str], premultiplied: bool = F
 
     Args:
         values: ``(H, W, C)`` in [0, 1]; the last of 2 or 4 channels is alpha, 1 or 3 channels are returned unchanged.
-        notes: appended to if the image was not opaque.
+        notes: a note is appended if the image is not opaque.
         premultiplied: the colours are already multiplied by alpha.
 
     Returns:
@@ -64,7 +64,7 @@ def composite_on_white(values: Values, notes: list[str], premultiplied: bool = F
 
 
 def alpha_as_mask(values: Values, notes: list[str], premultiplied: bool = False) -> Values:
-    """Return the alpha channel ``(H, W, 1)`` as a mask if it varies or is all 0; otherwise see `composite_on_white`."""
+    """Return the alpha channel ``(H, W, 1)`` as a mask if it varies or is all 0; else apply `composite_on_white`."""
     alpha = values[..., -1:]
     if values.shape[2] % 2 or alpha.min() == alpha.max() > 0:
         return composite_on_white(values, notes, premultiplied)
@@ -73,6 +73,6 @@ def alpha_as_mask(values: Values, notes: list[str], premultiplied: bool = False)
 
 
 def to_pixels(values: Values) -> Tensor:
-    """Convert ``(H, W, 1)`` or ``(H, W, 3)`` to ``(1, 3, H, W)``, a copy."""
+    """Copy ``(H, W, 1)`` or ``(H, W, 3)`` to a tensor ``(1, 3, H, W)``."""
     planes = np.broadcast_to(values.transpose(2, 0, 1), (3, *values.shape[:2]))
     return torch.from_numpy(np.array(planes, order="C"))[None]

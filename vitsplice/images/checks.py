@@ -22,7 +22,7 @@ LARGEST_AREA = 64_000_000
 """Maximum of height times width in pixels."""
 
 LARGEST_ASPECT = 32
-"""Maximum of longer side / shorter side: images are resized by the shorter side, and the longer one grows with it."""
+"""Maximum of longer side / shorter side: images are resized to a given shorter side, which also sets the longer one."""
 
 LARGEST = f"at most {LARGEST_SIDE} pixels a side and {LARGEST_AREA // 10**6} megapixels are allowed"
 """The limits of side and area, as text for messages."""
@@ -34,7 +34,7 @@ OVERSHOOT = 0.05
 """Tolerance outside [0, 1] for images from a training loop, where resizing and optimisation overshoot."""
 
 ROUNDING = 1 + 2**-8
-"""Factor of a tolerance that allows for its rounding, to bfloat16 at the least."""
+"""Factor on tolerances, so that values at the limit are still allowed after rounding, even to bfloat16."""
 
 
 def is_single_rgb(tensor: Tensor) -> bool:
@@ -90,7 +90,7 @@ def check_dense(tensor: Tensor, name: str) -> None:
 
 
 def image_batch(pixels: Tensor, name: str, *, tolerance: float = 0.0, check: bool = True) -> Tensor:
-    """Check images and convert them to ``(B, 3, H, W)``, float32, on their device; values are not clamped.
+    """Check images and convert them to float32 ``(B, 3, H, W)`` on the same device; values are not clamped.
 
     The conversion is differentiable; gradients have the dtype of the input. Type, shape and size are always checked,
     before anything is computed.
@@ -128,7 +128,7 @@ def single_image(pixels: Tensor, name: str, *, tolerance: float = 0.0) -> Tensor
     """Convert an image ``(3, H, W)`` or ``(1, 3, H, W)`` to a batch of one; see `image_batch`.
 
     Raises:
-        ImageError: if it is not allowed, or a batch of several.
+        ImageError: as `image_batch`, and for a batch of several images.
     """
     batch = image_batch(pixels, name, tolerance=tolerance)
     if len(batch) != 1:

@@ -56,7 +56,7 @@ _CANNOT_EXIST = (errno.ENOTDIR, errno.ENAMETOOLONG)
 """Error numbers of paths that no file can have."""
 
 _RAW_MODE = "vitsplice_raw_mode"
-"""Key of `PIL.Image.Image.info` under which mode and raw mode of a PNG are stored.
+"""Key of `PIL.Image.Image.info` under which `_raw_mode` stores mode and raw mode of a PNG.
 
 Pillow copies ``info`` to derived images, but drops the raw mode when it decodes the pixels."""
 
@@ -76,7 +76,7 @@ data, and fails where they are corrupt."""
 
 
 def open_file(path: str, name: str) -> io.BufferedReader:
-    """Open a regular, non-empty file; a pipe, for example, would block.
+    """Open a regular, non-empty file. Others are refused: opening a pipe, for example, would block.
 
     Raises:
         ImageNotFound: if there is no such file.
@@ -155,7 +155,7 @@ def decode(image: Image.Image, name: str, handle_alpha: AlphaHandler) -> tuple[T
 def _decode(image: Image.Image, name: str, handle_alpha: AlphaHandler) -> tuple[Tensor, tuple[str, ...]]:
     notes = _frame_notes(image)
     is_tiff = hasattr(image, "tag_v2")
-    rotated_on_load = is_tiff and _orientation(image) != _UPRIGHT  # Pillow does so for TIFF
+    rotated_on_load = is_tiff and _orientation(image) != _UPRIGHT  # Pillow rotates TIFF images only
     if is_tiff:
         _check_tiff_samples(image, name)
     samples = _sample_format(image)
@@ -170,13 +170,13 @@ def _decode(image: Image.Image, name: str, handle_alpha: AlphaHandler) -> tuple[
 
 
 def _check_tiff_samples(image: Any, name: str) -> None:
-    """Raise ImageError for a TIFF whose samples Pillow would decode to wrong values."""
+    """Raise ImageError for a TIFF whose samples (values of a channel) Pillow would decode wrongly."""
     tags = image.tag_v2
     bits = max(tags.get(ExifTags.Base.BitsPerSample, (1,)))
     if _SIGNED in tags.get(ExifTags.Base.SampleFormat, (1,)):
         raise ImageError(f"'{name}' has signed values, which are not supported; {_SAVE_UNSIGNED}")
-    planes = tags.get(ExifTags.Base.PlanarConfiguration) == _SEPARATE_PLANES and len(image.getbands()) > 1
-    if planes and bits > 8 and image.info.get("compression") == "raw":
+    separate_planes = tags.get(ExifTags.Base.PlanarConfiguration) == _SEPARATE_PLANES and len(image.getbands()) > 1
+    if separate_planes and bits > 8 and image.info.get("compression") == "raw":
         raise ImageError(
             f"'{name}' has channels of {bits} bits in separate planes without compression, which is not supported; "
             "save it with interleaved channels, or with compression"
@@ -193,10 +193,10 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _frame_notes(image: Image.Image) -> list[str]:
-    """Note that an image has several frames, of which one is read.
+    """Return a note if an image has several frames, of which one is read; otherwise no note.
 
-    The frames of a decoded TIFF or GIF are not counted: this would replace its pixels, which may have been edited, and
-    would fail if the file is closed.
+    The frames of a decoded TIFF or GIF are not counted: counting would replace its pixels, which may have been edited,
+    and would fail if the file is closed.
     """
     index = image.tell()
     decoded = image.format in ("TIFF", "GIF") and not getattr(image, "tile", None)
@@ -226,8 +226,8 @@ class _SampleFormat(NamedTuple):
 
     Args:
         bits: bits per channel.
-        transparent: the one colour that is transparent (tRNS in PNG), in decoded values.
-        inverted: 0 is white, and Pillow does not invert it.
+        transparent: the one colour that is transparent (tRNS in PNG), in decoded values; None: there is none.
+        inverted: True if 0 is white in the file, and Pillow does not invert the values.
     """
 
     bits: int
@@ -247,9 +247,9 @@ def _sample_format(image: Image.Image) -> _SampleFormat:
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """Return the mode in which a PNG stores its pixels, such as ``L;4``; the mode of the image if it is unknown.
+    """Return the raw mode of a PNG, in which its file stores pixels, such as ``L;4``; else the mode of the image.
 
-    It is stored in the image (`_RAW_MODE`).
+    Before the pixels are decoded, the raw mode is stored in the image (`_RAW_MODE`).
     """
     tiles = getattr(image, "tile", None)
     if image.format == "PNG" and tiles and tiles[0].args != image.mode:
@@ -261,8 +261,9 @@ def _raw_mode(image: Image.Image) -> str:
 def _transparent_colour(image: Image.Image, raw_mode: str) -> tuple[int, ...] | None:
     """Return the transparent colour in decoded values; None if there is none.
 
-    Pillow gives it as stored: below 8 bits it must be scaled up, and for 16-bit RGB reduced to the high byte, as Pillow
-    does with the pixels. Of an image that was decoded before its first read, only values above 255 show the depth.
+    Pillow gives the colour as stored: below 8 bits it must be scaled up, and for 16-bit RGB reduced to the high byte,
+    as Pillow does with the pixels. If an image was decoded before vitsplice first read it, its raw mode is unknown, and
+    only values above 255 show that it had 16 bits.
     """
     colour = image.info.get("transparency")
     if image.mode not in ("L", "RGB", "I;16") or not isinstance(colour, int | tuple):
@@ -306,7 +307,7 @@ def _to_rgb_or_alpha_mode(image: Image.Image, name: str, notes: list[str]) -> Im
 
 
 def _with_transparency(image: Image.Image, samples: _SampleFormat, peak: int) -> Values:
-    """Return ``(H, W, C)`` divided by the peak, with an alpha channel if one colour is transparent."""
+    """Return the pixels ``(H, W, C)`` divided by the peak, with an alpha channel if one colour is transparent."""
     raw: NDArray[Any] = np.atleast_3d(np.asarray(image))
     values = scaled(raw, peak)
     if samples.inverted:

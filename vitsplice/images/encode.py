@@ -73,7 +73,7 @@ def _encoded(image: Image.Image, file_format: str, **options: int) -> bytes:
 
 
 def contact_sheet(rows: Sequence[Sequence[tuple[str, Tensor]]], height: int = 180) -> Tensor:
-    """Draw rows of images on white, with a caption below each.
+    """Draw rows of images on white, with a caption below each image.
 
     Args:
         rows: rows of images; each image is given by its caption and its pixels ``(3, H, W)`` in [0, 1].

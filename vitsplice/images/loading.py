@@ -33,8 +33,8 @@ BLACK = 0.05
 EXAMPLE_PAIRS = {"apple-orange": ("apple.jpg", "orange.jpg"), "cat-dog": ("cat.jpg", "dog.jpg")}
 """File names (structure, appearance) of the packaged pairs by name; the first pair is the default."""
 
-_FILTERS = threading.Lock()
-"""Held while warnings are ignored: the filters belong to the process, and threads would restore each other's."""
+_WARNINGS_LOCK = threading.Lock()
+"""Held while warnings are ignored: warning filters belong to the process, so threads would restore each other's."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LoadedImage:
     """An image in memory.
 
     Args:
-        pixels: ``(1, 3, H, W)``, float32 in [0, 1], on the CPU, a copy.
+        pixels: ``(1, 3, H, W)``, float32 in [0, 1], on the CPU; a copy of the source.
         notes: how the image was converted, and which of several frames was read.
         sha256: digest of the bytes of the file if the image was read from a path, otherwise of the bytes of ``pixels``.
         name: the path, also of a PIL image opened from a file, or else "PIL image", "array" or "tensor"; safe to print.
@@ -101,7 +101,8 @@ def read_mask(source: Source, role: str = "") -> LoadedImage:
     transparent background serves as its own mask.
 
     Args:
-        source: as for `read`, also boolean; or a tensor of one channel ``(H, W)``, ``(1, H, W)`` or ``(1, 1, H, W)``.
+        source: as for `read`; arrays and tensors may be boolean, and a tensor may have one channel: ``(H, W)``,
+            ``(1, H, W)`` or ``(1, 1, H, W)``.
         role: as for `read`.
 
     Raises:
@@ -171,7 +172,7 @@ def _read_object(source: Source, handle_alpha: AlphaHandler) -> LoadedImage:
 @contextmanager
 def _without_warnings() -> Iterator[None]:
     """Ignore Pillow's warnings (large images, invalid EXIF), in one thread at a time. `decode` checks sizes itself."""
-    with _FILTERS, warnings.catch_warnings(action="ignore"):
+    with _WARNINGS_LOCK, warnings.catch_warnings(action="ignore"):
         yield
 
 
@@ -189,7 +190,7 @@ def _read_pil(image: Image.Image, handle_alpha: AlphaHandler) -> LoadedImage:
     name = printable(str(getattr(image, "filename", ""))) or "PIL image"
     with _without_warnings():
         pixels, notes = decode(image, name, handle_alpha)
-    return _without_file(pixels, notes, name)
+    return _loaded_from_memory(pixels, notes, name)
 
 
 def _read_array(array: NDArray[Any], handle_alpha: AlphaHandler) -> LoadedImage:
@@ -206,7 +207,7 @@ def _read_array(array: NDArray[Any], handle_alpha: AlphaHandler) -> LoadedImage:
     check_range(name, values)
     notes: list[str] = []
     pixels = to_pixels(handle_alpha(values, notes, False))
-    return _without_file(pixels, tuple(notes), name)
+    return _loaded_from_memory(pixels, tuple(notes), name)
 
 
 def _read_tensor(tensor: Tensor) -> LoadedImage:
@@ -215,8 +216,8 @@ def _read_tensor(tensor: Tensor) -> LoadedImage:
     if not is_single_rgb(tensor):
         raise ImageError(f"a tensor must be (3, H, W) or (1, 3, H, W); this one is {tuple(tensor.shape)}")
     pixels = image_batch(tensor.detach(), name)
-    return _without_file(pixels.to("cpu", copy=True, memory_format=torch.contiguous_format), (), name)
+    return _loaded_from_memory(pixels.to("cpu", copy=True, memory_format=torch.contiguous_format), (), name)
 
 
-def _without_file(pixels: Tensor, notes: tuple[str, ...], name: str) -> LoadedImage:
+def _loaded_from_memory(pixels: Tensor, notes: tuple[str, ...], name: str) -> LoadedImage:
     return LoadedImage(pixels, notes, hashlib.sha256(pixels.numpy().reshape(-1).data).hexdigest(), name)

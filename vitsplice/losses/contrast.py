@@ -18,8 +18,8 @@ from vitsplice.losses.neighbourhoods import corresponding_deviation, means, neig
 def contrast(context: TermContext) -> LossTerm:
     """Build the term contrast: how much contrast neighbourhoods lack, compared with those that they correspond to.
 
-    It is sum_i w_i max(0, share s'_i - s_i) / (sum_i w_i mean_i s'_i), with s_i the standard deviation of lightness in
-    neighbourhood i of the output, w_i its weight, and s'_i the geometric mean of the deviations of the target's
+    It is sum_i w_i max(0, share s'_i - s_i) / ((sum_i w_i) (mean_i s'_i)), with s_i the standard deviation of lightness
+    in neighbourhood i of the output, w_i its weight, and s'_i the geometric mean of the deviations of the target's
     neighbourhoods, weighted by the assignment and by their own weights.
     """
     context.refuse_selection("contrast")

@@ -54,7 +54,7 @@ def distance(output: Tensor, target: Tensor, form: str = "mse") -> Tensor:
 
 
 def _dimensions(target: Tensor) -> tuple[int, ...]:
-    """Return the dimensions to average over: those of the locations, or of the channels if there is one location."""
+    """Return the dimensions to average over: the locations, or the channels if there is only one location."""
     locations = tuple(range(1, target.ndim - 1))
     return locations if target[0, ..., :1].numel() > 1 else (-1,)
 

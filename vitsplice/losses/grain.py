@@ -39,8 +39,8 @@ def grain(context: TermContext) -> LossTerm:
 
     def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
         ours, theirs = (neighbourhoods(features, side, fine_variance) for features in (output, target))
-        of_input = rows(deviations(to_lab(output[INPUT].maps), side, fine_variance))
-        bound = limit * torch.maximum(corresponding_deviation(ours, theirs, temperature), of_input) + INVISIBLE
+        input_deviation = rows(deviations(to_lab(output[INPUT].maps), side, fine_variance))
+        bound = limit * torch.maximum(corresponding_deviation(ours, theirs, temperature), input_deviation) + INVISIBLE
         excess = (ours.deviation / bound - 1).clamp_min(0).mean(1, keepdim=True)
         return torch.as_tensor((ours.weight * excess).sum() / ours.weight.sum().clamp_min(VARIANCE_EPSILON))
 

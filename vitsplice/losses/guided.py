@@ -35,7 +35,7 @@ from vitsplice.rng import stream
 FeaturesByRequest = Mapping[FeatureRequest, Features]
 
 EXCLUDED_COST = 10.0
-"""Added, times 1 + guide, to the cost of patches that the mask excludes; larger than any other cost."""
+"""Multiplied by 1 + guide, and added to the cost of patches that the mask excludes: larger than any other cost."""
 
 MASS_GRID = 24
 """Maximum height and width of the grid of output locations from which `mass_map` computes the mass of the target."""
@@ -135,8 +135,9 @@ def statistics(context: TermContext) -> LossTerm:
     """Build the term statistics: the distance of the mean and standard deviation of each channel.
 
     It is the mean over layers of (mean_d |m_d - m'_d| + mean_d |s_d - s'_d|) / mean_d s'_d, with m, s the mean and
-    standard deviation of channel d over the locations of the output, and m', s' those of the target, weighted by
-    `target_mass`. Unlike cosine costs it depends on the contrast. Compare Huang and Belongie 2017 (AdaIN).
+    standard deviation of channel d over the locations of the output, and m', s' those over the locations of the
+    target, which are weighted by `target_mass`. Unlike cosine costs, this distance depends on the contrast. Compare
+    Huang and Belongie 2017 (AdaIN).
     """
     context.refuse_selection("statistics")
     layers = requests_at_depths(context.backbone, context.options["depths"])
@@ -172,7 +173,7 @@ def _moments(values: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Ten
 def patches(context: TermContext) -> LossTerm:
     """Build the term patches: the sliced Wasserstein distance between patches of Lab pixels.
 
-    Patches of the output are compared with as many of the target, sampled in proportion to `mass_map`.
+    Patches of the output are compared with as many patches of the target, sampled in proportion to `mass_map`.
     """
     context.refuse_selection("patches")
     size, stride = context.options["size"], context.options["stride"]
@@ -236,7 +237,7 @@ def target_mass(similarities: Tensor, coverage: Tensor, context: TermContext) ->
 
 
 def uniform_mass(coverage: Tensor) -> Tensor:
-    """Distribute the mass uniformly over the locations that the mask covers; see `target_mass`."""
+    """Distribute a mass of 1 uniformly over the locations that the mask covers (`usable`), ``(M,)``."""
     included = usable(coverage).to(coverage)
     return included / included.sum()
 

@@ -25,7 +25,7 @@ DEVIATION_OFFSET = 1e-3
 nearly flat neighbourhoods do not dominate the mean."""
 
 PAIRS, PAIR_BYTES = 2**24, 14
-"""Maximum number of pairs of neighbourhoods that are compared at once, and measured maximum of the bytes of each."""
+"""Maximum number of pairs of neighbourhoods that are compared at once, and measured maximum of bytes per pair."""
 
 VarianceFunction = Callable[[Tensor, float], Tensor]
 """Function that maps an image in Lab / 100, ``(1, 3, H, W)``, and the side of a neighbourhood (see `means`) to the
@@ -39,13 +39,13 @@ class Neighbourhoods:
     Args:
         deviation: standard deviations in each neighbourhood, ``(N, C)``: one for each of the ``C`` quantities of a
             `VarianceFunction`.
-        match: mean vector of the facet ``match`` in each, ``(N, R)``, with ``R`` the length of these vectors.
+        match: mean vector of the facet ``match`` in each neighbourhood, ``(N, R)``.
         weight: ``(N, 1)`` in [0, 1]; small where a neighbourhood contains several parts, as the border between them
             then dominates the deviation. It depends on the coherence |mean v|^2 / mean |v|^2 of the vectors v of the
             facet ``match``.
-        coverage: fraction of each that the mask covers, ``(N,)`` in [0, 1]. If the mask covers none of them (it lies in
-            rows or columns that are in no neighbourhood, see `means`), it is 1 for all, which is harmless: outside the
-            mask, the image has the mean colour of the part inside.
+        coverage: fraction of each neighbourhood that the mask covers, ``(N,)`` in [0, 1]; 1 for all if the mask covers
+            none of them (it lies in rows or columns that are in no neighbourhood, see `means`). This is harmless:
+            outside the mask, the image has the mean colour of the part inside.
     """
 
     deviation: Tensor
@@ -88,9 +88,9 @@ def corresponding_deviation(output: Neighbourhoods, target: Neighbourhoods, temp
     """Compute the geometric mean of the target's deviations for each of the output's neighbourhoods, ``(N, C)``.
 
     The target's neighbourhoods are weighted by the assignment and by their own weights; those that the mask excludes
-    are left out. ``temperature``: see `vitsplice.matching.assignment`. At most `PAIRS` pairs are compared at once, as
-    their number grows with the square of the images' aspect ratio. The number of rows of such a block is a power of
-    two: results were then equal to those without blocks, to the bit.
+    are left out. ``temperature``: see `vitsplice.matching.assignment`. At most `PAIRS` pairs are compared at once, in
+    blocks of rows, because their number grows with the aspect ratios of both images. The number of rows of a block is a
+    power of two: results were then equal to those without blocks, to the bit.
     """
     preference = temperature * target.weight[:, 0].clamp_min(LEAST_WEIGHT).log()
     logarithms = (target.deviation + DEVIATION_OFFSET).log()

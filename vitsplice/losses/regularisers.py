@@ -12,7 +12,7 @@ NEIGHBOURHOOD = 20.0
 """Standard deviation in pixels of the neighbourhood that an edge is compared with."""
 
 INVISIBLE_GRADIENT = 0.004
-"""A gradient of lightness that cannot be seen, added to that of the neighbourhood."""
+"""A gradient of lightness that cannot be seen, added to the mean gradient of the neighbourhood."""
 
 
 def total_variation(maps: Tensor) -> Tensor:

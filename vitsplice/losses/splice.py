@@ -29,7 +29,8 @@ def structure(context: TermContext) -> LossTerm:
     facet = context.request("structure").facet
     if facet in GLOBAL_FACETS:
         raise ConfigError(
-            f"the structure term compares patches with each other, and facet '{facet}' is global; choose a local facet"
+            f"the structure term compares patches with each other, and facet '{facet}' is global; choose "
+            f"a local facet: {', '.join(context.backbone.local_facets)}"
         )
     if context.layer is None and context.options["depth"] < 1:
         context = replace(context, layer=context.backbone.layer_at(context.options["depth"]))
@@ -62,8 +63,8 @@ def _distance_term(
 def pooled(features: Features, grid: int) -> Features:
     """Average local features on a grid of at most ``grid * grid``, without prefix tokens.
 
-    Global features, and local ones whose grid is no larger, are returned unchanged, with prefix tokens. So are all
-    features if ``grid`` is 0.
+    Features are returned unchanged, with prefix tokens, if ``grid`` is 0, if they are global, or if their own grid is
+    no larger.
     """
     if not grid or features.grid is None or max(features.grid) <= grid:
         return features

@@ -104,7 +104,7 @@ STATISTICS = LossSpec(
 CONTRAST = LossSpec(
     "contrast",
     lazy("vitsplice.losses.contrast", "contrast"),
-    "lack of local contrast compared with a share of that of corresponding neighbourhoods",
+    "lack of local contrast, compared with a share of the contrast of corresponding neighbourhoods",
     input="structure",
     target="appearance",
     options={

@@ -20,14 +20,15 @@ DISTANCE_SIGMA, COLOUR_SIGMA, DESCRIPTOR_SIGMA = 3.0, 0.12, 0.25
 """Standard deviations of the affinity: distance in patches, colour in Lab / 100, and 1 - cosine of descriptors."""
 
 SELF_WEIGHT = 3.0
-"""Added to the sum of a patch's weights, so that small parts with few similar neighbours, such as eyes, are little
-influenced by them."""
+"""Added to the sum of a patch's weights, so that patches with few similar neighbours, such as those of eyes, are
+hardly influenced by them."""
 
 BIN_SIZE, DIFFERENT_COLOUR = 0.1, 0.15
 """Side of a colour bin, and distance at which the penalty for different colours saturates (Lab / 100)."""
 
 NEGLIGIBLE = 1e-18
-"""Affinities and weights up to this are set to 0, so that no product of two is subnormal: those are slow on a CPU."""
+"""Affinities and weights up to this are set to 0, so that no product of two is subnormal, which is slow on a
+CPU."""
 
 SHARE_EPSILON = 1e-3
 """Added to the share of each patch, so that its logarithm is finite."""
@@ -69,8 +70,8 @@ def agreed_assignment(
 ) -> Tensor:
     """Assign patches softly so that neighbours match similar colours; compare `vitsplice.matching.assignment`.
 
-    Each iteration penalises matches whose colour differs from those of the neighbours, and patches of the second image
-    that are used more than their equal share. The temperature decreases geometrically.
+    Each iteration penalises matches whose colour differs from the colours that the neighbours match, and patches of the
+    second image that are used more than their equal share. The temperature decreases geometrically.
 
     Args:
         similarities: ``(N, M)``.

@@ -12,10 +12,10 @@ from vitsplice.matching.coverage import usable
 from vitsplice.matching.regions import MatchRegions, log_softmax, softmax
 
 LEAST_TEMPERATURE = 1e-4
-"""Minimum temperature; at it the softmax is hard already."""
+"""Minimum temperature, at which the softmax is already hard."""
 
 ROUNDS = 10
-"""Sinkhorn iterations. Enough for a balance within a few per cent; more do not change images visibly."""
+"""Number of Sinkhorn iterations: the balance is then within a few per cent; more do not change images visibly."""
 
 
 def mutual_nearest(similarities: Tensor) -> Tensor:
@@ -42,8 +42,8 @@ def most_similar_patches(similarities: Tensor, count: int) -> Tensor:
         >>> most_similar_patches(torch.tensor([[0.1, 0.9, 0.5]]), 2)
         tensor([[1, 2]])
     """
-    first = similarities.scatter(1, similarities.argmax(1, keepdim=True), math.inf)
-    return first.topk(min(count, first.shape[1]), 1).indices
+    with_argmax_first = similarities.scatter(1, similarities.argmax(1, keepdim=True), math.inf)
+    return with_argmax_first.topk(min(count, similarities.shape[1]), 1).indices
 
 
 def masked_similarities(similarities: Tensor, temperature: float, balance: float, coverage: Tensor | None) -> Tensor:
@@ -75,13 +75,13 @@ def assignment(
 ) -> Tensor:
     """Assign each patch of the first image softly to the patches of the second.
 
-    The softmax of the similarities, after iterations that equalise, as far as regions permit, how often patches of the
-    second image are used (Cuturi 2013, "Sinkhorn Distances"; in part for ``balance`` below 1).
+    Iterations (Cuturi 2013, "Sinkhorn Distances") equalise how often patches of the second image are used, as far as
+    regions permit, and only in part if ``balance`` is below 1. The assignment is the softmax of the resulting scores.
 
     Args:
         similarities: ``(N, M)``.
         temperature: temperature of the softmax, at least `LEAST_TEMPERATURE`; smaller is harder.
-        balance: from 0, each patch is assigned independently, to 1, all patches of the second image are used about
+        balance: in [0, 1]; 0: each patch is assigned independently; 1: all patches of the second image are used about
             equally often.
         coverage: ``(M,)`` in [0, 1], fraction of each patch of the second image that a mask covers; see `usable`. None
             uses all patches.
@@ -102,8 +102,8 @@ def assignment(
     for _ in range(ROUNDS if balance > 0 else 0):
         if regions is None:
             scores = scores - scores.logsumexp(1, keepdim=True)
-            used = scores.logsumexp(0, keepdim=True)
+            log_usage = scores.logsumexp(0, keepdim=True)
         else:
-            used = log_softmax(scores, regions).logsumexp(0, keepdim=True)
-        scores = scores - balance * used.masked_fill(used.isinf(), 0.0)
+            log_usage = log_softmax(scores, regions).logsumexp(0, keepdim=True)
+        scores = scores - balance * log_usage.masked_fill(log_usage.isinf(), 0.0)
     return softmax(scores, regions)

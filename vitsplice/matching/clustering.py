@@ -16,14 +16,14 @@ MOST_CLUSTERS, ELBOW = 15, 0.975
 def kmeans(points: Tensor, clusters: int) -> Tensor:
     """Cluster points ``(N, D)`` by Lloyd's algorithm from farthest-point initialisation; return labels ``(N,)``.
 
-    Deterministic. An empty cluster keeps its centre; `scipy.cluster.vq.kmeans2` would warn of it, and is limited to the
-    CPU.
+    The result is deterministic. An empty cluster keeps its centre. (`scipy.cluster.vq.kmeans2` warns of empty clusters,
+    and runs only on the CPU.)
     """
     mean = points.mean(0, keepdim=True)
-    seeds = [int(torch.cdist(points, mean).argmin())]
+    first_centres = [int(torch.cdist(points, mean).argmin())]
     for _ in range(clusters - 1):
-        seeds.append(int(torch.cdist(points, points[seeds]).amin(1).argmax()))
-    centres = points[seeds]
+        first_centres.append(int(torch.cdist(points, points[first_centres]).amin(1).argmax()))
+    centres = points[first_centres]
     labels = torch.cdist(points, centres).argmin(1)
     for _ in range(ROUNDS):
         centres = torch.stack(

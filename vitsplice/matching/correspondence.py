@@ -43,7 +43,7 @@ class Correspondence:
             hubs and layout (`vitsplice.matching.priors`).
         similarity: ``(N, M)`` in [-1, 1], cosine similarity of the descriptors.
         grid: ``(h, w)`` of the first image, ``N == h * w``, row by row.
-        others: the other images. The ``M`` patches are those of the first of them, then those of the next, and so on.
+        others: the other images; the ``M`` patches are all patches of the first of them, then of the next, and so on.
         colours: ``(N, 3)``, mean colour of the patches of the first image in Lab / 100; None: `warp_colours` does not
             correct dark spots.
         spots: small dark spots of the first image that one of the others shares; None: not searched for.
@@ -64,17 +64,20 @@ class Correspondence:
     @property
     def other_grid(self) -> tuple[int, int]:
         """``(h, w)`` of the other image. Raises UserError if there are several."""
-        return self._only.grid
+        return self._only_other.grid
 
     @property
     def mirrored(self) -> bool:
         """Whether the other image was matched as its mirror image. Raises UserError if there are several."""
-        return self._only.mirrored
+        return self._only_other.mirrored
 
     @property
-    def _only(self) -> MatchedImage:
+    def _only_other(self) -> MatchedImage:
         if len(self.others) != 1:
-            raise UserError(f"this is a correspondence with {len(self.others)} images; see its attribute others")
+            raise UserError(
+                f"this correspondence has {len(self.others)} other images, not one; use others[number].grid and "
+                "others[number].mirrored"
+            )
         return self.others[0]
 
     @property
@@ -127,6 +130,7 @@ class Correspondence:
 def concatenated(values: Sequence[Tensor]) -> Tensor:
     """Concatenate values of the patches of several images, ``(M, ...)`` each.
 
-    Those of a single image are returned as they are: products of matrices round differently in another memory layout.
+    The values of a single image are returned without a copy, because a matrix product rounds differently in another
+    memory layout.
     """
     return values[0] if len(values) == 1 else torch.cat(list(values))

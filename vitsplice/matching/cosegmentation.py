@@ -31,7 +31,7 @@ LARGEST_HOLE, LARGEST_SPECK = 0.04, 0.004
 
 
 def attention_requests(info: BackboneInfo) -> tuple[FeatureRequest, ...]:
-    """Return the query and key of the last layer for `cls_attention`; () if the backbone lacks them or [CLS]."""
+    """Request the query and key of the last layer, for `cls_attention`; () if the backbone lacks them or [CLS]."""
     required = ("query", "key")
     return tuple(map(FeatureRequest, required)) if {"cls", *required} <= set(info.facets) else ()
 
@@ -73,11 +73,11 @@ def common_foreground(
     """
     points = torch.cat([_centred(image.patches[0]) for image in features])
     labels = elbow_kmeans(points) if clusters is None else kmeans(points, clusters)
-    of_images = torch.split(labels, [values.numel() for values in saliency])
-    votes = torch.cat([_votes(own, values.flatten()) for own, values in zip(of_images, saliency, strict=True)])
+    image_labels = torch.split(labels, [values.numel() for values in saliency])
+    votes = torch.cat([_votes(own, values.flatten()) for own, values in zip(image_labels, saliency, strict=True)])
     is_foreground = torch.stack([votes[labels == c].float().mean() > 0.5 for c in range(int(labels.max()) + 1)])
     masks = [
-        _cleaned(is_foreground[own].reshape(values.shape)) for own, values in zip(of_images, saliency, strict=True)
+        _cleaned(is_foreground[own].reshape(values.shape)) for own, values in zip(image_labels, saliency, strict=True)
     ]
     if not any(mask.any() for mask in masks):
         raise UserError(
@@ -105,14 +105,14 @@ def _votes(labels: Tensor, saliency: Tensor) -> Tensor:
 
 def _cleaned(mask: Tensor) -> Tensor:
     """Fill small holes of a mask ``(h, w)``, then remove small specks."""
-    outside = _small_parts(~mask, LARGEST_HOLE)
-    border = torch.cat([outside[0], outside[-1], outside[:, 0], outside[:, -1]])
-    filled = mask | ((outside > 0) & ~torch.isin(outside, border))  # what reaches the border is no hole
-    return filled & (_small_parts(filled, LARGEST_SPECK) == 0)
+    holes = _small_components(~mask, LARGEST_HOLE)
+    at_border = torch.cat([holes[0], holes[-1], holes[:, 0], holes[:, -1]])
+    filled = mask | ((holes > 0) & ~torch.isin(holes, at_border))  # a component that reaches the border is no hole
+    return filled & (_small_components(filled, LARGEST_SPECK) == 0)
 
 
-def _small_parts(mask: Tensor, largest: float) -> Tensor:
-    """Number the connected parts of a mask ``(h, w)`` that cover at most a fraction of the image; others are 0."""
+def _small_components(mask: Tensor, largest: float) -> Tensor:
+    """Number the connected components of a mask ``(h, w)``; components above a fraction of the image are 0."""
     labels = torch.from_numpy(ndimage.label(mask.numpy())[0]).long()
     sizes = torch.bincount(labels.flatten())
     return labels * (sizes[labels] <= largest * mask.numel())
@@ -142,8 +142,8 @@ def common_parts(descriptors: Sequence[Features], foreground: Sequence[Tensor], 
 def mask_on_grid(mask: Tensor, grid: tuple[int, int] | None) -> Tensor:
     """Resize a mask ``(h, w)`` bool to another patch grid; None: that of the mask.
 
-    A patch is inside if the mask covers at least half of its area. If there is no such patch, those of which the mask
-    covers most are inside.
+    A patch is inside if the mask covers at least half of its area. If there is no such patch, the patches with the
+    greatest coverage are inside.
     """
     size, values = grid or (mask.shape[0], mask.shape[1]), mask[None, None].float()
     coarser = size[0] * size[1] < mask.numel()

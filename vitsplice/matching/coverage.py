@@ -1,4 +1,4 @@
-"""How much of each patch a mask covers, and selection of the patches of which it covers enough."""
+"""Coverage of patches by a mask, and selection of the patches of which the mask covers enough."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vitsplice.errors import UserError
 from vitsplice.images.checks import OVERSHOOT, check_range
 
 SMALL_MASK = 0.9
-"""Fraction of the greatest coverage that is enough for a patch, if less than the minimum, as with a small mask."""
+"""If this fraction of the greatest coverage is less than the minimum, as with a small mask, it is enough."""
 
 
 def mask_coverage(mask: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -26,7 +26,7 @@ def mask_coverage(mask: Tensor, grid: tuple[int, int]) -> Tensor:
     if mask.ndim != 4 or mask.shape[:2] != (1, 1) or not mask.is_floating_point():
         raise UserError(
             f"a mask must be floating point, (1, 1, H, W) in [0, 1]; this one is {mask.dtype}, "
-            f"{tuple(mask.shape)}: vitsplice.images.read_mask(mask).pixels.mean(1, keepdim=True) converts it"
+            f"{tuple(mask.shape)}. Convert it by vitsplice.images.read_mask(mask).pixels.mean(1, keepdim=True)"
         )
     check_range("mask", mask, OVERSHOOT)
     return F.adaptive_avg_pool2d(mask, grid).flatten()
@@ -37,7 +37,7 @@ def usable(coverage: Tensor, least: float = 0.5) -> Tensor:
 
     Args:
         coverage: fraction of each patch that the mask covers, in [0, 1], any shape.
-        least: minimum coverage, or `SMALL_MASK` times the greatest coverage if that is less, as with a small mask.
+        least: minimum coverage, unless `SMALL_MASK` times the greatest coverage is less, which is then the minimum.
 
     Returns:
         bool, of the same shape, with at least one True.

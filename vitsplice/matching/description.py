@@ -91,23 +91,23 @@ def describe_image(
         raise UserError(f"backbone must be a loaded one, not a name; load it: vitsplice.load_backbone({names[0]!r})")
     image = single_image(image, "image", tolerance=OVERSHOOT)
     info = backbone.info
-    fine, coarse = (patch_area(side, info) for side in (grid, max(1, round(grid / COARSER))))
-    described_by, requested = tuple(descriptors) or descriptor_requests(info), tuple(requests)
-    if not_local := [str(request) for request in described_by if request.facet in GLOBAL_FACETS]:
+    resize_fine, resize_coarse = (patch_area(side, info) for side in (grid, max(1, round(grid / COARSER))))
+    local_requests, requested = tuple(descriptors) or descriptor_requests(info), tuple(requests)
+    if not_local := [str(request) for request in local_requests if request.facet in GLOBAL_FACETS]:
         local = ", ".join(info.local_facets)
         raise UserError(f"{not_local[0]} is global and has no patches; local facets of {info.name}: {local}")
 
     def joined(pixels: Tensor, fine_features: Features) -> Features:
-        both = _with_coarse(fine_features, describe(backbone, coarse(pixels, info), described_by))
+        both = _with_coarse(fine_features, describe(backbone, resize_coarse(pixels, info), local_requests))
         both = _averaged(both, grid) if descriptors else both
         return _with_further(both, pixels, further_backbones, grid)
 
-    features = backbone(fine(image, info), tuple(dict.fromkeys([*described_by, *requested])))
-    described = joined(image, join_features(features, described_by))
+    features = backbone(resize_fine(image, info), tuple(dict.fromkeys([*local_requests, *requested])))
+    described = joined(image, join_features(features, local_requests))
     flipped = None
     if mirror:
         mirror_image = image.flip(-1)
-        mirrored = joined(mirror_image, describe(backbone, fine(mirror_image, info), described_by))
+        mirrored = joined(mirror_image, describe(backbone, resize_fine(mirror_image, info), local_requests))
         flipped = Features.from_maps(mirrored.maps.flip(-1)).values
     size, lab = described.grid or (1, 1), to_lab(image)
     colours, spots = F.adaptive_avg_pool2d(lab, size).flatten(2)[0].T, find_small_spots(lab, size)
@@ -116,7 +116,7 @@ def describe_image(
 
 
 def patch_area(grid: int, info: BackboneInfo) -> Area:
-    """Return the resizing that gives a backbone about ``grid * grid`` patches, and a CNN patches of half its stride."""
+    """Return the resizing to about ``grid * grid`` patches of the backbone's stride, or of half the stride of a CNN."""
     return Area(grid * (max(1, info.stride // 2) if info.structure.facet == "map" else info.stride))
 
 
@@ -135,7 +135,7 @@ def _with_further(described: Features, image: Tensor, backbones: Sequence[Backbo
         info = backbone.info
         features = describe(backbone, patch_area(grid, info)(image, info), (info.structure,))
         appended = F.interpolate(features.maps, size=maps[0].shape[-2:], mode="bilinear", align_corners=False)
-        appended = appended - appended.mean((-2, -1), keepdim=True)  # constant ones are not scaled up
+        appended = appended - appended.mean((-2, -1), keepdim=True)  # constant features are not scaled up
         scale = FURTHER_VARIANCE * _variance(described.maps) / _variance(appended).clamp(min=1e-12)
         maps.append(scale.sqrt() * appended)
     return Features.from_maps(torch.cat(maps, 1))

@@ -1,14 +1,14 @@
 """Descriptors of patches, by whose cosine similarity the patches of two images are matched.
 
-For a ViT or Swin: keys of the last and of the third last block, final tokens, and values of the fourth last block,
-each normalised, then concatenated, on the finest of their grids. The values are best for small parts, such as eyes
-(docs/keypoints.md); the others keep whole parts together. For a CNN: the last two feature maps, on the grid of the
-finer one.
+The descriptors of a ViT or Swin are keys of the last and of the third last block, final tokens, and values of the
+fourth last block; those of a CNN are its last two feature maps. Each is normalised, and all are concatenated on the
+finest of their grids. The values are best for small parts, such as eyes (docs/keypoints.md); the other features keep
+whole parts together.
 
-`similarity` centres them over each image, so that they match semantic parts. Otherwise what all patches of one image
-have in common would decide: for example, all patches of a black animal would match the only black patches of the other
-image, the pupils. (Compare Amir et al. 2021, "Deep ViT Features as Dense Visual Descriptors", which uses the keys of
-one layer.)
+`similarity` centres the descriptors over each image, so that they match semantic parts. Otherwise what all patches of
+one image have in common would decide: for example, all patches of a black animal would match the only black patches of
+the other image, the pupils. (Compare Amir et al. 2021, "Deep ViT Features as Dense Visual Descriptors", which uses the
+keys of one layer.)
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def descriptor_requests(info: BackboneInfo) -> tuple[FeatureRequest, ...]:
 
 
 def on_grid(features: Features, grid: tuple[int, int]) -> Tensor:
-    """Return local features ``(B, h * w, D)`` without prefix tokens, interpolated to ``grid`` if theirs is another."""
+    """Return local features ``(B, h * w, D)`` without prefix tokens, interpolated to ``grid`` if needed."""
     if features.grid is None or features.grid == grid:
         return features.patches
     return F.interpolate(features.maps, size=grid, mode="bilinear", align_corners=False).flatten(2).transpose(1, 2)

@@ -28,7 +28,7 @@ NEIGHBOURHOOD = 5
 """Side in patches of the square over which colours are averaged: larger than stripes and spots, smaller than parts."""
 
 FORBIDDEN = 2.0
-"""Subtracted from the guide of matches that regions do not permit: they are worse than any other match."""
+"""Subtracted from the guide of matches that regions do not permit, so that these are worse than any other match."""
 
 RANK = 64
 """Maximum dimension of the vectors. On photographs their dot products differ from the guide by 0.002 (RMS)."""

@@ -159,14 +159,14 @@ def match_candidates(
 ) -> Correspondence:
     """Match the patches of an image with those of several others.
 
-    Similarities, mirroring, hubs and layout are computed for each of the others separately. The patches of all of them
+    Similarities, mirroring, hubs and layout are computed for each candidate separately. The patches of all candidates
     are assigned together.
 
     Args:
-        first: description of the image, by the same backbones as those of the others.
-        candidates: the others.
+        first: description of the image, by the same backbones as the descriptions of the candidates.
+        candidates: the other images.
         temperature, balance, agreement: see `correspond`.
-        regions: regions of the image that may only be matched with a part of one of the others; see `match_regions`.
+        regions: regions of the image that may only be matched with a part of one candidate; see `match_regions`.
         preference: matches that are preferred; None: no preference.
 
     Raises:
@@ -175,20 +175,20 @@ def match_candidates(
     """
     check_agreement(agreement)
     _check_candidates(candidates)
-    parts = [(candidate.usable, candidate.description.grid) for candidate in candidates]
-    limits = match_regions(regions, first.grid, parts)
-    sizes = [len(patches) for patches, _ in parts]
-    included = torch.cat([patches for patches, _ in parts])
+    usable_patches = [candidate.usable for candidate in candidates]
+    grids = [candidate.description.grid for candidate in candidates]
+    limits = match_regions(regions, first.grid, list(zip(usable_patches, grids, strict=True)))
+    included = torch.cat(usable_patches)
     permitted = None if limits is None else limits.permitted
     possible = included.expand(len(first.colours), -1) if permitted is None else permitted > 0
-    possible_by_image = torch.split(possible, sizes, 1)
+    possible_by_image = torch.split(possible, [len(patches) for patches in usable_patches], 1)
     mirrored = [other.mirrored for other in preference.others] if preference else [None] * len(candidates)
     pairs = [
-        _compared(first, candidate.description, own, flip)
-        for candidate, own, flip in zip(candidates, possible_by_image, mirrored, strict=True)
+        _compare(first, candidate.description, image_possible, is_mirrored)
+        for candidate, image_possible, is_mirrored in zip(candidates, possible_by_image, mirrored, strict=True)
     ]
     others = tuple(other for other, _ in pairs)
-    similarities = torch.cat([each for _, each in pairs], 1)
+    similarities = torch.cat([image_similarities for _, image_similarities in pairs], 1)
     coverage = None if all(candidate.mask is None for candidate in candidates) else included.to(similarities)
     prior = temperature * _log_weights(candidates, similarities) + (preference.scores if preference else 0.0)
     spots = None
@@ -196,8 +196,10 @@ def match_candidates(
         weights = assignment(similarities + prior, temperature, balance, coverage, limits)
     else:
         scores_by_image = [
-            match_scores(each, (first.grid, other.grid), other.mirrored, patches, own)
-            for (other, each), (patches, _), own in zip(pairs, parts, possible_by_image, strict=True)
+            match_scores(image_similarities, (first.grid, other.grid), other.mirrored, image_usable, image_possible)
+            for (other, image_similarities), image_usable, image_possible in zip(
+                pairs, usable_patches, possible_by_image, strict=True
+            )
         ]
         scores = torch.cat(scores_by_image, 1)
         if coverage is not None or permitted is not None:
@@ -206,8 +208,8 @@ def match_candidates(
         neighbours = agreement * affinity(first.colours, first.descriptors[0], first.grid)
         colours = concatenated([candidate.description.colours for candidate in candidates])
         weights = agreed_assignment(scores + prior, neighbours, colours, temperature, balance, coverage, limits)
-    masked = None if coverage is None else included
-    return Correspondence(weights, similarities, first.grid, others, first.colours, spots, permitted, masked)
+    included_by_masks = None if coverage is None else included
+    return Correspondence(weights, similarities, first.grid, others, first.colours, spots, permitted, included_by_masks)
 
 
 def _check_candidates(candidates: Sequence[Candidate]) -> None:
@@ -219,10 +221,10 @@ def _check_candidates(candidates: Sequence[Candidate]) -> None:
             raise UserError(f"weight={candidate.weight} of a candidate is not allowed; it must be above 0, and finite")
 
 
-def _compared(
+def _compare(
     first: Description, other: Description, possible: Tensor, mirrored: bool | None
 ) -> tuple[MatchedImage, Tensor]:
-    """Compute the similarities of an image with another image, or with the mirror image of the other.
+    """Compute the similarities of an image with another image or its mirror image.
 
     Args:
         first, other: descriptions of the images.
@@ -244,7 +246,7 @@ def _compared(
 
 
 def _likeness(similarities: Tensor, possible: Tensor) -> Tensor:
-    """Compute the largest similarity among the possible matches of each patch; average over patches that have any."""
+    """Average the largest similarity among the possible matches of each patch, over the patches that have any."""
     matchable = possible.any(1)
     return similarities[matchable].masked_fill(~possible[matchable], -1).max(1).values.mean()
 

@@ -10,7 +10,7 @@ image to locations y in the second that fits the mutual nearest neighbours, of w
 - Hubs are patches that are similar to many others: the eyes of an animal, for example, to the entire face of another
   animal. The correction (compare CSLS, Conneau et al. 2018, "Word Translation Without Parallel Data") makes matches
   with hubs less frequent, but does not exclude them.
-- Far from where the other matches place it, a match costs more: the shadow of a surface is matched with one region, not
+- A match far from where the other matches place it costs more: the shadow of a surface is matched with one region, not
   with several.
 
 This is not part of Splice.
@@ -47,7 +47,7 @@ def match_scores(
     included: Tensor | None = None,
     possible: Tensor | None = None,
 ) -> Tensor:
-    """Correct similarities ``(N, M)`` for hubs and layout.
+    """Correct similarities for hubs and layout.
 
     Args:
         similarities: ``(N, M)``.
@@ -66,7 +66,7 @@ def match_scores(
 
 
 def hubness(similarities: Tensor, included: Tensor) -> Tensor:
-    """Compute the mean of the largest similarities of each patch of the second image, minus their mean, ``(M,)``."""
+    """Compute r_k - mean r (see the module) for each patch k; the mean is over the included patches, ``(M,)``."""
     largest = similarities.topk(min(LARGEST, len(similarities)), 0).values.mean(0)
     return largest - largest[included].mean()
 
@@ -82,9 +82,11 @@ def layout_cost(
     others = others * others.new_tensor([1, -1]) if mirrored else others
     similarities = similarities.masked_fill(~included, -1)
     best, mutual = similarities.argmax(1), mutual_nearest(similarities)
-    moved, agreeing = fit_layout(points[mutual], others[best[mutual]], similarities.amax(1)[mutual].clamp(min=0))
-    distance = torch.cdist(_homogeneous(points) @ moved, others)
-    return agreeing * ((distance - TOLERANCE).clamp(min=0) / REACH).square().clamp(max=1)
+    layout, agreeing_fraction = fit_layout(
+        points[mutual], others[best[mutual]], similarities.amax(1)[mutual].clamp(min=0)
+    )
+    distance = torch.cdist(_homogeneous(points) @ layout, others)
+    return agreeing_fraction * ((distance - TOLERANCE).clamp(min=0) / REACH).square().clamp(max=1)
 
 
 def fit_layout(points: Tensor, others: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

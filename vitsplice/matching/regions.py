@@ -12,7 +12,7 @@ from vitsplice.errors import UserError
 from vitsplice.matching.coverage import mask_coverage, usable
 
 FULL = 0.999
-"""Coverage of a patch from which on it counts as 1; up to 1 minus this value it counts as 0."""
+"""A coverage of at least this value counts as 1, and a coverage of at most 1 minus this value as 0."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ def log_softmax(scores: Tensor, regions: MatchRegions) -> Tensor:
 def match_regions(
     regions: Sequence[MaskedRegion], grid: tuple[int, int], others: Sequence[tuple[Tensor, tuple[int, int]]]
 ) -> MatchRegions | None:
-    """Compute which matches regions permit. None without regions.
+    """Compute which matches regions permit; None without regions.
 
-    A region lies over those before it. Regions with equal masks are one region, which may be matched with what any of
+    A region covers those before it. Regions with equal masks are one region, which may be matched with what any of
     them allows. Outside of all regions, the first image may be matched with all patches that may be used.
 
     Args:
@@ -93,18 +93,18 @@ def match_regions(
     allowed: list[Tensor] = []
     for region in reversed(regions):
         cover, patches = _snapped(mask_coverage(region.mask, grid)), _allowed(region, others)
-        same = [number for number, earlier in enumerate(covers) if torch.equal(cover, earlier)]
-        for number in same:
+        equal = [number for number, other_cover in enumerate(covers) if torch.equal(cover, other_cover)]
+        for number in equal:
             allowed[number] = allowed[number] | patches
-        if not same:
+        if not equal:
             covers.append(cover)
             allowed.append(patches)
-    rest, shares = torch.ones_like(covers[0]), []
+    uncovered, shares = torch.ones_like(covers[0]), []
     for cover in covers:
-        shares.append(rest * cover)
-        rest = rest * (1 - cover)
-    everything = torch.cat([patches for patches, _ in others])
-    return MatchRegions(torch.stack([*shares, rest]), torch.stack([*allowed, everything]))
+        shares.append(uncovered * cover)
+        uncovered = uncovered * (1 - cover)
+    all_usable = torch.cat([patches for patches, _ in others])
+    return MatchRegions(torch.stack([*shares, uncovered]), torch.stack([*allowed, all_usable]))
 
 
 def _snapped(cover: Tensor) -> Tensor:

@@ -110,10 +110,10 @@ def find_small_spots(lab: Tensor, grid: tuple[int, int]) -> SmallSpots:
     """
     light = F.adaptive_avg_pool2d(lab[:, :1], (FINE * grid[0], FINE * grid[1]))
     ratios, contrasts = (torch.cat(maps, 1) for maps in zip(*(_darkness(light, r) for r in RADII), strict=True))
-    ratio, which = ratios.max(1, keepdim=True)
+    ratio, radius_index = ratios.max(1, keepdim=True)
     is_peak = (ratio >= F.max_pool2d(ratio, 2 * FINE + 1, 1, FINE)) & (ratio > STRUCTURE[0])
     _, _, rows, columns = is_peak.nonzero(as_tuple=True)
-    radius, contrast = ratio.new_tensor(RADII)[which], contrasts.gather(1, which)
+    radius, contrast = ratio.new_tensor(RADII)[radius_index], contrasts.gather(1, radius_index)
     centres = (torch.stack([rows, columns], 1) + 0.5) / FINE
     radii, ratio, contrast = (maps[0, 0, rows, columns] for maps in (radius, ratio, contrast))
     return SmallSpots(centres, radii, ratio, contrast, torch.ones_like(radii))
@@ -145,48 +145,54 @@ def shared_spots(spots: SmallSpots, others: Tensor, scores: Tensor, grid: tuple[
     return replace(spots, strengths=strengths)[shared] if shared.sum() <= MOST else spots[:0]
 
 
-def darken_spots(output: Tensor, own: Tensor, spots: SmallSpots, grid: tuple[int, int]) -> Tensor:
+def darken_spots(output: Tensor, structure: Tensor, spots: SmallSpots, grid: tuple[int, int]) -> Tensor:
     """Darken small spots that lost most of their darkness (`LOST`; see the module).
 
     Args:
-        output, own: Lab / 100 of the output image and of the structure image, ``(1, 3, H, W)``.
+        output, structure: output image and structure image in Lab / 100, ``(1, 3, H, W)``.
         spots: spots of the structure image.
         grid: ``(h, w)``, the patches of the structure image.
 
     Returns:
         ``(1, 3, H, W)``.
     """
-    output, patch = output.clone(), [pixels / side for pixels, side in zip(own.shape[-2:], grid, strict=True)]
+    output = output.clone()
+    patch_size = [pixels / patches for pixels, patches in zip(structure.shape[-2:], grid, strict=True)]
     for centre, radius, strength in zip(
         spots.centres.tolist(), spots.radii.tolist(), spots.strengths.tolist(), strict=True
     ):
         axes = [
-            torch.arange(max(0, int((c - RING[1] * radius) * p)), min(side, math.ceil((c + RING[1] * radius) * p)))
-            for c, p, side in zip(centre, patch, own.shape[-2:], strict=True)
+            torch.arange(
+                max(0, int((c - RING[1] * radius) * size)), min(side, math.ceil((c + RING[1] * radius) * size))
+            )
+            for c, size, side in zip(centre, patch_size, structure.shape[-2:], strict=True)
         ]
-        down, across = (((axis + 0.5) / p - c) / radius for axis, p, c in zip(axes, patch, centre, strict=True))
+        down, across = (
+            ((axis + 0.5) / size - c) / radius for axis, size, c in zip(axes, patch_size, centre, strict=True)
+        )
         window = (..., slice(int(axes[0][0]), int(axes[0][-1]) + 1), slice(int(axes[1][0]), int(axes[1][-1]) + 1))
-        output[window] = _darkened(output[window], own[window], down.to(own), across.to(own), strength)
+        distances = down.to(structure), across.to(structure)
+        output[window] = _darkened(output[window], structure[window], *distances, strength)
     return output
 
 
-def _darkened(output: Tensor, own: Tensor, down: Tensor, across: Tensor, strength: float) -> Tensor:
+def _darkened(output: Tensor, structure: Tensor, down: Tensor, across: Tensor, strength: float) -> Tensor:
     """Darken a spot in a window ``(1, 3, h, w)``; distances of rows ``(h,)`` and columns ``(w,)`` are in radii."""
     distance = torch.hypot(down[:, None], across)
-    disc = (distance <= 0.8).to(own)
+    disc = (distance <= 0.8).to(structure)
     ring, around = _sectors(down, across)
-    lightness = torch.einsum("shw,hw->s", around / around.sum((1, 2), keepdim=True).clamp(min=1), own[0, 0])
-    level = lightness.sort().values[:DARKEST].mean() + DARK
-    base = (output[0, 0] * ring).sum() / ring.sum().clamp(min=1)
-    wanted, present = (
-        ((values[0, 0] * disc).sum() / disc.sum().clamp(min=1) + DARK) / surroundings
-        for values, surroundings in ((own, level), (output, base + DARK))
+    lightness = torch.einsum("shw,hw->s", around / around.sum((1, 2), keepdim=True).clamp(min=1), structure[0, 0])
+    structure_ring = lightness.sort().values[:DARKEST].mean() + DARK
+    output_ring = (output[0, 0] * ring).sum() / ring.sum().clamp(min=1)
+    structure_ratio, output_ratio = (
+        ((values[0, 0] * disc).sum() / disc.sum().clamp(min=1) + DARK) / lightness_of_ring
+        for values, lightness_of_ring in ((structure, structure_ring), (output, output_ring + DARK))
     )
-    lost = (present - wanted) / (1 - wanted).clamp(min=0.01)
-    ratio = ((_blurred(own[:, :1], down, across)[0, 0] + DARK) / level).clamp(max=1) ** EMPHASIS
+    lost = (output_ratio - structure_ratio) / (1 - structure_ratio).clamp(min=0.01)
+    factor = ((_blurred(structure[:, :1], down, across)[0, 0] + DARK) / structure_ring).clamp(max=1) ** EMPHASIS
     mask = strength * ramp(lost, *LOST) * ((2 - distance) / 0.9).clamp(0, 1)
-    light = torch.minimum(output[:, :1], base * ratio)
-    return torch.lerp(output, torch.cat([light, output[:, 1:] * ratio], 1), mask)
+    light = torch.minimum(output[:, :1], output_ring * factor)
+    return torch.lerp(output, torch.cat([light, output[:, 1:] * factor], 1), mask)
 
 
 def _blurred(light: Tensor, down: Tensor, across: Tensor) -> Tensor:

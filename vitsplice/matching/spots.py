@@ -31,7 +31,7 @@ DARK = (0.0, 0.04)
 """Likewise for the lightness of the ring minus that of the disc, divided by 100."""
 
 PRESERVED = 0.25
-"""Fraction of this difference in lightness; a match that preserves at least this fraction is not considered wrong."""
+"""A match that preserves at least this fraction of the difference in lightness is not considered wrong."""
 
 
 def keep_spots(own: Tensor, matched: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -58,7 +58,7 @@ def keep_spots(own: Tensor, matched: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def _wrong_spots(own: Tensor, matched: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-    """Find spots of one radius. Return their strength ``(1, 1, h, w)`` in [0, 1] and the colour change of the ring."""
+    """Find spots of one radius with a wrong match: their strength ``(1, 1, h, w)`` in [0, 1], and the ring's change."""
     reach = 2 * radius + 0.5
     disc, ring = _disc(radius, reach), _disc(reach, reach) - _disc(radius + 0.5, reach)
     own_ring, matched_ring = _mean(own, ring), _mean(matched, ring)
@@ -87,7 +87,7 @@ def _strongest_spot(strength: Tensor, change: Tensor, radius: float) -> tuple[Te
 
 
 def _weaker_chroma(colours: Tensor, own: Tensor) -> Tensor:
-    """Limit the chroma of colours ``(1, 3, h, w)`` to that of ``own``."""
+    """Limit the chroma of colours ``(1, 3, h, w)`` to that of ``own``, and their lightness to [0, 1]."""
     chroma, limit = (values[:, 1:].norm(dim=1, keepdim=True) for values in (colours, own))
     return torch.cat([colours[:, :1].clamp(0, 1), colours[:, 1:] * (limit / chroma.clamp(min=1e-6)).clamp(max=1)], 1)
 

@@ -34,15 +34,17 @@ OPSET = 18
 TOLERANCE = 1e-3
 """Maximum difference of an output value of the graph from torch's; values are in [0, 1]."""
 
-EXAMPLE, CHECKED = (150, 173), ((192, 192), (131, 217))
-"""Height and width of the image with which the generator is traced (no multiples of 4, so that padding is traced), and
-of those whose outputs are compared."""
+TRACED_SIZE = (150, 173)
+"""Height and width of the image with which the generator is traced; no multiples of 4, so that padding is traced."""
+
+COMPARED_SIZES = ((192, 192), (131, 217))
+"""Heights and widths of the images whose outputs are compared."""
 
 STRUCTURE, OUTPUT = "structure", "output"
 
 
 class _Positional(nn.Module):
-    """A conditional generator with the conditions as further arguments."""
+    """A conditional generator that takes its conditions as positional arguments."""
 
     def __init__(self, generator: nn.Module, names: tuple[ConditionName, ...]) -> None:
         super().__init__()
@@ -72,9 +74,9 @@ def to_onnx(model: Model) -> tuple[bytes, float]:
         raise UserError("export to ONNX needs the package onnx; install it: pip install onnx")
     module = _Positional(model.generator.cpu(), model.spec.conditions).eval()
     try:
-        data = _exported(module, example_inputs(model, EXAMPLE))
+        data = _exported(module, example_inputs(model, TRACED_SIZE))
         run, names = _runtime(data), graph_inputs(data)
-        batches = [example_inputs(model, size, batch=2) for size in CHECKED]
+        batches = [example_inputs(model, size, batch=2) for size in COMPARED_SIZES]
         difference = float(np.max([_difference(module, run, names, batch) for batch in batches]))  # NaN if one is NaN
     finally:
         model.generator.to(model.device)
@@ -108,7 +110,7 @@ def _exported(module: nn.Module, inputs: Mapping[str, Tensor]) -> bytes:
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         path = Path(folder, "generator.onnx")
         warnings.simplefilter("ignore")  # tracing warns of sizes that are constants; the check covers other sizes
-        with _failure("the generator cannot be exported to ONNX"):
+        with _errors_as("the generator cannot be exported to ONNX"):
             # The exporter by torch.export needs a further package, onnxscript.
             torch.onnx.export(
                 module, tuple(inputs.values()), path, dynamo=False, opset_version=OPSET, input_names=list(inputs),
@@ -118,12 +120,12 @@ def _exported(module: nn.Module, inputs: Mapping[str, Tensor]) -> bytes:
 
 
 @contextmanager
-def _failure(what: str) -> Iterator[None]:
-    """Raise VitspliceError for any exception in the block: generators are plugins, and runtimes have own classes."""
+def _errors_as(message: str) -> Iterator[None]:
+    """Convert any exception in the block to VitspliceError; plugins and ONNX runtimes raise other exceptions."""
     try:
         yield
     except Exception as error:
-        raise VitspliceError(f"{what}: {first_line(error)}") from error
+        raise VitspliceError(f"{message}: {first_line(error)}") from error
 
 
 def _spatial_axes(name: str) -> dict[int, str]:
@@ -134,7 +136,7 @@ def _spatial_axes(name: str) -> dict[int, str]:
 
 def _runtime(data: bytes) -> Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]]:
     """Return a function that runs the graph: by onnxruntime if it is installed, or else by onnx's own evaluator."""
-    with _failure("the exported generator cannot be loaded"):
+    with _errors_as("the exported generator cannot be loaded"):
         if find_spec("onnxruntime"):
             session = import_module("onnxruntime").InferenceSession(data, providers=["CPUExecutionProvider"])
         else:
@@ -149,11 +151,11 @@ def _difference(
     names: Sequence[str],
     inputs: Mapping[str, Tensor],
 ) -> float:
-    """Compute the largest difference of the graph's output, for the inputs ``names``, from the module's."""
+    """Compute the largest difference between outputs of graph and module; the graph has only the inputs ``names``."""
     shape = tuple(inputs[STRUCTURE].shape)
-    with _failure(f"the generator fails for images of {shape}"):
+    with _errors_as(f"the generator fails for images of {shape}"):
         expected = module(*inputs.values()).numpy()
-    with _failure(f"the exported generator fails for images of {shape}"):
+    with _errors_as(f"the exported generator fails for images of {shape}"):
         output = run({name: inputs[name].numpy() for name in names})
     if output.shape != expected.shape:
         raise VitspliceError(

@@ -31,7 +31,7 @@ from vitsplice.text import printable
 WEIGHTS = "model.safetensors"
 
 READS, READ_INTERVAL = 5, 0.2
-"""Number of times that a model is read while a training replaces it, and seconds between two of them."""
+"""Maximum number of reads of a model while a training replaces it, and seconds between two reads."""
 
 USE_AS_PRESET: tuple[Part, ...] = ("give its folder as the preset",)
 
@@ -49,7 +49,7 @@ class StoredModel:
     Args:
         name: path of the folder, for messages.
         record: record of the model.
-        weights: state of the generator by name.
+        weights: tensors of the generator by name (its ``state_dict``).
         images: SHA-256 of the files of the training images, those of the initial model included.
     """
 
@@ -66,9 +66,9 @@ def write_model(
 
     Args:
         folder: the model folder.
-        weights: state of the generator by name.
+        weights: tensors of the generator by name (its ``state_dict``).
         images: SHA-256 of the file of each training image, those of the initial model included.
-        record: what the model is and was trained with. The number of images and both SHA-256 in it are ignored.
+        record: what the model is and was trained with; its ``images``, ``weights`` and ``digest`` are ignored.
 
     Returns:
         The record with the number of images, the SHA-256 of the weights file and its own digest.
@@ -88,7 +88,7 @@ def write_model(
 
 
 def read_model(model: ModelConfig, advice: Sequence[Part] = USE_AS_PRESET) -> StoredModel:
-    """Read a model. While a training replaces its files, wait up to a second for both of one model.
+    """Read a model. While a training replaces its two files, wait up to a second until they match.
 
     Args:
         model: the model folder, and optionally as ``sha256`` the digest of its record (not of its weights file).
@@ -121,7 +121,7 @@ def read_model(model: ModelConfig, advice: Sequence[Part] = USE_AS_PRESET) -> St
 
 
 def _read_files(folder: Path, name: str) -> tuple[ModelRecord, bytes]:
-    """Read the record and the content of the weights file; they match unless the model is damaged."""
+    """Read the record and the content of the weights file; while a training replaces them, again until they match."""
     for attempt in range(READS):
         time.sleep(READ_INTERVAL if attempt else 0)
         before = _identities(folder)
@@ -134,7 +134,7 @@ def _read_files(folder: Path, name: str) -> tuple[ModelRecord, bytes]:
 
 
 def _identities(folder: Path) -> list[tuple[int, int]]:
-    """Return inode and time of both files, which change when a training replaces them; [] if one is missing."""
+    """Return inode and modification time of both files, which differ once they are replaced; [] if one is missing."""
     try:
         return [(status.st_ino, status.st_mtime_ns) for status in (os.stat(folder / n) for n in (RECORD, WEIGHTS))]
     except OSError:

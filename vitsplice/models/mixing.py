@@ -1,4 +1,4 @@
-"""Mixtures of appearance images: conditions interpolated between them."""
+"""Mixes of appearance images, whose conditions are interpolated."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Model:
 
     @numerics(grad=False)
     def prepare(self, image: Source, *, mask: Source | None = None) -> Appearance:
-        """Describe an appearance image, once for all structure images.
+        """Compute what conditions need of an appearance image, once for all structure images.
 
         Args:
             image: a path, a PIL image, an array ``(H, W, 3)`` or a tensor ``(3, H, W)`` (`vitsplice.images.read`).
@@ -100,7 +100,7 @@ class Model:
 
     @numerics(grad=False)
     def prepare_structure(self, image: Source) -> DescribedImage:
-        """Describe a structure image, once for all appearance images. Raises UserError if it cannot be read."""
+        """Compute what conditions need of a structure image, once for all appearance images. Raises UserError."""
         pixels = read(image).pixels.to(self.device)
         return self._described(pixels, self.record.settings.match, appearance=False)
 
@@ -121,7 +121,7 @@ class Model:
 
     @numerics(grad=False)
     def batch(self, structures: Sequence[StructureImage], appearances: Sequence[AppearanceImage]) -> list[Tensor]:
-        """Compute the outputs of several pairs; those of structure images of one size in one pass of the generator.
+        """Compute the outputs of several pairs. Structure images of one size share a pass of the generator.
 
         Args:
             structures, appearances: images of each pair, as for a call of the model.

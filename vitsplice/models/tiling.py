@@ -1,8 +1,8 @@
-"""Large images by overlapping tiles, without seams.
+"""Computing large images in overlapping tiles, without seams.
 
-A tile consists of its own part of the image and a margin around it. If the network has no normalisation, tiles begin at
-cells of its grid, and the margin contains all pixels that an output pixel depends on, tiles are equal to the output for
-the whole image. Otherwise they may differ. Neighbouring tiles are blended linearly.
+A tile consists of its own area of the image and a margin around it. It equals the output for the whole image if the
+network has no normalisation, tiles begin at cells of its grid, and the margin contains all pixels that an output pixel
+depends on. Otherwise it may differ. Neighbouring tiles are blended linearly.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ def in_tiles(
 
 def spans(side: int, tile: int, overlap: int, multiple: int) -> Iterator[tuple[int, int]]:
     """Yield the first pixel and the length of each tile along a side; tiles overlap by at least ``overlap`` pixels.
+
+    ``tile`` must be at least ``overlap + multiple``.
 
     Example:
         >>> list(spans(1000, 512, 128, 32))

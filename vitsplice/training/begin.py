@@ -16,7 +16,7 @@ from vitsplice.support.output_folder import REPLACE
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import first_line, printable, with_count
 from vitsplice.training.data import TrainingData
-from vitsplice.training.held_out import MEASURED, HeldOut, spread
+from vitsplice.training.held_out import MAX_MEASURED, HeldOut, spread
 from vitsplice.training.loop import Training
 from vitsplice.training.pairs import SplitPairs, training_pairs
 from vitsplice.training.parts import TrainingParts
@@ -46,8 +46,8 @@ def begin_or_resume(
     What is computed from the images is stored in the cache, so that the next call resumes a stopped preparation.
 
     Args:
-        plan: the training.
-        folder: folder of the model, locked by the main process (`TrainingPlan.folder`).
+        plan: plan of the training.
+        folder: folder of the model, locked by the main process (`TrainingPlan.locked_folder`).
         processes: the processes that train together.
         checkpoint: path of the JSON file of the checkpoint; None: the last one of the folder, if it has any.
         force: restart the training if it is finished, or the checkpoint cannot be used; replace another training,
@@ -131,22 +131,22 @@ def _prepare(
     )
     if pairs is None:
         return None
-    _describe(pairs, parts.training.held_out, progress)
+    _report_split(pairs, parts.training.held_out, progress)
     manifest.content_of(folder / HELD_OUT, pairs.held_out)  # refuses names now, not after the features are computed
     prepare = partial(TrainingData.prepare, recipe, folder=cache, device=parts.device, progress=progress)
     if (data := prepare(pairs.training)) is None:
         return None
-    if (held_out := prepare(spread(pairs.held_out, MEASURED))) is None:
+    if (held_out := prepare(spread(pairs.held_out, MAX_MEASURED))) is None:
         return None
     return pairs, data, held_out
 
 
 @contextmanager
 def _cache_advice(cache: Path) -> Iterator[None]:
-    """Advise to choose another cache in an OutputBusy of the block, in which only the cache is locked.
+    """Add advice to choose another cache to an OutputBusy of the block; the block locks only the cache.
 
-    It is raised if something is missing and another process is writing to the cache, or if another process uses its
-    file `FEATURES` for longer than `vitsplice.datasets.image_cache.WAIT`.
+    OutputBusy is raised if records are missing and another process is writing to the cache, or if another process uses
+    the file `FEATURES` for longer than `vitsplice.datasets.image_cache.WAIT`.
     """
     try:
         yield
@@ -155,8 +155,8 @@ def _cache_advice(cache: Path) -> Iterator[None]:
         raise OutputBusy(busy, Argument("cache")) from error
 
 
-def _describe(pairs: SplitPairs, fraction: float, progress: ProgressReporter) -> None:
-    """Report the numbers of pairs and images, given the fraction of the images to hold out."""
+def _report_split(pairs: SplitPairs, fraction: float, progress: ProgressReporter) -> None:
+    """Report the numbers of pairs and images, and why there are no held-out pairs if ``fraction`` requests them."""
     training, held_out = (
         {path for pair in subset for path in (pair.structure, pair.appearance)}
         for subset in (pairs.training, pairs.held_out)

@@ -1,4 +1,4 @@
-"""Tensors on disk, computed once: safetensors shards, each with a JSON file of its digest and the keys of its records.
+"""A cache of tensors on disk: safetensors shards, each with a JSON file of its digest and the keys of its records.
 
 A record is a few named tensors under a key, the digest of all that they depend on (`record_key`), so that several
 trainings can share a folder. The JSON file of a shard is written last: a shard without one is not complete.
@@ -30,7 +30,7 @@ from vitsplice.text import printable
 FORMAT = 1
 
 SHARD_BYTES, SHARD_RECORDS = 64 * 2**20, 512
-"""A shard is written when the records added for it reach `SHARD_BYTES` bytes, or when there are `SHARD_RECORDS`."""
+"""A shard is written when its records reach `SHARD_BYTES` bytes, or when there are `SHARD_RECORDS` records."""
 
 OPEN_SHARDS = 64
 """Maximum number of shards that are mapped into memory; the least recently used one is closed for another."""
@@ -141,30 +141,30 @@ class TensorCache:
             return
         if (needed := self._pending_bytes()) > self.available():
             raise TrainingCacheError(
-                f"{gigabytes(needed)} of features of training images do not fit. {self.space()}. Delete "
+                f"{format_size(needed)} of features of training images do not fit. {self.describe_space()}. Delete "
                 "the cache if no training needs it, free space if its disk is full, or choose another cache with ",
                 Argument("cache"),
             )
-        name = f"shard-{1 + max((int(name[6:]) for name in self._sizes), default=0):06d}"
-        tensors = {f"{key}/{part}": value for key, record in self._pending.items() for part, value in record.items()}
+        shard = f"shard-{1 + max((int(name[6:]) for name in self._sizes), default=0):06d}"
+        tensors = {f"{key}/{name}": value for key, record in self._pending.items() for name, value in record.items()}
         data = save(tensors)
         records = {key: sorted(record) for key, record in self._pending.items()}
         index = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "records": records}
-        output_folder.write(self.folder, {f"{name}.safetensors": data, f"{name}.json": json.dumps(index).encode()})
-        self._enter(name, index)
+        output_folder.write(self.folder, {f"{shard}.safetensors": data, f"{shard}.json": json.dumps(index).encode()})
+        self._add_to_index(shard, index)
         self._pending.clear()
 
     def available(self) -> int:
         """Return the number of bytes that may be added: up to the limit, and leaving `FREE` bytes on the disk."""
         return max(0, min(self.limit - self.bytes, shutil.disk_usage(self.folder).free - FREE))
 
-    def space(self) -> str:
+    def describe_space(self) -> str:
         """Describe the size of the cache and what limits it."""
-        limit = gigabytes(self.limit)
+        limit = format_size(self.limit)
         if self.available() < self.limit - self.bytes:
-            limit = f"{gigabytes(self.bytes + self.available())}, all that fits on its disk"
+            limit = f"{format_size(self.bytes + self.available())}, all that fits on its disk"
         shown = printable(str(self.folder))
-        return f"The cache {shown} holds {gigabytes(self.bytes)} of at most {limit}"
+        return f"The cache {shown} holds {format_size(self.bytes)} of at most {limit}"
 
     def _load_index(self) -> None:
         self._shards: dict[str, str] = {}
@@ -174,21 +174,21 @@ class TensorCache:
         self._opened.cache_clear()
         for path in self._shard_files():
             if path.suffix == ".json" and path.with_suffix(".safetensors").is_file():
-                self._enter(path.stem, read_json_object(path))
+                self._add_to_index(path.stem, read_json_object(path))
 
     def _shard_files(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("shard-*") if SHARD.fullmatch(path.name))
 
-    def _enter(self, name: str, index: Mapping[str, Any]) -> None:
-        """Add the records of a shard; a shard whose JSON file is not valid is ignored."""
+    def _add_to_index(self, shard: str, content: Mapping[str, Any]) -> None:
+        """Add the records of a shard, given the content of its JSON file; ignore the shard if that is invalid."""
         try:
-            names = {str(key): [f"{key}/{part}" for part in parts] for key, parts in index["records"].items()}
-            size, digest = int(index["bytes"]), str(index["sha256"])
+            tensor_names = {str(key): [f"{key}/{name}" for name in names] for key, names in content["records"].items()}
+            size, digest = int(content["bytes"]), str(content["sha256"])
         except (KeyError, ValueError, TypeError, AttributeError, OverflowError):
             return
-        self._sizes[name], self._digests[name] = size, digest
-        self._tensor_names |= names
-        self._shards |= dict.fromkeys(names, name)
+        self._sizes[shard], self._digests[shard] = size, digest
+        self._tensor_names |= tensor_names
+        self._shards |= dict.fromkeys(tensor_names, shard)
 
     def _open(self, name: str) -> Any:
         """Map a shard into memory. Raises TrainingCacheError if its SHA-256, checked once, is not the stored one."""
@@ -211,6 +211,6 @@ def record_bytes(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def gigabytes(size: float) -> str:
+def format_size(size: float) -> str:
     """Format a size in bytes as GB or MB, for messages."""
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.3g} MB"

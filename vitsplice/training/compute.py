@@ -20,8 +20,8 @@ from vitsplice.support.sized_cache import SizedCache
 from vitsplice.training.cache import Record, TensorCache
 from vitsplice.training.records import Recipe, from_features, from_uint8, half
 
-DESCRIBED = 3 * 2**29
-"""Maximum number of bytes of described images in memory; the least recently used ones are computed again."""
+MAX_DESCRIBED_BYTES = 3 * 2**29
+"""Maximum size of all instances of `DescribedImage` in memory; the least recently used ones are computed again."""
 
 
 class RecordComputer:
@@ -30,7 +30,7 @@ class RecordComputer:
     Args:
         recipe: what the records depend on; its backbones are on the device.
         digests: SHA-256 of each image file.
-        mirrorable: the images that are an appearance image of a pair.
+        mirrorable: the images that may be matched mirrored: the appearance images of all pairs.
         cache: the cache; it must hold the pixels of an image before conditions or views of it are computed, and the
             record of a pair before views of its start.
         device: device to compute on.
@@ -46,18 +46,18 @@ class RecordComputer:
     ) -> None:
         self._recipe, self._digests, self._mirrorable = recipe, digests, mirrorable
         self._cache, self._device = cache, device
-        self._described = SizedCache[Path, DescribedImage](DESCRIBED, _bytes)
+        self._described = SizedCache[Path, DescribedImage](MAX_DESCRIBED_BYTES, _bytes)
 
     @numerics(grad=False)
     def pixels(self, path: Path) -> Record:
-        """Read an image and resize its shorter side to ``training.side``. Raises ImageError."""
+        """Read an image as uint8 with ``training.side`` as its shorter side. Raises ImageError."""
         return {"pixels": to_uint8(resize_to(read(path).pixels, self._recipe.training.side))}
 
     @numerics(grad=False)
     def conditions(self, pair: Pair) -> Record:
-        """Compute the conditions of a pair, its start and the vectors of the facet ``match``, as far as needed.
+        """Compute what the recipe needs of a pair: its conditions, its start and the vectors of the facet ``match``.
 
-        The record also holds whether the appearance image was matched mirrored.
+        The record also states whether the appearance image was matched mirrored.
         """
         recipe, info = self._recipe, self._recipe.matching_backbone.backbone.info
         structure, appearance = self._describe(pair.structure), self._describe(pair.appearance)
@@ -81,6 +81,7 @@ class RecordComputer:
         return from_features(self._recipe.backbones[backbone].features({key: view(image)}, requests)[key])
 
     def _oriented(self, name: ImageName, pair: Pair, mirrored: bool) -> Tensor:
+        """Return an image of a pair; the appearance image is mirrored if ``mirrored``."""
         if name == "start":
             key = self._recipe.pair_key(self._digests[pair.structure], self._digests[pair.appearance])
             return from_uint8(self._cache[key]["start"].to(self._device))

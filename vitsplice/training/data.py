@@ -30,13 +30,13 @@ LIMIT = 32 * 10**9
 
 @dataclass(frozen=True)
 class StoredFeatures:
-    """Bank of the features of a pair in one backbone, read from the cache.
+    """Stored features of views of a pair in one backbone, read from the cache (a `FeatureBank`).
 
     Args:
         cache: the cache.
         recipe: what its records depend on.
         backbone: key of the backbone.
-        identities: text that identifies the pixels of each image.
+        identities: text that identifies the pixels of each image (`Recipe.pixels_id`).
         device: device of the returned features.
     """
 
@@ -60,7 +60,7 @@ class StoredFeatures:
         return {request: features[request] for request in requests}
 
     def put(self, key: ViewKey, view: View, features: ViewFeatures) -> None:
-        """Do nothing: `prepare` has stored what is used more than once."""
+        """Do nothing: `prepare` has stored the features of all views that recur."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ class TrainingExample:
     Args:
         pair: the pair.
         digests: SHA-256 of the files of its images.
-        images: ``structure`` and ``appearance``, ``(1, 3, H, W)`` in [0, 1], with ``start``, which is the structure
+        images: ``structure``, ``appearance`` and ``start``, ``(1, 3, H, W)`` in [0, 1]. The start is the structure
             image if no warm start is needed. The appearance image is mirrored if it was matched mirrored.
         condition: the conditions of the generator, each a batch of one, for the entire structure image.
         own_condition: the conditions for the appearance image paired with itself; None if no term applies the generator
             to the appearance image.
         vectors: vectors of the facet ``match``; None if no term requests it.
-        banks: stored features by key of the backbone.
+        banks: stored features by the key of their backbone.
         recipe: what the features depend on.
     """
 
@@ -91,12 +91,12 @@ class TrainingExample:
 
     @property
     def targets(self) -> dict[str, Targets]:
-        """Target features by key of the backbone; those that are not stored are computed, on the example's device."""
+        """Target features by the key of their backbone; those not stored are computed on the example's device."""
         backbones = self.recipe.backbones
         return {name: Targets(self.images, backbones[name], bank, self.vectors) for name, bank in self.banks.items()}
 
     def views(self, step: int) -> dict[ViewKey, View]:
-        """Draw the views of a step; at that step, all examples have crops of one size for each role (`draw_views`)."""
+        """Draw the views of a step (`draw_views`); the crops of a role have the same size in all examples."""
         config = self.recipe.config
         return draw_views(config.views, self.images, self.digests, config.seed, step)
 
@@ -184,8 +184,7 @@ class TrainingData:
         return from_uint8(values.to(self.device))
 
     def _vectors(self, record: Record) -> MatchVectors:
-        sides = (record[f"{side}_vectors"].to(self.device).float() for side in ROLES)
-        return MatchVectors(*sides)
+        return MatchVectors(*(record[f"{role}_vectors"].to(self.device).float() for role in ROLES))
 
     def _condition(self, record: Record, structure: str, appearance: str) -> Condition:
         recipe = self.recipe

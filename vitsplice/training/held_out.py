@@ -1,4 +1,4 @@
-"""A model on pairs of held-out images: losses and previews while it is trained, metrics at the end."""
+"""Evaluation of a model on pairs of held-out images: losses and previews during the training, metrics at the end."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch import Tensor
 from vitsplice.contracts import Case, MetricContext, MetricSpec
 from vitsplice.engine.backbones import BackboneLoader
 from vitsplice.images import contact_sheet, encode_png
-from vitsplice.metrics import run_metrics
+from vitsplice.metrics import select_run_metrics
 from vitsplice.metrics.values import MetricValue, mean_values, measure
 from vitsplice.plugins import catalogue
 from vitsplice.support.progress import ProgressReporter
 from vitsplice.training.data import TrainingData, TrainingExample
 from vitsplice.training.loop import Training
 
-MEASURED = 24
+MAX_MEASURED = 24
 """Maximum number of pairs whose losses and metrics are computed."""
 
-SHOWN = 6
+MAX_SHOWN = 6
 """Maximum number of pairs in a preview."""
 
 Item = TypeVar("Item")
@@ -44,7 +44,7 @@ class HeldOut:
     """Pairs of held-out images. Without pairs, losses and metrics are empty, and there is no preview.
 
     Args:
-        data: examples of the pairs, at most `MEASURED`.
+        data: examples of the pairs, at most `MAX_MEASURED`.
     """
 
     data: TrainingData
@@ -55,7 +55,7 @@ class HeldOut:
     def losses(self, training: Training) -> dict[str, float]:
         """Return the mean of each unweighted term over the pairs, and the weighted total of these means.
 
-        All terms count, whether or not they are active at the current step. Without pairs, there are no losses: {}.
+        All terms count, whether or not they are active at the current step. Without pairs, the result is {}.
         """
         if not self:
             return {}
@@ -65,14 +65,14 @@ class HeldOut:
         return {"total": total, **means}
 
     def preview(self, training: Training) -> bytes | None:
-        """Return a PNG with a row for each pair, of at most `SHOWN` pairs; None without pairs.
+        """Return a PNG with a row for each of at most `MAX_SHOWN` pairs; None without pairs.
 
         A row has the structure image, the appearance image, the start and the output of the model.
         """
         if not self:
             return None
         rows = []
-        for number in spread(range(len(self)), SHOWN):
+        for number in spread(range(len(self)), MAX_SHOWN):
             example = self.data[number]
             images = _pixels_on_cpu(example) | {"output": training.output(example)}
             rows.append([(name, images[name][0]) for name in ("structure", "appearance", "start", "output")])
@@ -90,7 +90,7 @@ class HeldOut:
             return {}
         known = catalogue()
         context = BackboneLoader().metric_context(training.parts.config.backbone.name, known)
-        specs = run_metrics(known.metrics)
+        specs = select_run_metrics(known.metrics)
         values: list[list[MetricValue]] = []
         for number in range(len(self)):
             if progress.stopped():

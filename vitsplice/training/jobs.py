@@ -90,7 +90,7 @@ class JobLists:
             yield Job(self._recipe.pixels_key(digest), ("pixels",), f"image {path.name}", compute)
 
     def conditions(self) -> Iterator[Job]:
-        """List the jobs for pairs; also for each appearance image with itself if a term applies the generator to it."""
+        """List the jobs for pairs, and for each appearance image with itself if a term applies the generator to it."""
         yield from (self._pair_job(pair, PAIR) for pair in self.pairs)
         if self._recipe.applied_to_appearance:
             appearances = dict.fromkeys(pair.appearance for pair in self.pairs)

@@ -13,7 +13,7 @@ from vitsplice.engine.conditions import ConditionedImage, crop_condition, in_bat
 from vitsplice.engine.device import pick_precision
 from vitsplice.engine.images import ViewKey
 from vitsplice.engine.memory import out_of_memory_advice
-from vitsplice.engine.state import load_state, named, state_of, without_prefix
+from vitsplice.engine.state import load_state, state_of, with_prefix, without_prefix
 from vitsplice.engine.terms import WeightedTerm
 from vitsplice.engine.values import PairOutputs, Step, add_gradients, check_gradients, check_losses, pair_values, summed
 from vitsplice.engine.views import View
@@ -99,7 +99,7 @@ class Training:
 
     def state(self) -> dict[str, Tensor]:
         """Return generator, optimiser and averaged weights as one dictionary of tensors."""
-        return state_of(self.generator, self.optimiser) | named(AVERAGE, self.average.state_dict())
+        return state_of(self.generator, self.optimiser) | with_prefix(AVERAGE, self.average.state_dict())
 
     @numerics()
     def restore(self, state: Mapping[str, Tensor], next_step: int) -> None:
@@ -132,26 +132,29 @@ class Training:
             return Step(index, 0.0, {})
         self.optimiser.zero_grad(set_to_none=True)
         count = self.parts.training.accumulation
-        parts = [self._backward_batch(index, active, number, count) for number in range(count)]
+        batches = [self._backward_batch(index, active, number, count) for number in range(count)]
         check_gradients(index, self.generator)
         self._update(index)
-        return summed(parts)
+        return summed(batches)
 
     def _backward_batch(self, index: int, active: Sequence[WeightedTerm], number: int, count: int) -> Step:
-        """Add the gradients of one of ``count`` batches of a step, divided by ``count``. Raises NonFiniteLoss."""
+        """Add the gradients of one of ``count`` batches of a step, divided by ``count``; return its losses likewise.
+
+        Raises NonFiniteLoss.
+        """
         with self.processes.gradients(self._batched_generator, averaged=number == count - 1):
             slots = self._slots(number)
             examples = [self._example(index, slot) for slot in slots]
             values = self._values(index, active, examples, slots, self._batched_generator)
             losses = {term.name: torch.stack([each[term.name] for each in values]).mean() / count for term in active}
             means = self.processes.mean(torch.stack([loss.detach() for loss in losses.values()])).tolist()
-            shared = dict(zip(losses, means, strict=True))
-            check_losses(index, shared)
+            mean_losses = dict(zip(losses, means, strict=True))
+            check_losses(index, mean_losses)
             add_gradients(index, active, losses)
-        return Step(index, sum(term.weight * shared[term.name] for term in active), shared)
+        return Step(index, sum(term.weight * mean_losses[term.name] for term in active), mean_losses)
 
     def _slots(self, number: int) -> list[int]:
-        """Return the positions, within a step, of the pairs of one of its batches in this process."""
+        """Return the positions, among all pairs of a step, of the pairs of one batch in this process."""
         batch = self.parts.training.batch
         first = (number * self.processes.count + self.processes.index) * batch
         return list(range(first, first + batch))
@@ -174,19 +177,21 @@ class Training:
         seed, views = self.parts.config.seed, [example.views(index) for example in examples]
         keys = list(dict.fromkeys(term.input for term in active))
         inputs = [
-            generator_input(example, key, own) for example, own in zip(examples, views, strict=True) for key in keys
+            generator_input(example, key, example_views)
+            for example, example_views in zip(examples, views, strict=True)
+            for key in keys
         ]
         with private_rng(stream(seed, index, "generator", slots[0])):
             outputs = iter(generator(inputs))
         pairs = [
             PairOutputs(
                 {key: next(outputs) for key in keys},
-                own,
+                example_views,
                 example.targets,
                 stream(seed, index, "terms", slot),
                 (seed, index, slot),
             )
-            for example, own, slot in zip(examples, views, slots, strict=True)
+            for example, example_views, slot in zip(examples, views, slots, strict=True)
         ]
         return pair_values(active, self.parts.recipe.backbones, pairs)
 
@@ -199,8 +204,8 @@ class Training:
         decay = average_decay(training.ema, index)
         for average, weight in zip(self.average.parameters(), self.generator.parameters(), strict=True):
             average.lerp_(weight, 1 - decay)
-        for stored, buffer in zip(self.average.buffers(), self.generator.buffers(), strict=True):
-            stored.copy_(buffer)
+        for average_buffer, buffer in zip(self.average.buffers(), self.generator.buffers(), strict=True):
+            average_buffer.copy_(buffer)
 
 
 def generator_input(example: TrainingExample, key: ViewKey, views: Mapping[ViewKey, View]) -> ConditionedImage:

@@ -1,4 +1,4 @@
-"""The losses of a training: the table ``metrics.csv``."""
+"""The table of the losses of a training, ``metrics.csv``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from vitsplice.engine.values import Step
 from vitsplice.support.tables import csv_document
 
-EVERY = 20
+ROW_INTERVAL = 20
 """Maximum number of steps from one row of the table to the next."""
 
 PREFIX = "held_out."
@@ -18,8 +18,8 @@ PREFIX = "held_out."
 class LossLog:
     """Table of mean losses.
 
-    A row has the mean of each term over the steps since the row before at which it was active; some rows also have
-    losses of held-out pairs.
+    A row has the mean of each term over those steps since the row before at which the term was active. Some rows also
+    have losses of held-out pairs.
 
     Args:
         terms: names of the loss terms.
@@ -31,7 +31,7 @@ class LossLog:
         self._sums: dict[str, tuple[float, int]] = {}
 
     def add(self, step: Step) -> None:
-        """Add the losses of a step to the next row; the mean of a term leaves out steps at which it is not active."""
+        """Add the losses of a step, which has only the active terms, to the next row."""
         for name, value in {"total": step.total, **step.losses}.items():
             value_sum, count = self._sums.get(name, (0.0, 0))
             self._sums[name] = value_sum + value, count + 1

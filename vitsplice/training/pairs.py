@@ -63,8 +63,8 @@ def training_pairs(
 ) -> SplitPairs | None:
     """Read the images of a manifest or of another source of pairs, split them, and pair them within each subset.
 
-    If images are paired by similarity, unreadable ones are skipped and noted. Previews of trainings that are in a tree
-    of domains are left out.
+    If images are paired by similarity, unreadable ones are skipped and noted. In a tree of domains, folders of previews
+    of a training are left out.
 
     Args:
         path: manifest, or source of images (`vitsplice.datasets.sources.read_source`). Pairs that it defines are used;
@@ -114,7 +114,7 @@ def training_pairs(
 
 
 def _has_previews(group: ImageGroup) -> bool:
-    """Return whether a domain of a tree is the previews of a training, which show its held-out images."""
+    """Return whether a domain of a tree is the folder of a training's previews, which show its held-out images."""
     folder = group.structures[0].parent
     return bool(group.name) and folder.name == PREVIEWS and (folder.parent / PLAN).is_file()
 
@@ -178,7 +178,7 @@ def pairs_within_subsets(pairs: Iterable[Pair], split: Split) -> SplitPairs:
 
     Args:
         pairs: pairs of a manifest (`vitsplice.datasets.read`).
-        split: their images by subset.
+        split: images of the pairs by subset.
 
     Raises:
         UserError: if there is no training pair.

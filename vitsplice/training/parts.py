@@ -39,7 +39,7 @@ class TrainingParts:
         device: device of the backbones and the generator.
         substitutions: fallbacks that are used, by the keys of the backbones that they replace.
         initial: model whose weights the training starts from; None: random weights.
-        generator: spec of the generator.
+        generator_spec: spec of the generator.
         options: all options of the generator, validated.
         channels: number of channels of each condition that the generator requests.
     """
@@ -48,7 +48,7 @@ class TrainingParts:
     device: torch.device
     substitutions: Mapping[str, Substitution]
     initial: StoredModel | None
-    generator: ConditionalGeneratorSpec
+    generator_spec: ConditionalGeneratorSpec
     options: Mapping[str, Any]
     channels: Mapping[ConditionName, int]
 
@@ -113,7 +113,7 @@ class TrainingParts:
             ModelRejected: if it has other tensors than the initial model.
         """
         with private_rng(self.config.seed):
-            generator = build_part(self.generator, self.channels, self.options)
+            generator = build_part(self.generator_spec, self.channels, self.options)
         if self.initial:
             load_weights(generator, self.initial)
         return generator.to(self.device).train()
@@ -138,7 +138,7 @@ def _initial_model(
 
 
 def _same_options(spec: ConditionalGeneratorSpec, trained: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
-    """Return whether the options of a model, and the defaults of those that are new since, are the given ones."""
+    """Return whether the options of a model, with defaults for options that it does not have, equal the given ones."""
     with suppress(ConfigError):
         return bool(to_jsonable_python(complete(spec, trained)) == to_jsonable_python(options))  # (1, 2) is [1, 2]
     return False
@@ -160,7 +160,7 @@ def check_training(settings: RunConfig) -> None:
             f"the settings apply the trained model {printable(str(settings.model.folder))}, and are not for training; "
             "to start from its weights, give it as ",
             Argument("initial"),
-            ", and as the preset the one that it was trained with",
+            ", and give the preset that it was trained with",
         )
     if settings.training is None:
         presets = ", ".join(name for name in ("splicenet", "splicenet-residual") if name in known.presets)

@@ -34,7 +34,7 @@ SETTINGS_KEYS = ("settings", "source", "licence", "initial")
 
 
 def _clear(folder: Path) -> None:
-    """Remove checkpoints and previews from their folder. May raise OSError."""
+    """Remove checkpoints or previews from the folder that holds them. May raise OSError."""
     for path in [*checkpoint_parts(folder), *folder.glob("step-*.png")]:
         path.unlink(missing_ok=True)
 
@@ -78,7 +78,7 @@ class TrainingPlan:
         cache: Path | None = None,
         initial: Path | None = None,
     ) -> TrainingPlan:
-        """Create a plan; first check the settings, that the source exists, and the initial model's record.
+        """Create a plan. The settings, the existence of the source and the initial model's record are checked first.
 
         Raises:
             ConfigError, UserError, ModelRejected: if one of these cannot be used, or the licence cannot be recorded.
@@ -92,7 +92,7 @@ class TrainingPlan:
         if len(licence) > MAX_LICENCE:
             raise UserError(
                 Argument("licence"),
-                f" has {len(licence)} characters; at most {MAX_LICENCE} are allowed: give its name or address",
+                f" has {len(licence)} characters; at most {MAX_LICENCE} are allowed: give a name or an address",
             )
         return cls(
             path,
@@ -156,7 +156,7 @@ class TrainingPlan:
         except ModelRejected:
             return False
 
-    def folder(self, out: Path, *, force: bool = False) -> AbstractContextManager[Path]:
+    def locked_folder(self, out: Path, *, force: bool = False) -> AbstractContextManager[Path]:
         """Lock the folder of the model; checkpoints of the same plan are not removed.
 
         Args:
@@ -164,10 +164,10 @@ class TrainingPlan:
             force: allow another training in the folder, which stays until `replace` is called.
 
         Raises:
-            OutputExists: if it holds another training or model, and ``force`` is not given.
+            OutputExists: if the folder holds another training or model, and ``force`` is not given.
             OutputBusy: if another process trains in it.
-            UserError: if the folder holds the source or the model to start from, which would be replaced, is or
-                holds the cache, or is a file.
+            UserError: if the folder holds the source or the model to start from, which would be replaced; if the cache
+                is the folder itself, or its folder of checkpoints or previews; or if the path is a file.
         """
         if self.initial and os.path.realpath(self.initial.folder) == os.path.realpath(out):
             raise UserError(f"{out} holds the model to start from, which would be replaced; choose another folder")
@@ -181,7 +181,7 @@ class TrainingPlan:
         return resumable(out, WORK, self.to_json(), force=force)
 
     def replace(self, folder: Path) -> None:
-        """Remove what another training left in a folder that `folder` has locked, and write this plan into it.
+        """Remove what another training left in a folder that `locked_folder` has locked, and write this plan into it.
 
         Raises:
             VitspliceError: if a file cannot be written or removed.

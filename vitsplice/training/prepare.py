@@ -1,7 +1,7 @@
 """Preparation of the cache of a training: missing records are computed.
 
 The pixels of all images come first, then the records of one pair, whose size shows whether the rest will fit.
-That is checked again once all pairs are matched, because only then it is known which views are of mirrored images.
+The space is checked again once all pairs are matched, because only then it is known which views are of mirrored images.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vitsplice.engine.problem import check_blur
 from vitsplice.errors import Argument, Setting, TrainingCacheError
 from vitsplice.support.files import file_sha256, reading
 from vitsplice.support.progress import ProgressReporter
-from vitsplice.training.cache import TensorCache, gigabytes, record_bytes
+from vitsplice.training.cache import TensorCache, format_size, record_bytes
 from vitsplice.training.jobs import PAIR, Job, JobLists
 from vitsplice.training.records import START, Recipe
 from vitsplice.training.views import check_shapes
@@ -49,7 +49,7 @@ def prepare(
     Raises:
         ConfigError: if the crops of the settings are not square, or a blur kernel is too large for them.
         ImageError, UserError: if an image cannot be read.
-        OutputBusy: if something is missing and another process is writing to the folder.
+        OutputBusy: if a record is missing and another process is writing to the folder.
         VitspliceError: if the folder cannot be written.
         TrainingCacheError: if the records need more space than is available (once the pixels are stored, the message
             says for what share of the missing records of pairs the space is enough), or if a shard is damaged.
@@ -128,10 +128,10 @@ class _Preparation:
         """Compute the records of one pair, and estimate the size of all missing ones.
 
         Until all pairs are matched, the views of each appearance image count once, although different pairs may need
-        those of the image and those of its mirror image.
+        views of the image and of its mirror image.
 
         Raises:
-            TrainingCacheError: if they will not fit.
+            TrainingCacheError: if the missing records will not fit.
             _Stopped: if the progress reporter stopped the work.
         """
         pair_job = next(self._lists.conditions())
@@ -164,11 +164,11 @@ class _Preparation:
         percent = 100 * (available - for_images) // for_pairs if some_pairs_fit else 0
         some = f"about {percent} %" if percent else "less than 1 %"
         share = f"{some} of the missing records of pairs" if some_pairs_fit else "no records of pairs"
-        split = f", of which {gigabytes(for_pairs)} for pairs and the rest for images" if for_pairs else ""
+        split = f", of which {format_size(for_pairs)} for pairs and the rest for images" if for_pairs else ""
         enough = f"; the remaining space is enough for {share}" if for_pairs else ""
         raise TrainingCacheError(
             f"the missing records of {len(self._pairs)} pairs of {len(self.digests)} images need about "
-            f"{gigabytes(for_pairs + for_images)}{split}. {self._cache.space()}{enough}",
+            f"{format_size(for_pairs + for_images)}{split}. {self._cache.describe_space()}{enough}",
             *self._advice(some_pairs_fit=some_pairs_fit),
         )
 

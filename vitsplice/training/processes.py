@@ -51,7 +51,7 @@ class Processes:
         return module
 
     def gradients(self, module: nn.Module, *, averaged: bool) -> AbstractContextManager[None]:
-        """Context of forward and backward pass of a wrapped module: gradients are averaged only if ``averaged``."""
+        """Context for forward and backward pass of a wrapped module; averages gradients only if ``averaged``."""
         return nullcontext()
 
     def mean(self, values: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class Processes:
         return values
 
     def any(self, flag: bool) -> bool:
-        """Return whether a flag is set in any process; all processes must call it."""
+        """Return whether a flag is set in any process; all processes must call this method."""
         return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
 
     def main_first(self) -> AbstractContextManager[None]:
@@ -73,7 +73,7 @@ class Processes:
 class SeveralProcesses(Processes):
     """The processes of a launcher, by Hugging Face ``accelerate``: one for each GPU, or on the CPU.
 
-    Precision is that of the settings of the training, not that of accelerate's configuration.
+    The precision is set by the settings of the training, not by accelerate's configuration.
 
     Args:
         device: ``cpu``, or anything else for the device that accelerate assigns to the process.
@@ -122,7 +122,7 @@ class SeveralProcesses(Processes):
 
 
 def processes_on(device: str) -> Processes:
-    """Return the processes that train together: those of the launcher that started it, or this process alone.
+    """Return the processes that train together: those of a launcher if it started this one, or this process alone.
 
     Args:
         device: device of the settings.

@@ -26,7 +26,7 @@ from vitsplice.support.progress import ProgressReporter
 from vitsplice.training.data import TrainingData
 from vitsplice.training.held_out import HeldOut
 from vitsplice.training.loop import Training
-from vitsplice.training.loss_log import EVERY, LossLog
+from vitsplice.training.loss_log import ROW_INTERVAL, LossLog
 from vitsplice.training.plan import CHECKPOINTS, METRICS, PREVIEWS
 from vitsplice.training.tensorboard import TensorBoard
 
@@ -38,7 +38,7 @@ class TrainingCheckpoint:
     Args:
         step: index of the next step.
         tensors: state of the training.
-        log: state of the log of losses.
+        log: state of the `LossLog`.
         belongs_to: digests of pairs, settings and backbones, and the number of processes, by name.
     """
 
@@ -124,8 +124,8 @@ class TrainingRecorder:
             taken = step.index + 1
             self._log.add(step)
             previewed = preview_is_due(taken, config.previews) or (config.previews > 0 and taken == config.steps)
-            if previewed or taken % EVERY == 0 or taken == config.steps:
-                self._write_losses(taken, note, held_out=previewed or taken == config.steps)
+            if previewed or taken % ROW_INTERVAL == 0 or taken == config.steps:
+                self._write_losses(taken, note, with_held_out=previewed or taken == config.steps)
             if previewed:
                 self._write_preview(taken, note)
             if timer.due(taken):
@@ -170,11 +170,11 @@ class TrainingRecorder:
             remove_checkpoints(self.folder / CHECKPOINTS)
         return True
 
-    def _write_losses(self, steps: int, note: Note, *, held_out: bool) -> None:
-        losses = self.held_out.losses(self.training) if held_out and self.training.processes.main else {}
+    def _write_losses(self, steps: int, note: Note, *, with_held_out: bool) -> None:
+        losses = self.held_out.losses(self.training) if with_held_out and self.training.processes.main else {}
         row = self._log.end_row(steps, losses)
         self._attempt(lambda: output_folder.write(self.folder, {METRICS: self._log.csv().encode()}), METRICS, note)
-        self._write_to_tensorboard(lambda board: board.row(row), note)
+        self._write_to_tensorboard(lambda board: board.add_row(row), note)
 
     def _write_preview(self, steps: int, note: Note) -> None:
         if not self.training.processes.main or (png := self.held_out.preview(self.training)) is None:
@@ -182,7 +182,7 @@ class TrainingRecorder:
         name = f"step-{steps:08d}.png"
         if self._attempt(lambda: output_folder.write(self.folder / PREVIEWS, {name: png}), "preview", note):
             note(f"preview {self.folder / PREVIEWS / name}")
-        self._write_to_tensorboard(lambda board: board.preview(steps, png), note)
+        self._write_to_tensorboard(lambda board: board.add_preview(steps, png), note)
 
     def _write_to_tensorboard(self, write: Callable[[TensorBoard], object], note: Note) -> None:
         """Call ``write`` if there is a TensorBoard. A failure is noted, and nothing more is written to it."""
@@ -197,7 +197,7 @@ class TrainingRecorder:
         training, parts = self.training, self.training.parts
         record = ModelRecord(
             versions=versions(),
-            generator=GeneratorConfig(name=parts.generator.name, options=dict(parts.options)),
+            generator=GeneratorConfig(name=parts.generator_spec.name, options=dict(parts.options)),
             channels=dict(parts.channels),
             settings=parts.config,
             backbones={name: BackboneId.of(sized.backbone.info) for name, sized in parts.recipe.backbones.items()},

@@ -38,7 +38,7 @@ def average_decay(decay: float, step: int) -> float:
 def pair_at(position: int, pairs: int, seed: int) -> int:
     """Return the index of the pair at a position of the endless sequence in which a training visits its pairs.
 
-    Each pair occurs once in each round of ``pairs`` positions, whose order is random.
+    Each round of ``pairs`` positions visits every pair once, in random order.
 
     Args:
         position: position from 0.

@@ -17,7 +17,7 @@ from vitsplice.datasets.fingerprints import Fingerprint, near_duplicate_groups
 from vitsplice.errors import Setting, UserError
 
 MIN_IMAGES = 2
-"""Minimum number of different images in each subset (no image is held out if the fraction is 0)."""
+"""Minimum number of different images in each subset, unless ``training.held_out`` is 0."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Split:
 
     Args:
         training: images that a model is trained on.
-        held_out: images that the model is not trained on; none if the fraction is 0.
+        held_out: images that the model is not trained on; empty if ``training.held_out`` is 0.
     """
 
     training: tuple[Path, ...]
@@ -40,8 +40,8 @@ def split_fingerprints(
 
     An image is held out if its SHA-256, as a fraction of the largest possible one, is below ``held_out``, or if it is
     connected to such an image by near-duplicates. If fewer than `MIN_IMAGES` are held out in this way, those with the
-    lowest SHA-256 are held out as well. Except in that case, an image that is added later moves only images that are
-    connected to it by near-duplicates to another subset.
+    lowest SHA-256 are held out as well. Except in that case, an image that is added later changes the subset only of
+    images that near-duplicates connect to it.
 
     Args:
         fingerprints: fingerprint of each image.
@@ -80,15 +80,15 @@ def _different(paths: set[Path] | tuple[Path, ...], fingerprints: Mapping[Path, 
     return len({fingerprints[path].sha256 for path in paths})
 
 
-def _check(split: Split, fingerprints: Mapping[Path, Fingerprint], held_out: float, in_training: Set[str]) -> None:
+def _check(split: Split, fingerprints: Mapping[Path, Fingerprint], held_out: float, always_training: Set[str]) -> None:
     training, number_held_out = (_different(subset, fingerprints) for subset in (split.training, split.held_out))
     if not held_out and training < MIN_IMAGES:
         raise UserError(f"a training needs at least {MIN_IMAGES} different images, not {training}; give more images")
     if training < MIN_IMAGES or (held_out > 0 and number_held_out < MIN_IMAGES):
         reason = (
-            f" ({len(in_training)} cannot be held out, because the initial model was trained on them or on "
+            f" ({len(always_training)} cannot be held out, because the initial model was trained on them or on "
             "near-duplicates)"
-            if in_training and number_held_out < MIN_IMAGES
+            if always_training and number_held_out < MIN_IMAGES
             else ""
         )
         raise UserError(

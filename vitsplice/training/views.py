@@ -1,4 +1,4 @@
-"""Views of training pairs: like those of a run, but at one step the crops of a role have one size for all pairs.
+"""Views of training pairs, drawn as in a run, except that at each step the crops of a role have one size in all pairs.
 
 All training images have the same shorter side, so that square crops of one scale have one size and can be stacked.
 """
@@ -32,9 +32,9 @@ def draw_views(
 ) -> dict[ViewKey, View]:
     """Draw the views of a pair at a step; start and structure image share views.
 
-    The scale of the crops of a role is the same for all pairs at a step. Without a bank, their positions and flips
-    differ by pair and step. With a bank, the step determines the number of the view in the bank, the same for all
-    pairs, and positions and flips differ by image and number.
+    The scale of the crops of a role is the same for all pairs at a step. Without a bank (`ViewConfig.bank`), positions
+    and flips of crops differ by pair and step. With a bank, the step determines the number of the view in the bank, the
+    same for all pairs, and positions and flips differ by image and number.
 
     Args:
         config: how views are drawn.
