@@ -53,9 +53,9 @@ def test_workers_share_the_gpus():
 
 def test_gpus_follow_cuda_visible_devices(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    monkeypatch.delenv(local.VISIBLE, raising=False)
+    monkeypatch.delenv(local.GPUS_VARIABLE, raising=False)
     assert local._gpus() == ("0", "1")
-    monkeypatch.setenv(local.VISIBLE, "3, GPU-5")
+    monkeypatch.setenv(local.GPUS_VARIABLE, "3, GPU-5")
     assert local._gpus() == ("3", "GPU-5")
 
 

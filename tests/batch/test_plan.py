@@ -52,7 +52,7 @@ def test_preset_without_a_folder_name_is_refused(tmp_path):
 def test_preset_named_as_a_file_of_the_batch_is_refused(tmp_path, name):
     preset = tmp_path / f"{name}.yaml"
     preset.write_text("backbone: {name: tiny-vit}\nsteps: 0\n")
-    with pytest.raises(UserError, match=f"folder '{name}', a file of batches; rename it"):
+    with pytest.raises(UserError, match=f"folder '{name}', but a batch has a file of this name; rename the preset"):
         variants([str(preset)])
 
 

@@ -58,5 +58,5 @@ def test_an_output_whose_name_is_not_utf8_or_is_taken_does_not_stop_the_others(a
     (tmp_path / "out" / "taken.png").mkdir(parents=True)
     outcome = applied("a.png", latin, "taken.png", "z.png")
     assert outcome.written == 2
-    assert "is not UTF-8, as a recorded output has to be; rename its image" in str(outcome.failures[latin])
+    assert "is not UTF-8, so the output cannot be recorded; rename its structure image" in str(outcome.failures[latin])
     assert "cannot write" in str(outcome.failures["taken.png"])

@@ -73,7 +73,7 @@ def contents(folder):
     return {p.name: p.read_bytes() for p in Path(folder).iterdir() if p.is_file() and p.name != "run.json"}
 
 
-def facts(job):
+def run_record(job):
     return json.loads((Path(job.folder) / "run.json").read_text())
 
 
@@ -153,14 +153,14 @@ def test_killed_run_resumes_to_the_same_bytes(job, tmp_path, steps):
     kill_after(job, steps)
     assert run_job(job).state == "done"
     assert contents(job.folder) == run_alone(job, tmp_path / "alone")
-    assert facts(job)["steps"]["resumed_at"] == steps // 2 * 2 - (2 if steps == 6 else 0) or steps == 6
+    assert run_record(job)["steps"]["resumed_at"] == steps // 2 * 2 - (2 if steps == 6 else 0) or steps == 6
 
 
 def test_killed_run_resumes_with_another_path_of_its_preset(job):
     kill_after(job, 5)
     renamed = SETTINGS.model_copy(update={"preset": "./tiny.yaml"})
     assert run_job(replace(job, settings=renamed.model_dump_json())).state == "done"
-    assert facts(job)["steps"]["resumed_at"] == 4
+    assert run_record(job)["steps"]["resumed_at"] == 4
 
 
 def test_run_with_corrupt_checkpoints_is_restarted(job, tmp_path):
@@ -226,7 +226,7 @@ def test_stopped_run_leaves_a_checkpoint_and_resumes(job, tmp_path, monkeypatch)
     monkeypatch.undo()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert run_job(job).state == "done"
-    assert facts(job)["steps"]["resumed_at"] == 3
+    assert run_record(job)["steps"]["resumed_at"] == 3
     assert contents(job.folder) == run_alone(job, tmp_path / "alone")
 
 

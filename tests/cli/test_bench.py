@@ -3,7 +3,7 @@ from functools import partial
 
 import pytest
 
-from vitsplice.cli.bench import Part
+from vitsplice.cli.bench import BenchmarkName
 from vitsplice.presets.settings import settings_for
 from vitsplice.tools.bench import BENCHMARKS, LOOPS, best_seconds, matmul_rate, pass_times, step_times
 from vitsplice.tools.processes import ProcessTimes, run_together
@@ -63,7 +63,9 @@ def test_run_lists_its_parts_with_the_share_of_the_backbone(vitsplice):
 @pytest.mark.slow
 def test_timed_process_is_a_run_with_the_same_settings(vitsplice, monkeypatch, environment, tmp_path):
     monkeypatch.setenv("PYTHONPATH", environment["PYTHONPATH"])
-    monkeypatch.setattr("vitsplice.tools.bench.one_and_two", lambda command: [run_together([command(tmp_path)])] * 2)
+    monkeypatch.setattr(
+        "vitsplice.tools.bench.time_one_and_two", lambda command: [run_together([command(tmp_path)])] * 2
+    )
     arguments = ("--part", "processes", "--preset", "tiny", "--preset-steps", 1, "--backbone", "tiny-cnn")
     done = vitsplice("bench", *arguments, "--json")
     assert done.returncode == 0, done.stderr
@@ -75,7 +77,7 @@ def test_timed_process_is_a_run_with_the_same_settings(vitsplice, monkeypatch, e
 
 def test_two_runs_at_once_are_compared_with_one(vitsplice, monkeypatch):
     one, two = ProcessTimes(10.0, 18.0, 900.0), ProcessTimes(19.0, 36.0, 901.0)
-    monkeypatch.setattr("vitsplice.tools.bench.one_and_two", lambda command: (one, two))
+    monkeypatch.setattr("vitsplice.tools.bench.time_one_and_two", lambda command: (one, two))
     done = vitsplice("bench", "--part", "processes", "--preset", "tiny")
     assert done.returncode == 0, done.stderr
     assert "one run: 10.0 s, 18.0 CPU seconds, largest process 900 MiB" in done.stdout
@@ -96,7 +98,7 @@ def test_preset_for_training_is_refused_before_anything_is_measured(vitsplice, p
     assert "measuring" not in done.stderr
 
 
-@pytest.mark.parametrize("part", list(Part))
+@pytest.mark.parametrize("part", list(BenchmarkName))
 def test_unknown_backbone_is_refused_before_anything_is_measured(vitsplice, part):
     done = vitsplice("bench", "--part", part, "--preset", "tiny", "--backbone", "nosuch")
     assert done.returncode == 2
@@ -105,4 +107,4 @@ def test_unknown_backbone_is_refused_before_anything_is_measured(vitsplice, part
 
 
 def test_every_benchmark_can_be_chosen():
-    assert list(Part) == list(BENCHMARKS)
+    assert list(BenchmarkName) == list(BENCHMARKS)

@@ -29,7 +29,7 @@ def test_same_command_resumes_and_another_is_refused(vitsplice, png):
     ("arguments", "message"),
     [
         (("--transfers", "1", "--preset", "tinyy"), "tinyy"),
-        (("--transfers", "3"), "--transfers 3 is not allowed: 2 images give at most 2 transfers"),
+        (("--transfers", "3"), "--transfers 3 is not allowed; it must be 0 to 2, the number of images"),
     ],
 )
 def test_invalid_transfers_are_reported_before_anything_is_computed(vitsplice, png, tmp_path, arguments, message):

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from vitsplice.cli import listing
 from vitsplice.cli.output import paragraphs
 
 KINDS = ["backbones", "losses", "generators", "conditional_generators", "metrics", "presets", "executors"]
@@ -40,6 +41,10 @@ def test_conditions_of_conditional_generators_are_listed(vitsplice):
     assert "cls, start, warped" in words
     (row,) = json.loads(vitsplice("list", "conditional_generators", "--filter", "splicenet-r*", "--json").stdout)
     assert row["conditions"] == ["cls", "start", "warped"]
+
+
+def test_empty_values_are_a_dash():
+    assert [listing._cell(value) for value in ((), {}, "", None, 0)] == ["-"] * 5
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,13 +11,13 @@ from vitsplice.engine.values import Step
 def shown(capsys):
     """Return the lines that are printed for two steps of a training in one of several processes."""
 
-    def show(index, resumed_at=0):
+    def show(index, resumed_at=0, accumulation=1):
         training = SimpleNamespace(
             parts=SimpleNamespace(
                 config=SimpleNamespace(steps=3, device="cpu", seed=0),
-                generator=SimpleNamespace(name="tint"),
+                generator_spec=SimpleNamespace(name="tint"),
                 recipe=SimpleNamespace(backbones={}),
-                training=SimpleNamespace(batch=2, accumulation=1),
+                training=SimpleNamespace(batch=2, accumulation=accumulation),
             ),
             processes=SimpleNamespace(main=index == 0, count=2),
             generator=torch.nn.Linear(2, 1),
@@ -37,6 +37,10 @@ def test_first_step_and_sizes_are_printed(shown):
         "3 steps of 2 pairs in each of 2 processes, seed 0",
         "1/3  total 1.5  appearance 1.5",
     ]
+
+
+def test_number_of_accumulated_batches_is_printed(shown):
+    assert shown(0, accumulation=3)[1] == "3 steps of 3 batches of 2 pairs in each of 2 processes, seed 0"
 
 
 def test_resumed_step_is_printed(shown):

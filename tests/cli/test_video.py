@@ -10,7 +10,7 @@ TINY = ("--backbone", "tiny-vit", "--set", "match.grid=6", "--key-every", 2)
 
 @pytest.fixture(autouse=True)
 def _no_metrics(monkeypatch):
-    monkeypatch.setattr("vitsplice.video.measurement.run_metrics", lambda known: [])
+    monkeypatch.setattr("vitsplice.video.measurement.select_run_metrics", lambda known: [])
 
 
 @pytest.mark.slow

@@ -65,7 +65,7 @@ def test_unknown_option_is_refused_with_a_suggestion(vit):
     [({"facet": "key"}, "facet 'key'"), ({"layer": 0}, "layer 0"), ({"facet": "lab", "layer": 9}, "'lab' and layer 9")],
 )
 def test_facet_and_layer_are_refused_by_terms_that_use_neither(name, selected, given, vit):
-    with pytest.raises(ConfigError, match=f"the loss '{name}' takes no facet and no layer; remove .*{given}"):
+    with pytest.raises(ConfigError, match=f"the loss term '{name}' takes no facet and no layer; remove .*{given}"):
         FeatureLoss(vit, name, **selected)
 
 
@@ -252,7 +252,7 @@ def test_autocast_does_not_change_the_value(vit, pair):
         (lambda p: p[:, :1], "RGB has 3 channels"),
         (lambda p: p.long(), "uint8 or float"),
         (lambda p: p.numpy(), "not an ndarray"),
-        (lambda p: torch.cat([p, p, p]), r"batches differ in size \(.*: 3, .*: 2\); give as many"),
+        (lambda p: torch.cat([p, p, p]), r"batches differ in size \(.*: 3, .*: 2\); give equally many"),
     ],
 )
 def test_invalid_images_are_refused_as_output_and_as_target(kind, change, expected, vit, pair):

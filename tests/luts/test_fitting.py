@@ -11,12 +11,12 @@ def least_squares(colours, targets, size, smoothness):
     """Minimise the function of the module with dense matrices; return the change of each lattice point."""
     positions, points = colours * (size - 1), list(product(range(size), repeat=3))
     interpolation = np.prod(np.maximum(0, 1 - abs(positions[:, None] - np.array(points))), axis=-1)
-    scale, same = (size - 1) / (LATTICE - 1), np.eye(size)
+    scale, identity = (size - 1) / (LATTICE - 1), np.eye(size)
     weight, decay, reach = smoothness * scale**4, min(smoothness, DECAY) * scale**4, REACH * scale
 
     def differences(order):
-        one = np.diff(same, order, axis=0)
-        factors = ([one if axis == differed else same for axis in range(3)] for differed in range(3))
+        difference = np.diff(identity, order, axis=0)
+        factors = ([difference if axis == differed else identity for axis in range(3)] for differed in range(3))
         return np.concatenate([np.kron(np.kron(a, b), c) for a, b, c in factors])
 
     points = max(np.count_nonzero(interpolation.sum(0)), 1000 * ((size - 1) / 32) ** 3)

@@ -17,7 +17,7 @@ def images(pair, *notes):
 @pytest.fixture
 def _nothing_to_measure(monkeypatch):
     monkeypatch.setattr(measure, "loss_metrics", lambda *_: [])
-    monkeypatch.setattr(measure, "run_metrics", lambda *_: [])
+    monkeypatch.setattr(measure, "select_run_metrics", lambda *_: [])
 
 
 @pytest.mark.usefixtures("_nothing_to_measure")

@@ -10,13 +10,13 @@ from tests.conftest import noise
 from vitsplice.metrics import statistics
 from vitsplice.metrics.statistics import (
     common_means,
-    distribution,
     extreme_indices,
     holm,
     mean_ranks,
     mean_with_interval,
     paired_test,
     sign_flip_p,
+    summarise_values,
 )
 
 NAN = float("nan")
@@ -144,8 +144,8 @@ def test_extreme_indices_are_sorted_from_the_extremes():
 
 def test_distribution_has_tukeys_whiskers_and_points_at_the_same_indices():
     column = np.array([1.0, 2, 3, 4, 100, NAN])
-    result = distribution(column, 3)
+    result = summarise_values(column, 3)
     assert result.box == (1, 2, 3, 4, 4)
     assert result.points.tolist()[:2] == [1, 3]
     assert np.isnan(result.points[2])
-    assert distribution(np.full(4, NAN), 3).box == ()
+    assert summarise_values(np.full(4, NAN), 3).box == ()

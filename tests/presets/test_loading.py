@@ -201,7 +201,7 @@ def test_weights_are_recorded_as_an_absolute_path_with_their_sha256(tmp_path, mo
     text = PAPER.replace("backbone:", f"backbone:\n  weights: /a/w.pt\n  sha256: '{'0' * 64}'", 1)
     assert settings_yaml.load(text, "paper").backbone.sha256 == "0" * 64
     assert settings_yaml.load(text, "paper", ["backbone.weights=w.pt"]).backbone.sha256 is None
-    with pytest.raises(ConfigError, match="sha256 requires weights"):
+    with pytest.raises(ConfigError, match="sha256 is the digest of a weights file"):
         settings_yaml.load(text, "paper", ["backbone.weights=null", f"backbone.sha256='{'0' * 64}'"])
 
 

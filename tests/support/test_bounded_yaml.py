@@ -47,6 +47,7 @@ def test_list_that_occurs_twice_is_dumped_without_aliases():
     [
         ("{a: 1, a: 2}", "duplicate key 'a'"),
         ("{b: {a: 1, 'a': 2}}", "duplicate key 'a'"),
+        (r'{"a\nb": 1, "a\nb": 2}', r"duplicate key 'a\\nb'"),
         ("{1: 2}", "a key must be text, not '1'"),
         ("{[1]: 2}", "a key must be text"),
         ("{null: 2}", "a key must be text"),

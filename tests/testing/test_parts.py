@@ -236,7 +236,7 @@ def test_executor_that_runs_no_job_between_outcomes_is_detected():
 
 
 def test_listing_that_ends_without_a_message_is_reported(monkeypatch):
-    monkeypatch.setattr(contract, "LIST_WITHOUT_TORCH", "import os; os._exit(3)")
+    monkeypatch.setattr(contract, "LISTING_SCRIPT", "import os; os._exit(3)")
     with pytest.raises(AssertionError, match="listing ended with exit code 3"):
         contract._listed.__wrapped__("", "")
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from vitsplice.errors import VitspliceError
-from vitsplice.tools.processes import one_and_two, run_together
+from vitsplice.tools.processes import run_together, time_one_and_two
 
 MEET = """
 import sys, time
@@ -83,7 +83,7 @@ def test_command_runs_three_times_in_folders_of_its_own_that_are_removed(tmp_pat
         code = "import sys, pathlib; pathlib.Path(sys.argv[1]).mkdir(); open(sys.argv[2], 'a').write('run ')"
         return python(code, folder, log)
 
-    one, two = one_and_two(command)
+    one, two = time_one_and_two(command)
     assert log.read_text() == "run run run "
     assert len(set(folders)) == 3
     assert not any(folder.exists() or folder.parent.exists() for folder in folders)

@@ -103,7 +103,7 @@ def test_invalid_name_or_kind_and_existing_folder_are_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["vitsplice", "vitsplice-vitsplice"])
 def test_name_of_the_built_in_parts_is_refused(tmp_path, name):
-    with pytest.raises(UserError, match=f"'{name}' is not allowed .* because it is that of the built-in parts"):
+    with pytest.raises(UserError, match=f"'{name}' is not allowed .* because the built-in plugin has this name"):
         scaffold.write(name, "loss", tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -42,7 +42,7 @@ STEPS = {"preset": "tiny", "overrides": OPTIMISED, "backbone": None}
 def _no_metrics_and_no_plots():
     """Measure and draw nothing: the metrics of a run and the plot of the report have tests of their own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vitsplice.video.measurement.run_metrics", lambda known: [])
+        patch.setattr("vitsplice.video.measurement.select_run_metrics", lambda known: [])
         patch.setattr("vitsplice.support.plots._save", lambda *_, **__: b"<svg></svg>")
         yield
 
@@ -720,7 +720,7 @@ def test_a_state_of_other_work_is_not_used(tmp_path, clip, appearance):
 
 @pytest.mark.kill
 def test_resume_after_sigkill_gives_identical_bytes(processes, tmp_path, clip, appearance, whole):
-    """It is killed while it writes the second segment, before the rename."""
+    """The process is killed while it writes the second segment, before the rename."""
     small = ("--backbone", "tiny-vit", *(f"--set={setting}" for setting in TINY["overrides"]), "--key-every", 3)
     words = ["video", clip, appearance, "-o", tmp_path / "part.mp4", *small]
     assert processes.run(words, tmp_path, "segments/00001").code == -signal.SIGKILL

@@ -26,7 +26,7 @@ class Frames(VideoSource):
 
 
 def added(path, work):
-    """Return a destination, after two frames were written to it, its source, and the size of the segment."""
+    """Write two frames to a destination, and return it, its source and the size of the segment."""
     destination, source = destination_for(path, INFO), Frames(path)
     frames = list(source.frames())
     size = destination.add(work, 0, frames, [frame.pixels for frame in frames])
@@ -41,7 +41,7 @@ def finished(path, work):
 
 
 def test_a_video_is_joined_in_the_folder_of_the_work(tmp_path, monkeypatch):
-    """So that a killed process leaves no temporary file beside the output."""
+    """A killed process must leave no temporary file beside the output."""
     replace, replaced = os.replace, []
     monkeypatch.setattr(os, "replace", lambda a, b: replaced.append((a, b)) or replace(a, b))
     (tmp_path / "out").mkdir()
@@ -70,15 +70,15 @@ def test_temporary_files_of_a_killed_process_are_removed_from_a_folder_of_frames
     assert sorted(os.listdir(tmp_path / "out")) == [".mine.tmp", "000000.png", "000001.png"]
 
 
-@pytest.mark.parametrize(("earlier", "left"), [("", [2, 3, 4]), ("4", [4])])
-def test_only_frames_of_the_earlier_output_are_removed(tmp_path, earlier, left):
+@pytest.mark.parametrize(("earlier", "remaining"), [("", [2, 3, 4]), ("4", [4])])
+def test_only_frames_of_the_earlier_output_are_removed(tmp_path, earlier, remaining):
     (tmp_path / "out").mkdir()
     for number in range(5):
         (tmp_path / "out" / f"{number:06d}.png").touch()
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / REPLACES).write_text(earlier)
     finished(tmp_path / "out", tmp_path / "work")
-    assert sorted(os.listdir(tmp_path / "out")) == [f"{number:06d}.png" for number in (0, 1, *left)]
+    assert sorted(os.listdir(tmp_path / "out")) == [f"{number:06d}.png" for number in (0, 1, *remaining)]
 
 
 @pytest.mark.parametrize(("name", "file"), [("out.mp4", "work/segments/00000.nut"), ("out", "out/000001.png")])

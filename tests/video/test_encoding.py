@@ -179,14 +179,14 @@ def test_options_are_those_of_the_container(tmp_path, monkeypatch, name, options
     assert given[-1] == {"options": options}
 
 
-@pytest.mark.parametrize("full", [1, 2])
-def test_matrix_and_range_are_those_of_the_input(tmp_path, full):
+@pytest.mark.parametrize("range_number", [1, 2])
+def test_matrix_and_range_are_those_of_the_input(tmp_path, range_number):
     image = np.full((64, 64, 3), (30, 160, 70), np.uint8)
-    path = write_clip(tmp_path / "clip.mp4", [image] * 3, colours=(1, full, 1, 1))
+    path = write_clip(tmp_path / "clip.mp4", [image] * 3, colours=(1, range_number, 1, 1))
     out, _ = encoded(tmp_path, open_source(path))
     with av.open(str(path)) as before, av.open(str(out)) as after:
         first, second = (next(container.decode(video=0)) for container in (before, after))
-        assert (second.colorspace, second.color_range) == (first.colorspace, first.color_range) == (1, full)
+        assert (second.colorspace, second.color_range) == (first.colorspace, first.color_range) == (1, range_number)
         planes = [np.frombuffer(bytes(frame.planes[0]), np.uint8).astype(int) for frame in (first, second)]
         assert np.abs(planes[0] - planes[1]).max() <= 2
 

@@ -48,7 +48,7 @@ def samples(tmp_path):
 
 
 def test_a_metric_is_the_mean_over_frames_and_has_none_if_a_frame_has_none(samples, monkeypatch):
-    monkeypatch.setattr(measurement, "run_metrics", lambda known: list(SPECS))
+    monkeypatch.setattr(measurement, "select_run_metrics", lambda known: list(SPECS))
     images = {f"a{number}": read(samples[number][2]) for number in (0, 1)}
     values = measurement.frame_metrics(samples, Appearances(images, weights=(1.0, 3.0)), "tiny-vit", BackboneLoader())
     assert list(values) == ["brightness", "darkness", "appearance", "absent"]

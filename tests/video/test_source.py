@@ -89,7 +89,7 @@ def test_a_title_that_is_not_utf8_is_no_damage(tmp_path):
 def test_a_matrix_that_ffmpeg_does_not_convert_is_noted(tmp_path):
     source = open_source(write_clip(tmp_path / "clip.mp4", panned(1), colours=(8, 1, 1, 1)))
     assert source.info.colours.matrix == UNSPECIFIED
-    note = "colour matrix 8 of H.273, that of the input, is not supported; colours may be wrong"
+    note = "the input has colour matrix 8 of H.273, which is not supported; colours may be wrong"
     assert source.info.notes == (note,)
 
 
@@ -97,11 +97,11 @@ def test_a_video_has_one_frame_at_least(tmp_path):
     assert len(frames_of(write_clip(tmp_path / "clip.mp4", panned(1)))) == 1
 
 
-@pytest.mark.parametrize(("full", "luma"), [(False, 1), (True, 2)])
-def test_colours_of_either_range_are_converted_by_the_stated_matrix(tmp_path, full, luma):
+@pytest.mark.parametrize(("is_full_range", "range_number"), [(False, 1), (True, 2)])
+def test_colours_of_either_range_are_converted_by_the_stated_matrix(tmp_path, is_full_range, range_number):
     image = np.full((64, 64, 3), (200, 40, 60), np.uint8)
-    source = open_source(write_clip(tmp_path / "clip.mp4", [image], colours=(1, luma, 1, 1)))
-    assert (source.info.colours.matrix, source.info.colours.full) == (1, full)
+    source = open_source(write_clip(tmp_path / "clip.mp4", [image], colours=(1, range_number, 1, 1)))
+    assert (source.info.colours.matrix, source.info.colours.is_full_range) == (1, is_full_range)
     assert np.abs(next(source.frames()).pixels.astype(int) - image).max() <= 3
 
 

@@ -42,7 +42,7 @@ def hub_state_dict(pretrained_cfg: Mapping[str, Any], model: str) -> tuple[dict[
         The state dict, and its source in words.
 
     Raises:
-        WeightsUnavailable: if timm has no pretrained weights for the model, or they are neither cached nor can be
+        WeightsUnavailable: if timm has no pretrained weights for the model, or they are not cached and cannot be
             downloaded. If the hub is unreachable, this is raised within 10 seconds.
         WeightsRejected: if the file of the weights cannot be read, or contains no state dict.
     """
@@ -66,10 +66,11 @@ def _no_source(pretrained_cfg: Mapping[str, Any], model: str) -> str:
     import timm
 
     architecture = pretrained_cfg.get("architecture") or model.partition(".")[0]
-    return f"timm has no pretrained weights for '{model}'.{listed(timm.list_pretrained(f'{architecture}.*'))}"
+    pretrained = timm.list_pretrained(f"{architecture}.*")
+    return f"timm has no pretrained weights for '{model}'.{describe_pretrained(pretrained)}"
 
 
-def listed(pretrained: Sequence[str]) -> str:
+def describe_pretrained(pretrained: Sequence[str]) -> str:
     """Return a space and a sentence with the number of pretrained models of an architecture and some of their names."""
     if not pretrained:
         return " It has none of this architecture."

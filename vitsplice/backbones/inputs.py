@@ -37,7 +37,7 @@ class Resizing:
         return self.to(images, self.target_size(images.shape[-2], images.shape[-1], info))
 
     def to(self, images: Tensor, size: tuple[int, int]) -> Tensor:
-        """Resize images ``(B, 3, H, W)`` to exactly this height and width."""
+        """Resize images ``(B, C, H, W)`` to exactly this height and width."""
         if size == tuple(images.shape[-2:]):
             return images
         return F.interpolate(images, size=size, mode=self.interpolation, align_corners=False, antialias=True)

@@ -80,7 +80,7 @@ class Provenance(TorchFunctionMode):
         check_finite(model.state_dict(), description)
 
     def _resized_kernels(self, model: nn.Module) -> Iterator[str]:
-        """Describe kernels of convolutions that were resized, as timm resizes a patch embedding for other patches."""
+        """Describe resized kernels of convolutions; timm resizes those of patch embeddings to another patch size."""
         for module in model.modules():
             if isinstance(module, nn.Conv2d) and len(origins := self._origins.get(module.weight, ())) == 1:
                 key = next(iter(origins))
@@ -88,7 +88,7 @@ class Provenance(TorchFunctionMode):
                     yield f"{key} {tuple(self._file[key].shape)} instead of {tuple(module.weight.shape)}"
 
     def _integers(self, model: nn.Module) -> Iterator[str]:
-        """Find the names in the file of parameters that are integers there."""
+        """Yield the names, in the file, of integer tensors that were loaded into parameters."""
         for parameter in model.parameters():
             yield from (key for key in self._origins.get(parameter, ()) if not self._file[key].is_floating_point())
 

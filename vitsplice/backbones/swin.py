@@ -69,7 +69,7 @@ class TimmSwin(TransformerBackbone):
 
 
 def _attention_input(block: Any, maps: Tensor) -> Tensor:
-    """Compute the input of a block's attention from that of the block, ``(B, h, w, D)``, for the entire map.
+    """Compute the input of a block's attention for the entire map, from the input ``(B, h, w, D)`` of the block.
 
     v1 applies ``norm1`` before the attention, v2 after it.
     """

@@ -125,9 +125,9 @@ def _pretrained_cfg(timm_name: str, prefix: str = "") -> Any:
     except RuntimeError as error:
         architecture, _, tag = timm_name.partition(".")
         others = timm.list_pretrained(f"{architecture}.*")
-        from vitsplice.backbones.hub import listed
+        from vitsplice.backbones.hub import describe_pretrained
 
-        hint = did_you_mean(timm_name, others, prefix) or listed(others)
+        hint = did_you_mean(timm_name, others, prefix) or describe_pretrained(others)
         raise UnknownName(f"timm has no weights '{tag}' of '{architecture}'.{hint}") from error
 
 

@@ -26,8 +26,8 @@ _LAYER_SCALE = re.compile(r".*\.(gamma(_?\d|_xca)?|ls\d|layer_scale\d\.scale)")
 """Names of the scales of residual branches (LayerScale) in timm's models."""
 
 _GAIN = re.compile(r".*(?<!\.grn)\.(weight|gain|skipinit_gain)")
-"""Names that include the weights of norms and the gains at the end of residual branches. A GRN layer of ConvNeXt V2 has
-a shortcut of its own, which bypasses its weight."""
+"""Names of the weights of norms and of the gains at the end of residual branches; other names match too. GRN layers of
+ConvNeXt V2 are excluded: each has a shortcut of its own that bypasses its weight."""
 
 
 def load(timm_name: str, name: str, weights: Path | None) -> Backbone:
@@ -49,7 +49,7 @@ def load(timm_name: str, name: str, weights: Path | None) -> Backbone:
     else:
         state_dict, source = read_state_dict(weights), f"file {weights.name}"
     licence = cfg.get("license") or NO_LICENCE
-    # Splice takes [CLS] of DINO v1 before the final norm; that of all other networks is taken after it (see `TimmViT`).
+    # Splice takes the [CLS] token of DINO v1 before the final norm. For other networks it is taken after (`TimmViT`).
     cls_normalised = cfg.get("tag") != "dino"
     return load_with_weights(
         timm_name, state_dict, cls_normalised=cls_normalised, name=name, licence=licence, source=source
@@ -139,8 +139,8 @@ def _create(
     settings: dict[str, Any] = {"features_only": True} if features_only else {"num_classes": 0}
     settings |= {} if pool is None or features_only else {"global_pool": pool}
     if state_dict is not None:
-        # timm drops the classifier, and loads non-strictly, only if the model's num_classes, 0 also with features_only,
-        # differs from the configuration's, which is 0 for some models: 1 makes them differ.
+        # timm drops the classifier and loads non-strictly only if the model's num_classes differs from the
+        # configuration's. With num_classes=0 both are 0 for some models, so the configuration gets 1.
         classes = {} if features_only else {"num_classes": 1}
         changes = {"state_dict": state_dict, **classes, **(overlay or {})}
         settings |= {"pretrained": True, "pretrained_cfg_overlay": changes}

@@ -37,8 +37,8 @@ class TimmViT(TransformerBackbone):
         model: a timm ViT without a classifier.
         cls_normalised: whether the facets ``cls``, ``token`` and ``pooled`` of every layer are taken after the final
             norm. Splice takes them before the norm, which suits DINO v1; but before the norm, the [CLS] token of DINOv2
-            is dominated by a few channels. If the model has no [CLS] token, the argument is ignored: these facets are
-            taken after the norm, and ``info.cls_normalised`` is None. For a model without a norm, it is ignored too.
+            is dominated by a few channels. The argument is ignored for a model without a norm. It is also ignored for a
+            model without a [CLS] token: these facets are taken after the norm, and ``info.cls_normalised`` is None.
         arguments: see `vitsplice.backbones.base.BackboneArguments`.
 
     Raises:
@@ -91,7 +91,7 @@ def _norm(model: Any) -> nn.Module:
 
 
 def _stride(embed: Any) -> int:
-    """Return the distance of patches in pixels; those of a hybrid model are patches of the maps of its CNN."""
+    """Return the distance between patches in pixels. A hybrid model divides the maps of its CNN into patches."""
     ratio = embed.feat_ratio() if hasattr(embed, "feat_ratio") else embed.patch_size
     return int(ratio if isinstance(ratio, int) else ratio[0])
 

@@ -23,7 +23,7 @@ WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "mo
 """Keys of a checkpoint that may hold the state dict, in order of preference."""
 
 OPTIONAL = "num_batches_tracked"
-"""End of the names of buffers of batch normalisation that eval mode does not use, and old checkpoints do not have."""
+"""Suffix of the names of batch-normalisation buffers that eval mode does not use, and that old checkpoints lack."""
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -157,8 +157,8 @@ def check_fit(description: str, name: str, problems: Sequence[str]) -> None:
         name: name of the model.
         problems: reasons why the weights do not fit the model (`counted`).
     """
-    if found := [problem for problem in problems if problem]:
-        raise WeightsRejected(f"{description} does not fit {name}: {'; '.join(found)}")
+    if listing := "; ".join(filter(None, problems)):
+        raise WeightsRejected(f"{description} does not fit {name}: {listing}")
 
 
 def check_finite(state_dict: Mapping[str, Tensor], description: str) -> None:
@@ -172,7 +172,7 @@ def check_finite(state_dict: Mapping[str, Tensor], description: str) -> None:
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    """Return whether all values are finite, by their extremes, which takes a tenth of the time of ``isfinite``."""
+    """Return whether all values are finite. Testing only the extremes takes a tenth of the time of ``isfinite``."""
     return not tensor.numel() or all(extreme.isfinite() for extreme in tensor.aminmax())
 
 

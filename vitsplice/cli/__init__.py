@@ -54,8 +54,8 @@ class UnfailingFile(io.FileIO):
 def prepare_streams() -> None:
     """Make standard error an `UnfailingFile`, and let standard output take paths whose bytes are not UTF-8.
 
-    A note that cannot be written, on a closed pipe or a full disk, must not end the work. Another stream in place of
-    standard error, such as that of a test, is not changed.
+    A note that cannot be written, on a closed pipe or a full disk, must not end the work. A stream that replaces
+    standard error, such as a test's, is not changed.
     """
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="surrogateescape")
@@ -77,7 +77,7 @@ def stop_on_signal(number: int, frame: FrameType | None) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run a command and return its exit code: 0 success, 1 failure, 2 invalid request or out of memory, 130 stop."""
+    """Run a command and return its exit code: 0 success, 1 failure, 2 invalid request or out of memory, 130 Ctrl-C."""
     debug = DEBUG in arguments
     try:
         from vitsplice.cli.app import application
@@ -101,7 +101,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _exit_code(stop: SystemExit) -> int:
-    """Return the exit code of a SystemExit. A code that is a text (only of plugins' commands) is printed, and is 1."""
+    """Return the exit code of a SystemExit. A text as code (only from plugins' commands) is printed and gives 1."""
     if stop.code is None or isinstance(stop.code, int):
         return stop.code or 0
     from vitsplice.text import plain

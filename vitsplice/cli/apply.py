@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitsplice.cli.options import DEVICE, IMAGE_HELP, image_and_weight
-from vitsplice.cli.output import message, notes
+from vitsplice.cli.output import message, print_notes
 from vitsplice.text import printable
 
 if TYPE_CHECKING:
@@ -99,25 +99,25 @@ def _images(words: list[str], mix: list[str]) -> tuple[list[Path], list[tuple[Pa
         if len(words) < 2:
             raise typer.BadParameter("give at least one structure image and an appearance image")
         return [Path(word) for word in words[:-1]], [(Path(words[-1]), 1.0)]
-    parts = [word for word in words if not os.path.exists(word) and ":" in word]
-    structures = [Path(word) for word in words if word not in parts]
+    further_mix = [word for word in words if not os.path.exists(word) and ":" in word]
+    structures = [Path(word) for word in words if word not in further_mix]
     if not structures:
         raise typer.BadParameter("give at least one structure image before --mix")
-    if len(structures) > 1 and len(mix) + len(parts) == 1:
+    if len(structures) > 1 and len(mix) + len(further_mix) == 1:
         raise typer.BadParameter(
             f"the mix has one image; {printable(str(structures[-1]))}, without :WEIGHT, is a structure image; give "
             "each image of the mix as IMAGE:WEIGHT, or leave out --mix and put the appearance image last"
         )
-    return structures, [image_and_weight(text) for text in (*mix, *parts)]
+    return structures, [image_and_weight(text) for text in (*mix, *further_mix)]
 
 
-def report_applied(applied: Applied, total: int, resume: str) -> None:
+def report_applied(applied: Applied, total: int, advice: str) -> None:
     """Print failures and the number of outputs written; exit with 130 if the user stopped the work, 1 after a failure.
 
     Args:
         applied: the outcome.
         total: number of outputs.
-        resume: advice to print if the work was stopped.
+        advice: how to continue, printed if the work was stopped.
 
     Raises:
         UserError: the failure, if there is only one output and it failed.
@@ -125,16 +125,16 @@ def report_applied(applied: Applied, total: int, resume: str) -> None:
     failures = list(applied.failures.items())
     if failures and total == 1:
         raise failures[0][1]
-    notes((f"{name}: {message(error)}" for name, error in failures[:SHOWN]), "not written")
+    print_notes((f"{name}: {message(error)}" for name, error in failures[:SHOWN]), "not written")
     if len(failures) > SHOWN:
         typer.echo(f"and {len(failures) - SHOWN} more", err=True)
     if applied.trained_on:
         example = printable(min(applied.trained_on.values()).name)
-        notes([f"the model was trained on {len(applied.trained_on)} of these images, such as {example}"])
-    before = f", {applied.skipped} existed already" if applied.skipped else ""
-    typer.echo(f"{applied.written} of {total} outputs written{before}", err=True)
+        print_notes([f"the model was trained on {len(applied.trained_on)} of these images, such as {example}"])
+    existing = f", {applied.skipped} existed already" if applied.skipped else ""
+    typer.echo(f"{applied.written} of {total} outputs written{existing}", err=True)
     if applied.stopped:
-        typer.echo(f"stopped; {resume}", err=True)
+        typer.echo(f"stopped; {advice}", err=True)
         raise typer.Exit(130)
     if failures:
         raise typer.Exit(1)

@@ -73,7 +73,7 @@ def batch(
     total = count(pairs) * len(variants)
     if not total:
         raise UserError(f"{printable(str(pairs))} has no pairs")
-    built = build_part(spec, workers, threads or plan.stored_threads(out), options)
+    built_executor = build_part(spec, workers, threads or plan.stored_threads(out), options)
     lock_held = Event()
 
     def stop() -> None:
@@ -81,17 +81,17 @@ def batch(
             plan.request_stop(out)
         announce(STOPPING)
 
-    threads_of_run = with_count(built.threads, "CPU thread")
+    threads_of_run = with_count(built_executor.threads, "CPU thread")
     typer.echo(f"{with_count(total, 'run')} by executor {executor}, {threads_of_run} each", err=True)
     with Interrupt(stop) as interrupt, BatchProgress(total) as progress:
         tally = run_batch(
             out,
             pairs,
             variants,
-            built,
+            built_executor,
             total,
             retries=retries,
-            locked=lock_held.set,
+            on_lock=lock_held.set,
             stopped=lambda: interrupt.requested,
             report=progress.show,
         )

@@ -14,7 +14,7 @@ from vitsplice.cli.options import AsJson, backbone_option
 from vitsplice.cli.output import print_json, print_wide
 
 
-class Part(StrEnum):
+class BenchmarkName(StrEnum):
     """Names of the benchmarks, as in `vitsplice.tools.bench.BENCHMARKS`."""
 
     PROCESSES = "processes"
@@ -25,7 +25,7 @@ class Part(StrEnum):
 
 def bench(
     part: Annotated[
-        list[Part] | None,
+        list[BenchmarkName] | None,
         typer.Option(
             help="Benchmark; can be repeated. Default: all. processes: a run alone, and two at once. steps: steps of "
             "official, paper and the Splice terms of quick, relative to a plain loop of official with a backbone pass "
@@ -58,7 +58,7 @@ def bench(
         _run_command(preset, backbone, preset_steps),
         backbone,
         steps,
-        part or list(Part),
+        part or list(BenchmarkName),
         note=lambda description: typer.echo(f"measuring {description}", err=True),
         done=lambda name, result: None if as_json else PRINTERS[name](result),
     )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vitsplice.cli.options import DEVICE, IMAGE_HELP, Backbone, ReplaceResults
-from vitsplice.cli.output import notes
+from vitsplice.cli.output import print_notes
 
 
 def correspond(
@@ -53,8 +53,8 @@ def correspond(
         typer.Option(
             min=0,
             max=1,
-            help="How evenly the patches of SECOND are used, 0 to 1 (about equally often). It affects the warped "
-            "colours and the confidence.",
+            help="How evenly the patches of SECOND are used, from 0 (any number of times) to 1 (about equally often). "
+            "It affects the warped colours and the confidence.",
         ),
     ] = 0.2,
     points: Annotated[int, typer.Option(min=1, help="Maximum number of matches that are drawn in matches.png.")] = 60,
@@ -69,7 +69,7 @@ def correspond(
         first, second, backbone=backbone, facet=facet, layer=layer, grid=grid, temperature=temperature, balance=balance,
         device=device,
     )  # fmt: skip
-    notes(result.notes)
+    print_notes(result.notes)
     path = analysis.save(result, out, points, force=force)
     typer.echo("\n".join(result.summary), err=True)
     typer.echo(str(path))

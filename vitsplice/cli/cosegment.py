@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vitsplice.cli.options import BACKBONE_SIDE, DEVICE, IMAGE_HELP, Backbone, ReplaceResults
-from vitsplice.cli.output import notes
+from vitsplice.cli.output import print_notes
 
 
 def cosegment(
@@ -36,5 +36,5 @@ def cosegment(
 
     analysis.check_output(out, images, force=force)
     result = analysis.cosegment(images, backbone=backbone, parts=parts, clusters=clusters, size=size, device=device)
-    notes(result.notes)
+    print_notes(result.notes)
     typer.echo(analysis.save(result, out, force=force))

@@ -32,7 +32,7 @@ def doctor(as_json: AsJson = False) -> None:
         typer.echo(
             "vitsplice run works on this machine."
             if passed
-            else "vitsplice run does not work on this machine: see FAULT."
+            else "vitsplice run does not work on this machine: see the lines with FAULT."
         )
     if not passed:
         raise typer.Exit(1)

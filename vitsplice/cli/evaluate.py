@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitsplice.cli.options import DEVICE, SummaryAsJson, backbone_option
-from vitsplice.cli.output import notes, option, print_json, print_wide
+from vitsplice.cli.output import option, print_json, print_notes, print_wide
 from vitsplice.text import printable
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def evaluate(
     from vitsplice.evaluation.plan import GALLERY, EvaluationPlan, parse_method
 
     parsed = tuple(map(parse_method, methods))
-    plan = EvaluationPlan(pairs, parsed, tuple(metric or ()), backbone, device, _optimised(optimised or []))
+    plan = EvaluationPlan(pairs, parsed, tuple(metric or ()), backbone, device, _optimised_backbones(optimised or []))
     with parts_progress() as progress:
         summary = unless_stopped(evaluate(plan, out, force=force, progress=progress))
     if as_json:
@@ -69,7 +69,8 @@ def evaluate(
     typer.echo(out / GALLERY)
 
 
-def _optimised(options: list[str]) -> dict[str, tuple[str, ...]]:
+def _optimised_backbones(options: list[str]) -> dict[str, tuple[str, ...]]:
+    """Parse ``METHOD=BACKBONE`` options to the names of the backbones of each method; none: ()."""
     optimised: dict[str, tuple[str, ...]] = {}
     for text in options:
         method, _, backbone = text.partition("=")
@@ -88,5 +89,5 @@ def _show(summary: EvaluationSummary) -> None:
 
     print_wide(*report.score_table(summary))
     typer.echo(report.LEGEND)
-    notes(report.warnings(summary, option), "WARNING")
-    notes(report.missing_values(summary))
+    print_notes(report.warnings(summary, option), "WARNING")
+    print_notes(report.missing_values(summary))

@@ -27,9 +27,9 @@ def export(
     from vitsplice.text import printable
     from vitsplice.training.plan import WORK
 
-    written = {os.path.realpath(model / name) for name in WORK.files}
+    model_paths = {os.path.realpath(model / name) for name in WORK.files}
     target = os.path.realpath(onnx)
-    if {target, os.path.dirname(target)} & written:
+    if {target, os.path.dirname(target)} & model_paths:
         raise UserError(
             f"{printable(str(onnx))} is a file of the model or in one of its folders; choose another folder"
         )

@@ -100,8 +100,8 @@ def _run(plan: InversionPlan, out: Path, *, force: bool) -> None:
                 typer.echo("already finished", err=True)
                 continue
             with recording:
-                stop = follow(recording, resume_command)
-            if stop and number < len(plan.settings):
+                stop_requested = follow(recording, resume_command)
+            if stop_requested and number < len(plan.settings):
                 typer.echo(f"stopped before the next inversion; resume with: {resume_command}", err=True)
                 raise typer.Exit(130)
         typer.echo(save_sheet(read_inversions(plan, out), out))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vitsplice.cli.options import DEVICE, IMAGE_HELP, SummaryAsJson, backbone_option
-from vitsplice.cli.output import notes, print_json, print_wide
+from vitsplice.cli.output import print_json, print_notes, print_wide
 
 if TYPE_CHECKING:
     from vitsplice.keypoints.summary import BenchmarkSummary
@@ -110,4 +110,4 @@ def _show(summary: BenchmarkSummary) -> None:
 
     print_wide(*report.score_table(summary))
     typer.echo(report.legend(summary))
-    notes(report.notes(summary))
+    print_notes(report.notes(summary))

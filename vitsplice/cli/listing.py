@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from vitsplice.cli.options import AsJson
-from vitsplice.cli.output import note_failures, print_json, print_table
+from vitsplice.cli.output import print_json, print_plugin_failures, print_table
 
 
-def _backbone(spec: Any) -> dict[str, Any]:
+def _backbone_row(spec: Any) -> dict[str, Any]:
     location = spec.weights_location()
     return {
         "name": spec.name,
@@ -26,28 +26,28 @@ def _backbone(spec: Any) -> dict[str, Any]:
     }
 
 
-def _metric(spec: Any) -> dict[str, Any]:
+def _metric_row(spec: Any) -> dict[str, Any]:
     columns = {"name": spec.name, "better": spec.better, "over": spec.over, "compares with": spec.against}
     return columns | {"summary": spec.summary}
 
 
-def _options(spec: Any) -> dict[str, Any]:
+def _defaults(spec: Any) -> dict[str, Any]:
     return {name: option.default for name, option in spec.options.items()}
 
 
 ROWS: dict[str, Callable[[Any], dict[str, Any]]] = {
-    "backbones": _backbone,
-    "losses": lambda s: {"name": s.name, "compares with": s.target, "options": _options(s), "summary": s.summary},
-    "generators": lambda s: {"name": s.name, "canvas": s.canvas, "options": _options(s), "summary": s.summary},
+    "backbones": _backbone_row,
+    "losses": lambda s: {"name": s.name, "compares with": s.target, "options": _defaults(s), "summary": s.summary},
+    "generators": lambda s: {"name": s.name, "canvas": s.canvas, "options": _defaults(s), "summary": s.summary},
     "conditional_generators": lambda s: {
         "name": s.name,
         "conditions": s.conditions,
-        "options": _options(s),
+        "options": _defaults(s),
         "summary": s.summary,
     },
-    "metrics": _metric,
+    "metrics": _metric_row,
     "presets": lambda s: {"name": s.name, "summary": s.summary},
-    "executors": lambda s: {"name": s.name, "options": _options(s), "summary": s.summary},
+    "executors": lambda s: {"name": s.name, "options": _defaults(s), "summary": s.summary},
 }
 """For each kind of part, the function that turns a spec into a row of the list: values by column."""
 
@@ -78,7 +78,7 @@ def listing(
     """List backbones, loss terms, generators, conditional generators, metrics, presets or executors."""
     from vitsplice.plugins import catalogue
 
-    note_failures()
+    print_plugin_failures()
     glob = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
     specs = [spec for name, spec in getattr(catalogue(), kind).items() if fnmatch.fnmatch(name, glob)]
     rows = [ROWS[kind](spec) for spec in specs]
@@ -87,7 +87,7 @@ def listing(
     elif rows:
         print_table([*rows[0]], [[_cell(value) for value in row.values()] for row in rows])
     else:
-        typer.echo(f"no {kind} match '{pattern}'", err=True)
+        typer.echo(f"no {kind} match '{pattern}'; leave out --filter to list all", err=True)
         raise typer.Exit(2)
 
 
@@ -96,7 +96,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}={default}" for name, default in value.items()) or "-"
     if isinstance(value, tuple):
-        return ", ".join(value)
+        return ", ".join(value) or "-"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value / 1e6:.1f} M" if value >= 10**6 else str(value or "-")
     return str(value) if value not in (None, "") else "-"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vitsplice.cli.options import IMAGE_HELP
-from vitsplice.cli.output import notes
+from vitsplice.cli.output import print_notes
 
 lut = typer.Typer(no_args_is_help=True)
 
@@ -46,12 +46,12 @@ def fit(
     from vitsplice.luts import check_cube, fit_lut, write_cube
 
     target = check_cube(out, force=force)
-    inside = read_mask(mask).pixels[0].mean(0, keepdim=True) if mask else None
+    region = read_mask(mask).pixels[0].mean(0, keepdim=True) if mask else None
     images = {path: read(path) for path in (structure, output)}
-    notes(f"{path}: {note}" for path, image in images.items() for note in image.notes)
+    print_notes(f"{path}: {note}" for path, image in images.items() for note in image.notes)
     before, after = (images[path].pixels[0] for path in (structure, output))
-    fitted = fit_lut(before, after, inside, size=size, smoothness=smoothness)
-    notes([f"{structure} after the LUT differs from {output}: {fitted}"])
+    fitted = fit_lut(before, after, region, size=size, smoothness=smoothness)
+    print_notes([f"{structure} after the LUT differs from {output}: {fitted}"])
     typer.echo(write_cube(fitted.lut, target, title=output.stem, force=force))
 
 

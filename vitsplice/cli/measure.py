@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitsplice.cli.options import BACKBONE_SIDE, IMAGE_HELP, AsJson, Backbone
-from vitsplice.cli.output import notes, print_json
+from vitsplice.cli.output import print_json, print_notes
 
 if TYPE_CHECKING:
     from vitsplice.metrics.values import MetricValue
@@ -32,8 +32,8 @@ def measure(
     if as_json:
         print_json(asdict(measurement))
         return
-    notes([measurement.substitution] if measurement.substitution else [])
-    notes(f"{image}: {note}" for image, of_image in measurement.notes.items() for note in of_image)
+    print_notes([measurement.substitution] if measurement.substitution else [])
+    print_notes(f"{image}: {note}" for image, image_notes in measurement.notes.items() for note in image_notes)
     typer.echo(f"loss terms with backbone {measurement.backbone}, shorter side {size} px; lower is better")
     _show(measurement.terms.values())
     typer.echo("metrics of a run; lower is better")

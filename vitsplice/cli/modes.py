@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vitsplice.cli.options import DEVICE, IMAGE_HELP, ReplaceResults, backbone_option
-from vitsplice.cli.output import notes
+from vitsplice.cli.output import print_notes
 
 
 def modes(
@@ -41,7 +41,7 @@ def modes(
     analysis.check_output(out, sources, k if model else 0, force=force)
     paths = [path for each in images for path in images_at(each)]
     if structure:
-        read(structure)  # refuses it now, not after the features are computed
+        read(structure)  # an unreadable image is refused before the features are computed
     loaded = load_model(model, device=device, precision="float32") if model else None
     network = loaded.backbone if loaded and backbone is None else backbone
     with parts_progress() as progress:
@@ -51,6 +51,6 @@ def modes(
             )
         )
     outputs = analysis.outputs_of(loaded, structure, result) if loaded and structure else []
-    notes(result.skipped, "skipped")
-    notes([f"{len(result.modes)} modes of {len(result.sha256)} images"])
+    print_notes(result.skipped, "skipped")
+    print_notes([f"{len(result.modes)} modes of {len(result.sha256)} images"])
     typer.echo(analysis.save(result, out, outputs, force=force))

@@ -46,7 +46,7 @@ WEIGHTED: Any = typer.Option(
 
 MASKS: Any = typer.Option(
     help="Mask as large as APPEARANCE: only the region where the mask is white is used. For several appearance images, "
-    "repeat the option in the order of the images; - is no mask."
+    "repeat the option in the order of the images; - means no mask."
 )
 
 
@@ -67,10 +67,10 @@ def masks_of(masks: list[Path] | None) -> list[Path | None]:
 
 
 def image_and_weight(text: str) -> tuple[Path, float]:
-    """Parse ``IMAGE`` or ``IMAGE:WEIGHT``; what follows the last colon is part of the path if it is no number.
+    """Parse ``IMAGE`` or ``IMAGE:WEIGHT``. If the text after the last colon is not a number, it is part of the path.
 
     Raises:
-        BadParameter: if it is no number, and only the path before it exists.
+        BadParameter: if that text is not a number, and the path before the colon exists, but the entire path does not.
     """
     path, _, weight = text.rpartition(":")
     try:

@@ -23,18 +23,18 @@ UNLIMITED = 100_000
 MEMORY_ADVICE = "try smaller images, a smaller --size (--grid of correspond), or a smaller backbone"
 
 
-def notes(lines: Iterable[object], label: str = "note") -> None:
+def print_notes(lines: Iterable[object], label: str = "note") -> None:
     """Print each note on one line of standard error, after the label."""
     for line in lines:
         typer.echo(f"{label}: {one_line(str(line))}", err=True)
 
 
-def note_failures() -> None:
-    """Print which plugins failed to load, because a missing part may be a part of one of them."""
+def print_plugin_failures() -> None:
+    """Print which plugins failed to load: a part that is missing may belong to one of them."""
     from vitsplice.plugins import catalogue
 
     failed = [record for record in catalogue().plugins if record.failure]
-    notes(f"plugin '{record.name}' failed to load: {record.failure}" for record in failed)
+    print_notes(f"plugin '{record.name}' failed to load: {record.failure}" for record in failed)
 
 
 def print_json(data: object) -> None:
@@ -62,7 +62,8 @@ def is_fault(error: Exception) -> bool:
 def option(named: Argument | Setting) -> str:
     """Return an argument or setting as an option of the command line.
 
-    A mapping from names to sequences is written as ``--option NAME=ITEM`` for each item; no items are ``NAME=none``.
+    A mapping from names to sequences is written as ``--option NAME=ITEM`` for each item; an empty sequence as
+    ``--option NAME=none``.
     """
     if isinstance(named, Setting):
         value = "..." if named.value is None else shlex.quote(str(named.value))
@@ -118,11 +119,11 @@ def paragraphs(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
     return lines
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], lines: Box | None) -> Table:
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], style: Box | None) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns, box=lines, pad_edge=False)
+    table = Table(*columns, box=style, pad_edge=False)
     for row in rows:
         table.add_row(*(Text(one_line(cell), no_wrap=True) for cell in row))
     return table

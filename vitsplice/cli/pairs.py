@@ -104,7 +104,7 @@ def check(
 ) -> None:
     """Find missing, corrupt and duplicate images, unusable masks and missing licences; exit with code 1 for issues.
 
-    Duplicates are also images that look the same, and duplicate pairs. Missing licences are issues only if required.
+    Images that look the same and repeated pairs are duplicates, too. Missing licences are issues only if required.
     """
     from vitsplice.cli.progress import PartsProgress
     from vitsplice.datasets.check import check as check_manifest

@@ -28,9 +28,9 @@ def check_out(arguments: Sequence[str]) -> None:
 
 
 def explain(error: typer.BadParameter) -> None:
-    """Word the message as in Python, such as ``8 is not allowed: must be greater than or equal to 16``.
+    """Reword the message of an error as in Python: ``8 is not allowed: must be greater than or equal to 16``.
 
-    This changes only messages of pydantic, which recent versions of typer parse values with.
+    Only messages of pydantic are changed; recent versions of typer parse values with pydantic.
     """
     from pydantic import ValidationError
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from vitsplice.cli.options import BACKBONE_SIDE, DEVICE, IMAGE_HELP, Backbone, ReplaceResults
-from vitsplice.cli.output import notes
+from vitsplice.cli.output import print_notes
 
 
 def pca(
@@ -43,5 +43,5 @@ def pca(
         images, backbone=backbone, facet=facet, layer=layer, decompose=decompose, upsampling=upsampling,
         foreground=foreground, size=size, device=device,
     )  # fmt: skip
-    notes(maps.notes)
+    print_notes(maps.notes)
     typer.echo(analysis.save(maps, out, force=force))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vitsplice.cli.options import AsJson
-from vitsplice.cli.output import note_failures, print_json
+from vitsplice.cli.output import print_json, print_plugin_failures
 
 if TYPE_CHECKING:
     from vitsplice.plugins import Catalogue
@@ -46,15 +46,15 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check the parts of a plugin against their contracts; the exit code is 1 if a check fails."""
-    note_failures()
+    print_plugin_failures()
     results = {f"{kind} '{part}'": _run_checks(kind, part) for kind, part in _parts(name)}
-    failed = sum(result.outcome == "failed" for of_part in results.values() for result in of_part)
+    failed = sum(result.outcome == "failed" for checks in results.values() for result in checks)
     if as_json:
-        print_json({title: [asdict(r) for r in of_part] for title, of_part in results.items()})
+        print_json({title: [asdict(result) for result in checks] for title, checks in results.items()})
     else:
-        for title, of_part in results.items():
+        for title, checks in results.items():
             typer.echo(title)
-            for result in of_part:
+            for result in checks:
                 reason = f"\n           {result.reason}" if result.reason else ""
                 typer.echo(f"  {LABELS[result.outcome]:<8} {result.requirement}{reason}")
         typer.echo(f"{failed} failed" if failed else "no check failed")
@@ -70,7 +70,7 @@ def _run_checks(kind: str, name: str) -> list[CheckResult]:
 
 
 def _parts(name: str) -> list[tuple[str, str]]:
-    """Return kind and name of each part that has the name, or belongs to the plugin or distribution of that name."""
+    """Return kind and name of each part that has the name, or that belongs to a plugin or distribution of this name."""
     from vitsplice.errors import UserError
     from vitsplice.plugins import catalogue
     from vitsplice.testing import CONTRACTS
@@ -102,7 +102,7 @@ def _parts(name: str) -> list[tuple[str, str]]:
 
 
 def _check_backbone(known: Catalogue, name: str, parts: list[str]) -> None:
-    """Raise UnknownName unless a plugin builds a backbone by this name, which is not listed."""
+    """Raise UnknownName unless a plugin provides a backbone of this name without listing it."""
     from vitsplice.errors import UnknownName
     from vitsplice.text import did_you_mean, truncate
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 Output = TypeVar("Output")
 
-WIDEST = 60
-"""Maximum number of characters of the name of a part."""
+MAX_NAME = 60
+"""Maximum number of characters that are shown of the name of a part."""
 
 STOPPING = "\nstopping after the current part; press Ctrl-C again to end now"
 """Text printed at the first Ctrl-C or SIGTERM during work in parts."""
@@ -55,7 +55,7 @@ class _Bar(Progress):
 
 
 class _Elapsed(ProgressColumn):
-    """The time since the beginning of the work, which may continue after its last part, for example with a report."""
+    """The time since the work began. The work may continue after its last part, for example with a report."""
 
     def render(self, task: Task) -> Text:
         return Text(duration(task.elapsed or 0.0), style="progress.elapsed")
@@ -152,7 +152,7 @@ class StepProgress(ProgressDisplay):
 class PartsProgress(ProgressDisplay):
     """The progress of work in parts.
 
-    It is done in one or more phases, each with a count of its own, which begins at 0 unless the phase is resumed.
+    The work has one or more phases. Each phase counts its own parts, from 0 unless the phase is resumed.
     """
 
     _done, _total = math.inf, 0
@@ -160,11 +160,11 @@ class PartsProgress(ProgressDisplay):
     """Time and number of done parts when the phase began or was resumed."""
 
     def __call__(self, name: str, done: int, total: int) -> None:
-        """Show the name of a part, or of a step of it, and the number of parts that are done."""
+        """Show the name of the current part, or of a step within that part, and the number of parts that are done."""
         if done < self._done or total != self._total:
             self._phase_began = self._clock(), done
         self._done, self._total = done, total
-        self._show(done, truncate(plain(name), WIDEST), total=total)
+        self._show(done, truncate(plain(name), MAX_NAME), total=total)
 
     def _eta(self, done: int, total: int) -> str:
         began, before = self._phase_began
@@ -192,13 +192,13 @@ class BatchProgress(ProgressDisplay):
         ended = tally.done + tally.failures
         rate = ended / (self._clock() - self._began)
         eta = ""
-        if tally.remaining:  # none while failed runs are retried
+        if tally.remaining:  # 0 while failed runs are retried
             eta = f"ETA {duration(tally.remaining / rate)}" if ended else "ETA unknown"
         counts = f"{tally.done_before + tally.done} done, {tally.failures} failed, {tally.remaining} left"
         self._show(tally.total - tally.remaining, "  ".join(filter(None, [counts, f"{rate * 60:.3g}/min", eta])))
 
     def summarise(self, tally: Tally, out: Path, *, stopped: bool) -> None:
-        """Print the result of the batch, and on standard output the path of its results."""
+        """Print the result of the batch on standard error, and the path of its results on standard output."""
         from vitsplice.batch.plan import FAILURES, RESULTS
         from vitsplice.batch.records import failure_reasons
         from vitsplice.support.jsonl import read_records

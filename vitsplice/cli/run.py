@@ -23,7 +23,7 @@ from vitsplice.cli.options import (
     masks_of,
     with_weights,
 )
-from vitsplice.cli.output import error_message, message, notes
+from vitsplice.cli.output import error_message, message, print_notes
 
 if TYPE_CHECKING:
     from vitsplice.cli.run_progress import RunProgress
@@ -125,8 +125,9 @@ def run(
         Path | None,
         typer.Option(
             metavar="OUT",
-            help="Resume the run in this folder, or from one of its checkpoints, OUT/checkpoint/*.json. Only "
-            "--lut (also with --force), and --set of metrics, plots, previews and checkpoint, can be given with it.",
+            help="Resume the run in this folder, or from one of its checkpoints, OUT/checkpoint/*.json. The "
+            "only other options allowed are --lut (also with --force), and --set of metrics, plots, previews and "
+            "checkpoint.",
         ),
     ] = None,
 ) -> None:
@@ -163,19 +164,19 @@ def run(
         check_cube(lut, force=force)
         if structure_mask is not None:
             checked_mask_of_lut(read_mask(structure_mask).pixels[0], settings.size)
-    loader = BackboneCache() if auto_regions is not None else None  # for the proposal and the run
+    backbones = BackboneCache() if auto_regions is not None else None  # for the proposal and the run
     if auto_regions is not None:
         from vitsplice.analysis.auto_regions import propose_for_run
 
         proposed, messages = propose_for_run(
-            images, auto_regions, settings, out, weights=weights, regions=regions, force=force, backbones=loader
+            images, auto_regions, settings, out, weights=weights, regions=regions, force=force, backbones=backbones
         )
-        notes(messages)
+        print_notes(messages)
         regions = [*proposed, *regions]
     folder = RunFolder(out)
-    with nullcontext() if folder.has_begun() else _resumable(folder, _resume_command(out, lut)):
+    with nullcontext() if folder.has_begun() else _resume_advice(folder, _resume_command(out, lut)):
         recording = Recording.begin(
-            images, settings, out, weights=weights, regions=regions, force=force, backbones=loader
+            images, settings, out, weights=weights, regions=regions, force=force, backbones=backbones
         )
     with recording:
         follow(recording, lut=lut)
@@ -194,9 +195,11 @@ def _resume(context: typer.Context, path: Path, overrides: list[str], lut: Path 
     try:
         recording = Recording.resume(path, overrides=overrides)
     except AlreadyFinished as finished:
-        notes([message(finished)])
+        print_notes([message(finished)])
         if lut is not None:
-            notes(["no LUT is written; to fit one to a finished run: vitsplice lut fit STRUCTURE OUTPUT -o FILE.cube"])
+            print_notes(
+                ["no LUT is written; fit one to the finished run: vitsplice lut fit STRUCTURE OUTPUT -o FILE.cube"]
+            )
         return
     with recording:
         run = recording.run
@@ -226,19 +229,19 @@ def _images(structure: Path | None, appearances: list[Path]) -> tuple[Path, list
 
 
 def _resume_command(folder: Path, lut: Path | None) -> str:
-    """Return the command that resumes the run in a folder and writes its LUT, if it has one."""
+    """Return the command that resumes the run in a folder and writes a LUT, unless ``lut`` is None."""
     command = f"vitsplice run --resume {shlex.quote(str(folder))}"
     return f"{command} --lut {shlex.quote(str(lut))}{' --force' if os.path.exists(lut) else ''}" if lut else command
 
 
 @contextmanager
-def _resumable(folder: RunFolder, command: str) -> Iterator[None]:
-    """Print the command that resumes the run in a folder if KeyboardInterrupt ends the block once it has begun."""
+def _resume_advice(folder: RunFolder, command: str) -> Iterator[None]:
+    """Print the command that resumes the run in a folder if Ctrl-C ends the block after the run has begun."""
     try:
         yield
     except KeyboardInterrupt:
         if folder.has_begun():
-            notes([command], "resume with")
+            print_notes([command], "resume with")
         raise
 
 
@@ -251,7 +254,7 @@ def follow(recording: Recording, resume_command: str = "", lut: Path | None = No
         lut: .cube file to write, a LUT from the structure image to the output; None: no LUT is written.
 
     Returns:
-        Whether the user asked for a stop, too late for this run.
+        Whether the user asked for a stop during or after the last step. This run is finished; no other should begin.
     """
     from vitsplice.cli.interrupt import Interrupt
     from vitsplice.cli.run_progress import RunProgress
@@ -259,7 +262,7 @@ def follow(recording: Recording, resume_command: str = "", lut: Path | None = No
 
     resume_command = resume_command or _resume_command(recording.folder.path, lut)
     progress = RunProgress(recording.run, resume_command)
-    with _resumable(recording.folder, resume_command), Interrupt() as interrupt:
+    with _resume_advice(recording.folder, resume_command), Interrupt() as interrupt:
         try:
             with progress:
                 for step in recording.steps(progress.note):

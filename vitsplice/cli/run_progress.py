@@ -88,13 +88,13 @@ class RunProgress(StepProgress):
 
     def _warn_if_long(self) -> None:
         """If the run will be long, print its expected duration, and an option with which it would be short."""
-        from vitsplice.runs.duration import affordable
+        from vitsplice.runs.duration import suggest_argument
 
         seconds, steps = self._rate.seconds or 0.0, self._run.settings.steps
         if seconds * steps <= LONG:
             return
         began = self._clock()
-        shorter = affordable(self._run, seconds, SHORT, self._clock)
+        shorter = suggest_argument(self._run, seconds, SHORT, self._clock)
         self._rate.leave_out(self._clock() - began)
         self.note(
             f"this run will take about {duration(seconds * steps)} ({steps} steps of {seconds:.2g} s); "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.output import notes, print_wide
+from vitsplice.cli.output import print_notes, print_wide
 from vitsplice.text import one_line, with_count
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def make(
     with PartsProgress() as display:
         page = build_study(manifest, methods, settings, lambda done, total: display("reading images", done, total))
     page_bytes, plan = page.write(target), page.plan
-    notes(page.notes)
+    print_notes(page.notes)
     typer.echo(
         f"study {plan.study}: {with_count(len(plan.pairs), 'pair')}, {with_count(len(plan.methods), 'method')}; "
         f"{with_count(plan.trials, 'trial')} and {with_count(len(plan.checks), 'check')} for each rater; "
@@ -140,7 +140,7 @@ def analyse(
     _show(analysis)
     if unread := unread_files(results):
         number = with_count(len(unread), "other file")
-        notes([f"not read: {number} in the folders, such as {unread[0]}; names of results end in .json"])
+        print_notes([f"not read: {number} in the folders, such as {unread[0]}; names of results end in .json"])
     if target is not None:
         output_folder.write(target, report_files(analysis))
         typer.echo(target / FILES[-1])
@@ -160,5 +160,5 @@ def _show(analysis: StudyAnalysis) -> None:
         "in a publication, report the interval over raters; the interval over trials and the p values assume that "
         "trials are independent"
     )
-    notes(analysis.notes)
-    notes(analysis.excluded, "excluded")
+    print_notes(analysis.notes)
+    print_notes(analysis.excluded, "excluded")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitsplice.cli.options import DEVICE, Seed
-from vitsplice.cli.output import notes
+from vitsplice.cli.output import print_notes
 
 if TYPE_CHECKING:
     from vitsplice.config import RunConfig
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from vitsplice.training.processes import Processes
     from vitsplice.training.recorder import TrainingRecorder
 
-DEFAULT = "splicenet-residual"
+DEFAULT_PRESET = "splicenet-residual"
 
-MEANS = ("output", "start", "unchanged")
+METRIC_COLUMNS = ("output", "start", "unchanged")
 """Columns of the metrics on held-out pairs."""
 
 
@@ -43,7 +43,7 @@ def train(
         typer.Option(
             help="A preset for training (splicenet, splicenet-residual), or a YAML file with the setting 'training'."
         ),
-    ] = DEFAULT,
+    ] = DEFAULT_PRESET,
     steps: Annotated[
         int | None, typer.Option(min=1, max=10_000_000, help="Number of steps, in place of the preset's.")
     ] = None,
@@ -88,8 +88,8 @@ def train(
         bool,
         typer.Option(
             "--force",
-            help="Replace the training in the folder of the model. Unless that is finished, its last checkpoint is "
-            "used if it fits.",
+            help="Replace the training in the folder of the model. If that training is unfinished and its last "
+            "checkpoint fits, resume from it.",
         ),
     ] = False,
     resume: Annotated[
@@ -129,7 +129,7 @@ def train(
 
 
 def _for_training(preset: str) -> RunConfig:
-    """Load a preset. Raises ConfigError for one without ``training``, which overrides of ``training`` would add."""
+    """Load a preset. Raises ConfigError if it has no ``training``; an override such as training.batch would add it."""
     from vitsplice.presets.settings import settings_for
     from vitsplice.training.parts import check_training
 
@@ -147,11 +147,11 @@ def _train(plan: TrainingPlan, out: Path, checkpoint: Path | None, *, force: boo
     from vitsplice.training.tensorboard import TensorBoard
 
     processes = processes_on(plan.settings.device)
-    with plan.folder(out, force=force) if processes.main else nullcontext(out) as folder:
+    with plan.locked_folder(out, force=force) if processes.main else nullcontext(out) as folder:
         processes.wait()
         if plan.finished(folder) and not force:
             advice = "to replace it, repeat the command that began it, with --force"
-            notes([f"the training in {folder} is finished; {advice}"] if processes.main else [])
+            print_notes([f"the training in {folder} is finished; {advice}"] if processes.main else [])
             return
         board = TensorBoard(folder) if tensorboard and processes.main else None
         with parts_progress() if processes.main else nullcontext(NULL_REPORTER) as progress:
@@ -206,9 +206,9 @@ def _summarise(recorder: TrainingRecorder) -> None:
     if means:
         legend = "lower is better; start: the warm start; unchanged: the structure image"
         typer.echo(f"metrics of {recorder.metrics['pairs']} held-out pairs; {legend}", err=True)
-        typer.echo(_row("", MEANS), err=True)
+        typer.echo(_row("", METRIC_COLUMNS), err=True)
     for name, mean in means.items():
-        typer.echo(_row(name, ["-" if mean[key] is None else f"{mean[key]:.3g}" for key in MEANS]), err=True)
+        typer.echo(_row(name, ["-" if mean[key] is None else f"{mean[key]:.3g}" for key in METRIC_COLUMNS]), err=True)
     folder = shlex.quote(str(recorder.folder))
     typer.echo(f"apply the model with: vitsplice apply {folder} STRUCTURE APPEARANCE -o out.png", err=True)
 

@@ -31,10 +31,10 @@ class TrainingProgress(StepProgress):
         training = self._recorder.training
         parts, config = training.parts, training.parts.config
         weights = sum(parameter.numel() for parameter in training.generator.parameters())
-        self.note(f"generator {parts.generator.name}, {weights / 1e6:.1f} million weights, on {config.device}")
+        self.note(f"generator {parts.generator_spec.name}, {weights / 1e6:.1f} million weights, on {config.device}")
         self._introduce_backbones(sized.backbone for sized in parts.recipe.backbones.values())
-        several = f" in each of {training.processes.count} processes" if training.processes.count > 1 else ""
-        accumulated = f", {parts.training.accumulation} times a step" if parts.training.accumulation > 1 else ""
-        self.note(f"{config.steps} steps of {parts.training.batch} pairs{several}{accumulated}, seed {config.seed}")
+        batches = f"{parts.training.accumulation} batches of " if parts.training.accumulation > 1 else ""
+        processes = f" in each of {training.processes.count} processes" if training.processes.count > 1 else ""
+        self.note(f"{config.steps} steps of {batches}{parts.training.batch} pairs{processes}, seed {config.seed}")
         if self._recorder.resumed_at:
             self.note(f"resuming after step {self._recorder.resumed_at}")

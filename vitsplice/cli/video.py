@@ -19,7 +19,7 @@ from vitsplice.cli.options import (
     masks_of,
     with_weights,
 )
-from vitsplice.cli.output import notes
+from vitsplice.cli.output import print_notes
 
 
 def video(
@@ -109,7 +109,7 @@ def video(
             overrides=set_ or [],
         )
     result = unless_stopped(result)
-    notes(result.record["notes"])
+    print_notes(result.record["notes"])
     _show(result.record)
     if os.path.isfile(result.folder / REPORT):
         typer.echo(f"report {result.folder / REPORT}", err=True)

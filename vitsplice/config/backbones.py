@@ -11,7 +11,6 @@ from vitsplice.config.settings import AbsolutePath, Name, Settings, Sha256
 ONLY = "main"
 """Key of a backbone that settings give as ``backbone`` instead of in ``backbones``."""
 
-
 _PIXELS: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=16, le=4096)])
 
 
@@ -34,8 +33,8 @@ class BackboneConfig(Settings):
         fallback: names of backbones to try, in this order, if this one is unknown or its weights are unavailable; not
             used with ``weights``.
         side: size of the views that this backbone gets. A number: about ``side * side`` pixels; ``view``: the size of
-            the view, rounded to one that the backbone accepts; None: about that of the stage or, in a run without
-            stages, as set by ``resize``. In a stage on tiles, always as for ``view``.
+            the view, rounded to a size that the backbone accepts; None: about the size of the stage or, in a run
+            without stages, as set by ``resize``. In a stage on tiles, all sides act as ``view``.
         precision: precision of this backbone; None: that of the run.
     """
 
@@ -50,5 +49,5 @@ class BackboneConfig(Settings):
     @model_validator(mode="after")
     def _check_sha256(self) -> BackboneConfig:
         if self.sha256 and self.weights is None:
-            raise ValueError("sha256 requires weights, the file that it is the digest of")
+            raise ValueError("sha256 is the digest of a weights file; give this file in weights, too")
         return self

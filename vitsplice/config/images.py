@@ -1,4 +1,4 @@
-"""Settings of images: resizing for backbones, the correspondence, the structure mask."""
+"""Settings of resizing for backbones, of the correspondence of images, and of the structure mask."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class MatchConfig(Settings):
     """
 
     grid: int = Field(default=40, ge=2, le=256)
-    temperature: float = Field(default=0.02, ge=1e-4, le=10)  # below: float32 overflows in `assignment`
+    temperature: float = Field(default=0.02, ge=1e-4, le=10)  # float32 overflows in `assignment` if it is lower
     balance: float = Field(default=0.2, ge=0, le=1)
     agreement: float = Field(default=0.25, ge=0, le=10)
     further_backbones: tuple[Name, ...] = ()

@@ -30,7 +30,7 @@ class OptimiserConfig(Settings):
 class CheckpointConfig(Settings):
     """Checkpoints: one every ``every`` steps, and one whenever ``seconds`` have passed since the last checkpoint.
 
-    0 disables the one or the other interval. The interval in seconds is extended if writing checkpoints would take over
+    0 disables an interval. The interval in seconds is extended if writing checkpoints would take over
     1 % of the run's time.
     """
 

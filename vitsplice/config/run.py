@@ -47,8 +47,9 @@ class RunConfig(Settings):
             `vitsplice.engine.warm_start`), or the output of a trained model (``model``).
         model: the trained model; required by the start ``model``, and allowed only with it.
         terms: loss terms by name; the names are the columns of ``losses.csv``.
-        stages: stages from coarse to fine; the difference between their output and the start image at their size is
-            upsampled and added to the start image at full size. Empty: the output is optimised at full size.
+        stages: stages from coarse to fine. The difference between the output of the last stage and the start image at
+            the size of that stage is upsampled and added to the start image at full size. Empty: the output is
+            optimised at full size.
         structure_strength: factor applied to the weights of all terms whose target is the structure image or the start.
             In a run without steps, it scales the detail of the warm start.
         appearance_strength: factor applied to the weights of all terms whose target is the appearance image. A value
@@ -160,10 +161,10 @@ class RunConfig(Settings):
             raise ValueError(
                 f"with_fallback.backbones: {changed[0]!r} is already a backbone; only new keys can be added"
             )
-        others = list(self.backbones)[1:]
+        after_first = list(self.backbones)[1:]
         further = self.match.further_backbones
-        if unknown := [name for name in further if name not in others]:
-            allowed = f"allowed: {', '.join(others)}" if others else "there is only one backbone"
+        if unknown := [name for name in further if name not in after_first]:
+            allowed = f"allowed: {', '.join(after_first)}" if after_first else "there is only one backbone"
             raise ValueError(f"match.further_backbones: {unknown[0]!r} is not a backbone after the first; {allowed}")
         if len(set(further)) < len(further):
             raise ValueError(f"match.further_backbones: a backbone is given twice: {', '.join(further)}")
@@ -239,8 +240,8 @@ class RunConfig(Settings):
     def optimised_losses(self) -> set[str]:
         """Registered names (`TermConfig.loss`) of the terms that are active at any step of the run, and in any stage.
 
-        Neither the steps of the stages are considered, which depend on the size of the output, nor the strengths, as
-        the registered loss terms decide which of them applies (`LossSpec.target`).
+        The steps of single stages are ignored, because they depend on the size of the output. Strengths are ignored,
+        because the registered loss terms decide which of them applies (`LossSpec.target`).
         """
         return {
             term.loss for name, term in self.terms.items() if term.ever_active(self.steps) and self._is_in_a_stage(name)
@@ -256,7 +257,7 @@ class RunConfig(Settings):
 
 
 def _with_complete_files(changes: dict[str, Any]) -> dict[str, Any]:
-    """Make the paths in ``with_fallback`` absolute, and its model independent of the one that it is merged with."""
+    """Make the paths in ``with_fallback`` absolute, and give its model all keys, so that a merge retains no old one."""
     changes = deepcopy(changes)
     if isinstance(model := changes.get("model"), str | Path):
         changes["model"] = model = {"folder": model}

@@ -21,7 +21,7 @@ MAX_STEPS = 10_000_000
 
 
 def ascending(low: float, high: float) -> AfterValidator:
-    """Accept two numbers between ``low`` and ``high``, the smaller first."""
+    """Return a validator of two numbers from ``low`` to ``high``, the smaller first."""
 
     def check(pair: tuple[float, float]) -> tuple[float, float]:
         if not low <= pair[0] <= pair[1] <= high:

@@ -15,14 +15,14 @@ class StageConfig(Settings):
 
     Args:
         side: images are resized, with their aspect ratio, so that the largest crop of each has about ``side * side``
-            pixels. No image is enlarged for that, and a stage never has a larger area than the output. In a stage on
-            tiles, images of a smaller area keep their size.
+            pixels. An image that is too small for that keeps its size, but is enlarged to ``side * side`` pixels if it
+            has fewer, unless the stage is on tiles. A stage never has a larger area than the output.
         share: relative number of steps; the shares of all stages are normalised.
         lr: learning rate; None: ``optimiser.lr``.
-        tile: in each step, the losses are computed on all tiles of the image, one tile after another, so that their
-            memory does not grow with ``side``. The sides of a tile have at most ``tile`` pixels, plus an overlap. None:
-            the losses are computed on the entire image at once. A stage on tiles is left out if its area is less than
-            `TILED_AREA` times that of the stage before it.
+        tile: maximum length of a tile's sides in pixels, without the overlap of tiles. In each step, the losses are
+            computed on one tile after another, so that their memory does not grow with ``side``. A stage on tiles is
+            left out if its area is less than `TILED_AREA` times that of the stage before it. None: the losses are
+            computed on the entire image at once.
         terms: names of the terms that are active in this stage; None: all.
     """
 

@@ -18,9 +18,9 @@ class TermConfig(Settings):
     Args:
         loss: name of the loss term.
         backbone: key in ``backbones`` of the backbone that the term uses; None: the run's first.
-        weight: weight in the total loss; a strength multiplies it.
+        weight: weight in the total loss, before it is multiplied by a strength (`RunConfig.structure_strength`).
         view: view that the generator gets as input: a random crop, or the entire image.
-        target_view: view that the output is compared with; None: the same as ``view``.
+        target_view: view of the target image; None: the same as ``view``.
         input: image that the generator gets as input: ``structure``: in a run the image that the output starts from, in
             a training the structure image; ``appearance``: the appearance image; None: the default of the loss term.
         target: image that the output is compared with; None: the default of the loss term.

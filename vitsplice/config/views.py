@@ -13,8 +13,8 @@ from vitsplice.contracts import ImageName
 class JitterConfig(Settings):
     """Colour jitter in random order, applied with a probability.
 
-    The factors of brightness, contrast and saturation differ from 1 by at most the value, and the hue is shifted by at
-    most this fraction of the colour circle, as in torchvision's ``ColorJitter``.
+    As in torchvision's ``ColorJitter``, ``brightness``, ``contrast`` and ``saturation`` are the maximum differences of
+    their factors from 1, and ``hue`` is the maximum shift, as a fraction of the colour circle.
     """
 
     probability: Probability
@@ -65,5 +65,5 @@ class ViewsConfig(Settings):
     appearance: ViewConfig = ViewConfig()
 
     def of(self, image: ImageName) -> ViewConfig:
-        """Return the settings of the views of an image; ``start`` (that of the output) has the structure's."""
+        """Return the settings of the views of an image; the start image has those of the structure image."""
         return self.appearance if image == "appearance" else self.structure

@@ -33,8 +33,9 @@ ENGINE_FACETS = frozenset({"pixels", "lab", "input", "match", "mask", "positions
 
 ``pixels``: pixels of the image as it is resized for the backbone, ``(B, H * W, 3)``;
 ``lab``: those pixels in CIE Lab / 100 (`vitsplice.images.transforms.to_lab`), ``(B, H * W, 3)``;
-``input``: for an output, the pixels of the term's input image (structure image or appearance image) in the same view,
-    even if the output starts from an image other than the structure image; for other images the same as ``pixels``;
+``input``: for an output, the pixels of the term's input image in the same view: of the appearance image or of the
+    structure image itself, even if the output starts from a warm start or a model's output. For other images the same
+    as ``pixels``;
 ``match``: the correspondence of structure image and appearance image: vectors ``(B, N, D)`` on a grid of their own. The
     dot product of a vector of one image and a vector of the other is high where the images correspond, and at most
     about 1 (`vitsplice.matching.match_vectors`); it is lowest where regions do not permit a match. The vectors are
@@ -177,7 +178,7 @@ class BackboneInfo:
     def request(self, facet: str, layer: int = -1) -> FeatureRequest:
         """Return the request for a facet of a layer.
 
-        Layer numbers that count from 0 are converted here: the layer of a `FeatureRequest` is negative.
+        A layer counted from 0 becomes the negative number that a `FeatureRequest` has.
 
         Args:
             facet: one of ``facets``.
@@ -269,7 +270,7 @@ class BackboneSpec:
     parameters: int = 0
 
     def weights_location(self) -> str | None:
-        """Return the result of ``find_weights``; None without that function, "unknown (ERROR)" if it raised one."""
+        """Return the result of ``find_weights``: None without that function, "unknown (ERROR)" if it raises ERROR."""
         try:
             return str(self.find_weights()) if self.find_weights else None
         except INTERRUPTS:

@@ -1,4 +1,4 @@
-"""Metrics of output images, of single ones and of sets."""
+"""Metrics of single output images and of sets of output images."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ class MetricContext:
 class Metric:
     """A built metric.
 
+    An output that was optimised with one of its ``networks`` or ``optimised_by`` is marked (metric leakage).
+
     Args:
         value: function of a `Case`, or of an iterable of cases for a metric over sets. It is called without gradients.
             A returned NaN means that the value is undefined (for example for a pair without a mask).
-        networks: information on the backbones that the metric measures with. An output that was optimised with one of
-            them is marked (metric leakage).
+        networks: information on the backbones that the metric measures with.
         parameters: JSON values that the metric depends on, such as facet, layer and image size, for the records.
-        optimised_by: names of loss terms that optimise the same quantity. An output that was optimised with one of
-            them is marked.
+        optimised_by: names of loss terms that optimise the same quantity.
     """
 
     value: Callable[[Any], float]

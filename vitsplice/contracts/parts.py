@@ -61,7 +61,7 @@ class TermContext:
         selected = {"facet": self.facet, "layer": self.layer}
         given = [f"{name} {value!r}" for name, value in selected.items() if value is not None]
         if given:
-            raise ConfigError(f"the loss '{loss}' takes no facet and no layer; remove {' and '.join(given)}")
+            raise ConfigError(f"the loss term '{loss}' takes no facet and no layer; remove {' and '.join(given)}")
 
 
 @dataclass(frozen=True)

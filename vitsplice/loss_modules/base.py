@@ -30,8 +30,7 @@ Batches = Mapping[ImageName, Tensor]
 """Batches ``(B, 3, H, W)`` in [0, 1], by name of the image."""
 
 Targets = dict[str, list[FeatureTable]]
-"""Features of the targets: for each backbone, by its key, a table for each row (image) of a batch."""
-
+"""Features of the targets: key of a backbone -> a table for each image (row) of a batch."""
 
 CacheKey = tuple[torch.device, tuple[tuple[torch.dtype, int, int], ...]]
 """Device of the outputs; dtype, identity and version (0 for inference tensors) of each weight of the networks."""
@@ -106,7 +105,7 @@ class TermsLoss(nn.Module):
         return self
 
     def _replicate_for_data_parallel(self) -> NoReturn:
-        """Refuse copies, each of which would use the networks on the first device, and the same random positions."""
+        """Raise UserError: each copy would use the networks on the first device, and the same random positions."""
         raise UserError(
             "torch.nn.DataParallel cannot copy a loss module to several devices; wrap only your network in it, and "
             "pass its output to the loss, or use DistributedDataParallel with one loss in each process"
@@ -124,7 +123,7 @@ class TermsLoss(nn.Module):
         return batch
 
     def _values(self, outputs: Batches, images: Batches | None = None) -> dict[str, Tensor]:
-        """Compute the unweighted value of each term, the mean over the batch.
+        """Compute the unweighted value of each term, averaged over the batch.
 
         Args:
             outputs: checked outputs, by the image that they are generated from.
@@ -140,9 +139,9 @@ class TermsLoss(nn.Module):
         return {term.name: values[term.backbone][term.name] for term in self.terms}
 
     def _freeze(self) -> None:
-        """Freeze the networks, as a module that holds the loss may have changed that.
+        """Freeze the networks again, in case a module that contains the loss has unfrozen them.
 
-        Frozen weights are left alone: torch.func refuses ``requires_grad_`` in the functions that it transforms.
+        Frozen weights are not touched: torch.func refuses ``requires_grad_`` in the functions that it transforms.
         """
         for weight in self.networks.parameters():
             if weight.requires_grad:
@@ -156,7 +155,7 @@ class TermsLoss(nn.Module):
         return [term for term in self.terms if term.backbone == backbone]
 
     def _backbone_values(self, name: str, outputs: Batches, targets: list[FeatureTable]) -> dict[str, Tensor]:
-        """Compute the unweighted value of each term of a backbone, the mean over the batch."""
+        """Compute the unweighted value of each term of a backbone, averaged over the batch."""
         terms = self._terms_of(name)
         requests: dict[ViewKey, list[FeatureRequest]] = {
             (image, "entire"): output_requests(term for term in terms if term.input[0] == image)
@@ -195,7 +194,10 @@ class TermsLoss(nn.Module):
             return targets
 
     def _prepare(self, images: Batches, guided: bool) -> tuple[Batches, list[MatchVectors]]:
-        """Return the images with a start, and with ``guided`` also the vectors of the facet ``match`` for each row."""
+        """Return the images and a start image, and for each pair the vectors of the facet ``match`` if ``guided``.
+
+        ``guided``: whether a term requests the facet ``match``.
+        """
         pairs = paired_rows(images["structure"], images["appearance"])
         return {**images, "start": images["structure"]}, [self._vectors(*pair) for pair in pairs] if guided else []
 
@@ -232,7 +234,7 @@ class TermsLoss(nn.Module):
         counts += [(f"{image} image", len(batch)) for image, batch in images.items()]
         if len({count for _, count in counts} - {1}) > 1:
             sizes = ", ".join(f"{name}: {count}" for name, count in counts)
-            raise UserError(f"batches differ in size ({sizes}); give as many images of each, or one")
+            raise UserError(f"batches differ in size ({sizes}); give equally many of each, or a single one")
         for term in self.terms:
             if not all(request.facet in GLOBAL_FACETS for request in term.loss_term.requests):
                 self._check_sizes(term, outputs[term.input[0]], images)
@@ -251,14 +253,14 @@ class TermsLoss(nn.Module):
             if _input_size(sized, images[image]) != _input_size(sized, output):
                 ours, theirs = (f"{batch.shape[-2]}x{batch.shape[-1]}" for batch in (output, images[image]))
                 raise UserError(
-                    f"term '{term.name}' compares locations, so output and {image} image must have one size at the "
-                    f"backbone's input: the output is {ours} (height x width), the {image} image {theirs}; resize one "
-                    "to the size of the other"
+                    f"term '{term.name}' compares locations, so output and {image} image must have the same size at "
+                    f"the backbone's input: the output is {ours} (height x width), the {image} image {theirs}; resize "
+                    "one to the size of the other"
                 )
 
 
 def _drop_cached_targets(loss: TermsLoss, _: object) -> None:
-    """Drop features that were computed with other weights, of which those made in inference mode have no version.
+    """Drop cached features after weights were loaded; weights made in inference mode have no version to compare.
 
     The hook gets the loss as its argument, so that a copy of a loss drops its own features, not those of the original.
     """
@@ -273,7 +275,7 @@ def _input_size(sized: SizedBackbone, batch: Tensor) -> tuple[int, int]:
 def _with_vectors(
     tables: list[FeatureTable], requests: Mapping[ViewKey, list[FeatureRequest]], vectors: list[MatchVectors]
 ) -> list[FeatureTable]:
-    """Add the facet ``match`` where it is requested; there is then a row for each image and each matched pair."""
+    """Add the facet ``match`` where it is requested; a single table or a single pair of vectors serves all rows."""
     matched = [key for key in requests if MATCH in requests[key]]
     if not vectors or not matched:
         return tables
@@ -295,12 +297,13 @@ def paired_rows(first: Tensor, second: Tensor) -> list[tuple[Tensor, Tensor]]:
 def resize_to_side(size: int | None) -> Resize:
     """Return a resizing to a shorter side; None keeps the size. Raises UserError for a side out of range."""
     if size is not None and size not in SIDES:
-        raise UserError(f"size={size!r} is not allowed: an integer from {SIDES[0]} to {SIDES[-1]} px, or None")
+        allowed = f"an integer from {SIDES[0]} to {SIDES[-1]} px, or None"
+        raise UserError(f"size={size!r} is not allowed; it must be {allowed}")
     return Resize(size)
 
 
 def _target_batch(source: Any, name: str) -> Tensor:
-    """Check and copy target images: later changes of the source have no effect, and the copy is no inference tensor."""
+    """Check and copy target images. Changes of the source have no effect, and the copy is no inference tensor."""
     with numerics(grad=False):
         if isinstance(source, Tensor):
             return image_batch(source.detach(), name, tolerance=OVERSHOOT).clone()

@@ -68,7 +68,7 @@ class FeatureLoss(TermsLoss):
             raise UserError("backbone is missing: give the name of a backbone, or a loaded one")
         backbone = load_backbone(backbone) if isinstance(backbone, str) else backbone
         if not isinstance(spec, str | LossSpec):
-            raise UserError(f"spec is the name of a loss term, or a LossSpec, not {type_with_article(spec)}")
+            raise UserError(f"spec must be the name of a loss term, or a LossSpec, not {type_with_article(spec)}")
         self.spec = catalogue().losses[spec] if isinstance(spec, str) else spec
         all_options = complete(self.spec, {**(options or {}), **more_options})
         built = build_part(self.spec, TermContext(backbone.info, facet, layer, all_options))
@@ -78,13 +78,13 @@ class FeatureLoss(TermsLoss):
         super().__init__({ONLY: SizedBackbone(backbone, resize_to_side(size))}, (term,), check)
 
     def forward(self, output: Tensor, target: Tensor | None = None) -> Tensor:
-        """Compute the unweighted loss, a scalar, the mean over the batch.
+        """Compute the unweighted loss, averaged over the batch, a scalar.
 
         Args:
             output: generated images ``(B, 3, H, W)`` or ``(3, H, W)`` in [0, 1]. Gradients flow to them, in their
                 dtype.
             target: images of the same layout that replace the term's target image of `set_targets` in this call; the
-                other images that were set are still used. No gradients flow to them, and the features of all images
+                other images that were set are still used. No gradients flow to the targets. The features of all images
                 are then computed in each call.
 
         Raises:
@@ -119,15 +119,15 @@ class IdentityLoss(FeatureLoss):
 
 
 class PresetLoss(TermsLoss):
-    """The weighted loss terms of a run's settings as a module, without those that no stage has; see `from_preset`.
+    """The weighted loss terms of a run's settings as a module, except for terms that no stage uses; see `from_preset`.
 
     Args:
         config: settings of the run.
         backbones: loaded backbones by their keys in the settings.
         size: shorter side in pixels that images are resized to before the backbones. None: images are reduced to about
-            ``side * side`` pixels, never enlarged, where ``side`` is that of the backbone if it is a number, or else
-            that of the last stage that is not on tiles. Without such a stage: as ``resize`` says, or, for a backbone
-            with ``side: view``, to the nearest size that it accepts.
+            ``side * side`` pixels, never enlarged; ``side`` is the backbone's setting if that is a number, or else that
+            of the last stage that is not on tiles. Without such a stage, images are resized as the setting ``resize``
+            says, or, for a backbone with ``side: view``, to the nearest size that it accepts.
         check: see `FeatureLoss`.
 
     Raises:
@@ -172,15 +172,15 @@ class PresetLoss(TermsLoss):
     def forward(
         self, output: Tensor, reconstruction: Tensor | None = None, *, unreduced: bool = False
     ) -> Tensor | dict[str, Tensor]:
-        """Compute the weighted sum of the terms, a scalar, the mean over the batch.
+        """Compute the weighted sum of the terms, averaged over the batch, a scalar.
 
         Args:
             output: generated images ``(B, 3, H, W)`` or ``(3, H, W)`` in [0, 1], as large as the structure images.
                 Gradients flow to them, in their dtype.
             reconstruction: output of your network for the appearance images, as large as these. It is required by terms
                 that compare the two, such as ``identity``, and ignored if there are none.
-            unreduced: return, instead of the sum, a dict of the *unweighted* value of each term, each the mean over
-                the batch; see `weights`.
+            unreduced: return, instead of the sum, a dict of the *unweighted* value of each term, averaged over the
+                batch; see `weights`.
 
         Raises:
             UserError: if a batch is invalid or missing.
@@ -270,10 +270,12 @@ def from_preset(
         appearance_strength=appearance_strength,
         overrides=overrides,
     )
-    given = None if backbone is None or isinstance(backbone, str) else backbone
+    loaded_backbone = None if isinstance(backbone, str) else backbone
 
     def load(config: BackboneConfig) -> Loaded:
-        return (given, None) if given and config == settings.backbone else load_configured(config, catalogue())
+        if loaded_backbone is not None and config == settings.backbone:
+            return loaded_backbone, None
+        return load_configured(config, catalogue())
 
     settings, backbones, substitutions = load_all(settings, load)
     for substitution in substitutions.values():

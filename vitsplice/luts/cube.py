@@ -22,7 +22,7 @@ from vitsplice.text import one_line, printable
 KEYWORDS = "TITLE, LUT_3D_SIZE, DOMAIN_MIN and DOMAIN_MAX; or LUT_3D_INPUT_RANGE"
 
 LINE_END = re.compile(r"\r\n|\r|\n")
-"""Ends of lines; unlike those of `str.splitlines`, without characters that a title may contain."""
+"""Ends of lines. `str.splitlines` also splits at characters that a title may contain."""
 
 SUFFIX = ".cube"
 """Suffix of the files, which may be in any case."""
@@ -56,7 +56,7 @@ def write_cube(lut: Lut, path: str | os.PathLike[str], *, title: str = "", force
 
 
 def check_cube(path: str | os.PathLike[str], *, force: bool = False) -> Path:
-    """Return the path of a .cube file that may be written; nothing is written yet.
+    """Check that a .cube file may be written, and return its path. Nothing is written.
 
     Raises:
         UserError: if the path does not end in .cube; see also `output_folder.check_file`.
@@ -72,10 +72,9 @@ def read_cube(path: str | os.PathLike[str]) -> Lut:
     """Read a 3D LUT from a .cube file.
 
     Raises:
-        UserError: if the file cannot be read, is larger than `LARGEST_FILE` or a 1D LUT, has an unknown or misplaced
-            keyword, two that contradict each other, a size or domain that is not allowed, a wrong number of rows, or a
-            value that is not a finite number. The message names the file, and the line if the problem is in a single
-            one.
+        UserError: if the file cannot be read, is larger than `LARGEST_FILE`, is a 1D LUT, has an unknown or misplaced
+            keyword, keywords that contradict each other, a size or domain that is not allowed, a wrong number of rows,
+            or a value that is not a finite number. The message names the file, and the line if one is wrong.
     """
     if "\0" in os.fspath(path):
         raise UserError(f"cannot read {printable(os.fspath(path))}: no file name has a NUL character")
@@ -85,12 +84,12 @@ def read_cube(path: str | os.PathLike[str]) -> Lut:
         text = read_regular(Path(path)).decode("utf-8-sig", errors="replace")
     if "\0" in text:
         name = printable(os.fspath(path))
-        raise UserError(f"{name} is not a .cube file, which is text; give the LUT, then the images")
+        raise UserError(f"{name} is not a .cube file, which is text; give the file of a LUT, not an image")
     return _Parser(printable(os.fspath(path))).parse(text)
 
 
 def _text(lut: Lut, title: str) -> str:
-    """Return the content of a file: red varies fastest."""
+    """Format a LUT as the content of a file. Red varies fastest."""
     head = [f'TITLE "{one_line(title).replace(chr(34), chr(39))}"'] if title else []
     head.append(f"LUT_3D_SIZE {lut.size}")
     for name, end in zip(("DOMAIN_MIN", "DOMAIN_MAX"), lut.domain, strict=True):
@@ -153,7 +152,7 @@ class _Parser:
             self._fail(number, f"unknown keyword {_shown(words[0])}; allowed are {KEYWORDS}")
 
     def _set_domain(self, number: int, keyword: str, ends: dict[str, Triple]) -> None:
-        """Set ends of the domain, which an earlier line may have set to the same values only."""
+        """Set ends of the domain; fail if an earlier line set other values."""
         if any(self._domain.get(name, end) != end for name, end in ends.items()):
             self._fail(number, f"{keyword} contradicts an earlier line; remove one of them")
         self._domain |= ends

@@ -19,7 +19,7 @@ class ColourDifference:
     """CIE 1976 colour difference (delta E) over the pixels of two images.
 
     Args:
-        mean: mean; about 2.3 is just noticeable.
+        mean: mean over the pixels; about 2.3 is just noticeable.
         percentile_95: 95th percentile.
     """
 

@@ -32,10 +32,10 @@ SMOOTHNESS = 400.0
 """Default weight of second differences, for `LATTICE` points an axis."""
 
 LATTICE = 33
-"""Number of lattice points of an axis that smoothness and `REACH` refer to; for others they are scaled."""
+"""Number of lattice points of an axis that smoothness and `REACH` refer to; for other numbers they are scaled."""
 
 DECAY = 20.0
-"""Weight of second differences above which the other penalties, which weaken the change, grow no more."""
+"""Smoothness above which the weights of the other two penalties, which pull the change to 0, grow no more."""
 
 REACH = 8.0
 """Distance from the source colours, in points of `LATTICE`, over which a change decays to about 1/e.
@@ -48,7 +48,7 @@ MIN_POINTS = 1000
 Most photographs have more. Without it, the penalties would prevent most of the change of an image with few colours."""
 
 PIXELS = 1 << 18
-"""Maximum number of pixels; of more, evenly spaced ones are used."""
+"""Maximum number of pixels that are fitted; if there are more, evenly spaced ones are used."""
 
 TOLERANCE = 1e-5
 """Relative residual at which the solver stops."""
@@ -57,7 +57,9 @@ ITERATIONS = 1000
 """Maximum number of iterations of the solver; by default it takes about ten."""
 
 SHARE_OF_DATA = 0.1
-"""Weight of the colours in the preconditioner, as a fraction of their mean weight. Others need more iterations."""
+"""Fraction of the mean diagonal of the data matrix that replaces this matrix in the preconditioner.
+
+Other fractions need more iterations."""
 
 Colours = NDArray[np.float32]
 
@@ -79,14 +81,14 @@ def fitted_values(source: Colours, target: Colours, identity: Colours, smoothnes
     weights = trilinear_weights(colours, size)
     points = int(np.count_nonzero(weights.sum(axis=0)))
     share = max(points, MIN_POINTS * _scale(size) ** 3) / len(colours)
-    data, right = share * (weights.T @ weights), share * (weights.T @ changes)
+    data, right_side = share * (weights.T @ weights), share * (weights.T @ changes)
     penalty = _Penalty.create(size, smoothness)
     matrix = LinearOperator(data.shape, lambda x: data @ x + penalty.times(x, penalty.eigenvalues), dtype=np.float64)
     inverse = 1 / (penalty.eigenvalues + SHARE_OF_DATA * data.diagonal().mean())
     preconditioner = LinearOperator(data.shape, lambda x: penalty.times(x, inverse), dtype=np.float64)
     options = {"rtol": TOLERANCE, "M": preconditioner, "maxiter": ITERATIONS}
-    fitted = [cg(matrix, right[:, channel], **options)[0] for channel in range(3)]
-    values: Colours = (identity + np.stack(fitted, axis=-1).reshape(size, size, size, 3)).astype(np.float32)
+    solutions = [cg(matrix, right_side[:, channel], **options)[0] for channel in range(3)]
+    values: Colours = (identity + np.stack(solutions, axis=-1).reshape(size, size, size, 3)).astype(np.float32)
     return values.clip(0, 1)
 
 

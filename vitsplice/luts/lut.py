@@ -77,7 +77,7 @@ class Lut:
         """Fit a LUT that maps the colours of an image to those of another one, pixel by pixel.
 
         Pixels of similar source colours get a smooth mean of their target colours. Colours that the source does not
-        have change like the nearest ones that it has, and less with the distance: far from them the LUT is the
+        have change like the nearest ones that it has, but less with increasing distance: far from them the LUT is the
         identity. See `vitsplice.luts.fitting`.
 
         Args:
@@ -101,13 +101,13 @@ class Lut:
         """
         if not 0 < smoothness < float("inf"):
             raise UserError(f"smoothness={smoothness} is not allowed; it must be above 0, and finite")
-        first, second = _colours(source, "source"), _colours(target, "target")
+        sources, targets = _colours(source, "source"), _colours(target, "target")
         check_sizes(source, target, mask)
         if mask is not None:
             inside = included(mask).reshape(-1).cpu()
-            first, second = first[inside], second[inside]
-        start = cls.identity(size).values
-        return cls(torch.from_numpy(fitted_values(first.numpy(), second.numpy(), start.numpy(), smoothness)))
+            sources, targets = sources[inside], targets[inside]
+        identity = cls.identity(size).values
+        return cls(torch.from_numpy(fitted_values(sources.numpy(), targets.numpy(), identity.numpy(), smoothness)))
 
     def apply(self, images: Tensor) -> Tensor:
         """Map the colours of images. Colours outside of the domain are clamped to it. Differentiable.
@@ -128,7 +128,7 @@ class Lut:
 
 
 def check_sizes(*images: Tensor | None) -> None:
-    """Raise UserError unless images and masks, of any leading dimensions, have the same size; None is left out."""
+    """Raise UserError unless images and masks, of any leading dimensions, have the same size; None is ignored."""
     shapes = [image.shape[-2:] for image in images if image is not None]
     if len(set(shapes)) != 1:
         sizes = " and ".join(f"{width}x{height}" for height, width in shapes)

@@ -1,7 +1,6 @@
-"""The built-in metrics: `evaluate` computes all by default; a run, `measure`, `train` and `video` use `RUN_METRICS`.
+"""Specs of the built-in metrics. The module that builds a metric is imported only when the metric is built.
 
-Each is a `vitsplice.contracts.MetricSpec`, registered by the plugin hook. Listing them imports nothing heavy: the
-module that builds a metric is imported only when the metric is built.
+`evaluate` computes all metrics by default. A run, `measure`, `train` and `video` compute `RUN_METRICS`.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from vitsplice.support.lazy import lazy
 RUN_METRICS = ("gradient-ssim", "cnn-self-similarity", "lab-patches", "cnn-statistics", "natural-statistics")
 """Metrics that a run, `measure`, `train` and `video` report.
 
-None depends on which backbone is selected. Two use a fixed CNN (`vitsplice.metrics.independent.CNN`), which a user may
-also select as backbone; a run and an evaluation then mark these two (`vitsplice.metrics.leakage`).
+None depends on which backbone is selected. Two use a fixed CNN (`vitsplice.metrics.independent.CNN`). If a user selects
+this CNN as backbone, a run and an evaluation mark these two metrics (`vitsplice.metrics.leakage`).
 """
 
 
-def run_metrics(registered: Mapping[str, MetricSpec]) -> list[MetricSpec]:
-    """Select `RUN_METRICS`; a name that several plugins provide is a conflict and is left out."""
+def select_run_metrics(registered: Mapping[str, MetricSpec]) -> list[MetricSpec]:
+    """Return the registered specs of `RUN_METRICS`; a name that several plugins provide is left out."""
     return [registered[name] for name in RUN_METRICS if name in registered]
 
 

@@ -21,7 +21,7 @@ MAX_IMAGES = 12
 
 
 class CachingBackbone:
-    """A backbone that caches the features of the images used last; images are recognised by the values of pixels."""
+    """A backbone that caches the features of the images used last. It recognises images by their pixel values."""
 
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
@@ -40,14 +40,14 @@ class CachingBackbone:
         """
         requests = tuple(requests)
         digest = _digest(images)
-        known = self._features.pop(digest, {})
-        if missing := [request for request in dict.fromkeys(requests) if request not in known]:
-            defaults = [] if known else [self.info.structure, self.info.appearance]
-            known = known | self._backbone(images, tuple(dict.fromkeys([*missing, *defaults])))
-        self._features[digest] = known
+        features = self._features.pop(digest, {})
+        if missing := [request for request in dict.fromkeys(requests) if request not in features]:
+            defaults = [] if features else [self.info.structure, self.info.appearance]
+            features = features | self._backbone(images, tuple(dict.fromkeys([*missing, *defaults])))
+        self._features[digest] = features
         while len(self._features) > MAX_IMAGES:
             self._features.popitem(last=False)
-        return {request: known[request] for request in requests}
+        return {request: features[request] for request in requests}
 
 
 class MetricBackbones:
@@ -56,10 +56,12 @@ class MetricBackbones:
     Args:
         catalogue: registered backbones.
         device: device of the backbones.
-        chosen: settings of the backbone that the user selected, or of the default preset's; only it may have fallbacks.
+        chosen: settings of the backbone that the user selected, or of the default preset's backbone. Other backbones
+            have no fallbacks.
 
     Attributes:
-        substitution: fallback in place of the chosen backbone; None if that backbone is available, or not loaded yet.
+        substitution: fallback in place of the chosen backbone; None if the chosen backbone is available, or was not
+            loaded yet.
     """
 
     def __init__(self, catalogue: Catalogue, device: torch.device, chosen: BackboneConfig) -> None:

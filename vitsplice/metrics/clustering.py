@@ -8,7 +8,7 @@ from torch import Tensor
 from vitsplice.matching.clustering import kmeans
 
 CLUSTERS, COMPONENTS = 6, 6
-"""Number of clusters, and of principal components that are clustered."""
+"""Number of clusters, and number of principal components that patches are clustered by."""
 
 
 def cluster_patches(patches: Tensor) -> Tensor:
@@ -20,6 +20,6 @@ def cluster_patches(patches: Tensor) -> Tensor:
 
 
 def mean_iou(labels: Tensor, target: Tensor) -> float:
-    """Compute the IoU of each label of the target with the same label in ``labels``, and average it: in [0, 1]."""
+    """Compute the mean, in [0, 1], of the IoU of ``labels`` and ``target`` for each label that occurs in ``target``."""
     segments = [(labels == label, target == label) for label in torch.unique(target)]
     return float(torch.stack([(ours & theirs).sum() / (ours | theirs).sum() for ours, theirs in segments]).mean())

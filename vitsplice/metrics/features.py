@@ -21,10 +21,10 @@ SIZE = 224
 CLIP = "openclip-vitb32"
 
 GRID = 32
-"""`local_appearance` matches images on grids of about ``GRID * GRID`` patches, each at its own aspect ratio."""
+"""`local_appearance` matches images on grids of about ``GRID * GRID`` patches, with the aspect ratios of the images."""
 
 PATCH = 8
-"""Side in pixels of a patch whose colour and contrast are compared; the image is resized accordingly."""
+"""Side in pixels of the patches that `local_appearance` compares; images are resized so that patches have this side."""
 
 
 def structure_distance(context: MetricContext) -> Metric:
@@ -67,8 +67,8 @@ def local_appearance(context: MetricContext) -> Metric:
     """Build the metric: distance of Lab mean and contrast between patches of the output and of the appearance image.
 
     Patches of structure and appearance image correspond where they are mutual nearest neighbours; the output takes no
-    part in the matching. The value is the `colour_distance` between the output's patches at the locations of such
-    structure patches and the corresponding appearance patches.
+    part in the matching. `colour_distance` compares the output at the location of each such structure patch with the
+    corresponding appearance patch.
     """
     backbone = context.load(context.backbone)
 
@@ -85,8 +85,8 @@ def colour_statistics(image: Tensor, grid: tuple[int, int]) -> Tensor:
     """Compute Lab / 100 means and the standard deviation of lightness of each patch of a grid, ``(h * w, 4)``."""
     lab = to_lab(resized(image, (grid[0] * PATCH, grid[1] * PATCH)))
     mean = F.avg_pool2d(lab, PATCH)
-    lightness = lab[:, :1] - F.interpolate(mean[:, :1], scale_factor=PATCH, mode="nearest")
-    deviation = F.avg_pool2d(lightness.square(), PATCH).sqrt()
+    centred = lab[:, :1] - F.interpolate(mean[:, :1], scale_factor=PATCH, mode="nearest")
+    deviation = F.avg_pool2d(centred.square(), PATCH).sqrt()
     return torch.cat([mean, deviation], 1).flatten(2)[0].T
 
 

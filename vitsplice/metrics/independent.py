@@ -35,8 +35,8 @@ CNN_METRICS = ("cnn-self-similarity", "cnn-statistics")
 """Metrics of a run that use `CNN`; of the other built-in metrics, only ``kid`` does."""
 
 PATCH, STRIDE, DIRECTIONS, QUANTILES, MAX_PATCHES = 7, 2, 64, 512, 100_000
-"""Of `patch_distance`: side of a patch and distance between patches in pixels, numbers of directions and of quantiles,
-and maximum number of patches of an image (if it has more, every n-th is used)."""
+"""Parameters of `patch_distance`: side of a patch and distance between patches, both in pixels; number of directions;
+number of quantiles; maximum number of patches of an image (if it has more, every n-th patch is used)."""
 
 
 def gradient_ssim(context: MetricContext) -> Metric:
@@ -80,7 +80,7 @@ def cnn_statistics(context: MetricContext) -> Metric:
 
 
 def load_cnn(context: MetricContext) -> Backbone:
-    """Load the backbone `CNN`. Raises UnknownName with a remedy where it is not installed."""
+    """Load the backbone `CNN`. Raises UnknownName, which says what plugin to install, if the backbone is missing."""
     try:
         return context.load(CNN)
     except UnknownName as error:
@@ -100,9 +100,9 @@ def patch_distance(output: Tensor, target: Tensor) -> float:
     probabilities = torch.linspace(0, 1, QUANTILES, device=output.device)
     quantiles = []
     for image in (output, target):
-        patches = F.unfold(to_lab(image), PATCH, stride=STRIDE)[0].T @ directions
-        patches = patches[:: -(-len(patches) // MAX_PATCHES)]
-        quantiles.append(torch.quantile(patches, probabilities, dim=0))
+        projections = F.unfold(to_lab(image), PATCH, stride=STRIDE)[0].T @ directions
+        projections = projections[:: -(-len(projections) // MAX_PATCHES)]
+        quantiles.append(torch.quantile(projections, probabilities, dim=0))
     return float((quantiles[0] - quantiles[1]).abs().mean())
 
 
@@ -138,7 +138,7 @@ def _self_similarity_distance(output: Tensor, target: Tensor) -> float:
 
 
 def _statistics_distance(output: Tensor, target: Tensor) -> float:
-    """Average over channels: the differences of mean and standard deviation, in target deviations, each at most 5."""
+    """Average the differences of channel means and standard deviations, each in deviations of the target, at most 5."""
     unit = target.std(1) + 1e-3 * target.std()
     means = (output.mean(1) - target.mean(1)).abs() / unit
     deviations = (output.std(1) - target.std(1)).abs() / unit

@@ -46,10 +46,10 @@ def mmd2(first: Tensor, second: Tensor) -> float:
 
     Row i of one sample may depend on row i of the other, as an output depends on its appearance image. So these two are
     never compared, just as no row is compared with itself. (torch-fidelity and torchmetrics do compare these two.)
-    Different rows are assumed to be independent.
+    Different rows are assumed to be independent. The estimate may be slightly below 0.
 
     Args:
-        first, second: samples ``(N, D)`` with N >= 2. The estimate may be slightly below 0.
+        first, second: samples ``(N, D)`` with N >= 2.
     """
     first, second = first.double(), second.double()
     return _mean_off_diagonal(first, first) + _mean_off_diagonal(second, second) - 2 * _mean_off_diagonal(first, second)

@@ -28,7 +28,7 @@ class NetworkId:
     sha256: str = ""
 
     def same(self, other: NetworkId) -> bool:
-        """Return True if the weights are the same, or, where a digest is unknown, the names."""
+        """Return True if the digests are equal; if one of them is unknown, return True if the names are equal."""
         return self.sha256 == other.sha256 if self.sha256 and other.sha256 else self.name == other.name
 
 

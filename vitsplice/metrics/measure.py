@@ -1,4 +1,4 @@
-"""Measurement of one output: every loss term and the metrics of a run."""
+"""Measurement of one output by every loss term and by the metrics of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vitsplice.contracts import Case, MetricContext
 from vitsplice.engine.backbones import Substitution
 from vitsplice.errors import Argument, UserError
 from vitsplice.images import LoadedImage
-from vitsplice.metrics import run_metrics
+from vitsplice.metrics import select_run_metrics
 from vitsplice.metrics.backbones import MetricBackbones
 from vitsplice.metrics.loss_terms import loss_metrics
 from vitsplice.metrics.values import MetricValue, measure
@@ -30,8 +30,8 @@ class Measurement:
         backbone, weights_sha256: name of the backbone of the loss terms, and the digest of its weights.
         size: requested shorter side of the backbone's input, in pixels, for the loss terms; the input has the nearest
             size that the backbone accepts.
-        substitution: fallback in place of the default backbone; None if that was available, or a backbone was selected
-            by name.
+        substitution: fallback in place of the default backbone; None if the default backbone is available, or a
+            backbone was selected by name.
         notes: name of an image -> `LoadedImage.notes` of all images of that name, each note once; images without notes
             are left out.
         terms: loss term -> value.
@@ -65,13 +65,13 @@ def measure_images(
     if type(size) is not int or not MIN_SIZE <= size <= MAX_SIZE:
         allowed = f"it must be a whole number from {MIN_SIZE} to {MAX_SIZE}"
         raise UserError(Argument("size", size), f" is not allowed; {allowed}")
-    known, chosen = catalogue(), settings_for(backbone=backbone).backbone
-    backbones = MetricBackbones(known, torch.device("cpu"), chosen)
+    registered, chosen = catalogue(), settings_for(backbone=backbone).backbone
+    backbones = MetricBackbones(registered, torch.device("cpu"), chosen)
     info = backbones.load(chosen.name).info
     context = MetricContext(backbones.load, chosen.name)
     case = Case("output", structure.pixels, appearance.pixels, output.pixels)
-    terms = measure(loss_metrics(known.losses.values(), size), context, case)
-    metrics = measure(run_metrics(known.metrics), context, case)
+    terms = measure(loss_metrics(registered.losses.values(), size), context, case)
+    metrics = measure(select_run_metrics(registered.metrics), context, case)
     notes = _notes_by_name((structure, appearance, output))
     by_name = ({value.name: value for value in values} for values in (terms, metrics))
     return Measurement(info.name, info.sha256, size, backbones.substitution, notes, *by_name)

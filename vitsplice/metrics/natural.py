@@ -21,10 +21,10 @@ from vitsplice.errors import VitspliceError
 from vitsplice.images.transforms import resized
 
 SIZE = 512
-"""Shorter side in pixels at which images are measured; if a photograph has a smaller one, all are measured at that."""
+"""Shorter side in pixels at which images are measured, or that of the smaller photograph if it is less."""
 
 MAX_RATIO = 8
-"""Maximum of the longer side of a measured image, relative to the shorter side that all images are to have (`SIZE`)."""
+"""Maximum of the longer side of a measured image, relative to the shorter side that `SIZE` describes."""
 
 MIN_SIDE = 8
 """Minimum of the shorter side of a measured image, in pixels."""
@@ -71,7 +71,7 @@ def measured_sizes(*images: Tensor) -> list[tuple[int, int]]:
     """Return the height and width, both even, at which each image is measured.
 
     The shorter side of all is `SIZE`, or the shortest side of any image if that is below `SIZE`. An image whose longer
-    side would be more than `MAX_RATIO` times as long is reduced further. Up to rounding, none is enlarged.
+    side would be more than `MAX_RATIO` times this length is reduced further. Up to rounding, none is enlarged.
 
     Raises:
         VitspliceError: if an image is too small or too thin.
@@ -115,8 +115,9 @@ def features(image: Tensor, side: int) -> Tensor:
 def _scale_features(luminance: Tensor, patch: int, stride: int) -> Tensor:
     """Compute the 18 features of each patch at one resolution, ``(P, 18)``.
 
-    Of the distribution that `fit` gives for the normalised luminance: the shape a, and (b_l + b_r) / 2. Of that for its
-    product with each of four neighbours: a, the mean, b_l and b_r.
+    Two features describe the distribution that `fit` gives for the normalised luminance: the shape a, and
+    (b_l + b_r) / 2. Four describe the distribution of its product with each of the four `NEIGHBOURS`: a, the mean, b_l
+    and b_r.
     """
     maps = _with_products(normalised_luminance(luminance))
     means = F.avg_pool2d(moments(maps).flatten(0, 1), patch, stride)
@@ -134,11 +135,11 @@ def normalised_luminance(luminance: Tensor) -> Tensor:
     Returns:
         ``(B, 1, H, W)``; for photographs, the standard deviation is about 1.
     """
-    mean, square = (
+    mean, mean_square = (
         kornia.filters.gaussian_blur2d(values, (WINDOW, WINDOW), (DEVIATION, DEVIATION), "replicate")
         for values in (luminance, luminance.square())
     )
-    deviation = (square - mean.square()).clamp(min=0).sqrt()
+    deviation = (mean_square - mean.square()).clamp(min=0).sqrt()
     return (luminance - mean) / (deviation + 1)
 
 
@@ -176,8 +177,8 @@ def fit(means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     skew = left / right.clamp(min=tiny**0.5)
     ratio = magnitude.square() / (left_square + right_square).clamp(min=tiny)
     ratio = ratio * (skew**3 + 1) * (skew + 1) / (skew.square() + 1).square()
-    known = _magnitude_ratio(SHAPES)
-    shape = SHAPES[torch.searchsorted(known, ratio.contiguous()).clamp(max=len(SHAPES) - 1)]
+    ratios = _magnitude_ratio(SHAPES)
+    shape = SHAPES[torch.searchsorted(ratios, ratio.contiguous()).clamp(max=len(SHAPES) - 1)]
     scale = ((torch.lgamma(1 / shape) - torch.lgamma(3 / shape)) / 2).exp()
     return shape, left * scale, right * scale
 

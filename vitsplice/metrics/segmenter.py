@@ -48,14 +48,17 @@ def torchvision_iou(context: MetricContext) -> Metric:
 
 
 def weights_file() -> Path:
-    """Return the file that `VARIABLE` names, or if it is not set the first of `MODELS` in torch hub's cache.
+    """Return the file that `VARIABLE` names; if it is not set, weights of the first of `MODELS` in torch hub's cache.
 
     Raises:
-        WeightsUnavailable: if `VARIABLE` is not the path of a file; or if it is not set and the cache has none.
+        WeightsUnavailable: if `VARIABLE` is not the path of a file; or if it is not set, and the cache has no weights.
     """
     if path := os.environ.get(VARIABLE):
         if not os.path.isfile(path):
-            raise WeightsUnavailable(f"{VARIABLE} is not the path of a file: {printable(path)}")
+            raise WeightsUnavailable(
+                f"{VARIABLE} is not the path of a file: {printable(path)}; set it to a file of weights, or unset it to "
+                "use torch hub's cache"
+            )
         return Path(path)
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     files = [path for model in MODELS for path in sorted(folder.glob(f"{model}*.pth"))]
@@ -71,7 +74,7 @@ def load(path: Path) -> nn.Module:
     """Load a segmentation network from a file of weights. Code in a pickle is refused, never run.
 
     Raises:
-        WeightsRejected: if the file's name does not start with one of `MODELS`, or its content is not of that model.
+        WeightsRejected: if the file's name does not begin with one of `MODELS`, or its weights do not fit that model.
     """
     from torchvision.models import segmentation
 

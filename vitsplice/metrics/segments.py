@@ -1,4 +1,4 @@
-"""IoU of segments: clusters of local features, computed jointly for the structure image and the output."""
+"""IoU of clusters of local features, which are computed jointly for the structure image and the output."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ MAX_RESAMPLED = 10_000
 """Arrays with more finite values get the normal interval, which with so many values agrees with the bootstrap."""
 
 MIN_WILCOXON = 13
-"""Fewer nonzero differences are tested by the exact sign-flip test."""
+"""Minimum number of nonzero differences for Wilcoxon's test; fewer are tested by the exact sign-flip test."""
 
 MAX_DRAWS = 2_000_000
 """Maximum number of values that are drawn at a time, which bounds the memory of a bootstrap."""
@@ -64,7 +64,7 @@ class MeanInterval:
 def mean_with_interval(values: Array, seed: int = 0, resamples: int = RESAMPLES) -> MeanInterval:
     """Compute the mean of the finite values with a percentile bootstrap interval (Efron 1979).
 
-    More than `MAX_RESAMPLED` values get the normal interval, fewer than two none.
+    More than `MAX_RESAMPLED` values get the normal interval. Fewer than two values get no interval.
     """
     values = values[np.isfinite(values)]
     n = len(values)
@@ -116,9 +116,9 @@ class PairedTest:
 def paired_test(first: Array, second: Array) -> PairedTest:
     """Test whether two methods differ on the same pairs.
 
-    Wilcoxon's signed-rank test (1945) of the nonzero differences, or for fewer than 13 of them the exact sign-flip
-    permutation test of their mean. Pairs whose difference is not finite are ignored. Differences that are equal up to
-    rounding errors are ties; those that are 0 up to rounding errors count as 0.
+    Nonzero differences are tested by Wilcoxon's signed-rank test (1945), or, if there are fewer than `MIN_WILCOXON`, by
+    the exact sign-flip permutation test of their mean. Pairs whose difference is not finite are ignored. Differences
+    that are equal up to rounding errors are ties; differences that are 0 up to rounding errors count as 0.
     """
     finite = np.isfinite(first - second)
     first, second = first[finite], second[finite]
@@ -144,10 +144,11 @@ def _rounded(differences: Array, sizes: Array) -> Array:
 
 
 def sign_flip_p(differences: Array) -> float:
-    """Compute the exact two-sided p value: the fraction of sign assignments whose mean is at least as far from 0.
+    """Compute the exact two-sided p value of the mean of some differences.
 
-    `scipy.stats.permutation_test` has a tolerance relative to the observed mean, so that where the differences cancel,
-    rounding decides which assignments count.
+    This is the fraction of sign assignments whose mean is at least as far from 0 as the observed mean.
+    `scipy.stats.permutation_test` is not used: its tolerance is relative to the observed mean, so rounding decides
+    which assignments count where the differences cancel.
     """
     signs = np.array(list(product((1.0, -1.0), repeat=len(differences))))
     sums = np.abs(signs @ differences)
@@ -182,8 +183,8 @@ class Distribution:
     points: Array
 
 
-def distribution(values: Array, max_points: int) -> Distribution:
-    """Summarise an array by a box and some of its values, at the same indices in arrays of equal length."""
+def summarise_values(values: Array, max_points: int) -> Distribution:
+    """Summarise an array by a box and by at most ``max_points`` values, whose indices depend only on the length."""
     indices = np.unique(np.linspace(0, len(values) - 1, min(max_points, len(values))).astype(int))
     points, values = values[indices], values[np.isfinite(values)]
     if not len(values):
@@ -218,9 +219,9 @@ def mean_ranks(table: Array, *, higher: bool) -> Array:
 
 
 def extreme_indices(values: Array, number: int, *, higher: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return at most ``number`` indices of the worst finite values, worst first, and of the best, best first.
+    """Return the indices of the ``number`` worst finite values, worst first, and of the ``number`` best, best first.
 
-    ``higher``: higher values are better.
+    If there are fewer finite values, both have the indices of all. ``higher``: higher values are better.
     """
     finite = np.flatnonzero(np.isfinite(values))
     ordered = finite[np.argsort(values[finite], kind="stable")]

@@ -1,4 +1,4 @@
-"""Values of metrics. A metric that cannot be built or computed has a reason instead of a value; it stops no other."""
+"""Values of metrics. A metric that fails has a reason instead of a value, and the other metrics are still computed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class MetricValue:
         name: name of the metric.
         value: value of the output, or None.
         reason: one line that says why there is no value, or ``""``.
-        better: direction of better values.
+        better: whether lower or higher values are better.
         against: what the output is compared with, see `MetricSpec`.
         networks: names of the backbones that the metric uses.
         leakage: kind of metric leakage, given the networks and loss terms that the output was computed with.
@@ -83,7 +83,7 @@ class BuiltMetrics:
 
 @numerics(grad=False)
 def build_metrics(specs: Iterable[MetricSpec], context: MetricContext) -> BuiltMetrics:
-    """Build metrics; one whose ``build`` raises any exception is listed as unavailable."""
+    """Build metrics. A metric is unavailable if building it raises any exception, or its parameters are not JSON."""
     metrics, unavailable = [], {}
     for spec in specs:
         try:
@@ -103,12 +103,12 @@ def _checked(metric: Metric) -> Metric:
 
 @numerics(grad=False)
 def compute(spec: MetricSpec, metric: Metric, cases: Case | Iterator[Case]) -> MetricValue:
-    """Compute a metric of a case or, for a metric over sets, of cases. No exception is raised."""
+    """Compute a metric of a case or, for a metric over sets, of cases. An exception becomes the reason of the value."""
     value, why = None, ""
     try:
         number = float(metric.value(cases))
         value, why = (number, "") if math.isfinite(number) else (None, UNDEFINED)
-    except Exception as error:  # of a plugin, or too little memory: other metrics and images must not suffer
+    except Exception as error:  # a plugin's error, or too little memory, must not stop other metrics and images
         why = reason(error)
     networks = tuple(info.name for info in metric.networks)
     return MetricValue(spec.name, value, why, spec.better, spec.against, networks, parameters=dict(metric.parameters))
@@ -127,7 +127,7 @@ def measure(
         specs: metrics over pairs.
         context: context that the metrics are built in.
         case: images to measure.
-        references: further images ``(1, 3, H, W)`` that are measured in place of the output, by field of `MetricValue`.
+        references: further images ``(1, 3, H, W)`` to measure like the output, by the `MetricValue` field to fill.
         optimised: networks and loss terms that the output was computed with; None if unknown.
     """
     values = []
@@ -136,11 +136,11 @@ def measure(
         for name, why in built.unavailable.items():
             values.append(MetricValue(name, None, why, spec.better, spec.against))
         for _, metric in built.metrics:
-            others: dict[str, Any] = {
+            reference_values: dict[str, Any] = {
                 name: compute(spec, metric, replace(case, output=image)).value
                 for name, image in (references or {}).items()
             }
-            values.append(replace(compute(spec, metric, case), leakage=leakage(metric, optimised), **others))
+            values.append(replace(compute(spec, metric, case), leakage=leakage(metric, optimised), **reference_values))
     return values
 
 
@@ -163,7 +163,8 @@ def _mean_value(values: Sequence[MetricValue], weights: Sequence[float]) -> Metr
             return None
         return sum(weight * number for weight, number in zip(weights, known, strict=True)) / sum(weights)
 
-    missing = [value for value in values if value.value is None] or values[:1]
-    described = max(missing, key=lambda value: value.failed)  # the first, but a failure before an undefined value
+    candidates = [value for value in values if value.value is None] or values[:1]
+    # The first, but a failure is preferred to an undefined value.
+    representative = max(candidates, key=lambda value: value.failed)
     averaged: dict[str, Any] = {key: mean([getattr(value, key) for value in values]) for key in AVERAGED}
-    return replace(described, **averaged)
+    return replace(representative, **averaged)

@@ -1,6 +1,6 @@
 """Call the ``build`` function of a spec.
 
-The message of a `PartRejected` names the part and its plugin, and after an exception also its file and line.
+The message of a `PartRejected` names the part and its plugin, and also where an exception was raised (file and line).
 """
 
 from __future__ import annotations
@@ -77,13 +77,13 @@ def build_part(spec: BuildableSpec[PartT], *arguments: Any) -> PartT:
     except BaseException as error:
         if isinstance(error, VitspliceError) or allocation_failure(error):
             raise
-        function = getattr(spec.build, "func", spec.build)  # that of a partial is ``func``
+        function = getattr(spec.build, "func", spec.build)  # a partial has its function in ``func``
         module = str(getattr(function, "__module__", ""))
         why = ": ".join(filter(None, (place_of(error, module.partition(".")[0]), reason(error))))
-        raise PartRejected(f"building {_described(spec, kind)} failed: {why}") from error
+        raise PartRejected(f"building {_label(spec, kind)} failed: {why}") from error
     if not fits:
-        described, returned, expected = _described(spec, kind), type_with_article(part), PARTS[kind.spec].__name__
-        raise PartRejected(f"the build function of {described} returned {returned}, not an instance of {expected}")
+        label, returned, expected = _label(spec, kind), type_with_article(part), PARTS[kind.spec].__name__
+        raise PartRejected(f"the build function of {label} returned {returned}, not an instance of {expected}")
     return part
 
 
@@ -93,7 +93,7 @@ def _fits(part: object, expected: type) -> bool:
     return isinstance(part, expected)
 
 
-def _described(spec: BuildableSpec[Any], kind: Kind[Any]) -> str:
-    """Return kind and name of a spec, and the plugin if one lists the name."""
+def _label(spec: BuildableSpec[Any], kind: Kind[Any]) -> str:
+    """Return kind and name of a spec, and its plugin if a plugin lists the name."""
     plugin = getattr(catalogue(), kind.name).plugin_of(spec.name)
     return f"{kind.word} '{spec.name}'" + (f" of plugin {plugin}" if plugin else "")

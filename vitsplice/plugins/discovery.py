@@ -32,7 +32,7 @@ class PluginRecord:
         specs: names of its specs by kind ("backbones", "losses", ...); empty if it failed.
         failure: reason why it is not used, on one line, or None.
         listed: names of the specs that the hooks of a failed plugin returned.
-        notes: remarks, one line each, such as a command whose name was taken, or a default that it changed.
+        notes: remarks, one line each: on commands that are not used, and on defaults of the process that it changed.
         any_backbone: whether it also builds backbones of names that it does not list (``vitsplice_backbone_for``).
         traceback: traceback of the failure, or of each failure; "" if the plugin did not fail.
     """
@@ -117,7 +117,7 @@ def selected(
 
 
 def canonical(name: str) -> str:
-    """Normalise a name as packaging does: case, and which of - _ . separates words, do not count."""
+    """Normalise a name as packaging does: in lower case, with a single hyphen for each run of - _ and dots."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
@@ -127,7 +127,7 @@ def _missing(name: str, known: Iterable[str]) -> PluginRecord:
 
 
 def owners(records: Sequence[PluginRecord]) -> tuple[str, ...]:
-    """Return the distributions of plugins, with the plugin's name where one distribution has several."""
+    """Return the distribution of each plugin, with the plugin's name if a distribution has several plugins."""
     distributions = [record.distribution for record in records]
     return tuple(
         record.distribution

@@ -1,4 +1,4 @@
-"""Checks of the fields of a spec, so that a list of parts never fails at the spec of one plugin."""
+"""Checks of the fields of a spec, so that an invalid spec of one plugin cannot make a list of parts fail."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class InvalidPlugin(Exception):
     """A plugin violates the contract; the message is the reason in its record."""
 
 
-def _of_type(kind: type, description: str) -> Rule:
-    return lambda value: isinstance(value, kind), description
+def _of_type(expected: type, description: str) -> Rule:
+    return lambda value: isinstance(value, expected), description
 
 
 def _one_of(literal: Any) -> Rule:

@@ -22,7 +22,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._:/@+-]*")
 """Pattern of the name of a spec."""
 
 LOADERS = ("importlib.", "pluggy.", "vitsplice.plugins.")
-"""Modules that load plugins and call their hooks, never reported as the place of a plugin's failure."""
+"""Prefixes of the modules that load plugins and call their hooks. They are never reported as the place of a failure."""
 
 
 def failure_reason(error: BaseException) -> str:
@@ -33,10 +33,10 @@ def failure_reason(error: BaseException) -> str:
 
 
 def located_reason(error: BaseException, entry_point: str) -> str:
-    """Return the reason why a plugin failed to load, after the place of the exception that its code raised.
+    """Return where and why a plugin failed to load.
 
-    There is no place before a violation of the contract, whose reason names the hook, and a syntax error, whose
-    reason names file and line.
+    The place is omitted for a violation of the contract, because its reason names the hook, and for a syntax error in a
+    file, because its reason names file and line.
 
     Args:
         error: exception that ended the loading or a hook.
@@ -51,7 +51,7 @@ def located_reason(error: BaseException, entry_point: str) -> str:
 
 
 def place_of(error: BaseException, package: str) -> str:
-    """Return file and line of the innermost frame in a package, or else of the innermost frame.
+    """Return file and line of the innermost frame in a package, or else of the innermost frame outside `LOADERS`.
 
     Args:
         error: a raised exception.

@@ -35,7 +35,7 @@ from vitsplice.text import one_line, plain
 Conflicts = Mapping[tuple[str, str], tuple[str, ...]]
 
 _LOADING = threading.RLock()
-"""Held while a plugin loads: standard output and the defaults belong to the process, not to a thread."""
+"""Lock held while a plugin loads, because standard output and the defaults belong to the process, not to a thread."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class LoadedPlugin:
 
 @cache
 def catalogue() -> Catalogue:
-    """Return all plugins, loaded on the first call; ``catalogue.cache_clear()`` resets it."""
+    """Return all plugins and their parts. The first call loads the plugins, and so does one after ``cache_clear()``."""
     chosen, missing = selected(installed(), os.environ.get(PLUGINS_VARIABLE))
     loaded = [load(plugin) for plugin in [builtin(), *chosen]]
     conflicts = _conflicts(loaded)
@@ -58,10 +58,10 @@ def catalogue() -> Catalogue:
     managers = {position: plugin.manager for position, plugin in enumerate(loaded) if plugin.manager is not None}
 
     def registry(kind: Kind[Any]) -> Registry[Any]:
-        of_kind = {name: providers for (kind_name, name), providers in conflicts.items() if kind_name == kind.name}
+        conflicting = {name: providers for (kind_name, name), providers in conflicts.items() if kind_name == kind.name}
         specs = [spec for plugin in loaded for spec in plugin.specs.get(kind.name, ())]
-        usable: dict[str, Any] = {spec.name: spec for spec in specs if kind is COMMANDS or spec.name not in of_kind}
-        excluded = {name: providers for name, providers in of_kind.items() if name not in usable}
+        usable: dict[str, Any] = {spec.name: spec for spec in specs if kind is COMMANDS or spec.name not in conflicting}
+        excluded = {name: providers for name, providers in conflicting.items() if name not in usable}
         cls: type[Registry[Any]] = BackboneRegistry if kind is BACKBONES else Registry
         return cls(kind, MappingProxyType(usable), MappingProxyType(excluded), records, managers)
 

@@ -49,7 +49,7 @@ class Registry(Mapping[str, SpecT], Generic[SpecT]):
         specs: specs by name, without those in conflict.
         conflicts: name -> the distributions that provide it.
         plugins: records of all plugins.
-        managers: hooks of the plugins that work, by position in ``plugins``.
+        managers: pluggy managers of the plugins that work, by position in ``plugins``.
     """
 
     kind: Kind[SpecT]
@@ -63,7 +63,7 @@ class Registry(Mapping[str, SpecT], Generic[SpecT]):
             raise PluginConflict(conflict_message(self.kind.word, name, self.conflicts[name]))
         if name in self.specs:
             return self.specs[name]
-        raise UnknownName(self._unknown(name))
+        raise UnknownName(self._unknown_message(name))
 
     def __contains__(self, name: object) -> bool:
         return name in self.specs
@@ -78,7 +78,7 @@ class Registry(Mapping[str, SpecT], Generic[SpecT]):
         """Return the name of the plugin that lists a spec; "" if none does."""
         return next((record.name for record in self.plugins if name in record.specs.get(self.kind.name, ())), "")
 
-    def _unknown(self, name: str) -> str:
+    def _unknown_message(self, name: str) -> str:
         return unknown_message(self.kind, name, self.specs, self.plugins)
 
 
@@ -105,14 +105,15 @@ class BackboneRegistry(Registry[BackboneSpec]):
             raise PluginConflict(conflict_message(self.kind.word, name, providers))
         if answers:
             return answers[0][1]
-        raise self._unprovided(name, errors)
+        raise self._unknown_backbone(name, errors)
 
-    def _unprovided(self, name: str, errors: Sequence[tuple[PluginRecord, BaseException]]) -> VitspliceError:
+    def _unknown_backbone(self, name: str, errors: Sequence[tuple[PluginRecord, BaseException]]) -> VitspliceError:
+        """Return the first VitspliceError of a plugin, or else an UnknownName that lists the errors of all plugins."""
         for _, error in errors:
             if isinstance(error, VitspliceError):
                 return error
         failures = [f"Plugin '{record.name}' failed at this name: {failure_reason(error)}" for record, error in errors]
-        return UnknownName("\n".join([self._unknown(name), *failures]))
+        return UnknownName("\n".join([self._unknown_message(name), *failures]))
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,8 @@ class Catalogue:
     Args:
         plugins: records: first that of the built-ins, then one for each selected plugin, installed or missing.
         backbones, losses, generators, conditional_generators, metrics, presets, executors, commands: specs by name.
-        conflicts: (kind, name) -> the distributions that provide it. A built-in command that others provide too is in
-            here and in ``commands``.
+        conflicts: (kind, name) -> the distributions that provide it. A built-in command that a plugin provides too is
+            both in ``conflicts`` and in ``commands``.
     """
 
     plugins: tuple[PluginRecord, ...]

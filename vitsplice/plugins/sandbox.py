@@ -35,16 +35,16 @@ def time_limit(seconds: float) -> Iterator[None]:
     def expire(number: int, frame: FrameType | None) -> None:
         raise TookTooLong(f"loading it took more than {seconds:g} seconds")
 
-    before, began = signal.signal(signal.SIGALRM, expire), time.monotonic()
-    delay, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+    host_handler, start = signal.signal(signal.SIGALRM, expire), time.monotonic()
+    host_delay, host_interval = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        if before is not None:  # None: a handler that was not set from Python cannot be restored
-            signal.signal(signal.SIGALRM, before)
-        if delay:  # a timer of the host program
-            signal.setitimer(signal.ITIMER_REAL, max(delay - (time.monotonic() - began), 1e-3), interval)
+        if host_handler is not None:  # None: a handler that was not set from Python cannot be restored
+            signal.signal(signal.SIGALRM, host_handler)
+        if host_delay:  # the host program has a timer
+            signal.setitimer(signal.ITIMER_REAL, max(host_delay - (time.monotonic() - start), 1e-3), host_interval)
 
 
 @contextmanager
@@ -77,7 +77,7 @@ def process_defaults_restored(changed: list[str]) -> Iterator[None]:
 
 @contextmanager
 def _torch_random(changed: list[str]) -> Iterator[None]:
-    """Draw from a private generator in the block; undo and record a seed set on torch's global generator."""
+    """Draw from a private generator in the block. If the block seeds torch's global generator, undo and record it."""
     import torch
 
     from vitsplice.rng import private_rng

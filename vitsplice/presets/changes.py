@@ -37,7 +37,7 @@ class Changes:
 
 
 def changes_from_preset(settings: RunConfig) -> Changes | None:
-    """Return the preset of settings, and only those arguments that `settings_for` needs to return equal settings.
+    """Return the preset of settings, and the arguments with which `settings_for` returns equal settings.
 
     Returns:
         None if the settings name no preset, the preset is unavailable, or no arguments give these settings: for
@@ -57,8 +57,8 @@ def changes_from_preset(settings: RunConfig) -> Changes | None:
         after = dict.fromkeys(before) | after
         short = settings.model_dump(mode="json", exclude_defaults=True)
         overrides = tuple(_overrides(before, after, short))
-        # An override also removes its setting from with_fallback (`vitsplice.presets.loading`), so that overrides of
-        # with_fallback are rarely needed: the shorter list is tried first.
+        # An override also removes its setting from with_fallback (`vitsplice.presets.loading`), so overrides of
+        # with_fallback are rarely needed. The list without them is tried first.
         without_fallback = tuple(text for text in overrides if not text.startswith("with_fallback"))
         candidates = (Changes(settings.preset, arguments, chosen) for chosen in (without_fallback, overrides))
         return next((changes for changes in candidates if changes.settings() == settings), None)
@@ -96,7 +96,7 @@ def _overrides(
 def _can_be_merged(before: Any, after: Any) -> bool:
     """Return whether overrides of single keys turn one mapping into the other.
 
-    They cannot remove a key, and an override of ``name`` removes other keys.
+    They do not if a key has to be removed, or if ``name`` differs, because an override of ``name`` removes other keys.
     """
     if not isinstance(before, dict) or not isinstance(after, dict):
         return False

@@ -33,10 +33,10 @@ MAX_LENGTH = 1_000_000
 NAMES = re.compile(
     r"\s*((generator|backbone|backbones\s*\.[^.=]*)\s*\.\s*(?P<key>name|weights)|model\s*\.\s*folder)\s*="
 )
-"""Overrides that replace a backbone, generator, weights file or model, and remove settings of the previous one."""
+"""Overrides of a name or file, which also remove settings of the previous backbone, generator, file or model."""
 
 MAPPINGS = re.compile(r"\s*(generator|model|backbone|backbones(\s*\.[^.=]*)?)\s*=")
-"""Overrides of an entire mapping, which has a name of its own."""
+"""Overrides of an entire mapping that contains a name or a file."""
 
 MAX_MISTAKES = 5
 """Maximum number of mistakes in a message."""
@@ -59,7 +59,7 @@ def load(
         overrides: changes of settings as ``dotted.key=value`` with values in YAML.
         folder: folder of an untrusted YAML file: a weights file or model folder that it names without a SHA-256 must be
             in this folder. None: the YAML is trusted. Overrides are always trusted.
-        allow_outside: allow that file to name weights files and models outside of the folder if it gives their
+        allow_outside: allow the untrusted file to name weights files and models outside of the folder if it gives their
             SHA-256. Error messages then state whether such a file exists, and its actual SHA-256.
         changes: further changes: values of settings by name, applied after the overrides.
 
@@ -85,15 +85,15 @@ def load(
 
 @lru_cache(maxsize=16)
 def _parsed(text: str) -> Any:
-    """Parse YAML, cached: a preset takes about 10 ms, and many runs of a process have the same one."""
+    """Parse YAML. The result is cached, because parsing a preset takes 10 ms and many runs of a process share one."""
     return bounded_yaml.parse(text)
 
 
 def _order(override: str) -> int:
-    """Return the sort key with which no name or file removes what another override sets.
+    """Return the sort key of an override, lowest first: 0 for a name or an entire mapping, 1 for a file, 2 for others.
 
-    The order is: names and entire backbones, generators and models; files; all others, and all of ``with_fallback``.
-    Each are in the given order.
+    Overrides of names, mappings and files also remove other settings; applied first, they do not remove what another
+    override sets. Overrides of ``with_fallback`` have the key 2.
     """
     if MAPPINGS.match(override):
         return 0
@@ -112,10 +112,10 @@ def validate(data: Mapping[str, Any], source: str, overridden: Iterable[Location
     Raises:
         ConfigError: as in `load`.
     """
-    overrides = tuple(overridden)
-    settings = _validate(data, source, overrides)
+    locations = tuple(overridden)
+    settings = _validate(data, source, locations)
     if settings.with_fallback:
-        of_fallback = [location[1:] for location in overrides if location[:1] == ("with_fallback",)]
+        of_fallback = [location[1:] for location in locations if location[:1] == ("with_fallback",)]
         _validate(merging.merged(settings), f"{source} with_fallback", of_fallback, "with_fallback: ")
     return settings
 
@@ -126,16 +126,16 @@ def with_fallback(settings: RunConfig, source: str) -> RunConfig:
 
 
 def _validate(
-    data: Mapping[str, Any], source: str, overridden: Iterable[Location] = (), before_overridden: str = ""
+    data: Mapping[str, Any], source: str, overridden: Iterable[Location] = (), overridden_prefix: str = ""
 ) -> RunConfig:
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
-        mistakes, overrides = explain(error, RunConfig, data), tuple(overridden)
+        mistakes, locations = explain(error, RunConfig, data), tuple(overridden)
         if "backbone" in data or "backbones" not in data:
             mistakes = [*map(_as_written, mistakes)]
         lines = [
-            f"{before_overridden}{text}" if _overlaps(at, overrides) else f"{source}: {text}"
+            f"{overridden_prefix}{text}" if _overlaps(at, locations) else f"{source}: {text}"
             for at, text in mistakes[:MAX_MISTAKES]
         ]
         if len(mistakes) > MAX_MISTAKES:
@@ -161,8 +161,8 @@ def _overlaps(location: Location, others: Iterable[Location]) -> bool:
 def _check_paths(data: dict[str, Any], folder: Path, source: str, allow_outside: bool, prefix: str = "") -> None:
     """Make the paths of a preset's weights files and model absolute, and refuse paths outside of the preset's folder.
 
-    With ``allow_outside``, a path with a SHA-256 may be outside: a SHA-256 that matches shows that the author of the
-    preset knows the file already.
+    With ``allow_outside``, a path with a SHA-256 may be outside: if the SHA-256 matches, the author of the preset knew
+    the file already.
     """
     if isinstance(changes := data.get("with_fallback"), dict):
         _check_paths(changes, folder, source, allow_outside, "with_fallback.")
@@ -219,14 +219,14 @@ def _apply(override: str, data: dict[str, Any]) -> Location:
         parsed = bounded_yaml.parse(value)
     except bounded_yaml.InvalidYAML as error:
         raise ConfigError(setting, f": {truncate(value)!r} is not a YAML value: {error}") from error
-    for previous in _of_the_previous(path, renamed=parsed != node.get("name")):
-        node.pop(previous, None)
+    for obsolete in _obsolete_keys(path, renamed=parsed != node.get("name")):
+        node.pop(obsolete, None)
     node[path[-1]] = parsed
-    merging.remove(_replaced_with_fallback(path), data.get("with_fallback"))
+    merging.remove(_replaced_in_fallback(path), data.get("with_fallback"))
     return path
 
 
-def _of_the_previous(path: Location, *, renamed: bool) -> tuple[str, ...]:
+def _obsolete_keys(path: Location, *, renamed: bool) -> tuple[str, ...]:
     """Return the keys beside an overridden one that belong to the previous generator, backbone, file or model."""
     match path[1:] if path[0] == "with_fallback" else path:
         case ("generator", "name") if renamed:
@@ -240,8 +240,8 @@ def _of_the_previous(path: Location, *, renamed: bool) -> tuple[str, ...]:
     return ()
 
 
-def _replaced_with_fallback(path: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the part of ``with_fallback`` that an override replaces: generators and backbones are replaced whole."""
+def _replaced_in_fallback(path: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the location in ``with_fallback`` that an override replaces: its own, or a whole generator or backbone."""
     if path == ("generator", "name"):
         return path[:1]
     return path[:2] if path[0] == "backbones" else path

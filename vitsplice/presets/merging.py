@@ -9,7 +9,7 @@ from vitsplice.config import ONLY, RunConfig
 
 
 def merged(settings: RunConfig) -> dict[str, Any]:
-    """Return settings as plain data, with those of ``with_fallback`` in place of the others.
+    """Return settings as plain data, with ``with_fallback`` merged into them.
 
     Mappings are merged key by key; lists and single values are replaced. If ``with_fallback`` names another generator,
     the options of the previous one are dropped.

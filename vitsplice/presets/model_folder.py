@@ -151,11 +151,11 @@ def settings_of_model(folder: Path) -> RunConfig:
     record = read_record(folder)
     trained = record.settings
     precision = trained.backbone.precision or trained.precision
-    names = [name for name in (trained.backbone.name, *trained.backbone.fallback) if name != record.backbone.name]
+    fallback = [name for name in (trained.backbone.name, *trained.backbone.fallback) if name != record.backbone.name]
     weights = trained.backbone.model_dump(mode="json", include={"weights", "sha256"})
     return RunConfig.model_validate(
         {
-            "backbone": {"name": record.backbone.name, "fallback": names, **weights},
+            "backbone": {"name": record.backbone.name, "fallback": fallback, **weights},
             "start": "model",
             "model": {"folder": str(absolute(folder)), "sha256": record.digest},
             "match": trained.match.model_dump(),

@@ -18,11 +18,11 @@ from vitsplice.text import type_with_article
 
 DEFAULT_PRESET = "quick"
 
-OF_A_LOADED_BACKBONE = {"side", "precision"}
-"""Settings of the first backbone that overrides may change although the argument ``backbone`` is a loaded one."""
+CHANGEABLE_IF_LOADED = {"side", "precision"}
+"""Settings of the first backbone that overrides may change if the argument ``backbone`` is a loaded backbone."""
 
-OF_ANOTHER_BACKBONE = {"weights", "sha256", "network_sha256", "fallback"}
-"""Settings of a backbone that the argument ``backbone`` removes, unless an override sets them.
+REMOVED_BY_ARGUMENT = {"weights", "sha256", "network_sha256", "fallback"}
+"""Settings of the first backbone that the argument ``backbone`` removes, unless an override sets them.
 
 If the argument is the name that the settings already have, ``weights`` and ``sha256`` remain.
 """
@@ -43,13 +43,13 @@ def settings_for(
 ) -> RunConfig:
     """Load the settings of a preset and change some of them; None: the value of the preset.
 
-    If the settings name a weights file or a model folder, its SHA-256 is added, so that any other is rejected later.
+    If the settings name a weights file or a model folder, its SHA-256 is added, so that it is rejected once changed.
     Files that only ``with_fallback`` names are not read: they may be missing or change as long as no fallback is used.
 
     Args:
         preset: name of a preset, path of a YAML file or of a model folder, or settings.
-        backbone: name of a backbone, or a loaded backbone, whose name and SHA-256 are stored. The ``fallback`` and
-            ``with_fallback`` of the preset are then not used, nor are the weights of another backbone.
+        backbone: name of a backbone, or a loaded backbone, whose name and SHA-256 are stored. Then ``fallback`` and
+            ``with_fallback`` of the preset are not used, and its ``weights`` only if the argument is the preset's name.
         steps: number of steps.
         size: shorter side in pixels to which all images are resized first.
         seed: seed of all random number generators.
@@ -79,20 +79,24 @@ def settings_for(
     check_given_once({name: name for name in ("preset", *given)}, overrides)
     text, source, folder = _preset_text(preset)
     settings = loading.load(text, source, overrides, folder, changes=given)
-    overridden_of_backbone = {_setting_of(next(iter(settings.backbones)), override) for override in overrides} - {None}
-    if backbone is not None and not isinstance(backbone, str) and overridden_of_backbone - OF_A_LOADED_BACKBONE:
-        raise UserError("of a loaded backbone only side and precision can be changed; remove the other overrides of it")
-    named = name_of(backbone)
+    first = next(iter(settings.backbones))
+    overridden = {setting: override for override in overrides if (setting := _setting_of(first, override)) is not None}
+    name = name_of(backbone)
     changed: dict[str, Any] = {}
     if based_on := settings.preset or (None if isinstance(preset, RunConfig) else os.fspath(preset)):
         changed["preset"] = based_on
     if backbone is not None and not isinstance(backbone, str):
-        changed["backbone"] = {"name": named, "network_sha256": backbone.info.sha256 or None}
-    elif named is not None:
-        kept_file = {"weights", "sha256"} if named == settings.backbone.name else set()
-        chosen = settings.backbone.model_dump(include=kept_file | (OF_ANOTHER_BACKBONE & overridden_of_backbone))
-        changed["backbone"] = {"name": named, **chosen}
-    renamed = bool(overridden_of_backbone & {"", "name"})
+        if refused := [overridden[setting] for setting in overridden if setting not in CHANGEABLE_IF_LOADED]:
+            raise UserError(
+                f"the override {refused[0]!r} is not allowed: only side and precision of a loaded backbone can be "
+                "changed; leave it out"
+            )
+        changed["backbone"] = {"name": name, "network_sha256": backbone.info.sha256 or None}
+    elif name is not None:
+        remaining = {"weights", "sha256"} if name == settings.backbone.name else set()
+        remaining |= REMOVED_BY_ARGUMENT & overridden.keys()
+        changed["backbone"] = {"name": name, **settings.backbone.model_dump(include=remaining)}
+    renamed = bool(overridden.keys() & {"", "name"})
     if backbone is not None and renamed:
         raise UserError(Argument("backbone"), " and an override of its name exclude each other; leave one out")
     replaced = renamed or "backbone" in changed
@@ -101,13 +105,13 @@ def settings_for(
 
 
 def _checked_overrides(overrides: Any) -> list[str]:
-    """Return overrides as a list. Raises UserError unless they are texts."""
-    example = "overrides must be a list of texts, such as overrides=['terms.structure.weight=2'], not"
+    """Return overrides as a list. Raises UserError unless they are an iterable of texts."""
+    requirement = "overrides must be a list of texts, such as overrides=['terms.structure.weight=2'], not"
     if isinstance(overrides, str | Mapping) or not isinstance(overrides, Iterable):
-        raise UserError(f"{example} {type_with_article(overrides)}")
+        raise UserError(f"{requirement} {type_with_article(overrides)}")
     listed = list(overrides)
     if wrong := [override for override in listed if not isinstance(override, str)]:
-        raise UserError(f"{example} a list with {type_with_article(wrong[0])}")
+        raise UserError(f"{requirement} a list with {type_with_article(wrong[0])}")
     return listed
 
 
@@ -130,7 +134,7 @@ def _merged(settings: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def name_of(backbone: str | Backbone | None) -> str | None:
-    """Return the name of a backbone given by its name or loaded; None for None. Raises UserError for anything else."""
+    """Return the name of a backbone given by name or loaded; None for None. Raises UserError for other types."""
     if backbone is None or isinstance(backbone, str):
         return backbone
     if not isinstance(getattr(backbone, "info", None), BackboneInfo) or not callable(backbone):
@@ -142,9 +146,9 @@ def name_of(backbone: str | Backbone | None) -> str | None:
 
 
 def _setting_of(backbone: str, override: str) -> str | None:
-    """Return the setting of the first backbone that an override changes, such as "name".
+    """Return which setting of the first backbone an override changes, such as "name".
 
-    "" for the entire backbone, None for another setting.
+    "" means the entire backbone; None: the override changes another setting. ``backbone`` is the key of the backbone.
     """
     path = [part.strip() for part in override.partition("=")[0].split(".")]
     if path == ["backbones"]:
@@ -156,9 +160,9 @@ def _setting_of(backbone: str, override: str) -> str | None:
 
 
 def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str, Path | None]:
-    """Return the YAML of a preset, a description for messages, and the folder that its paths must be in.
+    """Return the YAML of a preset, a description for messages, and the argument ``folder`` of `loading.load`.
 
-    The folder is that of `loading.load`; None for a registered preset or settings, whose paths are trusted.
+    The folder is None for a registered preset or settings, whose paths are trusted.
     """
     if isinstance(preset, RunConfig):
         return preset.to_yaml(), "settings", None

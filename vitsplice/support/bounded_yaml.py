@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 
 import yaml
 
+from vitsplice.text import printable, truncate
+
 MAX_DEPTH = 16
 """Maximum depth of nested lists and mappings."""
 
@@ -26,7 +28,6 @@ MAX_TEXT = 4096
 
 _TAG = "tag:yaml.org,2002:"
 
-
 _INT = re.compile(r"[-+]?[0-9]+$|0x[0-9a-fA-F]+$|0o[0-7]+$")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
 _FIRST = "-+0123456789"
@@ -37,7 +38,7 @@ class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mis
     """Writes YAML that `parse` reads as the same values; uses libyaml if available, which is five times as fast."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Write a list or mapping that occurs several times in full each time."""
+        """Write a repeated list or mapping in full each time."""
         return True
 
 
@@ -58,7 +59,7 @@ def parse(text: str) -> Any:
 
 
 def is_valid_text(value: str) -> bool:
-    """Return True if text can be a file name: it has no NUL and no surrogates, which UTF-8 cannot encode."""
+    """Return True if text can be part of a path: it has no NUL and no surrogates, which UTF-8 cannot encode."""
     return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
@@ -89,7 +90,7 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, str):
                 raise InvalidYAML(f"a key must be text, not {str(key)[:40]!r}")
             if key in seen:
-                raise InvalidYAML(f"duplicate key '{key}'")
+                raise InvalidYAML(f"duplicate key '{printable(truncate(key))}'")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -111,7 +112,7 @@ class _Loader(yaml.SafeLoader):
             raise InvalidYAML(f"{node.value!r} is not a number") from error
 
 
-_KINDS = {
+_CONSTRUCTORS = {
     "null": _Loader.construct_yaml_null,
     "bool": _Loader.construct_yaml_bool,
     "int": _Loader.number,
@@ -120,11 +121,11 @@ _KINDS = {
     "seq": _Loader.construct_yaml_seq,
     "map": _Loader.construct_yaml_map,
 }
-for _name, _construct in _KINDS.items():
+for _name, _construct in _CONSTRUCTORS.items():
     _Loader.add_constructor(f"{_TAG}{_name}", _construct)
 for _first, _resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items():
     _Loader.yaml_implicit_resolvers[_first] = [
-        pair for pair in _resolvers if pair[0].removeprefix(_TAG) in _KINDS.keys() - {"int", "float"}
+        pair for pair in _resolvers if pair[0].removeprefix(_TAG) in _CONSTRUCTORS.keys() - {"int", "float"}
     ]
 for _class in (_Loader, Dumper):
     _class.add_implicit_resolver(f"{_TAG}int", _INT, list(_FIRST))

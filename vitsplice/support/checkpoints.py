@@ -29,7 +29,7 @@ JSON_PATTERN = f"{PATTERN}.json"
 """Pattern of the JSON files of checkpoints."""
 
 MAX_CHECKPOINTS = 2
-"""Number of checkpoints in a folder; older ones are removed."""
+"""Maximum number of checkpoints in a folder; older ones are removed."""
 
 
 class ParsedCheckpoint(Protocol):
@@ -63,9 +63,10 @@ class CheckpointFormat(Generic[Parsed]):
     restarts: bool = True
 
     def write(self, folder: Path, step: int, content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Write a checkpoint, and remove all but the last `MAX_CHECKPOINTS` up to it, if the file system allows.
+        """Write a checkpoint, then remove those of later steps and, of the others, all but the last `MAX_CHECKPOINTS`.
 
-        Those of later steps are removed too: the work was resumed from an earlier checkpoint, and will take them anew.
+        Later ones exist if the work was resumed from an earlier checkpoint; they will be written again. Checkpoints
+        that the file system does not allow to be removed stay.
 
         Args:
             folder: folder of the checkpoints; created if it does not exist.
@@ -74,7 +75,7 @@ class CheckpointFormat(Generic[Parsed]):
             tensors: tensors on any device.
 
         Raises:
-            VitspliceError: if it cannot be written; earlier checkpoints are not removed.
+            VitspliceError: if the checkpoint cannot be written; no other is then removed.
         """
         path, tensors_path = (inside(folder, f"step-{step:08d}{end}") for end in (".json", ".safetensors"))
         data = save(unshared(tensors))
@@ -86,9 +87,9 @@ class CheckpointFormat(Generic[Parsed]):
         except OSError as error:
             raise VitspliceError(f"cannot write checkpoint {path}: {error.strerror or error}") from error
         earlier = [other.stem for other in checkpoint_files(folder) if other.stem < path.stem]
-        kept = {path.stem, *earlier[: MAX_CHECKPOINTS - 1]}
+        remaining = {path.stem, *earlier[: MAX_CHECKPOINTS - 1]}
         with suppress(OSError):
-            _remove(part for part in checkpoint_parts(folder) if part.stem not in kept)
+            _remove(part for part in checkpoint_parts(folder) if part.stem not in remaining)
 
     def read(self, path: Path) -> Parsed:
         """Read a checkpoint by the path of its JSON file.
@@ -187,9 +188,9 @@ def unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def folder_and_checkpoint(path: Path) -> tuple[Path, Path | None]:
-    """Return the folder of the work after ``--resume``, and the path of the checkpoint if one is named, else None.
+    """Split the value of ``--resume`` into the folder of the work, and the path of a checkpoint or None.
 
-    The path of a checkpoint is FOLDER/checkpoint/step-*.json.
+    The value is FOLDER, or FOLDER/checkpoint/step-*.json.
     """
     if not path.match(JSON_PATTERN) or os.path.isdir(path):
         return path, None
@@ -214,7 +215,7 @@ def remove_checkpoints(folder: Path) -> None:
 
 
 def _read_files(path: Path) -> tuple[dict[str, Any], bytes]:
-    """Read the content of the JSON file, whose digest is checked, and the bytes of the tensors."""
+    """Read the content of the JSON file and the bytes of the tensors, and check the digest of the JSON file."""
     try:
         content = json.loads(read_regular(path))
         digest = content.pop("digest")

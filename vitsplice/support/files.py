@@ -1,6 +1,6 @@
 """Files: atomic writing, reading, digests and names, and paths that stay inside their folder.
 
-Names from elsewhere become paths below an output folder by `inside`, which refuses names that lead out of it.
+`inside` makes a path of a folder and a name that is not trusted, and refuses names that lead out of the folder.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_NAME_BYTES = 255
 
 
 def cache_folder() -> Path:
-    """Return the folder of cached derived files: ``$VITSPLICE_CACHE``, or one in the user's cache folder.
+    """Return the folder for cached files: ``$VITSPLICE_CACHE``, or one in the user's cache folder.
 
     It need not exist.
 
@@ -45,7 +45,7 @@ def _expanded(path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise UserError(
-            f"the home folder in {printable(path)}, the folder for cached files, is unknown; "
+            f"the folder for cached files is {printable(path)}, but that home folder is unknown; "
             "set VITSPLICE_CACHE to the absolute path of a folder"
         ) from error
 
@@ -56,7 +56,7 @@ def folder_name(folder: Path) -> str:
 
 
 def first_of_each_file(paths: Iterable[Path]) -> list[Path]:
-    """Return paths without those that lead to the file of an earlier one, such as a link or another spelling."""
+    """Return paths without those that lead to the file of an earlier path, such as a link to it."""
     first: dict[str, Path] = {}
     for path in paths:
         first.setdefault(os.path.realpath(path), path)
@@ -97,9 +97,9 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
 
 @contextmanager
 def atomic_replacement(path: Path) -> Iterator[Path]:
-    """Context of the path of a temporary file, which the block writes and which then replaces ``path``.
+    """Yield the path of a temporary file, which the block writes, and which then replaces ``path``.
 
-    See `write_atomically`, also for the errors. The block has to sync a file that must survive a crash.
+    See `write_atomically`, also for the errors. The block itself has to sync a file that must survive a crash.
     """
     target = Path(os.path.realpath(path))
     mode = _mode_of(target)
@@ -141,7 +141,7 @@ def inside(folder: str | os.PathLike[str], name: str) -> Path:
 
 
 def inside_file(folder: str | os.PathLike[str], name: str) -> Path:
-    """Return the path of a file to write, as `inside`. Raises PathRejected also if it exists and is not a file."""
+    """Return the path of a file to write, like `inside`. Also raises PathRejected if the path exists and is no file."""
     path = inside(folder, name)
     if os.path.isdir(path) or (os.path.islink(path) and not os.path.exists(path)):
         raise PathRejected(f"{printable(str(path))} is not a file, but a file is written there; remove it")
@@ -177,7 +177,7 @@ def read_regular(path: Path) -> bytes:
 def _is_special(path: Path) -> bool:
     """Return whether a path exists and is neither a file nor a folder.
 
-    A single `stat`: a lock file may be removed between two calls.
+    Calls `stat` only once, because a lock file may be removed between two calls.
     """
     try:
         mode = path.stat().st_mode

@@ -18,7 +18,7 @@ except ImportError:  # Windows
 LOCK = ".lock"
 
 MIN_WAIT = 0.2
-"""Seconds that `FolderLock` waits at least, because `is_locked` in another process may hold the lock for a moment."""
+"""Minimum seconds that `FolderLock` waits, because `is_locked` in another process may hold the lock for a moment."""
 
 
 def busy_error(folder: str | os.PathLike[str]) -> OutputBusy:
@@ -29,7 +29,7 @@ def busy_error(folder: str | os.PathLike[str]) -> OutputBusy:
 class FolderLock:
     """Lock of a folder (or, with another ``name``, of a file in it), held until `release`; a context manager.
 
-    The lock of a process that is killed is released by the operating system.
+    If the process is killed, the operating system releases the lock.
 
     Args:
         folder: the folder, which exists.
@@ -69,7 +69,7 @@ class FolderLock:
 def is_locked(folder: Path) -> bool:
     """Return whether a process holds the `FolderLock` of a folder, without writing to the folder.
 
-    Where the system has no ``flock``, a lock file that a killed process left also counts.
+    On a system without ``flock``, this is also True for a lock file that a killed process left.
 
     Raises:
         PathRejected: if the lock file is a link to outside the folder.

@@ -1,4 +1,4 @@
-"""Image files, recognised by the suffixes of their names and not opened; hidden files of folders are ignored."""
+"""Lists of image files, which are recognised by their suffixes and not opened; hidden files of folders are ignored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Input files that a command would replace or remove, and folders of them that are also its output folder."""
+"""Checks that a command neither replaces or removes its inputs, nor writes images into a folder of its inputs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Paths = Iterable[str | os.PathLike[str]]
 def check_inputs_survive(inputs: Paths, outputs: Paths) -> None:
     """Raise UserError if an input is one of the files that a command writes or removes.
 
+    Paths with a NUL are ignored: the error is raised when they are read or written.
+
     Args:
         inputs: paths of the inputs; links are followed.
         outputs: paths of the files that are written or removed; they need not exist.
-
-    Paths with a NUL are ignored here: reading or writing them reports them.
     """
     replaced = {os.path.realpath(path) for path in outputs if "\0" not in os.fspath(path)}
     for path in inputs:

@@ -1,4 +1,4 @@
-"""A log of JSON records by key, one a line; records are appended, and a killed process does not damage it."""
+"""A log of JSON records by key, one a line. Records are appended, so a killed process damages at most the last line."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from vitsplice.support.files import write_atomically
 Keys = NDArray[np.uint64]
 
 RECENT = 256
-"""Number of new records, in a dict, at which they are merged into the sorted arrays.
+"""Minimum number of new records, which are in a dict, at which they are merged into the sorted arrays.
 
-If a 64th of the length of the arrays is more, they are merged at that number."""
+If a 64th of the length of the arrays is more, that is the number."""
 
 _INDEX = np.dtype([("key", np.uint64), ("offset", np.int64)])
 

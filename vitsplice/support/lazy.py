@@ -8,7 +8,7 @@ from typing import Any
 
 
 def lazy(module: str, name: str) -> Callable[..., Any]:
-    """Return a function that imports a module and calls its function of this name."""
+    """Return a function that, when called, imports a module and calls its function ``name``."""
 
     def call(*arguments: Any) -> Any:
         return getattr(import_module(module), name)(*arguments)

@@ -26,7 +26,7 @@ REPLACE = Argument("force", True)
 
 
 def check(folder: str | os.PathLike[str], names: Iterable[str], contents: str, *, force: bool) -> Path:
-    """Return the path of an output folder that may be written to; nothing is written yet.
+    """Check that an output folder may be written to, and return its path. Nothing is written.
 
     Args:
         folder: output folder; it need not exist.
@@ -50,7 +50,7 @@ def check(folder: str | os.PathLike[str], names: Iterable[str], contents: str, *
 
 
 def check_file(file: str | os.PathLike[str], contents: str, *, force: bool) -> Path:
-    """Return the path of an output file that may be written; nothing is written yet.
+    """Check that an output file may be written, and return its path. Nothing is written.
 
     Args:
         file: output file; it need not exist.
@@ -110,9 +110,9 @@ def create(folder: Path) -> None:
 
 @contextmanager
 def created(folder: Path) -> Iterator[None]:
-    """Create a folder and its parents unless they exist; if the block fails, those that are new and empty are removed.
+    """Create a folder and its parents unless they exist. If the block fails, those that are new and empty are removed.
 
-    If the block is interrupted by an exception that is no `Exception`, such as KeyboardInterrupt, they remain.
+    They remain after an exception that is no `Exception`, such as KeyboardInterrupt.
 
     Raises:
         UserError: if the folder cannot be created.
@@ -194,7 +194,6 @@ def listed_files(folder: Path, record: str, pattern: re.Pattern[str]) -> list[st
 
     Arguments as for `remove_listed`.
     """
-    names = read_json_object(folder / record).get("files")
-    return (
-        [name for name in names if isinstance(name, str) and pattern.fullmatch(name)] if isinstance(names, list) else []
-    )
+    listed = read_json_object(folder / record).get("files")
+    names = listed if isinstance(listed, list) else []
+    return [name for name in names if isinstance(name, str) and pattern.fullmatch(name)]

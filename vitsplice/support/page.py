@@ -1,4 +1,4 @@
-"""Reports as one self-contained HTML file: images, styles and script are embedded, nothing else is loaded.
+"""Reports as one self-contained HTML file: images, styles and script are embedded, and nothing is loaded.
 
 A report is a title and a sequence of blocks, which `render` formats with ``templates/page.html``. The same blocks give
 the same bytes.
@@ -31,7 +31,7 @@ class Block:
 
     @property
     def macro(self) -> str:
-        """Key, in the template's ``macros``, of the macro that formats the block."""
+        """Key of the macro that formats the block, in ``macros`` of the template."""
         return type(self).__name__.lower()
 
 
@@ -103,12 +103,12 @@ class Slider(Block):
 
 @dataclass(frozen=True)
 class Film(Block):
-    """Two image sequences of equal length, played together, with a divider as that of `Slider`.
+    """Two image sequences of equal length, played together, with a divider like that of `Slider`.
 
     Args:
         before, after: JPEG files of the input and of the output, at least one each, all of the same size.
         rate: images per second.
-        caption: text below them.
+        caption: text below the sequences.
     """
 
     before: Sequence[bytes]

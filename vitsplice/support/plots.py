@@ -75,7 +75,7 @@ def styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def error_bars(intervals: Sequence[MeanInterval]) -> NDArray[np.float64]:
-    """Lengths of error bars below and above each mean, ``(2, n)``; 0 without an interval."""
+    """Return the lengths of error bars below and above each mean, ``(2, n)``; 0 for a mean without an interval."""
     ends = np.array([[interval.mean - interval.low, interval.high - interval.mean] for interval in intervals]).T
     return np.asarray(np.nan_to_num(ends).clip(min=0))
 

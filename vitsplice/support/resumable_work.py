@@ -58,8 +58,8 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
         work: kind of work.
         plan: plan as JSON data: a round trip through JSON must not change it.
         force: allow another plan, or parts and results without a plan, to be replaced. Results are then removed, and
-            parts too if there is no plan or any of the ``part_keys`` differs; if the work is ``deferred``, by
-            `adopt_plan`.
+            parts too if there is no plan or any of the ``part_keys`` differs. In ``deferred`` work, `adopt_plan`
+            removes them.
 
     Raises:
         OutputExists: if the folder holds another plan, or parts or results without a plan, and ``force`` is not given.
@@ -74,8 +74,8 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
     for name in work.files:
         inside(path, name)
     names = () if os.path.exists(plan_path) else (*work.parts, *work.results)
-    others = [name for name in names if os.path.exists(path / name)]
-    check(path, others, f"{', '.join(others)}, which this {work.name} writes", force=force)
+    without_plan = [name for name in names if os.path.exists(path / name)]
+    check(path, without_plan, f"{', '.join(without_plan)}, which this {work.name} writes", force=force)
     with created(path), FolderLock(path):
         earlier = read_json_object(plan_path) if os.path.exists(plan_path) else None
         if earlier not in (None, plan) and not force:
@@ -84,7 +84,7 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
                 "choose another folder, or replace it with ",
                 REPLACE,
             )
-        if work.deferred and (others or earlier not in (None, plan)):
+        if work.deferred and (without_plan or earlier not in (None, plan)):
             yield path
             return
         is_new = adopt_plan(path, work, plan)
@@ -98,7 +98,7 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
 
 
 def adopt_plan(path: Path, work: ResumableWork, plan: Mapping[str, Any]) -> bool:
-    """Write a plan into a folder that `resumable` has locked; first remove parts and results of another plan.
+    """Write a plan into a folder that `resumable` has locked; first remove parts and results that do not belong to it.
 
     Returns:
         True if no finished part is reused.
@@ -121,10 +121,7 @@ def adopt_plan(path: Path, work: ResumableWork, plan: Mapping[str, Any]) -> bool
 
 
 def _written_since(folder: Path, plan_path: Path) -> bool:
-    """Return whether any file with content has been written in the folder since the plan's file was.
-
-    The plan's file and the lock file do not count.
-    """
+    """Return whether a file with content was written after the plan file; the lock file does not count."""
     files = (file for file in folder.rglob("*") if file not in (plan_path, folder / LOCK) and file.is_file())
     since = plan_path.stat().st_mtime_ns
     return any(status.st_size and status.st_mtime_ns >= since for status in (file.stat() for file in files))
@@ -161,7 +158,7 @@ def _difference(earlier: Mapping[str, Any], plan: Mapping[str, Any], plan_file: 
 
 
 def _differing(earlier: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the keys whose values differ; if both values are mappings, with the dotted keys that differ in them."""
+    """Yield the keys whose values differ. If both values are mappings, the keys that differ in them follow."""
     for key in {**plan, **earlier}:
         if key in earlier and key in plan and earlier[key] == plan[key]:
             continue

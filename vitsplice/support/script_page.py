@@ -1,4 +1,4 @@
-"""Self-contained HTML pages with a script of their own, which is the only one that their security policy allows."""
+"""Self-contained HTML pages, whose content security policy allows only their own script."""
 
 from __future__ import annotations
 

@@ -9,15 +9,15 @@ from typing import Generic, TypeVar
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
-AT_LEAST = 2
-"""Number of values that are cached whatever their size, so that both images of a pair are."""
+MIN_VALUES = 2
+"""Number of values that are cached whatever their size: both images of a pair."""
 
 
 class SizedCache(Generic[Key, Value]):
     """The most recently used values.
 
     Args:
-        limit: maximum size of all values in bytes; `AT_LEAST` values are cached even if they are larger.
+        limit: maximum size of all values in bytes; `MIN_VALUES` values are cached even if they are larger.
         size_of: function that returns the size of a value in bytes.
     """
 
@@ -27,11 +27,11 @@ class SizedCache(Generic[Key, Value]):
         self._bytes = 0
 
     def get(self, key: Key, compute: Callable[[], Value]) -> Value:
-        """Return the cached value of a key, or compute it."""
+        """Return the value of a key, from the cache if it is there; otherwise compute and cache it."""
         if key not in self._values:
             self._values[key] = value = compute()
             self._bytes += self._size_of(value)
-            while len(self._values) > AT_LEAST and self._bytes > self._limit:
+            while len(self._values) > MIN_VALUES and self._bytes > self._limit:
                 self._bytes -= self._size_of(self._values.popitem(last=False)[1])
         self._values.move_to_end(key)
         return self._values[key]

@@ -1,4 +1,4 @@
-"""Duration of the steps of long work, for the time that remains."""
+"""Duration of the steps of long work, from which the remaining time is estimated."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class StepRate:
             self._ends.append(self._clock())
 
     def leave_out(self, seconds: float) -> None:
-        """Exclude time since the last step that was not spent on steps."""
+        """Exclude seconds since the last step that were not spent on steps."""
         self._ends = deque((end + seconds for end in self._ends), self._ends.maxlen)
 
     @property
     def timed(self) -> int:
-        """Number of steps that `seconds` is the mean of."""
+        """Number of steps over which `seconds` is the mean."""
         return max(0, len(self._ends) - 1)
 
     @property

@@ -3,11 +3,10 @@
 All CSV files and Markdown tables of the package are formatted here, except for the CSV file that the match viewer
 (`vitsplice.analysis.match_viewer`) creates in the browser.
 
-Names of methods, files, categories and raters come from users and plugins; a cell must never act as a formula or as
+Names of methods, files, categories and raters come from users and plugins, and must never act as a formula or as
 markup. A spreadsheet evaluates a cell such as ``=cmd|'/C calc'!A0``, so text that starts like a formula gets an
-apostrophe before it (https://owasp.org/www-community/attacks/CSV_Injection); numbers, also negative ones, are written
-unchanged. A spreadsheet that splits lines at other characters than commas can still find a formula within
-a cell.
+apostrophe before it (https://owasp.org/www-community/attacks/CSV_Injection). Numbers, also negative ones, are written
+unchanged. A spreadsheet that splits lines at other characters than commas can still find a formula within a cell.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ Location = tuple[int | str, ...]
 """Keys and indices from the root to a value."""
 
 MAX_NAMED = 3
-"""Maximum number of unknown or missing keys that a message names; it says how many more there are."""
+"""Maximum number of unknown or missing keys that a message names; it counts the others."""
 
 WORDINGS = (
     (r"Value error, (.*)", r"\1"),
@@ -30,7 +30,7 @@ WORDINGS = (
     (r"String should match pattern (.*)", r"must match the pattern \1"),
     (r"Invalid JSON: (.*)", r"is not valid JSON: \1"),
 )
-"""Patterns of pydantic's messages, and what is written instead of them."""
+"""Patterns of pydantic's messages, and the text that replaces them."""
 
 
 def explain(error: ValidationError, model: type[BaseModel], data: Mapping[str, Any]) -> list[tuple[Location, str]]:
@@ -114,7 +114,7 @@ def _requirements(location: Location, model: type[BaseModel], data: Mapping[str,
 
 
 def _shape(kind: Any) -> str:
-    """Describe a value of the type of a mapping or list: by its keys, or by an example."""
+    """Describe the values that the type of a mapping or list allows, by their keys or an example."""
     if keys := _keys(kind):
         return f"a mapping with the keys {', '.join(keys)}"
     if get_origin(kind) is not tuple:

@@ -99,7 +99,7 @@ class BackboneContract(Contract[BackboneSpec]):
     def test_spec_matches_info(self) -> None:
         """Licence, source, stride and number of parameters in the spec are those of the network.
 
-        A stride or a number of parameters that the spec leaves at 0 is not compared, nor is the source of `weights`.
+        A stride or a number of parameters that the spec leaves at 0 is not compared; with `weights`, nor is the source.
         """
         if self.name not in catalogue().backbones:
             raise SkipTest("the backbone is not listed")

@@ -24,7 +24,7 @@ from vitsplice.plugins.discovery import PLUGINS_VARIABLE
 from vitsplice.plugins.kinds import SpecT
 from vitsplice.text import one_line
 
-LIST_WITHOUT_TORCH = """
+LISTING_SCRIPT = """
 import json, sys
 from vitsplice.plugins import KINDS, catalogue
 known = {kind.name: [*getattr(catalogue(), kind.name)] for kind in KINDS}
@@ -37,11 +37,9 @@ print(json.dumps([known, heavy]))
 def _listed(path: str, plugin: str) -> tuple[dict[str, list[str]], list[str]]:
     """List the built-in parts and those of a plugin in a new process, and the heavy packages that this imports."""
     environment = os.environ | {"PYTHONPATH": path, PLUGINS_VARIABLE: plugin}
-    process = subprocess.run(
-        [sys.executable, "-c", LIST_WITHOUT_TORCH], capture_output=True, text=True, env=environment
-    )
-    ended = f"listing ended with exit code {process.returncode}"
-    assert process.returncode == 0, (process.stderr.strip() or ended).splitlines()[-1]
+    process = subprocess.run([sys.executable, "-c", LISTING_SCRIPT], capture_output=True, text=True, env=environment)
+    exit_message = f"listing ended with exit code {process.returncode}"
+    assert process.returncode == 0, (process.stderr.strip() or exit_message).splitlines()[-1]
     known, heavy = json.loads(process.stdout)
     return known, heavy
 

@@ -29,8 +29,8 @@ class ExecutorContract(Contract[ExecutorSpec]):
             and 0.
         options: options with which the executor is built; all others have their defaults.
         max_drawn_ahead: number of jobs without an outcome yet that the executor may have drawn from the iterable.
-        timeout: seconds after the first outcome by which another job has to run, and seconds after the iterator of
-            outcomes is closed by which running jobs have to end.
+        timeout: seconds within which another job has to run after the first outcome, and within which running jobs have
+            to end after the iterator of outcomes is closed.
     """
 
     kind: ClassVar[str] = "executors"
@@ -60,11 +60,11 @@ class ExecutorContract(Contract[ExecutorSpec]):
         jobs = [_job(f"job-{number}", images={"structure": f"/ä {number}"}) for number in range(12)]
         outcomes = list(self.build().run(run_short, jobs))
         assert sorted(o.id for o in outcomes) == sorted(job.id for job in jobs), "not exactly one outcome for each job"
-        of_job = {job.id: job for job in jobs}
+        jobs_by_id = {job.id: job for job in jobs}
         for outcome in outcomes:
             assert outcome.state == "done", f"{outcome.id} is {outcome.state}: {outcome.reason}"
             process = outcome.record.get("process")
-            assert outcome == run_short(of_job[outcome.id], process), f"{outcome} is not what the job returned"
+            assert outcome == run_short(jobs_by_id[outcome.id], process), f"{outcome} is not what the job returned"
             assert process != os.getpid(), "a job runs in the caller's process"
 
     def test_no_jobs_give_no_outcomes(self) -> None:

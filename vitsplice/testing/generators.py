@@ -89,7 +89,7 @@ class ImageNetworkContract(Contract[SpecT]):
 
     def optimise(self, generator: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Optimise for two steps towards a random image. Raises AssertionError if a parameter gets no gradient."""
-        # If the last layer is initialised with zeros, the layers before it get a gradient from the second step on.
+        # Two steps: if the last layer is initialised with zeros, only the second changes the layers before it.
         batch, _, height, width = inputs[0].shape
         target = random_images(batch, height, width, seed=3)
         optimiser = torch.optim.Adam([p for p in generator.parameters() if p.requires_grad], lr=0.01)

@@ -33,7 +33,7 @@ from vitsplice.testing.inputs import random_images, tiny_cnn, tiny_vit
 
 
 class RecordedFeatures(UserDict[FeatureRequest, Features]):
-    """Features by request, with a record of the requests that were read."""
+    """Features by request; ``used`` has the requests that were read."""
 
     def __init__(self, features: dict[FeatureRequest, Features]) -> None:
         super().__init__(features)

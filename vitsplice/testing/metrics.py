@@ -26,7 +26,7 @@ SIZES = (64, 80), (72, 64), (50, 66)
 """Height and width of structure, appearance and output image: all different."""
 
 INPUTS = ("structure", "appearance", "output", "structure_mask", "appearance_mask")
-"""Tensors of a case."""
+"""Names of the tensors of a case."""
 
 
 class MetricContract(Contract[MetricSpec]):

@@ -37,13 +37,13 @@ from vitsplice.presets.settings import settings_for
 from vitsplice.rng import stream
 from vitsplice.testing.backbones import networks_of
 from vitsplice.text import printable
-from vitsplice.tools.processes import one_and_two
+from vitsplice.tools.processes import time_one_and_two
 from vitsplice.tools.run_times import run_times
 
 SIZE = 224
-"""Shorter side in pixels of the images of ``steps``; side of those of ``passes``.
+"""Shorter side of the images in ``steps`` and side of the images in ``passes``, in pixels.
 
-``passes`` also times two and three times this size.
+``passes`` also times two and three times this side.
 """
 
 CPU = torch.device("cpu")
@@ -53,9 +53,9 @@ MAX_STEPS = 1000
 """Maximum number of timed steps of a loop."""
 
 WARM_UP = 3
-"""Number of first steps that are not timed.
+"""Number of steps at the beginning of a loop that are not timed.
 
-They allocate memory and fill the bank, and step 0 of `official` and `paper` has other terms.
+They allocate memory and fill the bank of views, and step 0 of `official` and `paper` has other terms than step 1.
 """
 
 BENCHMARKS = {
@@ -71,11 +71,13 @@ process that started it.
 """
 
 SPLICE_TERMS = ("structure", "appearance")
-"""Terms of `quick` that are those of Splice."""
+"""The terms of `quick` that Splice has, too."""
 
 NO_BANK = ("views.structure.bank=null", "views.appearance.bank=null")
+"""Overrides: new views in each step, so that their target features are computed."""
+
 BANK = ("views.structure.bank=1", "views.appearance.bank=1")
-"""One view of each image, so that every timed step uses stored target features."""
+"""Overrides: one view of each image, so that every timed step uses stored target features."""
 
 LOOPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "official": ("official", "float32", ()),
@@ -116,8 +118,8 @@ class StepTime:
     Args:
         loop: name of the loop.
         seconds: median over the steps.
-        of_plain: ratio of the time of each of its steps to that of the plain loop's step with the same index:
-            ``median``, ``minimum`` and ``maximum`` over the steps.
+        of_plain: ``median``, ``minimum`` and ``maximum`` over the steps of the ratio of a step's time to the time of
+            the plain loop's step with the same index.
     """
 
     loop: str
@@ -182,9 +184,9 @@ def _check_arguments(steps: int, names: Sequence[str]) -> None:
 
 
 def available_name(backbone: str | None) -> str:
-    """Load a backbone, to check that it is available, and return its name.
+    """Return the name of a backbone after loading it, which checks that it is available.
 
-    None: the backbone of the preset ``official``, or its first available fallback.
+    For None, this is the backbone of the preset ``official``, or its first available fallback.
     """
     loaded, _ = load_configured(settings_for("official", backbone=backbone).backbone, catalogue())
     return loaded.info.name
@@ -197,20 +199,20 @@ def preset_times(settings: RunConfig) -> dict[str, Any]:
 
 def process_times(command: Callable[[Path], Sequence[str]]) -> dict[str, Any]:
     """Time and memory of a command in one process, and in two at once, as plain data."""
-    one, two = one_and_two(command)
+    one, two = time_one_and_two(command)
     return {"one": asdict(one), "two": asdict(two), "two_to_one": two.seconds / one.seconds}
 
 
 def pass_times(backbone: str) -> dict[str, Any]:
     """Rates of matrix multiplication, the share of them that a backbone reaches, and times of its passes.
 
-    A pass is a forward and a backward pass. Images have the accepted size nearest to `SIZE`; those of the times by size
-    also the ones nearest to two and three times `SIZE`.
+    A pass is a forward and a backward pass. Images have the accepted size nearest to `SIZE`. The times by size also
+    include the accepted sizes nearest to two and three times `SIZE`.
 
     Returns:
         Plain data: rates in GFLOP/s and shares by precision, seconds by image size and by number of views.
     """
-    # without bfloat16 where it is emulated, which would take minutes
+    # bfloat16 is left out where it is emulated, because its passes would take minutes
     precisions = dict.fromkeys(("float32", pick_precision("auto", CPU)))
     rates = {precision: matmul_rate(DTYPES[precision]) for precision in precisions}
     shares = {precision: share_of_rate(_new_backbone(backbone, precision), rates[precision]) for precision in rates}
@@ -241,7 +243,7 @@ def share_of_rate(network: Backbone, gflops: float) -> float:
 def pass_flops(network: Backbone, number: int, size: tuple[int, int]) -> int:
     """Count the floating-point operations of a forward and backward pass of ``number`` images of a height and width.
 
-    torch has formulas for its fused attention on GPUs only; they also hold for that on CPUs.
+    torch has formulas only for fused attention on GPUs; they also hold for fused attention on CPUs.
     """
     from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
@@ -264,10 +266,7 @@ def pass_seconds(network: Backbone, number: int, size: tuple[int, int]) -> float
 
 
 def best_seconds(function: Callable[[], object], repeats: int) -> float:
-    """The shortest time in seconds of ``repeats`` timed calls, with the current number of threads.
-
-    One call before them is not timed.
-    """
+    """The shortest time in seconds of ``repeats`` calls, after one call that is not timed."""
     function()
     return min(_seconds(function) for _ in range(repeats))
 
@@ -288,7 +287,7 @@ def _pass(network: Backbone, number: int, size: tuple[int, int]) -> None:
 def step_times(backbone: str, steps: int) -> list[StepTime]:
     """Times of the steps of all loops.
 
-    The loops take turns step by step, so that whatever slows the machine slows all of them.
+    The loops take turns step by step, so that what slows the machine slows all of them.
     """
     loops = loops_by_name(backbone)
     times: dict[str, list[float]] = {name: [] for name in loops}
@@ -330,15 +329,15 @@ def _loop(
     return kind(_problem(settings, _new_backbone(backbone, precision, frozen))).steps()
 
 
-def _splice_of_quick(backbone: str, precision: str, extra: tuple[str, ...]) -> Iterator[Step]:
-    """Return the steps of a loop with the two terms of Splice, both in every step, and the generator of `quick`.
+def _splice_of_quick(backbone: str, precision: str, bank: tuple[str, ...]) -> Iterator[Step]:
+    """Return the steps of a loop with the generator of `quick` and only its two terms of Splice, both in every step.
 
-    This generator needs no identity term. The loop starts from the structure image.
+    Splice's identity term is not needed with this generator. The loop starts from the structure image.
     """
     terms = settings_for("quick", backbone=backbone).terms
     other_terms = [f"terms.{term}.weight=0" for term in terms if term not in SPLICE_TERMS]
     in_every_step = [f"terms.{term}.every=1" for term in SPLICE_TERMS]
-    overrides = (*other_terms, *in_every_step, "start=structure", f"backbone.side={SIZE}", *extra)
+    overrides = (*other_terms, *in_every_step, "start=structure", f"backbone.side={SIZE}", *bank)
     settings = settings_for("quick", backbone=backbone, precision=precision, size=SIZE, overrides=overrides).model_copy(
         update={"stages": (), "steps": MAX_STEPS + WARM_UP}
     )

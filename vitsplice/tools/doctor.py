@@ -52,7 +52,7 @@ class Diagnosis:
 def diagnose(catalogue: Catalogue) -> list[Diagnosis]:
     """Run all checks. The hub is contacted once, for at most `vitsplice.backbones.hub.PROBE_SECONDS`.
 
-    In a folder that was removed, where torch may end the process, only versions are checked.
+    If the current folder was removed, only versions are checked, because torch may end the process then.
     """
     try:
         os.getcwd()
@@ -149,14 +149,14 @@ def _default_preset(catalogue: Catalogue, *, reachable: bool) -> Iterator[Diagno
 
 
 def _backbone(name: str, config: BackboneConfig, catalogue: Catalogue, *, reachable: bool) -> Diagnosis:
-    """Check that a backbone or a fallback is available; load it unless a run would download its weights."""
+    """Check that a backbone or a fallback is available; load it if its weights are on this machine."""
     from vitsplice.engine.backbones import load_configured
 
     names = [config.name, *config.fallback]
     specs = []
-    for each in names:
+    for candidate in names:
         with suppress(UnknownName):
-            specs.append(catalogue.backbones[each])
+            specs.append(catalogue.backbones[candidate])
     usable = [spec for spec in specs if reachable or spec.weights_location() != ""]
     if not usable:
         hub = "" if reachable else ", and the hub is not reachable"

@@ -1,4 +1,4 @@
-"""Time and memory of a command, from start to end, in a process of its own: of one alone, and of two at once."""
+"""Time and memory of a command that runs as a process of its own: alone, and twice at once."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class ProcessTimes:
     Args:
         seconds: wall time until the last process ended.
         cpu_seconds: CPU seconds of all processes.
-        peak_memory_mib: largest peak memory of one of the processes, in MiB; on Linux it is never below the peak
-            memory, up to then, of the process that started them.
+        peak_memory_mib: largest peak memory of one of the processes, in MiB. On Linux it is at least the peak memory
+            that the starting process had until then.
     """
 
     seconds: float
@@ -41,8 +41,8 @@ class ProcessTimes:
     peak_memory_mib: float
 
 
-def one_and_two(command: Callable[[Path], Sequence[str]]) -> tuple[ProcessTimes, ProcessTimes]:
-    """Run a command alone, then twice at once.
+def time_one_and_two(command: Callable[[Path], Sequence[str]]) -> tuple[ProcessTimes, ProcessTimes]:
+    """Time a command that runs alone, then twice at once.
 
     Args:
         command: function that takes a folder and returns the command that writes to it; each of the three runs gets a
@@ -63,7 +63,7 @@ def run_together(commands: Sequence[Sequence[str]]) -> ProcessTimes:
     """Start commands at the same time, and wait for all.
 
     Raises:
-        VitspliceError: as soon as one fails; the others are killed.
+        VitspliceError: as soon as one command fails; the others are killed.
     """
     with ExitStack() as stack:
         began = perf_counter()

@@ -40,7 +40,7 @@ class TimedBackbone:
     """A backbone that sums up the seconds of its forward and backward passes.
 
     A backward pass lasts from the first gradient of a feature to the gradient of the images. Autograd processes
-    operations in reverse order of the forward pass, so this time does not include other backbones and the loss terms.
+    operations in reverse order of the forward pass, so this time does not include other backbones or loss terms.
 
     Args:
         backbone: the backbone, on the device and in the precision of the run.
@@ -57,7 +57,7 @@ class TimedBackbone:
 
     def __call__(self, images: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
         """Compute features: see `vitsplice.contracts.Backbone`."""
-        images = images.view_as(images)  # its gradient is that of this pass alone
+        images = images.view_as(images)  # the gradient of this view comes from this pass alone
         began = _now()
         features = self._backbone(images, requests)
         self.seconds += _now() - began
@@ -75,11 +75,11 @@ class TimedBackbone:
             if feature.values.requires_grad:
                 _on_gradient(feature.values, lambda: starts.append(_now()))
 
-        def add() -> None:
+        def add_seconds() -> None:
             self.seconds += _now() - starts[0]
             starts.clear()
 
-        _on_gradient(images, add)
+        _on_gradient(images, add_seconds)
 
 
 class TimedLoader(BackboneLoader):
@@ -119,7 +119,7 @@ def run_times(structure: Any, appearance: Any, settings: RunConfig) -> list[Part
 
 
 def _stage_times(run: Run, loader: TimedLoader) -> list[PartTime]:
-    """Take all steps, and return the time of each stage, which includes entering it."""
+    """Take all steps, and return the time of each stage, including its setup."""
     began, before, first = _now(), loader.seconds(), 0
     ends: dict[int, tuple[float, dict[str, float], int]] = {}
     for number, _ in enumerate(run.steps(), 1):
@@ -135,7 +135,7 @@ def _stage_times(run: Run, loader: TimedLoader) -> list[PartTime]:
 
 
 def _on_gradient(tensor: Tensor, function: Callable[[], None]) -> None:
-    """Call a function when the gradient of a tensor is known, before it is passed on."""
+    """Call a function when the gradient of a tensor is known, before the gradient is passed on."""
     tensor.register_hook(lambda _: function())  # type: ignore[no-untyped-call]
 
 

@@ -109,8 +109,8 @@ def write(name: str, kind: str, folder: Path) -> Path:
         )
     if short == DISTRIBUTION:
         raise UserError(
-            f"'{truncate(name)}' is not allowed as the name of a plugin, because it is that of the built-in parts; "
-            "choose another name"
+            f"'{truncate(name)}' is not allowed as the name of a plugin, because the built-in plugin has this "
+            "name; choose another"
         )
     if kind not in TEMPLATES_BY_KIND:
         raise UserError(f"there is no kind '{kind}'; allowed are {', '.join(TEMPLATES_BY_KIND)}")
@@ -153,9 +153,9 @@ def _files(kind: str, values: dict[str, str]) -> dict[str, str]:
     templates = {f"{module}/{path}": file for path, file in template.files.items()}
     templates |= {"pyproject.toml": "pyproject.toml.txt", "README.md": "README.md.txt"}
     templates |= {f"tests/test_{module}.py": "test.py.txt"}
-    files = {Template(path).substitute(values): _filled(file, values) for path, file in templates.items()}
+    files = {Template(path).substitute(values): _fill(file, values) for path, file in templates.items()}
     return files | {f"{module}/py.typed": ""}
 
 
-def _filled(template: str, values: dict[str, str]) -> str:
+def _fill(template: str, values: dict[str, str]) -> str:
     return Template((TEMPLATE_FOLDER / template).read_text(encoding="utf-8")).substitute(values)

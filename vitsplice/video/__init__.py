@@ -1,4 +1,4 @@
-"""Transfer of an appearance to a video: frames in, frames out, stable in time.
+"""Transfer of an appearance to a video with little flicker.
 
-The extra ``video`` installs the packages PyAV and OpenCV.
+Requires PyAV and OpenCV, which the extra ``video`` of vitsplice installs.
 """

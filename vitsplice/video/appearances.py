@@ -33,7 +33,7 @@ class Appearances:
 
     @classmethod
     def read(cls, appearance: Any, mask: Any = None, weights: Sequence[float] | None = None) -> Appearances:
-        """Read images and masks; arguments are those of `vitsplice.splice`.
+        """Read images and masks, given like the ``appearance...`` arguments of `vitsplice.splice`.
 
         Raises:
             UserError: if an image or a mask cannot be read, a mask does not fit its image, or the weights or the number
@@ -46,7 +46,7 @@ class Appearances:
         return cls(images, masks, checked_weights(weights, len(names)))
 
     def digests(self) -> dict[str, str]:
-        """Return the SHA-256 of each image and mask and, if there are several images, their weights, by description."""
+        """Return the SHA-256 of each image and mask by its description, and the weights if there are several images."""
         digests = {described(name): image.sha256 for name, image in self.images.items()}
         digests |= {described(f"{name}_mask"): mask.sha256 for name, mask in self.masks.items()}
         if len(self.images) > 1:
@@ -54,16 +54,16 @@ class Appearances:
         return digests
 
     def on_device(self, device: torch.device, size: int | None, config: MaskConfig) -> RunImages:
-        """Stack the images on a device; what a mask excludes is replaced by the mean colour of the rest of the image.
+        """Stack the images on a device, and replace what a mask excludes by the mean colour of the rest of its image.
 
         Args:
             device: the device.
-            size: shorter side in pixels to which they are resized; None: they are not resized.
+            size: shorter side of the resized images in pixels; None: they are not resized.
             config: settings of masks.
         """
         grey = {name: mask.pixels.mean(1, keepdim=True) for name, mask in self.masks.items()}
-        parts = zip(self.images.items(), self.weights, strict=True)
-        images = [AppearanceImage(image.pixels, grey.get(name), weight) for (name, image), weight in parts]
+        weighted = zip(self.images.items(), self.weights, strict=True)
+        images = [AppearanceImage(image.pixels, grey.get(name), weight) for (name, image), weight in weighted]
         stacked = stack_appearances(images, size, device)
         masks: dict[ImageName, Tensor] = {} if stacked.mask is None else {"appearance": stacked.mask}
         return masked(RunImages({"appearance": stacked.pixels}, masks, stacked.images), config)

@@ -1,9 +1,10 @@
 """Colour spaces of video frames, and their conversion to and from RGB.
 
-A frame stores luma and chroma by a matrix (BT.601 or BT.709, say) in the limited range (16 to 235) or the full range.
-A file that does not state its matrix has BT.709 above the height of standard definition and BT.601 otherwise, as
-players assume. Numbers of matrices, primaries and transfer functions are those of ITU-T H.273; FFmpeg uses the same.
-Numbers of ranges are FFmpeg's. Grey frames that state no range have the full range, as FFmpeg writes and reads them.
+Frames store luma and chroma, which a matrix (such as BT.601 or BT.709) computes from RGB. Their values have the limited
+range (16 to 235) or the full range (0 to 255). If a file does not state its matrix, BT.709 is assumed for frames higher
+than standard definition and BT.601 for others, as players do. Grey frames that state no range have the full range, as
+in FFmpeg. The numbers of matrices, primaries and transfer functions are those of ITU-T H.273, the numbers of ranges
+those of FFmpeg.
 """
 
 from __future__ import annotations
@@ -22,18 +23,20 @@ from vitsplice.video.packages import pyav
 
 UNSPECIFIED = 2
 FULL_RANGE, LIMITED_RANGE = 2, 1
+
 RGB = 0
+"""Number that stands for a matrix in frames that store RGB."""
 
 STANDARD_DEFINITION = 576
 """Maximum height in pixels of standard definition."""
 
-SCALERS = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
-"""Number of a matrix -> its name in PyAV."""
+MATRIX_NAMES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
+"""Number of a supported matrix -> its name in PyAV."""
 
 GREY = re.compile(r"(gray|ya)\d*(le|be)?")
-"""Names in PyAV of the formats without chroma; FFmpeg converts these as if they always had the full range."""
+"""Names in PyAV of the pixel formats without chroma. FFmpeg converts all of them as if they had the full range."""
 
-EXPANDED = ((np.arange(256) - 16) * (255 / 219)).round().clip(0, 255).astype(np.uint8)
+FULL_FROM_LIMITED = ((np.arange(256) - 16) * (255 / 219)).round().clip(0, 255).astype(np.uint8)
 """Value in the limited range -> value in the full range."""
 
 Pixels = NDArray[np.uint8]
@@ -46,32 +49,32 @@ class ColourSpace:
 
     Args:
         matrix, primaries, transfer: numbers of ITU-T H.273 as stated by the file; 2: not stated, or a matrix that is
-            not in `SCALERS`.
-        full: whether values have the full range.
+            not in `MATRIX_NAMES`.
+        is_full_range: whether values have the full range.
     """
 
     matrix: int = UNSPECIFIED
-    full: bool = False
+    is_full_range: bool = False
     primaries: int = UNSPECIFIED
     transfer: int = UNSPECIFIED
 
     @classmethod
     def of(cls, frame: Any) -> ColourSpace:
-        """Return the colour space of a decoded frame; for RGB without matrix and range, since the output is YUV."""
+        """Return the colour space of a decoded frame. RGB frames get default matrix and range: the output is YUV."""
         if frame.colorspace == RGB:
             return cls(primaries=frame.color_primaries, transfer=frame.color_trc)
-        matrix = frame.colorspace if frame.colorspace in SCALERS else UNSPECIFIED
-        full = frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj")
-        return cls(matrix, full, frame.color_primaries, frame.color_trc)
+        matrix = frame.colorspace if frame.colorspace in MATRIX_NAMES else UNSPECIFIED
+        is_full_range = frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj")
+        return cls(matrix, is_full_range, frame.color_primaries, frame.color_trc)
 
-    def scaler(self, height: int) -> str:
-        """Return the name of the matrix in PyAV, for frames of a height in pixels."""
-        return SCALERS.get(self.matrix, "ITU709" if height > STANDARD_DEFINITION else "ITU601")
+    def matrix_name(self, height: int) -> str:
+        """Return the name of the matrix in PyAV for frames of this height in pixels."""
+        return MATRIX_NAMES.get(self.matrix, "ITU709" if height > STANDARD_DEFINITION else "ITU601")
 
     @property
     def range_number(self) -> int:
         """The number of the range in PyAV."""
-        return FULL_RANGE if self.full else LIMITED_RANGE
+        return FULL_RANGE if self.is_full_range else LIMITED_RANGE
 
 
 def as_tensor(pixels: Pixels) -> Tensor:
@@ -88,7 +91,7 @@ def to_rgb(frame: Any, space: ColourSpace) -> Pixels:
     """Convert a decoded frame to RGB."""
     converted = frame.reformat(
         format="rgb24",
-        src_colorspace=space.scaler(frame.height),
+        src_colorspace=space.matrix_name(frame.height),
         src_color_range=space.range_number,
         dst_color_range=FULL_RANGE,
         interpolation=_interpolation(),
@@ -96,7 +99,7 @@ def to_rgb(frame: Any, space: ColourSpace) -> Pixels:
     )
     pixels = np.ascontiguousarray(converted.to_ndarray())
     limited_grey = frame.color_range == LIMITED_RANGE and GREY.fullmatch(frame.format.name)
-    return EXPANDED[pixels] if limited_grey else pixels
+    return FULL_FROM_LIMITED[pixels] if limited_grey else pixels
 
 
 def from_rgb(pixels: Pixels, space: ColourSpace, pixel_format: str) -> Any:
@@ -105,7 +108,7 @@ def from_rgb(pixels: Pixels, space: ColourSpace, pixel_format: str) -> Any:
     frame.colorspace, frame.color_range = RGB, FULL_RANGE
     return frame.reformat(
         format=pixel_format,
-        dst_colorspace=space.scaler(len(pixels)),
+        dst_colorspace=space.matrix_name(len(pixels)),
         src_color_range=FULL_RANGE,
         dst_color_range=space.range_number,
         interpolation=_interpolation(),

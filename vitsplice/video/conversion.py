@@ -29,7 +29,7 @@ from vitsplice.video.outputs import frame_by_frame, propagated
 from vitsplice.video.packages import opencv, pyav
 from vitsplice.video.report import flicker_table, report
 from vitsplice.video.segments import Segment, segments
-from vitsplice.video.source import FEWER, Frame, VideoSource
+from vitsplice.video.source import MIN_READ, Frame, VideoSource
 from vitsplice.video.transfer import FrameTransfer
 from vitsplice.video.work import (
     CHECKPOINT,
@@ -58,7 +58,7 @@ class Conversion:
     Args:
         video, appearances, transfer, destination: the input, the appearance images, the transfer and the output.
         folder: folder of the records, which the caller has locked.
-        plan: plan of the work, the first keys of ``video.json``.
+        plan: arguments of the work and digests of its inputs, stored in ``plan.json`` and ``video.json``.
         progress: progress reporter.
         size: height and width of the output.
     """
@@ -129,7 +129,7 @@ class Conversion:
         self._progress.part(f"frame {index}", index, max(index + 1, self._video.info.frames or 0))
 
     def finish(self, path: Path, loader: BackboneLoader, *, force: bool) -> dict[str, Any]:
-        """Write output, report and records, remove the parts, and return the content of ``video.json``."""
+        """Write output, report and records, remove unfinished work, and return the content of ``video.json``."""
         notes = self._destination.join(self._folder, len(self._state.sizes), self._video)
         self._replace(path, force=force)
         record: dict[str, Any] = json.loads(json.dumps(self._record(path, notes, loader)))
@@ -140,7 +140,7 @@ class Conversion:
         return record
 
     def _replace(self, path: Path, *, force: bool) -> None:
-        """Replace the output. Raises OutputExists if it came into being during the work, unless ``force`` is given."""
+        """Replace the output. Raises OutputExists if it was created during the work and ``force`` is not given."""
         if not os.path.isfile(self._folder / REPLACES):
             check_free(path, force=force)
             write(self._folder, {REPLACES: b""})
@@ -162,8 +162,8 @@ class Conversion:
 
     def _record(self, path: Path, notes: list[str], loader: BackboneLoader) -> dict[str, Any]:
         state, info, transfer = self._state, self._video.info, self._transfer
-        fewer = info.frames and info.states_frames and state.next < FEWER * info.frames
-        missing = [f"the file has {info.frames} frames, of which {state.next} could be read"] if fewer else []
+        is_truncated = info.frames and info.states_frames and state.next < MIN_READ * info.frames
+        truncation = [f"the file has {info.frames} frames, of which {state.next} could be read"] if is_truncated else []
         return {
             **self._plan,
             "output_sha256": file_sha256(path) if os.path.isfile(path) else None,
@@ -174,7 +174,7 @@ class Conversion:
             "seconds_per_frame": round(state.seconds / state.next, 4),
             "warping_error": mean_errors(state.errors),
             "metrics": self._metrics(loader),
-            "notes": [*info.notes, *notes, *missing],
+            "notes": [*info.notes, *notes, *truncation],
             "settings": transfer.settings.model_dump(mode="json"),
             "backbones": {name: asdict(backbone.info) for name, backbone in transfer.backbones.items()},
             "substitutions": [asdict(substitution) for substitution in transfer.substitutions.values()],

@@ -107,9 +107,9 @@ def splice_video(
 
     Raises:
         ImageError: if the video or an image cannot be read.
-        OutputExists: if ``force`` is not given, and (a) the output exists (or appears during the work) and was not
-            written by a call with the same arguments, or has changed since, or (b) the folder of the records holds the
-            records of another output or of a call with other arguments, or has no plan but files with names of records.
+        OutputExists: without ``force``, if the output exists (or is created during the work) and is not the unchanged
+            output of a call with the same arguments; or if the folder of the records holds records of another output
+            or of a call with other arguments, or files with names of records but no plan.
         OutputBusy: if another process is writing to the folder of the records.
         CheckpointRejected: if the checkpoint of unfinished work is damaged; the message says what to remove.
         VitspliceError: if an argument, a setting or a backbone cannot be used, or a file cannot be written.
@@ -145,7 +145,7 @@ def splice_video(
         _check_records(folder, earlier, target)
     same_plan = earlier == plan
     if same_plan and not force and (record := _finished(folder, path, destination)):
-        progress.note(f"{printable(str(path))} is finished already{_omitted(record, folder, transfer.settings)}")
+        progress.note(f"{printable(str(path))} is finished already{_lacking(record, folder, transfer.settings)}")
         with suppress(OSError, UserError), FolderLock(folder):
             remove_parts(folder)
         return VideoResult(path, folder, record)
@@ -184,11 +184,9 @@ def _encoder(destination: Destination) -> str | None:
 
 
 def _output_info(info: VideoInfo, size: int | None, *, even: bool) -> VideoInfo:
-    """Return ``info`` with width and height of the output, whose shorter side is ``size``.
+    """Return ``info`` with width and height of the output, whose shorter side is ``size``; None: as the input.
 
-    Without a size, ``info`` is unchanged, also if a side is odd.
-
-    With ``even``, odd sides of resized frames become one pixel longer: some players do not play videos of odd sides.
+    With ``even``, odd sides of a resized output become one pixel longer: some players play no videos with odd sides.
     """
     if not size:
         return info
@@ -198,18 +196,18 @@ def _output_info(info: VideoInfo, size: int | None, *, even: bool) -> VideoInfo:
     return replace(info, height=height, width=width)
 
 
-def _omitted(record: Mapping[str, Any], folder: Path, settings: RunConfig) -> str:
-    """Return the end of the note on finished work that lacks metrics or a report of these settings; "" if none."""
-    has_metrics = settings.metrics == "none" or bool(record.get("metrics"))
-    has_report = settings.plots == "none" or os.path.isfile(folder / REPORT)
-    missing = " and ".join(name for name, has in (("metrics", has_metrics), ("report", has_report)) if not has)
+def _lacking(record: Mapping[str, Any], folder: Path, settings: RunConfig) -> str:
+    """Return the end of a note on finished work: which metrics or report of these settings it lacks; "" if none."""
+    lacks_metrics = settings.metrics != "none" and not record.get("metrics")
+    lacks_report = settings.plots != "none" and not os.path.isfile(folder / REPORT)
+    missing = " and ".join(name for name, lacks in (("metrics", lacks_metrics), ("report", lacks_report)) if lacks)
     return f", without {missing}; computing it again with force adds what is missing" if missing else ""
 
 
 def _finished(folder: Path, path: Path, destination: Destination) -> dict[str, Any]:
-    """Return the record of finished work; {} if there is none, or the output has changed or does not exist.
+    """Return the record of finished work; {} if there is none, or if the output was changed or removed.
 
-    The output has changed if the bytes of a video file differ, or a file of a folder does not exist or is empty.
+    A video file was changed if its bytes differ. A folder was changed if the file of a frame is missing or empty.
     """
     record = read_json_object(folder / RECORD)
     if os.path.isfile(path):

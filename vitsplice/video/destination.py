@@ -1,4 +1,4 @@
-"""Where the frames of an output go: a video file, or a folder of PNG files."""
+"""Destinations of output frames: a video file, or a folder of PNG files."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from vitsplice.video.work import JOINED, REPLACES, SEGMENTS, earlier_frames
 
 
 class Destination(ABC):
-    """Takes the outputs of segments.
+    """Writes the outputs of segments, and completes the output at the end.
 
-    ``work_folder`` has the state of unfinished work (`vitsplice.video.work`); the finished output is not in it.
+    ``work_folder`` is the folder of unfinished work (`vitsplice.video.work`). The finished output is not in it.
     """
 
     @abstractmethod
@@ -59,23 +59,23 @@ class Destination(ABC):
 
     @abstractmethod
     def replace(self, work_folder: Path, frames: int) -> None:
-        """Replace an existing output. Raises VitspliceError if that is not possible.
+        """Complete the output, which replaces an existing one. Raises VitspliceError if that is not possible.
 
         Args:
-            work_folder: folder of the unfinished work, whose segments are joined.
+            work_folder: folder of the unfinished work, whose segments `join` has joined.
             frames: number of output frames.
         """
 
 
 @dataclass(frozen=True)
 class FileDestination(Destination):
-    """A video file: segments are encoded on their own, and joined at the end."""
+    """A video file: each segment is encoded into a file of its own; these are joined at the end."""
 
     path: Path
     encoding: Encoding
 
     def add(self, work_folder: Path, number: int, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> int:
-        """Encode a segment into a file of its own, and return its size in bytes."""
+        """Encode a segment into a file, and return its size in bytes."""
         write(work_folder / SEGMENTS, {})  # creates the folder
         timed = ((pixels, frame.time) for frame, pixels in zip(frames, outputs, strict=True))
         path = _segment(work_folder, number)
@@ -111,7 +111,10 @@ class FolderDestination(Destination):
     path: Path
 
     def add(self, work_folder: Path, number: int, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> int:
-        """Write a PNG file for each frame, after the number of frames that the folder then has."""
+        """Write a PNG file for each frame, and return their size in bytes.
+
+        The number of frames that the folder will have is recorded first, so that `replace` finds all of them.
+        """
         count = max(earlier_frames(work_folder), frames[-1].index + 1)
         write(work_folder, {REPLACES: str(count).encode()})
         pairs = zip(frames, outputs, strict=True)
@@ -120,9 +123,9 @@ class FolderDestination(Destination):
         return sum(map(len, files.values()))
 
     def holds(self, work_folder: Path, sizes: Sequence[int], frames: int) -> bool:
-        """Return whether the files of the first frames are not empty and, if sizes are given, add up to them."""
-        found = [_size(self.path / _frame_name(index)) for index in range(frames)]
-        return all(found) and (not sizes or sum(found) == sum(sizes))
+        """Return whether the first frames have files, none of them empty, with the total size of ``sizes`` if given."""
+        file_sizes = [_size(self.path / _frame_name(index)) for index in range(frames)]
+        return all(file_sizes) and (not sizes or sum(file_sizes) == sum(sizes))
 
     def join(self, work_folder: Path, segments: int, source: VideoSource) -> list[str]:
         """Return a note if the input has audio; the frames are already in the output."""
@@ -170,7 +173,7 @@ def _frame_name(index: int) -> str:
 
 
 def _size(path: Path) -> int:
-    """Return the size of a file in bytes; 0 if there is none."""
+    """Return the size of a file in bytes; 0 if it does not exist."""
     return os.path.getsize(path) if os.path.isfile(path) else 0
 
 

@@ -1,6 +1,6 @@
 """Writing of videos: segments, which are encoded one after another, and the file that joins them with the audio.
 
-Each segment begins with a frame that needs no other, and has no frames that refer to later ones, so that segments are
+The first frame of a segment is decoded without other frames, and no frame refers to a later one. So segments can be
 joined without encoding them again. The same frames give the same bytes with the same encoder.
 """
 
@@ -24,7 +24,7 @@ from vitsplice.video.packages import pyav
 from vitsplice.video.source import LOCAL_FILES, VideoInfo
 
 THREADS = 4
-"""Number of threads of an encoder, whatever the machine, since the bytes may depend on it."""
+"""Number of threads of an encoder: the same on every machine, because the encoded bytes may depend on it."""
 
 H264: dict[str, dict[str, str]] = {
     "libx264": {"crf": "16", "preset": "medium", "bf": "0", "threads": str(THREADS)},
@@ -41,10 +41,10 @@ FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".we
 """Containers of output files by suffix."""
 
 UNNAMED_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo"}
-"""Layouts of audio whose file states only the number of channels, and what they mean; MP4 requires the latter."""
+"""PyAV's name of an audio layout of which only the number of channels is known -> the name that MP4 requires."""
 
 SEGMENT_FORMAT = "nut"
-"""Container of segments: it holds every codec and every time base."""
+"""Container of segments: NUT stores every codec and every time base."""
 
 MAX_DENOMINATOR = 65535
 """Maximum denominator of frame rate and time base in MPEG-4 part 2."""
@@ -91,12 +91,12 @@ def encoding_for(path: Path, info: VideoInfo) -> Encoding:
 
 
 def write_segment(path: Path, frames: Iterable[tuple[Pixels, int]], encoding: Encoding) -> None:
-    """Encode a segment atomically. Its times are relative to ``info.start``, because NUT has none below 0.
+    """Encode a segment atomically. Its times are relative to ``encoding.info.start``: NUT has no times below 0.
 
     Args:
         path: the file.
         frames: RGB ``(H, W, 3)`` of each frame, and its time.
-        encoding: how they are encoded.
+        encoding: how the frames are encoded.
 
     Raises:
         VitspliceError: if it cannot be written.
@@ -138,7 +138,7 @@ def join(segments: Sequence[Path], out: Path, info: VideoInfo, audio: Path | Non
     Args:
         segments: files of `write_segment`, in order.
         out: the video.
-        info: rate, colours and shape of the pixels, which some containers state themselves, and start, which becomes 0.
+        info: frame rate, colours, pixel aspect, and start time, which becomes 0.
         audio: video whose audio is copied; None: no audio.
 
     Returns:
@@ -150,7 +150,7 @@ def join(segments: Sequence[Path], out: Path, info: VideoInfo, audio: Path | Non
     notes: list[str] = []
     container_format = FORMATS[out.suffix.lower()]
     if container_format == "webm" and info.pixel_aspect != 1:
-        notes.append(f"a WebM file does not hold the shape of the pixels, {info.pixel_aspect}; use .mp4 or .mkv")
+        notes.append(f"a WebM file does not store the pixel aspect, {info.pixel_aspect}; use .mp4 or .mkv to keep it")
     options = {"movflags": "+faststart"} if container_format in ("mp4", "mov") else {}
     with _muxed(out, container_format, options=options) as container:
         with _opened(segments[0]) as first:
@@ -166,10 +166,10 @@ def join(segments: Sequence[Path], out: Path, info: VideoInfo, audio: Path | Non
 
 
 def _packets(segments: Iterable[Path], stream: Any) -> Iterator[Any]:
-    """Yield the packets of segments, for a stream.
+    """Yield the packets of segments, assigned to a stream.
 
-    No frame refers to a later one, so decoding and presentation timestamps are equal. FFmpeg returns no decoding
-    timestamps (DTS) for a segment of exactly 7 H.264 frames.
+    Decoding timestamps (DTS) are set to presentation timestamps. Both are equal because no frame refers to a later one,
+    and FFmpeg provides no DTS for a segment of exactly 7 H.264 frames.
     """
     for path in segments:
         with _opened(path) as container:
@@ -180,9 +180,9 @@ def _packets(segments: Iterable[Path], stream: Any) -> Iterator[Any]:
 
 
 def _audio(path: Path, container: Any, start: Fraction, notes: list[str]) -> list[Iterator[Any]]:
-    """Add the audio streams of a file to a container and return their packets; streams that do not fit are noted.
+    """Add the audio streams of a file to a container, and return their packets.
 
-    The time ``start`` in seconds becomes 0.
+    The time ``start`` in seconds becomes 0. ``notes`` gets a note for each stream that the container cannot hold.
     """
     with _opened(path, options=LOCAL_FILES) as source:
         copied = []
@@ -201,7 +201,7 @@ def _audio(path: Path, container: Any, start: Fraction, notes: list[str]) -> lis
 
 
 def _add_audio(container: Any, stream: Any) -> Any:
-    """Add an audio stream like that of a file, whose layout becomes mono or stereo if only its channels are known."""
+    """Add an audio stream like ``stream``. If only its number of channels is known, it becomes mono or stereo."""
     added = container.add_stream_from_template(stream)
     layout = added.codec_context.layout.name
     if layout in UNNAMED_LAYOUTS:
@@ -210,7 +210,7 @@ def _add_audio(container: Any, stream: Any) -> Any:
 
 
 def _fits(stream: Any, container_format: str) -> bool:
-    """Return whether a container holds a stream, by writing a packet: FFmpeg also lists codecs that fail."""
+    """Return whether a container can hold a stream, by writing a packet: FFmpeg also lists codecs that fail."""
     av = pyav()
     packet = next((packet for packet in stream.container.demux(stream) if packet.dts is not None), None)
     try:
@@ -226,7 +226,7 @@ def _fits(stream: Any, container_format: str) -> bool:
 
 
 def _audio_packets(path: Path, index: int, target: Any, start: Fraction, has_edit_lists: bool) -> Iterator[Any]:
-    """Yield the packets of an audio stream for a stream of a container; inaudible ones only if it has edit lists."""
+    """Yield the packets of an audio stream, assigned to ``target``; inaudible ones only if its file has edit lists."""
     with _opened(path, options=LOCAL_FILES) as source:
         stream = source.streams[index]
         for packet in source.demux(stream):
@@ -244,7 +244,7 @@ def _is_audible(packet: Any, delay: int) -> bool:
 
 @contextmanager
 def _opened(path: Path, **options: Any) -> Iterator[Any]:
-    """Context of a container that is read. Raises VitspliceError that names the file if it cannot be read."""
+    """Open a container for reading. Raises VitspliceError, which names the file, if it cannot be read."""
     av = pyav()
     try:
         name = str(absolute(path))  # FFmpeg takes "12:30.mp4" for an address
@@ -256,7 +256,7 @@ def _opened(path: Path, **options: Any) -> Iterator[Any]:
 
 @contextmanager
 def _muxed(path: Path, container_format: str, **options: Any) -> Iterator[Any]:
-    """Context of a container that is written to a temporary file and then replaces ``path``."""
+    """Open a container for writing to a temporary file, which replaces ``path`` at the end."""
     av = pyav()
     try:
         with atomic_replacement(path) as temporary:

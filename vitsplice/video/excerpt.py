@@ -1,4 +1,4 @@
-"""Frames that are stored while a video is computed: an excerpt for the report, and samples for the metrics."""
+"""Frames that are stored while a video is computed: a film for the report, and samples for the metrics."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vitsplice.video.source import Frame
 from vitsplice.video.work import EXCERPT
 
 FILM = 48
-"""Maximum number of frames, from the first one, that the report plays."""
+"""Maximum number of frames of the film, from the first frame of the video."""
 
 FILM_SIDE = 384
-"""Maximum of the longer side, in pixels, of the frames that the report plays."""
+"""Maximum of the longer side of the frames of the film, in pixels."""
 
 QUALITY = 80
-"""JPEG quality of the frames that the report plays."""
+"""JPEG quality of the frames of the film."""
 
 SAMPLES = 6
 """Maximum number of frames that are measured, evenly spaced."""
@@ -39,7 +39,7 @@ class Excerpt:
     expected: int
 
     def add(self, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> None:
-        """Store the frames of a segment that belong to the excerpt or to the samples."""
+        """Store the frames of a segment that belong to the film or to the samples."""
         files: dict[str, bytes] = {}
         for frame, output in zip(frames, outputs, strict=True):
             for when, pixels in (("before", frame.pixels), ("after", output)):
@@ -51,7 +51,7 @@ class Excerpt:
         write(self.folder / EXCERPT, files)
 
     def holds(self, frames: int) -> bool:
-        """Return whether those of the first ``frames`` frames of the video that are stored still exist."""
+        """Return whether all files that `add` stored for the first ``frames`` frames of the video still exist."""
         film = [f"{index:05d}-{when}.jpg" for index in range(min(frames, FILM)) for when in ("before", "after")]
         samples = [
             f"{index:05d}-{when}.png" for index in self._samples() for when in ("before", "after") if index < frames
@@ -59,7 +59,7 @@ class Excerpt:
         return all(os.path.isfile(self.folder / EXCERPT / name) for name in (*film, *samples))
 
     def film(self) -> tuple[list[bytes], list[bytes]]:
-        """Return the first frames of the input and of the output as JPEG."""
+        """Return the frames of the film as JPEG: of the input, and of the output."""
         before, after = ([path.read_bytes() for path in self._files(f"*-{when}.jpg")] for when in ("before", "after"))
         return before, after
 

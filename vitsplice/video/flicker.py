@@ -4,9 +4,9 @@ The definition is that of Lai et al. 2018, "Learning Blind Video Temporal Consis
 
     E = sum_i M_i |V_t(x_i) - V_{t+1}(x_i + f(x_i))|^2 / sum_i M_i
 
-with f the flow of the input from frame t to frame t + 1, and M the pixels where it can be trusted: not hidden in the
-other frame, and not at the edge of a motion (Ruder et al. 2016). Values are RGB in [0, 1], summed over the channels.
-The input has an error too, from noise, resampling and changing light.
+with V the RGB values in [0, 1], f the flow of the input from frame t to frame t + 1, and M = 1 where this flow can be
+trusted: where the pixel is not hidden in the other frame, and not at the edge of a motion (Ruder et al. 2016). Squared
+differences are summed over the channels. The input has an error too, from noise, resampling and changing light.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from vitsplice.video.flow import Motion
 EDGE_RELATIVE, EDGE_ABSOLUTE = 0.01, 0.002
 """The edge of a motion f = (u, v) is where |grad u|^2 + |grad v|^2 > EDGE_RELATIVE |f|^2 + EDGE_ABSOLUTE, in pixels."""
 
-
 TRUSTED = 1 - 1e-4
-"""Validity of a pixel that is fully trusted, up to the rounding of its interpolation."""
+"""Minimum validity of a pixel that counts: full validity, up to rounding of the interpolation."""
 
 
 def warping_error(earlier: Tensor, later: Tensor, motion: Motion) -> float | None:

@@ -55,7 +55,7 @@ class Motion:
         return sample_at(maps, self.resized((maps.shape[-2], maps.shape[-1])).flow)
 
     def then(self, following: Motion) -> Motion:
-        """Compose with the motion from the other frame to a third one."""
+        """Return the motion from the first frame to a third one, given that from the other frame to the third."""
         maps = self.sample(torch.cat([following.flow, following.valid], 1))
         return Motion(self.flow + maps[:, :2], self.valid * maps[:, 2:])
 

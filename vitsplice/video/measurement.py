@@ -11,7 +11,7 @@ from typing import Any
 from vitsplice.contracts import Case, MetricSpec
 from vitsplice.engine.backbones import BackboneLoader
 from vitsplice.images import read
-from vitsplice.metrics import run_metrics
+from vitsplice.metrics import select_run_metrics
 from vitsplice.metrics.values import MetricValue, build_metrics, compute, mean_values
 from vitsplice.plugins import catalogue
 from vitsplice.video.appearances import Appearances
@@ -28,8 +28,8 @@ def warping_errors(segment: Segment, outputs: Sequence[Pixels]) -> list[tuple[in
         outputs: 8-bit RGB of the outputs of its frames and of the key frame after it, if there is one.
 
     Returns:
-        For each two consecutive frames with trusted pixels: number of the first, error of the input, error of the
-        output.
+        For each pair of consecutive frames with trusted pixels: number of the first frame, error of the input, error of
+        the output.
     """
     frames = segment.frames if segment.following is None else (*segment.frames, segment.following)
     inputs_in_pairs = pairwise(as_tensor(frame.pixels) for frame in frames)
@@ -65,7 +65,7 @@ def frame_metrics(
         what the metric compares the output with.
     """
     known = catalogue()
-    specs = run_metrics(known.metrics)
+    specs = select_run_metrics(known.metrics)
     built = build_metrics(specs, loader.metric_context(backbone, known))
     values, weights = [], []
     for number, before, after in samples:

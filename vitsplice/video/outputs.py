@@ -31,12 +31,12 @@ from vitsplice.video.transfer import FrameTransfer
 
 @dataclass(frozen=True)
 class Key:
-    """A key frame that was computed.
+    """A computed key frame.
 
     Args:
         match: correspondence of the frame; None if the preset needs no correspondence.
         output: output of the frame, ``(1, 3, H, W)``.
-        maps: maps of its warm start, ``(1, 8, h, w)``; None if the preset has no warm start.
+        maps: maps of its warm start, ``(1, 8, h, w)`` (`vitsplice.engine.warm_start`); None if the preset has none.
         change: output minus start, ``(1, 3, H, W)``; None if the preset takes no steps.
     """
 
@@ -61,7 +61,7 @@ class SegmentOutputs:
 
 Report = Callable[[int], object]
 """Function that is called before each frame is computed, with the number of the first frame that is not computed yet.
-This may be an earlier frame: the key frame at the end of a segment is computed before the frames in between."""
+The frame itself may be a later one: the key frame at the end of a segment is computed before the frames in between."""
 
 
 @numerics(grad=False)
@@ -71,7 +71,7 @@ def propagated(transfer: FrameTransfer, segment: Segment, first: Key | None, rep
     Args:
         transfer: the transfer to single frames.
         segment: the segment.
-        first: the key frame at its beginning, if it was computed with the previous segment; None: it is computed here.
+        first: the key frame at the beginning of the segment, from the previous segment; None: it is computed here.
         report: called before each frame.
     """
     if first is None:

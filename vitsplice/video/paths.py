@@ -1,4 +1,4 @@
-"""Paths of the output and of the folder of the records of a video."""
+"""Checks of the paths of a video: of its output, and of the folder of its records."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_paths(path: Path, folder: Path, source: str | os.PathLike[str], images
         path: the output.
         folder: folder of the records, in which folders are removed, too.
         source: the input.
-        images: frames of the input, appearance images and masks, some of which may be paths.
+        images: frames of the input, appearance images and masks; those that are not paths are ignored.
 
     Raises:
         UserError: if an input would be replaced or removed.
@@ -41,7 +41,10 @@ def check_paths(path: Path, folder: Path, source: str | os.PathLike[str], images
 
 
 def _check_outside(folder: Path, inputs: Iterable[object], *, deep: bool = False) -> None:
-    """Raise UserError if an input that is a path is in a folder, also by a link; with ``deep`` also in its folders."""
+    """Raise UserError if a folder contains an input, or the file that an input links to.
+
+    With ``deep``, subfolders count too. Inputs that are not paths are ignored.
+    """
     real = Path(os.path.realpath(folder))
     for file in inputs:
         paths = _real_paths(file) if isinstance(file, str | os.PathLike) else ()

@@ -24,8 +24,8 @@ from vitsplice.video.flow import Motion, no_motion
 from vitsplice.video.segments import Segment
 
 PREFERENCE = 0.15
-"""Maximum score, in units of similarity, that is added to the matches of a patch with appearance patches in the colours
-that this part of the previous key frame took."""
+"""Maximum score, in units of similarity, that is added to a match with an appearance patch of the colour that the
+previous key frame took at the corresponding patch."""
 
 LEAST_TRUST = 1e-3
 """Added in `_trust` to the validity of a motion and to the similarity of the colours that it fetches, so that weights
@@ -81,9 +81,9 @@ def key_motions(segment: Segment) -> list[KeyMotions]:
 
 
 def preference(match: Correspondence, motion: Motion, colours: Tensor) -> Preference:
-    """Compute the preference of another frame for matches with the colours that a key frame took.
+    """Compute the preference of another frame for the appearance colours that a key frame took.
 
-    The key frame took them from the appearance images at the same places, which are found along the motion.
+    The motion leads from each patch of the frame to the corresponding patch of the key frame.
 
     Args:
         match: correspondence of the key frame.
@@ -111,12 +111,12 @@ def blended_correspondence(
         ``mutual``.
     """
     colours = F.adaptive_avg_pool2d(to_lab(frame), earlier.grid).flatten(2)[0].T
-    first = (1 - motions.fraction) * _trust(earlier, motions.earlier, colours)
-    second = motions.fraction * _trust(later, motions.later, colours)
-    weights = first * _fetched(earlier.weights, earlier.grid, motions.earlier)
-    weights = weights + second * _fetched(later.weights, later.grid, motions.later)
+    earlier_share = (1 - motions.fraction) * _trust(earlier, motions.earlier, colours)
+    later_share = motions.fraction * _trust(later, motions.later, colours)
+    weights = earlier_share * _fetched(earlier.weights, earlier.grid, motions.earlier)
+    weights = weights + later_share * _fetched(later.weights, later.grid, motions.later)
     entropy = torch.lerp(mean_entropy(earlier.weights), mean_entropy(later.weights), motions.fraction)
-    weights = sharpened(weights / (first + second), entropy)
+    weights = sharpened(weights / (earlier_share + later_share), entropy)
     return replace(earlier, weights=weights, colours=colours, spots=reduce(_joined, spots) if spots else None)
 
 
@@ -173,7 +173,7 @@ def mean_entropy(weights: Tensor) -> Tensor:
 
 
 def sharpened(weights: Tensor, entropy: Tensor) -> Tensor:
-    """Raise the weights to a power of at most `SHARPEST`, so that their mean entropy comes down to about a given one.
+    """Raise weights to a power from 1 to `SHARPEST` that lowers their mean entropy to about ``entropy``, if possible.
 
     Interpolated and blended assignments are softer than those of key frames, and would mix more colours.
 
@@ -182,10 +182,10 @@ def sharpened(weights: Tensor, entropy: Tensor) -> Tensor:
         entropy: mean entropy of the assignments of the key frames.
     """
     logarithms, low, high = weights.clamp(min=LEAST).log(), 1.0, SHARPEST
-    some = logarithms[::EVERY]
+    sampled = logarithms[::EVERY]
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if mean_entropy((middle * some).softmax(1)) > entropy else (low, middle)
+        low, high = (middle, high) if mean_entropy((middle * sampled).softmax(1)) > entropy else (low, middle)
     return (low * logarithms).softmax(1)
 
 
@@ -198,8 +198,8 @@ def moved_spots(match: Correspondence | None, steps: Sequence[Motion]) -> list[S
             forward or backward in time.
 
     Returns:
-        The spots in the key frame and in each of the frames. A spot is missing from the first frame, in this direction,
-        in which it is hidden or outside, and from all that follow.
+        The spots in the key frame, then in each of the frames. A spot that is hidden or outside in a frame is missing
+        from this frame and from all that follow.
     """
     if match is None or match.spots is None:
         return [None] * (len(steps) + 1)
@@ -227,10 +227,12 @@ def _joined(first: SmallSpots, second: SmallSpots) -> SmallSpots:
     nearest, partners = distances.min(1)
     mutual = distances.argmin(0)[partners] == torch.arange(len(partners), device=partners.device)
     same = mutual & (nearest < torch.minimum(first.radii, second.radii[partners]))
-    one, other, alone = first[same], second[partners[same]], torch.ones_like(second.radii, dtype=torch.bool)
+    of_first, of_second = first[same], second[partners[same]]
+    alone = torch.ones_like(second.radii, dtype=torch.bool)
     alone[partners[same]] = False
-    strengths = one.strengths + other.strengths
-    shares, values = other.strengths / strengths, zip(vars(one).values(), vars(other).values(), strict=True)
+    strengths = of_first.strengths + of_second.strengths
+    shares = of_second.strengths / strengths
+    values = zip(vars(of_first).values(), vars(of_second).values(), strict=True)
     middle = (torch.lerp(a.movedim(0, -1), b.movedim(0, -1), shares).movedim(-1, 0) for a, b in values)
     return _concatenated(replace(SmallSpots(*middle), strengths=strengths), first[~same], second[alone])
 

@@ -28,7 +28,7 @@ WARPING = (
 )
 
 DIGESTS = {"weights": "weights", "features": "description of the features"}
-"""What the digests of a network are of, by the first word of their names."""
+"""First word of the name of a digest of a network -> what the digest is of."""
 
 
 def report(
@@ -43,8 +43,8 @@ def report(
     Args:
         record: content of ``video.json``.
         source, appearances: names or paths of the video and of the appearance images.
-        errors: for each pair of consecutive frames whose motion can be trusted somewhere: number of the first, warping
-            error of the input, and that of the output.
+        errors: for each pair of consecutive frames whose motion can be trusted somewhere: number of the first frame,
+            warping error of the input, warping error of the output.
         film: first frames of input and output as JPEG.
     """
     names = " and ".join(info["name"] for info in record["backbones"].values())
@@ -115,7 +115,7 @@ def _properties(record: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _input_label(name: str, backbones: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the label of an input; ``weights`` and ``features`` are those of the first backbone."""
+    """Return the label of an input; ``weights`` and ``features`` without a backbone are those of the first backbone."""
     if name == "appearance weights":
         return "weights of the appearance images"
     kind, _, key = name.partition(" of ")

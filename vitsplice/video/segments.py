@@ -18,17 +18,17 @@ from vitsplice.video.flow import Motion, motions, working_image
 from vitsplice.video.source import Frame
 
 UNEXPLAINED = 0.04
-"""Two frames are no cut if the mean lightness difference, in [0, 1], between the later frame and its prediction along
-the motion is below this."""
+"""There is no cut between two frames if the mean lightness difference, in [0, 1], between the later frame and its
+prediction along the motion is below this."""
 
 TRUSTED, MIN_CORRELATION = 0.35, 0.3
-"""Two frames with a larger difference than `UNEXPLAINED` are a cut if the trusted fraction of the motion is below
-`TRUSTED`, or the correlation of the predicted with the actual frame is below `MIN_CORRELATION`. A flash or a fade is no
-cut: its motion can be trusted, and the correlation does not depend on brightness."""
+"""If that difference is larger, there is a cut if the trusted fraction of the motion is below `TRUSTED`,
+or the correlation of the predicted and the actual frame is below `MIN_CORRELATION`. A flash or a fade is no cut: its
+motion can be trusted, and the correlation does not depend on brightness."""
 
 CARRIED = 0.65
-"""Minimum of the fraction of the frame in which the motion since the last key frame can be trusted; with less, a
-new key frame begins."""
+"""Minimum fraction of a frame in which the motion since the last key frame can be trusted; below it, the frame becomes
+a key frame."""
 
 POOL = 4
 """Side in pixels of the squares over which lightness is averaged before frames are compared."""
@@ -55,7 +55,7 @@ class Segment:
         frames: the frames, the first of which is the key frame.
         following: the next key frame of the shot, with which the next segment begins; None before a cut and at the end
             of the video.
-        pairs: motion between consecutive frames, with ``following`` as the last frame.
+        pairs: motion between consecutive frames, up to ``following`` if there is one.
         after_cut: whether the segment is the beginning of a shot.
     """
 

@@ -36,8 +36,8 @@ LOCAL_FILES = {
 
 Playlists, for example, would open other files and addresses."""
 
-FEWER = 0.98
-"""If less than this fraction of the frames or of the duration that a file states can be read, this is noted."""
+MIN_READ = 0.98
+"""Fraction of the stated frames or duration of a file; if less can be read, a note says so."""
 
 DELAYS = dict.fromkeys(("asf", "avi", "flv"), Fraction(3, 10))
 """Seconds by which the stated duration of a complete file may be longer than its streams, by name of the container."""
@@ -107,7 +107,7 @@ class VideoSource(ABC):
 
     info: VideoInfo
     files: tuple[Path, ...] = ()
-    """The images of a folder."""
+    """The images of a folder; () for a video file."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.name = path, printable(str(path))
@@ -139,7 +139,7 @@ def open_source(path: str | os.PathLike[str]) -> VideoSource:
 
 
 class FrameFolder(VideoSource):
-    """A folder of images of one size, which are frames at `FOLDER_RATE`."""
+    """A folder of images of equal size, which are the frames of a video with `FOLDER_RATE`."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -172,13 +172,13 @@ class VideoFile(VideoSource):
         super().__init__(path)
         with self._opened() as container:
             if not container.streams.video:
-                raise ImageError(f"'{self.name}' has no video stream")
+                raise ImageError(f"'{self.name}' has no video stream; give a video file or a folder of images")
             stream = container.streams.video[0]
             if stream.codec_context is None:
                 raise ImageError(f"'{self.name}' has a video codec that the installed PyAV cannot decode; convert it")
             first = next(self._decoded(container), None)
             if first is None:
-                raise ImageError(f"'{self.name}' has no frames")
+                raise ImageError(f"'{self.name}' has no frames; give a video file or a folder of images")
             self.info = self._described(container, stream, first)
         self.info = self._counted()
 
@@ -203,7 +203,7 @@ class VideoFile(VideoSource):
         )
 
     def _counted(self) -> VideoInfo:
-        """Count the packets that players show, without decoding them; a file that ends too early is noted."""
+        """Return ``info`` with the number of packets that players show, and a note if the file ends too early."""
         frames = 0
         with self._opened() as container, suppress(pyav().FFmpegError):  # a damaged packet is reported when decoded
             start = end = Fraction(container.start_time or 0, MICROSECONDS)
@@ -217,9 +217,9 @@ class VideoFile(VideoSource):
                 if packet.pts is not None:
                     end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
         length = end - start
-        missing = length + 1 / self.info.rate < FEWER * duration
-        states = f"the file states a duration of {float(duration):.1f} s, of which {float(length):.1f} s could be read"
-        notes = (*self.info.notes, *([states] if missing else []))
+        is_truncated = length + 1 / self.info.rate < MIN_READ * duration
+        note = f"the file states a duration of {float(duration):.1f} s, of which {float(length):.1f} s could be read"
+        notes = (*self.info.notes, *([note] if is_truncated else []))
         return replace(self.info, frames=frames or None, notes=notes)
 
     def digest(self) -> str:
@@ -267,9 +267,9 @@ class VideoFile(VideoSource):
 
 
 def _complete(packets: Iterable[Any]) -> Iterator[Any]:
-    """Yield packets except the last one of a stream if it is incomplete, as at the end of a truncated file.
+    """Yield packets, except for the last one of a stream if it is incomplete, as at the end of a truncated file.
 
-    Decoders conceal what it lacks. The empty packet with which FFmpeg ends a stream is not the last one.
+    A decoder would conceal what it lacks. The empty packet with which FFmpeg ends a stream does not count as the last.
     """
     incomplete: dict[int, Any] = {}
     for packet in packets:
@@ -296,11 +296,11 @@ def _notes(container: Any, first: Any) -> Iterator[str]:
     if _is_transparent(first) or container.streams.video[0].metadata.get("alpha_mode") == "1":  # WebM
         yield "the transparency of the input is left out"
     if first.colorspace not in (RGB, ColourSpace.of(first).matrix):
-        yield f"colour matrix {first.colorspace} of H.273, that of the input, is not supported; colours may be wrong"
+        yield f"the input has colour matrix {first.colorspace} of H.273, which is not supported; colours may be wrong"
     if first.color_trc in (16, 18):
         yield "the high dynamic range of the input is not mapped to standard dynamic range"
     if first.interlaced_frame:
-        yield "the input is interlaced, and is not deinterlaced"
+        yield "the input is interlaced; its frames are not deinterlaced"
 
 
 def _is_transparent(frame: Any) -> bool:
@@ -326,7 +326,7 @@ def _is_quarter_turn(matrix: tuple[int, int, int, int]) -> bool:
 
 
 def _upright(pixels: Pixels, frame: Any) -> Pixels:
-    """Rotate by a multiple of 90 degrees, and mirror, the pixels of a decoded frame as its display matrix says."""
+    """Rotate by multiples of 90 degrees and mirror the pixels of a frame, as its display matrix states."""
     a, b, c, d = matrix = _display_matrix(frame)
     across, down = (c, b) if _is_quarter_turn(matrix) else (a, d)
     pixels = pixels.swapaxes(0, 1) if _is_quarter_turn(matrix) else pixels

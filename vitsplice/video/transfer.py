@@ -37,8 +37,8 @@ class FrameTransfer:
         device: device of the computations.
         backbones: backbones by their keys in the settings.
         images: the appearance images and their masks, on the device.
-        described: what matching, and the conditions of a model, need of each appearance image.
-        matches: whether the start or a loss term needs the correspondence.
+        described: each appearance image, with what matching and the conditions of a model need of it.
+        uses_match: whether the start or a loss term needs the correspondence.
         model: trained model; None for other presets.
         substitutions: fallbacks that are used instead of backbones, by key of the backbone.
     """
@@ -48,7 +48,7 @@ class FrameTransfer:
     backbones: dict[str, Backbone]
     images: RunImages
     described: tuple[DescribedImage, ...] = field(repr=False)
-    matches: bool
+    uses_match: bool
     model: Model | None = None
     substitutions: dict[str, Substitution] = field(default_factory=dict)
 
@@ -68,14 +68,14 @@ class FrameTransfer:
 
     @numerics(grad=False)
     def match(self, frame: Tensor, preference: Callable[[Tensor], Preference] | None = None) -> Correspondence | None:
-        """Match a frame with the appearance images; None if neither start nor loss terms need it.
+        """Match a frame with the appearance images; return None if neither start nor loss terms use the correspondence.
 
         Args:
             frame: ``(1, 3, H, W)``, see `to_device`.
-            preference: returns the matches that are preferred, given the mean colours of the patches of the appearance
-                images, ``(M, 3)``; None: no matches are preferred.
+            preference: function of the mean colours of the patches of the appearance images, ``(M, 3)``, that returns
+                the preferred matches; None: no matches are preferred.
         """
-        if not self.matches:
+        if not self.uses_match:
             return None
         described = describe_for_match(frame, self.backbones, self.settings, mirror=False)
         candidates = self._candidates()
@@ -118,7 +118,7 @@ class FrameTransfer:
         mask = images.masks.get("appearance")
         structure, (appearance,) = DescribedImage(frame, None), self.described
         names, info = self.model.spec.conditions, self.backbone.info
-        needed = match if needs_match(names) else None  # otherwise only loss terms use it
+        needed = match if needs_match(names) else None  # if not, it is only for loss terms
         pair = pair_condition(names, structure, appearance, info, self.settings.match, mask, needed)
         output = self.model.generate(frame, pair.values)
         return torch.lerp(frame, output, min(1.0, self.settings.appearance_strength))
@@ -165,23 +165,23 @@ def load_transfer(
     backbone, pixels = next(iter(loaded.backbones.values())), [image.pixels for image in images.appearances]
     model = model_of(settings.model, backbone, device) if settings.model else None
     if model is None:
-        matches = True
+        uses_match = True
         descriptions = [describe_for_match(each, loaded.backbones, settings, mirror=True) for each in pixels]
         described = tuple(map(DescribedImage, pixels, descriptions))
     else:
         guided = Components.build(settings, loaded.backbones, known, model).guided
         names, grid = model.spec.conditions, settings.match.grid
-        matches = guided or needs_match(names)
-        described = (described_image(pixels[0], backbone, names, grid, appearance=True, mirror=matches),)
-    return FrameTransfer(settings, device, loaded.backbones, images, described, matches, model, loaded.substitutions)
+        uses_match = guided or needs_match(names)
+        described = (described_image(pixels[0], backbone, names, grid, appearance=True, mirror=uses_match),)
+    return FrameTransfer(settings, device, loaded.backbones, images, described, uses_match, model, loaded.substitutions)
 
 
 def _check_preset(settings: RunConfig, appearances: int) -> None:
     """Raise UserError if settings cannot be used for videos with this number of appearance images."""
     if settings.start == "structure":
         raise UserError(
-            "videos require a preset with a warm start or a model: instant, quick, best, a YAML file with "
-            "start: match, or a model folder"
+            "videos require a preset with a warm start or a model, not one with start: structure; give instant, quick, "
+            "best, a YAML file with start: match, or a model folder"
         )
     if settings.model and appearances > 1:
         raise UserError(

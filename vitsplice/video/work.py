@@ -23,10 +23,10 @@ PLAN, RECORD, REPORT, PREVIEW, FLICKER = "plan.json", "video.json", "report.html
 SEGMENTS, CHECKPOINTS, EXCERPT = "segments", "checkpoint", "excerpt"
 
 REPLACES = "replaces"
-"""File whose presence means that the unfinished work may replace the output that exists.
+"""File whose presence means that the unfinished work may replace an existing output.
 
-Its content is the number of frames that a folder of frames has from that output or from unfinished work, as text;
-empty: unknown."""
+If the output is a folder of frames, the file contains, as text, the number of frames that this or earlier work wrote
+there; empty: unknown."""
 
 JOINED = "joined"
 """Name, without suffix, of the file of all segments before it becomes the output."""
@@ -45,7 +45,7 @@ class State:
         next: number of the next frame.
         sizes: size of each finished segment, in bytes.
         key: the next key frame, if it was computed.
-        cuts: numbers of the frames that are the first after a cut.
+        cuts: number of the first frame after each cut.
         errors: number of a frame, warping error of the input from this frame to the next, and that of the output.
         seconds: time that the work has taken, in seconds.
         belongs_to: digests of what the work depends on, by name.
@@ -68,18 +68,18 @@ class State:
             "errors": self.errors,
             "seconds": self.seconds,
             "belongs_to": dict(self.belongs_to),
-            "key": None if self.key is None else _described(self.key),
+            "key": None if self.key is None else _key_data(self.key),
         }
-        CHECKPOINT.write(folder / CHECKPOINTS, self.next, content, {} if self.key is None else _tensors(self.key))
+        CHECKPOINT.write(folder / CHECKPOINTS, self.next, content, {} if self.key is None else _key_tensors(self.key))
 
 
-def _described(key: Key) -> dict[str, Any]:
+def _key_data(key: Key) -> dict[str, Any]:
     match = key.match
     others = [[other.grid, other.mirrored] for other in match.others] if match else []
     return {"match": match and {"grid": match.grid, "others": others}}
 
 
-def _tensors(key: Key) -> dict[str, Tensor]:
+def _key_tensors(key: Key) -> dict[str, Tensor]:
     named = {"output": key.output, "maps": key.maps, "change": key.change}
     if key.match is not None:
         match = key.match
@@ -128,7 +128,7 @@ def _grid(sides: Sequence[int]) -> tuple[int, int]:
 
 def on_device(key: Key | None, device: torch.device) -> Key | None:
     """Move a key frame to a device."""
-    return key and _key(_described(key), {name: tensor.to(device) for name, tensor in _tensors(key).items()})
+    return key and _key(_key_data(key), {name: tensor.to(device) for name, tensor in _key_tensors(key).items()})
 
 
 def earlier_frames(folder: Path) -> int:
@@ -149,8 +149,8 @@ def _clear(folder: Path) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove the checkpoints, which refer to the segments, the segments and the excerpt. May raise OSError."""
-    for name in (CHECKPOINTS, SEGMENTS, EXCERPT):
+    """Remove what only unfinished work needs: checkpoints, segments, excerpt and `REPLACES`. May raise OSError."""
+    for name in (CHECKPOINTS, SEGMENTS, EXCERPT):  # the checkpoints first, because they refer to the others
         if (part := folder / name).is_dir():
             _clear(part)
     (folder / REPLACES).unlink(missing_ok=True)

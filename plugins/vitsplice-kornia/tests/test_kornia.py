@@ -61,7 +61,7 @@ def test_losses_are_in_the_catalogue():
 @pytest.mark.parametrize("name", ["ssim", "sobel", "laplacian"])
 def test_facet_and_layer_are_refused(name, selected):
     spec = catalogue().losses[name]
-    with pytest.raises(ConfigError, match=f"the loss '{name}' takes no facet and no layer; remove "):
+    with pytest.raises(ConfigError, match=f"the loss term '{name}' takes no facet and no layer; remove "):
         spec.build(TermContext(tiny_vit().info, options=complete(spec, {}), **selected))
 
 

@@ -22,9 +22,11 @@ def ssim(output: Tensor, target: Tensor, window: int = 11, scales: int = 1) -> T
 
     Scales with a side of at most half the window are left out. Raises ConfigError if the first scale is that small.
     """
-    smallest = window // 2 + 1
-    if min(output.shape[-2:]) < smallest:
-        raise ConfigError(f"ssim: window={window} is too large for an image with a side of {min(output.shape[-2:])} px")
+    smallest, side = window // 2 + 1, min(output.shape[-2:])
+    if side < smallest:
+        raise ConfigError(
+            f"ssim: window={window} is too large for an image with a side of {side} px; the maximum is {2 * side - 1}"
+        )
     return _mean_over_scales(
         lambda a, b: 1 - kornia.metrics.ssim(a, b, window, eps=0.0).mean(), output, target, scales, smallest
     )
@@ -63,7 +65,7 @@ def laplacian(output: Tensor, target: Tensor, levels: int = 3) -> Tensor:
 def _mean_over_scales(
     distance: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: Tensor, scales: int, smallest: int
 ) -> Tensor:
-    """Average a distance of lightness over full size and at most ``scales - 1`` halvings with sides >= ``smallest``."""
+    """Average a distance of lightness over full size and up to ``scales - 1`` halvings with sides >= ``smallest``."""
     first, second = _lightness(output), _lightness(target)
     values = []
     for _ in range(scales):

@@ -34,7 +34,7 @@ def vitsplice_generators() -> list[GeneratorSpec]:
 
 
 def build(start: Tensor, options: Mapping[str, Any]) -> nn.Module:
-    """Build the generator of one run; its first output is the start image, clamped to [0.01, 0.99]."""
+    """Build a generator whose first output is the start image, clamped to [0.01, 0.99]."""
     from vitsplice_siren.network import Siren
 
     return Siren(start, **options)
