@@ -29,7 +29,7 @@ class Tally:
         done: jobs finished since then.
         refused: jobs that cannot succeed, because of their input.
         failed: jobs that failed and may succeed when retried.
-        stopped: outcomes of jobs that were stopped.
+        stopped: outcomes ``stopped``; these jobs remain unfinished.
     """
 
     total: int
@@ -51,13 +51,13 @@ class Tally:
 
     @property
     def unfinished(self) -> int:
-        """Number of jobs that the same command runs after a stop: those that remain, and those that failed."""
+        """Number of jobs that the same command can finish after a stop: those that remain, and those that failed."""
         return self.remaining + self.failed
 
     def add(self, outcome: Outcome, *, retried: bool) -> None:
         """Count an outcome.
 
-        A stopped job remains one of those that remain, or, if it was retried, of those that failed.
+        A stopped job still counts as remaining or, if it was being retried, as failed.
         """
         if outcome.state == "stopped":
             self.stopped += 1
@@ -69,7 +69,7 @@ class Tally:
 
 
 Report = Callable[[Tally, Outcome | None], object]
-"""Function that displays a tally after an outcome, or, with None as outcome, after a job that was finished before."""
+"""Function that displays the tally after each job. The outcome is None for a job that was finished before."""
 
 
 def run_batch(
@@ -80,7 +80,7 @@ def run_batch(
     total: int,
     *,
     retries: int = 1,
-    locked: Callable[[], object] = lambda: None,
+    on_lock: Callable[[], object] = lambda: None,
     stopped: Callable[[], bool] = lambda: False,
     report: Report = lambda tally, outcome: None,
 ) -> Tally:
@@ -94,11 +94,11 @@ def run_batch(
         total: number of jobs.
         retries: maximum number of rounds of retries. Each begins when all other jobs have ended, and retries the jobs
             that failed in the round before.
-        locked: called when this process holds the lock of the folder.
+        on_lock: called once this process holds the lock of the folder.
         stopped: function that returns True when no further jobs should start. `vitsplice.batch.plan.request_stop`
-            also stops running jobs; call it only once ``locked`` was called: before that, it would stop the jobs of the
+            also stops running jobs. Call it only after ``on_lock`` was called: earlier, it would stop the jobs of the
             process that holds the lock.
-        report: called after each job with the tally and the outcome, which is None for a job that was finished before.
+        report: called after each job, see `Report`.
 
     Returns:
         The number of jobs by state.
@@ -110,7 +110,7 @@ def run_batch(
     output_folder.create(output_folder.check(out, (), "", force=True))
     lock = FolderLock(out)
     try:
-        locked()
+        on_lock()
         batch = open_batch(out, manifest, variants, executor.threads, total // max(1, len(variants)))
         for path in (batch.stop, *temporary_files(batch.out)):  # left by a driver that was killed
             path.unlink(missing_ok=True)
@@ -119,7 +119,7 @@ def run_batch(
             for attempt in range(retries + 1):
                 if stopped() or (attempt and not failures.start_retries()):
                     break
-                jobs = takewhile(lambda job: not stopped(), batch.jobs())  # also ends the skipping of finished ones
+                jobs = takewhile(lambda job: not stopped(), batch.jobs())  # also ends the skipping of finished jobs
                 pending = filter(failures.is_retried, jobs) if attempt else recorder.unfinished(jobs)
                 for outcome in executor.run(run_job, pending):
                     recorder.add(outcome, retried=attempt > 0)
@@ -150,7 +150,7 @@ class _OutcomeRecorder:
         self.report(self.tally, outcome)
 
     def unfinished(self, jobs: Iterable[Job]) -> Iterator[Job]:
-        """Yield the jobs without a finished run.
+        """Yield the jobs without a finished run, and count those with one.
 
         A finished run without a record is recorded. A job whose folder holds a finished run of other inputs is refused.
         """

@@ -14,9 +14,9 @@ from typing import Any, cast
 
 from vitsplice.contracts import Executor, Job, Outcome
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
+GPUS_VARIABLE = "CUDA_VISIBLE_DEVICES"
 
-THREADS = "OMP_NUM_THREADS"
+THREADS_VARIABLE = "OMP_NUM_THREADS"
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """Signals that a terminal or a scheduler sends to all processes at once; only the driver handles them."""
@@ -30,8 +30,8 @@ Work = Callable[[Job], Outcome]
 def build(workers: int, threads: int, options: Mapping[str, Any]) -> Executor:
     """Build the executor.
 
-    With 0 workers, it has one for each GPU, or without GPUs one for every two cores. With 0 threads, the workers share
-    the cores equally, with at most ``OMP_NUM_THREADS`` threads each if that variable is set.
+    With 0 workers, there is one for each GPU, or without GPUs one for every two cores. With 0 threads, the workers
+    share the cores equally, with at most ``OMP_NUM_THREADS`` threads each if that variable is set.
     """
     gpus, cores = _gpus(), _cores()
     workers = workers or len(gpus) or max(1, cores // 2)
@@ -121,7 +121,7 @@ class _Worker:
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
     """Block `SIGNALS` in the driver; a process that is started meanwhile inherits the block, which `_serve` removes."""
-    resource_tracker.ensure_running()  # else it would start with the process, and unblock the signals
+    resource_tracker.ensure_running()  # else it would start with the process and unblock the signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -135,7 +135,7 @@ def _serve(connection: Connection, work: Work, gpu: str) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     if gpu:
-        os.environ[VISIBLE] = gpu
+        os.environ[GPUS_VARIABLE] = gpu
     threading.Thread(target=_exit_with_driver, daemon=True).start()
     with suppress(EOFError, OSError):
         while True:
@@ -163,8 +163,8 @@ def _cause(code: int | None) -> str:
 
 
 def _max_threads(default: int) -> int:
-    """Return the maximum number of threads that the user set for OpenMP, hence also for torch."""
-    value = os.environ.get(THREADS, "").partition(",")[0].strip()  # the first number of a list is the outermost level's
+    """Return the maximum number of OpenMP threads (hence of torch's) that the user set, or ``default`` without one."""
+    value = os.environ.get(THREADS_VARIABLE, "").partition(",")[0].strip()  # of a list: that of the outermost level
     return (int(value) if value.isdecimal() else 0) or default
 
 
@@ -177,6 +177,6 @@ def _gpus() -> tuple[str, ...]:
     """List the usable CUDA devices, as ``CUDA_VISIBLE_DEVICES`` names them."""
     import torch
 
-    named = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
+    names = [name.strip() for name in os.environ.get(GPUS_VARIABLE, "").split(",") if name.strip()]
     number = torch.cuda.device_count()
-    return tuple(named[:number] if named else map(str, range(number)))
+    return tuple(names[:number] if names else map(str, range(number)))

@@ -41,7 +41,7 @@ class Batch:
     Args:
         out: folder of the batch, absolute.
         manifest: file of the pairs, absolute.
-        variants: settings that every pair is run with, by name of the variant, which is also that of its folder.
+        variants: settings of each variant by its name, which is also the name of its folder.
         threads: CPU threads of each run.
     """
 
@@ -56,7 +56,7 @@ class Batch:
         The manifest is read again for each variant.
 
         Raises:
-            PathRejected: if the folder of a run is not inside that of the batch.
+            PathRejected: if the folder of a run is not inside ``out``.
             ConfigError, UserError: as `vitsplice.datasets.read`.
         """
         out, stop = str(self.out), str(self.stop)
@@ -84,7 +84,7 @@ class Batch:
 class BatchFile(BaseModel, extra="forbid", strict=True):
     """The content of ``batch.json``: threads, pairs and variants of a batch, and the version that created the file.
 
-    ``pairs`` is the number of pairs of the last call; 0: unknown.
+    ``pairs`` is the number of pairs in the latest manifest; 0: unknown.
     """
 
     format: int = FORMAT
@@ -124,7 +124,7 @@ def variants(
 
     Raises:
         ConfigError, UnknownName: as `vitsplice.api.settings_for`, or for a part that is not registered.
-        UserError: if two variants would have the same name, or one would have none or that of a file of the batch.
+        UserError: if the name of a variant would be empty, that of another variant, or that of a file of the batch.
     """
     combined: dict[str, RunConfig] = {}
     choices: tuple[Sequence[str | None], Sequence[int | None]] = (backbones or [None], seeds or [None])
@@ -137,7 +137,8 @@ def variants(
             raise UserError(f"preset '{printable(preset)}' gives no folder name; rename it with letters or digits")
         if name in (BATCH, RESULTS, FAILURES):
             raise UserError(
-                f"preset '{printable(preset)}' would have the folder '{name}', a file of batches; rename it"
+                f"preset '{printable(preset)}' would have a folder '{name}', but a batch has a file of this name; "
+                "rename the preset"
             )
         if name in combined:
             raise UserError(
@@ -150,9 +151,9 @@ def variants(
 
 
 def open_batch(out: Path, manifest: Path, variants: Mapping[str, RunConfig], threads: int, pairs: int = 0) -> Batch:
-    """Create ``batch.json``, or update the variants and the number of pairs of the one in the folder.
+    """Create or update ``batch.json``. Variants without runs are removed from it.
 
-    Variants without runs are removed from it. The caller must hold the lock of the folder.
+    The caller must hold the lock of the folder.
 
     Args:
         out, manifest, variants, threads: see `Batch`; the paths may be relative.
@@ -185,7 +186,7 @@ def open_batch(out: Path, manifest: Path, variants: Mapping[str, RunConfig], thr
 
 
 def stored_threads(out: Path) -> int:
-    """Return the number of threads of the runs that a folder holds; 0 without runs.
+    """Return the number of threads of each run in a folder; 0 without runs.
 
     Raises:
         UserError: as `read_batch_file`.
@@ -230,7 +231,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def _check_unchanged(batch: Batch, stored: BatchFile, with_runs: Set[str]) -> None:
-    """Raise OutputExists if threads or the settings of a variant with runs, except for the preset's path, differ."""
+    """Raise OutputExists if the threads or settings of the runs in the folder differ, except for the preset's path."""
     if with_runs and stored.threads != batch.threads:
         raise OutputExists(
             f"the runs in {batch.out} use {with_count(stored.threads, 'thread')} each; with {batch.threads}, the "

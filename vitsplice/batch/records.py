@@ -23,7 +23,7 @@ class Ledger(JsonLinesLog):
     """Log of the finished runs of a batch. The caller must hold the lock of the batch folder.
 
     Opening it removes the records of runs that have no folder. Closing it removes all but the last record of each run,
-    unless an exception ended the block. It needs 16 bytes of memory for each run; 120 bytes for each while it is being
+    unless an exception ended the block. It needs 16 bytes of memory for each run, and 120 bytes while it is being
     opened.
 
     Raises:
@@ -63,8 +63,8 @@ class Failures(JsonLinesLog):
     """Log of the jobs that failed or were refused, emptied when it is opened.
 
     The caller must hold the lock of the batch folder. Closing the log removes the records of jobs that a retry
-    has finished, and all but the last record of each other job. A file that is then empty is removed; if that fails, it
-    stays without an error.
+    has finished, and all but the last record of each other job. An empty file is then removed, if
+    possible.
 
     Raises:
         VitspliceError: if the file cannot be written.
@@ -114,7 +114,7 @@ class Failures(JsonLinesLog):
 
 @dataclass
 class FailureReason:
-    """A reason of failures, the first job that has it, and the number of jobs that have it.
+    """A reason for which jobs failed or were refused.
 
     Args:
         message: the reason, on one line.
@@ -128,7 +128,7 @@ class FailureReason:
 
 
 def failure_reasons(failures: Iterable[Mapping[str, Any]], limit: int) -> list[FailureReason]:
-    """Return the first ``limit`` different reasons, each with the number of all records that have it.
+    """Return the first ``limit`` different reasons, each with the number of all jobs that have it.
 
     ``failures`` has one record for each job.
     """
@@ -148,8 +148,8 @@ def _job_key(record: Mapping[str, Any]) -> int:
 def _run_keys(out: Path, variants: set[str]) -> Iterator[int]:
     """Yield the keys of the runs of the given variants that have a folder.
 
-    Runs are found by listing each shard (`vitsplice.batch.plan.run_folder`); checking the folder of each run by itself
-    would be slower on a file server.
+    Each shard (`vitsplice.batch.plan.run_folder`) is listed, which is faster on a file server than checking the folder
+    of each run.
 
     Raises:
         VitspliceError: if a folder cannot be listed.

@@ -31,7 +31,7 @@ RECENT = 12
 
 @dataclass(frozen=True)
 class VariantState:
-    """Number of runs of one variant by state; ``refused`` ones cannot succeed, because of their input."""
+    """Number of runs of one variant by state; see `vitsplice.contracts.Outcome`."""
 
     done: int
     refused: int
@@ -49,7 +49,7 @@ class BatchState:
 
     Args:
         variants: runs by the name of the variant.
-        pairs: number of pairs of the last call; 0 if unknown.
+        pairs: number of pairs in the latest manifest; 0 if unknown.
         running: whether a process is running the batch.
         reasons: reasons of failed and refused runs, at most `MAX_REASONS`.
         recent: paths of the outputs that were finished last, the newest first, at most `RECENT`.
@@ -63,9 +63,9 @@ class BatchState:
 
     @property
     def total(self) -> int:
-        """Number of runs if every variant has the pairs of the last call; 0 if unknown.
+        """Number of runs if every variant has the pairs of the latest manifest; 0 if unknown.
 
-        It is also unknown if a variant has more runs than pairs: some of them are of pairs of an earlier call.
+        It is also unknown if a variant has more runs than that manifest has pairs: some are of earlier pairs.
         """
         has_earlier_pairs = any(variant.ended > self.pairs for variant in self.variants.values())
         return 0 if has_earlier_pairs else self.pairs * len(self.variants)
@@ -88,20 +88,20 @@ def read_state(folder: str | os.PathLike[str]) -> BatchState:
     """Read the state of the batch in a folder.
 
     Raises:
-        UserError: if the folder holds no ``batch.json``, or that is invalid or has another format.
+        UserError: if ``batch.json`` is missing, is invalid or has another format.
         PathRejected: if a file of the batch is a link to outside the folder.
     """
     out = Path(folder)
-    _, results, failures = (inside_file(out, name) for name in (BATCH, RESULTS, FAILURES))
+    _, results_path, failures_path = (inside_file(out, name) for name in (BATCH, RESULTS, FAILURES))
     if (stored := read_batch_file(out)) is None:
         raise UserError(f"{out} holds no batch: it has no {BATCH}")
-    finished, recent = _finished(results)
-    failed = _failures(failures)
+    finished, recent = _read_finished(results_path)
+    failures = _read_failures(failures_path)
     unsuccessful = {
-        name: _unsuccessful(failed.get(name, {}), finished.get(name, array("Q"))) for name in stored.variants
+        name: _unsuccessful(failures.get(name, {}), finished.get(name, array("Q"))) for name in stored.variants
     }
     variants = {name: _variant_state(finished.get(name, array("Q")), unsuccessful[name]) for name in stored.variants}
-    outputs = filter(None, (_output(out, name) for name in reversed(recent)))
+    outputs = filter(None, (_output(out, run_folder) for run_folder in reversed(recent)))
     records = (
         {"variant": name, "id": failure.pair, "reason": failure.reason}
         for name, runs in unsuccessful.items()
@@ -111,8 +111,8 @@ def read_state(folder: str | os.PathLike[str]) -> BatchState:
     return BatchState(variants, stored.pairs, is_locked(out), reasons, tuple(outputs))
 
 
-def _finished(results: Path) -> tuple[dict[str, array[int]], deque[Any]]:
-    """Return the keys of the finished runs of each variant, and the last `RECENT` folders."""
+def _read_finished(results: Path) -> tuple[dict[str, array[int]], deque[Any]]:
+    """Read the keys of the finished runs of each variant, and the last `RECENT` folders."""
     finished: dict[str, array[int]] = {}
     recent: deque[Any] = deque(maxlen=RECENT)
     for record in read_records(results):
@@ -122,8 +122,8 @@ def _finished(results: Path) -> tuple[dict[str, array[int]], deque[Any]]:
     return finished, recent
 
 
-def _failures(failures: Path) -> dict[str, dict[int, _Failure]]:
-    """Return the last record of each run that failed or was refused, by variant and key."""
+def _read_failures(failures: Path) -> dict[str, dict[int, _Failure]]:
+    """Read the last record of each run that failed or was refused, by variant and key."""
     last: dict[str, dict[int, _Failure]] = {}
     for record in read_records(failures):
         with suppress(*INVALID):
@@ -137,9 +137,9 @@ def _unsuccessful(failures: Mapping[int, _Failure], finished: array[int]) -> dic
 
     A refused run may have been finished by an earlier call, with other images; it counts as refused, not as finished.
     """
-    done = np.isin(np.fromiter(failures, np.uint64), np.frombuffer(finished, np.uint64))
-    entries = zip(failures.items(), done, strict=True)
-    return {key: failure for (key, failure), is_done in entries if failure.state == "refused" or not is_done}
+    have_finished = np.isin(np.fromiter(failures, np.uint64), np.frombuffer(finished, np.uint64))
+    entries = zip(failures.items(), have_finished, strict=True)
+    return {key: failure for (key, failure), has_finished in entries if failure.state == "refused" or not has_finished}
 
 
 def _variant_state(finished: array[int], unsuccessful: Mapping[int, _Failure]) -> VariantState:

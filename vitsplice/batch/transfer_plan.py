@@ -1,4 +1,4 @@
-"""Plan of applying a model or a LUT: the images and the file name of each output."""
+"""Plan of applying a model or a LUT to many images: the images and the file name of each output."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class TransferPlan:
 
         Args:
             force: allow files to be replaced, but never inputs.
-            finished: names of finished outputs; None: all that the record of the folder lists, whatever their models.
+            finished: names of finished outputs; None: all in the record of the folder, whichever model made them.
 
         Raises:
             OutputExists: if the name of an output is taken, unless ``force`` is given or the output is finished.
@@ -86,12 +86,11 @@ class TransferPlan:
         inputs = dict.fromkeys(path for transfer in self.transfers for path in transfer.inputs())
         check_inputs_survive(inputs, (self.folder / transfer.name for transfer in self.transfers))
         finished = read_record(self.folder) if finished is None else finished
-        if force or not (other := [each.name for each in self.existing() if each.name not in finished]):
+        if force or not (taken := [each.name for each in self.existing() if each.name not in finished]):
             return
-        path = printable(str(self.folder / other[0]))
-        exists = f"and {len(other) - 1} more exist" if len(other) > 1 else "exists"
-        it = "them" if len(other) > 1 else "it"
-        raise OutputExists(f"{path} {exists} already; choose another output, or replace {it} with ", REPLACE)
+        path, others = printable(str(self.folder / taken[0])), len(taken) - 1
+        exist, them = (f"and {others} more exist", "them") if others else ("exists", "it")
+        raise OutputExists(f"{path} {exist} already; choose another output, or replace {them} with ", REPLACE)
 
 
 def plan_in(out: Path, transfers: Sequence[Transfer], sources: Iterable[Path] = ()) -> TransferPlan:
@@ -100,11 +99,11 @@ def plan_in(out: Path, transfers: Sequence[Transfer], sources: Iterable[Path] = 
     Args:
         out: output folder, or .png file.
         transfers: the outputs.
-        sources: structure images, and folders of them, that the outputs are of.
+        sources: given structure images, and folders of structure images.
 
     Raises:
         UserError: if ``out`` is an existing file that is no image, has the suffix of another image format, or is a .png
-            file for several outputs; or if an output would be written to one of the folders of structure images.
+            file for several outputs; or if the output folder is one of ``sources``.
     """
     in_file = is_image_name(out) and not os.path.isdir(out)
     plan = _plan_in_file(out, transfers) if in_file else _plan_in_folder(out, transfers)

@@ -27,7 +27,7 @@ class TransferRecord:
     Args:
         folder: output folder.
         model: model whose outputs are added.
-        recorded: whether outputs are added to the file `RECORD`. The first one creates the file, and locks the folder.
+        recorded: whether outputs are added to the file `RECORD`. The first one creates the file and locks the folder.
     """
 
     def __init__(self, folder: Path, model: Model, *, recorded: bool) -> None:
@@ -62,11 +62,11 @@ class TransferRecord:
         """Raise UserError if an output of this name cannot be recorded, because the name is not UTF-8."""
         if self._recorded and not is_valid_text(name):
             raise UserError(
-                f"the name {printable(name)} is not UTF-8, as a recorded output has to be; rename its image"
+                f"the name {printable(name)} is not UTF-8, so the output cannot be recorded; rename its structure image"
             )
 
     def add(self, name: str, images: Mapping[str, Any], seconds: float, sha256: str) -> None:
-        """Record an output before its file is written. An entry counts only while the file has its digest.
+        """Record an output before its file is written. The entry counts only while the file has this digest.
 
         Args:
             name: name of the output's file.

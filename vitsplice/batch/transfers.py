@@ -31,7 +31,7 @@ from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 
-PREPARED = 16
+CACHED_DESCRIPTIONS = 16
 """Maximum number of appearance images whose descriptions are cached."""
 
 
@@ -57,7 +57,7 @@ class Applied:
 def apply_model(
     model: Model, plan: TransferPlan, *, force: bool = False, progress: ProgressReporter = NULL_REPORTER
 ) -> Applied:
-    """Write the outputs of a plan. An output that its folder already holds, of the same model and images, is skipped.
+    """Write the outputs of a plan, except those of the same model and images that its folder already holds.
 
     Args:
         model: the model.
@@ -77,7 +77,7 @@ def apply_model(
     with TransferRecord(plan.folder, model, recorded=plan.recorded) as record:
         finished = {each.name: digests for each in plan.existing() if (digests := _finished_digests(each, record))}
         plan.check(force=force, finished=finished)
-        applied, prepare = Applied(skipped=len(finished)), lru_cache(PREPARED)(model.prepare)
+        applied, prepare = Applied(skipped=len(finished)), lru_cache(CACHED_DESCRIPTIONS)(model.prepare)
         for number, transfer in enumerate(plan.transfers):
             if progress.stopped():
                 applied.stopped = True
@@ -91,7 +91,7 @@ def apply_model(
 
 @numerics(grad=False)
 def output_of(model: Model, structure: LoadedImage, appearance: Appearance | Mix, mask: Path | None = None) -> Tensor:
-    """Apply a model to a structure image, ``(1, 3, H, W)``; outside the mask, the image remains unchanged.
+    """Return a model's output ``(1, 3, H, W)`` for a structure image, which remains unchanged outside the mask.
 
     Raises:
         UserError: if the mask is invalid.
@@ -99,8 +99,8 @@ def output_of(model: Model, structure: LoadedImage, appearance: Appearance | Mix
     output = model(structure, appearance)
     if mask is None:
         return output
-    inside = read_masks({"structure": structure}, {"structure": mask})["structure"].pixels.mean(1, keepdim=True)
-    masks = masked(RunImages({}, {"structure": inside}), model.record.settings.mask).masks
+    mask_pixels = read_masks({"structure": structure}, {"structure": mask})["structure"].pixels.mean(1, keepdim=True)
+    masks = masked(RunImages({}, {"structure": mask_pixels}), model.record.settings.mask).masks
     pixels = structure.pixels.to(output.device)
     return torch.lerp(pixels, output, masks["structure"].to(output.device)) if masks else output
 
@@ -147,6 +147,6 @@ def _apply(
 
 def _trained_on(model: Model, transfer: Transfer, digests: Mapping[str, Any]) -> dict[str, Path]:
     """Return the images of a transfer that the model was trained on, by their SHA-256 (see `Transfer.digests`)."""
-    of_images = [digests["structure"], *(digest for digest, _ in digests["appearance"])]
+    image_digests = [digests["structure"], *(digest for digest, _ in digests["appearance"])]
     paths = [transfer.structure, *(path for path, _ in transfer.appearance)]
-    return {digest: path for digest, path in zip(of_images, paths, strict=True) if digest in model.images}
+    return {digest: path for digest, path in zip(image_digests, paths, strict=True) if digest in model.images}

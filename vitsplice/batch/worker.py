@@ -38,7 +38,7 @@ RETRYABLE = (OutputBusy, OutOfMemory)
 """User errors that may not occur again when the job is retried or runs on another machine."""
 
 INPUT_ENTRIES = ("weights", "regions")
-"""Entries of a record that describe its inputs beside the images.
+"""Entries of a record that describe its inputs besides the images.
 
 They are the weights, if there are several appearance images, and the index of the appearance image of each region.
 """
@@ -64,8 +64,8 @@ def finished_record(job: Job) -> dict[str, Any] | None:
     """Return the record of a job whose run is finished and left nothing to clean up, or None.
 
     Raises:
-        UserError: if the folder holds a finished run of other images, or with other weights or regions. Images are
-            read and compared only if a path differs; then also if one cannot be read.
+        UserError: if the folder holds a finished run of other images, or with other weights or regions. If a path
+            differs, the images are read and compared; an image that cannot be read is then an error too.
     """
     folder = RunFolder(Path(job.folder))
     record = _read_record(job)
@@ -115,13 +115,14 @@ def _input_entries(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_same_bytes(job: Job, images: Mapping[str, tuple[str, str]]) -> None:
-    """Raise UserError unless the images of a job have the same bytes as those of its run; some have other paths."""
+    """Raise UserError unless the images of a job have the same bytes as those of its run, although paths differ."""
     try:
         digests = {name: file_sha256(path) for name, path in job.images.items()}
     except OSError as error:
         raise UserError(
-            f"{job.folder} holds a run of images at other paths, with which those of the pair cannot be compared: "
-            f"cannot read {printable(str(error.filename or 'an image'))}: {error.strerror or error}"
+            f"{job.folder} holds a run of images at other paths. They cannot be compared with those of the pair: "
+            f"cannot read {printable(str(error.filename or 'an image'))}: {error.strerror or error}. "
+            f"Make it readable, or {OTHER_ID}"
         ) from error
     if digests != {name: sha256 for name, (_, sha256) in images.items()}:
         paths = ", ".join(path for path, _ in images.values())
@@ -236,7 +237,7 @@ class StopFile:
         self._path, self._next_check, self._exists = path, 0.0, False
 
     def __call__(self) -> bool:
-        """Return whether the file existed at the last check, which is repeated if it is due."""
+        """Return True if the file existed at the latest check, after a new check if one is due."""
         if not self._exists and time.monotonic() >= self._next_check:
             self._exists, self._next_check = self._path.exists(), time.monotonic() + POLL_SECONDS
         return self._exists

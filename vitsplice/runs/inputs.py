@@ -6,9 +6,9 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from vitsplice.errors import UserError
 from vitsplice.text import did_you_mean, printable, type_with_article
@@ -118,16 +118,16 @@ def checked_weights(weights: Sequence[float] | None, number: int) -> tuple[float
     """
     if weights is None:
         return (1.0,) * number
-    weights = [float(weights)] if isinstance(weights, Real) else list(weights)
-    if wrong := [weight for weight in weights if not isinstance(weight, Real)]:
+    values: list[Any] = [weights] if isinstance(weights, Real) else list(weights)
+    if wrong := [value for value in values if not isinstance(value, Real)]:
         raise UserError(f"weights of appearance images must be numbers, not {type_with_article(wrong[0])}")
-    given = ", ".join(f"{weight:g}" for weight in weights)
-    if len(weights) != number:
-        raise UserError(f"{number} appearance images require as many weights; there are {len(weights)}: {given}")
+    given = ", ".join(f"{value:g}" for value in values)
+    if len(values) != number:
+        raise UserError(f"{number} appearance images require as many weights; there are {len(values)}: {given}")
     least, most = WEIGHTS
-    if not all(least <= weight <= most for weight in weights):
+    if not all(least <= value <= most for value in values):
         raise UserError(f"weights of appearance images must be from {least:g} to {most:g}, not {given}")
-    return tuple(float(weight) for weight in weights)
+    return tuple(float(value) for value in values)
 
 
 def region_masks(regions: Iterable[Any]) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def appearance_number(appearance: int | str, names: Sequence[str], region: int) 
     Raises:
         UserError: if no image, or more than one, is meant.
     """
-    if isinstance(appearance, Integral):
+    if isinstance(appearance, SupportsIndex):
         matching = [int(appearance)] if 0 <= appearance < len(names) else []
     else:
         wanted = printable(str(Path(str(appearance))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -10,10 +11,8 @@ from filelock import FileLock, Timeout
 from vitsplice.errors import OutputBusy, UserError
 from vitsplice.support.files import inside
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
 
@@ -69,17 +68,17 @@ class FolderLock:
 def is_locked(folder: Path) -> bool:
     """Return whether a process holds the `FolderLock` of a folder, without writing to the folder.
 
-    On a system without ``flock``, this is also True for a lock file that a killed process left.
+    On Windows, which has no ``flock``, this is also True for a lock file that a killed process left.
 
     Raises:
         PathRejected: if the lock file is a link to outside the folder.
     """
     try:
         with inside(folder, LOCK).open("rb") as file:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return False
-            return True
+            if sys.platform == "win32":
+                return True
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
     except (FileNotFoundError, IsADirectoryError):
         return False
     except OSError:

@@ -12,7 +12,7 @@ import webbrowser
 
 import pytest
 from vitsplice_app import command, server
-from vitsplice_app.account import VARIABLE, Account
+from vitsplice_app.account import AUTH_VARIABLE, Account
 from vitsplice_app.command import _account, _announce
 from vitsplice_app.workspace import NotRemoved
 
@@ -143,7 +143,7 @@ def test_command_of_a_plugin_that_failed_to_load_is_no_typing_mistake(capsys):
 
 
 def test_account_is_read_from_the_variable_and_checked(capsys, monkeypatch):
-    monkeypatch.setenv(VARIABLE, "ada:")
+    monkeypatch.setenv(AUTH_VARIABLE, "ada:")
     code, text = run(capsys)
     assert code == 2
     assert "user:password" in text

@@ -156,6 +156,15 @@ def test_oversized_request_is_refused(ask, path, limit):
     assert (status, text) == (413, f"too large: at most {limit // 10**6} MB are allowed")
 
 
+@pytest.mark.parametrize("path", [UPLOAD, f"{API}/component_server"])
+@pytest.mark.parametrize("kind", ["application/json", "Application/JSON", "text/plain"])
+def test_upload_that_is_no_form_is_checked_as_json(ask, path, kind):
+    headers = {"Content-Type": kind}
+    assert ask("POST", path, b'{"path": "/etc/passwd"}', headers) == (403, "only files of the page can be used")
+    status, text = ask("POST", path, b" " * (MAX_BODY + 1), headers)
+    assert (status, text) == (413, f"too large: at most {MAX_BODY // 10**6} MB are allowed")
+
+
 def test_files_in_one_request_may_be_larger_together_than_one_file(ask, monkeypatch):
     monkeypatch.setattr(guard, "MAX_UPLOAD", 1000)
     part = '--edge\r\nContent-Disposition: form-data; name="files"; filename="{}.txt"\r\n\r\n' + "x" * 600 + "\r\n"

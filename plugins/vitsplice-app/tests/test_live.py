@@ -11,7 +11,7 @@ def test_states_are_shown_at_a_bounded_rate(cost):
     assert pace.due()
     began, now[0] = now[0], cost
     pace.shown(began)
-    wait = max(live.EVERY, cost / live.SHARE)
+    wait = max(live.MIN_INTERVAL, cost / live.MAX_SHARE)
     now[0] = cost + 0.99 * wait
     assert not pace.due()
     now[0] = cost + 1.01 * wait

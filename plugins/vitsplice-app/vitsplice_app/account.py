@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 from vitsplice.errors import Argument, UserError
 
-VARIABLE = "VITSPLICE_APP_AUTH"
+AUTH_VARIABLE = "VITSPLICE_APP_AUTH"
 """Environment variable with ``user:password``, or with ``user`` only: the command then asks for the password."""
 
 

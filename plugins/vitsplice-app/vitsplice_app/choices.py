@@ -55,10 +55,10 @@ def default_backbone() -> str:
 
 
 def is_installed(spec: BackboneSpec) -> bool:
-    """Return True unless it is known that the weights of a backbone are not on this machine."""
+    """Return False only if the weights of a backbone are known to be missing on this machine."""
     return spec.weights_location() != ""
 
 
 def layer_choices(info: BackboneInfo) -> list[tuple[str, int]]:
-    """Return the layers from the first to the last: label (both numbers, see `layer_label`) and number from the end."""
+    """Return the label (see `layer_label`) and the negative number of each layer, from the first to the last."""
     return [(layer_label(layer, info.layers), layer) for layer in info.every_layer]

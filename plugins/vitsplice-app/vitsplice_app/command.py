@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from vitsplice_app.account import VARIABLE, Account
+from vitsplice_app.account import AUTH_VARIABLE, Account
 
 
 def app(
@@ -28,7 +28,7 @@ def app(
     auth: Annotated[
         str | None,
         typer.Option(
-            envvar=VARIABLE,
+            envvar=AUTH_VARIABLE,
             metavar="USER[:PASSWORD]",
             help="Account that the page asks for. Without a password, the command asks for it.",
         ),
@@ -69,7 +69,7 @@ def _account(auth: str | None) -> Account | None:
 
 
 def _announce(url: str, open_page: bool) -> None:
-    """Print the URL of the page, and open it in another thread: a browser in the terminal waits for the server."""
+    """Print the URL of the page. If ``open_page``, open it in a thread, because a text browser waits for the server."""
     import webbrowser
 
     typer.echo(f"The page is {url} (Ctrl-C ends it)")

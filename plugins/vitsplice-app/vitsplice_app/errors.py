@@ -20,9 +20,9 @@ from vitsplice_app.workspace import PREFIX
 FAULT = "This is a fault of vitsplice or of a plugin; the terminal of vitsplice app shows where it happened."
 
 TEMPORARY_FOLDER = re.compile(rf"/?{re.escape(os.path.realpath(gettempdir()).lstrip('/'))}/{PREFIX}[^\s'\"]*/")
-"""Pattern of the folder in the path of a workspace's file. It is removed: the user knows only the file name.
+"""Pattern of the folder in the path of a workspace's file. Cards omit the folder: the user knows only the file name.
 
-The leading slash is optional: short unique names of files (`vitsplice.support.files.unique_names`) may lack it.
+The leading slash is optional, because short unique names of files (`vitsplice.support.files.unique_names`) may lack it.
 """
 
 
@@ -58,7 +58,7 @@ def guarded(card: gr.HTML, handler: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return _with_card(card, handler(*arguments))
         except Exception as error:
-            return _shown(card, error)
+            return _report(card, error)
 
     @wraps(handler)
     def generate(*arguments: Any) -> Iterator[Any]:
@@ -67,7 +67,7 @@ def guarded(card: gr.HTML, handler: Callable[..., Any]) -> Callable[..., Any]:
             for values in handler(*arguments):
                 yield _with_card(card, values)
         except Exception as error:
-            yield _shown(card, error)
+            yield _report(card, error)
 
     return generate if inspect.isgeneratorfunction(handler) else call
 
@@ -85,7 +85,8 @@ def _hidden(card: gr.HTML) -> dict[Any, Any]:
     return {card: gr.update(value="", visible=False)}
 
 
-def _shown(card: gr.HTML, error: Exception) -> dict[Any, Any]:
+def _report(card: gr.HTML, error: Exception) -> dict[Any, Any]:
+    """Return the update that shows an error in a card; print the traceback of an unexpected error."""
     if is_fault(error):
         traceback.print_exception(error)
     return {card: gr.update(value=card_html(error), visible=True)}

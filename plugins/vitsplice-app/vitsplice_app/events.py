@@ -1,7 +1,7 @@
 """Arguments of events, and events of long work: transfers, inversions and comparisons.
 
-One piece of long work runs at a time on the server; the others wait in the queue. Work that
-runs or waits can be stopped by a button; work that waits then ends when its turn comes.
+The server does one piece of long work at a time; the others wait in the queue. A button stops work that runs or waits;
+stopped work that waits ends when its turn comes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ It does not scroll if the top of the column is in the upper half of the window.
 """
 
 NOT_SHOWN = "<p role='alert'>The result cannot be shown; the terminal of vitsplice app shows the reason.</p>"
-"""What the page shows if showing the result of long work fails."""
+"""Text in place of a result of long work that cannot be shown."""
 
 FAILED = card_html(
     UserError(
@@ -89,7 +89,7 @@ class Work:
     stopped: bool = False
 
     def begin(self) -> None:
-        """Record that the button was clicked that starts the work, which may first wait in the queue."""
+        """Record a click on the button that starts the work, which may first wait in the queue."""
         self.running, self.stopped = True, False
 
 
@@ -106,33 +106,35 @@ def stop_button_update(running: bool) -> Any:
 def connect_stop(stop: gr.Button, state: gr.State) -> None:
     """Connect a stop button with the state (`Work`) of the work that the button stops."""
 
-    def ask(work: Work) -> None:
+    def request_stop(work: Work) -> None:
         work.stopped = True
 
     stop.click(None, None, stop, js=STOPPING, **IMMEDIATE)
-    stop.click(ask, state, None, **IMMEDIATE)
+    stop.click(request_stop, state, None, **IMMEDIATE)
 
 
 def connect_start(
-    starts: Sequence[gr.Button],
+    start: gr.Button,
+    blocked: Sequence[gr.Button],
     stop: gr.Button,
     handler: Callable[..., Iterator[Any]],
     inputs: Sequence[Any],
     outputs: Sequence[Any],
     live: gr.HTML,
-    ended: Callable[..., Any],
-    shown: Sequence[Any],
+    on_end: Callable[..., Any],
+    end_outputs: Sequence[Any],
 ) -> None:
     """Connect a button that starts long work.
 
-    From the click to the end of the work, the buttons of ``starts`` cannot be pressed, but ``stop`` can. Work that was
+    From the click to the end of the work, ``start`` and ``blocked`` cannot be pressed, but ``stop`` can. Work that was
     stopped while it waited in the queue does not begin when its turn comes.
 
     The click also updates the state, with the same `Work`: Gradio calls the ``delete_callback`` only of states that
     were updated, an hour after the latest update if the page is closed by then.
 
     Args:
-        starts: the button that starts the work, then other buttons that cannot be pressed while it runs or waits.
+        start: button that starts the work.
+        blocked: other buttons that cannot be pressed while the work runs or waits.
         stop: button that stops the work; it is connected by `connect_stop`.
         handler: generator function that does the work. Its first argument is the `Work`; it must end soon after
             `Work.stopped` becomes True.
@@ -140,16 +142,16 @@ def connect_start(
         outputs: components that the values of ``handler`` update. The first one is the card of the tab; if the work
             fails outside of ``handler``, the card shows `FAILED`.
         live: component that shows the progress, and the position in the queue.
-        ended: function of the `Work` that is called at the end, also after an error. It returns the updates of
-            ``shown``, which must enable the buttons again. If it fails, ``live`` shows `NOT_SHOWN`, and the button of
-            ``starts`` that starts the work is enabled.
-        shown: components that ``ended`` updates.
+        on_end: function of the `Work` that is called at the end, also after an error. It returns the updates of
+            ``end_outputs``, which must enable the buttons again. If it fails, ``live`` shows `NOT_SHOWN`, and ``start``
+            is enabled.
+        end_outputs: components that ``on_end`` updates.
     """
 
     def begin(work: Work) -> list[Any]:
         work.begin()
         waiting = gr.update(value=Progress("waiting to start").html(), visible=True)
-        return [work, waiting, stop_button_update(True), *[gr.update(interactive=False)] * len(starts)]
+        return [work, waiting, stop_button_update(True), *[gr.update(interactive=False)] * (1 + len(blocked))]
 
     def run(work: Work, *values: Any) -> Iterator[Any]:
         if not work.stopped:
@@ -157,17 +159,17 @@ def connect_start(
 
     def end(work: Work) -> Any:
         work.running = False
-        return ended(work)
+        return on_end(work)
 
     def unblock() -> list[Any]:
         return [gr.update(value=NOT_SHOWN, visible=True), stop_button_update(False), gr.update(interactive=True)]
 
-    start, state, card = starts[0], inputs[0], outputs[0]
+    state, card = inputs[0], outputs[0]
     start.click(None, None, None, js=SHOW_OUTCOME, **IMMEDIATE)
-    begun = start.click(begin, state, [state, live, stop, *starts], **IMMEDIATE)
+    begun = start.click(begin, state, [state, live, stop, start, *blocked], **IMMEDIATE)
     ran = begun.then(run, list(inputs), list(outputs), show_progress_on=live, **ONE_AT_A_TIME)
-    for event in (ran.then, ran.failure):  # one of them: Gradio's client does not trigger ``then`` after an error
-        event(end, state, list(shown), **IMMEDIATE).failure(unblock, None, [live, stop, start], **IMMEDIATE)
+    for event in (ran.then, ran.failure):  # one occurs: Gradio's client triggers no ``then`` after an error
+        event(end, state, list(end_outputs), **IMMEDIATE).failure(unblock, None, [live, stop, start], **IMMEDIATE)
     ran.failure(lambda: gr.update(value=FAILED, visible=True), None, card, **IMMEDIATE)
 
 
@@ -179,14 +181,14 @@ def connect_start_and_stop(
     outputs: Sequence[Any],
     live: gr.HTML,
 ) -> None:
-    """Connect the two buttons of long work at whose end ``live`` is cleared.
+    """Connect the buttons that start and stop long work; ``live`` is cleared at its end.
 
     The arguments are those of `connect_start`; ``inputs`` does not contain the state of the work.
     """
 
-    def ended(work: Work) -> list[Any]:
+    def on_end(work: Work) -> list[Any]:
         return ["", stop_button_update(False), gr.update(interactive=True)]
 
     state = gr.State(Work())
-    connect_start([start], stop, handler, [state, *inputs], outputs, live, ended, [live, stop, start])
+    connect_start(start, [], stop, handler, [state, *inputs], outputs, live, on_end, [live, stop, start])
     connect_stop(stop, state)

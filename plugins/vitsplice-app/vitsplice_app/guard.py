@@ -48,13 +48,13 @@ UPLOAD = f"{API}/upload"
 UPLOADS = frozenset({UPLOAD, f"{API}/component_server"})
 """Routes of uploads: files, and painted layers of masks."""
 
-PAGES = frozenset(
-    {"/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt", f"{API}/info", f"{API}/app_id"}
+READ_ROUTES = frozenset(
+    {"/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt"}
+    | {f"{API}/{name}" for name in ("info", "app_id", "queue/data", "upload_progress", "startup-events")}
 )
-READ = (*(f"/{name}/" for name in ("static", "assets", "svelte")), f"{API}/heartbeat/", FILE, FRAMES)
-EVENTS = frozenset({f"{API}/queue/data", f"{API}/upload_progress", f"{API}/startup-events"})
-WRITE = frozenset({*UPLOADS, f"{API}/queue/join", f"{API}/cancel", f"{API}/reset"})
-CALLS = f"{API}/run/"
+READ_PREFIXES = (*(f"/{name}/" for name in ("static", "assets", "svelte")), f"{API}/heartbeat/", FILE, FRAMES)
+WRITE_ROUTES = frozenset({*UPLOADS, f"{API}/queue/join", f"{API}/cancel", f"{API}/reset"})
+WRITE_PREFIX = f"{API}/run/"
 
 SECURITY_HEADERS = {
     "content-security-policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'self'",
@@ -128,28 +128,28 @@ class Guard:
             raise Refused(403, "requests of other websites are refused")
 
     def _check_read(self, path: str) -> None:
-        if path not in PAGES | EVENTS and not path.startswith(READ):
+        if path not in READ_ROUTES and not path.startswith(READ_PREFIXES):
             raise Refused(404, "not found")
         if path.startswith(FILE) and not self._is_own(path.removeprefix(FILE)):
             raise Refused(403, "only files of the page can be read")
 
     async def _checked_body(self, request: Request) -> Receive:
         path = request.scope["path"]
-        if request.method != "POST" or (path not in WRITE and not path.startswith(CALLS)):
+        if request.method != "POST" or (path not in WRITE_ROUTES and not path.startswith(WRITE_PREFIX)):
             raise Refused(404, "not found")
         length = request.headers.get("content-length", "")
         if not length.isdecimal() or "transfer-encoding" in request.headers:
             raise Refused(411, "a valid Content-Length is required")
-        limit = _limit(path)
+        is_form = request.headers.get("content-type", "").startswith("multipart/form-data")
+        is_upload = path in UPLOADS and is_form  # of any other type, Gradio reads a body as JSON
+        limit = _limit(path) if is_upload else MAX_BODY
         if int(length) > limit:
             await _discard(request, 4 * MAX_UPLOAD)
             raise Refused(413, f"too large: at most {limit // 10**6} MB are allowed")
-        if path in UPLOADS and await anyio.to_thread.run_sync(_size, self.files) + int(length) > MAX_STORED:
+        if is_upload and await anyio.to_thread.run_sync(_size, self.files) + int(length) > MAX_STORED:
             await _discard(request, limit)
             raise Refused(507, FULL)
-        if "json" in request.headers.get("content-type", "") or path not in UPLOADS:
-            return _replayed(await self._checked_json(request))
-        return request.receive
+        return request.receive if is_upload else _replayed(await self._checked_json(request))
 
     async def _checked_json(self, request: Request) -> bytes:
         body = await request.body()
@@ -170,14 +170,12 @@ class Guard:
 
 
 def _limit(path: str) -> int:
-    """Return the maximum size of the body of a request for a route. Gradio limits each file of an upload of several."""
-    if path == UPLOAD:
-        return MAX_STORED
-    return MAX_UPLOAD if path in UPLOADS else MAX_BODY
+    """Return the maximum size in bytes of an upload, which may have several files; Gradio limits the size of each."""
+    return MAX_STORED if path == UPLOAD else MAX_UPLOAD
 
 
 def _named_paths(value: Any) -> Iterator[str]:
-    """Yield the path of every file in the JSON data of a request: of each mapping, the text at the key ``path``."""
+    """Yield the path of every file in the JSON data of a request: the text at the key ``path`` of each mapping."""
     values = [value]
     while values:
         item = values.pop()

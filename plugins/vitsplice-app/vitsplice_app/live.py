@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from vitsplice.engine.values import Step
     from vitsplice.runs.run import Run
 
-EVERY = 0.5
-"""Minimum seconds from the time at which a state was shown to the time at which the next one is due."""
+MIN_INTERVAL = 0.5
+"""Minimum time in seconds between two states that are shown."""
 
-SHARE = 0.1
-"""Maximum fraction of the run time that the preparation of the due states may take."""
+MAX_SHARE = 0.1
+"""Maximum fraction of a run's time that is spent on preparing states."""
 
 PREVIEW_SIDE = 640
 """Maximum longer side of a preview in pixels."""
@@ -35,13 +35,13 @@ class Progress:
 
     Args:
         doing: current activity, such as 'optimising'.
-        taken, total: number of steps (or other parts, see ``unit``) that are done, and of all; total 0: not counted.
+        taken, total: number of finished steps (or other parts, see ``unit``) and of all; total 0: not counted.
         seconds_left: estimate of the seconds that remain; None if it is unknown.
         preview: data URI of the current output, scaled down; "" if there is none yet.
         width, height: size of the output in pixels; without a preview they have no effect.
         history: losses of the steps taken.
         terms: names of the loss terms.
-        notes: what the user must not miss, such as that a fallback replaces a backbone.
+        notes: messages for the user, such as that a fallback replaces a backbone.
         unit: name of what ``taken`` and ``total`` count, in the plural.
     """
 
@@ -84,7 +84,7 @@ class Progress:
 
 @dataclass
 class Pace:
-    """Decides when the next state of a run is due, so that `EVERY` and `SHARE` are observed.
+    """Decides when the next state of a run is due, so that `MIN_INTERVAL` and `MAX_SHARE` are observed.
 
     Args:
         clock: returns the current time in seconds.
@@ -98,20 +98,20 @@ class Pace:
         return self.clock() >= self._next
 
     def shown(self, began: float) -> None:
-        """Record that a state was shown, whose preparation began at the time ``began`` of the clock, in seconds."""
+        """Record that a state is shown now; its preparation began at the time ``began`` of the clock, in seconds."""
         now = self.clock()
-        self._next = now + max(EVERY, (now - began) / SHARE)
+        self._next = now + max(MIN_INTERVAL, (now - began) / MAX_SHARE)
 
 
 @dataclass
 class Display:
-    """Makes the states of a run that the page shows.
+    """Prepares the states of a run that the page shows.
 
     Args:
         run: the run.
         pace: decides when the next state is due.
-        rate: duration of the steps, for the time that remains.
-        notes: messages for the user; the backbones that fallbacks replace are added.
+        rate: measures the duration of the steps, from which the remaining time is estimated.
+        notes: messages for the user, to which those about fallbacks are added.
     """
 
     run: Run

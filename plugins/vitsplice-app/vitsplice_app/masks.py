@@ -17,8 +17,8 @@ from vitsplice.errors import ImageError
 def mask_input(label: str, **settings: Any) -> gr.ImageEditor:
     """Create an editor in which the user paints a mask in white over an image.
 
-    The value of the editor is the encoded image of the painted layer, which is not decoded yet, or None. `painted_mask`
-    makes a mask of it. Browsers do not display TIFF files: the editor gets a PNG of such a background.
+    The value of the editor is the painted layer as an encoded image, or None; `painted_mask` makes a mask of it.
+    Browsers do not display TIFF files: the editor gets a PNG of such a background.
 
     Args:
         label: label, also for screen readers.
@@ -27,7 +27,7 @@ def mask_input(label: str, **settings: Any) -> gr.ImageEditor:
     brush = gr.Brush(colors=["#ffffff"], color_mode="fixed")
     editor = gr.ImageEditor(label=label, sources=(), transforms=(), layers=False, brush=brush, format="png", **settings)
     editor.preprocess = partial(_layer, editor)  # type: ignore[method-assign, assignment]
-    editor.postprocess = partial(_displayed, editor.postprocess)  # type: ignore[method-assign]
+    editor.postprocess = partial(_postprocess, editor.postprocess)  # type: ignore[method-assign]
     return editor
 
 
@@ -69,10 +69,10 @@ def _layer(editor: gr.ImageEditor, payload: Any) -> bytes | None:
     return Path(payload.layers[0].path).read_bytes() if payload.layers else None
 
 
-def _displayed(postprocess: Callable[[Any], Any], value: dict[str, Any] | None) -> Any:
-    """Return Gradio's data of the value of an editor; the pixels of a TIFF background are those that vitsplice reads.
+def _postprocess(postprocess: Callable[[Any], Any], value: dict[str, Any] | None) -> Any:
+    """Return Gradio's data for the value of an editor, with a TIFF background replaced by its decoded pixels.
 
-    A background that cannot be read is left as it is: its error is shown when it is uploaded.
+    A background that cannot be read is not replaced; its error is shown when it is uploaded.
     """
     from vitsplice.images import read, to_pil
 

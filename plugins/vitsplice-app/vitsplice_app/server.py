@@ -124,7 +124,7 @@ def listen(host: str, port: int | None) -> socket.socket:
         port: as in `ServerSettings`.
 
     Raises:
-        UserError: if the port is not in 0 to `MAX_PORT`, ``host`` has no address or not one of this machine, or the
+        UserError: if the port is not in 0 to `MAX_PORT`, ``host`` has no address or that of another machine, or the
             port (for None, each of `PORTS` ports) cannot be opened, for example because it is in use.
     """
     if port is not None and not 0 <= port <= MAX_PORT:
@@ -167,7 +167,7 @@ def _signals_as_interrupt() -> AbstractContextManager[None]:
 
 @contextmanager
 def _gradio_configured(workspace: Workspace) -> Iterator[None]:
-    """Set environment variables of Gradio: its files are in the workspace; no telemetry, no statistics of events.
+    """Set environment variables that put Gradio's files into the workspace, and turn off telemetry and statistics.
 
     The former values are restored at the end.
     """

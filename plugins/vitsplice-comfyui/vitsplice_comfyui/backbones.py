@@ -1,4 +1,4 @@
-"""The input that chooses a backbone, and the loaded backbones that all executions of nodes share."""
+"""The input that chooses a backbone, and the cache of loaded backbones."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ DEFAULT = "default"
 """Choice that stands for the backbone of the preset, or for the backbone's facet for structure."""
 
 LOADED = BackboneCache()
+"""Recently used backbones, which all nodes share."""
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 def backbone_input() -> io.Combo.Input:
     """Return the input that chooses one of the backbones that plugins list, or `DEFAULT`."""
     tooltip = (
-        f"{DEFAULT}: that of the preset; in a node without presets, that of {DEFAULT_PRESET}. "
+        f"{DEFAULT}: the backbone of the preset; in a node without presets, that of {DEFAULT_PRESET}. "
         "The command `vitsplice list backbones` describes the other choices."
     )
     return io.Combo.Input("backbone", options=[DEFAULT, *catalogue().backbones], default=DEFAULT, tooltip=tooltip)
@@ -42,7 +43,7 @@ def device() -> str:
 def load(choice: str) -> Backbone:
     """Return the backbone of a choice, in float32 on ComfyUI's device, from the cache `LOADED`.
 
-    For `DEFAULT`, a fallback of the backbone may be returned, which is logged.
+    For `DEFAULT`, a fallback may be returned instead; this is logged.
 
     Raises:
         UserError, WeightsUnavailable: see `vitsplice.BackboneCache.named`.

@@ -24,8 +24,8 @@ class Correspond(io.ComfyNode):
             category="vitsplice",
             description="Semantic correspondence of the patches of two images.",
             inputs=[
-                io.Image.Input("first", tooltip="Image for each of whose patches a match is searched."),
-                io.Image.Input("second", tooltip="Image in which the matches are searched."),
+                io.Image.Input("first", tooltip="Image whose patches are matched."),
+                io.Image.Input("second", tooltip="Image that the matching patches are in."),
                 backbone_input(),
                 io.Int.Input("grid", default=40, min=2, max=128, tooltip="Each image has about grid x grid patches."),
                 io.Float.Input(

@@ -22,7 +22,7 @@ PLACEHOLDER = (64, 64)
 
 
 def batch_size(**batches: Tensor | None) -> int:
-    """Return the number of images in the largest batch; a batch of one is used for all images of the other batches.
+    """Return the number of images in the largest batch; the image of a batch of one is used for each of them.
 
     Args:
         batches: name of the input -> ``IMAGE``, ``MASK`` or None.

@@ -56,13 +56,13 @@ class PCA(io.ComfyNode):
     ) -> io.NodeOutput:
         """Decompose the features of all images together."""
         sources = [item_of(images, index) for index in range(len(images))]
-        progress, shown = Progress(len(sources)), []
+        progress, colours = Progress(len(sources)), []
         maps = pca(
             sources, backbone=load(backbone), facet=chosen(facet), layer=layer, decompose=decompose,
             upsampling=upsampling, size=size, device=device(),
         )  # fmt: skip
-        (shown_layer,) = maps.maps
+        (only_layer,) = maps.maps
         for index in range(len(sources)):
-            shown.append(maps.upsampled(shown_layer, index))
+            colours.append(maps.upsampled(only_layer, index))
             progress.report(index)
-        return io.NodeOutput(to_images(shown))
+        return io.NodeOutput(to_images(colours))

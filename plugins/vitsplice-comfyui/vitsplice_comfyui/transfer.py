@@ -31,9 +31,9 @@ MAX_SEED = 2**53 - 1
 """The largest integer up to which the browser represents all integers exactly."""
 
 OVERRIDES = (
-    "Settings, one a line, such as optimiser.lr=0.01. The inputs backbone, steps, size and strengths change nothing at "
-    "their defaults: the value of the preset, or of a line here, holds. If such an input is changed, no line here may "
-    "set the same. A line seed=... replaces the seed of the node, and device=... the device of ComfyUI."
+    "Settings, one a line, such as optimiser.lr=0.01. The inputs backbone, steps, size and strengths have no effect at "
+    "their defaults: the value of a line here, or else of the preset, is used. At any other value of such an input, no "
+    "line may set it too. A line seed=... replaces the seed of the node, and device=... the device of ComfyUI."
 )
 """Tooltip of the input ``overrides``."""
 
@@ -125,7 +125,7 @@ class Transfer(io.ComfyNode):
 
 
 def _check(images: Images, masks: Masks, name: str) -> None:
-    """Raise UserError, which names the pair of images, if a run cannot use its images or masks."""
+    """Raise a UserError that begins with the name of a pair of images if a run cannot use these images or masks."""
     try:
         RunInputs.read(*images, structure_mask=masks[0], appearance_mask=masks[1])
     except UserError as error:
@@ -142,7 +142,7 @@ def _prepared(settings: RunConfig, images: Images, masks: Masks) -> Run:
 
 
 def _output(settings: RunConfig, images: Images, masks: Masks, progress: Progress, index: int) -> Tensor:
-    """Run a pair of images and return the output ``(3, H, W)``; only this and the cached backbones stay in memory."""
+    """Run a pair of images and return the output ``(3, H, W)``; nothing else but cached backbones stays in memory."""
     run = _prepared(settings, images, masks)
     if not index:
         note(*run.substitutions.values())

@@ -31,7 +31,7 @@ def _spec(name: str, function: str, asset: str, title: str, source: str, *sizes:
 
     Args:
         name: name of the backbone.
-        function: name of the function.
+        function: name of that function.
         asset: name of the asset in `vitsplice_offline.files`.
         title: name of the network, for the summary.
         source: origin of the weights.

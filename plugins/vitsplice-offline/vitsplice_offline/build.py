@@ -17,6 +17,7 @@ from vitsplice_offline.cache import state_dict
 from vitsplice_offline.files import Asset
 
 HEAD = ("conv_head.", "bn2.", "classifier.")
+"""Beginnings of the names of the tensors of an EfficientNet's head, which is not built."""
 
 
 def dinov2_vits14(weights: Path | None, asset: Asset, name: str, licence: str, source: str) -> Backbone:
@@ -37,7 +38,7 @@ def _load(asset: Asset, weights: Path | None, source: str, **settings: Any) -> t
         model = timm.create_model(asset.architecture, pretrained=False, **settings)
     model.to_empty(device="cpu")
     for buffer in model.buffers():
-        buffer.zero_()  # the counts of batches, which a file may lack
+        buffer.zero_()  # the batch counters of batch norms, which a file may lack
     if weights is None:
         tensors = state_dict(asset)
     else:

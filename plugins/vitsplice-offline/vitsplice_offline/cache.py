@@ -62,7 +62,7 @@ def _converted(path: Path, asset: Asset) -> dict[str, Tensor]:
         raise WeightsRejected(
             f"the weights converted from {asset.file} of {asset.distribution} have the wrong digest:\n"
             f"actual   {actual}\nexpected {asset.digest}\n"
-            "The file itself is intact; the installed versions of timm or onnx may convert it differently."
+            "The file is intact, but the installed timm or onnx converts it differently; install another version."
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ def vit_from_onnx(path: Path) -> dict[str, Tensor]:
     """
     graph = _graph(path)
     named = _initialisers(graph)
-    linear, positions = _by_node(graph, named), _positions(graph, named)
+    linear, positions = _linear_weights(graph, named), _positions(graph, named)
     tensors = {
         "cls_token": named[f"{EMBEDDINGS}cls_token"],
         "pos_embed": torch.cat(positions, dim=1),
@@ -78,8 +78,8 @@ def _initialisers(graph: Any) -> dict[str, Tensor]:
     return {i.name: torch.from_numpy(numpy_helper.to_array(i).copy()) for i in graph.initializer}
 
 
-def _by_node(graph: Any, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weight ``(out, in)`` of each matrix product that multiplies by a weight, by node name."""
+def _linear_weights(graph: Any, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weight ``(out, in)`` of each linear layer, by the name of the node that multiplies by it."""
     return {
         node.name: named[name].T
         for node in graph.node
@@ -100,7 +100,7 @@ def timm_from_checkpoint(architecture: str, path: Path) -> dict[str, Tensor]:
     """Rename the entries of a checkpoint to timm's names; both have the entries in the same order.
 
     Raises:
-        WeightsRejected: if the checkpoint cannot be read, or does not fit the architecture (`renamed_in_order`).
+        WeightsRejected: if the checkpoint cannot be read; see also `renamed_in_order`.
     """
     import timm
 

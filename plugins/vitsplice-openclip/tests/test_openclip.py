@@ -182,6 +182,8 @@ def test_listed_repositories_equal_those_of_open_clip():
         ("openclip/vit-b-99", UserError, "no model 'vit-b-99'"),
         ("openclip/vit-b-32/nothing", UserError, "no weights 'nothing' for ViT-B-32; it has openai"),
         ("openclip/vit-b-32", WeightsUnavailable, "needs a file"),
+        ("openclip/convnext_tiny", WeightsUnavailable, "no weights for convnext_tiny; give a file with"),
+        ("openclip/convnext_tiny/nothing", UserError, "no weights for convnext_tiny; give a file with"),
     ],
 )
 def test_unknown_model_or_tag_is_refused(name, error, expected):

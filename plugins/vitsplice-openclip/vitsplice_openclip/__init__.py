@@ -12,11 +12,11 @@ from vitsplice.hookspecs import hookimpl
 PREFIX = "openclip/"
 SEE_MODEL_CARD = "see the model card"
 FILE_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
-"""Names that the weights file may have in a repository of the hub."""
+"""Names that the weights file may have in a hub repository."""
 
 
 class Tower(NamedTuple):
-    """A listed image tower: open_clip's model and tag, licence and repository of the weights, and stride."""
+    """A listed image tower: open_clip's model and tag, licence and hub repository of the weights, and stride."""
 
     model: str
     tag: str

@@ -16,6 +16,7 @@ from vitsplice.rng import private_rng
 from vitsplice.text import one_line
 
 INSTALL = "pip install open-clip-torch"
+LIST_MODELS = "python -c 'import open_clip; print(open_clip.list_models())'"
 
 
 def build(name: str, model: str, tag: str, licence: str, weights: Path | None) -> Backbone:
@@ -23,9 +24,9 @@ def build(name: str, model: str, tag: str, licence: str, weights: Path | None) -
 
     Args:
         name: name by which the backbone was requested.
-        model, tag: open_clip's names, case ignored; the tag may be empty if there is a file.
+        model, tag: open_clip's names, case ignored; the tag may be empty if ``weights`` is a file.
         licence: licence of the weights.
-        weights: a file; None: the weights of the tag.
+        weights: weights file; None: the weights of the tag.
 
     Raises:
         UserError: if open_clip has no such model, or, without a file, no such tag.
@@ -39,7 +40,7 @@ def build(name: str, model: str, tag: str, licence: str, weights: Path | None) -
     if model.lower() not in models:
         similar = [known for known in models.values() if model.lower() in known.lower()][:5]
         hint = f"; similar are {', '.join(similar)}" if similar else ""
-        raise UserError(f"open_clip has no model '{model}'{hint}; open_clip.list_models() lists all")
+        raise UserError(f"open_clip has no model '{model}'{hint}; to list all: {LIST_MODELS}")
     model = models[model.lower()]
     state_dict, source = tower_state_dict(name, model, tag, weights)
     arguments: BackboneArguments = {"name": name, "licence": licence, "source": source}
@@ -49,8 +50,8 @@ def build(name: str, model: str, tag: str, licence: str, weights: Path | None) -
 def preprocessing(model: str, tag: str) -> dict[str, Any]:
     """Return ``mean`` and ``std`` of a model's images, and whether the weights of a tag need ``quick_gelu``.
 
-    Without a tag, for the user's own file: the ``mean`` and ``std`` that all tags of the model share, or open_clip's
-    defaults; and ``quick_gelu`` False.
+    Without a tag, the weights are a file of the user. Then ``mean`` and ``std`` are those that all tags of the model
+    share, or else open_clip's defaults, and ``quick_gelu`` is False.
     """
     open_clip = _open_clip()
     from vitsplice_openclip.files import same_tag
@@ -73,19 +74,19 @@ def assemble(
     Args:
         cfg: open_clip's configuration, with ``embed_dim`` and ``vision_cfg``.
         state_dict: tensors of the tower.
-        inputs: ``mean``, ``std`` and ``quick_gelu``; see `preprocessing`.
+        inputs: result of `preprocessing`.
         arguments: ``name``, ``licence`` and ``source`` of the backbone, and optionally ``structure`` and
-            ``appearance``, which are ignored for towers of timm.
+            ``appearance``, which are ignored for towers that contain a network of timm.
     """
     from vitsplice_openclip.resnet import ClipResNet
     from vitsplice_openclip.vit import ClipViT
 
     statistics: dict[str, Any] = {"mean": inputs["mean"], "std": inputs["std"]}
-    if trunk := cfg["vision_cfg"].get("timm_model_name"):
-        inner = {key.removeprefix("trunk."): t for key, t in state_dict.items() if key.startswith("trunk.")}
+    if timm_name := cfg["vision_cfg"].get("timm_model_name"):
+        trunk = {key.removeprefix("trunk."): t for key, t in state_dict.items() if key.startswith("trunk.")}
         return load_with_weights(
+            timm_name,
             trunk,
-            inner,
             cls_normalised=True,
             overlay=statistics,
             pool=_trunk_pool(cfg["vision_cfg"]),
@@ -100,7 +101,7 @@ def assemble(
 
 
 def _trunk_pool(vision_cfg: dict[str, Any]) -> str | None:
-    """Return the pooling with which open_clip creates a trunk of timm; None: that of timm."""
+    """Return the pooling with which open_clip creates the timm network of a tower; None: timm's default."""
     from open_clip.model import CLIPVisionCfg
 
     tower = CLIPVisionCfg(**vision_cfg)

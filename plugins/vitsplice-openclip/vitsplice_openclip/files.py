@@ -1,4 +1,4 @@
-"""Locating the weights of open_clip's models."""
+"""Weights of open_clip's image towers: location and reading."""
 
 from __future__ import annotations
 
@@ -41,6 +41,9 @@ def tower_state_dict(name: str, model: str, tag: str, weights: Path | None) -> t
 
 def _cached_or_downloaded(name: str, model: str, tag: str) -> tuple[Path, str]:
     tags = open_clip.list_pretrained_tags_by_model(model)
+    if not tags:
+        kind = UserError if tag else WeightsUnavailable
+        raise kind(f"open_clip has no weights for {model}; give a file with ", Setting("backbone.weights", "FILE"))
     if not tag:
         raise WeightsUnavailable(
             f"'{name}' needs a file (",

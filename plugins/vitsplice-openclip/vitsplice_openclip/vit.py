@@ -16,7 +16,7 @@ class ClipViT(TransformerBackbone):
     """A frozen image tower of open_clip as a backbone.
 
     [CLS] and patch tokens are taken after the final norm, unless that norm follows an attention pool (CoCa). A tower
-    that averages its patch tokens (CLIPA) has no facet ``cls``, as nothing was trained on its class token.
+    that averages its patch tokens (CLIPA) has no facet ``cls``, because its class token was not trained as an output.
 
     Args:
         tower: an ``open_clip.transformer.VisionTransformer``.
@@ -68,10 +68,10 @@ class ClipViT(TransformerBackbone):
 
     def _positions(self, grid: tuple[int, int]) -> Tensor:
         """Return the position embedding for a grid, resampled unless the network was trained on this grid."""
-        own, positions = tuple(self.model.grid_size), self.model.positional_embedding
-        if grid == own:
+        trained_grid, positions = tuple(self.model.grid_size), self.model.positional_embedding
+        if grid == trained_grid:
             return torch.as_tensor(positions)
-        maps = positions[1:].float().T.reshape(1, -1, *own)
+        maps = positions[1:].float().T.reshape(1, -1, *trained_grid)
         resampled = F.interpolate(maps, size=grid, mode="bicubic", antialias=True, align_corners=False)
         return torch.cat([positions[:1], resampled[0].flatten(1).T.to(positions.dtype)])
 

@@ -65,15 +65,16 @@ def test_click_selects_the_patch_under_it(images, workspace):
 
 def test_typed_number_selects_the_nearest_layer_and_patch(build_page, images, workspace):
     page = build_page(lambda: layers_tab.build(AppContext(workspace)))
-    of_layer, of_patch = (next(e.fn for e in page.fns.values() if e.name == name) for name in ("of_layer", "of_patch"))
+    handlers = {event.name: event.fn for event in page.fns.values()}
+    show_layer, show_patch = handlers["show_layer"], handlers["show_patch"]
     sliders = [block for block in page.blocks.values() if isinstance(block, gr.Slider) and block.step == 1]
     assert [slider.preprocess(value) for slider in sliders for value in (99, None)] == [99, None] * 3
     view = view_of(images[:1], workspace)
     rows = view.grid[0]
     for typed, (layer, *patch) in (((99, 99, 0.6), (2, rows - 1, 1)), ((-1, None, -5), (0, 0, 0))):
         expected = view.similarity(layer, tuple(patch))[0]
-        assert of_layer(view, *typed)[sliders[0]]["label"] == view.captions[layer]
-        assert [update["value"] for update in of_patch(view, *typed).values() if "value" in update][-1] == expected
+        assert show_layer(view, *typed)[sliders[0]]["label"] == view.captions[layer]
+        assert [update["value"] for update in show_patch(view, *typed).values() if "value" in update][-1] == expected
 
 
 def test_files_are_removed_if_one_cannot_be_written(images, workspace, monkeypatch):

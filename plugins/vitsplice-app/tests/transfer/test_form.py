@@ -11,7 +11,7 @@ from vitsplice.presets.settings import settings_for
 def form(preset, text=None, **values):
     """The form as it is when a preset is chosen and its YAML is edited, with other values changed."""
     sliders = vars(Sliders.of(settings_for(preset) if text is None else read_yaml(preset, text, None)))
-    del sliders["most_steps"]
+    del sliders["max_steps"]
     return Form(**{"preset": preset, "yaml": text or preset_yaml(preset), "backbone": AS_IN_PRESET} | sliders | values)
 
 
@@ -97,4 +97,4 @@ def test_yaml_cannot_name_another_preset(tmp_path):
 
 @pytest.mark.parametrize(("preset", "most"), [("quick", 640), ("instant", 0), ("tiny", 100)])
 def test_steps_depend_on_the_preset(preset, most):
-    assert Sliders.of(settings_for(preset)).most_steps == most
+    assert Sliders.of(settings_for(preset)).max_steps == most

@@ -86,7 +86,7 @@ def test_resumed_run_keeps_its_number(session, runs):
 
 
 def test_oldest_runs_are_removed(session, new_run, monkeypatch):
-    monkeypatch.setattr(history, "MOST", 2)
+    monkeypatch.setattr(history, "MAX_RUNS", 2)
     paths = []
     for number in range(3):
         run = ended(new_run())

@@ -80,7 +80,7 @@ def test_download_holds_what_the_command_needs_to_repeat_the_run(runs, tmp_path,
     files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
     assert {"output.png", "run.json", "run.yaml", "losses.csv", "images/structure/structure.png"} <= files
     assert not any(name.endswith(".lock") for name in files)
-    command, code = outcome.repeated(runs[0])
+    command, code = outcome.repeat_code(runs[0])
     monkeypatch.chdir(folder)
     assert main(command.split()[1:]) == 0
     again = (folder / "again" / "output.png").read_bytes()

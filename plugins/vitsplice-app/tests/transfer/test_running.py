@@ -16,8 +16,8 @@ FILES = ("output.png", "losses.csv", "run.yaml", "previews/step-000000.png", "pr
 @pytest.fixture
 def every_step(monkeypatch):
     """Show the state of a run after each step."""
-    monkeypatch.setattr(live, "EVERY", 0)
-    monkeypatch.setattr(live, "SHARE", 1e9)
+    monkeypatch.setattr(live, "MIN_INTERVAL", 0)
+    monkeypatch.setattr(live, "MAX_SHARE", 1e9)
 
 
 def contents(folder):

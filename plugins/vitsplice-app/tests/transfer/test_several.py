@@ -22,7 +22,7 @@ def test_run_with_several_images_and_regions_is_repeated_by_its_command(new_run,
     record = run.folder.record()
     assert list(record["inputs"]) == ["structure", "appearance", "appearance_2"]
     assert [region["appearance"] for region in record["regions"]] == ["appearance", "appearance_2"]
-    command, code = outcome.repeated(run)
+    command, code = outcome.repeat_code(run)
     assert "Region(structure_mask='images/region_1_structure_mask/structure_labels.png', appearance=0" in code
     monkeypatch.chdir(run.path)
     assert main(command.split()[1:]) == 0

@@ -88,7 +88,7 @@ def test_run_whose_zip_file_cannot_be_written_is_shown_with_its_notes(events, se
         monkeypatch.setattr(tab.outcome, name, lambda run: "")
     monkeypatch.setattr(tab.outcome, "before_and_after", lambda runs: ((), ""))
     monkeypatch.setattr(tab.outcome, "zip_run", full_disk)
-    updates = events._shown(session, [ended_run])
+    updates = events._show_runs(session, [ended_run])
     assert updates["download"]["value"] is None
     assert not updates["download"]["interactive"]
     assert "no checkpoint</p>" in updates["notes"]

@@ -27,7 +27,7 @@ def shared_descriptions() -> DescriptionCache:
 
 
 def backbone_info(backbone: str) -> BackboneInfo:
-    """Return the info of a backbone or of its fallback, which is loaded unless it is cached.
+    """Return the info of a backbone or of its fallback, after loading it unless it is cached.
 
     Raises:
         UnknownName, WeightsUnavailable, WeightsRejected: see `vitsplice.engine.backbones.BackboneLoader.named`.

@@ -25,7 +25,7 @@ FACETS = [TOGETHER, *LOCAL_FACETS]
 GRIDS = (8, 64)
 """Range of the number of patches per side."""
 
-ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "matching", "concurrency_limit": 1}
+ONE_MATCH_AT_A_TIME: dict[str, Any] = {"concurrency_id": "matching", "concurrency_limit": 1}
 
 
 def build(context: AppContext) -> None:
@@ -72,5 +72,5 @@ def build(context: AppContext) -> None:
         choice.input(guarded(card, facet_updates), inputs, outputs, queue=False, show_progress_on=layer)
     button.click(None, None, None, js=SHOW_OUTCOME, **IMMEDIATE)
     button.click(
-        guarded(card, matched), [*images, *inputs, grid], [card, viewer], show_progress_on=viewer, **ONE_AT_A_TIME
+        guarded(card, matched), [*images, *inputs, grid], [card, viewer], show_progress_on=viewer, **ONE_MATCH_AT_A_TIME
     )

@@ -24,7 +24,7 @@ PRESET = "quick"
 """Preset of the transfers of a comparison."""
 
 _THREAD = ThreadPoolExecutor(1)
-"""Thread of all comparisons: the next one begins when one that was closed has stopped and released its folder."""
+"""Thread of all comparisons: each begins only after the one before it has stopped and released its folder."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,11 @@ class ComparisonForm:
 
 
 def with_short_names(images: Sequence[str], runs: Path) -> list[str]:
-    """Return paths of the images from which a comparison makes short names, also if images share a file name.
+    """Return paths of the images for which a comparison makes short names.
 
-    A comparison names such images by their folders, which are long hashes for uploads. If there are any, all images get
-    links in a folder of ``runs``, so that they are named ``1/photo`` and ``2/photo``. If files cannot have links, the
-    images are returned as they are. Equal ``images`` have equal links.
+    A comparison names images that share a file name by their folders too, which are long hashes for uploads. In that
+    case all images get links in a folder of ``runs``, so that they are named ``1/photo`` and ``2/photo``. If files
+    cannot have links, ``images`` is returned. Equal ``images`` have equal links.
     """
     paths = list(map(Path, images))
     if len({path.stem for path in paths}) == len(paths):

@@ -74,7 +74,7 @@ class InversionForm:
 
 
 @dataclass(frozen=True)
-class Inverting:
+class InversionState:
     """The state of inversions between two steps.
 
     Args:
@@ -86,7 +86,7 @@ class Inverting:
     images: Sequence[tuple[Image, str]] = field(repr=False)
 
 
-def invert(plan: InversionPlan, stopped: Callable[[], bool] = lambda: False) -> Iterator[Inverting]:
+def invert(plan: InversionPlan, stopped: Callable[[], bool] = lambda: False) -> Iterator[InversionState]:
     """Invert features one after the other.
 
     Args:
@@ -101,16 +101,16 @@ def invert(plan: InversionPlan, stopped: Callable[[], bool] = lambda: False) -> 
     from vitsplice.images import read
 
     images = [(_small(read(plan.image).pixels[0]), "image")]
-    yield Inverting(Progress("preparing the inversions"), list(images))
+    yield InversionState(Progress("preparing the inversions"), list(images))
     for request, run in inversion_runs(plan, shared_backbones()):
         name, display = request.label(plan.layers), Display(run)
         for _ in run.steps():
             if display.step_done():
-                yield Inverting(display.state(name), list(images))
+                yield InversionState(display.state(name), list(images))
             if stopped():
                 break
         images.append((_small(run.pixels()), f"{name}: {_ending(run)}"))
-        yield Inverting(display.state(name), list(images))
+        yield InversionState(display.state(name), list(images))
         if stopped():
             return
         del run, display  # their memory is free before the next run is built

@@ -147,7 +147,10 @@ def remove_files(view: LayerView | None) -> None:
 def _write_maps(components: ComponentMaps, images: int, folder: Path) -> tuple[tuple[str, ...], ...]:
     """Write a file for each layer and image into a folder; return the paths, see `LayerView`."""
     return tuple(
-        tuple(_write(folder, f"{number}-{n}", components.upsampled(layer, n, SHORTER_SIDE)) for n in range(images))
+        tuple(
+            _write(folder, f"{number}-{image}", components.upsampled(layer, image, SHORTER_SIDE))
+            for image in range(images)
+        )
         for number, layer in enumerate(components.maps)
     )
 

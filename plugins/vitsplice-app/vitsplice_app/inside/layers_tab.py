@@ -49,22 +49,22 @@ def build(context: AppContext) -> None:
     card = error_card()
     check_uploads(card, *images)
     view: gr.State = gr.State(None, time_to_live=3600, delete_callback=remove_files)
-    shown = _Shown.build()
+    view_components = _ViewComponents.build()
 
     def computed(
         replaced: LayerView | None, first: str | None, second: str | None, backbone: str, facet: str, size: int
     ) -> Updates:
         new = compute([first, second], backbone, facet, size, context.workspace)
         remove_files(replaced)
-        return {view: new} | shown.all_of(new)
+        return {view: new} | view_components.show_view(new)
 
     inputs = [view, *images, backbone, facet, size]
-    button.click(guarded(card, computed), inputs, [card, view, *shown.components()], show_progress_on=button)
-    shown.connect(card, view)
+    button.click(guarded(card, computed), inputs, [card, view, *view_components.components()], show_progress_on=button)
+    view_components.connect(card, view)
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _ViewComponents:
     """The components that show a `LayerView`, hidden while there is none."""
 
     panel: gr.Column
@@ -75,7 +75,7 @@ class _Shown:
     similarities: list[gr.Image]
 
     @classmethod
-    def build(cls) -> _Shown:
+    def build(cls) -> _ViewComponents:
         maps, similarities = [], []
         with gr.Column(visible=False) as panel:
             layer = gr.Slider(0, 11, value=11, step=1, label="Layer")
@@ -98,54 +98,58 @@ class _Shown:
         """Connect the sliders, and the clicks on both maps of the first image."""
         inputs, similarities = [view, self.layer, self.row, self.column], [card, *self.similarities]
         layer_outputs = [card, self.layer, *self.maps, *self.similarities]
-        self.layer.input(guarded(card, self.of_layer), inputs, layer_outputs, **LATEST)
+        self.layer.input(guarded(card, self.show_layer), inputs, layer_outputs, **LATEST)
         for slider in (self.row, self.column):
-            slider.input(guarded(card, self.of_patch), inputs, similarities, **LATEST)
+            slider.input(guarded(card, self.show_patch), inputs, similarities, **LATEST)
         outputs = [card, self.row, self.column, *self.similarities]
         for image in (self.maps[0], self.similarities[0]):
-            image.select(guarded(card, self.of_click), [view, self.layer], outputs, **LATEST)
+            image.select(guarded(card, self.show_clicked_patch), [view, self.layer], outputs, **LATEST)
 
-    def all_of(self, view: LayerView) -> Updates:
+    def show_view(self, view: LayerView) -> Updates:
         """Return the updates that show a new view: its last layer, and the patch in the middle."""
         (rows, columns), last = view.grid, len(view.captions) - 1
         row, column = rows // 2, columns // 2
         second = gr.update(visible=len(view.images) > 1)
         return {
             **dict.fromkeys([self.maps[1], self.similarities[1]], second),
-            **self.of_layer(view, last, row, column),
+            **self.show_layer(view, last, row, column),
             self.panel: gr.update(visible=True),
             self.layer: gr.update(maximum=last, value=last, label=view.captions[last]),
             self.row: gr.update(maximum=rows - 1, value=row),
             self.column: gr.update(maximum=columns - 1, value=column),
         }
 
-    def of_layer(self, view: LayerView | None, layer: float | None, row: float | None, column: float | None) -> Updates:
-        """Return the updates that show another layer: component maps, and similarities to the patch; see `of_patch`."""
-        view = _present(view)
+    def show_layer(
+        self, view: LayerView | None, layer: float | None, row: float | None, column: float | None
+    ) -> Updates:
+        """Return the updates that show another layer: its component maps, and what `show_patch` shows."""
+        view = _existing(view)
         layer = _nearest(layer, len(view.captions))
         maps = dict(zip(self.maps, map(_visible, view.maps[layer]), strict=False))
-        return {self.layer: gr.update(label=view.captions[layer])} | maps | self.of_patch(view, layer, row, column)
+        return {self.layer: gr.update(label=view.captions[layer])} | maps | self.show_patch(view, layer, row, column)
 
-    def of_patch(self, view: LayerView | None, layer: float | None, row: float | None, column: float | None) -> Updates:
+    def show_patch(
+        self, view: LayerView | None, layer: float | None, row: float | None, column: float | None
+    ) -> Updates:
         """Return the updates that show the similarity to another patch.
 
         A number that was typed into the box of a slider may be outside of its range, have a fraction or be missing:
         the nearest layer, row and column are used.
         """
-        view = _present(view)
+        view = _existing(view)
         rows, columns = view.grid
         patch = _nearest(row, rows), _nearest(column, columns)
         images = view.similarity(_nearest(layer, len(view.captions)), patch)
         return dict(zip(self.similarities, map(_visible, images), strict=False))
 
-    def of_click(self, view: LayerView | None, layer: float | None, click: gr.SelectData) -> Updates:
+    def show_clicked_patch(self, view: LayerView | None, layer: float | None, click: gr.SelectData) -> Updates:
         """Return the updates that show the similarity to the patch of the first image that was clicked."""
-        row, column = _present(view).patch_at(*click.index)
-        return {self.row: row, self.column: column} | self.of_patch(view, layer, row, column)
+        row, column = _existing(view).patch_at(*click.index)
+        return {self.row: row, self.column: column} | self.show_patch(view, layer, row, column)
 
 
-def _present(view: LayerView | None) -> LayerView:
-    """Return a view. Raises UserError for None: Gradio has removed the view after an hour."""
+def _existing(view: LayerView | None) -> LayerView:
+    """Return the view; raise UserError for None, because Gradio removed the view after an hour."""
     if view is None:
         raise UserError("these layers were removed after an hour; press 'Compute all layers' again")
     return view

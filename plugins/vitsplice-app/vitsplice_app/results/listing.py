@@ -34,11 +34,11 @@ UNFINISHED = {
 
 
 @dataclass(frozen=True)
-class Shown:
+class ResultView:
     """View of one result.
 
     Args:
-        html: the page in a frame, the state of a batch, or the label and why there is no page.
+        html: the page in a frame, the state of a batch, or the label and the reason why there is no page.
         images: latest outputs of a batch and their captions.
     """
 
@@ -70,7 +70,7 @@ def summary(folder: Path | None, results: Sequence[StoredResult]) -> str:
     return f"{with_count(len(results), 'result')} in {name}, the newest first."
 
 
-def show(result: StoredResult, frames: FramedPages) -> Shown:
+def show(result: StoredResult, frames: FramedPages) -> ResultView:
     """Return the view of a result: its page in a frame, the state of a batch, or the reason why there is no page.
 
     Args:
@@ -82,15 +82,15 @@ def show(result: StoredResult, frames: FramedPages) -> Shown:
     """
     title = label(result)
     if result.problem:
-        return Shown(f"<p>{escape(title)}</p><p class='note'>{escape(result.problem)}</p>")
+        return ResultView(f"<p>{escape(title)}</p><p class='note'>{escape(result.problem)}</p>")
     if result.kind == "batch":
         from vitsplice.batch.state import read_state
 
         state = read_state(result.folder)
-        return Shown("".join(_batch_html(state)), list(_outputs(state.recent)))
+        return ResultView("".join(_batch_html(state)), list(_outputs(state.recent)))
     if not result.page:
-        return Shown(f"<p>{escape(title)}</p><p>{UNFINISHED.get(result.state, '')}</p>")
-    return Shown(frames.html(result.folder, result.page, title))
+        return ResultView(f"<p>{escape(title)}</p><p>{UNFINISHED.get(result.state, '')}</p>")
+    return ResultView(frames.html(result.folder, result.page, title))
 
 
 def choose(results: Iterable[StoredResult], chosen: str | None) -> StoredResult:

@@ -20,7 +20,7 @@ def build(context: AppContext) -> None:
     summary = gr.Markdown()
     results: gr.State = gr.State([])
     choice = gr.Radio([], label="Results", visible=False, elem_classes="result-list")
-    disable_gradio_check(choice)  # of a choice that was listed before a restart, which would fail outside the handler
+    disable_gradio_check(choice)  # else a choice from before a restart would fail outside the handler
     refresh = gr.Button("Refresh the list", size="sm", visible=context.folder is not None)
     card = error_card()
     page = gr.HTML(elem_classes="result", padding=False, apply_default_css=False)
@@ -30,18 +30,19 @@ def build(context: AppContext) -> None:
     )  # fmt: skip
 
     def scan(chosen: str | None = None) -> Updates:
-        found = find_results(context.folder) if context.folder else []
-        labels = {listing.key(result): listing.label(result) for result in found}
-        kept = chosen if chosen in labels else None
-        listed = gr.update(choices=[(label, key) for key, label in labels.items()], value=kept, visible=bool(labels))
-        values = {summary: listing.summary(context.folder, found), results: found, choice: listed}
-        return values | (open_result(found, kept) if kept else {page: "", images: gr.update(value=None, visible=False)})
+        stored = find_results(context.folder) if context.folder else []
+        labels = {listing.key(result): listing.label(result) for result in stored}
+        chosen = chosen if chosen in labels else None
+        choices = gr.update(choices=[(label, key) for key, label in labels.items()], value=chosen, visible=bool(labels))
+        updates = {summary: listing.summary(context.folder, stored), results: stored, choice: choices}
+        no_result = {page: "", images: gr.update(value=None, visible=False)}
+        return updates | (open_result(stored, chosen) if chosen else no_result)
 
-    def open_result(found: list[StoredResult], chosen: str | None) -> Updates:
-        view = listing.show(listing.choose(found, chosen), context.frames)
+    def open_result(stored: list[StoredResult], chosen: str | None) -> Updates:
+        view = listing.show(listing.choose(stored, chosen), context.frames)
         return {page: view.html, images: gr.update(value=list(view.images), visible=bool(view.images))}
 
     outputs = [card, summary, results, choice, page, images]
-    gr.on(fn=guarded(card, scan), outputs=outputs, **IMMEDIATE)  # without triggers: when the page is opened
+    gr.on(fn=guarded(card, scan), outputs=outputs, **IMMEDIATE)  # without triggers, it runs when the page is opened
     refresh.click(guarded(card, scan), choice, outputs, **IMMEDIATE)
     choice.input(guarded(card, open_result), [results, choice], [card, page, images], **IMMEDIATE)

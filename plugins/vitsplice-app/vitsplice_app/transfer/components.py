@@ -26,17 +26,17 @@ REPEAT = (
 )
 
 MASKS = (
-    "The output may differ where the mask of the structure image is white. "
-    "Of the appearance image, only the white region is used."
+    "The output differs from the structure image only where the structure mask is white. "
+    "Of the appearance image, only the region where the appearance mask is white is used."
 )
 
 REGIONS = (
-    "Regions are given by a PNG image of a few colours for each image, of the same size. A region of the structure "
-    "image takes its appearance only from the region of the same colour in an appearance image."
+    "For each image, give a PNG image of the same size in which each region has a colour of its own. A region of the "
+    "structure image takes its appearance only from the region of the same colour in an appearance image."
 )
 
-MOST_SIZE, MOST_SEED = 2048, 9999
-"""Maxima of the sliders Size (pixels) and Seed; a preset with a larger value raises the maximum of that slider."""
+MAX_SIZE, MAX_SEED = 2048, 9999
+"""Maxima of the sliders Size (pixels) and Seed; a larger value in a preset raises the maximum."""
 
 DIVIDE = "(percent) => ({__type__: 'update', slider_position: percent})"
 """Script that moves the divider of the result to the position of the slider below, in %."""
@@ -107,13 +107,13 @@ class Controls:
 
 def slider_updates(values: Sliders) -> list[Any]:
     """Return the updates that set the sliders to values of a preset, in the order of `Controls.sliders`."""
-    most_steps: dict[str, Any] = {"maximum": values.most_steps} if values.most_steps else {}
+    max_steps: dict[str, Any] = {"maximum": values.max_steps} if values.max_steps else {}
     return [
         values.structure_strength,
         values.appearance_strength,
-        gr.update(value=values.steps, interactive=bool(most_steps), **most_steps),
-        gr.update(maximum=max(MOST_SIZE, values.size), value=values.size),
-        gr.update(maximum=max(MOST_SEED, values.seed), value=values.seed),
+        gr.update(value=values.steps, interactive=bool(max_steps), **max_steps),
+        gr.update(maximum=max(MAX_SIZE, values.size), value=values.size),
+        gr.update(maximum=max(MAX_SEED, values.seed), value=values.seed),
     ]
 
 
@@ -146,9 +146,9 @@ def _sliders(values: Sliders) -> list[gr.Slider]:
         structure = gr.Slider(0, 10, values.structure_strength, step=0.1, label="Structure strength", min_width=150)
         appearance = gr.Slider(0, 10, values.appearance_strength, step=0.1, label="Appearance strength", min_width=150)
     with gr.Row():
-        steps = gr.Slider(0, values.most_steps, values.steps, step=1, label="Steps", min_width=150)
-        seed = gr.Slider(0, MOST_SEED, values.seed, step=1, label="Seed", min_width=150)
-    size = gr.Slider(0, MOST_SIZE, values.size, step=16, label="Size: shorter side in pixels (0: unchanged)")
+        steps = gr.Slider(0, values.max_steps, values.steps, step=1, label="Steps", min_width=150)
+        seed = gr.Slider(0, MAX_SEED, values.seed, step=1, label="Seed", min_width=150)
+    size = gr.Slider(0, MAX_SIZE, values.size, step=16, label="Size: shorter side in pixels (0: unchanged)")
     sliders = [structure, appearance, steps, size, seed]
     for slider in sliders:
         disable_gradio_check(slider)

@@ -27,7 +27,7 @@ YAML = "YAML"
 class Form:
     """Values of the form. For a number that is None, the number in the YAML is used.
 
-    A field that was cleared in the browser has the value 0, not None.
+    For a field that was cleared, the browser sends 0, not None.
 
     Args:
         preset: name of the preset.
@@ -55,8 +55,8 @@ class Form:
             folder: folder that must contain the weights files and model folders that the YAML names.
 
         Raises:
-            UserError: if a setting is invalid or is no whole number where one is required, or a part that the YAML
-                names does not exist.
+            UserError: if a setting is invalid or not the whole number that is required, or a part that the YAML names
+                does not exist.
         """
         from vitsplice.presets.settings import settings_for
 
@@ -80,19 +80,19 @@ class Sliders:
 
     Args:
         structure_strength, appearance_strength, steps, size, seed: as in `Form`, but never None.
-        most_steps: maximum of the slider Steps; 0: the number of steps cannot be changed.
+        max_steps: maximum of the slider Steps; 0: the number of steps cannot be changed.
     """
 
     structure_strength: float
     appearance_strength: float
     steps: int
-    most_steps: int
+    max_steps: int
     size: int
     seed: int
 
     @classmethod
     def of(cls, settings: RunConfig) -> Sliders:
-        """Return the values of the sliders. Without loss terms nothing is optimised, and ``most_steps`` is 0."""
+        """Return the values of the sliders. Without loss terms nothing is optimised, and ``max_steps`` is 0."""
         return cls(
             settings.structure_strength,
             settings.appearance_strength,
@@ -126,8 +126,7 @@ def _unless_equal(value: Number, written: Number) -> Number | None:
 
     Numbers are compared as floats, because the browser rounds integers above 2**53.
 
-    For None, `settings_for` keeps the value in the YAML, and also the value with which ``with_fallback`` in the YAML
-    replaces it if a fallback backbone is used.
+    With None, `settings_for` uses the value in the YAML or, for a fallback backbone, that in ``with_fallback``.
     """
     if value is None or written is None:
         return value

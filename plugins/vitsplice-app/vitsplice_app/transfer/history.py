@@ -17,7 +17,7 @@ from vitsplice_app.images import check_images
 IMAGES = "images"
 """Name of the subfolder of a run's folder with copies of the run's images."""
 
-MOST = 50
+MAX_RUNS = 50
 """Maximum number of runs of one page; the runs that ended first are removed with their folders."""
 
 
@@ -30,8 +30,8 @@ class TransferRun:
         path: folder of the run.
         settings: the settings that were requested.
         images: path of each image relative to the folder, by name (`vitsplice.runs.inputs`).
-        notes: messages to the user of the latest time that the run began or was resumed, such as that a fallback
-            replaces a backbone, or that the checkpoint could not be written.
+        notes: messages to the user since the run began or was last resumed, such as that a fallback replaces a
+            backbone, or that the checkpoint could not be written.
     """
 
     number: int
@@ -64,8 +64,8 @@ class Session(Work):
     Args:
         runs: the runs that have a record, in the order in which they ended; a resumed run counts by its latest end.
         shown: numbers of the runs that are shown: none, one, or two that are compared.
-        shown_at_begin: of the runs that were shown at the latest click on Run or Resume, the one that was chosen last;
-            None if no run was shown.
+        shown_at_begin: run that was shown at the latest click on Run or Resume (of two, the one that was chosen last);
+            None if none was shown.
     """
 
     runs: list[TransferRun] = field(default_factory=list)
@@ -83,8 +83,8 @@ class Session(Work):
     def new_run(self, path: Path, settings: RunConfig, sources: Mapping[str, Path | bytes | None]) -> TransferRun:
         """Create a run with copies of its images in its folder.
 
-        The run is not in ``runs`` before `keep`. Its number is one more than the highest number in ``runs``, so that
-        the number of a run that `keep` refused is used again.
+        `keep` adds the run to ``runs`` when it has ended. The run's number is one more than the highest in ``runs``, so
+        that the number of a run that `keep` refused is used again.
 
         Args:
             path: folder of the run, which does not exist yet.
@@ -108,10 +108,10 @@ class Session(Work):
         return TransferRun(number, path, settings, images)
 
     def keep(self, run: TransferRun) -> list[TransferRun]:
-        """Add a run that has ended to ``runs``, and show it alone; remove the oldest runs above `MOST`.
+        """Add a run that has ended to ``runs``, and show it alone; remove the oldest runs above `MAX_RUNS`.
 
-        A run without a record (``run.json``) is refused: its folder is removed. The run failed, or the page was
-        closed, before a record was written. A run that was resumed is kept again, and becomes the latest one.
+        A run that failed, or whose page was closed, before its record (``run.json``) was written is refused: its folder
+        is removed. A run that was resumed becomes the latest one.
 
         Returns:
             The runs whose folders were removed, ``run`` included if it was refused.
@@ -121,13 +121,13 @@ class Session(Work):
             return [run]
         self.runs = [*(other for other in self.runs if other.number != run.number), run]
         self.shown = [run.number]
-        removed, self.runs = self.runs[:-MOST], self.runs[-MOST:]
+        removed, self.runs = self.runs[:-MAX_RUNS], self.runs[-MAX_RUNS:]
         for old in removed:
             shutil.rmtree(old.path, ignore_errors=True)
         return removed
 
     def choose(self, number: int) -> None:
-        """Show the run of a number: compared with another run if exactly that other run is shown, otherwise alone."""
+        """Show the run with this number; if exactly one other run is shown, the two are compared."""
         self.shown = [*self.shown, number] if len(self.shown) == 1 and self.shown != [number] else [number]
 
     def gallery(self) -> tuple[list[TransferRun], int | None]:

@@ -64,11 +64,12 @@ def metrics_html(runs: Sequence[TransferRun]) -> str:
     last, images = metrics[-1], image_names(records[-1])
     if len(runs) > 1:
         columns = {
-            run.name: [own.get(name, {}).get("value") for name in last] for run, own in zip(runs, metrics, strict=True)
+            run.name: [measured.get(name, {}).get("value") for name in last]
+            for run, measured in zip(runs, metrics, strict=True)
         }
     else:
-        parts = {"output": "value", "start": "start", "unchanged": "unchanged"}
-        columns = {column: [metric[key] for metric in last.values()] for column, key in parts.items()}
+        keys = {"output": "value", "start": "start", "unchanged": "unchanged"}
+        columns = {column: [metric[key] for metric in last.values()] for column, key in keys.items()}
         columns = {column: values for column, values in columns.items() if values != [None] * len(values)}
     cells = {column: [_number(value) for value in values] for column, values in columns.items()}
     cells["compared with"] = [images[metric["against"]] for metric in last.values()]
@@ -85,8 +86,8 @@ def notes_html(notes: Sequence[str]) -> str:
     return "".join(f'<p class="note">{escape(note)}</p>' for note in notes)
 
 
-def repeated(run: TransferRun) -> tuple[str, str]:
-    """Return command line and Python code that repeat a run if they are used in the unzipped folder of its download."""
+def repeat_code(run: TransferRun) -> tuple[str, str]:
+    """Return the command line and the Python code that repeat a run in the unzipped folder of its download."""
     changes = changes_from_preset(run.settings) or Changes(SETTINGS)
     images, regions = run.images, run.regions
     return command_line(images, changes, OUT, regions=regions), python_code(images, changes, OUT, regions=regions)
@@ -121,7 +122,10 @@ def zip_run(run: TransferRun, folder: Path) -> Path:
 
 
 def _files_to_download(run: TransferRun) -> list[Path]:
-    """List the files of a run; unlike `Path.rglob`, `os.walk` accepts that a folder disappears meanwhile."""
+    """List the files of a run except its lock and temporary files.
+
+    Unlike `Path.rglob`, `os.walk` accepts that a folder disappears meanwhile.
+    """
     files = [Path(folder, name) for folder, _, names in os.walk(run.path) for name in names]
     return sorted(file for file in files if file.name != LOCK and not is_temporary(file.name))
 

@@ -31,7 +31,7 @@ def begin(run: TransferRun, stopped: Stopped = lambda: False) -> Iterator[Progre
 
     Raises:
         VitspliceError: see `vitsplice.runs.recorder.Recording`. If a step fails, the current output is saved first if
-            possible; after a loss that is not finite, that is the last good output.
+            possible; after a loss that is not finite, it is the last valid output.
     """
     from vitsplice.runs.recorder import Recording
 

@@ -30,7 +30,7 @@ def several_sources(
     names = appearance_names(1 + len(others))
     if bool(structure_labels) != bool(appearance_labels):
         missing = "any appearance image" if structure_labels else "the structure image"
-        raise UserError(f"there are no regions of {missing}; add an image of them, or remove all regions")
+        raise UserError(f"there are no regions of {missing}; add an image with them, or remove all regions")
     if len(appearance_labels) > len(names):
         raise UserError(
             f"there are {len(appearance_labels)} images with regions for {len(names)} appearance images; "

@@ -111,7 +111,7 @@ class Events:
             (controls.resume, controls.run, self.resume, []),
         ):
             connect_start(
-                [button, other], controls.stop, guarded(results.card, handler), [session, *inputs],
+                button, [other], controls.stop, guarded(results.card, handler), [session, *inputs],
                 [results.card, results.live], results.live, self.show, [*buttons, *shown_results],
             )  # fmt: skip
         connect_stop(controls.stop, session)
@@ -147,7 +147,7 @@ class Events:
         If the YAML has no error, the update of the verdict is ``valid``; otherwise the sliders are not changed.
         """
         try:
-            sliders = Sliders.of(read_yaml(preset, text, self.trusted))
+            sliders = Sliders.of(read_yaml(preset, text, self.trusted_folder))
         except VitspliceError as error:
             return self._refused(error)
         return valid, *slider_updates(sliders)
@@ -190,7 +190,7 @@ class Events:
         At the end, the run is added to the history.
         """
         form = Form(*values)
-        settings = form.settings(self.trusted)
+        settings = form.settings(self.trusted_folder)
         sources: dict[str, Any] = {
             "structure": structure and Path(structure),
             "appearance": appearance and Path(appearance),
@@ -221,11 +221,11 @@ class Events:
     def choose(self, session: Session, event: gr.SelectData) -> Updates:
         """Show the run of the history that was clicked, alone or compared with another run; see `Session.choose`.
 
-        Raises UserError if the server has removed the runs (`remove_runs`), because the page seemed to be closed.
+        Raises UserError if the server has removed the runs (`remove_runs`) because the page seemed to be closed.
         """
         runs, _ = session.gallery()
         if not runs:
-            raise UserError("the runs of this page were removed, as if it had been closed; press Run for a new one")
+            raise UserError("the runs of this page were removed because it seemed closed; press Run for a new one")
         session.choose(runs[event.index].number)
         return self.show(session)
 
@@ -240,12 +240,13 @@ class Events:
             results.live: gr.update(visible=session.running),
             results.area: gr.update(visible=bool(runs)),
         }
-        return updates | self._shown(session, runs) if runs else updates
+        return updates | self._show_runs(session, runs) if runs else updates
 
-    def _shown(self, session: Session, runs: list[TransferRun]) -> Updates:
+    def _show_runs(self, session: Session, runs: list[TransferRun]) -> Updates:
+        """Return the updates that show one run, or two that are compared."""
         results, last = self.results, runs[-1]
         images, label = outcome.before_and_after(runs)
-        command, code = outcome.repeated(last)
+        command, code = outcome.repeat_code(last)
         all_runs, chosen = session.gallery()
         download, problems = self._download(last)
         return {
@@ -275,6 +276,6 @@ class Events:
             return None, [f"no download: the zip file cannot be written: {reason}; click the run below to try again"]
 
     @property
-    def trusted(self) -> Path:
-        """Folder that must contain the weights and models that YAML names; it does not exist, so YAML can name none."""
+    def trusted_folder(self) -> Path:
+        """Folder that must contain the weights and models that YAML names. It does not exist: YAML can name none."""
         return self.context.workspace.root / "weights"
