@@ -1,8 +1,9 @@
 """Escaping of untrusted text for terminals."""
 
+import numpy as np
 import pytest
 
-from vitsplice.text import one_line, plain, printable
+from vitsplice.text import one_line, plain, printable, type_with_article
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,10 @@ def test_one_line_replaces_control_characters_and_truncates():
     assert one_line("a\x1b[2J\tb\r\nc\u202ed") == "a [2J b c d"
     assert one_line("x" * 1000) == "x" * 1000
     assert one_line("x" * 2000) == "x" * 997 + "..."
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1, "an int"), (np.zeros(1), "an ndarray"), (np.uint8(1), "a uint8"), (None, "None")]
+)
+def test_type_with_article(value, text):
+    assert type_with_article(value) == text

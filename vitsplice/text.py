@@ -59,8 +59,10 @@ def first_line(error: BaseException) -> str:
 
 def type_with_article(value: object) -> str:
     """Return the type of a value with its article, such as "an int" or "an ndarray", for messages; "None" for None."""
+    if value is None:
+        return "None"
     name = type(value).__name__
-    return "None" if value is None else f"{'an' if name.lower().startswith((*'aeiou', 'nd')) else 'a'} {name}"
+    return f"{'an' if name.lower().startswith((*'aeio', 'nd', 'un', 'up')) else 'a'} {name}"
 
 
 def with_count(number: int, noun: str) -> str:

@@ -135,10 +135,12 @@ def test_colour_difference_is_the_distance_in_lab():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"source": noise(3, 16, 16).numpy()}, "not an ndarray"),
         ({"target": noise(3, 16, 20)}, "16x16 and 20x16 px"),
         ({"mask": torch.zeros(1, 16, 16)}, "excludes every pixel"),
         ({"mask": torch.ones(1, 16, 20)}, "must have one size"),
-        ({"mask": torch.ones(3, 16, 16)}, r"must have the shape \(1, H, W\), not \(3, 16, 16\)"),
+        ({"mask": torch.ones(3, 16, 16)}, r"must have one channel; its shape is \(3, 16, 16\)"),
+        ({"mask": torch.ones(16)}, "must have one size, not 16x16 and 16x16 and 16 px"),
         ({"size": 1}, "size=1 is not allowed; it must be a whole number from 2 to 256"),
         ({"size": 2.5}, "size=2.5 is not allowed"),
     ],

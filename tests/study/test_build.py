@@ -90,7 +90,7 @@ def test_title_and_question_are_escaped(make_images):
 @pytest.mark.parametrize("text", ["title", "question"])
 def test_text_that_no_file_can_hold_is_refused(make_images, text):
     manifest, methods = make_images(3, ("a", "b"))
-    with pytest.raises(UserError, match=f"{text} has an incomplete Unicode character"):
+    with pytest.raises(UserError, match=f"{text} has a NUL or an incomplete Unicode character"):
         build_study(manifest, methods, StudySettings(**{text: "a\ud800"}))
 
 
@@ -176,6 +176,8 @@ def test_trials_per_rater_default_to_all_comparisons_up_to_40():
     assert trials_per_rater(None, 3, 3) == 9
     assert trials_per_rater(None, 100, 2) == 40
     assert trials_per_rater(60, 100, 2) == 60
+    with pytest.raises(ConfigError, match="trials=0 is not allowed; give at least 1"):
+        trials_per_rater(0, 100, 2)
     with pytest.raises(
         ConfigError,
         match="10 is more than the 9 comparisons of 3 pairs .* and 3 pairs of methods; give at most 9",

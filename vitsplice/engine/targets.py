@@ -29,7 +29,7 @@ class Targets:
     Args:
         images: images of the run.
         backbone: backbone on the device of the images.
-        bank: stored features; missing features of views that it is meant for are computed and put into it.
+        bank: stored features. Missing features of a view that it stores are computed and put into it.
         vectors: vectors of the facet ``match``; None if no term requests it.
     """
 
@@ -44,9 +44,8 @@ class Targets:
     ) -> FeatureTable:
         """Compute the requested features of each view, except for the facet ``positions``.
 
-        Views that request features of the backbone, and that the bank is not meant for, all get the union of these
-        requests, so that they can share a pass. The facet ``mask`` is always added for an appearance image that has a
-        mask.
+        All views that need the backbone, and that the bank does not store, get the union of their requests, so that
+        they can share a pass. The facet ``mask`` is always added for an appearance image that has a mask.
         """
         features: FeatureTable = {key: {} for key in requests}
         for key, own in requests.items():
@@ -59,9 +58,10 @@ class Targets:
     def _without_backbone(
         self, key: ViewKey, requests: Collection[FeatureRequest], views: Mapping[ViewKey, View]
     ) -> ViewFeatures:
+        """Return the features that need no pass of the backbone."""
         added = [MASK] if self._has_mask(key) else []
-        from_pixels = [r for r in (*requests, *added) if r.facet in ENGINE_FACETS and r not in (MATCH, POSITIONS)]
-        features = self._computed([key], from_pixels, views)[key] if from_pixels else {}
+        computed = [r for r in (*requests, *added) if r.facet in ENGINE_FACETS and r not in (MATCH, POSITIONS)]
+        features = self._compute([key], computed, views)[key] if computed else {}
         if MATCH in requests and self._vectors is not None:
             features[MATCH] = self._match(self._vectors, key[0], views[key])
         return features
@@ -78,14 +78,14 @@ class Targets:
     ) -> FeatureTable:
         """Compute features of the backbone.
 
-        Each view that the bank is meant for gets a pass of its own, so that its features do not depend on the other
-        views of a step.
+        Each view that the bank stores gets a pass of its own, so that its features do not depend on the other views
+        of a step.
         """
         banked = [key for key in needs if self._bank.stores(key)]
         features = {key: self._through_bank(key, needs[key], views) for key in banked}
         together = [key for key in needs if key not in features]
         union = dict.fromkeys(request for key in together for request in needs[key])
-        return features | (self._computed(together, union, views) if together else {})
+        return features | (self._compute(together, union, views) if together else {})
 
     def _through_bank(
         self, key: ViewKey, requests: tuple[FeatureRequest, ...], views: Mapping[ViewKey, View]
@@ -93,11 +93,11 @@ class Targets:
         """Return the features of a view from the bank; compute and store them if they are missing."""
         features = self._bank.get(key, views[key], requests)
         if features is None:
-            features = self._computed([key], requests, views)[key]
+            features = self._compute([key], requests, views)[key]
             self._bank.put(key, views[key], features)
         return features
 
-    def _computed(
+    def _compute(
         self, keys: Sequence[ViewKey], requests: Iterable[FeatureRequest], views: Mapping[ViewKey, View]
     ) -> FeatureTable:
         images = {key: views[key](self._images.pixels[key[0]]) for key in keys}

@@ -83,7 +83,7 @@ class Lut:
         Args:
             source: ``(3, H, W)`` or ``(1, 3, H, W)`` in [0, 1].
             target: as ``source``, of the same size.
-            mask: ``(1, H, W)``; only pixels where it is at least 0.5 are used. None: all pixels.
+            mask: ``(H, W)`` or ``(1, H, W)``; only pixels where it is at least 0.5 are used. None: all pixels.
             size: number of lattice points of an axis.
             smoothness: weight of the smoothness, above 0; its effect does not depend on ``size``. A small one follows
                 the target more closely, but noise and differences that are not a function of the colour show as
@@ -91,7 +91,7 @@ class Lut:
 
         Raises:
             UserError: if an image, ``size`` or the smoothness is not allowed, the sizes of images and mask differ, or
-                the mask has another shape or excludes every pixel.
+                the mask has several channels or excludes every pixel.
 
         Example:
             >>> image = torch.rand(3, 64, 64)
@@ -131,7 +131,7 @@ def check_sizes(*images: Tensor | None) -> None:
     """Raise UserError unless images and masks, of any leading dimensions, have the same size; None is ignored."""
     shapes = [image.shape[-2:] for image in images if image is not None]
     if len(set(shapes)) != 1:
-        sizes = " and ".join(f"{width}x{height}" for height, width in shapes)
+        sizes = " and ".join("x".join(map(str, reversed(shape))) for shape in shapes)
         raise UserError(f"the images of a LUT and their mask must have one size, not {sizes} px; resize them first")
 
 
@@ -139,13 +139,13 @@ def included(mask: Tensor) -> Tensor:
     """Return the boolean mask of the pixels that are used.
 
     Args:
-        mask: ``(1, H, W)``.
+        mask: ``(H, W)`` or ``(1, H, W)``.
 
     Raises:
-        UserError: if no pixel is at least 0.5, or the mask has another shape.
+        UserError: if no pixel is at least 0.5, or the mask has several channels.
     """
     if mask.numel() != mask.shape[-2:].numel():
-        raise UserError(f"the mask of a LUT must have the shape (1, H, W), not {tuple(mask.shape)}")
+        raise UserError(f"the mask of a LUT must have one channel; its shape is {tuple(mask.shape)}")
     inside = mask >= 0.5
     if not inside.any():
         raise UserError("the mask excludes every pixel, as none is at least 0.5")
@@ -154,4 +154,4 @@ def included(mask: Tensor) -> Tensor:
 
 def _colours(image: Tensor, name: str) -> Tensor:
     """Return the colours ``(H W, 3)`` of one image."""
-    return single_image(image.detach().cpu(), name)[0].flatten(1).T
+    return single_image(image, name)[0].detach().cpu().flatten(1).T

@@ -65,10 +65,11 @@ def build_study(
     """Build the page of a study.
 
     Args:
-        manifest: path of a manifest of pairs; ``source`` is the set of a pair.
+        manifest: path of a manifest of pairs. Pairs with the same ``source`` form a set; if there are several sets,
+            the analysis also compares the methods within each.
         methods: two or more methods with an output for every pair.
         settings: settings of the study.
-        progress: called with the number of images that were read and their total number.
+        progress: called with the number of images that were read, and their maximum number: checks may share an image.
 
     Raises:
         UserError: if a file is missing or unreadable, a pair has several appearance images or regions, the settings
@@ -76,7 +77,7 @@ def build_study(
     """
     for name, text in (("title", settings.title), ("question", settings.question)):
         if not is_valid_text(text):
-            raise UserError(Argument(name), f" has an incomplete Unicode character: {text!r}")
+            raise UserError(Argument(name), f" has a NUL or an incomplete Unicode character: {text!r}")
     pairs = list(read(manifest))
     for pair in pairs:
         pair.check_plain("a study shows one appearance image")
@@ -116,10 +117,10 @@ def _notes(pairs: Sequence[Pair], names: Sequence[str], outputs: Outputs, embed:
             yield f"{first} and {second} have the same image for {len(same)} of {len(pairs)} pairs, such as {same[0]}"
     for name in names:
         ratios = {pair.id: images[name][pair.id].aspect / embed(pair.structure).aspect for pair in pairs}
-        if other := [pair for pair, ratio in ratios.items() if abs(ratio - 1) > ASPECT_TOLERANCE]:
+        if deviating := [pair for pair, ratio in ratios.items() if abs(ratio - 1) > ASPECT_TOLERANCE]:
             yield (
-                f"{name} has another aspect ratio than the structure image for {len(other)} of {len(pairs)} pairs, "
-                f"such as {other[0]}: raters can recognise the method by its aspect ratio"
+                f"{name} has another aspect ratio than the structure image for {len(deviating)} of {len(pairs)} pairs, "
+                f"such as {deviating[0]}: raters can recognise the method if other methods have another aspect ratio"
             )
 
 
@@ -159,9 +160,11 @@ def trials_per_rater(requested: int | None, pairs: int, methods: int) -> int:
     """Return the number of comparisons for each rater; None requests all, but at most `DEFAULT_TRIALS`.
 
     Raises:
-        ConfigError: if more comparisons are requested than there are.
+        ConfigError: if more comparisons are requested than there are, or fewer than 1.
     """
     available = pairs * comb(methods, 2)
+    if requested is not None and requested < 1:
+        raise ConfigError(Argument("trials", requested), " is not allowed; give at least 1")
     if requested is not None and requested > available:
         raise ConfigError(
             Argument("trials", requested),

@@ -79,7 +79,7 @@ class BackboneContract(Contract[BackboneSpec]):
             build_part(spec, self.weights)
 
     def test_info_is_complete(self) -> None:
-        """The info states licence, source, mean, std, sizes, SHA-256 and default requests, with valid values."""
+        """The info states licence, source, mean, std, sizes and default requests; these and any SHA-256 are valid."""
         info = self.backbone().info
         assert info.licence.strip(), "licence is empty"
         assert info.source.strip(), "source of the weights is empty"
@@ -173,7 +173,7 @@ class BackboneContract(Contract[BackboneSpec]):
         assert torch.equal(images, before), "the backbone modifies its input"
 
     def test_network_is_frozen_in_eval_mode(self) -> None:
-        """No parameter requires gradients, and the network is in eval mode, also after train() of a torch module."""
+        """No parameter requires gradients, and the network is in eval mode, even after the backbone's train()."""
         backbone = self.backbone()
         networks = networks_of(backbone)
         if not networks:
@@ -247,6 +247,7 @@ class BackboneContract(Contract[BackboneSpec]):
         inputs = network_inputs(self.backbone(), image, self.default_requests())
         if not inputs:
             raise SkipTest("the backbone contains no torch module that is called with the image")
+        # the last one, because a module that normalises gets the images before
         assert_close(inputs[-1].float(), normalised(self.backbone().info, image), "input of the network", 1e-2)
 
     def test_image_sizes_match_info(self) -> None:
@@ -352,7 +353,7 @@ def check_shape(request: FeatureRequest, features: Features, batch: int) -> None
 def networks_of(backbone: Backbone) -> list[nn.Module]:
     """Return ``[backbone]`` if it is a torch module, else the torch modules that are its direct attributes.
 
-    Containers among its attributes are not searched.
+    Lists, dictionaries and other objects among its attributes are not searched.
     """
     if isinstance(backbone, nn.Module):
         return [backbone]
@@ -360,7 +361,7 @@ def networks_of(backbone: Backbone) -> list[nn.Module]:
 
 
 def network_inputs(backbone: Backbone, images: Tensor, requests: list[FeatureRequest]) -> list[Tensor]:
-    """Return, in the order of the calls, the inputs of modules that are called with a tensor of the images' shape."""
+    """Return, in the order of the calls, the inputs of the images' shape that modules inside the backbone get."""
     inputs: list[Tensor] = []
 
     def record(module: nn.Module, arguments: tuple[Any, ...]) -> None:
