@@ -1,7 +1,7 @@
-# make run        the main job on the packaged pair of photographs
+# make run        one run, by the preset quick, on the packaged pair of photographs
 # make app        opens the page in the browser
 # make test       every test
-# make test-fast  the tests that need no pretrained weights and no browser, kill nothing and are quick
+# make test-fast  the tests without the marks weights, browser, kill and slow (see pyproject.toml)
 # make test-cuda  the tests that need a CUDA device, which the other targets hide
 # make fuzz       mutated image files, 20,000 of them; FILES=N for more
 # make kill       kills a run at a hundred random moments and resumes it
@@ -15,13 +15,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.vitsplice-ready
-# Each of the many processes of the tests would otherwise compile the package again.
+# With this variable set, each of the many processes of the tests would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
 OUT ?= out/make-run
 
 FILES ?= 20000
 
-# The browser is installed while packages are.
+# The browser is installed at the same time as the packages.
 MAKEFLAGS += --jobs=2
 
 .PHONY: run app test test-fast test-cuda browser fuzz kill docs docs-site check setup clean
@@ -30,7 +30,7 @@ setup: $(READY)
 
 PLUGINS := $(wildcard plugins/*)
 
-# Packages of which no or few modules are imported; these are compiled when they are first imported.
+# Packages that are not compiled now, because few of their modules are ever imported.
 SELDOM := tests?|fontTools|mypyc?|networkx|onnxruntime|pip|ray/(data|llm|rllib|serve|train|tune)|torch/(_inductor|testing)
 
 # Without build isolation, hatchling is installed once instead of once for each of the eight packages.
@@ -43,7 +43,7 @@ $(READY): pyproject.toml $(PLUGINS:%=%/pyproject.toml)
 
 run: $(READY)
 	$(BIN)/vitsplice run --force -o $(OUT)
-	@echo "The image is $(OUT)/output.png; what it was made from and with is in $(OUT)/run.json."
+	@echo "The output image is $(OUT)/output.png; its inputs, settings and versions are in $(OUT)/run.json."
 
 app: $(READY)
 	$(BIN)/vitsplice app

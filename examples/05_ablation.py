@@ -1,8 +1,8 @@
 """Ablation of `quick`: metrics over pairs of photographs, with one part of the preset changed at a time.
 
-Each pair is a folder with structure.jpg and appearance.jpg. The values of each run are appended to a CSV file, and runs
-of the same pair, size and number of steps that it holds are not repeated. Prints a table in Markdown: the mean of each
-metric, and for each variant the 95 % interval of the mean difference from `quick`.
+Each pair is a folder with structure.jpg and appearance.jpg. The values of each run are appended to a CSV file; a
+run whose values (of the same variant, pair, size and number of steps) are in it is not repeated. Prints a table in
+Markdown: the mean of each metric, and for each variant the 95 % interval of the mean difference from `quick`.
 
 python examples/05_ablation.py FOLDER_OF_PAIRS [--values FILE] [--size 512] [--steps N] [--only NAME ...]
 """

@@ -1,7 +1,7 @@
-"""Compare the identity term on the appearance image, on the structure image, and without effect.
+"""Compare the identity term on the appearance image, on the structure image, and with a weight too small to matter.
 
-In the paper the generator has to preserve its *target*, the appearance image (equation 5). Writes a contact sheet and
-prints a table in Markdown. Runs are stored in the folder; the same command resumes them.
+The identity term of the paper requires that the generator preserves the appearance image (equation 5). Writes a contact
+sheet and prints a table in Markdown. Runs are stored in the folder; the same command resumes them.
 
 python examples/08_identity.py FOLDER SHEET.png [PAIR_FOLDER ...] [--steps N] [--size N]
 

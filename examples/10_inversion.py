@@ -13,7 +13,7 @@ ARGUMENTS = [] if "".join(sys.argv[1:2]).startswith("-") else sys.argv[1:]  # a 
 BACKBONE = ARGUMENTS[0] if ARGUMENTS else "dinov2-vits14-offline"
 STEPS = int(ARGUMENTS[1]) if len(ARGUMENTS) > 1 else 60
 
-# %% The structure and the appearance feature, with few steps; without `steps=` the images are better
+# %% The structure and the appearance feature, few steps; without `steps=` there are more, and the images are better
 plan = plan_inversions(example("cat-dog")[0], backbone=BACKBONE, steps=STEPS)
 inversions = invert(plan)
 inversions

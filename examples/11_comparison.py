@@ -14,7 +14,7 @@ ARGUMENTS = [] if "".join(sys.argv[1:2]).startswith("-") else sys.argv[1:]  # a 
 BACKBONES = ARGUMENTS or ["dinov2-vits14-offline", "efficientnet-lite0-offline", "untrained-dinov2-vits14"]
 IMAGES = [path for name in EXAMPLE_PAIRS for path in example(name)]
 
-# %% Without transfers, it takes about half a minute; the folder stores finished parts, and the same call resumes
+# %% Without transfers, the comparison takes about half a minute; finished parts are stored, and the same call resumes
 plan = ComparisonPlan(tuple(IMAGES), tuple(BACKBONES), transfers=0, style=None)
 comparison = compare(plan, "out/example-comparison", force=True)
 comparison

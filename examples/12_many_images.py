@@ -2,7 +2,7 @@
 
 python examples/12_many_images.py FOLDER [--images N [N ...]]
 
-First generates a structure image, an appearance image and an output per pair; existing files are reused. The network is
+First generates a structure image, an appearance image and an output for each pair, unless they exist. The network is
 small and has random weights, so that no plugin or pretrained weights are needed.
 """
 
@@ -71,7 +71,7 @@ for number in arguments.images:
     )
     page = (arguments.folder / f"metrics-{number}" / "gallery.html").stat().st_size
     print(
-        f"{number} images: {seconds:.0f} s, {number / seconds:.1f} images per second, "
+        f"{number} pairs: {seconds:.0f} s, {number / seconds:.1f} pairs per second, "
         f"peak memory {memory:.0f} MiB, gallery {page / 2**20:.1f} MiB",
         flush=True,
     )

@@ -1,6 +1,6 @@
 """Make a short video of photographs: a camera that pans and zooms, and a cut-out that moves across.
 
-    python examples/16_video_clip.py BACKGROUND CUT_OUT clip.mp4 --frames 48 --side 384
+    python examples/16_video_clip.py BACKGROUND CUT_OUT clip.mp4 [--frames 48] [--side 384] [--cut]
 
 The cut-out is an ellipse of the second photograph. The clip tests what `vitsplice video` does with camera motion, with
 an object that hides and uncovers its background and, given `--cut`, with a cut to the mirrored scene.
@@ -17,7 +17,8 @@ from PIL import Image, ImageDraw, ImageFilter
 
 RATE = 24
 SUPERSAMPLING = 2  # so that frames are not sharper at one position than at another
-SMALLEST = 24  # side at which the cut-out, a third of it, is not smaller than its border of 8 pixels on both sides
+SMALLEST = 24
+"""Minimum side of the frames in pixels. The cut-out then has 24 * 2 / 3 = 16 pixels, which are its two borders of 8."""
 
 
 def frame(background: Image.Image, cut_out: Image.Image, mask: Image.Image, time: float, side: int) -> Image.Image:

@@ -246,7 +246,7 @@ def forked(processes, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.usefixtures("forked")
 def test_example_of_many_images_runs(run):
-    assert "5 images: " in run("12_many_images.py", "many", "--images", "5")
+    assert "5 pairs: " in run("12_many_images.py", "many", "--images", "5")
 
 
 @pytest.mark.slow

@@ -43,7 +43,6 @@ def _load(asset: Asset, weights: Path | None, source: str, **settings: Any) -> t
         tensors = state_dict(asset)
     else:
         tensors, source = read_state_dict(weights), f"file {weights.name}"
-    names = model.state_dict()
-    tensors = {name: tensor for name, tensor in tensors.items() if name in names or not name.startswith(HEAD)}
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(HEAD)}
     load_into(model, tensors, source)
     return model, source
