@@ -76,10 +76,10 @@ def small(preset):
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_run_leaves_the_global_random_state_unchanged_for_other_threads(pair, preset):
     """Another thread draws numbers during the run, and gets those that it would get without the run."""
-    drawn, done = [], threading.Event()
+    drawn, run_ended = [], threading.Event()
 
     def host():
-        while not done.is_set():
+        while not run_ended.is_set():
             drawn.append(torch.rand(1))
             time.sleep(0.001)
 
@@ -90,7 +90,7 @@ def test_a_run_leaves_the_global_random_state_unchanged_for_other_threads(pair, 
         try:
             vitsplice.splice(*pair, preset, **small(preset))
         finally:
-            done.set()
+            run_ended.set()
             thread.join()
         torch.manual_seed(3)
         assert torch.equal(torch.cat(drawn), torch.cat([torch.rand(1) for _ in drawn]))
@@ -114,8 +114,8 @@ def test_concurrent_runs_that_share_a_backbone_give_the_bytes_of_sequential_runs
     cache = BackboneCache()
 
     def run(number):
-        run = Run(*pair, vitsplice.settings_for("quick", seed=number, **small("quick")), backbones=cache)
-        return [step.total for step in run.steps()], run.pixels()
+        cached = Run(*pair, vitsplice.settings_for("quick", seed=number, **small("quick")), backbones=cache)
+        return [step.total for step in cached.steps()], cached.pixels()
 
     sequential = list(map(run, range(3)))
     with ThreadPoolExecutor(3) as pool:
@@ -490,9 +490,10 @@ def test_backbones_that_settings_for_the_fallback_add_are_loaded_with_it_alone(p
     assert list(named.record["backbones"]) == ["main"]
 
 
-def test_mistakes_in_terms_for_the_fallback_are_found_before_the_backbone_is_loaded(pair):
+def test_mistakes_in_terms_for_the_fallback_are_found_before_a_backbone_is_loaded(pair, loads):
     with pytest.raises(ConfigError, match=r"terms\.structure\.options"):
         splice(pair, overrides=["with_fallback={terms: {structure: {options: {wrong: 1}}}}"])
+    assert loads == []
 
 
 @pytest.mark.parametrize(

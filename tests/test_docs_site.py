@@ -76,7 +76,9 @@ def test_a_page_loads_only_files_of_the_site(site):
 
 
 def test_the_style_sheets_load_only_files_of_the_site(site):
-    for sheet in site.rglob("*.css"):
+    sheets = list(site.rglob("*.css"))
+    assert sheets
+    for sheet in sheets:
         assert re.findall(r"(?:url\(|@import)\s*['\"]?(?:https?:)?//[^)'\"]*", sheet.read_text()) == []
 
 

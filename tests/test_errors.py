@@ -54,7 +54,7 @@ def test_an_error_can_be_pickled(error):
     assert vars(copy) == vars(error)
 
 
-def test_every_error_with_its_own_initialisation_is_pickled_above():
+def test_only_errors_whose_pickling_is_tested_have_an_initialisation_of_their_own():
     classes = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, VitspliceError)]
     assert [each for each in classes if "__init__" in vars(each)] == [VitspliceError, NonFiniteLoss]
 

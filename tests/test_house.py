@@ -1,4 +1,4 @@
-"""The house: imports point one way, without a cycle, and each room uses only what it may."""
+"""The packages of vitsplice, here called rooms: imports point one way, without a cycle; each uses only what it may."""
 
 import ast
 import re

@@ -85,7 +85,7 @@ class FakeRun:
         return torch.zeros(3, 4, 4)
 
 
-def test_runs_that_take_turns_have_a_display_each_and_are_not_kept_in_memory(displays):
+def test_runs_that_take_turns_have_a_display_each_and_are_released_from_memory(displays):
     preview, runs = Preview(every=0), [FakeRun(), FakeRun()]
     for index in range(3):
         for run in runs:
@@ -132,9 +132,8 @@ def test_without_ipython_the_error_names_the_package_to_install(monkeypatch):
 def test_cells_of_the_example_show_preview_result_and_viewer_in_a_kernel(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HELPERS), *sys.path]))
     nbclient, nbformat = (pytest.importorskip(name) for name in ("nbclient", "nbformat"))
-    cells = [SETUP, *EXAMPLE.read_text().split("\n# %%")[1:]]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"# {cell}") for cell in cells[1:]])
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(cells[0]))
+    sources = [SETUP, *(f"# {cell}" for cell in EXAMPLE.read_text().split("\n# %%")[1:])]
+    notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, sources)))
     nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": tmp_path}}).execute()
     shown = [output.data for cell in notebook.cells for output in cell.outputs if output.output_type != "stream"]
     preview, result, *viewers = shown

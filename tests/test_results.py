@@ -1,10 +1,12 @@
 """Results in a folder: kinds, states, dates, damaged results, links."""
 
 import os
+from datetime import datetime
 
 import pytest
 
 from tests.conftest import write_pair
+from vitsplice import results
 from vitsplice.batch.plan import BATCH, RESULTS, open_batch, variants
 from vitsplice.datasets import Pair, write
 from vitsplice.errors import UserError
@@ -47,7 +49,7 @@ def states(root):
     return {result.name: (result.kind, result.state, result.page) for result in find_results(root)}
 
 
-def test_every_kind_is_found_with_its_page(tmp_path):
+def test_result_of_every_kind_is_found_with_its_page_and_left_unchanged(tmp_path):
     write_evaluation(tmp_path / "a")
     write_files(tmp_path / "b" / "c", compare_json='{"format": 2}', report_html="<p>report</p>")
     write_batch(tmp_path / "d")
@@ -68,13 +70,12 @@ def test_searched_folder_may_be_a_result_itself(tmp_path):
 
 
 def test_results_are_sorted_by_date_the_newest_first(tmp_path):
-    for number, name in enumerate(("old", "new", "middle")):
-        folder = write_evaluation(tmp_path / name)
-        for path in folder.iterdir():
-            os.utime(path, (0, {"old": 1e9, "middle": 1.1e9, "new": 1.2e9}[name] + number))
+    for name, seconds in (("old", 1e9), ("new", 1.2e9), ("middle", 1.1e9)):
+        for path in write_evaluation(tmp_path / name).iterdir():
+            os.utime(path, (0, seconds))
     results = find_results(tmp_path)
     assert [result.name for result in results] == ["new", "middle", "old"]
-    assert results[0].date.timestamp() == 1.2e9 + 1
+    assert results[0].date.timestamp() == 1.2e9
 
 
 def test_work_is_running_while_locked_and_unfinished_without_its_page(tmp_path):
@@ -172,6 +173,19 @@ def test_marker_that_is_no_regular_file_is_a_damaged_result(tmp_path):
     (result,) = find_results(tmp_path)
     assert result.state == "damaged"
     assert "is not a regular file; remove it" in result.problem
+
+
+def test_dates_are_at_most_the_latest_that_datetime_has(tmp_path, monkeypatch):
+    write_evaluation(tmp_path)
+    assert datetime.fromtimestamp(results.LATEST).astimezone().year == 9999
+    monkeypatch.setattr(results, "LATEST", 1e9)
+    (result,) = find_results(tmp_path)
+    assert result.date.timestamp() == 1e9
+
+
+def test_folder_with_a_nul_is_refused():
+    with pytest.raises(UserError, match="has a NUL character, which no file name can have"):
+        find_results("a\0")
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,8 @@ class Scene:
         """Run until Ctrl-C after the third step."""
         after_step = iter([False, False, True])
         with self.patch.context() as patch:
-            asked = property(lambda self: next(after_step), lambda *_: None)
-            patch.setattr("vitsplice.cli.interrupt.Interrupt.requested", asked, raising=False)
+            requested = property(lambda self: next(after_step), lambda *_: None)
+            patch.setattr("vitsplice.cli.interrupt.Interrupt.requested", requested, raising=False)
             return self.run("--set", "checkpoint.every=1")
 
     def truncate(self, name):

@@ -2,6 +2,7 @@ import json
 import shutil
 
 import pytest
+import torch
 from PIL import Image
 from tiny_models import write_tiny_model
 
@@ -103,7 +104,7 @@ def test_an_existing_file_is_refused_before_the_model_is_loaded(vitsplice, png, 
 
 
 def test_a_manifest_gives_an_output_for_each_id_inside_its_mask(vitsplice, png, tmp_path, model):
-    mask = noise(1, 40, 48).expand(3, -1, -1).round()
+    mask = torch.ones(3, 40, 48)
     mask[..., :20] = 0
     (tmp_path / "mask.png").write_bytes(encode_png(mask))
     write(tmp_path / "pairs.csv", [Pair("a", *png), Pair("b", png[1], png[0]), Pair("c", *png, tmp_path / "mask.png")])
@@ -112,6 +113,7 @@ def test_a_manifest_gives_an_output_for_each_id_inside_its_mask(vitsplice, png, 
     outputs = {name: read(tmp_path / "out" / f"{name}.png").pixels for name in "abc"}
     structure = read(png[0]).pixels
     assert outputs["c"][..., :20].equal(structure[..., :20])
+    assert not outputs["c"][..., 20:].equal(structure[..., 20:])
     assert not outputs["a"][..., :20].equal(structure[..., :20])
     assert len(read_record(tmp_path / "out")) == 3
 
@@ -121,16 +123,16 @@ def test_a_mix_depends_on_each_image_by_its_relative_weight(vitsplice, png, phot
     others = [photos / "0.png", photos / "1.png"]
     done = vitsplice("apply", "model", png[0], "--mix", f"{others[0]}:0.3", f"{others[1]}:0.7", "-o", "mix.png")
     assert done.returncode == 0, done.stderr
-    same = vitsplice("apply", "model", png[0], "--mix", f"{others[0]}:3", "--mix", f"{others[1]}:7", "-o", "same.png")
-    assert same.returncode == 0
-    alone = vitsplice("apply", "model", png[0], "--mix", f"{others[0]}:1", f"{others[1]}:0", "-o", "alone.png")
-    assert alone.returncode == 0
+    tenfold = ("--mix", f"{others[0]}:3", "--mix", f"{others[1]}:7")
+    assert vitsplice("apply", "model", png[0], *tenfold, "-o", "tenfold.png").returncode == 0
+    without_second = ("--mix", f"{others[0]}:1", f"{others[1]}:0")
+    assert vitsplice("apply", "model", png[0], *without_second, "-o", "without-second.png").returncode == 0
     vitsplice("apply", "model", png[0], others[0], "-o", "first.png")
     vitsplice("apply", "model", png[0], others[1], "-o", "second.png")
-    names = ("mix", "same", "alone", "first", "second")
-    mix, same, alone, first, second = (read(tmp_path / f"{name}.png").pixels for name in names)
-    assert mix.equal(same)
-    assert alone.equal(first)
+    names = ("mix", "tenfold", "without-second", "first", "second")
+    mix, with_tenfold, with_zero, first, second = (read(tmp_path / f"{name}.png").pixels for name in names)
+    assert mix.equal(with_tenfold)
+    assert with_zero.equal(first)
     assert not mix.equal(first)
     assert not mix.equal(second)
 
@@ -177,7 +179,7 @@ def test_an_unreadable_image_is_named_and_the_others_are_written(vitsplice, png,
         (("structure.png", "appearance.png", "-o", "appearance.png/x"), "cannot create the folder appearance.png/x"),
     ],
 )
-def test_mistakes_are_explained(vitsplice, png, photos, model, arguments, message, tmp_path):
+def test_invalid_arguments_exit_with_2_and_a_reason(vitsplice, png, photos, model, arguments, message, tmp_path):
     shutil.copytree(photos, tmp_path / "others")
     done = vitsplice("apply", "model", *arguments)
     assert done.returncode == 2

@@ -10,7 +10,7 @@ def test_writes_report_and_tables_and_prints_findings(vitsplice, png, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "out/report.html"
     assert "2 images are too few to support a difference" in done.stderr
-    assert done.stderr.startswith("0/6  tiny-vit, structure")
+    assert done.stderr.startswith("0/6  tiny-vit, structure")  # parts: two images and a transfer for each backbone
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "encodings", "compare.json", "differences.csv", "metrics.csv", "intervals.csv", "report.html", "transfers",
     }  # fmt: skip
@@ -18,9 +18,12 @@ def test_writes_report_and_tables_and_prints_findings(vitsplice, png, tmp_path):
 
 @pytest.mark.usefixtures("no_plots")
 @pytest.mark.slow
-def test_same_command_resumes_and_another_is_refused(vitsplice, png):
+def test_same_command_resumes_and_another_is_refused(vitsplice, png, tmp_path):
+    stored = []
     for _ in range(2):
         assert vitsplice("compare", *png, *BOTH, "--transfers", "0", "-o", "out").returncode == 0
+        stored.append({path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "encodings").iterdir()})
+    assert stored[0] == stored[1] != {}
     other = vitsplice("compare", *png, "-b", "tiny-vit", "--size", "64", "--style", "none", "-o", "out")
     assert (other.returncode, "another comparison" in other.stderr) == (2, True)
 

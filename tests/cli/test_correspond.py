@@ -19,7 +19,7 @@ def test_output_folder_has_drawing_maps_and_data(vitsplice, png, tmp_path):
     out = tmp_path / "out"
     sizes = {name: size_of(out / f"{name}.png") for name in ("warped", "confidence", "matches")}
     assert sizes["warped"] == sizes["confidence"] == (48, 40)
-    assert sizes["matches"][1] == 480
+    assert sizes["matches"][1] == 480  # the height of the drawing, whatever that of the images
     assert "<title>Matches of structure.png and appearance.png</title>" in (out / "matches.html").read_text()
     data = json.loads((out / "matches.json").read_text())
     assert data["backbone"] == "tiny-vit"

@@ -21,7 +21,9 @@ def test_writes_masks_overlays_data_and_sheet(vitsplice, discs, tmp_path):
     assert done.stdout.strip() == "out/cosegment.png"
     data = json.loads((tmp_path / "out" / "cosegment.json").read_text())
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"cosegment.png", "cosegment.json", *data["files"]}
+    images = {f"{stem}_{kind}.png" for stem in ("1-1", "2-2") for kind in ("foreground", "parts", "overlay")}
+    assert names == {"cosegment.png", "cosegment.json", *images}
+    assert set(data["files"]) == images
     assert data["clusters"] == 3
 
 
@@ -43,5 +45,6 @@ def test_an_input_with_the_name_of_an_output_in_the_folder_is_refused(vitsplice,
     assert image.read_bytes() == content
 
 
-def test_parts_beyond_the_number_of_colours_are_refused(vitsplice, discs):
-    assert vitsplice("cosegment", *discs, "--parts", "21").returncode == 2
+def test_more_parts_than_colours_are_refused(vitsplice, discs):
+    done = vitsplice("cosegment", *discs, "--parts", "21")
+    assert (done.returncode, "21 is not allowed: must be less than or equal to 20" in done.stderr) == (2, True)

@@ -79,7 +79,7 @@ def test_invalid_setting_exits_with_2_and_a_short_message(vitsplice, png, settin
 def test_message_names_the_argument_not_the_preset(vitsplice, png, arguments, message):
     error = one_error(vitsplice(*TINY, *png, *arguments), 2)
     assert message in error
-    assert "preset 'tiny': size" not in error
+    assert "preset 'tiny':" not in error
 
 
 def test_message_for_a_keyword_out_of_range_names_the_keyword():

@@ -19,8 +19,8 @@ def test_writes_a_sheet_and_runs_of_two_facets_at_two_layers(vitsplice, png, tmp
     assert folders == {"cls_layer_2", "cls_layer_1", "key_layer_2", "key_layer_1"}
     assert json.loads((tmp_path / "out" / "key_layer_1" / "run.json").read_text())["finished"]
     assert "key at layer 1 (-2), 4 of 4" in done.stderr
-    assert done.stderr.count("\nimage ") == 4
-    assert "structure image " not in done.stderr.replace("unchanged: the structure image", "")
+    assert done.stderr.count("\nimage ") == 4  # each run names its one image
+    assert "structure image " not in done.stderr
     assert "appearance image" not in done.stderr
 
 
@@ -39,14 +39,13 @@ def test_resume_repeats_only_what_is_missing(vitsplice, png, tmp_path):
 
 
 def test_ctrl_c_at_the_last_step_of_an_inversion_stops_before_the_next(vitsplice, png, tmp_path, monkeypatch):
-    monkeypatch.setattr(RunProgress, "step", lambda self, step: step.index == 2 and signal.raise_signal(signal.SIGINT))
-    done = vitsplice("invert", png[0], "--prior", "pixels", *SMALL, "-o", "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(RunProgress, "step", lambda self, step: step.index == 2 and signal.raise_signal(signal.SIGINT))
+        done = vitsplice("invert", png[0], "--prior", "pixels", *SMALL, "-o", "out")
     assert done.returncode == 130
     assert "stopped before the next inversion; resume with: vitsplice invert --resume out" in done.stderr
     (record,) = (tmp_path / "out").rglob("run.json")
     assert json.loads(record.read_text())["finished"]
-    monkeypatch.undo()
-    monkeypatch.chdir(tmp_path)
     assert vitsplice("invert", "--resume", "out").returncode == 0
     assert (tmp_path / "out" / "inversions.png").exists()
 

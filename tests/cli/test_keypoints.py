@@ -27,14 +27,15 @@ def test_json_of_a_data_set_with_other_thresholds(vitsplice, tmp_path):
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert (summary["pairs"], summary["data"]["layout"], len(summary["features"])) == (1, "SPair-71k", 3)
+    # the images of its pair are equal, and at 0.2 all its annotated distances are allowed
     assert [feature["per_keypoint"] for feature in summary["features"]] == [{"0.2": 1.0}] * 3
 
 
-def test_stop_by_a_signal_exits_with_130(vitsplice, png, monkeypatch):
-    from vitsplice.cli import interrupt
+def test_stop_that_a_signal_requested_exits_with_130(vitsplice, png, monkeypatch):
+    from vitsplice.cli.interrupt import Interrupt
 
-    monkeypatch.setattr(interrupt.Interrupt, "__enter__", lambda self: setattr(self, "requested", True) or self)
-    monkeypatch.setattr(interrupt.Interrupt, "__exit__", lambda *_: None)
+    monkeypatch.setattr(Interrupt, "__enter__", lambda self: setattr(self, "requested", True) or self)
+    monkeypatch.setattr(Interrupt, "__exit__", lambda *_: None)
     done = vitsplice("keypoints", *png, *TINY)
     assert (done.returncode, "the same command" in done.stderr) == (130, True)
 

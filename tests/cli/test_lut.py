@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from vitsplice.errors import VitspliceError
-from vitsplice.images import read
+from vitsplice.images import encode_png, read
 from vitsplice.luts import Lut, fit_lut, read_cube, write_cube
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.recorder import Recording
@@ -121,16 +121,27 @@ def test_fit_of_an_image_to_itself_is_the_identity(vitsplice, png, tmp_path):
     torch.testing.assert_close(read_cube(tmp_path / "same.cube").values, Lut.identity(5).values)
 
 
+def test_fitted_lut_maps_the_first_image_to_the_second(vitsplice, png, tmp_path):
+    source = read(png[0]).pixels
+    target = source.roll(1, dims=1)  # the channels in another order
+    (tmp_path / "target.png").write_bytes(encode_png(target))
+    done = vitsplice("lut", "fit", png[0], "target.png", "-o", "reorder.cube", "--size", "5")
+    assert done.returncode == 0, done.stderr
+    torch.testing.assert_close(read_cube(tmp_path / "reorder.cube").apply(source), target, atol=0.1, rtol=0)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_lut")
-def test_run_with_a_size_fits_the_lut_to_the_resized_structure_image(vitsplice, png, tmp_path):
+def test_run_with_a_size_fits_a_lut_although_structure_image_and_output_differ_in_size(vitsplice, png, tmp_path):
     assert vitsplice(*TINY, *png, "-o", "out", "--size", "24", "--lut", "x.cube").returncode == 0
-    assert read_cube(tmp_path / "x.cube").size == 9
+    assert read_cube(tmp_path / "x.cube").size == 9  # that of `small_lut`
 
 
-def test_fit_reads_a_mask_in_colour_by_its_mean_as_a_run_does(vitsplice, png, tmp_path):
-    Image.new("RGB", (48, 40), "cyan").save(tmp_path / "cyan.png")
-    done = vitsplice("lut", "fit", png[0], png[0], "-o", "same.cube", "--size", "5", "--mask", "cyan.png")
+@pytest.mark.parametrize("colour", ["cyan", "magenta"])
+def test_fit_reads_a_mask_in_colour_by_its_mean(vitsplice, png, tmp_path, colour):
+    """Both colours have a mean above 0.5; the red channel of cyan, and the luminance of magenta, are below it."""
+    Image.new("RGB", (48, 40), colour).save(tmp_path / "mask.png")
+    done = vitsplice("lut", "fit", png[0], png[0], "-o", "same.cube", "--size", "5", "--mask", "mask.png")
     assert done.returncode == 0, done.stderr
 
 

@@ -24,7 +24,7 @@ def test_writes_a_sheet_of_the_modes_in_the_appearance_of_each(vitsplice, png, t
         (("-o", "."), "output folder . is a folder of the images"),
     ],
 )
-def test_mistakes_are_explained(vitsplice, png, tmp_path, arguments, message):
+def test_invalid_arguments_exit_with_2_and_a_reason(vitsplice, png, tmp_path, arguments, message):
     done = vitsplice("modes", tmp_path, *arguments)
     assert done.returncode == 2
     assert message in done.stderr
@@ -39,7 +39,7 @@ def test_a_missing_structure_image_is_refused_before_features_are_computed(vitsp
 
 def test_images_that_would_be_replaced_are_refused(vitsplice, png, tmp_path):
     (tmp_path / "out").mkdir()
-    image = (tmp_path / png[0]).rename(tmp_path / "out" / "mode-1.png")
+    image = png[0].rename(tmp_path / "out" / "mode-1.png")
     for arguments in ((image, "--structure", png[1]), (png[1], "--structure", image)):
         done = vitsplice("modes", *arguments, "--model", "model", "-k", "1", "-o", "out", "--force")
         assert done.returncode == 2

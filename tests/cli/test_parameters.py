@@ -38,11 +38,11 @@ WRITERS = [path for path, command in LEAVES.items() if any("-o" in parameter.opt
         (("pairs", "build", ".", "--by", "foo"), "'--by': 'foo' is not one of 'similarity', 'random', 'all', 'name'"),
     ],
 )
-def test_a_value_that_is_not_allowed_is_reported_as_in_python(vitsplice, arguments, message):
+def test_a_value_that_is_not_allowed_is_reported_with_the_reason(vitsplice, arguments, message):
     done = vitsplice(*arguments)
     assert done.returncode == 2
     assert message in done.stderr
-    assert "Input should" not in done.stderr
+    assert "Input should" not in done.stderr  # pydantic's words
 
 
 @pytest.mark.parametrize("path", WRITERS, ids=" ".join)

@@ -63,7 +63,7 @@ def test_existing_results_are_refused_without_force(vitsplice, png):
 
 def test_an_input_that_would_be_replaced_is_refused(vitsplice, png, tmp_path):
     (tmp_path / "out").mkdir()
-    image = (tmp_path / png[0]).rename(tmp_path / "out" / "pca.png")
+    image = png[0].rename(tmp_path / "out" / "pca.png")
     done = vitsplice("pca", image, "-o", "out", *SMALL, "--force")
     assert done.returncode == 2
     assert f"pca.png is an output file in {tmp_path / 'out'} and would be replaced" in done.stderr

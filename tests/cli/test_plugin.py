@@ -76,16 +76,6 @@ def test_check_of_a_part_that_exits_fails(vitsplice, install_plugin):
     assert "SystemExit" in done.stdout
 
 
-NOT_A_TERM = """
-from vitsplice.contracts import LossSpec
-from vitsplice.hookspecs import hookimpl
-
-@hookimpl
-def vitsplice_losses():
-    return [LossSpec("three", lambda context: 3, "not a term", "structure", "structure")]
-"""
-
-
 NO_GENERATOR = """
 from vitsplice.contracts import GeneratorSpec
 from vitsplice.hookspecs import hookimpl
@@ -110,6 +100,16 @@ def test_check_of_a_generator_that_cannot_be_built_fails_once(vitsplice, install
     assert done.returncode == 1
     assert f"{reason} (the other " in done.stdout
     assert done.stdout.endswith("1 failed\n")
+
+
+NOT_A_TERM = """
+from vitsplice.contracts import LossSpec
+from vitsplice.hookspecs import hookimpl
+
+@hookimpl
+def vitsplice_losses():
+    return [LossSpec("three", lambda context: 3, "not a term", "structure", "structure")]
+"""
 
 
 def test_check_of_a_loss_whose_build_returns_no_term_fails_once(vitsplice, install_plugin):

@@ -58,11 +58,11 @@ class TestInvert(ResumableContract):
         return ["invert", inputs / "structure.png", "--prior", "pixels", *features, *small, "-o", out]
 
 
-def write_pairs(folder, number=3):
-    """A manifest of pairs, and folders with the outputs of the methods one and two."""
+def write_pairs(folder):
+    """Write a manifest of three pairs, and folders with the outputs of the methods one and two."""
     for name, seed in (("s", 0), ("a", 10), ("one", 20), ("two", 30)):
         (folder / name).mkdir()
-        for n in range(number):
+        for n in range(3):
             (folder / name / f"p{n}.png").write_bytes(encode_png(noise(1, 3, 24, 32, seed=seed + n)))
     write(
         folder / "pairs.csv", [Pair(f"p{n}", folder / "s" / f"p{n}.png", folder / "a" / f"p{n}.png") for n in range(3)]

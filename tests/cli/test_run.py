@@ -52,7 +52,7 @@ def test_run_writes_exactly_its_artifacts_and_prints_their_paths(vitsplice, png,
     assert record["substitutions"][0]["used"] == "tiny-vit"
     assert "works at 38x32 px; output 38x32 px" in done.stderr
     assert record["sizes"] == {"working": [{"height": 32, "width": 38}], "output": {"height": 32, "width": 38}}
-    assert len((out / "losses.csv").read_text().splitlines()) == 6
+    assert len((out / "losses.csv").read_text().splitlines()) == 6  # a header and five steps
     assert sorted(p.name for p in tmp_path.iterdir()) == ["appearance.png", "out", "structure.png"]
 
 
@@ -248,10 +248,10 @@ def test_failing_metric_is_reported_with_its_reason_and_the_run_finishes(vitspli
 @pytest.mark.usefixtures("small_metrics", "no_plots")
 @pytest.mark.slow
 def test_run_interrupted_while_measuring_resumes_with_metrics_none(vitsplice, png, tmp_path, monkeypatch):
-    def kill(*_):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vitsplice.metrics.independent.patch_distance", kill)
+    monkeypatch.setattr("vitsplice.metrics.independent.patch_distance", interrupt)
     assert vitsplice("run", *png, "--preset", "tiny", "--set", "metrics=all", "-o", "out").returncode == 130
     assert vitsplice("run", "--resume", "out").returncode == 130
     assert "leave out --seed" in one_error(vitsplice("run", "--resume", "out", "--seed", "3"), 2)

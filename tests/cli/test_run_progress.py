@@ -54,7 +54,7 @@ def test_long_run_is_announced_once_with_a_shorter_alternative(shown):
     [(1.0, 1000, 0), (5.0, 1000, 1)],
     ids=["a quarter of an hour", "resumed: its size cannot be changed"],
 )
-def test_other_runs_are_not_announced(shown, duration, steps, resumed_at):
+def test_short_and_resumed_runs_are_not_announced(shown, duration, steps, resumed_at):
     assert not any("will take" in line for line in shown([duration] * 8, steps, resumed_at))
 
 

@@ -184,7 +184,7 @@ def test_exhausted_memory_is_reported_with_advice(vitsplice, monkeypatch, png, c
 
 
 @pytest.mark.parametrize("work", ["vitsplice.presets.settings.settings_for", "vitsplice.runs.recorder.Recording.begin"])
-def test_ctrl_c_before_the_first_step_prints_interrupted(vitsplice, monkeypatch, png, work):
+def test_ctrl_c_before_a_folder_that_can_be_resumed_exists_prints_interrupted(vitsplice, monkeypatch, png, work):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 

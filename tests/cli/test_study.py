@@ -28,7 +28,7 @@ def test_make_writes_a_page_and_its_plan(vitsplice, study, tmp_path):
     assert json.loads((tmp_path / "out" / "study.plan.json").read_text())["methods"] == ["ours", "theirs"]
 
 
-def test_make_counts_a_single_pair_trial_and_check_in_the_singular(vitsplice, study, png, tmp_path):
+def test_make_counts_a_single_pair_and_trial_in_the_singular(vitsplice, study, png, tmp_path):
     write(tmp_path / "pairs.csv", [Pair("pair-0", png[0], png[1])])
     done = vitsplice("study", "make", *study, "-o", "study.html", "--checks", "0", "--force")
     assert done.returncode == 0, done.stderr

@@ -112,14 +112,17 @@ def test_ctrl_c_at_the_last_step_stops_the_metrics(vitsplice, photos, monkeypatc
     assert "stopped before its metrics were measured; the model is written" in done.stderr
 
 
-def test_same_command_on_a_finished_training_does_nothing(vitsplice, photos):
+def test_same_command_on_a_finished_training_leaves_the_model_as_it_is(vitsplice, photos, tmp_path):
     command = ("train", "photos", "-o", "model", *TINY, "--steps", 1)
     assert vitsplice(*command).returncode == 0
+    model = tmp_path / "model" / "model.safetensors"
+    written = model.stat().st_mtime_ns
     done = vitsplice(*command)
     finished = "the training in model is finished; to replace it, repeat the command that began it, with --force"
     assert (done.returncode, finished in done.stderr) == (0, True)
     done = vitsplice("train", "--resume", "model")
     assert (done.returncode, finished in done.stderr) == (0, True)
+    assert model.stat().st_mtime_ns == written
 
 
 def test_another_training_is_replaced_only_with_force(vitsplice, photos):

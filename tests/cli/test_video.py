@@ -36,7 +36,7 @@ def test_a_report_that_is_not_written_is_not_named(vitsplice, png, tmp_path):
     assert "report" not in done.stderr
 
 
-def test_an_invalid_video_is_one_line(vitsplice, png, tmp_path):
+def test_an_invalid_video_is_reported_in_one_line(vitsplice, png, tmp_path):
     (tmp_path / "clip.mp4").write_text("text")
     done = vitsplice("video", "clip.mp4", png[1], "-o", "out.mp4", *TINY)
     assert done.returncode == 2
@@ -44,7 +44,7 @@ def test_an_invalid_video_is_one_line(vitsplice, png, tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-def test_another_output_is_replaced_with_the_option_force(vitsplice, png, tmp_path):
+def test_another_output_is_refused_without_force(vitsplice, png, tmp_path):
     write_clip(tmp_path / "clip.mp4", panned(1))
     (tmp_path / "out.mp4").touch()
     done = vitsplice("video", "clip.mp4", png[1], "-o", "out.mp4", *TINY)

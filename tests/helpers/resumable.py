@@ -30,17 +30,17 @@ import vitsplice_tiny
 from vitsplice.cli import main
 from vitsplice.support import plots
 
-ROOMS = "analysis", "batch", "cli", "datasets", "evaluation", "generators", "keypoints", "losses", "runs", "training"
+PACKAGES = "analysis", "batch", "cli", "datasets", "evaluation", "generators", "keypoints", "losses", "runs", "training"
 """Packages of vitsplice that commands import when they need them."""
 
 
-def modules(room):
+def modules(name):
     """Import all modules of a package of vitsplice."""
-    package = import_module(f"vitsplice.{room}")
+    package = import_module(f"vitsplice.{name}")
     return [import_module(module.name) for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")]
 
 
-IMPORTED = matplotlib.projections, timm, vitsplice_tiny, *map(modules, ROOMS)
+IMPORTED = matplotlib.projections, timm, vitsplice_tiny, *map(modules, PACKAGES)
 """Modules that are imported once, in the process that is forked for each command."""
 
 ACCESSES = frozenset({"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"})

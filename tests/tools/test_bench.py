@@ -76,10 +76,9 @@ def test_passes_have_three_sizes_that_the_backbone_accepts(monkeypatch):
 def test_terms_of_quick_have_images_of_the_size_of_the_other_loops(monkeypatch):
     network, sides = vitsplice_tiny.tiny_vit(), set()
     network.register_forward_pre_hook(lambda _, arguments: sides.update(arguments[0].shape[-2:]))
-    use_for_loops = lambda name, precision, frozen=True: network  # noqa: E731
-    monkeypatch.setattr(benchmarks, "_new_backbone", use_for_loops)
+    monkeypatch.setattr(benchmarks, "_new_backbone", lambda name, precision, frozen=True: network)
     next(benchmarks.loops_by_name("tiny-vit")["Splice terms of quick, no bank, float32"])
-    assert max(sides) <= 40
+    assert max(sides) <= 40  # the other loops have 32, quick itself 224
 
 
 def test_a_function_is_called_once_more_than_it_is_timed():
@@ -101,7 +100,7 @@ def test_weights_of_a_backbone_that_is_no_module_require_gradients_in_the_plain_
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
-def test_unknown_backbone_of_steps_and_passes_is_refused_before_all_benchmarks():
+def test_unknown_backbone_is_refused_before_all_benchmarks_even_if_only_the_run_is_timed():
     with pytest.raises(UnknownName, match="nosuch"):
         benchmarks.bench(
             settings_for("tiny"), list, "nosuch", names=["run"], done=lambda name, result: pytest.fail(name)

@@ -63,7 +63,7 @@ def test_every_backbone_of_the_default_preset_is_checked(monkeypatch):
     assert missing.advice.endswith("setting backbones.cnn.weights")
 
 
-def spec(name, location, error):
+def unloadable(name, location, error):
     """A backbone whose weights are at a location, "" if nowhere, and that cannot be loaded."""
 
     def build(weights):
@@ -83,13 +83,13 @@ def local(name):
 
 
 def test_installed_weights_that_do_not_load_are_fatal():
-    finding = diagnose_backbone(spec("first", "here", WeightsRejected("corrupt")), reachable=True)
+    finding = diagnose_backbone(unloadable("first", "here", WeightsRejected("corrupt")), reachable=True)
     assert (finding.fatal, finding.value) == (True, "corrupt")
 
 
 @pytest.mark.parametrize(("reachable", "value"), [(True, "first would be downloaded"), (False, "tiny-vit loads")])
 def test_weights_are_not_downloaded_where_only_a_fallback_is_installed(reachable, value):
-    finding = diagnose_backbone(spec("first", "", AssertionError("downloads")), reachable=reachable)
+    finding = diagnose_backbone(unloadable("first", "", AssertionError("downloads")), reachable=reachable)
     assert (finding.fatal, finding.value) == (False, value)
 
 
