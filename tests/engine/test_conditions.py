@@ -27,11 +27,6 @@ def condition(backbone, names=NAMES, grid=6):
     return pair_condition(names, structure, appearance, backbone.info, MatchConfig(grid=grid))
 
 
-@pytest.fixture(params=["vit", "cnn"])
-def backbone(request):
-    return request.getfixturevalue(request.param)
-
-
 def test_conditions_have_the_stated_channels(backbone):
     values = condition(backbone).values
     assert tuple(values) == NAMES

@@ -50,7 +50,7 @@ def run(vit, pair, *overrides):
     return steps, optimised.image()
 
 
-def test_each_step_takes_two_backbone_passes(vit, pair):
+def test_each_size_of_views_takes_two_backbone_passes_a_step(vit, pair):
     optimised, counting = optimisation(vit, pair)
     steps = optimised.steps()
     passes = []
@@ -82,7 +82,7 @@ def test_terms_are_active_from_start_at_every_interval(vit, pair):
 
 def test_total_is_the_weighted_sum_of_the_losses(vit, pair):
     for step in run(vit, pair)[0]:
-        weights = {"appearance": 10, "structure": 1, "identity": 1, "structure-entire": 1}
+        weights = {"appearance": 10, "structure": 1, "identity": 1, "structure-entire": 1}  # of the preset tiny
         assert step.total == pytest.approx(sum(weights[n] * v for n, v in step.losses.items()), rel=1e-5)
 
 
@@ -180,7 +180,7 @@ def test_non_finite_gradient_raises_and_leaves_the_generator_unchanged(vit, pair
     assert torch.equal(optimised.image(), before)
 
 
-def whole(output, target):
+def squared_differences(output, target):
     request = FeatureRequest("key")
     return (output[request].values - target[request].values).square()
 
@@ -188,9 +188,9 @@ def whole(output, target):
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda o, t: whole(o, t).mean().reshape(1), r"shape \(1,\)"),
-        (lambda o, t: whole(o, t).mean().detach(), "without a gradient"),
-        (lambda o, t: float(whole(o, t).mean().detach()), "a float"),
+        (lambda o, t: squared_differences(o, t).mean().reshape(1), r"shape \(1,\)"),
+        (lambda o, t: squared_differences(o, t).mean().detach(), "without a gradient"),
+        (lambda o, t: float(squared_differences(o, t).mean().detach()), "a float"),
         (lambda o, t: torch.tensor(1), "int64"),
     ],
     ids=["shape (1,)", "detached", "float", "integer"],
@@ -276,15 +276,15 @@ class CallCounter(torch.nn.Module):
         return (self.factor * image + 0.01 * self.calls).clamp(0, 1)
 
 
-def test_looking_at_the_image_changes_no_buffer_of_the_generator(vit, pair):
-    losses = []
-    for look in (False, True):
+def test_images_taken_between_steps_change_no_buffer_of_the_generator(vit, pair):
+    losses = []  # they depend on the buffer
+    for takes_images in (False, True):
         optimised, _ = optimisation(vit, pair, "steps=3")
         optimised.problem = replace(optimised.problem, generator=CallCounter())
         steps = []
         for step in optimised.steps():
             steps.append(step.total)
-            if look:
+            if takes_images:
                 optimised.image()
         losses.append(steps)
     assert losses[0] == losses[1]

@@ -15,8 +15,12 @@ TINY_MATCH = ("start=match", "match.grid=4", "steps=0", "metrics=none")
 
 
 @pytest.fixture
-def estimate(vit):
-    return memory.Estimate(components(settings_for("tiny", backbone="tiny-vit", device="cpu"), vit))
+def estimate_for(vit):
+    def build(*overrides):
+        settings = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=overrides)
+        return memory.Estimate(components(settings, vit))
+
+    return build
 
 
 def images(side):
@@ -51,7 +55,8 @@ def test_weights_of_a_network_are_not_counted():
     assert memory.saved_for_backward(lambda: network(image), network) == 4 * 2 * 500
 
 
-def test_size_that_fits_may_be_larger_than_the_smaller_image(estimate):
+def test_size_that_fits_may_be_larger_than_the_smaller_image(estimate_for):
+    estimate = estimate_for()
     structure, appearance = ((1, 3, 400, 400), (1, 3, 32, 32))
     unequal = RunImages({"structure": torch.zeros(structure), "appearance": torch.zeros(appearance)})
     with pytest.raises(OutOfMemory, match=r"size=\d+ would fit") as caught:
@@ -59,7 +64,8 @@ def test_size_that_fits_may_be_larger_than_the_smaller_image(estimate):
     assert "size=200 " in str(caught.value)
 
 
-def test_estimate_is_roughly_proportional_to_the_number_of_pixels(estimate):
+def test_estimate_is_roughly_proportional_to_the_number_of_pixels(estimate_for):
+    estimate = estimate_for()
     small, large = (estimate.required_bytes((side, side), (side, side)) for side in (400, 800))
     assert 3.5 < large / small < 4.1
 
@@ -74,14 +80,15 @@ def test_estimate_covers_the_generator_of_a_model_up_to_the_size_of_its_tiles(vi
         assert difference == pytest.approx(memory.MARGIN * 4 * memory.MODEL_FLOATS * pixels, rel=0.05)
 
 
-def test_run_too_large_for_memory_is_refused_with_a_size_that_fits(estimate):
+def test_run_too_large_for_memory_is_refused_with_a_size_that_fits(estimate_for):
+    estimate = estimate_for()
     needed = estimate.required_bytes((800, 800), (800, 800))
     memory.check(estimate, images(800), needed)
     memory.check(estimate, images(800), None)
     with pytest.raises(OutOfMemory, match=r"needs about .* [GM]iB .* size=\d+ would fit") as caught:
         memory.check(estimate, images(800), needed // 2)
     fits = int(str(caught.value).split("size=")[1].split()[0])
-    assert 500 < fits < 620
+    assert 500 < fits < 620  # about 800 / sqrt(2)
     memory.check(estimate, images(fits), needed // 2)
     with pytest.raises(OutOfMemory):
         memory.check(estimate, images(fits + 2), needed // 2)
@@ -125,28 +132,17 @@ def test_advice_passes_other_errors_unchanged():
         raise RuntimeError("odd")
 
 
-def test_stage_larger_than_the_output_is_estimated_at_the_output_size(vit):
+def test_stage_larger_than_the_output_is_estimated_at_the_output_size(estimate_for):
     def needed(side):
-        overrides = [f"stages=[{{side: {side}}}]"]
-        settings = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=overrides)
-        return memory.Estimate(components(settings, vit)).required_bytes((64, 64), (64, 64))
+        return estimate_for(f"stages=[{{side: {side}}}]").required_bytes((64, 64), (64, 64))
 
     assert needed(64) == needed(2048)
     assert needed(32) < needed(64)
 
 
-@pytest.fixture
-def estimate_for(vit):
-    def build(*overrides):
-        settings = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=overrides)
-        return memory.Estimate(components(settings, vit))
-
-    return build
-
-
 def test_run_without_steps_is_estimated(estimate_for):
     start = estimate_for("steps=0", "start=match")
-    assert start.required_bytes((400, 400), (400, 400)) > 4 * memory.FULL_SIZE_FLOATS * 2 * 400 * 400
+    assert start.required_bytes((400, 400), (400, 400)) > 4 * memory.FULL_SIZE_FLOATS * 2 * 400**2  # two images
     with pytest.raises(OutOfMemory, match="needs about"):
         memory.check(start, images(400), 10**6)
 
@@ -154,14 +150,14 @@ def test_run_without_steps_is_estimated(estimate_for):
 def test_estimate_includes_the_warm_start_at_full_size(estimate_for):
     estimate = estimate_for("steps=0", "start=match", "metrics=none", "match.grid=4")
     floats = memory.FULL_SIZE_FLOATS + memory.WARM_START_FLOATS
-    needed = memory.MARGIN * 4 * floats * 2 * 800**2
+    needed = memory.MARGIN * 4 * floats * 2 * 800**2  # two images
     assert estimate.required_bytes((800, 800), (800, 800)) == pytest.approx(needed, rel=0.01)
 
 
 def test_estimate_includes_matching_of_many_patches(estimate_for):
     estimates = (estimate_for("steps=0", "start=match", f"match.grid={n}") for n in (48, 256))
     few, many = (estimate.required_bytes((64, 64), (64, 64)) for estimate in estimates)
-    assert many - few > 4 * (256**4 - 48**4)
+    assert many - few > 4 * (256**4 - 48**4)  # a float for each pair of patches
 
 
 def test_estimate_of_metrics_is_bounded_for_long_images(estimate_for):
@@ -175,13 +171,13 @@ def test_estimate_of_metrics_is_bounded_for_long_images(estimate_for):
 def test_estimate_includes_the_self_similarity_of_long_images(estimate_for):
     plain = estimate_for("resize.size=224")
     wide = plain.required_bytes((224, 224 * 32), (224, 224))
-    assert wide > 4 * memory.SELF_SIMILARITY_FLOATS * ((224 * 224 * 32) / 8**2) ** 2
+    assert wide > 4 * memory.SELF_SIMILARITY_FLOATS * ((224 * 224 * 32) / 8**2) ** 2  # patches of 8 x 8 px
 
 
 def test_estimate_includes_the_matching_for_guided_terms(estimate_for):
     terms = "terms={texture: {loss: texture, weight: 1}}"
     few, many = (estimate_for(terms, f"match.grid={grid}").required_bytes((64, 64), (64, 64)) for grid in (48, 256))
-    assert many - few > 4 * (256**4 - 48**4)
+    assert many - few > 4 * (256**4 - 48**4)  # a float for each pair of patches
 
 
 def test_estimate_includes_the_neighbourhoods_of_long_images(estimate_for):
@@ -199,13 +195,10 @@ def test_estimate_includes_the_larger_image_of_which_small_crops_cover_a_stage(e
     assert small > 1.5 * entire
 
 
-def test_estimate_of_a_generator_with_constant_parameters_hardly_grows_with_the_image(vit):
-    overrides = ("generator={name: prior}", "metrics=none")
-    config = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=overrides)
-    estimate = memory.Estimate(components(config, vit))
-    per_pixel, fixed = estimate._parameter_bytes
+def test_bytes_of_the_parameters_of_a_generator_are_constant_or_for_each_pixel(vit, estimate_for):
+    per_pixel, fixed = estimate_for("generator={name: prior}", "metrics=none")._parameter_bytes
     assert per_pixel == 0
+    config = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=["generator={name: prior}"])
     parameters = components(config, vit).build_generator(torch.rand(1, 3, 64, 64)).parameters()
     assert fixed == sum(parameter.numel() * 4 for parameter in parameters)
-    pixels = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=("generator={name: pixels}",))
-    assert memory.Estimate(components(pixels, vit))._parameter_bytes[0] == pytest.approx(12)
+    assert estimate_for("generator={name: pixels}")._parameter_bytes[0] == pytest.approx(3 * 4)  # RGB, float32

@@ -83,20 +83,20 @@ def test_invalid_setting_is_named_by_its_key(vit, pair, override, error, message
         build(vit, pair, override)
 
 
-def build_with(vit, kind, name, build):
-    """Build the components of a run whose part of this kind and name has another ``build``."""
+def build_with(vit, kind, name, function):
+    """Build the components of a run whose part of this kind and name has another build function."""
     registry = getattr(catalogue(), kind)
-    specs = {**registry.specs, name: replace(registry[name], build=build)}
+    specs = {**registry.specs, name: replace(registry[name], build=function)}
     known = replace(catalogue(), **{kind: replace(registry, specs=specs)})
     config = load(TINY, "tiny")
     return Components.build(config, dict.fromkeys(config.backbones, vit), known)
 
 
 def raising(error):
-    def build(*arguments):
+    def fail(*arguments):
         raise error
 
-    return build
+    return fail
 
 
 def test_failed_build_of_a_loss_term_names_the_term(vit):
@@ -124,7 +124,7 @@ def test_options_of_terms_of_weight_0_are_checked(vit, pair):
         build(vit, pair, "terms.identity.weight=0", "terms.identity.options.form=cubic")
 
 
-def test_terms_of_the_official_preset_are_as_published():
+def test_terms_of_the_official_preset_are_those_of_the_released_splice_code():
     official = load(catalogue().presets["official"].path.read_text(), "official")
     assert {n: (t.weight, t.start, t.every) for n, t in official.terms.items()} == {
         "appearance": (10, 0, 1),

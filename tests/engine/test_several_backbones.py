@@ -64,11 +64,11 @@ def test_gradient_is_the_sum_of_those_of_each_backbone_alone(vit, cnn):
     both = optimisation(vit, cnn)
     alone = []
     for name in both.problem.backbones:
-        one = optimisation(vit, cnn)
-        terms = tuple(term for term in one.problem.terms if term.backbone == name)
+        single = optimisation(vit, cnn)
+        terms = tuple(term for term in single.problem.terms if term.backbone == name)
         assert len(terms) == 2
-        one.problem = replace(one.problem, terms=terms)
-        alone.append(gradient(one))
+        single.problem = replace(single.problem, terms=terms)
+        alone.append(gradient(single))
     torch.testing.assert_close(gradient(both), sum(alone), rtol=1e-4, atol=1e-8)
     assert all(part.abs().sum() > 0 for part in alone)
 
@@ -104,9 +104,9 @@ def test_backbones_in_a_stage_on_tiles_take_the_memory_of_one_tile(vit, cnn):
     def feature_bytes(side, *, tile):
         tiles = f", tile: {tile}" if tile else ""
         overrides = [f"stages=[{{side: 4096, terms: [c, d]{tiles}}}]", "metrics=none", "start=structure"]
-        found = estimate(vit, cnn, *overrides)
-        (stage,) = memory.stages_for(found._config, (side, side))
-        return found._feature_bytes("cnn", (side, side), (side, side), 1, stage)
+        estimated = estimate(vit, cnn, *overrides)
+        (stage,) = memory.stages_for(estimated._config, (side, side))
+        return estimated._feature_bytes("cnn", (side, side), (side, side), 1, stage)
 
     assert feature_bytes(1024, tile=128) == feature_bytes(2048, tile=128)
     assert feature_bytes(1024, tile=None) > 20 * feature_bytes(1024, tile=128)

@@ -50,10 +50,10 @@ def test_mirrored_images_stay_at_the_top_left():
 @pytest.mark.parametrize(("size", "axis", "grid"), [((40, 80), -1, (2, 6)), ((80, 40), -2, (4, 3))])
 def test_local_features_are_joined_along_the_longer_side(size, axis, grid):
     features = Features(noise(2, 1 + 6, 4), (2, 3), prefix=1)
-    one = joined(features, [1.0, 1.0], joining_axis(*size))
-    assert (one.grid, one.prefix, one.values.shape) == (grid, 2, (1, 14, 4))
-    assert torch.equal(one.values[0, :2], features.values[:, 0])
-    assert torch.equal(torch.cat(one.maps.chunk(2, axis)), features.maps)
+    joint = joined(features, [1.0, 1.0], joining_axis(*size))
+    assert (joint.grid, joint.prefix, joint.values.shape) == (grid, 2, (1, 14, 4))
+    assert torch.equal(joint.values[0, :2], features.values[:, 0])
+    assert torch.equal(torch.cat(joint.maps.chunk(2, axis)), features.maps)
 
 
 def test_global_features_are_joined_by_weight():
@@ -72,8 +72,8 @@ def test_pixel_patches_across_two_images_are_excluded(axis):
 
 
 @pytest.mark.parametrize("axis", [-1, -2])
-def test_mask_of_the_last_line_stays(axis):
+def test_mask_that_would_become_empty_is_unchanged(axis):
     maps = torch.zeros(1, 1, 4, 4)
-    maps.select(axis, 1)[:] = 1
+    maps.select(axis, 1)[:] = 1  # the last line of each of two images
     maps.select(axis, 3)[:] = 1
     assert torch.equal(separated(Features.from_maps(maps), axis, 2).maps, maps)

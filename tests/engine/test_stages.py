@@ -39,7 +39,7 @@ def staged(networks, pair, *overrides, masks=None):
     return StagedOptimisation(components(config, *networks), images)
 
 
-def test_backbone_of_a_fixed_input_size_leaves_the_working_size(networks, pair):
+def test_backbone_of_a_fixed_input_size_does_not_change_the_working_size(networks, pair):
     fixed = vitsplice_tiny.tiny_vit()
     fixed.info = replace(fixed.info, fixed_size=(64, 64))
     sizes = [staged((network, networks[1]), pair).working_sizes for network in (networks[0], fixed)]
@@ -128,10 +128,11 @@ def test_strengths_scale_the_weights_of_their_terms(networks, pair):
     assert strong.losses == plain.losses
     terms = load(QUICK, "quick", SMALL).terms
     losses = catalogue().losses
-    texture = sum(terms[n].weight * v for n, v in plain.losses.items() if losses[terms[n].loss].target == "appearance")
-    assert strong.total - plain.total == pytest.approx(texture, rel=1e-4)
+    weighted = {name: terms[name].weight * value for name, value in plain.losses.items()}
+    of_appearance = sum(v for name, v in weighted.items() if losses[terms[name].loss].target == "appearance")
+    assert strong.total - plain.total == pytest.approx(of_appearance, rel=1e-4)
     weak = first("structure_strength=0")
-    assert weak.total == pytest.approx(texture, rel=1e-4)
+    assert weak.total == pytest.approx(of_appearance, rel=1e-4)
 
 
 @pytest.mark.slow
@@ -197,7 +198,7 @@ def test_grey_mask_is_applied_once(networks, pair, steps):
         torch.testing.assert_close(soft.image(), torch.lerp(pair[0], whole.image(), 0.5))
     list(soft.steps())
     far, near = ((optimisation.image() - pair[0]).abs().mean() for optimisation in (whole, soft))
-    assert near > 0.4 * far
+    assert near > 0.4 * far  # about half; applied twice, a grey of 0.5 would leave a quarter
 
 
 @pytest.mark.slow
@@ -241,10 +242,10 @@ def test_initial_pixels_are_those_of_the_first_stage_only(networks, pair, genera
 
 
 @pytest.mark.parametrize(
-    ("generator", "every", "steps", "valid"), [("pyramid", 1, 6, 3), ("unet", 1, 6, 3), ("unet", 2, 10, 6)]
+    ("generator", "every", "steps", "valid_steps"), [("pyramid", 1, 6, 3), ("unet", 1, 6, 3), ("unet", 2, 10, 6)]
 )
 def test_nan_before_the_first_update_of_a_stage_leaves_the_output_of_the_stage_before(
-    networks, pair, generator, every, steps, valid
+    networks, pair, generator, every, steps, valid_steps
 ):
     """With ``every: 2`` no term is active at the first step of the second stage."""
     terms = f"terms={{odd: {{loss: nan-at-third, weight: 1, every: {every}}}}}"
@@ -254,7 +255,7 @@ def test_nan_before_the_first_update_of_a_stage_leaves_the_output_of_the_stage_b
     images = []
     with pytest.raises(NonFiniteLoss):
         images.extend(optimisation.image() for _ in optimisation.steps())
-    assert (len(images), optimisation.snapshot().stage) == (valid, 1)
+    assert (len(images), optimisation.snapshot().stage) == (valid_steps, 1)
     assert (optimisation.image() - images[-1]).abs().mean() < 0.005  # resized to the later stage
 
 

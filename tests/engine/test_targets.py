@@ -57,7 +57,7 @@ def test_pixels_need_no_backbone_pass(vit, pair):
     views = images(pair).views(config(None), 0, 0)
     start, appearance = ("start", "crop"), ("appearance", "crop")
     features = targets({start: [PIXELS], appearance: [KEY, LAB, MATCH, PIXELS]}, views)
-    assert counting.passes == [(1, False)]
+    assert counting.passes == [(1, False)]  # for the key
     assert set(features[start]) == {PIXELS}
     assert features[appearance][MATCH].values.shape[-1] == 5
     expected = Resize(32)(views[start](images(pair).pixels["start"]), vit.info)
@@ -65,14 +65,10 @@ def test_pixels_need_no_backbone_pass(vit, pair):
     torch.testing.assert_close(features[appearance][LAB].maps, to_lab(features[appearance][PIXELS].maps))
 
 
-def half(image, masks=("structure", "appearance")):
-    mask = torch.zeros(1, 1, *image.shape[-2:])
-    mask[..., :24] = 1
-    return dict.fromkeys(masks, mask)
-
-
 def test_only_features_of_the_appearance_image_are_masked(vit, pair):
-    masked = RunImages(images(pair).pixels, half(pair[0]))
+    mask = torch.zeros_like(pair[0][:, :1])
+    mask[..., :24] = 1
+    masked = RunImages(images(pair).pixels, {"structure": mask, "appearance": mask})
     requests = {(image, "crop"): [KEY] for image in ("structure", "start", "appearance")}
     views = masked.views(config(None), 0, 0)
     features = Targets(masked, SizedBackbone(vit, Resize(32)), MemoryBank(config(None)), None)(requests, views)

@@ -34,7 +34,7 @@ def test_scaled_inputs_and_outputs_equal_a_grouped_convolution(kernel, demodulat
 
 
 @pytest.mark.parametrize("demodulate", [True, False])
-def test_gradients_are_correct(demodulate):
+def test_gradients_agree_with_finite_differences(demodulate):
     shapes = (2, 3, 4, 5), (2, 3, 3, 3), (2, 3), (2,)
     tensors = [normal(*shape, seed=seed).requires_grad_() for seed, shape in enumerate(shapes)]
     assert torch.autograd.gradcheck(lambda *t: modulated_conv2d(*t, demodulate=demodulate), tensors)

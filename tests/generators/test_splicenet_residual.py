@@ -136,8 +136,8 @@ def test_default_options_cost_at_most_30_gflop_at_512_px():
 
 def test_width_scales_every_level():
     generator = build(FEATURES, {"channels": [16, 48], "width": 0.25})
-    assert generator.last.weight.shape[1] == 4
-    assert generator.warped.weight.shape[0] == 12
+    assert generator.last.weight.shape[1] == 4  # 0.25 * 16
+    assert generator.warped.weight.shape[0] == 12  # 0.25 * 48
 
 
 def test_untrained_output_of_mixed_precision_is_the_start_to_the_byte():

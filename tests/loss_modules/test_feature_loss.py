@@ -32,26 +32,38 @@ def output(pair):
 
 @pytest.mark.parametrize("kind", SPLICE)
 def test_module_works_in_a_training_loop(kind, backbone, pair):
-    output, target = pair[0].clone().requires_grad_(), pair[1].clone().requires_grad_()
+    image, target = pair[0].clone().requires_grad_(), pair[1].clone().requires_grad_()
     loss = kind(backbone, size=32)
-    optimiser = torch.optim.SGD([output], lr=0.0)
-    value = loss(output, target)
+    optimiser = torch.optim.SGD([image], lr=0.0)
+    value = loss(image, target)
     value.backward()
     optimiser.step()
     assert value.shape == ()
-    assert output.grad.abs().sum() > 0
+    assert image.grad.abs().sum() > 0
     assert target.grad is None
     assert all(parameter.grad is None for parameter in backbone.parameters())
-    assert loss(output, output).item() == 0
+    assert loss(image, image).item() == 0
 
 
-def test_images_are_resized_to_a_size_that_the_backbone_takes(vit, pair):
+@pytest.fixture
+def sizes(vit, monkeypatch):
+    """Sizes of the images that the network of the backbone gets."""
+    sizes, forward = [], type(vit).forward
+    monkeypatch.setattr(
+        type(vit), "forward", lambda self, x, *args: sizes.append(x.shape[-2:]) or forward(self, x, *args)
+    )
+    return sizes
+
+
+def test_images_are_resized_to_a_size_that_the_backbone_takes(vit, pair, sizes):
     assert StructureLoss(vit, size=24)(*(p[..., :33, :] for p in pair)).item() > 0
+    assert set(sizes) == {(24, 32)}  # 33x48, by the shorter side and to multiples of 8
 
 
-def test_size_none_keeps_the_image_size(vit, pair):
+def test_size_none_keeps_the_image_size(vit, pair, sizes):
     exact = tuple(p[..., :32, :40] for p in pair)
     assert StructureLoss(vit, size=None)(*exact).item() > 0
+    assert set(sizes) == {(32, 40)}
 
 
 def test_unknown_option_is_refused_with_a_suggestion(vit):
@@ -98,7 +110,7 @@ def test_target_argument_equals_set_targets(name, vit, pair):
 @pytest.mark.parametrize("name", TERMS)
 def test_value_of_a_batch_is_the_mean_over_its_images(name, vit, pair):
     others = tuple(p.flip(-1) for p in pair)
-    batch = tuple(torch.cat(both) for both in zip(pair, others, strict=True))
+    batch = tuple(map(torch.cat, zip(pair, others, strict=True)))
     image, single = output(pair), [module(name, vit, p)(output(p)) for p in (pair, others)]
     both = torch.cat([image, output(others)])
     torch.testing.assert_close(module(name, vit, batch)(both), torch.stack(single).mean())
@@ -124,7 +136,7 @@ def test_target_features_are_cached_until_targets_or_module_change(vit, pair, mo
     monkeypatch.setattr(type(vit), "forward", lambda self, *args: calls.append(1) or forward(self, *args))
     loss = module("structure", vit, pair)
     loss(output(pair)), loss(output(pair))
-    assert len(calls) == 3
+    assert len(calls) == 3  # two outputs, one target
     loss.set_targets(pair[1])
     assert loss(pair[1]).item() == 0
     assert len(calls) == 5
@@ -167,9 +179,9 @@ def test_cached_target_features_are_dropped_when_the_backbone_itself_loads_weigh
 def test_cached_target_features_are_dropped_when_another_loss_casts_the_backbone(vit, pair):
     backbone = copy.deepcopy(vit)
     loss, other = (module("structure", backbone, pair) for _ in range(2))
-    value = loss(pair[0])
+    assert loss(pair[0]) == 0
     other.bfloat16()
-    assert torch.equal(loss(pair[0]), value)
+    assert loss(pair[0]) == 0  # not with target features in float32
 
 
 def test_backbone_stays_frozen_when_a_module_that_holds_the_loss_is_unfrozen(vit, pair):
@@ -252,7 +264,7 @@ def test_autocast_does_not_change_the_value(vit, pair):
         (lambda p: p[:, :1], "RGB has 3 channels"),
         (lambda p: p.long(), "uint8 or float"),
         (lambda p: p.numpy(), "not an ndarray"),
-        (lambda p: torch.cat([p, p, p]), r"batches differ in size \(.*: 3, .*: 2\); give equally many"),
+        (lambda p: torch.cat([p, p, p]), r"batches differ in size \(.*(: 3, .*: 2|: 2, .*: 3)\); give equally many"),
     ],
 )
 def test_invalid_images_are_refused_as_output_and_as_target(kind, change, expected, vit, pair):
@@ -260,7 +272,7 @@ def test_invalid_images_are_refused_as_output_and_as_target(kind, change, expect
     two = torch.cat([pair[0], pair[1]])
     wrong = change(pair[0])
     for images in ((wrong, two), (two, wrong)):
-        with pytest.raises(UserError, match=expected if images[0] is wrong else expected.partition(" (")[0][:20]):
+        with pytest.raises(UserError, match=expected):
             loss(*images)
 
 

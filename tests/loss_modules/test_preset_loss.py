@@ -88,8 +88,8 @@ def test_total_is_the_weighted_sum_with_strengths(vit, images):
     loss = from_preset("quick", *images[:2], backbone=vit, appearance_strength=0.5, overrides=SMALL).eval()
     values = loss(images[2], unreduced=True)
     losses = catalogue().losses
-    halves = {name: 0.5 if losses[term.loss].target == "appearance" else 1 for name, term in QUICK.items()}
-    assert loss.weights == {name: term.weight * halves[name] / term.every for name, term in QUICK.items()}
+    strengths = {name: 0.5 if losses[term.loss].target == "appearance" else 1 for name, term in QUICK.items()}
+    assert loss.weights == {name: term.weight * strengths[name] / term.every for name, term in QUICK.items()}
     total = sum(loss.weights[name] * value for name, value in values.items())
     torch.testing.assert_close(loss(images[2]), total)
     loss.train()
@@ -106,7 +106,7 @@ def test_terms_that_no_stage_has_are_not_used(vit):
 def test_weight_is_divided_by_the_interval_of_a_term(vit):
     weights = from_preset("official", backbone=vit).weights
     assert weights["appearance"] == 10
-    assert weights["appearance-entire"] == pytest.approx(10 / 75)
+    assert weights["appearance-entire"] == pytest.approx(10 / 75)  # at every 75th step
 
 
 @pytest.mark.parametrize(("steps", "first"), [(0, 0), (5, 5)])

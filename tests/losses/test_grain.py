@@ -49,8 +49,8 @@ def test_grain_that_cannot_be_seen_costs_nothing():
 def test_small_dark_spot_costs_less_than_grain_of_the_same_mean_square():
     spot = FLAT.clone()
     spot[:, :, 31:33, 31:33] = 0
-    lab = (to_lab(spot) - to_lab(FLAT))[:, 0].square().mean().sqrt().item()
-    grainy = stripes(0.5 - lab, 0.5 + lab)
+    deviation = (to_lab(spot) - to_lab(FLAT))[:, 0].square().mean().sqrt().item()
+    grainy = stripes(0.5 - deviation, 0.5 + deviation)
     target = features_of(FLAT)
     assert loss(features_of(spot), target).item() < 0.1 * loss(features_of(grainy), target).item()
 
@@ -62,14 +62,14 @@ def test_variation_in_the_half_that_corresponds_to_a_flat_one_costs():
     assert loss(features_of(halves(FLAT, striped)), target).item() > 1
 
 
-@pytest.mark.parametrize(("channel", "expected"), [(0, 0), (1, 1), (2, 1)])
-def test_variation_of_lightness_and_chroma_is_measured_separately_at_two_scales(channel, expected):
+@pytest.mark.parametrize(("channel", "measured"), [(0, 0), (1, 1), (2, 1)])  # 0: lightness, 1: chroma
+def test_variation_of_lightness_and_chroma_is_measured_separately_at_two_scales(channel, measured):
     lab = torch.zeros(1, 3, 84, 84)  # whole blocks
     lab[:, channel, :, ::2] = 0.1
     values = fine_variance(lab, 0.5).flatten(2).mean(2)[0].reshape(2, 2)
-    other = 1 - expected
+    other = 1 - measured
     assert values[:, other].max().item() == pytest.approx(SMALLEST**2, rel=1e-3)
-    torch.testing.assert_close(values[:, expected], torch.full((2,), 0.05**2), rtol=0.1, atol=0)
+    torch.testing.assert_close(values[:, measured], torch.full((2,), 0.05**2), rtol=0.1, atol=0)
 
 
 def test_slow_changes_are_not_fine():

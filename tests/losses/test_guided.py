@@ -98,7 +98,7 @@ def test_excluded_texture_and_patches_do_not_count(vit):
         term = built(spec, vit, uniform=1.0)
         output = features_of(vit, red, term.requests)
         whole = term.function(output, features_of(vit, target, term.requests))
-        part = term.function(output, features_of(vit, target, term.requests, {0: mask.expand(-1, 1, -1, -1)}))
+        part = term.function(output, features_of(vit, target, term.requests, {0: mask}))
         assert part > whole
 
 
@@ -214,9 +214,9 @@ def test_sampled_texture_of_all_locations_is_close_to_that_on_the_grid(cnn):
     sampled, whole = (built(TEXTURE, cnn, depths=[1.0], guide=0.0, samples=n) for n in (2000, 0))
     layer = sampled.requests[0]
     features = [maps_only((8, 8), torch.float32, seed) for seed in (1, 5)]
-    for one in features:
-        one["map"] = F.interpolate(one["map"][..., ::4, ::4], size=(8, 8), mode="nearest")  # few distinct features
-    output, target = (with_map(one, one["map"], layer) for one in features)
+    for each in features:
+        each["map"] = F.interpolate(each["map"][..., ::4, ::4], size=(8, 8), mode="nearest")  # few distinct features
+    output, target = (with_map(each, each["map"], layer) for each in features)
     torch.testing.assert_close(sampled.function(output, target), whole.function(output, target), rtol=0.25, atol=0)
 
 

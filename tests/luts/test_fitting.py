@@ -19,8 +19,8 @@ def least_squares(colours, targets, size, smoothness):
         factors = ([difference if axis == differed else identity for axis in range(3)] for differed in range(3))
         return np.concatenate([np.kron(np.kron(a, b), c) for a, b, c in factors])
 
-    points = max(np.count_nonzero(interpolation.sum(0)), 1000 * ((size - 1) / 32) ** 3)
-    share = points / len(colours)
+    number = max(np.count_nonzero(interpolation.sum(0)), 1000 * ((size - 1) / 32) ** 3)
+    share = number / len(colours)
     rows = [
         share**0.5 * interpolation,
         weight**0.5 * differences(2),

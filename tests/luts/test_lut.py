@@ -2,12 +2,9 @@ import kornia
 import pytest
 import torch
 
+from tests.conftest import noise
 from vitsplice.errors import UserError
 from vitsplice.luts import Lut, colour_difference, fit_lut
-
-
-def noise(*shape, seed=0):
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def graded(image):
@@ -119,9 +116,9 @@ def test_applying_to_a_batch_equals_applying_to_each_image():
 
 
 def test_colours_outside_the_domain_are_clamped_to_it():
-    lut = Lut(Lut.identity(2).values, ((0.25, 0.25, 0.25), (0.75, 0.75, 0.75)))
-    image = torch.tensor([0.0, 0.5, 1.0])[:, None, None].expand(3, 16, 16)
-    torch.testing.assert_close(lut.apply(image)[:, 0, 0], torch.tensor([0.0, 0.5, 1.0]))
+    lut = Lut(0.2 + 0.6 * Lut.identity(2).values, ((0.25, 0.25, 0.25), (0.75, 0.75, 0.75)))
+    image = torch.tensor([0.1, 0.5, 0.9])[:, None, None].expand(3, 16, 16)
+    torch.testing.assert_close(lut.apply(image)[:, 0, 0], torch.tensor([0.2, 0.5, 0.8]))
 
 
 def test_colour_difference_is_the_distance_in_lab():

@@ -70,7 +70,7 @@ def test_excluded_patches_are_not_used_and_do_not_influence_the_others():
     torch.testing.assert_close(weights[:, 1:], without)
 
 
-def test_without_neighbours_and_balance_it_equals_the_plain_assignment():
+def test_agreed_assignment_without_neighbours_and_balance_equals_the_plain_one():
     similarity = noise(9, 5)
     weights = agreed_assignment(similarity, torch.zeros(9, 9), noise(5, 3), 0.05, 0.0)
     torch.testing.assert_close(weights, assignment(similarity, 0.05, 0.0))

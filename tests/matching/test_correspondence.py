@@ -73,15 +73,17 @@ def test_descriptor_requests_depend_on_the_facets_of_the_backbone(vit, cnn):
     assert [str(r) for r in descriptor_requests(cnn.info)] == ["map[-2]", "map[-1]"]
 
 
+def fine_and_coarse(backbone, image, request, *sides):
+    """Normalised features of an image resized to two sides, on the grid of the first, ``(1, 2 * D, h, w)``."""
+    maps = [F.normalize(backbone(Area(s)(image, backbone.info), [request])[request].maps, dim=1) for s in sides]
+    return torch.cat([maps[0], F.interpolate(maps[1], size=maps[0].shape[-2:], mode="bilinear")], 1)
+
+
 def test_patches_are_matched_by_the_chosen_features_at_two_resolutions(vit, pair):
     request = vit.info.request("key", 0)
     match = correspond(pair[0], pair[0], vit, grid=6, descriptors=[request])
 
-    def keys(side):
-        return F.normalize(vit(Area(8 * side)(pair[0], vit.info), [request])[request].maps, dim=1)
-
-    coarse = F.interpolate(keys(3), size=match.grid, mode="bilinear", align_corners=False)
-    descriptors = torch.cat([keys(6), coarse], 1).flatten(2).mT
+    descriptors = fine_and_coarse(vit, pair[0], request, 48, 24).flatten(2).mT
     torch.testing.assert_close(match.similarity, similarity(descriptors, descriptors)[0])
 
 
@@ -97,9 +99,13 @@ def test_invalid_grid_is_refused(vit, pair, grid):
 
 
 def test_finer_maps_than_the_grid_are_averaged(cnn, pair):
-    match = correspond(pair[0], pair[0], cnn, grid=4, descriptors=[cnn.info.request("map", 0)])
+    request = cnn.info.request("map", 0)
+    match = correspond(pair[0], pair[0], cnn, grid=4, descriptors=[request])
     assert match.grid == (4, 5)
     assert match.mutual.all()
+    finer = fine_and_coarse(cnn, pair[0], request, 64, 32)
+    descriptors = F.adaptive_avg_pool2d(finer, (4, 5)).flatten(2).mT
+    torch.testing.assert_close(match.similarity, similarity(descriptors, descriptors)[0])
 
 
 def test_features_are_joined_on_the_finest_grid(cnn, pair):

@@ -82,8 +82,8 @@ def test_a_salient_cluster_in_a_minority_of_patches_is_background():
 
 def test_small_holes_are_filled_and_specks_removed():
     image, _ = disc()
-    image[:, 56:68, 56:68] = image[:, :1, :1]
-    image[:, 100:104, 4:8] = image[:, 64:65, 50:51]
+    image[:, 56:68, 56:68] = image[:, :1, :1]  # a hole
+    image[:, 100:104, 4:8] = image[:, 64:65, 50:51]  # a speck
     (own,) = segmented([image], parts=1)
     assert own[15, 15] == 1
     assert own[25, 1] == 0
@@ -129,4 +129,7 @@ def test_cls_attention_ranks_patches_as_attention_averaged_over_the_logits_of_he
 
 def test_backbones_without_cls_token_have_no_attention(cnn):
     assert attention_requests(cnn.info) == ()
+
+
+def test_border_distance_is_zero_only_at_the_border():
     assert torch.equal(border_distance((4, 5)) > 0, F.pad(torch.ones(2, 3), (1, 1, 1, 1)) > 0)

@@ -18,9 +18,9 @@ def image():
 
 
 def test_features_of_further_backbones_are_joined_with_their_share_of_the_variance(vit, cnn, image):
-    one, two = (describe_image(image, vit, 6, mirror=True, further_backbones=[cnn] * number) for number in (0, 2))
-    assert one.grid == two.grid
-    for alone, joined in ((one.descriptors, two.descriptors), (one.mirrored, two.mirrored)):
+    plain, further = (describe_image(image, vit, 6, mirror=True, further_backbones=[cnn] * n) for n in (0, 2))
+    assert plain.grid == further.grid
+    for alone, joined in ((plain.descriptors, further.descriptors), (plain.mirrored, further.mirrored)):
         own, appended = joined.tensor_split([alone.shape[-1]], -1)
         assert torch.equal(own, alone)
         shares = [variance(part) / variance(own) for part in appended.chunk(2, -1)]

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from tests.conftest import noise
+from tests.matching.test_guide import colours_of
 from vitsplice.errors import UserError
 from vitsplice.matching import (
     Candidate,
@@ -13,6 +14,7 @@ from vitsplice.matching import (
     match_descriptions,
     match_vectors,
 )
+from vitsplice.matching.guide import guide
 from vitsplice.matching.small_spots import SmallSpots
 
 GRID = 6
@@ -28,10 +30,10 @@ def described(vit):
 @pytest.mark.parametrize("agreement", [0.0, 0.25])
 def test_one_candidate_is_matched_as_an_image(described, agreement):
     first, (_, other, _) = described
-    one = match_candidates(first, [Candidate(other)], agreement=agreement)
+    match = match_candidates(first, [Candidate(other)], agreement=agreement)
     plain = match_descriptions(first, other, agreement=agreement)
-    assert torch.equal(one.weights, plain.weights)
-    assert one.others == plain.others
+    assert torch.equal(match.weights, plain.weights)
+    assert match.others == plain.others
 
 
 @pytest.mark.parametrize("agreement", [0.0, 0.25])
@@ -51,8 +53,9 @@ def test_weights_divide_what_is_taken_from_equal_images(described):
 
 def test_order_of_the_images_does_not_matter(described):
     first, (_, second, third) = described
-    one, other = (match_candidates(first, [Candidate(a), Candidate(b)]) for a, b in ((second, third), (third, second)))
-    torch.testing.assert_close(one.shares, other.shares.flip(1), atol=1e-4, rtol=1e-3)
+    candidates = [Candidate(second), Candidate(third)]
+    shares, swapped = (match_candidates(first, each).shares for each in (candidates, candidates[::-1]))
+    torch.testing.assert_close(shares, swapped.flip(1), atol=1e-4, rtol=1e-3)
 
 
 def test_patches_take_from_the_image_that_they_resemble(described):
@@ -71,16 +74,19 @@ def test_each_image_has_its_own_mask(described):
     assert used[:, 3:].sum() == 0 < used[:, :3].sum()
 
 
-def test_vectors_of_several_images_have_the_dot_products_of_each(described):
+def test_dot_products_of_vectors_are_the_guide_of_each_of_several_images(described):
     first, others = described
     match = match_candidates(first, [Candidate(other) for other in others])
     vectors = match_vectors(match, *IMAGES)
     assert vectors.appearance.shape[0] == 3
     alone = match_vectors(match_descriptions(first, others[0]), IMAGES[0])
     assert vectors.appearance.shape[-2:] == alone.appearance.shape[-2:]
+    products = [vectors.structure.flatten(2)[0].T @ own.flatten(1) for own in vectors.appearance]
+    values = guide(match, torch.cat([colours_of(image, (GRID, GRID)) for image in IMAGES]))
+    torch.testing.assert_close(torch.cat(products, 1), values, atol=1e-5, rtol=0)
 
 
-def test_grid_of_the_other_image_requires_one(described):
+def test_other_grid_of_a_match_with_several_images_is_refused(described):
     first, others = described
     match = match_candidates(first, [Candidate(other) for other in others])
     assert [other.grid for other in match.others] == [(6, 6)] * 3

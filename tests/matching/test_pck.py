@@ -28,6 +28,6 @@ def test_error_of_exactly_the_threshold_is_correct():
     assert math.isnan(pck(torch.empty(0), 0.1))
 
 
-def test_distances_over_a_threshold_are_computed_here_only():
+def test_only_benchmark_and_encoding_use_point_errors():
     using = [p.name for p in Path(vitsplice.__file__).parent.rglob("*.py") if "point_errors" in p.read_text()]
     assert sorted(using) == ["benchmark.py", "encoding.py", "pck.py"]

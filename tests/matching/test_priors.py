@@ -24,12 +24,13 @@ def test_layout_is_fitted_despite_wrong_matches(linear):
     fit, agreeing = fit_layout(points, others, torch.ones(80))
     torch.testing.assert_close(fit[:2], torch.tensor(linear), atol=0.06, rtol=0)
     torch.testing.assert_close(fit[2], torch.tensor([0.1, -0.05]), atol=0.02, rtol=0)
-    assert 0.6 < agreeing < 0.95
+    assert 0.6 < agreeing < 0.95  # 56 of the 80 matches are right
 
 
-def test_layout_of_few_matches_is_near_the_identity():
-    fit, _ = fit_layout(torch.tensor([[0.1, 0.1]]), torch.tensor([[0.1, 0.1]]), torch.ones(1))
-    torch.testing.assert_close(fit, torch.eye(3, 2), atol=1e-3, rtol=0)
+def test_layout_of_one_match_is_a_translation():
+    fit, _ = fit_layout(torch.tensor([[0.1, 0.1]]), torch.tensor([[0.3, 0.3]]), torch.ones(1))
+    torch.testing.assert_close(fit[:2], torch.eye(2), atol=5e-3, rtol=0)
+    torch.testing.assert_close(fit[2], torch.tensor([0.2, 0.2]), atol=5e-3, rtol=0)
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

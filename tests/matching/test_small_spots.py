@@ -8,7 +8,7 @@ from vitsplice.engine.stack import AppearanceImage
 from vitsplice.engine.warm_start import warm_start
 from vitsplice.images.transforms import to_lab
 from vitsplice.matching import Correspondence, MatchedImage
-from vitsplice.matching.small_spots import conspicuous_patches, darken_spots, find_small_spots, shared_spots
+from vitsplice.matching.small_spots import MARGIN, conspicuous_patches, darken_spots, find_small_spots, shared_spots
 
 GRID, PATCH = (12, 15), 12
 FUR, EYE = 0.4, 0.1
@@ -98,7 +98,7 @@ def test_spot_whose_match_is_better_matched_elsewhere_is_not_shared():
 def test_strength_decreases_with_the_difference_from_the_best_score():
     spots = spots_of(face())
     scores = scores_of()
-    scores[spots.patches(GRID)[0], 0] = 0.585
+    scores[spots.patches(GRID)[0], 0] = 0.5 + sum(MARGIN) / 2
     strengths = shared(spots, spots, scores).strengths
     torch.testing.assert_close(strengths, torch.tensor([0.5, 1.0]), atol=1e-3, rtol=0)
 

@@ -12,6 +12,7 @@ from vitsplice.matching.guide import guide
 from vitsplice.matching.spots import keep_spots
 
 GRID = (24, 30)
+PATCHES = GRID[0] * GRID[1]
 CENTRE = (11, 14)
 
 
@@ -23,7 +24,7 @@ def within(radius, centre=CENTRE):
 
 def colours(background, spot=None, where=None):
     """Colours of all patches in Lab / 100 with little noise; ``spot`` inside ``where``."""
-    values = torch.tensor(background).repeat(len(within(1)), 1) + 0.02 * (noise(*GRID, 3).reshape(-1, 3) - 0.5)
+    values = torch.tensor(background).repeat(PATCHES, 1) + 0.02 * (noise(*GRID, 3).reshape(-1, 3) - 0.5)
     if where is not None:
         values[where] += torch.tensor(spot) - torch.tensor(background)
     return values
@@ -79,12 +80,12 @@ def test_spot_that_nearly_lost_its_darkness_changes_in_part():
             colours(ORANGE_FUR, GREEN_EYE, within(11)), colours(GREY_FUR, PINK, within(11)), id="larger than a spot"
         ),
         pytest.param(
-            colours(ORANGE_FUR, GREEN_EYE, (torch.arange(len(within(1))) // GRID[1] - 11).abs() <= 1),
-            colours(GREY_FUR, PINK, (torch.arange(len(within(1))) // GRID[1] - 11).abs() <= 1),
+            colours(ORANGE_FUR, GREEN_EYE, (torch.arange(PATCHES) // GRID[1] - 11).abs() <= 1),
+            colours(GREY_FUR, PINK, (torch.arange(PATCHES) // GRID[1] - 11).abs() <= 1),
             id="stripe",
         ),
         pytest.param(colours(ORANGE_FUR), colours(GREY_FUR), id="no spot"),
-        pytest.param(noise(len(within(1)), 3), noise(len(within(1)), 3).flip(0), id="noise"),
+        pytest.param(noise(PATCHES, 3), noise(PATCHES, 3).flip(0), id="noise"),
     ],
 )
 def test_other_patches_keep_their_match_to_the_byte(own, matched):
@@ -98,7 +99,7 @@ def test_grid_smaller_than_a_ring_has_no_spots(grid):
 
 
 @pytest.fixture
-def pair():
+def eye_match():
     """An image with an eye, another whose right half is light, and the match of the eye with that half."""
     eye = within(2.5)
     first = torch.where(eye, 0.2, 0.6).reshape(1, 1, *GRID).repeat_interleave(8, 2).repeat_interleave(8, 3)
@@ -114,20 +115,21 @@ def pair():
     )
 
 
-def test_warm_start_keeps_an_eye_darker_than_its_surroundings(pair):
-    first, second, match, _ = pair
+def test_warm_start_keeps_an_eye_darker_than_its_surroundings(eye_match):
+    first, second, match, _ = eye_match
     output = warm_start(first, [AppearanceImage(second)], match)
     assert output[first < 0.3].mean() < 0.3 < 0.45 < output[first > 0.5].mean()
 
 
-def test_guide_of_a_spot_does_not_prefer_its_wrong_match(pair):
-    _, second, match, eye = pair
-    colours = to_lab(second)[..., 0, 8::16][0].T
-    values = guide(replace(match, similarity=torch.zeros_like(match.similarity)), colours)
+def test_guide_of_a_spot_does_not_prefer_its_wrong_match(eye_match):
+    _, second, match, eye = eye_match
+    second_colours = to_lab(second)[..., 0, 8::16][0].T
+    values = guide(replace(match, similarity=torch.zeros_like(match.similarity)), second_colours)
     assert (values[eye][:, 1] <= values[eye][:, 0]).all()
 
 
-def test_correspondence_without_colours_warps_all_patches(pair):
-    _, _, match, _ = pair
-    colours = torch.rand(2, 3)
-    assert torch.equal(replace(match, colours=None).warp_colours(colours), match.warp(colours))
+def test_correspondence_without_colours_warps_all_patches(eye_match):
+    _, _, match, _ = eye_match
+    second_colours = torch.rand(2, 3)
+    warped = replace(match, colours=None).warp_colours(second_colours)
+    assert torch.equal(warped, match.warp(second_colours))

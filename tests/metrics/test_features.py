@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -55,8 +57,6 @@ def test_a_cnn_uses_its_own_facets(cnn, images):
 
 
 def test_structure_distance_requires_local_features(context):
-    from dataclasses import replace
-
     context.load("x").info = replace(context.load("x").info, structure=CLS)
     with pytest.raises(ConfigError, match="no local features"):
         structure_distance(context)

@@ -18,10 +18,10 @@ CONTEXT = MetricContext(lambda name: None, "x")
     ],
 )
 def test_metric_that_cannot_be_recorded_is_unavailable(built, reason):
-    specs = [MetricSpec("wrong", lambda context: built, "wrong"), MetricSpec("one", lambda _: Metric(lambda _: 1), "1")]
+    specs = [MetricSpec("wrong", lambda _: built, "wrong"), MetricSpec("valid", lambda _: Metric(lambda _: 1), "1")]
     assert build_metrics(specs, CONTEXT).unavailable["wrong"].startswith(reason)
-    wrong, one = measure(specs, CONTEXT, case(*torch.zeros(2, 1, 3, 8, 8)))
-    assert (wrong.value, wrong.reason[: len(reason)], one.value) == (None, reason, 1)
+    wrong, valid = measure(specs, CONTEXT, case(*torch.zeros(2, 1, 3, 8, 8)))
+    assert (wrong.value, wrong.reason[: len(reason)], valid.value) == (None, reason, 1)
 
 
 def test_mean_is_weighted_and_missing_if_a_value_is_missing():

@@ -36,7 +36,7 @@ def test_losses_plot_is_a_png_also_for_zero_losses_and_no_steps(steps):
     assert losses_png(steps, ["a", "b-entire", "never"]).startswith(b"\x89PNG")
 
 
-def test_force_removes_only_the_artifacts_of_the_existing_run(tmp_path):
+def test_force_accepts_a_run_and_clear_removes_only_its_artifacts(tmp_path):
     folder = RunFolder.create(tmp_path)
     folder.write_preview(2, torch.zeros(3, 20, 20))
     folder.output.write_bytes(b"old")
@@ -63,7 +63,7 @@ def test_file_in_place_of_the_output_folder_is_refused(tmp_path):
             RunFolder.create(path)
 
 
-def test_files_with_the_names_of_a_run_are_listed_if_they_are_no_run(tmp_path):
+def test_files_named_like_those_of_a_run_are_listed_if_there_is_no_run(tmp_path):
     for name in ("output.png", "report.html"):
         (tmp_path / name).write_text("mine")
     with pytest.raises(OutputExists, match=r"names of a run's files \(output.png, report.html\).* replace them with"):

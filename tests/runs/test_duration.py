@@ -6,7 +6,7 @@ import pytest
 from tests.conftest import noise
 from vitsplice.errors import Argument, UserError
 from vitsplice.presets.settings import settings_for
-from vitsplice.runs.duration import affordable_side, suggest_argument
+from vitsplice.runs.duration import TRIAL_STEPS, affordable_side, suggest_argument
 from vitsplice.runs.run import Run
 
 
@@ -34,10 +34,11 @@ class TimedRun:
 
 def test_suggested_size_takes_the_time_that_was_given():
     run = TimedRun(900, constant=0.3, per_megapixel=5.0)
-    suggested = run.suggest(900)
+    limit = 900
+    suggested = run.suggest(limit)
     assert suggested == Argument("size", 336)  # 0.3 + 5 * 0.336^2 = 0.86 s a step
-    assert 0.9 * 900 < 1000 * run.seconds(suggested.value) <= 900
-    assert run.trials == 4
+    assert 0.9 * limit < run.settings.steps * run.seconds(suggested.value) <= limit
+    assert run.trials == TRIAL_STEPS
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_at_least_one_step_is_suggested():
     [(1.2, 0.01), (None, 2.0), (4.0, 2.0), (1.2, 5.0)],
     ids=["less than the constant part", "half is unknown", "half takes as long", "more than the run takes"],
 )
-def test_no_side_is_suggested_where_none_fits(seconds_at_half, limit):
+def test_no_side_is_suggested_where_none_takes_the_given_time(seconds_at_half, limit):
     assert affordable_side(900, 4.0, seconds_at_half, limit) is None
 
 

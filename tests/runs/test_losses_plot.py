@@ -19,7 +19,7 @@ def test_total_is_plotted_first_and_inactive_terms_are_omitted():
     assert list(curves(steps, ["often", "never"])) == ["total", "often"]
     assert curves(steps, ["often"])["total"] == [(0, 2.0), (1, 3.0), (2, 4.0), (3, 5.0)]
     assert [axes.get_ylabel() for axes in drawn(steps, ["often", "never"])] == ["total", "often"]
-    assert height_for(steps, ["often", "never"]) == pytest.approx(4.2)
+    assert height_for(steps, ["often", "never"]) == pytest.approx(1.2 + 2 * 1.5)  # two curves
 
 
 def test_frequent_terms_are_subsampled_and_rare_terms_are_not():

@@ -203,7 +203,7 @@ def test_settings_that_do_not_affect_the_output_are_changed_also_if_the_fallback
     with pytest.raises(ConfigError, match="only checkpoint, metrics, plots, previews can be changed"):
         Recording.resume(tmp_path / "out", overrides=["preset=best"])
     resumed = Recording.resume(tmp_path / "out", overrides=["previews=0"])
-    assert resumed.run.resumed_at == 2
+    assert (resumed.run.resumed_at, resumed.run.settings.previews) == (2, 0)
     through(resumed)
 
 
@@ -310,8 +310,6 @@ def test_unwritable_checkpoint_is_reported_and_the_run_finishes(png, tmp_path, m
 
 
 def test_output_folder_deleted_during_a_run_is_created_again(png, tmp_path):
-    import shutil
-
     images = dict(zip(("structure", "appearance"), png, strict=True))
     with Recording.begin(images, tiny("checkpoint.every=2"), tmp_path / "out") as recording:
         for step in recording.steps(quiet):

@@ -6,9 +6,11 @@ import torch
 
 import vitsplice
 from tests.conftest import STAGED_PYRAMID, TINY_SECOND, noise, smooth_pair
+from vitsplice.contracts import Case, MetricContext
 from vitsplice.engine.memory import Estimate, saved_for_backward
 from vitsplice.errors import CheckpointRejected, ConfigError, UserError
 from vitsplice.images import encode_png
+from vitsplice.metrics.independent import lab_patches
 from vitsplice.presets.changes import Changes
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.inputs import as_arguments, described, is_input_name, named_inputs
@@ -71,16 +73,15 @@ def test_presets_run_with_images_of_different_shapes(preset):
     assert (result.provenance is not None) == (preset == "quick")
 
 
-def test_global_target_is_the_mean_of_the_images_by_weight(vit):
-    """If one image has nearly all the weight, the target is that of this image alone."""
+def test_global_target_is_that_of_the_image_with_nearly_all_the_weight():
     terms = ["terms={appearance: {loss: appearance, weight: 1, view: entire}}"]
-    both = [
+    unequal, equal = (
         vitsplice.splice(STRUCTURE, [FIRST, 1 - FIRST], "tiny", steps=1, appearance_weights=weights, overrides=terms)
         for weights in ([1e6, 1e-6], [1, 1])
-    ]
+    )
     alone = vitsplice.splice(STRUCTURE, FIRST, "tiny", steps=1, overrides=terms)
-    assert both[0].losses[0].total == pytest.approx(alone.losses[0].total, rel=1e-4)
-    assert both[1].losses[0].total != pytest.approx(alone.losses[0].total, rel=1e-3)
+    assert unequal.losses[0].total == pytest.approx(alone.losses[0].total, rel=1e-4)
+    assert equal.losses[0].total != pytest.approx(alone.losses[0].total, rel=1e-3)
 
 
 def test_provenance_map_and_report_say_what_was_taken_from_which_image(tmp_path):
@@ -95,14 +96,20 @@ def test_provenance_map_and_report_say_what_was_taken_from_which_image(tmp_path)
 
 @pytest.mark.usefixtures("small_metrics")
 @pytest.mark.slow
-def test_metrics_are_means_over_the_images():
+def test_metrics_are_means_over_the_images_by_weight():
     settings = INSTANT | {"overrides": [*INSTANT["overrides"], "metrics=all"]}
-    first, second, both = (
-        {m.name: m.value for m in vitsplice.splice(STRUCTURE, images, "tiny", **settings).metrics}
-        for images in (FIRST, [FIRST, FIRST], [FIRST, SECOND])
+    plain, twice, different = (
+        vitsplice.splice(STRUCTURE, images, "tiny", appearance_weights=weights, **settings)
+        for images, weights in ((FIRST, None), ([FIRST, FIRST], None), ([FIRST, SECOND], [3, 1]))
     )
-    assert first.keys() == second.keys() == both.keys()
-    assert second["lab-patches"] == pytest.approx(first["lab-patches"], rel=0.05)
+    values, of_twice, of_different = (
+        {metric.name: metric.value for metric in result.metrics} for result in (plain, twice, different)
+    )
+    assert values.keys() == of_twice.keys() == of_different.keys()
+    assert of_twice["lab-patches"] == pytest.approx(values["lab-patches"], rel=0.05)
+    metric = lab_patches(MetricContext(None, "x"))
+    first, second = (metric.value(Case("c", STRUCTURE, image, different.pixels[None])) for image in (FIRST, SECOND))
+    assert of_different["lab-patches"] == pytest.approx(0.75 * first + 0.25 * second, rel=1e-3)
 
 
 @pytest.mark.parametrize(
