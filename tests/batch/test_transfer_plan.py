@@ -1,9 +1,11 @@
 import os
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
 from vitsplice.batch.transfer_plan import Transfer, TransferPlan, outputs_of_images, plan_in
-from vitsplice.errors import UserError
+from vitsplice.errors import ImageError, UserError
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def photos(tmp_path):
 def test_an_image_that_is_given_in_several_spellings_is_used_once(photos, monkeypatch):
     monkeypatch.chdir(photos)
     paths = ["a.png", photos / "a.png", "../photos/a.png", photos]
-    (transfer,) = outputs_of_images(map(type(photos), paths))
+    (transfer,) = outputs_of_images(map(Path, paths))
     assert os.fspath(transfer.structure) == "a.png"
 
 
@@ -44,3 +46,27 @@ def test_an_output_replaces_no_input(tmp_path, name):
     with pytest.raises(UserError, match=f"{name} is an output file in"):
         TransferPlan(tmp_path, [transfer]).check(force=True)
     TransferPlan(tmp_path / "out", [transfer]).check(force=True)
+
+
+@pytest.mark.parametrize("role", ["structure", "appearance", "structure_mask", "appearance_mask"])
+def test_digest_of_a_device_or_pipe_is_refused(photos, role):
+    paths = dict.fromkeys(("structure", "appearance", "structure_mask", "appearance_mask"), photos / "a.png")
+    (photos / "a.png").write_bytes(b"image")
+    paths[role] = Path(os.devnull)
+    structure, appearance, *masks = paths.values()
+    with pytest.raises(ImageError, match="null' is not a regular file"):
+        Transfer("out.png", structure, ((appearance, 1.0),), masks[0], (masks[1],)).digests()
+
+
+def test_digests_have_the_names_of_the_images(tmp_path):
+    paths = [tmp_path / f"{number}.png" for number in range(5)]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    digests = [sha256(path.name.encode()).hexdigest() for path in paths]
+    transfer = Transfer("out.png", paths[0], ((paths[1], 1.0), (paths[2], 0.5)), paths[3], (None, paths[4]))
+    assert transfer.digests() == {
+        "structure": digests[0],
+        "appearance": [[digests[1], 1.0], [digests[2], 0.5]],
+        "structure_mask": digests[3],
+        "appearance_2_mask": digests[4],
+    }

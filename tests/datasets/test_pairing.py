@@ -74,3 +74,9 @@ def test_names_without_a_match_or_with_several_are_refused():
         list(pair_by_name(ImageGroup(paths("a.jpg"), paths("b.jpg"))))
     with pytest.raises(UserError, match="have the same name"):
         list(pair_by_name(ImageGroup(paths("a.jpg", "a.png"), paths("a.jpg"))))
+
+
+def test_names_match_in_either_encoding_of_accents():
+    composed, decomposed = paths("s/\u00e9.png", "t/e\u0301.png")
+    assert list(pair_by_name(ImageGroup((composed,), (decomposed,)))) == [(composed, [decomposed])]
+    assert list(pair_by_name(ImageGroup((decomposed,), (composed,)))) == [(decomposed, [composed])]

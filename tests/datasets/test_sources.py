@@ -27,11 +27,10 @@ def test_each_domain_of_a_tree_is_a_group(tree):
     assert [group.name for group in read_source(folder / "train").groups] == ["cat", "dog"]
 
 
-@pytest.mark.parametrize("images", [["1.jpg", "2.jpg"], ["a/1.jpg", "a/b/1.jpg"]])
-def test_deeper_folders_with_images_are_listed(tree, images):
+@pytest.mark.parametrize(("images", "ignored"), [(["1.jpg", "2.jpg"], ["e"]), (["a/1.jpg", "a/b/1.jpg"], ["a/b/c"])])
+def test_deeper_folders_with_images_are_listed_as_ignored(tree, images, ignored):
     folder = tree(*images, "a/b/c/1.jpg", "a/b/d/notes.txt", "e/1.jpg")
-    expected = {"1.jpg": ["e"], "a/1.jpg": ["a/b/c"]}[images[0]]
-    assert relative(read_source(folder).ignored, folder) == expected
+    assert relative(read_source(folder).ignored, folder) == ignored
 
 
 def test_subfolder_that_cannot_be_read_is_not_listed(tree, monkeypatch):
@@ -257,6 +256,21 @@ def test_frames_of_a_scene_are_in_order_with_masks(folder):
     (group,) = read_source(folder / "transforms.json", folder / "d.png").groups
     assert relative(group.structures, folder) == ["train/r_1.jpg", "train/r_0.png", "train/r_9.png"]
     assert group.masks == {folder / "train/r_0.png": folder / "mask.png"}
+
+
+@pytest.mark.parametrize("masks", [["mask.png", None], [None, "mask.png"], ["b c.jpg", "mask.png"]])
+def test_frame_that_is_listed_twice_has_its_last_mask(folder, masks):
+    frames = [{"file_path": "a.jpg", "mask_path": mask} for mask in masks]
+    (folder / "transforms.json").write_text(json.dumps({"frames": frames}))
+    (group,) = read_source(folder / "transforms.json", folder / "d.png").groups
+    assert group.masks == {folder / "a.jpg": folder / "mask.png"}
+
+
+def test_suffix_that_a_frame_lacks_may_be_in_capital_letters(tree):
+    folder = tree("r_0.PNG", "r_1.JPG", "d.png")
+    (folder / "transforms.json").write_text(json.dumps({"frames": [{"file_path": "r_0"}, {"file_path": "./r_1"}]}))
+    (group,) = read_source(folder / "transforms.json", folder / "d.png").groups
+    assert relative(group.structures, folder) == ["r_0.PNG", "r_1.JPG"]
 
 
 @pytest.mark.parametrize(

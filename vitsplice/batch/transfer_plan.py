@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -13,9 +14,10 @@ from vitsplice.batch.transfer_record import read_record
 from vitsplice.datasets import Pair
 from vitsplice.datasets import read as read_manifest
 from vitsplice.errors import ImageError, OutputExists, UserError
+from vitsplice.images.decode import open_file
 from vitsplice.models.mixing import check_weights
 from vitsplice.runs.inputs import appearance_names
-from vitsplice.support.files import absolute, file_sha256
+from vitsplice.support.files import absolute
 from vitsplice.support.image_files import images_at, is_image_name
 from vitsplice.support.input_files import check_inputs_survive, check_is_no_source
 from vitsplice.support.output_folder import REPLACE
@@ -46,12 +48,13 @@ class Transfer:
         return [self.structure, *(path for path, _ in self.appearance), *(mask for mask in masks if mask)]
 
     def digests(self) -> dict[str, Any]:
-        """Return the SHA-256 of each image and mask, and the weights. Raises ImageError if a file cannot be read."""
-        images: dict[str, Any] = {"structure": _digest(self.structure)}
-        images["appearance"] = [[_digest(path), weight] for path, weight in self.appearance]
-        names = [f"{name}_mask" for name in appearance_names(len(self.appearance))]
-        masks = {"structure_mask": self.structure_mask, **dict(zip(names, self.appearance_masks, strict=False))}
-        return images | {name: _digest(mask) for name, mask in masks.items() if mask}
+        """Return the `image_digests` of the files as they are now. Raises ImageError if one cannot be read."""
+        return image_digests(
+            _digest(self.structure),
+            [(_digest(path), weight) for path, weight in self.appearance],
+            _digest(self.structure_mask) if self.structure_mask else None,
+            [_digest(mask) if mask else None for mask in self.appearance_masks],
+        )
 
 
 @dataclass(frozen=True)
@@ -184,8 +187,29 @@ def _transfer(pair: Pair) -> Transfer:
     return Transfer(f"{pair.id}.png", pair.structure, mix, pair.structure_mask, masks)
 
 
+def image_digests(
+    structure: str,
+    appearance: Iterable[tuple[str, float]],
+    structure_mask: str | None,
+    appearance_masks: Sequence[str | None],
+) -> dict[str, Any]:
+    """Arrange the SHA-256 of the images and masks of an output, and the weights, as in the record of the outputs.
+
+    Args:
+        structure, structure_mask: SHA-256 of the structure image, and of its mask or None.
+        appearance: SHA-256 and weight of each appearance image.
+        appearance_masks: SHA-256 of the mask of each appearance image, or None; empty: no appearance image has a mask.
+    """
+    images = [[sha256, weight] for sha256, weight in appearance]
+    names = [f"{name}_mask" for name in appearance_names(len(images))]
+    masks = {"structure_mask": structure_mask, **dict(zip(names, appearance_masks, strict=False))}
+    return {"structure": structure, "appearance": images} | {name: sha256 for name, sha256 in masks.items() if sha256}
+
+
 def _digest(path: Path) -> str:
+    name = printable(str(path))
     try:
-        return file_sha256(path)
+        with open_file(str(path), name) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ImageError(f"'{printable(str(path))}' cannot be read: {error.strerror or error}") from error
+        raise ImageError(f"'{name}' cannot be read: {error.strerror or error}") from error

@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitsplice.batch.transfer_plan import Transfer, TransferPlan
+from vitsplice.batch.transfer_plan import Transfer, TransferPlan, image_digests
 from vitsplice.batch.transfer_record import TransferRecord
 from vitsplice.engine.images import RunImages, masked, read_masks
 from vitsplice.engine.memory import out_of_memory_advice
-from vitsplice.errors import ImageError, UserError, VitspliceError
-from vitsplice.images import LoadedImage, encode_png, read
+from vitsplice.errors import ImageError, VitspliceError
+from vitsplice.images import LoadedImage, encode_png, read, read_mask
 from vitsplice.models.mixing import Appearance, Mix
 from vitsplice.models.model import Model
 from vitsplice.numerics import numerics
@@ -77,7 +77,7 @@ def apply_model(
     with TransferRecord(plan.folder, model, recorded=plan.recorded) as record:
         finished = {each.name: digests for each in plan.existing() if (digests := _finished_digests(each, record))}
         plan.check(force=force, finished=finished)
-        applied, prepare = Applied(skipped=len(finished)), lru_cache(CACHED_DESCRIPTIONS)(model.prepare)
+        applied, prepare = Applied(skipped=len(finished)), _cached_preparation(model)
         for number, transfer in enumerate(plan.transfers):
             if progress.stopped():
                 applied.stopped = True
@@ -90,11 +90,13 @@ def apply_model(
 
 
 @numerics(grad=False)
-def output_of(model: Model, structure: LoadedImage, appearance: Appearance | Mix, mask: Path | None = None) -> Tensor:
+def output_of(
+    model: Model, structure: LoadedImage, appearance: Appearance | Mix, mask: LoadedImage | None = None
+) -> Tensor:
     """Return a model's output ``(1, 3, H, W)`` for a structure image, which remains unchanged outside the mask.
 
     Raises:
-        UserError: if the mask is invalid.
+        UserError: if the mask differs in size from the structure image, or is black everywhere.
     """
     output = model(structure, appearance)
     if mask is None:
@@ -114,27 +116,46 @@ def _finished_digests(transfer: Transfer, record: TransferRecord) -> Mapping[str
     return None
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """A prepared appearance image, with the digests of the files that were read for it."""
+
+    appearance: Appearance
+    sha256: str
+    mask_sha256: str | None
+
+
+_Preparation = Callable[[Path, Path | None], _Prepared]
+"""Function of the paths of an appearance image and of its mask."""
+
+
+def _cached_preparation(model: Model) -> _Preparation:
+    """Cache by paths: an image that is replaced meanwhile is recorded as the one that was read."""
+
+    @lru_cache(CACHED_DESCRIPTIONS)
+    def prepare(path: Path, mask_path: Path | None) -> _Prepared:
+        image, mask = read(path), _read_mask(mask_path)
+        return _Prepared(model.prepare(image, mask=mask), image.sha256, mask.sha256 if mask else None)
+
+    return prepare
+
+
+def _read_mask(path: Path | None) -> LoadedImage | None:
+    return None if path is None else read_mask(path)
+
+
 def _apply(
-    model: Model,
-    transfer: Transfer,
-    prepare: Callable[..., Appearance],
-    record: TransferRecord,
-    applied: Applied,
+    model: Model, transfer: Transfer, prepare: _Preparation, record: TransferRecord, applied: Applied
 ) -> Mapping[str, Any] | None:
     """Write one output and return the digests of its images; if that fails, add the error to the failures."""
     began = perf_counter()
     try:
         record.check_name(transfer.name)
-        structure, digests = read(transfer.structure), transfer.digests()
         with out_of_memory_advice():
-            masked_parts = zip_longest(transfer.appearance, transfer.appearance_masks)
-            parts = [(prepare(path, mask=mask), weight) for (path, weight), mask in masked_parts]
-            appearance = parts[0][0] if len(parts) == 1 else Mix(parts)
-            output = output_of(model, structure, appearance, transfer.structure_mask)
-    except UserError as error:
+            data, digests = _computed(model, transfer, prepare)
+    except VitspliceError as error:
         applied.failures[transfer.name] = error
         return None
-    data = encode_png(output)
     record.add(transfer.name, digests, perf_counter() - began, sha256(data).hexdigest())
     try:
         output_folder.write_file(record.folder / transfer.name, data)
@@ -145,8 +166,23 @@ def _apply(
     return digests
 
 
+def _computed(model: Model, transfer: Transfer, prepare: _Preparation) -> tuple[bytes, dict[str, Any]]:
+    """Compute the PNG file of an output, and the digests of the images that it was computed from."""
+    structure, mask = read(transfer.structure), _read_mask(transfer.structure_mask)
+    masked_parts = zip_longest(transfer.appearance, transfer.appearance_masks)
+    parts = [(prepare(path, mask_path), weight) for (path, weight), mask_path in masked_parts]
+    mix = [(part.appearance, weight) for part, weight in parts]
+    output = output_of(model, structure, mix[0][0] if len(mix) == 1 else Mix(mix), mask)
+    return encode_png(output), image_digests(
+        structure.sha256,
+        [(part.sha256, weight) for part, weight in parts],
+        mask.sha256 if mask else None,
+        [part.mask_sha256 for part, _ in parts],
+    )
+
+
 def _trained_on(model: Model, transfer: Transfer, digests: Mapping[str, Any]) -> dict[str, Path]:
-    """Return the images of a transfer that the model was trained on, by their SHA-256 (see `Transfer.digests`)."""
-    image_digests = [digests["structure"], *(digest for digest, _ in digests["appearance"])]
+    """Return the images of a transfer that the model was trained on, by their SHA-256 (see `image_digests`)."""
+    each = [digests["structure"], *(digest for digest, _ in digests["appearance"])]
     paths = [transfer.structure, *(path for path, _ in transfer.appearance)]
-    return {digest: path for digest, path in zip(image_digests, paths, strict=True) if digest in model.images}
+    return {digest: path for digest, path in zip(each, paths, strict=True) if digest in model.images}

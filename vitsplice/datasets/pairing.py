@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ Pairing = tuple[Path, list[Path]]
 
 
 def pair_by_name(group: ImageGroup) -> Iterator[Pairing]:
-    """Pair images with the same name up to the suffix.
+    """Pair images with the same name up to the suffix, also if their accents are encoded differently (NFC, NFD).
 
     An image is not paired with itself; a structure image may have no appearance image.
 
@@ -69,7 +70,8 @@ def pair_all(group: ImageGroup) -> Iterator[Pairing]:
 def _by_stem(paths: tuple[Path, ...]) -> dict[str, Path]:
     by_stem: dict[str, Path] = {}
     for path in paths:
-        if by_stem.setdefault(path.stem, path) != path:
-            other = printable(str(by_stem[path.stem]))
+        stem = unicodedata.normalize("NFC", path.stem)
+        if by_stem.setdefault(stem, path) != path:
+            other = printable(str(by_stem[stem]))
             raise UserError(f"{other} and {printable(path.name)} have the same name apart from the suffix; rename one")
     return by_stem

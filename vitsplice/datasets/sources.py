@@ -281,15 +281,16 @@ def _scene_frames(path: Path) -> tuple[tuple[Path, ...], dict[Path, Path]]:
     """List the images of a scene in the order of its ``transforms.json`` (NeRF, nerfstudio), and their masks.
 
     A ``file_path`` without a suffix gets that of the existing file: the synthetic scenes of NeRF leave out ``.png``.
+    If a frame is listed several times, its last mask is used.
     """
     try:
         scene = _Scene.model_validate_json(_text(path))
     except ValidationError as error:
         raise ConfigError(f"{_shown(path)} is not a transforms.json: {first_problem(error)}") from error
-    masks = {
-        _frame_image(path.parent, frame.file_path): path.parent / frame.mask_path if frame.mask_path else None
-        for frame in scene.frames
-    }
+    masks: dict[Path, Path | None] = {}
+    for frame in scene.frames:
+        image = _frame_image(path.parent, frame.file_path)
+        masks[image] = path.parent / frame.mask_path if frame.mask_path else masks.get(image)
     _check_any_exists(path, list(masks))
     return tuple(masks), {image: mask for image, mask in masks.items() if mask}
 
@@ -298,7 +299,7 @@ def _frame_image(folder: Path, name: str) -> Path:
     path = folder / name
     if is_image_name(path) or os.path.basename(name) in ("", ".", ".."):
         return path
-    candidates = (Path(f"{path}{suffix}") for suffix in SUFFIXES)
+    candidates = (Path(f"{path}{suffix}") for suffix in (*SUFFIXES, *map(str.upper, SUFFIXES)))
     return next(filter(os.path.isfile, candidates), Path(f"{path}.png"))
 
 
