@@ -1,6 +1,9 @@
+from unittest.mock import Mock
+
 import pytest
 import timm
 import torch
+import vitsplice_tiny
 
 from tests.conftest import noise
 from vitsplice.backbones.cnn import TimmCNN
@@ -31,6 +34,22 @@ def test_default_requests_are_the_last_map_and_its_mean(cnn):
 def test_image_below_the_smallest_size_is_refused(cnn):
     with pytest.raises(UserError, match=f"nearest size that fits is {cnn.info.min_size}x40"):
         cnn(torch.zeros(1, 3, cnn.info.min_size - 1, 40), [FeatureRequest("map")])
+
+
+@pytest.mark.parametrize("error", [AssertionError(), RuntimeError("The size of tensor a must match that of b")])
+def test_image_size_that_the_network_refuses_is_reported_with_an_accepted_one(error):
+    backbone = vitsplice_tiny.tiny_cnn()
+    backbone.model.forward = Mock(side_effect=error)
+    with pytest.raises(UserError, match=r"'tiny-cnn' does not accept an image of 64x70 pixels .* use .* 160x160"):
+        backbone(noise(1, 3, 64, 70), [FeatureRequest("map")])
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA error: an illegal memory access")])
+def test_other_errors_of_a_network_are_not_reported_as_its_image_size(error):
+    backbone = vitsplice_tiny.tiny_cnn()
+    backbone.model.forward = Mock(side_effect=error)
+    with pytest.raises(type(error)):
+        backbone(noise(1, 3, 64, 70), [FeatureRequest("map")])
 
 
 @pytest.mark.slow

@@ -220,9 +220,9 @@ except WeightsUnavailable as error:
 
 
 def run_with(tmp_path: Path, **environment: str) -> tuple[str, float]:
-    """Message and duration of loading in a separate process, without its imports."""
+    """Load in a separate process; return the message, and the seconds without the imports."""
     own = {"HF_HOME": str(tmp_path / "hf"), "TORCH_HOME": str(tmp_path / "torch"), "NO_PROXY": "*"}
-    done = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         env={**os.environ, **own, **environment},
         capture_output=True,
@@ -230,8 +230,8 @@ def run_with(tmp_path: Path, **environment: str) -> tuple[str, float]:
         timeout=60,
         check=False,
     )
-    assert done.returncode == 1
-    return done.stderr, float(done.stdout)
+    assert ended.returncode == 1
+    return ended.stderr, float(ended.stdout)
 
 
 def test_refused_connection_is_reported_within_seconds(hub: Callable[[str], None]) -> None:

@@ -44,8 +44,8 @@ def test_listing_imports_neither_torch_nor_timm():
     code = (
         "import sys; from vitsplice.plugins import catalogue; catalogue(); print({'torch', 'timm'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "set()"
 
 
 def test_vit_is_loaded_by_its_timm_name_from_a_file(tmp_path):
@@ -155,6 +155,23 @@ def test_layer_scales_of_untrained_networks_are_one(monkeypatch, timm_name, size
     weights = random_weights(timm_name)
     scales = scales | {name for name in weights if name.endswith(".gamma")}
     assert all((weights[name] == 1).all() for name in scales)
+
+
+@pytest.mark.parametrize(("name", "normalised"), [("vit_small_patch16_224.dino", False), ("test_vit", True)])
+def test_untrained_dino_takes_cls_before_the_norm_as_the_pretrained_network_does(monkeypatch, name, normalised):
+    if not normalised:
+        monkeypatch.setattr(timm, "create_model", partial(timm.create_model, depth=1, embed_dim=24, num_heads=2))
+    backbone = timm_specs.spec_for(f"untrained-{name}").build(None)
+    assert backbone.info.cls_normalised is normalised
+
+
+@pytest.mark.slow
+def test_cait_is_loaded_as_a_network_with_maps(monkeypatch):
+    monkeypatch.setattr(timm, "create_model", partial(timm.create_model, depth=3, embed_dim=48))
+    backbone = timm_specs.spec_for("untrained-cait_xxs24_224").build(None)
+    requests = [backbone.info.structure, backbone.info.appearance]
+    assert requests == [FeatureRequest("map"), FeatureRequest("pooled")]
+    assert backbone(noise(1, 3, 224, 224), requests)[requests[0]].values.shape == (1, 196, 48)
 
 
 def test_untrained_takes_aliases_and_refuses_unknown_names():

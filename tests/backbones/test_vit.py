@@ -125,7 +125,6 @@ def test_model_whose_blocks_do_not_take_all_tokens_is_refused():
     from vitsplice.backbones.vit import TimmViT
 
     model = timm.create_model("cait_xxs24_224", num_classes=0, img_size=32, depth=2)
-    assert is_vit(model)
     backbone = TimmViT(model, name="cait", licence="", source="", cls_normalised=True)
     with pytest.raises(UserError, match="blocks that do not take all tokens"):
         backbone(noise(1, 3, 32, 32), [FeatureRequest("key")])
@@ -139,6 +138,7 @@ def test_cls_normalised_is_true_only_with_a_final_norm():
 
 def test_is_vit_is_true_for_plain_vits_only():
     assert is_vit(timm.create_model("test_vit", num_classes=0))
+    assert not is_vit(timm.create_model("cait_xxs24_224", num_classes=0, img_size=32, depth=2))
     assert not is_vit(timm.create_model("test_resnet", num_classes=0))
     assert not is_vit(timm.create_model("test_convnext", num_classes=0))
 

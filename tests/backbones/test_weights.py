@@ -31,8 +31,10 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 
 def test_safetensors_and_torch_files_are_read(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
     save_file(tensors, tmp_path / "w.safetensors")
+    save_file(tensors, tmp_path / "W.SAFETENSORS")
     torch.save(tensors, tmp_path / "w.pth")
     assert same(read_state_dict(tmp_path / "w.safetensors"), tensors)
+    assert same(read_state_dict(tmp_path / "W.SAFETENSORS"), tensors)
     assert same(read_state_dict(tmp_path / "w.pth"), tensors)
 
 
@@ -114,6 +116,15 @@ def test_hostile_files_are_refused_in_one_line(tmp_path: Path, name: str) -> Non
 def test_files_without_a_state_dict_are_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(WeightsRejected, match=r"w\.pth"):
+        read_state_dict(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("wrap", [dict, lambda tensors: {"epoch": 3, "state_dict": tensors}])
+def test_entries_of_a_state_dict_that_are_no_tensors_are_named(
+    tmp_path: Path, tensors: dict[str, Tensor], wrap: Any
+) -> None:
+    torch.save(wrap({**tensors, "step": 3}), tmp_path / "w.pth")
+    with pytest.raises(WeightsRejected, match=r"w\.pth' contains entries other than .*: 1 of 4 \(step\); accepted"):
         read_state_dict(tmp_path / "w.pth")
 
 

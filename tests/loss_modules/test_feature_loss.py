@@ -8,6 +8,7 @@ import torch
 import vitsplice_tiny
 
 from tests.conftest import noise
+from vitsplice.contracts import MASK, PIXELS, LossSpec, LossTerm
 from vitsplice.errors import ConfigError, ImageError, UserError
 from vitsplice.loss_modules import AppearanceLoss, FeatureLoss, IdentityLoss, StructureLoss, from_preset
 from vitsplice.plugins import catalogue
@@ -184,6 +185,16 @@ def test_cached_target_features_are_dropped_when_another_loss_casts_the_backbone
     assert loss(pair[0]) == 0  # not with target features in float32
 
 
+def test_cached_target_features_are_dropped_when_statistics_of_batch_norm_change(cnn, pair):
+    backbone = copy.deepcopy(cnn)
+    loss = module("feature", backbone, (pair[1], pair[1]))
+    assert loss(pair[1]) == 0
+    for layer in backbone.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_var.mul_(1.2)
+    assert loss(pair[1]) == 0
+
+
 def test_backbone_stays_frozen_when_a_module_that_holds_the_loss_is_unfrozen(vit, pair):
     loss = copy.deepcopy(module("structure", vit, pair))
     torch.nn.ModuleDict({"loss": loss}).requires_grad_(True)
@@ -312,6 +323,15 @@ def test_output_of_another_size_than_its_target_is_refused(vit, pair):
     assert module("texture", vit, (pair[0], pair[1][..., :20]))(pair[0]).isfinite()
     assert AppearanceLoss(vit, size=32)(pair[0][..., :20], pair[1]).isfinite()
     assert module("patches", vit, pair, uniform=1.0)(pair[0][..., :20]).isfinite()
+
+
+def test_mask_of_the_output_has_the_size_of_the_output(vit, pair):
+    def masked_brightness(output, target):
+        return (output[PIXELS].values * output[MASK].values).mean() - target[PIXELS].values.mean()
+
+    term = LossTerm((PIXELS, MASK), masked_brightness)
+    spec = LossSpec("masked", lambda context: term, "brightness", "structure", "appearance")
+    assert module(spec, vit, (pair[0], pair[1]))(pair[1][..., :24]).isfinite()
 
 
 def test_backbone_is_a_name_or_a_loaded_backbone(vit, pair):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vitsplice.backbones.base import BackboneArguments, FrozenBackbone, timm_info
 from vitsplice.contracts import FeatureRequest, Features
+from vitsplice.errors import UserError, allocation_failure
 
 _HOOKS_LOCK = threading.Lock()
 """Lock of all networks whose maps timm collects with hooks: concurrent calls would mix the maps."""
@@ -43,6 +44,8 @@ class TimmCNN(MapBackbone):
 
     Raises:
         ConfigError: if the model lacks a requested facet or layer, or a facet does not suit its role.
+
+    A call raises UserError for an image size that the model refuses, such as one that is no multiple of 32 (HRNet).
     """
 
     def __init__(self, model: nn.Module, **arguments: Unpack[BackboneArguments]) -> None:
@@ -62,10 +65,28 @@ class TimmCNN(MapBackbone):
 
     def _maps(self, inputs: Tensor) -> Sequence[Tensor]:
         with _HOOKS_LOCK if self._hooked else nullcontext():
-            maps: list[Tensor] = self.model(inputs)
+            maps = self._run(inputs)
         if getattr(getattr(self.model, "output_fmt", None), "value", "NCHW") == "NHWC":
             return [values.permute(0, 3, 1, 2) for values in maps]
         return maps
+
+    def _run(self, inputs: Tensor) -> list[Tensor]:
+        try:
+            maps: list[Tensor] = self.model(inputs)
+            return maps
+        except (AssertionError, RuntimeError) as error:
+            if not _is_size_mismatch(error):
+                raise
+            (height, width), trained = inputs.shape[-2:], self.model.pretrained_cfg["input_size"][1:]
+            raise UserError(
+                f"backbone '{self.info.name}' does not accept an image of {height}x{width} pixels (height x width); "
+                f"use the size of its training, {trained[0]}x{trained[1]}, or another backbone"
+            ) from error
+
+
+def _is_size_mismatch(error: Exception) -> bool:
+    """Return whether a network refused an image size; timm's asserts often have no text."""
+    return not allocation_failure(error) and (isinstance(error, AssertionError) or "size" in str(error).lower())
 
 
 def _facet(values: Tensor, facet: str) -> Features:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,17 +50,26 @@ def load(timm_name: str, name: str, weights: Path | None) -> Backbone:
     else:
         state_dict, source = read_state_dict(weights), f"file {weights.name}"
     licence = cfg.get("license") or NO_LICENCE
-    # Splice takes the [CLS] token of DINO v1 before the final norm. For other networks it is taken after (`TimmViT`).
-    cls_normalised = cfg.get("tag") != "dino"
     return load_with_weights(
-        timm_name, state_dict, cls_normalised=cls_normalised, name=name, licence=licence, source=source
+        timm_name, state_dict, cls_normalised=_cls_normalised(cfg), name=name, licence=licence, source=source
     )
 
 
 def load_untrained(timm_name: str, name: str) -> Backbone:
-    """Load a timm model with `random_weights`, as a control: the features of an architecture before training."""
+    """Load a timm model with `random_weights`, as a control: the features of an architecture before training.
+
+    It differs from the pretrained network of this name in its weights only.
+    """
     tensors = random_weights(timm_name)
-    return load_with_weights(timm_name, tensors, cls_normalised=True, name=name, licence="none", source=RANDOM_WEIGHTS)
+    cls_normalised = _cls_normalised(_create_meta(timm_name).pretrained_cfg)
+    return load_with_weights(
+        timm_name, tensors, cls_normalised=cls_normalised, name=name, licence="none", source=RANDOM_WEIGHTS
+    )
+
+
+def _cls_normalised(cfg: Mapping[str, Any]) -> bool:
+    """Return whether [CLS] is taken after the final norm (`TimmViT`): not of DINO v1, as in Splice."""
+    return cfg.get("tag") != "dino"
 
 
 def random_weights(timm_name: str) -> dict[str, Tensor]:

@@ -12,10 +12,14 @@ from vitsplice.errors import UserError
 
 
 def is_vit(model: nn.Module) -> bool:
-    """Return True for a module with the attributes of a plain timm ViT, whose blocks have one attention each."""
+    """Return True for a module with the attributes of a plain timm ViT, whose blocks have one attention each.
+
+    CaiT is none: its last blocks take the [CLS] token only, and its [CLS] token is in none of the others.
+    """
     blocks = getattr(model, "blocks", None)
     return (
         hasattr(model, "num_prefix_tokens")
+        and not hasattr(model, "blocks_token_only")
         and isinstance(getattr(getattr(model, "patch_embed", None), "patch_size", None), tuple)
         and isinstance(blocks, nn.Sequential | nn.ModuleList)
         and all(_has_projections(getattr(block, "attn", None)) for block in blocks)

@@ -46,7 +46,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         ) from error
     tensors = _unwrap(content)
     if tensors is None:
-        raise WeightsRejected(f"weights file '{name}' contains no state dict; accepted is {ACCEPTED}")
+        problem = _other_entries(content) or "no state dict"
+        raise WeightsRejected(f"weights file '{name}' contains {problem}; accepted is {ACCEPTED}")
     return _strip(_strip(tensors, "module."), "backbone.")
 
 
@@ -76,7 +77,7 @@ def _checked_name(path: Path) -> str:
 
 
 def _load(path: Path) -> object:
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         from safetensors.torch import load_file
 
         return load_file(path)
@@ -84,19 +85,34 @@ def _load(path: Path) -> object:
 
 
 def _unwrap(content: object) -> dict[str, Tensor] | None:
-    if (tensors := _tensors(content)) is not None:
-        return tensors
-    inner = (content.get(key) for key in WRAPPERS) if isinstance(content, Mapping) else ()
-    return next((tensors for value in inner if (tensors := _tensors(value)) is not None), None)
+    return next((tensors for value in _candidates(content) if (tensors := _tensors(value)) is not None), None)
+
+
+def _candidates(content: object) -> list[object]:
+    """Return the content of a file, and what it holds under the keys of common wrappers."""
+    return [content, *(content.get(key) for key in WRAPPERS)] if isinstance(content, Mapping) else [content]
+
+
+def _other_entries(content: object) -> str:
+    """Return the number and names of the entries that prevent tensors from being a state dict; "" without tensors."""
+    for entries in _candidates(content):
+        if isinstance(entries, Mapping) and any(_is_dense(value) for value in entries.values()):
+            others = [printable(str(name)) for name, value in entries.items() if not _is_entry(name, value)]
+            return f"entries other than dense tensors with names: {counted(f'of {len(entries)}', others)}"
+    return ""
 
 
 def _tensors(content: object) -> dict[str, Tensor] | None:
     """Return a non-empty mapping from names to dense tensors as a dict; None for anything else."""
     if not isinstance(content, Mapping) or not content:
         return None
-    if all(isinstance(name, str) and _is_dense(value) for name, value in content.items()):
+    if all(_is_entry(name, value) for name, value in content.items()):
         return {name: value.detach() for name, value in content.items()}
     return None
+
+
+def _is_entry(name: object, value: object) -> bool:
+    return isinstance(name, str) and _is_dense(value)
 
 
 def _is_dense(value: object) -> bool:

@@ -73,7 +73,8 @@ def term_values(
 
     Args:
         terms: active terms of one backbone.
-        outputs: features of the output for each view that is a term's input (`output_requests`).
+        outputs: features of the output for each view that is a term's input (`output_requests`); any requests of
+            `OF_THE_INPUT` among them take the place of the features of the input view.
         targets: features of the target views and of the input views (`image_requests`).
         key: determines the facet ``positions``.
 
@@ -89,9 +90,9 @@ def term_values(
     )
     output_features = {
         view: {
+            **{r: targets[view][r] for r in OF_THE_INPUT if r in targets.get(view, {})},
             **features,
             **output_positions,
-            **{r: targets[view][r] for r in OF_THE_INPUT if r in targets.get(view, {})},
         }
         for view, features in outputs.items()
     }

@@ -9,7 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from vitsplice.backbones.inputs import Resize
-from vitsplice.contracts import GLOBAL_FACETS, INPUT, MATCH, POSITIONS, Backbone, FeatureRequest, Features, ImageName
+from vitsplice.contracts import (
+    GLOBAL_FACETS,
+    INPUT,
+    MASK,
+    MATCH,
+    POSITIONS,
+    Backbone,
+    FeatureRequest,
+    Features,
+    ImageName,
+)
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import ViewKey
 from vitsplice.engine.targets import FeatureTable
@@ -33,7 +43,7 @@ Targets = dict[str, list[FeatureTable]]
 """Features of the targets: key of a backbone -> a table for each image (row) of a batch."""
 
 CacheKey = tuple[torch.device, tuple[tuple[torch.dtype, int, int], ...]]
-"""Device of the outputs; dtype, identity and version (0 for inference tensors) of each weight of the networks."""
+"""Device of the outputs; dtype, identity and version (0 for inference tensors) of the networks' weights and buffers."""
 
 
 class TermsLoss(nn.Module):
@@ -157,8 +167,10 @@ class TermsLoss(nn.Module):
     def _backbone_values(self, name: str, outputs: Batches, targets: list[FeatureTable]) -> dict[str, Tensor]:
         """Compute the unweighted value of each term of a backbone, averaged over the batch."""
         terms = self._terms_of(name)
+        # The output has a mask of its own size: the input image may have another.
+        own_mask = [MASK] if any(MASK in term.loss_term.requests for term in terms) else []
         requests: dict[ViewKey, list[FeatureRequest]] = {
-            (image, "entire"): output_requests(term for term in terms if term.input[0] == image)
+            (image, "entire"): [*output_requests(term for term in terms if term.input[0] == image), *own_mask]
             for image in dict.fromkeys(term.input[0] for term in terms)
         }
         tables = self._features(name, outputs, requests)
@@ -169,8 +181,8 @@ class TermsLoss(nn.Module):
         return {term.name: torch.stack([value[term.name] for value in values]).mean() for term in terms}
 
     def _cached_targets(self, device: torch.device) -> Targets:
-        weights = self.networks.parameters()
-        key = device, tuple((w.dtype, id(w), 0 if w.is_inference() else w._version) for w in weights)
+        tensors = (*self.networks.parameters(), *self.networks.buffers())
+        key = device, tuple((t.dtype, id(t), 0 if t.is_inference() else t._version) for t in tensors)
         if self._cache is None or self._cache[0] != key:
             self._cache = key, self._targets(self._images, device)
         return self._cache[1]

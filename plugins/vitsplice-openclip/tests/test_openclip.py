@@ -180,6 +180,7 @@ def test_listed_repositories_equal_those_of_open_clip():
     ("name", "error", "expected"),
     [
         ("openclip/vit-b-99", UserError, "no model 'vit-b-99'"),
+        ("openclip/", UserError, "no model ''; to list all"),
         ("openclip/vit-b-32/nothing", UserError, "no weights 'nothing' for ViT-B-32; it has openai"),
         ("openclip/vit-b-32", WeightsUnavailable, "needs a file"),
         ("openclip/convnext_tiny", WeightsUnavailable, "no weights for convnext_tiny; give a file with"),

@@ -38,7 +38,7 @@ def build(name: str, model: str, tag: str, licence: str, weights: Path | None) -
 
     models = {known.lower(): known for known in open_clip.list_models()}
     if model.lower() not in models:
-        similar = [known for known in models.values() if model.lower() in known.lower()][:5]
+        similar = [known for known in models.values() if model and model.lower() in known.lower()][:5]
         hint = f"; similar are {', '.join(similar)}" if similar else ""
         raise UserError(f"open_clip has no model '{model}'{hint}; to list all: {LIST_MODELS}")
     model = models[model.lower()]
