@@ -3,6 +3,7 @@
 import gc
 import os
 import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from vitsplice.images import encode_labels, encode_png, read
 from vitsplice.plugins import catalogue
 
 pytest.register_assert_rewrite("resumable")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process of a shell, and its children, ignore it
 
 __all__ = ["browser"]
 

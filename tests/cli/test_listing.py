@@ -1,9 +1,10 @@
 import json
+import sys
 
 import pytest
 
 from vitsplice.cli import listing
-from vitsplice.cli.output import paragraphs
+from vitsplice.cli.output import paragraphs, print_table
 
 KINDS = ["backbones", "losses", "generators", "conditional_generators", "metrics", "presets", "executors"]
 
@@ -91,6 +92,21 @@ def test_paragraph_of_a_narrow_terminal_leaves_paths_whole():
         f"  {path}",
         "  does not exist",
     ]
+
+
+def test_forced_colour_leaves_a_table_in_a_file_with_one_line_a_row(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "20")
+    print_table(("name", "stride", "summary"), [("dino-vitb8", "8", "DINO v1 ViT-B/8, as in Splice")])
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_table_on_a_dumb_terminal_is_not_truncated(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")
+    summary = "DINO v1 " * 20
+    print_table(("name", "stride", "summary"), [("dino-vitb8", "8", summary)])
+    assert " ".join(capsys.readouterr().out.split()) == f"dino-vitb8 {summary}stride 8"
 
 
 @pytest.mark.parametrize(

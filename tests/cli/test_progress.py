@@ -1,3 +1,4 @@
+import sys
 from io import StringIO
 
 import pytest
@@ -72,3 +73,35 @@ def test_batch_that_retries_its_last_runs_has_no_eta(capsys, tally, shown):
     BatchProgress(tally.total).show(tally, None)
     line = capsys.readouterr().err
     assert ("/min  ETA" in line, line.endswith("/min\n")) == (shown, not shown)
+
+
+def use_terminal(monkeypatch, kind):
+    """Make standard error a terminal of this kind with 30 columns."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", kind)
+    monkeypatch.setenv("COLUMNS", "30")
+
+
+def test_forced_colour_colours_a_file_but_shows_no_bar(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with PartsProgress() as progress:
+        progress("part", 1, 2)
+        progress.note("a note", style="bold")
+    assert capsys.readouterr().err == "1/2  part\n\x1b[1ma note\x1b[0m\n"
+
+
+def test_dumb_terminal_shows_lines_instead_of_a_bar(capsys, monkeypatch):
+    use_terminal(monkeypatch, "dumb")
+    with PartsProgress() as progress:
+        progress("part", 1, 2)
+    assert capsys.readouterr().err == "1/2  part\n"
+
+
+def test_note_on_a_terminal_has_no_line_breaks(capsys, monkeypatch):
+    use_terminal(monkeypatch, "xterm")
+    line = "resume with: vitsplice run --resume 'a folder with a long name'"
+    with PartsProgress() as progress:
+        progress.note(line)
+    assert line in capsys.readouterr().err

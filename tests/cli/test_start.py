@@ -7,7 +7,8 @@ import time
 import pytest
 import torch
 
-from vitsplice.cli import WAIT_POLICY, UnfailingFile, entry
+from vitsplice.cli import WAIT_POLICY, OutputFile, UnfailingFile, entry
+from vitsplice.errors import VitspliceError
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("plugins",), ("presets",), ("--version",)])
@@ -83,6 +84,62 @@ def test_writing_to_a_closed_pipe_or_a_full_disk_does_not_fail(closed_pipe):
     for target in (closed_pipe, "/dev/full"):
         with UnfailingFile(target, "w", closefd=isinstance(target, str)) as file:
             assert file.write(b"lost") == 4
+
+
+def test_writing_output_to_a_closed_pipe_or_a_full_disk_fails_as_such(closed_pipe):
+    with OutputFile(closed_pipe, "w", closefd=False) as file, pytest.raises(BrokenPipeError):
+        file.write(b"lost")
+    with (
+        OutputFile("/dev/full", "w") as file,
+        pytest.raises(VitspliceError, match=r"^cannot write to standard output: No space left on device; redirect it"),
+    ):
+        file.write(b"lost")
+
+
+@pytest.mark.slow
+def test_output_on_a_full_disk_is_reported_in_one_line(environment):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "vitsplice", "presets"], env=environment, stdout=full, stderr=subprocess.PIPE,
+            text=True, check=False,
+        )  # fmt: skip
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert done.stderr.startswith("error: cannot write to standard output: No space left on device")
+
+
+@pytest.fixture
+def entered():
+    """Return a function that runs statements as the command, with redirections of a shell, in a process of its own."""
+
+    def run(statements, redirections="", **environment):
+        program = f"""
+import os, sys, vitsplice.cli
+def main(arguments): {statements}
+vitsplice.cli.main = main
+vitsplice.cli.entry()
+"""
+        shell = ["sh", "-c", f'exec "$@" {redirections}', "sh", sys.executable, "-c", program]
+        return subprocess.run(shell, capture_output=True, env=os.environ | environment, check=False)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("encoding", "arrow"), [("ascii", rb"\u2192"), ("latin-1", rb"\u2192"), ("utf-8", b"\xe2\x86\x92")]
+)
+def test_path_that_standard_output_cannot_express_is_escaped(entered, encoding, arrow):
+    done = entered(r"print('\u2192 \udcff')", PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stdout) == (0, arrow + b" \xff\n")
+
+
+@pytest.mark.parametrize(
+    ("redirections", "output", "notes"),
+    [("2>&-", b"output\n", b""), (">&-", b"", b"note\n"), ("<&- >&- 2>&-", b"", b"")],
+)
+def test_closed_standard_stream_writes_nowhere_and_no_file_gets_its_descriptor(entered, redirections, output, notes):
+    statements = "print('note', file=sys.stderr); print('output'); return os.open(os.devnull, os.O_RDONLY) <= 2"
+    done = entered(statements, redirections)
+    assert (done.returncode, done.stdout, done.stderr) == (0, output, notes)
 
 
 @pytest.mark.slow

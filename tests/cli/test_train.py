@@ -17,6 +17,7 @@ from vitsplice.cli.training_progress import TrainingProgress
 from vitsplice.datasets import read
 from vitsplice.training.held_out import HeldOut
 from vitsplice.training.processes import Processes
+from vitsplice.training.recorder import TrainingRecorder
 
 pytestmark = pytest.mark.slow
 
@@ -110,6 +111,17 @@ def test_ctrl_c_at_the_last_step_stops_the_metrics(vitsplice, photos, monkeypatc
     done = vitsplice("train", "photos", "-o", "model", *TINY, "--steps", 1, "--set", "metrics=all")
     assert done.returncode == 130
     assert "stopped before its metrics were measured; the model is written" in done.stderr
+
+
+def test_ctrl_c_at_the_end_of_the_preparation_stops_before_the_first_step(vitsplice, photos, monkeypatch):
+    command = ("train", "photos", "-o", "model", *TINY, "--steps", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingRecorder, "restore", lambda self, path: signal.raise_signal(signal.SIGINT))
+        done = vitsplice(*command)
+    assert done.returncode == 130
+    assert "stopped; the same command resumes the work" in done.stderr
+    assert "1/1" not in done.stderr
+    assert vitsplice(*command).stdout == "model\n"
 
 
 def test_same_command_on_a_finished_training_leaves_the_model_as_it_is(vitsplice, photos, tmp_path):

@@ -164,6 +164,12 @@ def test_invalid_luts_are_refused(values, domain, message):
         Lut(values, tuple((float(end),) * 3 for end in domain))
 
 
+@pytest.mark.parametrize("domain", [((0, 0), (1, 1)), ((0, 0, 0), (1, 1)), ((0, 0, 0),)])
+def test_domain_other_than_two_colours_is_refused(domain):
+    with pytest.raises(UserError, match="must be two colours of three numbers"):
+        Lut(torch.zeros(2, 2, 2, 3), domain)
+
+
 @pytest.mark.parametrize("smoothness", [0.0, -1.0, float("nan"), float("inf")])
 def test_smoothness_that_is_not_allowed_is_refused(smoothness):
     image = noise(3, 16, 16)

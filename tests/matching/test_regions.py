@@ -63,6 +63,32 @@ def test_regions_with_equal_masks_are_one_that_permits_what_each_allows():
     assert torch.equal(permitted, regions_of(right, over, whole).permitted)
 
 
+def columns(*spans, height=48, width=48):
+    """A mask of some columns of an image."""
+    mask = torch.zeros(1, 1, height, width)
+    for start, end in spans:
+        mask[..., start:end] = 1
+    return mask
+
+
+def test_regions_that_meet_within_a_patch_leave_nothing_uncovered():
+    spans = [(0, 20), (20, 22), (22, 48)]
+    limits = regions_of(*(MaskedRegion(columns(span), 0) for span in spans), used=(ALL, ALL))
+    assert limits.shares[:, 2].tolist() == [0.25, 0.25, 0.5, 0.0]
+    assert not limits.permitted[:, 36:].any()
+
+
+def test_regions_of_equal_area_within_a_patch_are_not_one_region():
+    striped = [columns(*((8 * patch + start, 8 * patch + start + 4) for patch in range(6))) for start in (0, 4)]
+    shares = regions_of(*(MaskedRegion(mask, number) for number, mask in enumerate(striped))).shares
+    assert torch.equal(shares, torch.tensor([[0.5], [0.5], [0.0]]).expand(3, 36))
+
+
+def test_masks_of_different_sizes_are_laid_over_each_other():
+    small, large = columns((0, 10), height=24, width=24), columns((20, 48))
+    assert regions_of(MaskedRegion(small, 0), MaskedRegion(large, 1)).shares[:, 2].tolist() == [0.5, 0.5, 0.0]
+
+
 def test_grey_regions_mix_what_is_permitted():
     limits = regions_of(MaskedRegion(half("left", 0.25), 1))
     weights = softmax(torch.zeros(36, 72), limits)
@@ -81,6 +107,7 @@ def test_a_region_without_a_usable_patch_is_refused():
         (MaskedRegion(255 * half("left"), 0), "'mask' contains values from 0 to 255"),
         (MaskedRegion(half("left"), 0, 255 * half("right")), "'mask' contains values from 0 to 255"),
         (MaskedRegion(half("left")[0], 0), r"a mask must be .* \(1, 48, 48\)"),
+        (MaskedRegion(half("left")[:, :, :0], 0), r"a mask must be .* \(1, 1, 0, 48\)"),
         (MaskedRegion(half("left"), 2), "other=2 of a region .* must be 0 to 1"),
         (MaskedRegion(half("left"), -1), "other=-1 of a region"),
     ],

@@ -165,7 +165,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_catalogue: None
 
 def record(name: str) -> PluginRecord:
     """Return the record of a plugin."""
-    (match,) = [record for record in catalogue().plugins if record.name == name]
+    (match,) = [plugin for plugin in catalogue().plugins if plugin.name == name]
     return match
 
 

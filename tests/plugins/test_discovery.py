@@ -15,7 +15,7 @@ from vitsplice.plugins import catalogue
 def test_built_in_plugin_is_first_and_others_are_sorted_by_entry_point(shelf: Shelf) -> None:
     for name, distribution in (("zebra", "d-1"), ("moth", "d-2"), ("ant", "d-3")):
         shelf.add(name, backbones(f"[backbone('{name}')]"), distribution=distribution)
-    names = [record.name for record in catalogue().plugins]
+    names = [plugin.name for plugin in catalogue().plugins]
     assert names[0] == "vitsplice"
     assert [name for name in names if name in ("zebra", "ant", "moth")] == ["ant", "moth", "zebra"]
 
@@ -29,7 +29,7 @@ def test_catalogue_is_cached(shelf: Shelf) -> None:
 
 
 def test_import_loads_neither_plugins_nor_heavy_packages(shelf: Shelf) -> None:
-    shelf.add("loud", "raise RuntimeError('loaded at import')")
+    shelf.add("idle", "")
     code = f"""
 import sys
 sys.path.insert(0, {str(shelf.folder)!r})
@@ -38,8 +38,8 @@ heavy = {{"torch", "timm", "rich", "typer", "pydantic"}} & sys.modules.keys()
 assert not heavy, heavy
 assert not [name for name in sys.modules if name.startswith("shelf_")]
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -64,14 +64,14 @@ def test_variable_selects_plugins_by_name_or_distribution(
     known = catalogue()
     assert known.backbones.keys() & {"one", "two"} == loaded
     assert "dino-vitb8" in known.backbones
-    assert not [record for record in known.plugins if (record.failure or "").startswith("not installed")]
+    assert not [plugin for plugin in known.plugins if (plugin.failure or "").startswith("not installed")]
 
 
 def test_unselected_plugin_is_not_imported(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    shelf.add("broken", "raise RuntimeError")
+    shelf.add("idle", "")
     monkeypatch.setenv("VITSPLICE_PLUGINS", "")
-    assert [record.name for record in catalogue().plugins] == ["vitsplice"]
-    assert "shelf_vitsplice_broken_broken" not in sys.modules
+    assert [plugin.name for plugin in catalogue().plugins] == ["vitsplice"]
+    assert "shelf_vitsplice_idle_idle" not in sys.modules
 
 
 def test_selected_plugin_that_is_not_installed_is_reported_with_a_suggestion(

@@ -64,7 +64,23 @@ from vitsplice.plugins import catalogue
         (returning("generators", "GeneratorSpec('a', print, 's', canvas=Path('x'))"), "it must be True or False"),
         (returning("generators", "GeneratorSpec('a', print, 's', {'o': Option(1, help=2)})"), "a text as help"),
         (returning("generators", "GeneratorSpec('a', print, 's', {'o': Option(1, choices=2)})"), "a tuple of choices"),
-        (returning("generators", "GeneratorSpec('a', print, 's', {'o': Option(1, minimum='0')})"), "as minimum and"),
+        (
+            returning("generators", "GeneratorSpec('a', print, 's', {'o': Option(1, minimum='0')})"),
+            "as minimum and maximum (None",
+        ),
+        (returning("generators", "GeneratorSpec('a', print, 's', {'o': Option('x', maximum=1)})"), "minimum and"),
+        (
+            returning("generators", "GeneratorSpec('a', print, 's', {'o': Option([{}], minimum=0)})"),
+            "as minimum and maximum (None",
+        ),
+        (
+            returning("generators", "GeneratorSpec('a', print, 's', {'o': Option(1, choices=(2,))})"),
+            "the default among",
+        ),
+        (
+            returning("presets", "PresetSpec('a', Path('x'), 's', 5)"),
+            "command=5 of 'a' is not allowed; it must be a text",
+        ),
     ],
 )
 def test_invalid_plugin_is_dropped_with_a_reason_and_others_work(shelf: Shelf, code: str, reason: str) -> None:
@@ -83,6 +99,15 @@ def test_plugin_may_import_the_hookspecs(shelf: Shelf) -> None:
 def test_plugin_may_list_names_that_it_loads_when_they_are_used(shelf: Shelf) -> None:
     shelf.add("good", GOOD + "\ndef __dir__(): return [*globals(), 'Heavy']\n")
     assert record("good").failure is None
+
+
+def test_error_whose_message_fails_does_not_affect_other_plugins(shelf: Shelf) -> None:
+    shelf.add("good", GOOD)
+    silent = "class Silent(Exception):\n    def __str__(self): raise RuntimeError('no text')\n"
+    shelf.add("silent", silent + "raise Silent")
+    failed = assert_only_plugin_fails("silent", ": Silent")
+    assert "no text" not in str(record("silent").failure)
+    assert failed.backbones["clip-vitb16"].source == "nowhere"
 
 
 @pytest.mark.parametrize(

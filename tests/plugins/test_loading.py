@@ -233,9 +233,7 @@ def test_command_that_two_third_party_plugins_provide_is_a_conflict(shelf: Shelf
 
 def test_plugin_with_the_name_of_the_built_in_parts_is_dropped(shelf: Shelf) -> None:
     shelf.add("vitsplice", backbones("[backbone('mine')]"))
-    builtin, plugin = (record for record in catalogue().plugins if record.name == "vitsplice")
+    builtin, other = (plugin for plugin in catalogue().plugins if plugin.name == "vitsplice")
     assert builtin.failure is None
-    assert plugin.failure == (
-        "its entry point has the name of the built-in parts, vitsplice; it must have another name"
-    )
+    assert other.failure == ("its entry point has the name of the built-in parts, vitsplice; it must have another name")
     assert "mine" not in catalogue().backbones

@@ -17,8 +17,7 @@ from vitsplice.plugins.discovery import InstalledPlugin
 from vitsplice.plugins.sandbox import TookTooLong, process_defaults_restored, time_limit
 
 
-def test_hanging_plugin_is_dropped_after_the_time_limit(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "SECONDS", 0.2)
+def test_hanging_plugin_is_dropped_after_the_time_limit(shelf: Shelf) -> None:
     hanging = InstalledPlugin("hanging", "vitsplice-hanging", "1", lambda: time.sleep(60))
     start = time.monotonic()
     loaded = loading.load(hanging, 0.2)
@@ -38,17 +37,17 @@ def test_hanging_plugin_that_catches_exceptions_is_interrupted(shelf: Shelf) -> 
 
 
 def test_time_limit_has_no_effect_outside_the_main_thread() -> None:
-    done = []
+    finished = []
 
     def work() -> None:
         with time_limit(0.01):
             time.sleep(0.05)
-        done.append(True)
+        finished.append(True)
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert done
+    assert finished
 
 
 def test_time_limit_leaves_no_alarm() -> None:

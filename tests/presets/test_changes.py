@@ -60,10 +60,15 @@ def test_removed_further_backbones_are_a_change_of_the_match():
     assert changes.settings() == settings
 
 
-def test_settings_that_no_arguments_give_have_no_changes():
+def test_settings_for_the_fallback_of_another_backbone_are_among_the_changes():
     settings = settings_for("official")
     renamed = settings.backbone.model_copy(update={"name": "dino-vits16"})
-    assert changes_from_preset(settings.model_copy(update={"backbones": {ONLY: renamed}})) is None
+    settings = settings.model_copy(update={"backbones": {ONLY: renamed}})
+    assert changes_from_preset(settings).settings() == settings
+
+
+def test_settings_without_an_available_preset_have_no_changes():
+    settings = settings_for("official")
     assert changes_from_preset(settings.model_copy(update={"preset": None})) is None
     assert changes_from_preset(settings.model_copy(update={"preset": "gone"})) is None
 

@@ -1,7 +1,10 @@
+import itertools
+import os
+
 import pytest
 import yaml
 
-from vitsplice.errors import ConfigError
+from vitsplice.errors import ConfigError, Setting
 from vitsplice.plugins import catalogue
 from vitsplice.presets import loading as settings_yaml
 
@@ -15,7 +18,7 @@ def test_every_preset_round_trips_through_yaml(name):
     assert settings_yaml.load(settings.to_yaml(), "again") == settings
 
 
-def test_paper_preset_is_the_printed_recipe():
+def test_paper_preset_has_the_values_of_the_paper():
     paper = settings_yaml.load(PAPER, "paper")
     assert {n: t.weight for n, t in paper.terms.items() if t.every == 1} == {
         "appearance": 1.0,
@@ -157,16 +160,17 @@ def test_weights_of_a_preset_file_are_in_its_folder_or_have_a_sha256(tmp_path):
     assert load("own.safetensors") == tmp_path / "own.safetensors"
     assert load("sub/../own.safetensors") == tmp_path / "own.safetensors"
     for outside in ("../other.safetensors", "/etc/passwd", "sub/../../other.safetensors"):
-        with pytest.raises(ConfigError, match=r"only name files in its own folder.*pass backbone.weights="):
+        with pytest.raises(ConfigError, match=r"only name files in its own folder.*pass backbone.weights=") as error:
             load(outside)
+        assert error.value.parts[-1] == Setting("backbone.weights", os.path.realpath(tmp_path / outside))
     (tmp_path / "link.safetensors").symlink_to("/etc/passwd")
     with pytest.raises(ConfigError, match="own folder"):
         load("link.safetensors")
     assert str(load("own.safetensors", "backbone.weights=/elsewhere/w.pt")) == "/elsewhere/w.pt"
     assert str(load(f"/elsewhere/w.pt\n  sha256: '{'0' * 64}'")) == "/elsewhere/w.pt"
-    for none in ("''", "abc", "5", "null", "[]"):
+    for no_digest in ("''", "abc", "5", "null", "[]"):
         with pytest.raises(ConfigError, match=r"own folder|sha256"):
-            load(f"/elsewhere/w.pt\n  sha256: {none}")
+            load(f"/elsewhere/w.pt\n  sha256: {no_digest}")
 
 
 def test_weights_for_a_fallback_are_in_the_folder_of_the_preset_too(tmp_path):
@@ -296,6 +300,43 @@ def test_digest_of_an_override_is_kept_in_any_order():
         for order in (overrides, overrides[::-1]):
             loaded = settings_yaml.load(PAPER, "paper", [*order, *(["start=model"] if "model" in part else [])])
             assert (loaded.model or loaded.backbone).sha256 == digest
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["with_fallback.backbones.cnn.sha256=" + "a" * 64, "with_fallback.backbones.cnn={name: y, weights: /x}"],
+        ["with_fallback.backbones.cnn.name=y", "with_fallback.backbones.cnn.fallback=[x]"],
+        [
+            "with_fallback.backbones.cnn.name=y",
+            "with_fallback.backbones.cnn.weights=/x",
+            "with_fallback.backbones.cnn.sha256=" + "a" * 64,
+        ],
+        ["with_fallback.generator.name=pixels", "with_fallback.generator.options.init=grey"],
+        ["with_fallback={steps: 3}", "with_fallback.generator.name=pixels"],
+        ["steps=3", "with_fallback.steps=7"],
+        ["generator={name: pixels}", "generator.options.init=grey", "with_fallback={}"],
+    ],
+)
+def test_no_override_is_lost_in_any_order(overrides):
+    loaded = [settings_yaml.load(PAPER, "paper", order) for order in itertools.permutations(overrides)]
+    assert all(settings == loaded[0] for settings in loaded)
+    for override in overrides:
+        key, _, value = override.partition("=")
+        node = loaded[0].model_dump()
+        for part in key.split("."):
+            node = node[part]
+        expected = yaml.safe_load(value)
+        assert node == expected or (isinstance(node, dict) and set(expected) <= set(node))
+
+
+@pytest.mark.parametrize("model", ["'own'", "{folder: own}"])
+def test_overrides_of_a_model_may_follow_its_short_form(model):
+    text = f"{PAPER}\nmodel: {model}\nstart: model\n"
+    overrides = [f"model.sha256={'a' * 64}", "with_fallback.model=/b", f"with_fallback.model.sha256={'b' * 64}"]
+    settings = settings_yaml.load(text, "paper", overrides)
+    assert (settings.model.folder.name, settings.model.sha256) == ("own", "a" * 64)
+    assert settings.with_fallback["model"] == {"folder": "/b", "sha256": "b" * 64}
 
 
 def test_override_below_null_adds_a_mapping():

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import torch
 import yaml
 from tiny_models import OVERRIDES, write_tiny_model
 
@@ -29,7 +30,7 @@ def test_a_model_folder_is_a_preset_without_steps(folder):
     assert settings_for(str(folder)) == settings
 
 
-def test_its_settings_are_restored_from_yaml(folder, tmp_path):
+def test_settings_of_a_model_folder_are_restored_from_yaml(folder, tmp_path):
     settings = settings_for(folder)
     path = tmp_path / "run.yaml"
     path.write_text(settings.to_yaml())
@@ -115,13 +116,17 @@ def test_a_structure_mask_composites_the_output(folder, pair):
 
 @pytest.mark.slow
 def test_an_appearance_mask_limits_the_match(folder, pair):
-    mask = (noise(1, 40, 48) > 0).float()
+    mask = torch.ones(1, 40, 48)
     mask[..., 24:] = 0
-    changed = pair[1].clone()
-    changed[..., 24:] = 0.5
-    images = (pair[1], changed)
-    outputs = [splice(pair[0], i, folder, appearance_mask=mask, overrides=UNMEASURED).pixels for i in images]
-    assert outputs[0].equal(outputs[1])
+    changed_outside, changed_inside = pair[1].clone(), pair[1].clone()
+    changed_outside[..., 24:] = 0.5
+    changed_inside[..., :24] = 0.5
+    output, same, other = (
+        splice(pair[0], image, folder, appearance_mask=mask, overrides=UNMEASURED).pixels
+        for image in (pair[1], changed_outside, changed_inside)
+    )
+    assert output.equal(same)
+    assert not output.equal(other)
 
 
 def test_metrics_are_marked_by_what_the_model_was_trained_with(folder, pair):

@@ -50,6 +50,21 @@ def test_the_same_backbone_by_name_has_its_weights_and_no_fallback(preset, chang
 
 
 @pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("changes", [{"backbone": "gone"}, {"overrides": ["backbone.name=gone"]}])
+def test_of_the_settings_for_a_fallback_another_backbone_has_only_those_of_overrides(changes, reverse):
+    overrides = [*changes.get("overrides", []), "backbone.fallback=[tiny-vit]", "with_fallback.steps=7"]
+    settings = settings_for("paper", **changes | {"overrides": overrides[::-1] if reverse else overrides})
+    assert settings.with_fallback == {"steps": 7}
+    assert loading.with_fallback(settings, "paper").steps == 7
+
+
+def test_mistake_in_the_settings_for_a_fallback_of_another_backbone_is_not_blamed_on_the_preset():
+    overrides = ["with_fallback.terms.texture-fine.weight=1"]
+    with pytest.raises(ConfigError, match=r"^with_fallback: terms\.texture-fine\.loss: is missing"):
+        settings_for("paper", backbone="tiny-vit", overrides=overrides)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize(
     ("key", "value"), [("weights", "{folder}/other.pth"), ("fallback", "[z]"), ("network_sha256", "a" * 64)]
 )
@@ -82,9 +97,10 @@ def test_empty_name_of_a_preset_is_refused():
         settings_for("")
 
 
-def test_empty_name_of_a_backbone_is_refused():
-    with pytest.raises(ConfigError, match="name"):
-        settings_for("tiny", backbone="")
+@pytest.mark.parametrize(("preset", "key"), [("tiny", "backbone"), ("quick", r"backbones\.vit")])
+def test_empty_name_of_a_backbone_is_refused_and_not_blamed_on_the_preset(preset, key):
+    with pytest.raises(ConfigError, match=rf"^{key}\.name: '' is not allowed"):
+        settings_for(preset, backbone="")
 
 
 @pytest.mark.parametrize(("overrides", "given"), [([1], "a list with an int"), (5, "an int"), ("steps=1", "a str")])
@@ -140,6 +156,11 @@ def test_arguments_apply_before_settings_are_validated(preset, text, arguments, 
     assert (settings.steps, settings.start, settings.with_fallback) == (3, "structure", {})
 
 
+def test_argument_does_not_change_what_an_override_sets_for_a_fallback():
+    settings = settings_for("paper", steps=3, overrides=["with_fallback.steps=7"])
+    assert (settings.steps, settings.with_fallback["steps"]) == (3, 7)
+
+
 FALLBACK = TEXT + "with_fallback: {backbones: {cnn: {name: tiny-cnn, weights: fallback.pth}}}"
 
 
@@ -166,7 +187,7 @@ def test_model_for_a_fallback_is_recorded_with_its_digest_when_it_is_used(monkey
     model = {"folder": tmp_path / "model", "sha256": None}
     assert settings.with_fallback["model"] == model | {"folder": str(model["folder"])}
     used = pinned(loading.with_fallback(settings, "preset")).model
-    assert used.model_dump() == model | {"sha256": f"{5:064}"}
+    assert used.model_dump() == model | {"sha256": f"{len('model'):064}"}
 
 
 def test_preset_may_be_a_pipe():

@@ -49,7 +49,7 @@ def test_the_last_two_checkpoints_are_kept_and_incomplete_ones_removed(tmp_path)
     for step in (200, 300, 400):
         format_of().write(tmp_path, step, {}, {"a": torch.zeros(1)})
     assert [path.stem for path in checkpoint_files(tmp_path)] == ["step-00000400", "step-00000300"]
-    assert len(names_in(tmp_path)) == 4
+    assert len(names_in(tmp_path)) == 4  # JSON and tensors of each
 
 
 def test_checkpoints_that_work_resumed_from_an_earlier_one_left_are_removed(tmp_path):

@@ -76,6 +76,7 @@ def test_page_loads_no_external_resources():
 def test_text_is_escaped():
     page = render(NASTY, everything(), NASTY)
     assert "<script>document" not in page
+    assert "&lt;script&gt;document" in page
     assert "\x1b" not in page
 
 
@@ -113,7 +114,7 @@ def test_film_shows_a_chosen_frame_and_plays_and_stops(opened, file):
     assert output.text_content() == "2"
     assert all(before != after for before, after in zip(first, sources(), strict=True))
     button.click()
-    film.locator("output:not(:text-is('2'))").wait_for()  # an expression is forbidden
+    film.locator("output:not(:text-is('2'))").wait_for()  # the page's policy forbids `wait_for_function`
     assert button.text_content() == "stop"
     button.click()
     stopped = output.text_content()

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -131,6 +132,16 @@ def test_work_that_fails_before_it_writes_a_file_leaves_no_plan(tmp_path, writte
     assert (tmp_path / "plan.json").exists() is written
 
 
+def test_failure_of_work_whose_folder_was_removed_is_not_hidden(tmp_path):
+    def fail():
+        with resumable(tmp_path / "out", WORK, PLAN, force=False) as path:
+            shutil.rmtree(path)
+            raise VitspliceError("no flour")
+
+    with pytest.raises(VitspliceError, match="no flour"):
+        fail()
+
+
 @pytest.mark.parametrize("existed", [False, True])
 def test_a_folder_of_work_that_fails_at_its_start_remains_only_if_it_existed(tmp_path, existed):
     folder = tmp_path / "out"
@@ -255,7 +266,7 @@ def test_symbolic_link_out_of_the_folder_is_refused(tmp_path, victim, name, forc
     with resumable(tmp_path / "out", WORK, PLAN, force=False) as path:
         (path / name).unlink(missing_ok=True)
         (path / name).symlink_to(victim / "values.jsonl")
-    (path / name).unlink(missing_ok=True)
+    (path / name).unlink(missing_ok=True)  # again, as the end of the work removes .lock
     (path / name).symlink_to(victim / "values.jsonl")
     with pytest.raises(PathRejected, match="leads out of"), resumable(path, WORK, PLAN | {"flour": 1}, force=force):
         pass

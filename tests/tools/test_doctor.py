@@ -6,7 +6,7 @@ import pytest
 
 from vitsplice.config import BackboneConfig
 from vitsplice.contracts import BackboneSpec
-from vitsplice.errors import WeightsRejected
+from vitsplice.errors import PluginConflict, WeightsRejected
 from vitsplice.plugins import catalogue
 from vitsplice.tools import doctor
 
@@ -104,6 +104,25 @@ def test_backbone_of_which_the_location_is_unknown_is_not_said_to_be_downloaded(
 def test_backbone_that_is_not_registered_would_not_be_downloaded():
     finding = doctor._backbone("backbone", BackboneConfig(name="no-such-backbone"), catalogue(), reachable=True)
     assert (finding.fatal, finding.value) == (True, "none of no-such-backbone is on this machine")
+
+
+@pytest.mark.parametrize("names", [("twice", "tiny-vit"), ("tiny-vit", "twice")])
+def test_conflict_of_plugins_over_a_backbone_of_the_default_preset_is_fatal(monkeypatch, names):
+    use(monkeypatch, *names)
+    known = replace(catalogue().backbones, conflicts={"twice": ("one", "other")})
+    (finding,) = doctor._default_preset(replace(catalogue(), backbones=known), reachable=False)
+    assert (finding.fatal, finding.value) == (True, "cannot be loaded")
+    assert "one and other each provide the backbone 'twice'" in finding.advice
+
+
+def test_conflict_of_plugins_over_the_default_preset_is_fatal(monkeypatch):
+    def settings_for():
+        raise PluginConflict("one and other each provide the preset 'quick'")
+
+    monkeypatch.setattr("vitsplice.presets.settings.settings_for", settings_for)
+    (finding,) = doctor._default_preset(catalogue(), reachable=False)
+    assert (finding.fatal, finding.name, finding.value) == (True, "preset quick", "cannot be used")
+    assert finding.advice == "one and other each provide the preset 'quick'"
 
 
 def test_unwritable_folder_is_reported(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import signal
@@ -9,9 +10,9 @@ import sys
 import traceback
 from contextlib import suppress
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
-from vitsplice.errors import UserError, allocation_failure
+from vitsplice.errors import UserError, VitspliceError, allocation_failure
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -36,6 +37,7 @@ def entry() -> None:
     os.environ.setdefault(*WAIT_POLICY)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, stop_on_signal)
+    open_closed_streams()
     prepare_streams()
     sys.exit(main(sys.argv[1:]))
 
@@ -51,18 +53,67 @@ class UnfailingFile(io.FileIO):
         return memoryview(data).nbytes if written is None else written
 
 
-def prepare_streams() -> None:
-    """Make standard error an `UnfailingFile`, and let standard output take paths whose bytes are not UTF-8.
+def open_closed_streams() -> None:
+    """Open closed standard streams on the null device.
 
-    A note that cannot be written, on a closed pipe or a full disk, must not end the work. A stream that replaces
-    standard error, such as a test's, is not changed.
+    Otherwise, the next files would get their descriptors, and ``print(..., file=sys.stderr)``, where ``sys.stderr`` is
+    None, would write to standard output.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="surrogateescape")
-    notes = sys.__stderr__
-    if notes is not None and notes is sys.stderr and os.name == "posix":
-        file = io.BufferedWriter(UnfailingFile(notes.fileno(), "w", closefd=False))
-        sys.stderr = io.TextIOWrapper(file, notes.encoding, notes.errors, line_buffering=True)
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (open until the process ends)
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def bytes_or_escapes(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Encode bytes of a path that are not UTF-8 as they are, and other characters as backslash escapes.
+
+    A handler of encoding errors: an encoding such as ASCII lacks characters of paths.
+    """
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
+
+
+class OutputFile(io.FileIO):
+    """Standard output: what cannot be written, unless the pipe is closed, is a VitspliceError instead of an OSError."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write bytes, and return the number of those written."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _discard_output(self.fileno())
+            raise VitspliceError(f"cannot write to standard output: {error.strerror}; redirect it elsewhere") from error
+
+
+def prepare_streams() -> None:
+    """Make standard error an `UnfailingFile`, and standard output an `OutputFile` that takes any path.
+
+    A note that cannot be written, on a closed pipe or a full disk, must not end the work. A path that the encoding of
+    standard output cannot express must not end it either; see `bytes_or_escapes`. A stream that replaces a standard
+    one, such as a test's, is not changed.
+    """
+    if os.name != "posix":
+        return
+    output, notes = sys.__stdout__, sys.__stderr__
+    if output is not None and output is sys.stdout:
+        codecs.register_error("vitsplice", bytes_or_escapes)
+        sys.stdout = _text_stream(output, OutputFile, "vitsplice", line_buffering=output.isatty())
+    if notes is not None and notes is sys.stderr:
+        sys.stderr = _text_stream(notes, UnfailingFile, notes.errors, line_buffering=True)
+
+
+def _text_stream(stream: TextIO, kind: type[io.FileIO], errors: str | None, *, line_buffering: bool) -> TextIO:
+    """Return a stream that writes to the same descriptor by a file of this kind."""
+    file = io.BufferedWriter(kind(stream.fileno(), "w", closefd=False))
+    return io.TextIOWrapper(file, stream.encoding, errors, line_buffering=line_buffering)
 
 
 def stop_on_signal(number: int, frame: FrameType | None) -> None:
@@ -91,13 +142,18 @@ def main(arguments: list[str]) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output(sys.stdout.fileno())
         return 1
     except Exception as error:
         if debug:
             traceback.print_exc()
         return _print_error(error)
     return 0
+
+
+def _discard_output(descriptor: int) -> None:
+    """Redirect standard output to the null device, so that the interpreter does not fail to flush it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def _exit_code(stop: SystemExit) -> int:

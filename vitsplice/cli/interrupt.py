@@ -22,7 +22,8 @@ class Interrupt:
     """Context in which the first of `SIGNALS` sets ``requested``, and the second raises KeyboardInterrupt.
 
     Use it in the main thread; at its end the previous handlers are restored. A handler that was not set by Python
-    (None) cannot be restored; the default of the system takes its place.
+    (None) cannot be restored; the default of the system takes its place. A signal that is ignored stays ignored: a
+    script's background job must not be stopped by a Ctrl-C for the script.
 
     Args:
         on_signal: called in the handler of the first signal.
@@ -34,7 +35,8 @@ class Interrupt:
         self._handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interrupt:
-        self._handlers = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        handled = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        self._handlers = {number: signal.signal(number, self._handle) for number in handled}
         return self
 
     def __exit__(self, *exception: object) -> None:

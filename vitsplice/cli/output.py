@@ -15,6 +15,7 @@ from vitsplice.text import one_line, plain
 
 if TYPE_CHECKING:
     from rich.box import Box
+    from rich.console import Console
     from rich.table import Table
 
 UNLIMITED = 100_000
@@ -75,6 +76,11 @@ def option(named: Argument | Setting) -> str:
     return name if named.value is None or named.value is True else f"{name} {shlex.quote(str(named.value))}"
 
 
+def on_terminal(console: Console) -> bool:
+    """Return whether a console writes to a terminal; with FORCE_COLOR, rich takes a file for one, too."""
+    return console.is_terminal and console.file.isatty()
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table with one line a row; on a terminal that is too narrow for the table, a paragraph a row."""
     from rich import box
@@ -82,8 +88,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.text import Text
 
     console = Console(highlight=False)
-    table = _table(columns, rows, box.SIMPLE_HEAD if console.is_terminal else None)
-    if console.is_terminal and _width(table) > console.width:
+    terminal = on_terminal(console)
+    table = _table(columns, rows, box.SIMPLE_HEAD if terminal else None)
+    if terminal and _width(table) > console.width:
         console.print(Text("\n".join(paragraphs(columns, rows, console.width))), soft_wrap=True)
     else:
         _print_unfolded(table)
@@ -132,13 +139,19 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], style: Box | N
 def _print_unfolded(table: Table) -> None:
     from rich.console import Console
 
-    Console(width=max(_width(table), Console().width), highlight=False).print(table)
+    _console(max(_width(table), Console().width)).print(table)
 
 
 def _width(table: Table) -> int:
     """Return the width of a table in characters if no cell is folded."""
-    from rich.console import Console
     from rich.measure import Measurement
 
-    unlimited = Console(width=UNLIMITED)
+    unlimited = _console(UNLIMITED)
     return Measurement.get(unlimited, unlimited.options, table).maximum
+
+
+def _console(width: int) -> Console:
+    """Return a console of this width; on a dumb terminal, rich ignores a width without a height."""
+    from rich.console import Console
+
+    return Console(width=width, height=1, highlight=False)

@@ -1,4 +1,4 @@
-"""Progress on standard error: a live bar on a terminal, elsewhere a line about every 10 seconds."""
+"""Progress on standard error: a live bar on a terminal that can redraw it, elsewhere a line about every 10 seconds."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from vitsplice.cli.interrupt import Interrupt, announce
+from vitsplice.cli.output import on_terminal
 from vitsplice.support.progress import ProgressReporter
 from vitsplice.support.step_rate import StepRate
 from vitsplice.text import duration, plain, truncate, with_count
@@ -35,7 +36,7 @@ STOPPING = "\nstopping after the current part; press Ctrl-C again to end now"
 """Text printed at the first Ctrl-C or SIGTERM during work in parts."""
 
 LINE_EVERY = 10.0
-"""Minimum number of seconds before another line of progress where standard error is not a terminal.
+"""Minimum number of seconds before another line of progress where there is no bar.
 
 Notes, and lines of the first and last step, do not wait.
 """
@@ -75,9 +76,10 @@ class ProgressDisplay:
     ) -> None:
         self._clock = clock
         self._console = Console(stderr=True, highlight=False, quiet=quiet)
+        self._live = on_terminal(self._console) and not self._console.is_dumb_terminal
         self._bar = _Bar(
             BarColumn(bar_width=30), MofNCompleteColumn(), _Elapsed(), TextColumn("{task.fields[eta]}"),
-            console=self._console, transient=True, disable=not self._console.is_terminal, get_time=clock,
+            console=self._console, transient=True, disable=not self._live, get_time=clock,
         )  # fmt: skip
         self._task = self._bar.add_task("", total=total, eta="")
         self._began = self._clock()
@@ -92,19 +94,19 @@ class ProgressDisplay:
         self._bar.stop()
 
     def note(self, line: str, style: str = "") -> None:
-        """Print a line above the bar."""
-        self._console.print(Text(plain(line), style=style), soft_wrap=not self._console.is_terminal)
+        """Print a line above the bar. Only the terminal folds it, so that a path or command can be copied."""
+        self._console.print(Text(plain(line), style=style), soft_wrap=True)
 
     def _show(self, done: int, text: str, *, total: int | None = None, always: bool = False) -> None:
         """Update the bar.
 
-        Without a terminal, print a line if ``always`` is set, or `LINE_EVERY` seconds have passed since the last one.
+        Without a bar, print a line if ``always`` is set, or `LINE_EVERY` seconds have passed since the last one.
         """
         total = total if total is not None else int(self._bar.tasks[0].total or 0)
         eta = self._eta(done, total)
         self._bar.text = plain(text)
         self._bar.update(self._task, completed=done, total=total, eta=eta)
-        if self._console.is_terminal or not (always or self._clock() - self._last_line >= LINE_EVERY):
+        if self._live or not (always or self._clock() - self._last_line >= LINE_EVERY):
             return
         self._last_line = self._clock()
         self.note("  ".join(filter(None, [f"{done}/{total}", text, eta])))
@@ -131,7 +133,7 @@ class StepProgress(ProgressDisplay):
         self._rate, self._always_printed = StepRate(clock=clock), (resumed_at + 1, total)
 
     def step(self, step: Step) -> None:
-        """Show the losses of a step; without a terminal, the first and the last step always have a line."""
+        """Show the losses of a step; without a bar, the first and the last step always have a line."""
         self._rate.step_done()
         taken = step.index + 1
         losses = (f"{name} {value:.4g}" for name, value in step.losses.items())

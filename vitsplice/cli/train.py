@@ -155,17 +155,17 @@ def _train(plan: TrainingPlan, out: Path, checkpoint: Path | None, *, force: boo
             return
         board = TensorBoard(folder) if tensorboard and processes.main else None
         with parts_progress() if processes.main else nullcontext(NULL_REPORTER) as progress:
-            recorder = unless_stopped(
-                begin_or_resume(
-                    plan,
-                    folder,
-                    processes,
-                    checkpoint=checkpoint,
-                    force=force,
-                    tensorboard=board,
-                    progress=progress,
-                )
+            prepared = begin_or_resume(
+                plan,
+                folder,
+                processes,
+                checkpoint=checkpoint,
+                force=force,
+                tensorboard=board,
+                progress=progress,
             )
+            stopped_late = prepared is not None and processes.any(progress.stopped())
+            recorder = unless_stopped(None if stopped_late else prepared)
         _follow(recorder, processes)
 
 

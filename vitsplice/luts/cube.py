@@ -158,14 +158,17 @@ class _Parser:
         self._domain |= ends
 
     def _parsed_size(self, number: int, words: list[str]) -> int:
-        digits = words[1].lstrip("0") if len(words) == 2 and words[1].isdecimal() else ""
+        digits = words[1].lstrip("0") if len(words) == 2 and words[1].isdecimal() and words[1].isascii() else ""
         if not SMALLEST <= int(digits[:9] or 0) <= LARGEST:
             self._fail(number, f"LUT_3D_SIZE must be one number from {SMALLEST} to {LARGEST}")
         return int(digits)
 
     def _triple(self, number: int, words: list[str]) -> Triple:
         """Parse three finite numbers."""
+        joined = "".join(words)
         try:
+            if "_" in joined or not joined.isascii():
+                raise ValueError("numbers that only Python reads, such as 1_0")
             red, green, blue = map(float, words)
         except ValueError:
             red = green = blue = math.nan

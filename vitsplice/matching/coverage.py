@@ -21,15 +21,20 @@ def mask_coverage(mask: Tensor, grid: tuple[int, int]) -> Tensor:
         grid: ``(h, w)``.
 
     Raises:
-        UserError: if the mask has another shape or type, or values out of range.
+        UserError: see `check_mask`.
     """
-    if mask.ndim != 4 or mask.shape[:2] != (1, 1) or not mask.is_floating_point():
+    check_mask(mask)
+    return F.adaptive_avg_pool2d(mask, grid).flatten()
+
+
+def check_mask(mask: Tensor) -> None:
+    """Raise UserError if a mask has another shape or type than `mask_coverage` takes, or values out of range."""
+    if mask.ndim != 4 or mask.shape[:2] != (1, 1) or not mask.numel() or not mask.is_floating_point():
         raise UserError(
             f"a mask must be floating point, (1, 1, H, W) in [0, 1]; this one is {mask.dtype}, "
             f"{tuple(mask.shape)}. Convert it by vitsplice.images.read_mask(mask).pixels.mean(1, keepdim=True)"
         )
     check_range("mask", mask, OVERSHOOT)
-    return F.adaptive_avg_pool2d(mask, grid).flatten()
 
 
 def usable(coverage: Tensor, least: float = 0.5) -> Tensor:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.errors import UserError
-from vitsplice.matching.coverage import mask_coverage, usable
+from vitsplice.matching.coverage import check_mask, mask_coverage, usable
 
-FULL = 0.999
-"""A coverage of at least this value counts as 1, and a coverage of at most 1 minus this value as 0."""
+LEAST_SHARE = 0.001
+"""A share of a patch of at most this value counts as 0, so that rounding does not leave a trace of another region."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def match_regions(
     them allows. Outside of all regions, the first image may be matched with all patches that may be used.
 
     Args:
-        regions: regions in order.
+        regions: regions in order. Masks of different sizes are enlarged to a common size.
         grid: ``(h, w)`` of the first image.
         others: patches of each other image that may be used, bool ``(M,)``, and its grid ``(h, w)``.
 
@@ -89,27 +90,34 @@ def match_regions(
     """
     if not regions:
         return None
-    covers: list[Tensor] = []
+    masks: list[Tensor] = []
     allowed: list[Tensor] = []
     for region in reversed(regions):
-        cover, patches = _snapped(mask_coverage(region.mask, grid)), _allowed(region, others)
-        equal = [number for number, other_cover in enumerate(covers) if torch.equal(cover, other_cover)]
+        check_mask(region.mask)
+        patches = _allowed(region, others)
+        equal = [number for number, mask in enumerate(masks) if torch.equal(region.mask, mask)]
         for number in equal:
             allowed[number] = allowed[number] | patches
         if not equal:
-            covers.append(cover)
+            masks.append(region.mask)
             allowed.append(patches)
-    uncovered, shares = torch.ones_like(covers[0]), []
-    for cover in covers:
-        shares.append(uncovered * cover)
-        uncovered = uncovered * (1 - cover)
     all_usable = torch.cat([patches for patches, _ in others])
-    return MatchRegions(torch.stack([*shares, uncovered]), torch.stack([*allowed, all_usable]))
+    return MatchRegions(_shares(masks, grid), torch.stack([*allowed, all_usable]))
 
 
-def _snapped(cover: Tensor) -> Tensor:
-    """Set coverages near 1 and 0 to 1 and 0 (`FULL`), so that rounding does not leave a trace of another region."""
-    return torch.where(cover >= FULL, 1.0, torch.where(cover <= 1 - FULL, 0.0, cover))
+def _shares(masks: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
+    """Compute how much of each patch each mask takes, and last, how much none covers, ``(R + 1, N)``.
+
+    A mask lies over those after it, pixel by pixel, so that masks that meet within a patch leave nothing uncovered.
+    """
+    height, width = (max(mask.shape[axis] for mask in masks) for axis in (2, 3))
+    uncovered, shares = masks[0].new_ones(1, 1, height, width), []
+    for mask in masks:
+        inside = F.adaptive_avg_pool2d(mask, (height, width)).clamp(0, 1)
+        shares.append(mask_coverage(uncovered * inside, grid))
+        uncovered = uncovered * (1 - inside)
+    relevant = F.threshold(torch.stack([*shares, mask_coverage(uncovered, grid)]), LEAST_SHARE, 0.0)
+    return relevant / relevant.sum(0)
 
 
 def _allowed(region: MaskedRegion, others: Sequence[tuple[Tensor, tuple[int, int]]]) -> Tensor:

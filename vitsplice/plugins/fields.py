@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, get_args, get_type_hints
 
-from vitsplice.contracts import ConditionName, ImageName, MetricSpec, Option, Role
+from vitsplice.contracts import ConditionName, ImageName, MetricSpec, Option, PresetSpec, Role
 from vitsplice.plugins.kinds import Spec
 from vitsplice.text import truncate
 
@@ -40,13 +40,27 @@ def _is_option(value: Any) -> bool:
         and _is_default(value.default)
         and isinstance(value.help, str)
         and isinstance(value.choices, tuple | list)
-        and all(isinstance(limit, int | float | None) for limit in (value.minimum, value.maximum))
+        and all(not value.choices or element in value.choices for element in _elements(value.default))
+        and all(_is_limit(limit, value.default) for limit in (value.minimum, value.maximum))
     )
 
 
 def _is_default(value: Any) -> bool:
-    elements = value if isinstance(value, list | tuple) else [value]
+    elements = _elements(value)
     return bool(elements) and all(isinstance(element, bool | int | float | str | dict) for element in elements)
+
+
+def _is_limit(value: Any, default: Any) -> bool:
+    """Return whether a value is None, or a number with which each element of the default can be compared."""
+    return value is None or all(_is_number(element) for element in [value, *_elements(default)])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _elements(default: Any) -> list[Any] | tuple[Any, ...]:
+    return default if isinstance(default, list | tuple) else [default]
 
 
 TEXT, INTEGER = _of_type(str, "a text"), _of_type(int, "an integer")
@@ -71,7 +85,8 @@ FIELDS: dict[str, Rule] = {
     "options": (
         _are_options,
         "a mapping of names to Option, with defaults that are true or false, numbers, texts, mappings or non-empty "
-        "lists of these, a text as help, a tuple of choices, and numbers or None as minimum and maximum",
+        "lists of these, a text as help, a tuple of choices with the default among them, and numbers or None as "
+        "minimum and maximum (None unless the default is a number)",
     ),
     "build": (callable, "a function"),
     "path": (lambda value: hasattr(value, "open"), "a path, such as files(PACKAGE) / NAME"),
@@ -81,7 +96,8 @@ FIELDS: dict[str, Rule] = {
 
 def check_fields(spec: Spec, hook: str) -> None:
     """Raise InvalidPlugin if a spec that a hook returned has a field whose value is not valid."""
-    for name, (is_valid, allowed) in FIELDS.items():
+    rules = FIELDS | {"command": TEXT} if isinstance(spec, PresetSpec) else FIELDS
+    for name, (is_valid, allowed) in rules.items():
         if hasattr(spec, name) and not is_valid(value := getattr(spec, name)):
             given = f"{name}={truncate(repr(value))}"
             raise InvalidPlugin(f"{hook}: {given} of '{spec.name}' is not allowed; it must be {allowed}")

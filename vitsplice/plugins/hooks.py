@@ -29,7 +29,17 @@ def failure_reason(error: BaseException) -> str:
     """Return the reason why a plugin failed, on one line."""
     if isinstance(error, (InvalidPlugin, pluggy.PluginValidationError, TookTooLong)):
         return one_line(str(error))
-    return one_line(f"{type(error).__name__}: {error}".removesuffix(": "))
+    return one_line(f"{type(error).__name__}: {_message(error)}".removesuffix(": "))
+
+
+def _message(error: BaseException) -> str:
+    """Return the message of an exception, or "" if its own code fails to give one."""
+    try:
+        return str(error)
+    except INTERRUPTS:
+        raise
+    except BaseException:
+        return ""
 
 
 def located_reason(error: BaseException, entry_point: str) -> str:

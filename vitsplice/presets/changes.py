@@ -40,8 +40,7 @@ def changes_from_preset(settings: RunConfig) -> Changes | None:
     """Return the preset of settings, and the arguments with which `settings_for` returns equal settings.
 
     Returns:
-        None if the settings name no preset, the preset is unavailable, or no arguments give these settings: for
-        example, if they have both another backbone and ``with_fallback``, which `settings_for` then removes.
+        None if the settings name no preset, the preset is unavailable, or no arguments give these settings.
 
     Example:
         >>> changes_from_preset(settings_for("quick", steps=10, overrides=["match.grid=20"]))

@@ -8,7 +8,6 @@ given value and what is allowed.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from functools import lru_cache
@@ -30,13 +29,7 @@ from vitsplice.text import truncate
 MAX_LENGTH = 1_000_000
 """Maximum length of a preset in characters."""
 
-NAMES = re.compile(
-    r"\s*((generator|backbone|backbones\s*\.[^.=]*)\s*\.\s*(?P<key>name|weights)|model\s*\.\s*folder)\s*="
-)
-"""Overrides of a name or file, which also remove settings of the previous backbone, generator, file or model."""
-
-MAPPINGS = re.compile(r"\s*(generator|model|backbone|backbones(\s*\.[^.=]*)?)\s*=")
-"""Overrides of an entire mapping that contains a name or a file."""
+FALLBACK = "with_fallback"
 
 MAX_MISTAKES = 5
 """Maximum number of mistakes in a message."""
@@ -61,7 +54,7 @@ def load(
             in this folder. None: the YAML is trusted. Overrides are always trusted.
         allow_outside: allow the untrusted file to name weights files and models outside of the folder if it gives their
             SHA-256. Error messages then state whether such a file exists, and its actual SHA-256.
-        changes: further changes: values of settings by name, applied after the overrides.
+        changes: further changes: values of settings by name, none of which an override sets.
 
     Raises:
         ConfigError: with the key, the given value and what is allowed.
@@ -76,11 +69,21 @@ def load(
         raise ConfigError(f"{source} must be a mapping of settings; see `vitsplice presets show paper`")
     if folder is not None:
         _check_paths(data, folder, source, allow_outside)
-    overridden = [_apply(override, data) for override in sorted(overrides, key=_order)]
     for name, value in changes.items():
         data[name] = value
         merging.remove((name,), data.get("with_fallback"))
+    overridden = [_apply(override, data) for override in sorted(overrides, key=_order)]
     return validate(data, source, [*overridden, *((name,) for name in changes)])
+
+
+def fallback_of_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """Return ``with_fallback`` as overrides that `load` accepted set it, without that of the preset."""
+    changes: dict[str, Any] = {}
+    data = {FALLBACK: changes}
+    for override in sorted(overrides, key=_order):
+        if _path(override)[0] == FALLBACK:
+            _apply(override, data)
+    return data[FALLBACK]
 
 
 @lru_cache(maxsize=16)
@@ -89,16 +92,31 @@ def _parsed(text: str) -> Any:
     return bounded_yaml.parse(text)
 
 
-def _order(override: str) -> int:
-    """Return the sort key of an override, lowest first: 0 for a name or an entire mapping, 1 for a file, 2 for others.
+def _path(override: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in override.partition("=")[0].split("."))
 
-    Overrides of names, mappings and files also remove other settings; applied first, they do not remove what another
-    override sets. Overrides of ``with_fallback`` have the key 2.
+
+def _order(override: str) -> tuple[bool, int]:
+    """Return the sort key of an override, lowest first; overrides with equal keys are applied in the given order.
+
+    Overrides of names, of files and of the mappings that contain them also remove other settings; applied first, they
+    do not remove what another override sets. All overrides remove their setting from ``with_fallback``; its own
+    overrides are therefore applied last.
     """
-    if MAPPINGS.match(override):
-        return 0
-    match = NAMES.match(override)
-    return 2 if match is None else int(match["key"] != "name")
+    path = _path(override)
+    of_fallback = path[0] == FALLBACK
+    match path[1:] if of_fallback else path:
+        case ():
+            rank = 0
+        case ("generator" | "model" | "backbone" | "backbones",) | ("backbones", _):
+            rank = 1
+        case ("generator" | "backbone", "name") | ("backbones", _, "name"):
+            rank = 1
+        case ("backbone", "weights") | ("backbones", _, "weights") | ("model", "folder"):
+            rank = 2
+        case _:
+            rank = 3
+    return of_fallback, rank
 
 
 def validate(data: Mapping[str, Any], source: str, overridden: Iterable[Location] = ()) -> RunConfig:
@@ -166,9 +184,8 @@ def _check_paths(data: dict[str, Any], folder: Path, source: str, allow_outside:
     """
     if isinstance(changes := data.get("with_fallback"), dict):
         _check_paths(changes, folder, source, allow_outside, "with_fallback.")
-    if isinstance(model := data.get("model"), str):
-        data["model"] = model = {"folder": model}
-    if isinstance(model, dict) and isinstance(path := model.get("folder"), str):
+    _expand_model(data)
+    if isinstance(model := data.get("model"), dict) and isinstance(path := model.get("folder"), str):
         model["folder"] = _checked_path(
             path, folder, allow_outside, model.get("sha256"), f"{source}: {prefix}model.folder"
         )
@@ -180,6 +197,12 @@ def _check_paths(data: dict[str, Any], folder: Path, source: str, allow_outside:
             backbone["weights"] = _checked_path(weights, folder, allow_outside, sha256, setting)
 
 
+def _expand_model(data: Any) -> None:
+    """Replace the short form ``model: FOLDER`` in settings by its mapping."""
+    if isinstance(data, dict) and isinstance(model := data.get("model"), str):
+        data["model"] = {"folder": model}
+
+
 def _checked_path(value: str, folder: Path, allow_outside: bool, sha256: object, key: str) -> str:
     path = Path(os.path.realpath(folder / value))
     if not path.is_relative_to(os.path.realpath(folder)) and not (allow_outside and sha256):
@@ -187,7 +210,7 @@ def _checked_path(value: str, folder: Path, allow_outside: bool, sha256: object,
         raise ConfigError(
             f"{key}: {value!r} is not allowed: a preset file may only name files in its own folder{others}; to use "
             "this one, remove it from the preset and pass ",
-            Setting(key.rpartition(": ")[2], value),
+            Setting(key.rpartition(": ")[2], str(path) if allow_outside else value),
         )
     return str(path)
 
@@ -195,7 +218,7 @@ def _checked_path(value: str, folder: Path, allow_outside: bool, sha256: object,
 def _apply(override: str, data: dict[str, Any]) -> Location:
     """Apply an override to settings, and return its location."""
     key, equals, value = override.partition("=")
-    path, setting = tuple(part.strip() for part in key.split(".")), Setting(truncate(key))
+    path, setting = _path(override), Setting(truncate(key))
     if not equals or not all(path) or len(path) > bounded_yaml.MAX_DEPTH:
         raise ConfigError(
             f"override {truncate(override)!r}: write it as dotted.key=value, such as terms.structure.weight=2"
@@ -205,6 +228,8 @@ def _apply(override: str, data: dict[str, Any]) -> Location:
     if path[0] == "backbones" and "backbone" in data and "backbones" not in data:
         only = data.pop("backbone")
         data["backbones"] = {ONLY: only} if path[1:] else {}
+    for settings in (data, data.get(FALLBACK)):
+        _expand_model(settings)
     node = data
     for part in path[:-1]:
         if node.get(part) is None:

@@ -100,8 +100,11 @@ def settings_for(
     if backbone is not None and renamed:
         raise UserError(Argument("backbone"), " and an override of its name exclude each other; leave one out")
     replaced = renamed or "backbone" in changed
-    data = _merged(settings, changed) | ({"with_fallback": {}} if replaced else {})
-    return pinned(loading.validate(data, source, [(key,) for key in changed]))
+    data, locations = _merged(settings, changed), [*((key,) for key in changed), ("backbones", first)]
+    if replaced:
+        data["with_fallback"] = loading.fallback_of_overrides(overrides)
+        locations.append(("with_fallback",))
+    return pinned(loading.validate(data, source, locations))
 
 
 def _checked_overrides(overrides: Any) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,9 +91,10 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
         try:
             yield path
         except Exception:
-            if is_new and not _written_since(path, plan_path):
-                plan_path.unlink()
-                remove_empty(path / name for name in (*work.parts, *work.results))
+            with suppress(OSError):  # must not hide the failure, for example if the folder was removed
+                if is_new and not _written_since(path, plan_path):
+                    plan_path.unlink()
+                    remove_empty(path / name for name in (*work.parts, *work.results))
             raise
 
 

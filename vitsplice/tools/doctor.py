@@ -6,13 +6,13 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from vitsplice.config import BackboneConfig
 from vitsplice.errors import (
     PartRejected,
+    PluginConflict,
     UnknownName,
     UserError,
     VitspliceError,
@@ -142,7 +142,11 @@ def _default_preset(catalogue: Catalogue, *, reachable: bool) -> Iterator[Diagno
     """Check that every backbone of the default preset, or a fallback of it, is available."""
     from vitsplice.presets.settings import DEFAULT_PRESET, settings_for
 
-    backbones = settings_for().backbones
+    try:
+        backbones = settings_for().backbones
+    except VitspliceError as error:
+        yield Diagnosis("weights", f"preset {DEFAULT_PRESET}", "cannot be used", str(error), fatal=True)
+        return
     for key, config in backbones.items():
         setting = f"backbones.{key}" if len(backbones) > 1 else "backbone"
         yield _backbone(f"preset {DEFAULT_PRESET}, {setting}", config, catalogue, reachable=reachable)
@@ -155,8 +159,12 @@ def _backbone(name: str, config: BackboneConfig, catalogue: Catalogue, *, reacha
     names = [config.name, *config.fallback]
     specs = []
     for candidate in names:
-        with suppress(UnknownName):
+        try:
             specs.append(catalogue.backbones[candidate])
+        except UnknownName:
+            continue
+        except PluginConflict as error:
+            return Diagnosis("weights", name, "cannot be loaded", str(error), fatal=True)
     usable = [spec for spec in specs if reachable or spec.weights_location() != ""]
     if not usable:
         hub = "" if reachable else ", and the hub is not reachable"
