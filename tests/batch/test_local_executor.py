@@ -13,6 +13,7 @@ from vitsplice.testing import ExecutorContract
 
 PAIRS = 3
 WORKER = "spawn_main"
+"""Part of the command line of a worker process."""
 
 
 @pytest.mark.slow

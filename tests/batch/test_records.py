@@ -85,7 +85,7 @@ def test_record_of_moved_images_supersedes_the_old_one(tmp_path):
         assert not ledger.is_finished(job("1"))
 
 
-def test_run_without_a_folder_is_removed(tmp_path):
+def test_record_of_a_run_without_a_folder_is_removed(tmp_path):
     write_ledger(tmp_path, "1", "2")
     (tmp_path / run_folder("quick", "1")).rmdir()
     with Ledger(tmp_path) as ledger:
@@ -174,7 +174,7 @@ def test_invalid_or_truncated_lines_are_removed(tmp_path, invalid):
     assert {entry.name for entry in tmp_path.iterdir()} == {RESULTS, "quick"}
 
 
-def test_line_without_a_newline_is_truncated(tmp_path):
+def test_last_line_without_a_newline_is_removed(tmp_path):
     write_ledger(tmp_path, "1")
     path = tmp_path / RESULTS
     path.write_text(path.read_text().rstrip("\n"))
@@ -255,7 +255,7 @@ def test_a_log_that_cannot_be_compacted_is_closed(tmp_path, monkeypatch, kind):
     assert log.path.read_bytes() == b""
 
 
-def test_an_error_is_not_replaced_if_the_failures_were_deleted(tmp_path):
+def test_an_error_is_not_replaced_if_the_log_of_failures_was_deleted(tmp_path):
     failures = Failures(tmp_path)
     failures.path.unlink()
     with pytest.raises(RuntimeError, match="of a worker"), failures:
@@ -273,7 +273,7 @@ def test_shared_reasons_are_counted(tmp_path):
     ]  # fmt: skip
 
 
-def test_folder_in_place_of_the_file_is_refused(tmp_path):
+def test_folder_in_place_of_the_log_of_failures_is_refused(tmp_path):
     (tmp_path / FAILURES).mkdir()
     with pytest.raises(VitspliceError, match=r"cannot use .*failures\.jsonl"):
         Failures(tmp_path)

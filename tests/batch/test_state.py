@@ -118,7 +118,7 @@ def test_path_that_is_too_long_holds_no_batch():
         read_state("x" * 300)
 
 
-def test_number_of_pairs_is_updated(batch):
+def test_number_of_pairs_is_that_of_the_last_command(batch):
     for pairs in (3, 5):
         open_batch(batch.out, batch.manifest, batch.variants, 1, pairs)
         assert json.loads((batch.out / BATCH).read_text())["pairs"] == pairs

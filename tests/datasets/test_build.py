@@ -102,7 +102,8 @@ def test_stopped_similarity_resumes_to_the_same_bytes(build_pairs, images, tmp_p
     assert [path.name for path in (tmp_path / "new").iterdir()] == [".pairs.csv.features.jsonl"]
     assert build_pairs(images, **options, out="new/pairs.csv")[0] == 10
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["pairs.csv"]
-    assert (tmp_path / "new" / "pairs.csv").read_text().replace(str(tmp_path) + "/", "") == expected
+    stored = (tmp_path / "new" / "pairs.csv").read_text()  # with absolute paths, since the images are in no subfolder
+    assert stored.replace(f"{tmp_path}/", "") == expected
 
 
 def test_similarity_skips_and_names_unreadable_images(build_pairs, images):
@@ -129,7 +130,7 @@ def test_similarity_skips_and_names_unreadable_images(build_pairs, images):
         ({"out": "pairs.txt"}, "must end in .csv or .jsonl"),
     ],
 )
-def test_options_that_exclude_each_other_are_refused(build_pairs, images, tmp_path, options, message):
+def test_invalid_options_are_refused_before_anything_is_written(build_pairs, images, tmp_path, options, message):
     with pytest.raises(UserError, match=message):
         build_pairs(images, **options)
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
@@ -160,7 +161,8 @@ def test_too_few_images_and_too_many_pairs_are_refused(build_pairs, images, monk
 
 
 @pytest.mark.parametrize(("limit", "advice"), [(5, "try by='random' with k=1"), (4, "split it into several sources")])
-def test_advice_against_too_many_pairs_helps(build_pairs, images, monkeypatch, limit, advice):
+def test_error_about_too_many_pairs_advises_what_is_allowed(build_pairs, images, monkeypatch, limit, advice):
+    """Of five images, k=1 gives five pairs."""
     monkeypatch.setattr("vitsplice.datasets.build.MAX_PAIRS", limit)
     for options in ({"by": "all"}, {"by": "random", "k": 2}):
         with pytest.raises(UserError, match=f"pairs, more than {limit}; {advice}"):
@@ -181,7 +183,7 @@ def test_subfolders_of_a_folder_of_images_are_noted(build_pairs, images, tree):
     assert f"2 subfolders with images are not used, such as {images}/more" in notes
 
 
-def test_subfolders_that_are_not_used_are_noted(build_pairs, tree):
+def test_subfolders_with_images_but_without_a_pair_are_noted(build_pairs, tree):
     folder = tree("set/cow/structure.jpg", "set/cow/appearance.jpg", "set/dog/Structure.jpg") / "set"
     number, notes = build_pairs(folder)
     assert number == 1

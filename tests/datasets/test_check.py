@@ -18,7 +18,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def issues(folder):
-    """Check a manifest of some lines; returns (kind, pair, pairs, name of the image) of each issue."""
+    """Check a manifest of some lines; returns (kind, first pair, number of pairs, name of the image) of each issue."""
 
     def run(*lines, **options):
         header = "id,structure,appearance,structure_mask,appearance_mask,licence\n"
@@ -176,8 +176,8 @@ def test_every_appearance_image_and_region_of_a_pair_is_checked(folder):
         "b,cat.png,dog.png,orange.png,mask.png,,,CC0\n"
     )
     report = check(folder / "pairs.csv")
-    issues = [(issue.kind, issue.pair, issue.pairs, issue.image.rpartition("/")[2]) for issue in report.issues]
-    assert issues == [
+    reported = [(issue.kind, issue.pair, issue.pairs, issue.image.rpartition("/")[2]) for issue in report.issues]
+    assert reported == [
         ("missing", "a", 1, "gone.png"),
         ("mask-size", "a", 1, "mask.png"),
         ("mask-size", "b", 1, "mask.png"),

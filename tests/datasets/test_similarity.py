@@ -141,7 +141,7 @@ def test_cached_features_of_another_precision_are_not_used(compute, images):
     assert compute(images, precision="bfloat16")[1] == 0
 
 
-def test_cache_of_another_process_is_refused(compute, images, tmp_path, monkeypatch):
+def test_missing_features_are_refused_while_another_process_writes_to_the_cache(compute, images, tmp_path, monkeypatch):
     monkeypatch.setattr("vitsplice.datasets.image_cache.WAIT", 0.1)
     with FolderLock(tmp_path, ".cache.lock"), pytest.raises(OutputBusy, match="another process is writing to"):
         compute(images)

@@ -77,9 +77,9 @@ def test_value_of_a_pair_with_several_appearance_images_is_the_mean_by_weight(ev
     assert "appearance image 2" in (tmp_path / "out" / "gallery.html").read_text()
 
 
-def test_sets_have_the_pairs_with_the_smallest_hashes_in_any_order(evaluated, method, pairs, tmp_path):
+def test_set_has_measured_pairs_up_to_its_limit_whatever_their_order(evaluated, method, pairs, tmp_path):
     summary = evaluated(method("one", 10, ("p0", "p2", "p3", "p4")))
-    keys = np.array([1, 0, 3, 4, 5], np.uint64)
+    keys = np.array([1, 0, 3, 4, 5], np.uint64)  # p1 is not measured
     chosen = [pair.id for pair, _ in choose_pairs(pairs, keys, 3)]
     assert len(set(chosen) - {"p1"}) == 3
     score = summary.metrics["set-sum"].methods["one"]
@@ -355,12 +355,12 @@ def meanwhile(quick_metrics, monkeypatch):
 def test_manifest_that_changes_during_the_evaluation_is_an_error_and_values_are_reused(
     evaluated, method, pairs, tmp_path, meanwhile
 ):
-    one = method("one", 10)
+    first = method("one", 10)
     meanwhile(lambda: write(pairs, [*read_pairs(pairs)][1:]))
     with pytest.raises(VitspliceError, match=r"pairs\.csv was changed during the evaluation; .* with force=True"):
-        evaluated(one, metrics=("acting", "set-sum"))
+        evaluated(first, metrics=("acting", "set-sum"))
     logged = (tmp_path / "out" / "values.jsonl").read_bytes()
-    assert evaluated(one, metrics=("acting", "set-sum"), force=True).pairs == 4
+    assert evaluated(first, metrics=("acting", "set-sum"), force=True).pairs == 4
     assert (tmp_path / "out" / "values.jsonl").read_bytes() == logged
 
 

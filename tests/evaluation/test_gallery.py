@@ -12,17 +12,17 @@ from vitsplice.metrics.statistics import MeanInterval
 
 
 @pytest.fixture
-def page(evaluated, method, tmp_path, real_plots):
-    """Page of two methods, one of which lacks an output."""
+def gallery(evaluated, method, tmp_path, real_plots):
+    """Path of the page of two methods, one of which lacks an output."""
     evaluated(method("one", 10), method("two", 20, ("p0", "p1", "p2", "p3")))
     return tmp_path / "out" / "gallery.html"
 
 
 @pytest.mark.slow
-def test_few_pairs_are_all_shown(page):
-    text = page.read_text()
+def test_few_pairs_are_all_shown(gallery):
+    text = gallery.read_text()
     assert re.findall(r"<h3>(\w+)", text) == sorted_by_value(text)
-    assert len(re.findall(r"<img", text)) == 5 * 4 - 1
+    assert len(re.findall(r"<img", text)) == 5 * 4 - 1  # two inputs and two outputs of each pair
     assert "All pairs" in text
     assert not re.search(r"""(?:src|href)\s*=\s*["'](?!data:|#)""", text)
 
@@ -34,7 +34,7 @@ def sorted_by_value(text):
 
 
 def test_worst_and_best_of_many_pairs_are_shown(evaluated, method, tmp_path, pairs, monkeypatch):
-    monkeypatch.setattr(module, "MAX_IMAGES", 3 * 6)
+    monkeypatch.setattr(module, "MAX_IMAGES", 3 * 6)  # two inputs and one output of six pairs
     images = [image(tmp_path / f"{name}.png", seed=k) for k, name in enumerate("sa")]
     names = [f"q{number}" for number in range(30)]
     write(pairs, [Pair(name, *images) for name in names])
@@ -58,8 +58,8 @@ def test_without_values_of_pairs_no_image_is_read(evaluated, method, tmp_path, m
     assert "set-sum" in text
 
 
-def test_worst_of_all_come_before_the_second_worst():
-    indices = {"a": ((0, 1), (2, 3)), "b": ((4, 5), (6, 7))}
+def test_worst_and_best_pairs_of_all_methods_come_before_the_second_worst():
+    indices = {"a": ((0, 1), (2, 3)), "b": ((4, 5), (6, 7))}  # the two worst and the two best pairs of each method
     interval = MeanInterval(0.0, 0.0, 0.0, 1000, "")
     scores = {name: MethodScore(interval, 0.0, 1.0, "none", 0, "", *ends) for name, ends in indices.items()}
     metric = MetricSummary("m", "", "lower", "pair", "structure", (), {}, scores, ())
@@ -73,28 +73,28 @@ def test_ordinal_of_a_number_has_its_suffix():
 
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_browser_sorts_cases_by_any_metric_of_any_method(opened, page, scheme):
-    browser = opened(page, color_scheme=scheme)
+def test_browser_sorts_cases_by_any_metric_of_any_method(opened, gallery, scheme):
+    page = opened(gallery, color_scheme=scheme)
 
     def order():
-        return browser.locator(".cards h3").evaluate_all("all => all.map(title => title.firstChild.textContent)")
+        return page.locator(".cards h3").evaluate_all("all => all.map(title => title.firstChild.textContent)")
 
     def values(metric, method):
         cell = f"""card => [...card.querySelectorAll('tbody tr')].find(
             row => row.cells[0].textContent === '{metric}').cells[{method} + 1].textContent"""
-        return browser.locator(".cards article").evaluate_all(f"all => all.map({cell})")
+        return page.locator(".cards article").evaluate_all(f"all => all.map({cell})")
 
     for metric, falls_when_worst in (("structure-difference", True), ("appearance-similarity", False)):
         for number, method in enumerate(("one", "two")):
             for end in ("worst", "best"):
-                browser.select_option("select[name=row]", label=metric)
-                browser.select_option("select[name=column]", label=method)
-                browser.select_option("select[name=end]", label=end)
+                page.select_option("select[name=row]", label=metric)
+                page.select_option("select[name=column]", label=method)
+                page.select_option("select[name=end]", label=end)
                 numbers = [float(value) for value in values(metric, number) if value != "-"]
                 assert numbers == sorted(numbers, reverse=falls_when_worst == (end == "worst"))
                 assert len(numbers) == (5, 4)[number]
                 assert method == "one" or order()[-1] == "p4"
-                outputs = browser.locator(".cards article").first.locator(".selected output")
+                outputs = page.locator(".cards article").first.locator(".selected output")
                 assert float(outputs.inner_text()) == numbers[0]
-    assert browser.locator("img").evaluate_all("all => all.every(image => image.complete && image.naturalWidth > 0)")
-    assert browser.evaluate("document.documentElement.scrollWidth") <= browser.viewport_size["width"]
+    assert page.locator("img").evaluate_all("all => all.every(image => image.complete && image.naturalWidth > 0)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]

@@ -97,6 +97,7 @@ def test_mean_rank_is_over_metrics_with_values_and_without_leakage(built, pairs,
         for key, value in ((1, 1.0), (2, 2.0), (3, 2.0), (4, 2.0)):
             log.add(key, {"metrics": {"lower": value, "higher": value}, "optimised": optimised})
         summary = summarise(plan, built, log, keys, {"a": CaseCounts(2), "b": CaseCounts(2)}, sets)
+    # by the metrics of pairs, the better method of the first pair has rank 1, and both have 1.5 in the second
     assert {name: [score.rank for score in metric.methods.values()] for name, metric in summary.metrics.items()} == {
         "lower": [1.25, 1.75], "higher": [1.75, 1.25], "set": [2, 1], "no": [pytest.approx(NAN, nan_ok=True)] * 2,
     }  # fmt: skip

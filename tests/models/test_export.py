@@ -35,7 +35,7 @@ def test_the_graph_gives_the_output_of_torch_for_batches_of_images_of_any_size(m
 
 
 @pytest.mark.slow
-def test_without_onnxruntime_the_evaluator_of_onnx_checks_it(model_folder, monkeypatch):
+def test_without_onnxruntime_the_evaluator_of_onnx_checks_the_graph(model_folder, monkeypatch):
     pytest.importorskip("onnx")
     monkeypatch.setattr(export, "find_spec", lambda name: name == "onnx" or None)
     assert export.to_onnx(load_model(model_folder))[1] < 1e-4
@@ -60,7 +60,7 @@ def test_a_graph_that_fails_for_a_batch_is_refused(model_folder, monkeypatch):
 
 
 class Tint(torch.nn.Module):
-    """A generator that ignores all conditions but ``cls``; it raises an error for an image of a certain width."""
+    """A generator that ignores all conditions but ``cls``; it may fail, for all images or those of a width."""
 
     def __init__(self, error=None, width=None):
         super().__init__()
@@ -99,14 +99,15 @@ def test_a_graph_that_cannot_be_loaded_is_refused(model_folder, monkeypatch):
 @pytest.mark.parametrize("differences", [(1e-7, float("nan")), (float("nan"), 1e-7)])
 def test_a_graph_whose_output_is_not_a_number_is_refused(model_folder, monkeypatch, differences):
     pytest.importorskip("onnx")
-    values = iter(differences)
-    monkeypatch.setattr(export, "_difference", lambda *_: next(values))
+    of_each_size = iter(differences)
+    monkeypatch.setattr(export, "_difference", lambda *_: next(of_each_size))
     with pytest.raises(VitspliceError, match="differs from torch by nan"):
         export.to_onnx(load_model(model_folder))
 
 
-def test_a_graph_that_differs_is_refused(model_folder, monkeypatch):
-    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+def test_a_graph_whose_output_differs_is_refused(model_folder, monkeypatch):
+    pytest.importorskip("onnx")
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)  # less than any difference
     with pytest.raises(VitspliceError, match=r"differs from torch by .*no file is written"):
         export.to_onnx(load_model(model_folder))
 

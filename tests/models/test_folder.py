@@ -95,7 +95,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path, model_folder):
         torch.zeros(2, 32),
     ],
 )
-def test_training_images_that_are_not_the_digests_of_their_number_are_refused(model_folder, images):
+def test_training_images_that_are_not_as_many_digests_as_recorded_are_refused(model_folder, images):
     path = model_folder / "model.safetensors"
     tensors = load(path.read_bytes()) | {"training_images": images}
     path.write_bytes(data := save({name: tensor for name, tensor in tensors.items() if tensor is not None}))
@@ -159,7 +159,8 @@ def replaced(tmp_path):
 def test_a_model_that_a_training_replaces_is_read_when_it_is_complete(replaced, monkeypatch):
     model, record, write = replaced
     write("model.safetensors")
-    monkeypatch.setattr(folder, "time", SimpleNamespace(sleep=lambda seconds: seconds and write("model.yaml")))
+    written_while_waiting = SimpleNamespace(sleep=lambda seconds: seconds and write("model.yaml"))
+    monkeypatch.setattr(folder, "time", written_while_waiting)
     with FolderLock(model):
         assert read_model(ModelConfig(folder=model)).record == record
 
@@ -177,7 +178,7 @@ def test_a_model_that_was_replaced_between_the_reads_of_both_files_is_read_again
     assert read_model(ModelConfig(folder=model)).record == record
 
 
-def test_a_model_is_damaged_if_the_lock_outlasts_all_reads(replaced, monkeypatch):
+def test_a_model_is_refused_as_damaged_if_the_lock_outlasts_all_reads(replaced, monkeypatch):
     model, _, write = replaced
     write("model.safetensors")
     waits = []
@@ -187,7 +188,7 @@ def test_a_model_is_damaged_if_the_lock_outlasts_all_reads(replaced, monkeypatch
     assert waits == [0, 0.2, 0.2, 0.2, 0.2]
 
 
-def test_nothing_is_pickled(model_folder):
+def test_weights_are_stored_as_safetensors_and_options_as_yaml(model_folder):
     data = (model_folder / "model.safetensors").read_bytes()
     assert re.match(rb"\{.*generator\.first\.weight", data[8:])
     record = read_record(model_folder)

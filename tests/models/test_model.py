@@ -9,6 +9,8 @@ import vitsplice
 from vitsplice import load_model
 from vitsplice.errors import UserError
 from vitsplice.models.mixing import Mix
+from vitsplice.models.model import ALIGNMENT
+from vitsplice.models.tiling import BLEND
 
 from ..conftest import noise
 
@@ -48,12 +50,12 @@ def test_an_appearance_image_is_described_once_for_many_structure_images(model, 
     assert len(calls) == 4 + 2 * 2
 
 
-def test_paths_and_arrays_are_accepted(model, png, pair):
+def test_path_and_array_of_an_image_give_the_same_output(model, png, pair):
     array = (pair[0][0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
     assert torch.equal(model(png[0], png[1]), model(array, png[1]))
 
 
-def test_a_batch_equals_single_outputs(model, pair):
+def test_outputs_of_a_batch_are_close_to_single_outputs(model, pair):
     structures = [pair[0], pair[1], pair[0][..., :32], pair[0].flip(-1)]
     appearances = [pair[1], pair[0], pair[1], pair[1]]
     outputs = model.batch(structures, appearances)
@@ -64,7 +66,7 @@ def test_a_batch_equals_single_outputs(model, pair):
 
 
 @pytest.mark.slow
-def test_a_large_image_in_tiles_equals_the_image_at_once(model, pair):
+def test_output_in_tiles_is_close_to_the_output_at_once(model, pair):
     structure = torch.nn.functional.interpolate(pair[0], size=(420, 612), mode="bicubic").clamp(0, 1)
     prepared, appearance = model.prepare_structure(structure), model.prepare(pair[1])
     tiled = replace(model, tile=384)(prepared, appearance)
@@ -73,10 +75,10 @@ def test_a_large_image_in_tiles_equals_the_image_at_once(model, pair):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("generator", ["splicenet", "splicenet-residual"])
-def test_the_built_in_generators_have_no_seams(tmp_path, pair, generator):
+def test_outputs_of_the_built_in_generators_in_tiles_have_no_seams(tmp_path, pair, generator):
     write_tiny_model(tmp_path / "model", generator=generator, options={"width": 0.05})
     model = load_model(tmp_path / "model", device="cpu")
-    tile = 2 * model.generator.reach + 96 + 2 * 96
+    tile = 2 * model.generator.reach + BLEND + 2 * ALIGNMENT  # with margins of the reach
     structure = torch.nn.functional.interpolate(pair[0], size=(tile + 35, tile + 121), mode="bicubic").clamp(0, 1)
     condition = model.condition(model.prepare_structure(structure), model.prepare(pair[1])).values
     whole, tiled = (each.generate(structure, condition) for each in (model, replace(model, tile=tile)))
@@ -115,7 +117,7 @@ def test_invalid_weights_of_a_mix_are_refused(model, pair, weights):
         Mix([(appearance, weight) for weight in weights])
 
 
-def test_an_appearance_mask_limits_what_is_used(model, pair):
+def test_pixels_outside_of_the_appearance_mask_are_not_used(model, pair):
     mask = torch.zeros(1, 40, 48)
     mask[..., :24] = 1
     changed = torch.where(mask.bool(), pair[1], 1 - pair[1])
@@ -125,7 +127,7 @@ def test_an_appearance_mask_limits_what_is_used(model, pair):
         model.prepare(pair[1], mask=mask[..., :20])
 
 
-def test_its_representation_is_one_line(model):
+def test_the_representation_of_a_model_is_one_line(model):
     assert repr(model) == "Model(tiny-tint, 3 steps, backbone 'tiny-vit', cpu)"
 
 
@@ -141,7 +143,7 @@ def test_the_model_states_what_it_was_trained_with(model):
     assert provenance["sha256"] == model.record.digest
 
 
-def test_splicenet_residual_is_applied(tmp_path, pair):
+def test_output_of_splicenet_residual_has_the_size_of_the_structure_image(tmp_path, pair):
     write_tiny_model(tmp_path / "model", generator="splicenet-residual", options={"width": 0.1})
     model = load_model(tmp_path / "model")
     assert model(*pair).shape == pair[0].shape

@@ -18,20 +18,22 @@ def convolutions(reach):
 
 
 @pytest.mark.parametrize("size", [(300, 500), (512, 130), (193, 192)])
-def test_tiles_equal_the_whole_image_if_their_margins_cover_the_reach(size):
+def test_output_in_tiles_is_close_to_the_output_at_once_if_margins_cover_the_reach(size):
     network, image = convolutions(4), noise(2, 3, *size)
     with torch.no_grad():
         whole = network(image)
-        tiled = in_tiles(lambda view: network(view.crop(image)), size, 192, 8, 32)
+        tiled = in_tiles(lambda view: network(view.crop(image)), size, tile=192, margin=8, multiple=32)
     assert tiled.shape == whole.shape
     assert torch.allclose(tiled, whole, atol=1e-6)
 
 
 def test_tiles_that_differ_are_blended_without_a_seam():
-    values = iter(range(100))
-    output = in_tiles(
-        lambda view: torch.full((1, 1, view.height, view.width), float(next(values))), (64, 700), 256, 8, 32
-    )
+    numbers = iter(range(100))
+
+    def constant(view):
+        return torch.full((1, 1, view.height, view.width), float(next(numbers)))
+
+    output = in_tiles(constant, (64, 700), tile=256, margin=8, multiple=32)
     assert float(output.diff(dim=-1).abs().max()) <= 1.01 / BLEND
     assert float(output[..., 0].max()) == 0
     assert float(output[..., -1].min()) == float(output.max())

@@ -34,7 +34,7 @@ def test_page_contains_all_images_at_the_requested_size(page):
     shown = [name for pair in plan.pairs for name in (pair.structure, pair.appearance, *pair.outputs)]
     shown += [check.wrong for check in plan.checks]
     assert set(shown) == set(page.images)
-    assert len(page.images) == 4 * 4 + 2
+    assert len(page.images) == 4 * 4 + 2  # two inputs and two outputs of each pair, and two wrong answers
     assert {image(page, name).size for name in shown} == {(32, 24)}
 
 
@@ -97,7 +97,7 @@ def test_text_that_no_file_can_hold_is_refused(make_images, text):
 def test_progress_counts_every_image(make_images):
     calls = []
     build_study(*make_images(3, ("a", "b")), StudySettings(checks=2), lambda done, total: calls.append((done, total)))
-    assert calls == [(number, 14) for number in range(1, 15)]
+    assert calls == [(number, 14) for number in range(1, 15)]  # 6 inputs, 6 outputs, 2 wrong answers
 
 
 def test_notes_report_equal_outputs_and_other_aspect_ratios(make_images, tmp_path):

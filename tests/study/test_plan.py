@@ -35,7 +35,7 @@ def test_page_that_cannot_be_written_leaves_the_earlier_page_and_its_plan(make_i
     before = {file: file.read_bytes() for file in tmp_path.iterdir()}
 
     def disk_full(file, data):
-        if len(data) > len(other.plan.to_bytes()):
+        if len(data) > len(other.plan.to_bytes()):  # the page
             raise OSError(errno.ENOSPC, "No space left on device")
         write_atomically(file, data)
 

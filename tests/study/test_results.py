@@ -143,7 +143,7 @@ def test_device_pipe_and_folder_are_excluded(tmp_path):
     assert reasons == dict.fromkeys(["endless.json", "fifo.json", "folder.json"], problem)
 
 
-def test_link_to_a_missing_file_is_excluded_in_a_folder_and_an_error_as_an_argument(write_results):
+def test_link_to_a_missing_file_is_excluded_in_a_folder_and_refused_as_an_argument(write_results):
     folder = write_results(make_result(SMALL, "r"))
     (folder / "link.json").symlink_to("gone.json")
     accepted, (excluded,) = read_results([folder])
@@ -153,7 +153,7 @@ def test_link_to_a_missing_file_is_excluded_in_a_folder_and_an_error_as_an_argum
         read_results([folder / "link.json"])
 
 
-def test_missing_and_too_large_files(tmp_path, monkeypatch):
+def test_missing_files_are_refused_and_too_large_ones_excluded(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no results"):
         read_results([tmp_path])
     with pytest.raises(UserError, match="does not exist"):

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 import torch
@@ -48,13 +49,13 @@ def test_a_full_shard_is_written_and_another_begun(tmp_path, monkeypatch):
         assert int(other[f"key{number}"]["more"]) == number
 
 
-def test_keys_differ_with_kind_and_content():
+def test_keys_of_records_differ_with_kind_and_content_but_not_with_the_order():
     keys = {record_key("a", x=1), record_key("b", x=1), record_key("a", x=2), record_key("a", y=1)}
     assert len(keys) == 4
     assert record_key("a", x=1, y=[2]) == record_key("a", y=[2], x=1)
 
 
-def test_a_damaged_shard_is_refused_by_name_and_computed_again_once_deleted(tmp_path):
+def test_a_damaged_shard_is_refused_by_name_and_has_no_records_once_deleted(tmp_path):
     filled(tmp_path, [0])
     filled(tmp_path, [1])
     damaged = tmp_path / "shard-000002.safetensors"
@@ -80,7 +81,7 @@ def test_a_truncated_shard_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"records": 1, "bytes": 2, "sha256": 3}', INFINITE])
-def test_a_shard_whose_index_is_invalid_has_no_records(tmp_path, content):
+def test_a_shard_whose_index_is_invalid_has_no_records_until_they_are_written_again(tmp_path, content):
     filled(tmp_path, [0])
     (tmp_path / "shard-000001.json").write_text(content)
     other = TensorCache(tmp_path, LIMIT)
@@ -102,7 +103,7 @@ def test_what_a_killed_process_left_is_removed_and_finished_shards_stay(tmp_path
 
 
 def test_index_of_a_deleted_shard_is_removed(tmp_path):
-    """A process that is killed while it writes a shard of that name leaves no index of other content."""
+    """A process killed while it writes a shard of that name would otherwise leave it with the index of the old one."""
     filled(tmp_path, [0])
     (tmp_path / "shard-000001.safetensors").unlink()
     with TensorCache(tmp_path, LIMIT).writing():
@@ -111,21 +112,22 @@ def test_index_of_a_deleted_shard_is_removed(tmp_path):
 
 def test_files_of_other_names_are_neither_shards_nor_removed(tmp_path):
     filled(tmp_path, [0])
-    names = ["shard-000001 (1).json", "shard-000001 (1).safetensors", "shard-a.safetensors"]
-    for name in names:
-        (tmp_path / name).write_bytes((tmp_path / f"shard-000001{name[-5:]}").read_bytes() if "json" in name else b"")
+    shutil.copy(tmp_path / "shard-000001.json", tmp_path / "shard-000001 (1).json")
+    for name in ("shard-000001 (1).safetensors", "shard-a.safetensors"):
+        (tmp_path / name).touch()
+    before = {path.name for path in tmp_path.iterdir()}
     filled(tmp_path, [1])
-    assert set(names) < {path.name for path in tmp_path.iterdir()}
+    assert before < {path.name for path in tmp_path.iterdir()}
     assert "shard-000002.safetensors" in shards(tmp_path)
 
 
 def test_cache_that_cannot_be_cleaned_is_named_and_not_locked(tmp_path):
     (tmp_path / "shard-000001.safetensors").mkdir(parents=True)
-    cache = TensorCache(tmp_path, LIMIT)
-    with pytest.raises(TrainingCacheError, match="cannot be used"):
-        cache.writing()
+    tensors = TensorCache(tmp_path, LIMIT)
+    with pytest.raises(TrainingCacheError, match=f"{tmp_path}.* cannot be used"):
+        tensors.writing()
     (tmp_path / "shard-000001.safetensors").rmdir()
-    with cache.writing():
+    with tensors.writing():
         pass
 
 
@@ -138,16 +140,16 @@ def test_cache_with_a_link_out_of_it_is_refused_and_not_locked(tmp_path):
     with pytest.raises(PathRejected) as rejected:
         TensorCache(folder, LIMIT).writing()
     link.unlink()
-    with TensorCache(folder, LIMIT).writing():  # the error, which refers to the lock, still exists
+    with TensorCache(folder, LIMIT).writing():  # although the error, which refers to the first lock, is still alive
         assert "leads out of" in str(rejected.value)
 
 
-def test_two_processes_cannot_write_at_once(tmp_path):
+def test_a_second_writer_of_the_folder_is_refused(tmp_path):
     with TensorCache(tmp_path, LIMIT).writing(), pytest.raises(OutputBusy):
         TensorCache(tmp_path, LIMIT).writing()
 
 
-def test_the_size_is_limited(tmp_path):
+def test_a_shard_that_would_exceed_the_limit_is_not_written(tmp_path):
     size = filled(tmp_path, [0]).bytes
     assert size == (tmp_path / "shard-000001.safetensors").stat().st_size
     with pytest.raises(TrainingCacheError, match="choose another cache with"):
@@ -155,8 +157,8 @@ def test_the_size_is_limited(tmp_path):
     assert shards(tmp_path) == ["shard-000001.safetensors"]
 
 
-def test_space_is_left_on_the_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "FREE", 2**60)
+def test_a_shard_that_would_leave_too_little_space_on_the_disk_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "FREE", 2**60)  # more than any disk has
     with pytest.raises(TrainingCacheError):
         filled(tmp_path, [0])
     assert shards(tmp_path) == []

@@ -28,10 +28,24 @@ from vitsplice.training.data import TrainingData
 pytestmark = pytest.mark.slow
 
 HALF = {"rtol": 2e-3, "atol": 2e-3}
+"""Tolerances of values that the cache stores in half precision."""
 
 
 def requests_of(example, name):
     return image_requests(term for term in example.recipe.terms if term.backbone == name)
+
+
+class PartsOfWork:
+    """Descriptions of the parts of the work; the reporter stops the work after some of them."""
+
+    def __init__(self, stop_after=10**6):
+        self.stop_after, self.descriptions = stop_after, []
+
+    def reporter(self):
+        return ProgressReporter(
+            part=lambda description, done, total: self.descriptions.append(description),
+            stopped=lambda: len(self.descriptions) >= self.stop_after,
+        )
 
 
 class Prepared(NamedTuple):
@@ -45,7 +59,7 @@ class Prepared(NamedTuple):
 
 @pytest.fixture(scope="module")
 def prepared(folder, pairs, vit, cnn):
-    progress = Stopping(10**6)
+    progress = PartsOfWork()
     data = TrainingData.prepare(recipe(vit, cnn), pairs, folder / "cache", progress=progress.reporter())
     return Prepared(folder / "cache", data, progress.descriptions, TensorCache(folder / "cache", 0).bytes)
 
@@ -81,7 +95,7 @@ def fresh(data, example, vit):
     return condition, match_vectors(condition.match, appearance)
 
 
-def test_conditions_equal_fresh_ones(data, vit):
+def test_stored_conditions_are_close_to_fresh_ones(data, vit):
     for example in map(data.__getitem__, range(len(data))):
         condition, vectors = fresh(data, example, vit)
         assert set(example.condition) == set(condition.values)
@@ -104,7 +118,7 @@ def test_an_appearance_image_that_is_matched_mirrored_is_mirrored_with_its_vecto
     assert set(mirrored) == {True, False}
 
 
-def test_stored_features_equal_fresh_ones(data):
+def test_stored_features_are_close_to_fresh_ones(data):
     for example in map(data.__getitem__, range(len(data))):
         for step in range(3):
             views = example.views(step)
@@ -141,10 +155,10 @@ def test_views_without_a_bank_are_computed(prepared, pairs, vit, cnn):
     counting.passes.clear()
     example = data[0]
     example.targets["vit"](requests_of(example, "vit"), example.views(0))
-    assert counting.passes == [(1, False)]
+    assert counting.passes == [(1, False)]  # one image, without gradients
 
 
-def test_terms_take_the_examples_features(data):
+def test_terms_of_the_features_of_an_example_are_finite(data):
     example = data[2]
     views = example.views(0)
     for name, targets in example.targets.items():
@@ -155,7 +169,7 @@ def test_terms_take_the_examples_features(data):
         outputs = example.recipe.backbones[name].features(inputs, output_requests(terms))
         values = term_values(terms, outputs, targets(requests, views))
         assert all(torch.isfinite(value) for value in values.values())
-        if name == "vit":
+        if name == "vit":  # the output of the identity term is here the appearance image itself
             assert float(values["identity"].detach()) < 1e-4
 
 
@@ -179,7 +193,7 @@ def test_a_generator_of_cls_alone_needs_no_match(tmp_path, pairs, vit, cnn):
     assert MATCH not in example.targets["vit"](requests_of(example, "vit"), example.views(0))["structure", "crop"]
 
 
-def test_cls_is_that_of_the_grid_of_the_settings_without_a_match_too(tmp_path, pairs, vit, cnn):
+def test_cls_is_computed_with_the_grid_of_the_settings_also_without_a_match(tmp_path, pairs, vit, cnn):
     terms = "terms={structure: {loss: structure, weight: 1}, appearance: {loss: appearance, weight: 1}}"
     for grid in (4, 6):
         settings = recipe(vit, cnn, terms, f"match.grid={grid}", conditions=("cls",))
@@ -204,26 +218,13 @@ def test_an_example_is_on_the_device_of_the_data(data):
     assert {tensor.device.type for tensor in [*tensors, features[FeatureRequest("key")].values]} == {"meta"}
 
 
-class Stopping:
-    """Progress reporter that stops the work after some parts."""
-
-    def __init__(self, parts):
-        self.parts, self.descriptions = parts, []
-
-    def reporter(self):
-        return ProgressReporter(
-            part=lambda description, done, total: self.descriptions.append(description),
-            stopped=lambda: len(self.descriptions) >= self.parts,
-        )
-
-
 @pytest.mark.parametrize("parts", [2, 6, 60])
 def test_stopped_work_resumes_where_it_was(prepared, tmp_path, pairs, vit, cnn, parts):
-    first, rest = Stopping(parts), Stopping(10**6)
+    first, second = PartsOfWork(parts), PartsOfWork()
     assert TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path / "parts", progress=first.reporter()) is None
-    data = TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path / "parts", progress=rest.reporter())
+    data = TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path / "parts", progress=second.reporter())
     assert len(data) == len(pairs)
-    assert len(first.descriptions) + len(rest.descriptions) == len(prepared.descriptions)
+    assert len(first.descriptions) + len(second.descriptions) == len(prepared.descriptions)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +243,7 @@ def test_stopped_work_resumes_where_it_was(prepared, tmp_path, pairs, vit, cnn, 
     ],
 )
 def test_another_setting_computes_again_only_what_depends_on_it(prepared, pairs, vit, cnn, override, recomputed):
-    progress = Stopping(10**6)
+    progress = PartsOfWork()
     data = TrainingData.prepare(recipe(vit, cnn, override), pairs, prepared.folder, progress=progress.reporter())
     assert {description.split()[0] for description in progress.descriptions} == recomputed
     assert data[0].condition["start"].shape == data[0].images.pixels["structure"].shape
@@ -272,9 +273,9 @@ def test_too_little_space_is_refused_with_what_would_fit(tmp_path, pairs, vit, c
         match=r"the remaining space is enough for no records of pairs: give fewer images, or lower any of training",
     ):
         TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path, limit=100_000)
-    small = recipe(vit, cnn, "training.partners=8")
+    many_partners = recipe(vit, cnn, "training.partners=8")
     with pytest.raises(TrainingCacheError, match=r"records of 12 pairs of 4 images need about") as refused:
-        TrainingData.prepare(small, pairs, tmp_path, limit=120_000)
+        TrainingData.prepare(many_partners, pairs, tmp_path, limit=120_000)
     needed, for_pairs = (float(size) * 1e6 for size in re.findall(r"([\d.]+) MB", str(refused.value))[:2])
     computed = TensorCache(tmp_path, 0).bytes
     with pytest.raises(
@@ -282,11 +283,13 @@ def test_too_little_space_is_refused_with_what_would_fit(tmp_path, pairs, vit, c
         match=r"enough for about (59|60|61) % of the missing records of pairs: give fewer pairs or images, or lower "
         r"any of training\.side, training\.partners, views\.structure\.bank, views\.appearance\.bank;",
     ):
-        TrainingData.prepare(small, pairs, tmp_path, limit=int(computed + needed - 0.4 * for_pairs))
+        TrainingData.prepare(
+            many_partners, pairs, tmp_path, limit=int(computed + needed - 0.4 * for_pairs)
+        )  # 60 % of them fit
     with pytest.raises(
         TrainingCacheError, match="enough for less than 1 % of the missing records of pairs: give fewer pairs"
     ):
-        TrainingData.prepare(small, pairs, tmp_path, limit=int(computed + needed - 0.999 * for_pairs))
+        TrainingData.prepare(many_partners, pairs, tmp_path, limit=int(computed + needed - 0.999 * for_pairs))
 
 
 def test_space_for_the_stored_views_is_enough_and_less_is_refused_once_all_pairs_are_matched(
@@ -294,7 +297,7 @@ def test_space_for_the_stored_views_is_enough_and_less_is_refused_once_all_pairs
 ):
     needed = prepared.bytes
     assert len(TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path / "enough", limit=needed + 5_000)) == 12
-    progress = Stopping(10**6)
+    progress = PartsOfWork()
     with pytest.raises(TrainingCacheError, match=r"the missing records of 12 pairs of 4 images need about [\d.]+ MB\."):
         TrainingData.prepare(
             recipe(vit, cnn), pairs, tmp_path / "less", limit=needed - 20_000, progress=progress.reporter()
@@ -316,9 +319,10 @@ def test_crops_of_a_step_have_one_size_and_depend_on_the_image(data):
         views = [data[index].views(step) for index in range(len(data))]
         for role in ("structure", "appearance"):
             assert len({(view[role, "crop"].height, view[role, "crop"].width) for view in views}) == 1
+            assert len({view[role, "crop"] for view in views}) > 1
         assert [data[index].views(step) for index in range(len(data))] == views
     sizes = {data[0].views(step)["structure", "crop"].height for step in range(30)}
-    assert 2 <= len(sizes) <= 3
+    assert 2 <= len(sizes) <= 3  # views.structure.bank
 
 
 def test_crops_that_are_not_square_are_refused(tmp_path, pairs, vit, cnn):
@@ -348,11 +352,11 @@ def test_killed_work_resumes_from_its_finished_shards(tmp_path, pairs, vit, cnn,
     assert process.exitcode == -signal.SIGKILL
     before = records(tmp_path)
     finished = {path: path.read_bytes() for path in tmp_path.glob("*.safetensors")}
-    rest = Stopping(10**6)
-    resumed = TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path, progress=rest.reporter())
+    remaining = PartsOfWork()
+    resumed = TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path, progress=remaining.reporter())
     assert {path: path.read_bytes() for path in finished} == finished
-    assert len(finished) >= parts // 4
-    assert len(rest.descriptions) == records(tmp_path) - before
+    assert len(finished) >= parts // 4  # records of a shard
+    assert len(remaining.descriptions) == records(tmp_path) - before
     for index in range(len(pairs)):
         for name, value in data[index].condition.items():
             assert torch.equal(resumed[index].condition[name], value)

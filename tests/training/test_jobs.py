@@ -22,7 +22,7 @@ def misses(pairs, size):
 
 
 def line_of_pairs(number, partners, seed):
-    """Each image paired with its neighbours on a line; names and order tell nothing of it."""
+    """Each image paired with its neighbours on a line, which neither names nor order reveal."""
     rng = random.Random(seed)
     paths = [Path(str(name)) for name in rng.sample(range(10 * number), number)]
     pairs = [
@@ -39,8 +39,8 @@ def test_pairs_of_an_image_follow_each_other(seed):
     pairs = line_of_pairs(80, 2, seed)
     ordered = by_neighbourhood(pairs)
     assert sorted(map(str, ordered)) == sorted(map(str, pairs))
-    assert misses(ordered, 12) == 80 < misses(pairs, 12) / 3
+    assert misses(ordered, 12) == 80 < misses(pairs, 12) / 3  # each of the 80 images is missed once
 
 
-def test_no_pairs_are_in_order():
+def test_an_empty_list_of_pairs_stays_empty():
     assert by_neighbourhood([]) == []

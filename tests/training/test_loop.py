@@ -53,12 +53,12 @@ def test_restored_training_takes_the_same_steps(folder, pairs):
 
 
 @pytest.mark.slow
-def test_accumulated_batches_give_the_gradients_of_one(folder, pairs):
-    one = training(folder, pairs, "training.batch=4", "steps=1")
+def test_accumulated_batches_give_the_gradients_of_one_large_batch(folder, pairs):
+    large = training(folder, pairs, "training.batch=4", "steps=1")
     accumulated = training(folder, pairs, "training.batch=2", "training.accumulation=2", "steps=1")
-    totals = [next(each.steps()).total for each in (one, accumulated)]
+    totals = [next(each.steps()).total for each in (large, accumulated)]
     assert totals[0] == pytest.approx(totals[1], rel=1e-5)
-    for ours, theirs in zip(*(each.generator.parameters() for each in (one, accumulated)), strict=True):
+    for ours, theirs in zip(*(each.generator.parameters() for each in (large, accumulated)), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-7)
 
 
@@ -85,9 +85,11 @@ def test_non_finite_loss_leaves_the_weights_of_the_step_before(folder, pairs):
     assert same(before, trained.state())
 
 
-def test_bfloat16_of_the_generator_is_close_to_float32(folder, pairs):
-    first, second = (training(folder, pairs, f"training.precision={name}") for name in ("float32", "bfloat16"))
-    assert next(first.steps()).total == pytest.approx(next(second.steps()).total, rel=0.02)
+def test_loss_of_a_generator_in_bfloat16_is_close_to_that_in_float32_but_not_equal(folder, pairs):
+    trainings = (training(folder, pairs, f"training.precision={name}") for name in ("float32", "bfloat16"))
+    float32, bfloat16 = (next(each.steps()).total for each in trainings)
+    assert float32 == pytest.approx(bfloat16, rel=0.02)
+    assert float32 != bfloat16
 
 
 def test_entire_images_of_several_sizes_are_inputs(folder, pairs):
@@ -95,14 +97,14 @@ def test_entire_images_of_several_sizes_are_inputs(folder, pairs):
     assert step.losses["structure"] > 0
 
 
-def test_output_and_losses_of_the_model(folder, pairs):
+def test_output_has_the_size_of_the_structure_image_and_losses_are_those_of_all_terms(folder, pairs):
     trained = training(folder, pairs)
     example = trained.data[0]
     assert trained.output(example).shape == example.images.pixels["structure"].shape
     assert set(trained.losses(example)) == {"structure", "appearance", "texture", "edges"}
 
 
-def test_output_is_that_of_the_model_that_is_applied(folder, pairs):
+def test_output_of_a_training_is_that_of_its_model_when_it_is_applied(folder, pairs):
     residual = "generator={name: splicenet-residual, options: {width: 0.1}}"
     trained = training(folder, pairs, residual, "steps=2", "optimiser.lr=0.05")
     list(trained.steps())
@@ -133,14 +135,14 @@ def test_settings_for_one_pair_are_refused():
 def test_each_pair_occurs_once_in_each_round_in_a_new_order():
     rounds = [[pair_at(position, 5, 0) for position in range(5 * n, 5 * n + 5)] for n in range(4)]
     assert all(sorted(order) == [0, 1, 2, 3, 4] for order in rounds)
-    assert len(set(map(tuple, rounds))) > 1
+    assert len(set(map(tuple, rounds))) == len(rounds)
     assert rounds[0] != [pair_at(position, 5, 1) for position in range(5)]
 
 
 def test_learning_rate_rises_linearly_and_falls_to_zero():
     config = OptimiserConfig(lr=1, schedule="cosine")
     rates = [learning_rate_with_warm_up(config, 4, step, 100) for step in range(100)]
-    assert rates[0] == pytest.approx(0.2)
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1], rel=0.01)
     assert max(rates) == rates[4] > 0.99
     assert rates[4:] == sorted(rates[4:], reverse=True)
     assert rates[-1] < 0.001

@@ -28,8 +28,8 @@ SMALL = (
 @pytest.mark.weights
 def test_small_splicenet_loses_a_third_of_its_loss_on_four_pairs(tmp_path):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
-    images = [example("cat-dog"), example()]
-    pairs = [Pair(f"{a.stem}-{b.stem}", a, b) for one, other in images for a, b in ((one, other), (other, one))]
+    photographs = [example("cat-dog"), example()]
+    pairs = [Pair(f"{a.stem}-{b.stem}", a, b) for two in photographs for a, b in (two, two[::-1])]
     parts = TrainingParts.build(settings_for("splicenet", steps=12, device="cpu", overrides=SMALL))
     data = TrainingData.prepare(parts.recipe, pairs, tmp_path)
     totals = [step.total for step in Training(parts, data, Processes("cpu")).steps()]

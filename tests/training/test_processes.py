@@ -38,16 +38,16 @@ def test_two_processes_have_the_gradients_of_one_with_twice_the_batch(processes,
     pytest.importorskip("accelerate", reason="accelerate is not installed")
     options = ("training.accumulation=2", "steps=3")
     train_processes.main(*write_inputs(tmp_path, "one", "training.batch=4", *options))
-    (one,), losses = written(tmp_path / "one", 1)
+    (single,), losses = written(tmp_path / "one", 1)
     *paths, images = write_inputs(tmp_path, "two", "training.batch=2", *options)
     ended = processes.run([2, *paths, *images], tmp_path, program=train_processes.launch)
     assert ended.code == 0, ended.stderr
-    two, both = written(tmp_path / "two", 2)
-    assert both == pytest.approx(losses, rel=1e-5)
-    for name, value in one.items():
-        assert torch.equal(two[0][name], two[1][name])
+    (first, second), losses_of_two = written(tmp_path / "two", 2)
+    assert losses_of_two == pytest.approx(losses, rel=1e-5)
+    for name, value in single.items():
+        assert torch.equal(first[name], second[name])
         if name.startswith(("gradient.", "generator.")):
-            torch.testing.assert_close(two[0][name], value, rtol=1e-3, atol=1e-5)
+            torch.testing.assert_close(first[name], value, rtol=1e-3, atol=1e-5)
 
 
 def test_a_single_process_needs_no_launcher():
@@ -57,7 +57,7 @@ def test_a_single_process_needs_no_launcher():
 
 
 @pytest.mark.slow
-def test_precision_is_that_of_the_settings_and_the_preparation_may_take_hours(monkeypatch):
+def test_accelerate_does_not_change_the_precision_and_waits_for_hours_of_preparation(monkeypatch):
     state = pytest.importorskip("accelerate.state", reason="accelerate is not installed")
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     layer, values = torch.nn.Linear(64, 64), torch.rand(1, 64)

@@ -40,7 +40,7 @@ def test_each_image_is_in_one_subset(seed):
     assert not set(split.training) & set(split.held_out)
 
 
-def test_the_fraction_is_met_on_average():
+def test_about_the_given_fraction_of_many_images_is_held_out():
     split = split_fingerprints(different(2000), 0.2)
     assert len(split.held_out) == pytest.approx(400, abs=60)
 
@@ -61,7 +61,7 @@ def test_the_order_of_images_does_not_matter():
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_near_duplicates_of_a_held_out_image_are_held_out(seed):
+def test_near_duplicates_are_in_the_same_subset_and_held_out_if_one_of_them_would_be(seed):
     images = different(40, seed)
     copies = {Path(f"{path}-copy{k}"): near(image, f"{path} {k}") for path, image in images.items() for k in range(3)}
     split = split_fingerprints(images | copies, 0.2)
@@ -117,9 +117,10 @@ def test_images_that_the_initial_model_was_trained_on_and_their_copies_are_not_h
         split_fingerprints(images, 0.3, {image.sha256 for image in images.values()})
 
 
-def test_near_duplicates_of_files_are_held_out_together(tmp_path):
+def test_lighter_copies_of_a_held_out_photograph_are_held_out(tmp_path):
     paths = [path for name in EXAMPLE_PAIRS for path in example(name)]
-    cache, lighter = tmp_path / "cache.jsonl", tmp_path / "lighter.png"
-    ImageEnhance.Brightness(Image.open(paths[0]).convert("RGB")).enhance(1.1).save(lighter)
-    split = split_fingerprints(cached_fingerprints([*paths, lighter], cache, NULL_REPORTER)[0], 0.4)
-    assert (paths[0] in split.held_out) == (lighter in split.held_out)
+    original, copies = paths[1], {tmp_path / f"{factor}.png": factor for factor in (1.04, 1.06, 1.08, 1.1)}
+    for path, factor in copies.items():
+        ImageEnhance.Brightness(Image.open(original).convert("RGB")).enhance(factor).save(path)
+    fingerprints, _ = cached_fingerprints([*paths, *copies], tmp_path / "cache.jsonl", NULL_REPORTER)
+    assert {original, *copies} <= set(split_fingerprints(fingerprints, 0.4).held_out)

@@ -13,7 +13,7 @@ from tiny_models import write_tiny_model
 
 from vitsplice import splice
 from vitsplice.errors import CheckpointRejected, ImageError, OutputExists, UserError, VitspliceError
-from vitsplice.images import encode_png, read
+from vitsplice.images import encode_png, read, to_pil
 from vitsplice.support.folder_lock import FolderLock
 from vitsplice.support.progress import ProgressReporter
 from vitsplice.video import conversion, convert, encoding
@@ -69,6 +69,16 @@ def transfer(clip, appearance, out, **settings):
     return splice_video(clip, appearance, out, **{"key_every": 3, **TINY, **settings})
 
 
+def in_8_bits(result):
+    """Image of a result, rounded as in a file."""
+    return to_pil(result.pixels)
+
+
+def stops_after_a_segment():
+    """Progress reporter that stops the work in the second segment."""
+    return ProgressReporter(stopped=iter([False] * 4 + [True] * 9).__next__)
+
+
 def test_the_output_has_size_times_and_audio_of_the_input(clip, whole):
     frames, times = read_clip(whole.path)
     assert len(frames) == whole.record["frames"] == 5
@@ -91,7 +101,9 @@ def test_frames_on_their_own_are_those_of_instant_and_flicker_more(tmp_path, cli
     single = transfer(clip, appearance, tmp_path / "out", temporal=False)
     for frame in list(open_source(clip).frames())[:2]:
         expected = splice(frame.tensor(), appearance, "instant", **TINY, seed=0)
-        assert np.array_equal(read(tmp_path / "out" / f"{frame.index:06d}.png").pixels, read(encoded(expected)).pixels)
+        assert np.array_equal(
+            read(tmp_path / "out" / f"{frame.index:06d}.png").pixels, read(in_8_bits(expected)).pixels
+        )
     errors = [result.record["warping_error"] for result in (whole, single)]
     assert errors[0]["input"] == errors[1]["input"]
     assert errors[0]["output"] < errors[1]["output"]
@@ -104,43 +116,37 @@ def test_each_patch_is_matched_with_those_of_several_appearance_images(tmp_path,
     result = transfer(clip, images, tmp_path / "out", appearance_weights=weights)
     first = next(open_source(clip).frames()).tensor()
     expected = splice(first, images, "instant", appearance_weights=weights, **TINY)
-    assert np.array_equal(read(tmp_path / "out" / "000000.png").pixels, read(encoded(expected)).pixels)
+    assert np.array_equal(read(tmp_path / "out" / "000000.png").pixels, read(in_8_bits(expected)).pixels)
     assert list(result.record["inputs"])[1:4] == ["appearance image", "appearance image 2", "appearance weights"]
     assert "the appearance of appearance.png and other.png" in (result.folder / "report.html").read_text()
 
 
-def test_backbones_without_digests_are_recorded_by_no_text(tmp_path, appearance, monkeypatch):
-    def without_digests(*arguments):
+def load_with(**changes):
+    """Function like `load_transfer` whose backbones have other descriptions."""
+
+    def load(*arguments):
         loaded = load_transfer(*arguments)
         for backbone in loaded.backbones.values():
-            backbone.info = replace(backbone.info, sha256="")
+            backbone.info = replace(backbone.info, **changes)
         return loaded
 
-    monkeypatch.setattr(convert, "load_transfer", without_digests)
+    return load
+
+
+def test_weights_of_backbones_without_digests_are_recorded_as_an_empty_text(tmp_path, appearance, monkeypatch):
+    monkeypatch.setattr(convert, "load_transfer", load_with(sha256=""))
     result = transfer(write_clip(tmp_path / "clip.mp4", panned(1)), appearance, tmp_path / "out")
     assert result.record["inputs"]["weights"] == ""
 
 
 def test_output_of_other_features_of_the_same_weights_is_not_finished(tmp_path, appearance, monkeypatch):
-    def other_features(*arguments):
-        loaded = load_transfer(*arguments)
-        for backbone in loaded.backbones.values():
-            backbone.info = replace(backbone.info, mean=(0.1, 0.2, 0.3))
-        return loaded
-
     clip, out = write_clip(tmp_path / "clip.mp4", panned(1)), tmp_path / "out"
     first = transfer(clip, appearance, out).record["inputs"]
-    monkeypatch.setattr(convert, "load_transfer", other_features)
+    monkeypatch.setattr(convert, "load_transfer", load_with(mean=(0.1, 0.2, 0.3)))
     with pytest.raises(OutputExists):
         transfer(clip, appearance, out)
     other = transfer(clip, appearance, out, force=True).record["inputs"]
     assert {name for name in first if first[name] != other[name]} == {"features", "features of cnn"}
-
-
-def encoded(result):
-    from vitsplice.images import to_pil
-
-    return to_pil(result.pixels)
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +158,7 @@ def optimised(tmp_path_factory, clip, appearance):
 @pytest.mark.parametrize(("name", "settings"), [("whole", {}), ("optimised", STEPS)])
 def test_work_that_was_stopped_resumes_to_the_same_bytes(tmp_path, request, clip, appearance, name, settings):
     expected = request.getfixturevalue(name)
-    stop = [False, False, False, False, True]
-    progress = ProgressReporter(stopped=lambda: stop.pop(0) if stop else False)
+    progress = stops_after_a_segment()
     assert transfer(clip, appearance, tmp_path / "part.mp4", progress=progress, **settings) is None
     assert not (tmp_path / "part.mp4").exists()
     notes = []
@@ -185,7 +190,7 @@ def test_a_segment_of_a_killed_process_without_its_state_is_computed_again(
 
 
 def test_finished_work_is_not_repeated(clip, appearance, whole, monkeypatch):
-    monkeypatch.setattr(conversion, "propagated", None)
+    monkeypatch.setattr(conversion, "propagated", None)  # which computes frames
     notes = []
     again = transfer(clip, appearance, whole.path, progress=ProgressReporter(note=notes.append))
     assert again.record == whole.record
@@ -230,10 +235,8 @@ def test_finished_frames_that_were_removed_are_computed_again(tmp_path, appearan
 
     shutil.rmtree(out)
     shutil.rmtree(out.with_name("frames-video"))
-    stop = [False, False, False, False, True]
-    progress = ProgressReporter(stopped=lambda: stop.pop(0) if stop else False)
-    assert transfer(clip, appearance, out, progress=progress) is None
-    (out / "000001.png").unlink()
+    assert transfer(clip, appearance, out, progress=stops_after_a_segment()) is None
+    (out / "000001.png").unlink()  # of the first segment
     transfer(clip, appearance, out, progress=ProgressReporter(note=notes.append))
     assert {path.name: path.read_bytes() for path in out.iterdir()} == frames
     assert "finished frames are missing or damaged; starting again" in notes
@@ -519,7 +522,7 @@ def test_hidden_files_and_folders_are_no_frames(tmp_path, appearance):
     assert transfer(tmp_path / "in", appearance, tmp_path / "out").record["frames"] == 1
 
 
-def test_a_key_frame_follows_each_cut(tmp_path, appearance):
+def test_cuts_are_recorded_and_no_frame_is_lost_at_them(tmp_path, appearance):
     clip = write_clip(tmp_path / "cut.mp4", [*panned(2), *panned(2, seed=9)])
     result = transfer(clip, appearance, tmp_path / "out")
     assert result.record["cuts"] == [2]
@@ -527,18 +530,13 @@ def test_a_key_frame_follows_each_cut(tmp_path, appearance):
 
 
 @pytest.mark.parametrize("generator", ["tiny-tint", "splicenet"])
-def test_a_model_folder_is_a_preset(tmp_path, clip, appearance, generator):
+def test_a_model_folder_may_be_the_preset(tmp_path, clip, appearance, generator):
     options = {} if generator == "tiny-tint" else {"width": 0.05}
     write_tiny_model(tmp_path / "model", generator=generator, options=options)
     transfer(clip, appearance, tmp_path / "out", preset=tmp_path / "model", backbone=None, overrides=())
     first = next(open_source(clip).frames()).tensor()
     expected = splice(first, appearance, tmp_path / "model", overrides=["metrics=none"])
-    assert np.array_equal(read(tmp_path / "out" / "000000.png").pixels, read(encoded(expected)).pixels)
-
-
-def stops_after_a_segment():
-    """Progress reporter that stops the work in the second segment."""
-    return ProgressReporter(stopped=iter([False] * 4 + [True] * 9).__next__)
+    assert np.array_equal(read(tmp_path / "out" / "000000.png").pixels, read(in_8_bits(expected)).pixels)
 
 
 def test_frames_are_resized(tmp_path, clip, appearance):
@@ -569,16 +567,10 @@ def test_the_encoder_is_part_of_the_plan(tmp_path, clip, appearance, monkeypatch
         transfer(clip, appearance, tmp_path / "out.mp4")
 
 
-def stopped_with_damaged_checkpoint(clip, appearance, out):
-    """Stop the work on a video after its first segment, and damage the checkpoint."""
-    progress = stops_after_a_segment()
-    assert transfer(clip, appearance, out, progress=progress) is None
-    (checkpoint,) = (out.with_name(f"{out.stem}-video") / "checkpoint").glob("*.json")
+def test_work_whose_checkpoint_is_damaged_starts_again_once_it_is_removed(tmp_path, clip, appearance, whole):
+    assert transfer(clip, appearance, tmp_path / "out.mp4", progress=stops_after_a_segment()) is None
+    (checkpoint,) = (tmp_path / "out-video" / "checkpoint").glob("*.json")
     checkpoint.write_text("{")
-
-
-def test_work_whose_checkpoint_is_damaged_starts_again_as_the_error_says(tmp_path, clip, appearance, whole):
-    stopped_with_damaged_checkpoint(clip, appearance, tmp_path / "out.mp4")
     for force in (False, True):
         with pytest.raises(CheckpointRejected, match=r"remove .*out-video/checkpoint/step-\* to start again"):
             transfer(clip, appearance, tmp_path / "out.mp4", force=force)
@@ -617,17 +609,17 @@ def test_a_record_without_the_number_of_frames_is_not_finished(tmp_path, appeara
         transfer(clip, appearance, tmp_path / "out")
 
 
-def test_longer_audio_neither_changes_the_samples_nor_has_a_note(tmp_path, appearance):
+def test_longer_audio_neither_changes_the_measured_frames_nor_has_a_note(tmp_path, appearance):
     clip = write_clip(tmp_path / "clip.mkv", panned(8), audio=True, audio_seconds=4)
-    folders = []
+    measured = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conversion, "frame_metrics", lambda samples, *others: folders.append(samples) or {})
+        patch.setattr(conversion, "frame_metrics", lambda samples, *others: measured.extend(samples) or {})
         result = transfer(clip, appearance, tmp_path / "out", overrides=["match.grid=6"])
-    assert [number for number, _, _ in folders[0]] == [0, 1, 3, 4, 6, 7]
-    assert result.record["notes"] == ["a folder of images has no audio"]
+    assert [number for number, _, _ in measured] == [0, 1, 3, 4, 6, 7]  # spread over the 8 frames
+    assert result.record["notes"] == ["a folder of images has no audio"]  # and none on the duration
 
 
-def test_one_frame_and_a_rotated_video(tmp_path, appearance):
+def test_a_rotated_video_of_one_frame_is_upright_and_has_no_warping_error(tmp_path, appearance):
     clip = write_clip(tmp_path / "one.mp4", panned(1), rotation=90)
     result = transfer(clip, appearance, tmp_path / "out.mp4")
     assert [frame.shape for frame in read_clip(result.path)[0]] == [(96, 64, 3)]
@@ -704,7 +696,7 @@ def refuse_from(index):
     return check
 
 
-def test_a_state_of_other_work_is_not_used(tmp_path, clip, appearance):
+def test_records_of_other_work_are_replaced_only_with_force(tmp_path, clip, appearance):
     progress = stops_after_a_segment()
     assert transfer(clip, appearance, tmp_path / "a.mp4", progress=progress) is None
     shutil.copytree(tmp_path / "a-video", tmp_path / "b-video")

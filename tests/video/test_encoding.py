@@ -9,7 +9,7 @@ from clips import audio_packets, panned, read_clip, remuxed, write_clip
 from vitsplice.errors import UserError, VitspliceError
 from vitsplice.video import encoding as module
 from vitsplice.video.encoding import encoding_for, join, write_segment
-from vitsplice.video.source import open_source
+from vitsplice.video.source import VideoInfo, open_source
 
 
 def encoded(tmp_path, source, name="out.mp4", audio=None, split=2):
@@ -51,7 +51,7 @@ def test_joined_video_states_the_rate_and_the_colours_of_the_input(tmp_path, nam
     assert info.colours == source.info.colours
 
 
-def test_segments_of_the_same_frames_have_the_same_bytes(tmp_path):
+def test_joined_videos_of_the_same_frames_have_the_same_bytes(tmp_path):
     source = open_source(write_clip(tmp_path / "clip.mp4", panned(4)))
     first = encoded(tmp_path, source)[0].read_bytes()
     assert encoded(tmp_path, source)[0].read_bytes() == first
@@ -94,7 +94,7 @@ def test_audio_that_an_edit_list_hides_is_left_out_of_matroska(tmp_path):
     clip = write_clip(tmp_path / "clip.mp4", panned(20), audio=True, codec="mpeg4")
     trimmed = remuxed(clip, tmp_path / "trimmed.mp4", -1)
     path, _ = encoded(tmp_path, open_source(trimmed), "out.mkv", audio=trimmed)
-    assert len(audio_packets(path)) == 7
+    assert len(audio_packets(path)) == 7  # of 1024 samples, in the last second at 8 kHz
     assert read_clip(path)[1][0] == 0
 
 
@@ -107,6 +107,7 @@ def test_audio_that_decoders_skip_themselves_is_copied(tmp_path):
 def test_audio_of_a_file_whose_title_is_not_utf8_is_copied(tmp_path):
     clip = write_clip(tmp_path / "clip.mkv", panned(3), audio=True, title="TITLE")
     expected = audio_packets(clip)
+    assert b"TITLE" in clip.read_bytes()
     clip.write_bytes(clip.read_bytes().replace(b"TITLE", b"TITL\xe9"))
     path, _ = encoded(tmp_path, open_source(clip), audio=clip)
     assert audio_packets(path) == expected
@@ -150,7 +151,7 @@ def test_audio_of_an_unknown_codec_is_noted(tmp_path):
     assert len(read_clip(out)[0]) == 8
 
 
-def test_names_may_have_colons(tmp_path, monkeypatch):
+def test_file_names_may_have_colons(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = write_clip(tmp_path / "12:30.mp4", panned(4), audio=True)
     info = open_source("12:30.mp4").info
@@ -192,9 +193,8 @@ def test_matrix_and_range_are_those_of_the_input(tmp_path, range_number):
 
 
 def test_odd_sizes_are_kept(tmp_path):
-    source = open_source(write_clip(tmp_path / "clip.mp4", panned(3)))
     pixels = panned(2, 33, 51)
-    encoding = encoding_for(tmp_path / "out.mp4", source.info.__class__(51, 33, source.info.rate, 1 / source.info.rate))
+    encoding = encoding_for(tmp_path / "out.mp4", VideoInfo(51, 33, Fraction(10), Fraction(1, 10)))
     write_segment(tmp_path / "0.nut", [(pixels[0], 0), (pixels[1], 1)], encoding)
     join([tmp_path / "0.nut"], tmp_path / "out.mp4", encoding.info, None)
     assert [frame.shape for frame in read_clip(tmp_path / "out.mp4")[0]] == [(33, 51, 3)] * 2

@@ -7,7 +7,7 @@ from vitsplice.video.flow import Motion, no_motion
 STILL = no_motion((24, 32))
 
 
-def test_still_frames_have_no_error():
+def test_the_error_of_still_frames_is_0():
     image = torch.rand(1, 3, 24, 32)
     assert warping_error(image, image, STILL) == pytest.approx(0, abs=1e-10)
 
@@ -17,14 +17,14 @@ def test_the_error_of_a_constant_difference_is_its_square_summed_over_channels()
     assert warping_error(image, image + 0.1, STILL) == pytest.approx(0.03, rel=1e-4)
 
 
-def test_content_that_moves_with_the_input_has_no_error():
+def test_the_error_of_content_that_moves_with_the_input_is_0():
     image = torch.rand(1, 3, 24, 36)
     motion = Motion(torch.tensor([-4 / 32, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 24, 32), torch.ones(1, 1, 24, 32))
     motion.valid[..., :5] = 0
     assert warping_error(image[..., :32], image[..., 4:], motion) == pytest.approx(0, abs=1e-9)
 
 
-def test_without_trusted_motion_there_is_no_error():
+def test_the_error_is_none_where_no_motion_is_trusted():
     image = torch.rand(1, 3, 24, 32)
     assert warping_error(image, 1 - image, Motion(STILL.flow, torch.zeros(1, 1, 24, 32))) is None
 

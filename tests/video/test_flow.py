@@ -7,8 +7,9 @@ from vitsplice.video.flow import Motion, consistent, motions, no_motion, sample_
 
 
 def shift(right, down=0, size=(32, 48)):
-    flow = torch.tensor([right / size[1], down / size[0]]).reshape(1, 2, 1, 1).expand(1, 2, *size)
-    return Motion(flow, torch.ones(1, 1, *size))
+    """Motion of all pixels by the same number of columns and rows."""
+    vectors = torch.tensor([right / size[1], down / size[0]]).reshape(1, 2, 1, 1).expand(1, 2, *size)
+    return Motion(vectors, torch.ones(1, 1, *size))
 
 
 def test_motion_of_a_pan_is_its_shift():
@@ -20,7 +21,7 @@ def test_motion_of_a_pan_is_its_shift():
     assert float(backward.valid[inner].mean()) > 0.95
 
 
-def test_what_enters_the_frame_is_not_valid():
+def test_motion_of_what_enters_the_frame_is_not_valid():
     earlier, later = (working_image(frame) for frame in panned(2, 96, 128, step=12))
     backward, _ = motions(earlier, later)
     assert backward.valid[..., -6:].mean() < 0.2 < backward.valid[..., 30:90].mean()
@@ -56,7 +57,7 @@ def test_points_move_with_the_motion():
 
 def test_flows_that_disagree_are_not_consistent():
     there, back = torch.full((1, 2, 20, 30), 3.0), torch.full((1, 2, 20, 30), -3.0)
-    assert consistent(there, back)[..., :15, :25].all()
+    assert consistent(there, back)[..., :15, :25].all()  # where the motion stays within the frame
     assert not consistent(there, there).any()
 
 

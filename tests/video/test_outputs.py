@@ -69,8 +69,8 @@ def test_each_frame_is_reported_before_it_is_computed(compute):
 
 
 def test_without_changes_a_frame_is_its_start():
-    key = Key(None, START)
-    assert changed(START, key, key, KeyMotions(moved(3), moved(0), 0.5)) is START
+    unchanged = Key(None, START)
+    assert changed(START, unchanged, unchanged, KeyMotions(moved(3), moved(0), 0.5)) is START
 
 
 def test_a_change_moves_with_the_motion():

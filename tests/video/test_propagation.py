@@ -38,14 +38,14 @@ def shift(right, valid=1.0):
     return Motion(flow, torch.full((1, 1, 48, 64), valid))
 
 
-def maps(weights):
+def on_grid(weights):
     return weights.reshape(*GRID, -1)
 
 
 def test_weights_move_with_the_motion():
     key = match()
     moved = blended_correspondence(FRAME, key, match(1), KeyMotions(shift(2), no_motion((48, 64)), 0.0), [])
-    assert torch.allclose(maps(moved.weights)[:, :6], maps(key.weights)[:, 2:], atol=1e-5)
+    assert torch.allclose(on_grid(moved.weights)[:, :6], on_grid(key.weights)[:, 2:], atol=1e-5)
     assert torch.allclose(moved.weights.sum(1), torch.ones(48))
     assert moved.mirrored
 
@@ -100,28 +100,24 @@ def test_motions_of_a_segment_lead_to_its_key_frames():
         assert float(each.later.flow[inner].mean()) * 128 == pytest.approx(3 * number - 12, abs=0.5)
 
 
+def spots_at(*centres, strength):
+    values = torch.full((len(centres),), 0.5)
+    return SmallSpots(torch.tensor(centres), values, values, values, torch.full((len(centres),), strength))
+
+
 def test_spots_move_from_frame_to_frame_until_they_are_hidden():
-    one = torch.ones(1)
-    spots = SmallSpots(torch.tensor([[3.0, 4.0]]), one, one, one, one)
-    moved = moved_spots(match(spots=spots), [shift(1), shift(1), shift(1, valid=0.0)])
+    moved = moved_spots(match(spots=spots_at((3.0, 4.0), strength=1.0)), [shift(1), shift(1), shift(1, valid=0.0)])
     assert [each.centres.tolist() for each in moved[:3]] == [[[3, 4]], [[3, 5]], [[3, 6]]]
     assert [len(each.radii) for each in moved] == [1, 1, 1, 0]
     assert moved_spots(None, [shift(1)]) == [None, None]
 
 
 def test_spots_that_leave_the_frame_are_dropped():
-    one = torch.ones(1)
-    spots = SmallSpots(torch.tensor([[3.0, 6.5]]), one, one, one, one)
-    moved = moved_spots(match(spots=spots), [shift(1), shift(1), shift(1)])
+    moved = moved_spots(match(spots=spots_at((3.0, 6.5), strength=1.0)), [shift(1), shift(1), shift(1)])
     assert [len(each.radii) for each in moved] == [1, 1, 0, 0]
 
 
-def spots_at(*centres, strength):
-    values = torch.full((len(centres),), 0.5)
-    return SmallSpots(torch.tensor(centres), values, values, values, torch.full((len(centres),), strength))
-
-
-def test_spots_of_both_key_frames_are_one_and_keep_their_strength():
+def test_near_spots_of_both_key_frames_are_joined_and_the_others_keep_their_strength():
     still = no_motion((48, 64))
     for second, expected in (
         (spots_at((3.0, 4.2), strength=0.25), [((3.0, 4.05), 1.0), ((1.0, 1.0), 0.75)]),

@@ -42,7 +42,7 @@ def test_one_frame_is_one_segment():
     assert described(segments(video(panned(1)), 12)) == [(0, 1, None, True)]
 
 
-def test_a_segment_in_the_middle_is_the_same_when_started_there():
+def test_a_segment_is_the_same_if_the_frames_before_it_are_not_read():
     frames = video(panned(9))
     part = next(segments(frames[3:], 3, after_cut=False))
     assert described([part]) == described(list(segments(frames, 3))[1:2])

@@ -57,8 +57,9 @@ def test_rotated_frames_are_upright(tmp_path, rotation):
 def test_mirrored_frames_are_as_players_show_them(tmp_path, matrix, shown):
     image = panned(1)[0]
     path = write_clip(tmp_path / "clip.mp4", [image], rotation=180)
-    one, turned = 1 << 16, struct.pack(">5i", -(1 << 16), 0, 0, 0, -(1 << 16))
-    a, b, c, d = (one * value for value in matrix)
+    unit = 1 << 16  # 1 as a fixed-point number
+    turned = struct.pack(">5i", -unit, 0, 0, 0, -unit)
+    a, b, c, d = (unit * value for value in matrix)
     data = path.read_bytes()
     assert turned in data
     path.write_bytes(data.replace(turned, struct.pack(">5i", a, b, 0, c, d)))
@@ -77,11 +78,14 @@ def test_times_below_0_are_those_of_the_file_and_its_duration_has_no_note(tmp_pa
 def test_frames_that_an_edit_list_hides_are_not_counted(tmp_path):
     clip = write_clip(tmp_path / "clip.mp4", panned(8), codec="mpeg4")
     source = open_source(remuxed(clip, tmp_path / "trimmed.mp4", -0.5))
-    assert (source.info.frames, source.info.states_frames) == (len(list(source.frames())), True) == (3, True)
+    assert (
+        (source.info.frames, source.info.states_frames) == (len(list(source.frames())), True) == (3, True)
+    )  # of 0.8 s
 
 
 def test_a_title_that_is_not_utf8_is_no_damage(tmp_path):
     path = write_clip(tmp_path / "clip.mkv", panned(1), title="TITLE")
+    assert b"TITLE" in path.read_bytes()
     path.write_bytes(path.read_bytes().replace(b"TITLE", b"TITL\xe9"))
     assert open_source(path).info.frames == 1
 
@@ -93,7 +97,7 @@ def test_a_matrix_that_ffmpeg_does_not_convert_is_noted(tmp_path):
     assert source.info.notes == (note,)
 
 
-def test_a_video_has_one_frame_at_least(tmp_path):
+def test_the_only_frame_of_a_video_is_read(tmp_path):
     assert len(frames_of(write_clip(tmp_path / "clip.mp4", panned(1)))) == 1
 
 
