@@ -218,6 +218,47 @@ class ReturnsMoreThanRequested(Mutant):
         return super().__call__(images, [*requests, FeatureRequest("value")])
 
 
+class PutsClsLast(Mutant):
+    def changed_local(self, features):
+        return replace(features, values=features.values.roll(-features.prefix, 1))
+
+
+class GivesGlobalFeaturesAGrid(Mutant):
+    def changed(self, features):
+        return features if features.grid else replace(features, grid=(1, 1))
+
+
+class TransposesGridOfPortraits(TransposesGrid):
+    def changed_local(self, features):
+        return super().changed_local(features) if features.grid[0] > features.grid[1] else features
+
+
+class CropsWidth(Mutant):
+    def __call__(self, images, requests):
+        return super().__call__(images[..., : images.shape[-1] // 8 * 8], requests)
+
+
+class TakesLowLayersAsTheFirst(Mutant):
+    def __call__(self, images, requests):
+        valid = {request: replace(request, layer=max(request.layer, -self.info.layers)) for request in requests}
+        features = super().__call__(images, list(valid.values()))
+        return {request: features[valid[request]] for request in requests}
+
+
+class IgnoresDtype(Mutant):
+    def to(self, device, dtype):
+        return super().to(device, torch.float32)
+
+
+class RoundsGridDown(Mutant):
+    def __init__(self):
+        super().__init__(size_multiple=1)
+
+    def __call__(self, images, requests):
+        height, width = (side // 8 * 8 for side in images.shape[-2:])
+        return super().__call__(images[..., :height, :width], requests)
+
+
 def with_info(**info):
     """A mutant whose info has one wrong entry, for which the entry is the id of the test."""
     build = lambda: Mutant(**info)  # noqa: E731
@@ -254,12 +295,25 @@ MUTANTS = {
     DependsOnOtherRequests: "other_requests",
     RaisesKeyError: "unknown_facets",
     ReturnsMoreThanRequested: "other_requests",
+    PutsClsLast: "cls_token_precedes",
+    GivesGlobalFeaturesAGrid: "shapes_and_grid",
+    TransposesGridOfPortraits: "sizes",
+    CropsWidth: "sizes",
+    TakesLowLayersAsTheFirst: "unknown_facets",
+    IgnoresDtype: "bfloat16",
 }
 
 
 @pytest.mark.slow
 def test_correct_backbone_passes():
     assert failures(BackboneContract, backbone=Mutant()) == {}
+
+
+def test_grid_that_is_rounded_down_passes():
+    class OddSize(BackboneContract):
+        size = (70, 100)
+
+    assert failures(OddSize, "grid", backbone=RoundsGridDown()) == {}
 
 
 def test_backbone_whose_inner_module_is_in_eval_mode_passes():

@@ -114,6 +114,22 @@ class StatesItsReach(Net):
     reach = 1
 
 
+class UsesImageStatistics(StatesItsReach):
+    def forward(self, structure, condition):
+        return super().forward(structure - structure.mean((2, 3), keepdim=True), condition)
+
+
+class SeesDistantRows(StatesItsReach):
+    def forward(self, structure, condition):
+        return super().forward(structure + structure.roll(13, 2), condition)
+
+
+class SeesColumnsToTheRight(StatesItsReach):
+    def forward(self, structure, condition):
+        start = torch.nn.functional.pad(condition["start"], (0, 13))[..., 13:]
+        return super().forward(structure, condition | {"start": start})
+
+
 MISTAKES = {
     Shrinks: "output_is_an_image",
     AcceptsOneImage: "output_is_an_image",
@@ -129,6 +145,9 @@ MISTAKES = {
     ModifiesCondition: "not_modified",
     UsesAnotherCondition: "output_is_an_image",
     UnderstatesItsReach: "reach",
+    UsesImageStatistics: "reach",
+    SeesDistantRows: "reach",
+    SeesColumnsToTheRight: "reach",
 }
 
 

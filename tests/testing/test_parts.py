@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.testing.failures import failures
-from vitsplice.contracts import POSITIONS, ExecutorSpec, FeatureRequest, GeneratorSpec, LossSpec, LossTerm, Option
+from vitsplice.contracts import MASK, POSITIONS, ExecutorSpec, FeatureRequest, GeneratorSpec, LossSpec, LossTerm, Option
 from vitsplice.errors import ConfigError
 from vitsplice.testing import ExecutorContract, GeneratorContract, LossContract, PresetContract, contract
 
@@ -36,6 +36,15 @@ def modify_target(output, target):
     return distance(output, target)
 
 
+def by_location(output, target):
+    return (output[KEY].values - target[KEY].values).square().mean()
+
+
+def fail_with_mask(output, target):
+    assert MASK not in target
+    return distance(output, target)
+
+
 LOSSES = {
     "no-summary": (loss(distance, summary=""), "spec_is_complete"),
     "one-value-per-image": (
@@ -51,6 +60,8 @@ LOSSES = {
     "modifies-target": (loss(modify_target), "not_modified"),
     "invalid-default": (loss(distance, options={"size": Option(3, "side", maximum=2)}), "spec_is_complete"),
     "unknown-target": (loss(distance, target="nothing"), "spec_is_complete"),
+    "equal-sizes-only": (loss(by_location, target="appearance"), "differ_in_size"),
+    "fails-with-mask": (loss(fail_with_mask, target="appearance"), "may_have_a_mask"),
 }
 
 
@@ -83,6 +94,11 @@ def sampled_distance(output, target):
         positions = 2 * features[POSITIONS].values[:, :10].flip(-1)[:, None].to(features[KEY].values) - 1
         means.append(F.grid_sample(features[KEY].maps, positions, align_corners=False).mean(-1))
     return (means[0] - means[1]).square().mean()
+
+
+@pytest.mark.parametrize("check", ["differ_in_size", "may_have_a_mask"])
+def test_comparison_by_location_with_the_structure_image_passes(check):
+    assert failures(LossContract, check, spec=loss(by_location)) == {}
 
 
 @pytest.mark.slow
@@ -142,6 +158,21 @@ class ModifiesInput(Net):
         return super().forward(images)
 
 
+class HasProgressWithoutFraction(Net):
+    def set_progress(self):
+        pass
+
+
+class IsInvalidInTheMiddle(Net):
+    fraction = 1.0
+
+    def set_progress(self, fraction):
+        self.fraction = fraction
+
+    def forward(self, images):
+        return super().forward(images) + 9 * (self.fraction == 0.5)
+
+
 GENERATORS = {
     IgnoresInput: "depends_on_input",
     Unbounded: "output_is_an_image",
@@ -150,6 +181,8 @@ GENERATORS = {
     HasUnusedParameter: "optimised",
     UsesPythonRandom: "deterministic",
     ModifiesInput: "not_modified",
+    HasProgressWithoutFraction: "progress",
+    IsInvalidInTheMiddle: "progress",
 }
 
 
@@ -167,6 +200,17 @@ def test_violated_generator_contract_is_detected(network):
 def test_correct_generator_passes_unless_declared_a_canvas():
     assert failures(GeneratorContract, spec=generator(Net)) == {}
     assert "canvas=True, but" in str(failures(GeneratorContract, spec=generator(Net, canvas=True)))
+
+
+class DropsOut(Net):
+    def forward(self, images):
+        return super().forward(F.dropout(images, 0.5, self.training) + 0.01 * torch.rand_like(images))
+
+
+@pytest.mark.parametrize("check", ["deterministic", "optimised", "state_dict", "depends_on_input"])
+def test_generator_that_draws_random_numbers_in_forward_passes(check):
+    with contract.random_state_unchanged("the contract"):
+        assert failures(GeneratorContract, check, spec=generator(DropsOut)) == {}
 
 
 @pytest.mark.slow
@@ -195,12 +239,14 @@ def test_preset_with_an_unregistered_fallback_is_detected(own, added):
     assert "no backbone 'tiny-vti'" in reason
 
 
-@pytest.mark.parametrize(("second", "outcome"), [("tiny-cnn", "skipped"), ("tiny-vti", "failed")])
-def test_fallback_of_an_optional_plugin_that_is_not_loaded_is_skipped(monkeypatch, second, outcome):
+@pytest.mark.parametrize(
+    ("second", "outcome", "missing"), [("tiny-cnn", "skipped", "vit-none"), ("tiny-vti", "failed", "tiny-vti")]
+)
+def test_check_is_skipped_if_only_fallbacks_of_optional_plugins_are_missing(monkeypatch, second, outcome, missing):
     monkeypatch.setattr("vitsplice.plugins.registry.OPTIONAL_PLUGINS", [("backbone", "*-none", "vitsplice-none")])
     text = PRESET % (f", fallback: [vit-none, {second}]", "tiny-cnn")
     (reason,) = failures(PresetContract, "registered", outcome, text=text).values()
-    assert "no backbone 'vit-none'" in reason or outcome == "failed"
+    assert f"no backbone '{missing}'" in reason
 
 
 def test_weights_files_of_a_preset_are_named_by_their_keys():
@@ -226,13 +272,31 @@ class SequentialExecutor:
         yield from map(work, jobs)
 
 
-def test_executor_that_runs_no_job_between_outcomes_is_detected():
+class EagerExecutor:
+    """Runs all jobs when the first outcome is requested."""
+
+    threads = 1
+
+    def run(self, work, jobs):
+        yield from [work(job) for job in jobs]
+
+
+def executor(build):
+    return ExecutorSpec("mutant", lambda workers, threads, options: build(), "runs jobs in the caller's process", {})
+
+
+@pytest.mark.parametrize("build", [SequentialExecutor, EagerExecutor])
+def test_executor_that_runs_no_job_in_other_processes_between_outcomes_is_detected(build):
     class Impatient(ExecutorContract):
         timeout = 0.2
 
-    spec = ExecutorSpec("mutant", lambda workers, threads, options: SequentialExecutor(), "one job after another", {})
-    reasons = failures(Impatient, "closing", spec=spec)
-    assert list(reasons.values()) == ["no other job started within 0.2 s of the first outcome"]
+    reasons = failures(Impatient, "closing", spec=executor(build))
+    assert list(reasons.values()) == ["no other process started a job within 0.2 s of the first outcome"]
+
+
+def test_job_that_kills_its_process_spares_that_of_the_check():
+    reasons = failures(ExecutorContract, "killed_process", spec=executor(SequentialExecutor))
+    assert list(reasons.values()) == ["a job runs in the caller's process"]
 
 
 def test_listing_that_ends_without_a_message_is_reported(monkeypatch):

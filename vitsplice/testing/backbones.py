@@ -112,17 +112,24 @@ class BackboneContract(Contract[BackboneSpec]):
             assert spec.source == info.source, "the source differs from that of the info"
 
     def test_shapes_and_grid(self) -> None:
-        """Local features are (B, prefix + h * w, D) with the grid (h, w), global features (B, D)."""
-        images, info = self.images(), self.backbone().info
+        """Local features are (B, prefix + h * w, D) with the grid (h, w), global features (B, D) without a grid."""
+        images = self.images()
         features = self.backbone()(images, self.requests())
         assert set(features) == set(self.requests()), "the returned features are not exactly those requested"
         for request, feature in features.items():
             check_shape(request, feature, len(images))
-        height, width = (-(-side // info.stride) for side in images.shape[-2:])
-        grid = features[FeatureRequest(info.structure.facet, -1)].grid
-        assert grid == (height, width), (
-            f"the grid of the last layer is {grid} for an image of {tuple(images.shape[-2:])} px, not {(height, width)}"
-        )
+        self._check_last_grid(images)
+
+    def _check_last_grid(self, images: Tensor) -> None:
+        """Raise AssertionError unless the last layer's grid is the size divided by the stride, rounded up or down."""
+        info = self.backbone().info
+        request = FeatureRequest(info.structure.facet, -1)
+        features = self.backbone()(images, [request])[request]
+        check_shape(request, features, len(images))
+        size = tuple(images.shape[-2:])
+        down, up = (tuple(sign * (sign * side // info.stride) for side in size) for sign in (1, -1))
+        fits = all(number in numbers for number, *numbers in zip(features.grid or (), down, up, strict=True))
+        assert fits, f"the grid of the last layer is {features.grid} for an image of {size} px, not {up}"
 
     def test_prefix_counts_cls_token(self) -> None:
         """Tokens without a location, such as [CLS], precede the grid and are counted in prefix."""
@@ -131,6 +138,17 @@ class BackboneContract(Contract[BackboneSpec]):
             raise SkipTest("the backbone has no [CLS] token")
         prefix = self.backbone()(self.images(1), [info.structure])[info.structure].prefix
         assert prefix >= 1, f"prefix is {prefix}, although there is a [CLS] token"
+
+    def test_cls_token_precedes_the_grid(self) -> None:
+        """One of the tokens before the grid in the facet ``token`` is the facet ``cls`` of the same layer."""
+        if not {"cls", "token"} <= set(self.backbone().info.facets):
+            raise SkipTest("the backbone has no facet cls, or no facet token")
+        cls, token = FeatureRequest("cls"), FeatureRequest("token")
+        features = self.backbone()(self.images(1), [cls, token])
+        expected = features[cls].values[:, None]
+        differences = (features[token].values[:, : features[token].prefix] - expected).abs().amax((0, 2))
+        found = bool((differences <= 1e-3 * expected.abs().max()).any())
+        assert found, f"[CLS] is none of the tokens before the grid, of which prefix counts {features[token].prefix}"
 
     def test_grid_matches_image_locations(self) -> None:
         """A change near the top right or bottom left corner changes the features there on the grid (row-major)."""
@@ -255,7 +273,7 @@ class BackboneContract(Contract[BackboneSpec]):
         info = self.backbone().info
         if info.fixed_size is None:
             for size in (fitting_size(info, 2 * info.min_size, 5 * info.min_size), fitting_size(info, 80, 48)):
-                self.backbone()(random_images(1, *size), [info.structure])
+                self._check_last_grid(random_images(1, *size))
         for size in invalid_sizes(info):
             fitting = "{}x{}".format(*fitting_size(info, *size))
             message = self._rejection(random_images(1, *size), info.structure)
@@ -265,7 +283,8 @@ class BackboneContract(Contract[BackboneSpec]):
     def test_unknown_facets_and_layers_are_rejected(self) -> None:
         """A facet or layer that the backbone does not have is rejected with a UserError."""
         info = self.backbone().info
-        for request in (FeatureRequest("no-such-facet"), FeatureRequest(info.structure.facet, info.layers)):
+        layers = [FeatureRequest(info.structure.facet, layer) for layer in (info.layers, -info.layers - 1)]
+        for request in (FeatureRequest("no-such-facet"), *layers):
             assert self._rejection(self.images(1), request) is not None, f"{request} is accepted"
 
     def _rejection(self, images: Tensor, request: FeatureRequest) -> str | None:
@@ -293,10 +312,14 @@ class BackboneContract(Contract[BackboneSpec]):
             raise AssertionError("a file without weights is accepted")
 
     def test_bfloat16_weights(self) -> None:
-        """With weights in bfloat16, features are still float32, and similar to those with float32 weights."""
+        """`to` casts the weights to bfloat16; features are still float32, and similar to those with float32 weights."""
         request, image = self.backbone().info.appearance, self.images(1)
         reference = self._values(image, request)
-        features = self._values_on("cpu", torch.bfloat16, image, request)
+        moved = self._moved("cpu", torch.bfloat16)
+        weights = [item for network in networks_of(moved) for item in network.named_parameters()]
+        uncast = [name for name, weight in weights if weight.is_floating_point() and weight.dtype != torch.bfloat16]
+        assert not uncast, f"{uncast[0]} is not cast to torch.bfloat16 by `to`"
+        features = moved(image, [request])[request].values
         assert features.dtype == torch.float32, f"features have dtype {features.dtype}"
         similarity = torch.nn.functional.cosine_similarity(reference, features).min()
         assert similarity > 0.95, f"cosine similarity with the float32 features is {similarity:.3f}"
@@ -307,13 +330,12 @@ class BackboneContract(Contract[BackboneSpec]):
             raise SkipTest("CUDA is unavailable")
         request, image = self.backbone().info.structure, self.images(1)
         expected = self._values(image, request)
-        actual = self._values_on("cuda", torch.float32, image, request)
+        actual = self._moved("cuda", torch.float32)(image.to("cuda"), [request])[request].values.cpu()
         assert_close(actual, expected, "features on CUDA and on the CPU", 2e-2)
 
-    def _values_on(self, device: str, dtype: torch.dtype, images: Tensor, request: FeatureRequest) -> Tensor:
+    def _moved(self, device: str, dtype: torch.dtype) -> Backbone:
         # a copy, because `to` may change the backbone itself, and converting it back from bfloat16 would lose digits
-        moved = deepcopy(self.backbone()).to(device, dtype)
-        return moved(images.to(device), [request])[request].values.cpu()
+        return deepcopy(self.backbone()).to(device, dtype)
 
     def test_memory_does_not_grow(self) -> None:
         """Repeated calls leave no additional tensors in memory."""
@@ -339,6 +361,7 @@ def check_shape(request: FeatureRequest, features: Features, batch: int) -> None
     if request.facet in GLOBAL_FACETS:
         assert len(shape) == 2, f"{request} has shape {shape}, not (B, D)"
         assert shape[0] == batch, f"{request} has shape {shape} for {batch} images"
+        assert features.grid is None, f"{request} has the grid {features.grid}; a global feature has the grid None"
         return
     assert features.grid is not None, f"{request} has no grid"
     height, width = features.grid

@@ -23,6 +23,12 @@ CHANNELS: dict[ConditionName, int] = {"cls": 24, "appearance": 3, "start": 3, "w
 GRID = (5, 6)
 """Grid of the warped features."""
 
+EDGES = {"below": (2, 0), "above": (2, -1), "to the right of": (3, 0), "to the left of": (3, -1)}
+"""Axis of ``(B, 3, H, W)`` and index of the edge that the check of ``reach`` changes, by direction of the effect."""
+
+BEYOND = 63
+"""Number of pixels beyond ``reach`` in which that change may have no effect."""
+
 
 class ConditionalGeneratorContract(ImageNetworkContract[ConditionalGeneratorSpec]):
     """Checks of a conditional generator, with all options at their defaults.
@@ -54,40 +60,45 @@ class ConditionalGeneratorContract(ImageNetworkContract[ConditionalGeneratorSpec
     def test_output_depends_on_structure_image(self) -> None:
         """After two steps of optimisation the output depends on the structure image."""
         generator, (images, condition) = self._optimised()
-        output = generator(images, condition)
-        assert not torch.equal(generator(images.flip(-1), condition), output), "the output ignores the structure image"
+        output, flipped = (self.output(generator, pixels, condition) for pixels in (images, images.flip(-1)))
+        assert not torch.equal(flipped, output), "the output ignores the structure image"
 
     def test_output_depends_on_every_condition(self) -> None:
         """After two steps of optimisation the output depends on every condition that the spec requests."""
         generator, (images, condition) = self._optimised()
-        output = generator(images, condition)
+        output = self.output(generator, images, condition)
         _, other = self.inputs(seed=1)
         for name in condition:
-            changed = generator(images, {**condition, name: other[name]})
+            changed = self.output(generator, images, {**condition, name: other[name]})
             assert not torch.equal(changed, output), f"the output ignores the condition '{name}'"
 
     def test_images_of_a_batch_are_independent(self) -> None:
         """In evaluation mode, a batch gives the same outputs as its images one by one."""
         generator, _ = self._optimised()
         images, condition = self.inputs(batch=3)
-        output = generator(images, condition)
+        output = self.output(generator, images, condition)
         for k in range(3):
             index = slice(k, k + 1)
-            alone = generator(images[index], {name: values[index] for name, values in condition.items()})
+            alone = self.output(generator, images[index], {name: values[index] for name, values in condition.items()})
             assert_close(alone, output[index], f"image {k} of a batch and the same image alone")
 
     def test_reach_bounds_the_effect_of_a_pixel(self) -> None:
-        """Input pixels further away than the generator's ``reach`` do not affect an output pixel."""
+        """Pixels of the structure image and of the start further away than ``reach`` do not affect an output pixel."""
         reach = getattr(self.build(self.inputs()[0]), "reach", None)
         if reach is None:
             raise SkipTest("the generator states no reach")
         generator, _ = self._optimised()
-        images, condition = self.inputs((SIZES[0][0], reach + 64))
-        output = generator(images, condition)
-        for values in (images, *(condition[name] for name in condition if name in ("start", "appearance"))):
-            values[..., 0] = 1 - values[..., 0]
-        changed = generator(images, condition)
-        assert_close(changed[..., reach + 1 :], output[..., reach + 1 :], f"output {reach + 1} pixels from a change")
+        for direction, (axis, edge) in EDGES.items():
+            side = reach + 1 + BEYOND
+            images, condition = self.inputs((side, SIZES[0][1]) if axis == 2 else (SIZES[0][0], side))
+            changed = [images, *(condition[name] for name in condition if name == "start")]
+            start = reach + 1 if edge == 0 else 0
+            with torch.no_grad():
+                before = self.output(generator, images, condition).narrow(axis, start, BEYOND)
+                for values in changed:
+                    values.select(axis, edge).fill_(1)
+                after = self.output(generator, images, condition).narrow(axis, start, BEYOND)
+            assert_close(after, before, f"output more than {reach} px {direction} a change", 1e-5)
 
     def _conditions(self) -> tuple[ConditionName, ...]:
         """Return the names of the requested conditions. Raises AssertionError if one is unknown."""

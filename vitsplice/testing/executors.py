@@ -92,6 +92,7 @@ class ExecutorContract(Contract[ExecutorSpec]):
         outcomes = {outcome.id: outcome for outcome in self.build().run(run_or_die, [_job(name) for name in names])}
         assert sorted(outcomes) == sorted(names), "not exactly one outcome for each job"
         for name, outcome in outcomes.items():
+            assert outcome.record.get("process") != os.getpid(), "a job runs in the caller's process"
             expected = "failed" if name.startswith("killed") else "done"
             assert outcome.state == expected, f"{name} is {outcome.state}, not {expected}: {outcome.reason}"
             assert bool(outcome.reason) == (expected == "failed"), f"the reason of {name} is {outcome.reason!r}"
@@ -106,7 +107,9 @@ class ExecutorContract(Contract[ExecutorSpec]):
                 deadline = time.monotonic() + self.timeout
                 while not _heartbeats(folder) and time.monotonic() < deadline:
                     time.sleep(INTERVAL)
-                assert _heartbeats(folder), f"no other job started within {self.timeout:g} s of the first outcome"
+                assert _heartbeats(folder), (
+                    f"no other process started a job within {self.timeout:g} s of the first outcome"
+                )
             deadline = time.monotonic() + self.timeout
             running = True
             while running and time.monotonic() < deadline:
@@ -121,4 +124,4 @@ def _heartbeats(folder: str) -> dict[str, str]:
 
 
 def _job(name: str, folder: str = "/nowhere", images: dict[str, str] | None = None) -> Job:
-    return Job(name, folder, images or {}, settings="{}", threads=1, stop="/nowhere/.stop")
+    return Job(name, folder, images or {}, settings=str(os.getpid()), threads=1, stop="/nowhere/.stop")

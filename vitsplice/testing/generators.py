@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
+from unittest import SkipTest
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,12 @@ class ImageNetworkContract(Contract[SpecT]):
         """Build the network for an image, in the mode (train or eval) in which outputs are computed."""
         raise NotImplementedError
 
+    def output(self, generator: nn.Module, *inputs: Any) -> Tensor:
+        """Compute an output as a run does, with random numbers from a private generator, newly seeded in each call."""
+        with private_rng(0):
+            output: Tensor = generator(*inputs)
+        return output
+
     def try_build(self) -> object:
         """Build the network for a small image."""
         return self.build(self.inputs()[0])
@@ -44,27 +51,21 @@ class ImageNetworkContract(Contract[SpecT]):
     def test_output_is_an_image_of_the_same_size(self) -> None:
         """For images of any size, the output has that size, float32 in [0, 1]."""
         for inputs in (self.inputs(size, batch) for size in SIZES for batch in self.batches):
-            expected = tuple(inputs[0].shape)
-            output = self.build(inputs[0])(*inputs)
-            assert output.shape == expected, f"an input of shape {expected} gives {tuple(output.shape)}"
-            assert output.dtype == torch.float32, f"the output has dtype {output.dtype}"
-            assert output.isfinite().all(), "the output has non-finite values"
-            assert output.min() >= 0, f"the minimum of the output is {output.min():.3g}, below 0"
-            assert output.max() <= 1, f"the maximum of the output is {output.max():.3g}, above 1"
+            assert_image(self.output(self.build(inputs[0]), *inputs), inputs[0].shape)
 
     def test_build_is_deterministic(self) -> None:
         """Equal seeds give equal outputs: random numbers are drawn from torch's default random number generator."""
         inputs = self.inputs()
-        first, second = (self.build(inputs[0])(*inputs) for _ in range(2))
+        first, second = (self.output(self.build(inputs[0]), *inputs) for _ in range(2))
         assert torch.equal(first, second), "equal seeds give different outputs"
 
     def test_generator_can_be_optimised(self) -> None:
         """Gradient descent changes the output, and every trainable parameter gets a gradient."""
         inputs = self.inputs()
         generator = self.build(inputs[0])
-        before = generator(*inputs)
+        before = self.output(generator, *inputs)
         self.optimise(generator, inputs)
-        assert not torch.equal(generator(*inputs), before), "two steps do not change the output"
+        assert not torch.equal(self.output(generator, *inputs), before), "two steps do not change the output"
 
     def test_state_dict_restores_output(self) -> None:
         """The state dict is the entire state: loaded into another generator, it gives the same output."""
@@ -73,16 +74,16 @@ class ImageNetworkContract(Contract[SpecT]):
         with torch.no_grad():
             for parameter in generator.parameters():
                 parameter.add_(0.01)
-        output = generator(*inputs)
+        output = self.output(generator, *inputs)
         other = self.build(inputs[0], seed=1)
         other.load_state_dict(generator.state_dict())
-        assert torch.equal(other(*inputs), output), "the output changes, so the state dict is incomplete"
+        assert torch.equal(self.output(other, *inputs), output), "the output changes, so the state dict is incomplete"
 
     def test_input_is_not_modified(self) -> None:
         """No input is modified."""
         inputs = self.inputs()
         before = [tensor.clone() for tensor in _tensors(inputs)]
-        self.build(inputs[0])(*inputs)
+        self.output(self.build(inputs[0]), *inputs)
         after = list(_tensors(inputs))
         unchanged = len(after) == len(before) and all(map(torch.equal, after, before))
         assert unchanged, "the generator modifies an input"
@@ -97,7 +98,8 @@ class ImageNetworkContract(Contract[SpecT]):
         generator.train()
         for _ in range(2):
             optimiser.zero_grad(set_to_none=True)
-            (generator(*inputs) - target).square().mean().backward()
+            loss = (self.output(generator, *inputs) - target).square().mean()
+            loss.backward()  # type: ignore[no-untyped-call]
             unused = [name for name, p in generator.named_parameters() if p.requires_grad and p.grad is None]
             assert not unused, f"{unused[0]} gets no gradient"
             optimiser.step()
@@ -123,12 +125,34 @@ class GeneratorContract(ImageNetworkContract[GeneratorSpec]):
         (start,), (other,) = self.inputs(), self.inputs(SIZES[1])
         generator = self.build(start)
         if self.spec().canvas:
-            assert torch.equal(generator(other), generator(start)), "canvas=True, but the output depends on the input"
+            unchanged = torch.equal(self.output(generator, other), self.output(generator, start))
+            assert unchanged, "canvas=True, but the output depends on the input"
         else:
-            shape = tuple(generator(other).shape)
-            assert shape == other.shape, f"an input of shape {tuple(other.shape)} gives {shape}"
-            flipped = generator(start.flip(-1))
-            assert not torch.equal(flipped, generator(start)), "the output ignores the input: set canvas=True"
+            assert_image(self.output(generator, other), other.shape)
+            flipped = self.output(generator, start.flip(-1))
+            assert not torch.equal(flipped, self.output(generator, start)), (
+                "the output ignores the input: set canvas=True"
+            )
+
+    def test_progress_can_be_set(self) -> None:
+        """``set_progress``, if there is one, accepts fractions from 0 to 1, at which the output is an image."""
+        (start,) = self.inputs()
+        generator = self.build(start)
+        set_progress = getattr(generator, "set_progress", None)
+        if not callable(set_progress):
+            raise SkipTest("the generator has no method set_progress")
+        for fraction in (0.0, 0.5, 1.0):
+            set_progress(fraction)
+            assert_image(self.output(generator, start), start.shape)
+
+
+def assert_image(output: Tensor, shape: tuple[int, ...]) -> None:
+    """Raise AssertionError unless an output is float32 in [0, 1], of the shape of the input."""
+    assert output.shape == shape, f"an input of shape {tuple(shape)} gives {tuple(output.shape)}"
+    assert output.dtype == torch.float32, f"the output has dtype {output.dtype}"
+    assert output.isfinite().all(), "the output has non-finite values"
+    assert output.min() >= 0, f"the minimum of the output is {output.min():.3g}, below 0"
+    assert output.max() <= 1, f"the maximum of the output is {output.max():.3g}, above 1"
 
 
 def _tensors(inputs: tuple[Any, ...]) -> Iterator[Tensor]:

@@ -40,7 +40,8 @@ def invalid_sizes(info: BackboneInfo) -> list[tuple[int, int]]:
     if info.fixed_size:
         sizes.append((info.fixed_size[0] + info.size_multiple, info.fixed_size[1] + 2 * info.size_multiple))
     if info.size_multiple > 1:
-        sizes.append((4 * info.size_multiple + 1, 4 * info.size_multiple))
+        side = 4 * info.size_multiple
+        sizes += [(side + 1, side), (side, side + 1)]
     return [size for size in sizes if size != fitting_size(info, *size)]
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import (
     INPUT,
+    MASK,
     MATCH,
     POSITIONS,
     Backbone,
@@ -30,6 +31,12 @@ from vitsplice.options import complete
 from vitsplice.plugins.build import build_part
 from vitsplice.testing.contract import Contract, random_state_unchanged
 from vitsplice.testing.inputs import random_images, tiny_cnn, tiny_vit
+
+SIZE = (48, 64)
+"""Height and width of the images."""
+
+OTHER_SIZE = (80, 40)
+"""Height and width of a target of another shape, which has another number of patches too."""
 
 
 class RecordedFeatures(UserDict[FeatureRequest, Features]):
@@ -67,18 +74,29 @@ class LossContract(Contract[LossSpec]):
     def test_value_is_a_finite_scalar(self) -> None:
         """The value is a finite float32 scalar."""
         for term, output, target in self._evaluations():
-            value = term.function(output, target)
-            mistake = value_mistake(value, differentiable=False)
-            assert not mistake, f"the term returns {mistake}"
-            assert value.dtype == torch.float32, f"the value has dtype {value.dtype}"
-            assert value.isfinite(), f"the value is {value.item()}"
+            check_value(term.function(output, target))
+
+    def test_output_and_target_may_differ_in_size(self) -> None:
+        """The value is also a finite scalar for images of two sizes, if just one of them is the appearance image."""
+        images = {self.spec().input, self.spec().target}
+        if "appearance" not in images or len(images) == 1:
+            raise SkipTest("the output and the target have the same size")
+        for term, output, target in self._evaluations(target_size=OTHER_SIZE):
+            check_value(term.function(output, target))
+
+    def test_target_may_have_a_mask(self) -> None:
+        """The value is also a finite scalar with a mask of the appearance image, even if the term requests none."""
+        if self.spec().target != "appearance":
+            raise SkipTest("the target is not the appearance image, so it has no mask")
+        for term, output, target in self._evaluations(masked=True):
+            check_value(term.function(output, target))
 
     def test_gradients_reach_the_output(self) -> None:
         """The value is differentiable in the output image, with a finite gradient that is not zero."""
         for backbone, term in self._terms():
-            image = random_images(1, 48, 64).requires_grad_()
+            image = random_images(1, *SIZE).requires_grad_()
             output = _features(backbone, term, image)
-            sharp = random_images(1, 48, 64, seed=1)
+            sharp = random_images(1, *SIZE, seed=1)
             gradients: list[Tensor | None] = []
             for target in (sharp, _coarse(sharp)):  # a term may be 0 for a target with more detail, or with less
                 value = term.function(output, _features(backbone, term, target))
@@ -134,22 +152,48 @@ class LossContract(Contract[LossSpec]):
     def _build(self, context: TermContext) -> LossTerm:
         return build_part(self.spec(), context)
 
-    def _evaluations(self) -> Iterator[tuple[LossTerm, dict[FeatureRequest, Features], dict[FeatureRequest, Features]]]:
+    def _evaluations(
+        self, target_size: tuple[int, int] = SIZE, *, masked: bool = False
+    ) -> Iterator[tuple[LossTerm, dict[FeatureRequest, Features], dict[FeatureRequest, Features]]]:
+        """Yield each term, and features of an output and of a target; ``masked``: the target has a mask."""
         for backbone, term in self._terms():
             with torch.no_grad():
-                output, target = (_features(backbone, term, random_images(1, 48, 64, seed=seed)) for seed in (0, 1))
+                output = _features(backbone, term, random_images(1, *SIZE))
+                target = _features(backbone, term, random_images(1, *target_size, seed=1), masked=masked)
             yield term, output, target
 
 
-def _features(backbone: Backbone, term: LossTerm, image: Tensor) -> dict[FeatureRequest, Features]:
-    """Features of an image; `INPUT` is a coarse copy of it, `MATCH` its pixels, averaged over a grid and normalised."""
-    requests = [request for request in term.requests if request not in (INPUT, MATCH, POSITIONS)]
+def check_value(value: Tensor) -> None:
+    """Raise AssertionError unless the value of a term is a finite float32 scalar."""
+    mistake = value_mistake(value, differentiable=False)
+    assert not mistake, f"the term returns {mistake}"
+    assert value.dtype == torch.float32, f"the value has dtype {value.dtype}"
+    assert value.isfinite(), f"the value is {value.item()}"
+
+
+def _features(
+    backbone: Backbone, term: LossTerm, image: Tensor, *, masked: bool = False
+) -> dict[FeatureRequest, Features]:
+    """Features of an image; `INPUT` is a coarse copy of it, `MATCH` its pixels, averaged over a grid and normalised.
+
+    If ``masked``, `MASK` is present and covers the left half of the image; otherwise it covers the entire image, if the
+    term requests it.
+    """
+    provided = (*term.requests, *([MASK] if masked and MASK not in term.requests else []))
+    requests = [request for request in provided if request not in (INPUT, MATCH, POSITIONS)]
     sized = SizedBackbone(backbone, Resize())
-    features = sized.features({"image": image}, requests)["image"]
+    masks = {"image": _left_half(image)} if masked else {}
+    features = sized.features({"image": image}, requests, masks)["image"]
     features |= sized.features({"image": _coarse(image.detach())}, [INPUT])["image"]
     vectors = F.normalize(F.adaptive_avg_pool2d(image.detach(), (6, 8)).flatten(2).transpose(1, 2), dim=-1)
     engine = {MATCH: Features(vectors, (6, 8)), POSITIONS: random_positions()}
-    return {request: (features | engine)[request] for request in term.requests}
+    return {request: (features | engine)[request] for request in provided}
+
+
+def _left_half(image: Tensor) -> Tensor:
+    mask = torch.zeros_like(image[:, :1])
+    mask[..., : image.shape[-1] // 2] = 1
+    return mask
 
 
 def _coarse(image: Tensor) -> Tensor:
