@@ -20,6 +20,7 @@ from vitsplice.evaluation import plan as evaluation
 from vitsplice.study.plan import SUFFIX, read_plan
 from vitsplice.support.files import inside_file, read_json_object, reading
 from vitsplice.support.folder_lock import is_locked
+from vitsplice.support.output_folder import refuse_nul
 from vitsplice.text import one_line, printable
 
 Kind = Literal["evaluation", "study", "batch", "comparison"]
@@ -34,6 +35,9 @@ PAGE_SUFFIXES = (".html", ".htm", "")
 
 MAX_FOLDERS = 20_000
 """Maximum number of folders that are searched."""
+
+LATEST = 253_402_128_000.0
+"""Latest time in seconds since 1970: two days before the end of the year 9999, after which `datetime` has no dates."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,10 @@ def find_results(folder: str | os.PathLike[str]) -> list[StoredResult]:
     evaluation, comparison or study may be a link to another place in the searched folder.
 
     Raises:
-        UserError: if the folder does not exist, is a file or cannot be read.
+        UserError: if the folder does not exist, is a file or cannot be read, or its path has a NUL.
     """
     root = Path(folder)
+    refuse_nul(root)
     with reading(root):
         os.listdir(root)
     results = [result for path, markers in _marked_folders(root) for result in _read_results(root, path, markers)]
@@ -160,12 +165,12 @@ def _read_batch(folder: Path, plan: str) -> tuple[State, str, tuple[str, ...]]:
 
 
 def _last_change(folder: Path, names: tuple[str, ...]) -> datetime:
-    """Return the time of the last change of any of the files; missing files are ignored."""
+    """Return the time of the last change of any of the files, at most `LATEST`; missing files are ignored."""
     times = [0.0]
     for name in names:
         with suppress(OSError):
             times.append((folder / name).stat().st_mtime)
-    return datetime.fromtimestamp(max(times)).astimezone()
+    return datetime.fromtimestamp(min(max(times), LATEST)).astimezone()
 
 
 FORMATS = (

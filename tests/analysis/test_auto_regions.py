@@ -11,7 +11,7 @@ from tests.conftest import STAGED_PYRAMID, TINY_NETWORKS
 from tests.runs.test_several_appearances import INSTANT, through
 from vitsplice.analysis.auto_regions import propose_for_run, propose_regions, write_regions
 from vitsplice.analysis.cosegmentation import cosegment
-from vitsplice.errors import CheckpointRejected, ConfigError, OutputExists, UserError
+from vitsplice.errors import CheckpointRejected, ConfigError, OutputExists, PathRejected, UserError
 from vitsplice.images import encode_png, read
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.inputs import Region
@@ -40,7 +40,7 @@ def test_there_is_a_region_for_each_appearance_image_with_label_images_of_common
     assert torch.equal(regions[0].structure_mask, regions[1].structure_mask)
     colours = [set(map(tuple, region.appearance_mask.flatten(1).T.tolist())) for region in regions]
     assert (0, 0, 0) in colours[0] & colours[1]
-    assert len(colours[0] | colours[1]) == 3
+    assert len(colours[0] | colours[1]) == 3  # the background and two parts
 
 
 def test_the_ground_takes_from_the_ground_and_the_disc_from_the_disc():
@@ -82,12 +82,13 @@ def test_regions_of_a_run_are_proposed_with_the_backbone_that_matches_its_images
 
 
 @pytest.mark.slow
-def test_an_appearance_image_without_a_common_label_has_no_region_and_is_noted(tmp_path, monkeypatch):
-    def without_common_label(*arguments, **options):
-        result = cosegment(*arguments, **options)
-        return replace(result, labels=(result.labels[0].clamp(max=1), torch.full_like(result.labels[1], 2)))
+@pytest.mark.parametrize("its_part", [0, 2])
+def test_an_appearance_image_without_a_common_part_has_no_region_and_is_noted(tmp_path, monkeypatch, its_part):
+    def with_common_background(*arguments, **options):  # the structure image has part 1 only
+        half = torch.arange(4).view(2, 2) // 2
+        return replace(cosegment(*arguments, **options), labels=(half, its_part * half))
 
-    monkeypatch.setattr("vitsplice.analysis.auto_regions.cosegment", without_common_label)
+    monkeypatch.setattr("vitsplice.analysis.auto_regions.cosegment", with_common_background)
     settings = settings_for("tiny", overrides=["start=match"])
     regions, notes = propose_for_run(named_files(tmp_path), 2, settings, tmp_path / "out")
     assert regions == []
@@ -159,3 +160,12 @@ def test_the_folder_of_a_run_is_refused_without_force(tmp_path, victim):
     with pytest.raises(OutputExists, match="already holds"):
         write_regions(result, victim)
     assert not (victim / "regions").exists()
+
+
+def test_regions_in_a_folder_that_is_a_link_out_of_that_of_the_run_are_refused(tmp_path, victim):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "regions").symlink_to(victim)
+    with pytest.raises(PathRejected, match="leads out of"):
+        write_regions(cosegment([STRUCTURE, OTHER], parts=1, **SMALL), tmp_path / "out")
+    with pytest.raises(PathRejected, match="leads out of"):
+        propose_for_run(named_files(tmp_path), 1, settings_for("tiny", overrides=["start=match"]), tmp_path / "out")

@@ -125,6 +125,7 @@ def test_resume_gives_identical_metrics_wherever_it_was_stopped(plan, uninterrup
 def test_transfer_that_ends_as_it_is_stopped_is_saved(plan, tmp_path):
     plan = replace(plan, **TRANSFER)
     calls, notes = iter(range(1_000)), []
+    # checked before each of 2 images, before the transfer, and after each of its 4 steps
     progress = ProgressReporter(stopped=lambda: next(calls) >= 6, note=notes.append)
     assert compare.compare(plan, tmp_path / "out", progress=progress) is not None
     (run,) = (tmp_path / "out" / "transfers").iterdir()
@@ -214,7 +215,7 @@ def test_names_of_transfers_depend_on_the_features_of_all_their_backbones(plan, 
     assert len({*before, *folders()}) == 4
 
 
-def test_another_plan_is_refused_without_force_and_replaced_with_it(png, tmp_path, encoded):
+def test_another_plan_is_refused_without_force_and_replaced_with_it(png, tmp_path):
     first, second = plan_of(png, "tiny-vit"), plan_of(png, "tiny-cnn")
     compare.compare(first, tmp_path / "out")
     with pytest.raises(OutputExists, match="it differs in backbones"):
@@ -269,7 +270,7 @@ def test_transfers_are_runs_that_differ_only_in_the_backbone(plan, tmp_path):
     assert [(run / "output.png").stat().st_mtime_ns for run in runs] == written
 
 
-def test_transfer_that_cannot_be_resumed_or_has_no_readable_output_begins_again(plan, uninterrupted, png, tmp_path):
+def test_transfer_that_cannot_be_resumed_or_has_no_output_or_metrics_begins_again(plan, uninterrupted, png, tmp_path):
     plan, out = replace(plan, **TRANSFER), tmp_path / "out"
     expected = uninterrupted(TRANSFER)
     calls = iter(range(1_000))
@@ -280,11 +281,13 @@ def test_transfer_that_cannot_be_resumed_or_has_no_readable_output_begins_again(
     assert compare.compare(replace(plan, images=tuple(moved)), out, force=True).csv() == expected
     (run,) = (out / "transfers").iterdir()
     written = (run / "output.png").stat().st_mtime_ns
-    again = [path.rename(tmp_path / path.name) for path in moved]
-    compare.compare(replace(plan, images=tuple(again)), out, force=True)
+    plan = replace(plan, images=tuple(path.rename(tmp_path / path.name) for path in moved))
+    compare.compare(plan, out, force=True)
     assert (run / "output.png").stat().st_mtime_ns == written
     (run / "output.png").write_bytes(b"no image")
-    assert compare.compare(replace(plan, images=tuple(again)), out).csv() == expected
+    assert compare.compare(plan, out).csv() == expected
+    (run / "run.json").write_text('{"finished": true}')
+    assert compare.compare(plan, out).csv() == expected
 
 
 def test_equal_relative_names_in_another_folder_are_another_plan(png, tmp_path, monkeypatch):

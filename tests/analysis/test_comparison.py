@@ -43,18 +43,21 @@ def compared(*toys, number=3):
 def test_changes_are_relative_to_the_mean_change_by_other_images():
     toy = Toy(colour)
     encodings = encodings_of(toy)
-    first, *rest = encodings.values()
+    first, *others = encodings.values()
     measures = comparison.backbone_measures(toy.info, list(encodings), encodings.__getitem__)
     measure = next(m for m in measures if (m.layer, m.metric, m.detail) == (-1, "structure change", "flip"))
-    unit = sum(rms_difference(first.structure[1], other.structure[1]) for other in rest) / len(rest)
+    unit = sum(rms_difference(first.structure[1], other.structure[1]) for other in others) / len(others)
     assert measure.value == pytest.approx(first.changes["structure", "flip", -1] / unit)
     assert measure.image == "image 0"
 
 
 @pytest.mark.parametrize("value", [float("nan"), 0.0])
 def test_change_relative_to_an_unknown_one_or_to_none_is_nan(value):
-    toy, read = Toy(colour), encodings_of(Toy(colour), 2)
-    constant = {name: replace(one, appearance=(torch.full((3,), value),) * 2) for name, one in read.items()}
+    toy = Toy(colour)
+    constant = {
+        name: replace(encoding, appearance=(torch.full((3,), value),) * 2)
+        for name, encoding in encodings_of(toy, 2).items()
+    }
     measures = comparison.backbone_measures(toy.info, list(constant), constant.__getitem__)
     changes = [measure.value for measure in measures if measure.metric == "appearance change" and measure.value != 0]
     assert len(changes) > 20

@@ -26,7 +26,7 @@ def test_labels_are_cropped_like_the_image(tmp_path):
     image.write_bytes(encode_png(noise(3, 40, 60)))
     mask = torch.zeros(3, 40, 60)
     mask[..., 30:] = 1
-    (masks / "a.jpg.png").write_bytes(encode_png(mask))
+    (masks / "a.jpg.png").write_bytes(encode_png(mask))  # the mask of another image, a.jpg
     assert image_sources([image], masks, 40)[0].load().labels is None
     (masks / "a.png").write_bytes(encode_png(mask))
     labels = image_sources([image], masks, 40)[0].load().labels
@@ -48,8 +48,9 @@ def test_other_files_are_no_masks_and_several_masks_are_refused(tmp_path):
         image_sources([tmp_path / "a.png"], masks, 40)
 
 
+# the central square of the mask has 3 of 5 levels
 @pytest.mark.parametrize(("levels", "labels"), [(5, 3), (40, 2)])
-def test_masks_of_many_grey_levels_are_thresholded(tmp_path, levels, labels):
+def test_masks_of_many_grey_levels_are_thresholded_and_those_of_few_are_not(tmp_path, levels, labels):
     masks = tmp_path / "masks"
     masks.mkdir()
     grey = encode_png(torch.linspace(0, 1, levels).repeat_interleave(80 // levels).expand(3, 40, -1))

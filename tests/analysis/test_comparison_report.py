@@ -91,15 +91,23 @@ def test_captions_name_facets_and_layers(drawn):
 def test_every_mean_in_a_plot_has_an_interval(drawn):
     sensitivity, depth, last_layer, agreement = of_kind(drawn, Plot)
     bars = re.compile(r'id="LineCollection_')
-    assert len(bars.findall(sensitivity.svg)) == 2 * 2 * 3
-    assert len(re.findall(r'id="(?:FillBetween)?PolyCollection_', depth.svg)) == 3 * 3
-    assert len(bars.findall(last_layer.svg)) == 3 * 3
+    backbones, roles, directions, quantities = 3, 2, 2, 3  # quantities: two selectivities and PCK
+    assert len(bars.findall(sensitivity.svg)) == roles * directions * backbones
+    assert len(re.findall(r'id="(?:FillBetween)?PolyCollection_', depth.svg)) == quantities * backbones
+    assert len(bars.findall(last_layer.svg)) == quantities * backbones
     assert "with 95 % intervals at most 0.04 wide" in agreement.caption
 
 
 def test_outputs_of_transfers_follow_their_inputs(data, drawn):
     row = of_kind(drawn, ImageRow)[0]
     assert [image.caption for image in row.images] == ["structure image", "appearance image", *data.infos]
+
+
+def test_transfers_without_metrics_have_no_table_of_metrics(data, no_plots):
+    without = [measure for measure in data.measures if measure.metric != "transfer"]
+    drawn = blocks(dataclasses.replace(data, measures=tuple(without)))
+    assert of_kind(drawn, ImageRow)
+    assert not [table for table in of_kind(drawn, Table) if table.caption.startswith("Metrics")]
 
 
 def test_metric_leakage_and_single_pairs_are_named(drawn):
@@ -111,6 +119,7 @@ def test_metric_leakage_and_single_pairs_are_named(drawn):
 @pytest.mark.slow
 def test_names_are_escaped(html):
     assert "<blind>" not in html
+    assert "&lt;blind&gt;" in html
 
 
 @pytest.mark.slow

@@ -9,9 +9,9 @@ from discs import disc, iou
 from PIL import Image
 
 from vitsplice.analysis import cosegmentation
-from vitsplice.analysis.cosegmentation import cosegment
+from vitsplice.analysis.cosegmentation import Cosegmentation, cosegment
 from vitsplice.analysis.upsampling import upsample
-from vitsplice.errors import UserError
+from vitsplice.errors import OutputExists, UserError
 from vitsplice.images import encode_png, example, read
 
 
@@ -92,6 +92,7 @@ def test_force_removes_files_of_a_call_that_was_killed(discs, tmp_path, monkeypa
         patch.setattr(cosegmentation.Cosegmentation, "sheet", property(lambda self: 1 / 0))
         with pytest.raises(ZeroDivisionError):
             cosegmentation.save(find(paths), tmp_path)
+    assert list(tmp_path.glob("2-*"))
     cosegmentation.save(find(paths[:1]), tmp_path, force=True)
     assert not list(tmp_path.glob("2-*"))
 
@@ -105,6 +106,21 @@ def test_only_inputs_that_would_be_replaced_or_removed_are_refused(tmp_path):
     assert cosegmentation.check_output(tmp_path, [other, written], force=True) == tmp_path
 
 
+def test_files_that_would_be_replaced_are_refused_without_force(discs, tmp_path):
+    (images, _), out = discs, tmp_path / "out"
+    out.mkdir()
+    (out / "1-disc0_parts.png").write_text("edited")
+    result = Cosegmentation((read(images[0]),), (torch.ones(2, 2, dtype=torch.int64),), None, 2, None, 64)
+    for refused in (
+        lambda: cosegmentation.check_output(out, images, force=False),
+        lambda: cosegmentation.save(result, out),
+    ):
+        with pytest.raises(OutputExists, match=r"already holds 1-disc0_parts\.png; choose another folder"):
+            refused()
+    assert (out / "1-disc0_parts.png").read_text() == "edited"
+    assert cosegmentation.check_output(out, images[1:], force=False) == out
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"parts": 0}, "1 to 20; it is 0"), ({"clusters": 1}, "at least 2"), ({"size": 0}, "size=0 is not allowed")],
@@ -116,7 +132,7 @@ def test_numbers_out_of_range_are_refused(discs, options, message):
 
 def test_parts_have_distinct_colours_and_none_is_black():
     colours = cosegmentation.part_colours(cosegmentation.MAX_PARTS)
-    assert len(set(colours)) == 20
+    assert len(set(colours)) == cosegmentation.MAX_PARTS
     assert all(max(colour) > 100 for colour in colours)
 
 

@@ -14,20 +14,20 @@ class Invalid(Toy):
     """A toy backbone whose features are not finite."""
 
     def __init__(self, value):
-        super().__init__(lambda images: torch.full_like(images, value), "nanny")
+        super().__init__(lambda images: torch.full_like(images, value), "invalid")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize(
     "use",
     [
-        lambda image, nanny: local_features([image], backbone=nanny, size=32),
-        lambda image, nanny: cosegment([image], backbone=nanny, size=32),
-        lambda image, nanny: match_images(image, image, backbone=nanny, grid=4),
-        lambda image, nanny: encode_image(ComparedImage("a", image), nanny, torch.device("cpu")),
+        lambda image, backbone: local_features([image], backbone=backbone, size=32),
+        lambda image, backbone: cosegment([image], backbone=backbone, size=32),
+        lambda image, backbone: match_images(image, image, backbone=backbone, grid=4),
+        lambda image, backbone: encode_image(ComparedImage("a", image), backbone, torch.device("cpu")),
     ],
     ids=["local_features", "cosegment", "match_images", "encode_image"],
 )
 def test_features_that_are_not_finite_are_refused_by_name(pair, use, value):
-    with pytest.raises(VitspliceError, match=r"'nanny' returns NaN or infinite values for map\[-[12]\].* of '.+'"):
+    with pytest.raises(VitspliceError, match=r"'invalid' returns NaN or infinite values for map\[-[12]\].* of '.+'"):
         use(pair[0], Invalid(value))

@@ -29,6 +29,7 @@ from vitsplice.contracts import FeatureRequest
 from vitsplice.engine.backbones import BackboneCache, load_configured
 from vitsplice.engine.values import last_loss
 from vitsplice.errors import OutputExists, PathRejected, UserError
+from vitsplice.presets.settings import settings_for
 from vitsplice.runs.artifacts import RunFolder
 
 KEY, CLS = FeatureRequest("key", -1), FeatureRequest("cls", -1)
@@ -80,7 +81,7 @@ def test_presets_use_the_feature_and_no_other_data_term(preset):
 
 
 def test_default_prior_is_pixels_for_global_and_network_for_local_facets():
-    assert inversion_settings(CLS).generator.name == "pyramid"
+    assert inversion_settings(CLS).generator.name == "pyramid"  # pixels, at several sizes
     assert inversion_settings(KEY).generator.name == "prior"
 
 
@@ -168,6 +169,17 @@ def test_plan_takes_the_features_of_the_backbone_in_the_overrides(png):
     assert {(settings.backbone.name, settings.steps) for settings in plan.settings.values()} == {("tiny-cnn", 2)}
 
 
+@pytest.mark.parametrize("in_preset", [False, True])
+def test_plan_takes_the_features_of_the_backbone_of_the_term(png, cnn, in_preset):
+    overrides = ["backbones={a: {name: tiny-vit}, b: {name: tiny-cnn}}", "terms.inversion.backbone=b"]
+    if in_preset:
+        plan = plan_inversions(png[0], preset=settings_for("invert", overrides=overrides))
+    else:
+        plan = plan_inversions(png[0], overrides=overrides)
+    assert [request.facet for request in plan.settings] == ["pooled", "map"]
+    assert plan.layers == cnn.info.layers
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["invert", "invert-pixels"])
 def test_loss_decreases(png, preset):
@@ -239,6 +251,37 @@ def test_force_removes_the_results_of_another_plan(png, tmp_path):
     facts = RunFolder(out / plan.run_folders[KEY]).record()
     assert facts["inputs"]["structure"]["name"] == str(png[1])
     assert facts["seed"] == 1
+
+
+def test_force_leaves_no_empty_folder_of_an_earlier_inversion(png, tmp_path):
+    earlier, out = plan_of(png[0], KEY, preset="invert-pixels"), tmp_path / "out"
+    with inversion_folder(earlier, out), record_inversion(earlier, KEY, out):
+        pass
+    assert (out / earlier.run_folders[KEY]).is_dir()
+    with inversion_folder(plan_of(png[0], CLS), out, force=True):
+        assert not (out / earlier.run_folders[KEY]).exists()
+
+
+def test_an_image_that_would_be_replaced_or_removed_is_refused(png, tmp_path):
+    earlier, out = plan_of(png[0], KEY), tmp_path / "out"
+    with inversion_folder(earlier, out):
+        pass
+    (out / earlier.run_folders[KEY]).mkdir()
+    for image in (out / earlier.run_folders[KEY] / "output.png", out / SHEET):
+        image.write_bytes(png[1].read_bytes())
+        with pytest.raises(UserError, match="is an output file in .* and would be replaced or removed; move it"):
+            inversion_folder(plan_of(image, CLS), out, force=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("missing", ["output.png", "losses.csv"])
+def test_a_finished_inversion_without_its_results_begins_again(png, tmp_path, missing):
+    plan, out = plan_of(png[0], CLS, preset="invert-pixels", steps=1), tmp_path / "out"
+    inversions = run(plan, out)
+    (out / plan.run_folders[CLS] / missing).unlink()
+    again = run(plan, out)
+    assert torch.equal(again.outputs[CLS], inversions.outputs[CLS])
+    assert again.losses == inversions.losses
 
 
 def test_folder_with_other_runs_is_refused(png, tmp_path):

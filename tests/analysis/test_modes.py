@@ -124,6 +124,18 @@ def test_only_inputs_that_would_be_replaced_or_removed_are_refused(tmp_path):
     assert modes.check_output(tmp_path, [tmp_path / "mode-3.png"], 2, force=True) == tmp_path
 
 
+def test_files_that_would_be_replaced_are_refused_without_force(photos, tmp_path):
+    (tmp_path / "mode-2.png").write_text("mine")
+    outputs, result = [torch.zeros(3, 8, 8)] * 2, find(photos, k=2)
+    for refused in (
+        lambda: modes.check_output(tmp_path, [], 2, force=False), lambda: modes.save(result, tmp_path, outputs)
+    ):  # fmt: skip
+        with pytest.raises(OutputExists, match=r"already holds mode-2\.png; choose another folder, or replace"):
+            refused()
+    assert (tmp_path / "mode-2.png").read_text() == "mine"
+    assert modes.check_output(tmp_path, [], 1, force=False) == tmp_path
+
+
 def test_force_removes_outputs_of_a_call_that_was_killed(photos, tmp_path, monkeypatch):
     result, out = find(photos), tmp_path / "out"
 

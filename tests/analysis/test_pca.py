@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from vitsplice.analysis.cosegmentation import cosegment
 from vitsplice.analysis.pca import principal_components
 from vitsplice.contracts import Features, layer_file_label
 from vitsplice.engine.backbones import load_configured
-from vitsplice.errors import PathRejected, UserError
+from vitsplice.errors import OutputExists, PathRejected, UserError
 from vitsplice.images import encode_png, read
 
 
@@ -104,7 +105,7 @@ def test_an_unknown_decomposition_no_image_and_empty_masks_are_refused():
 
 def test_decomposing_features_differs_from_decomposing_their_self_similarity():
     (maps,), explained_variance = principal_components([three_parts()], "features")
-    assert 0.5 < explained_variance.sum() <= 1.0
+    assert 0.5 < explained_variance.sum() <= 1.0  # the noise has the remainder
     assert not torch.equal(maps, principal_components([three_parts()])[0][0])
 
 
@@ -221,6 +222,7 @@ def test_force_removes_maps_of_a_call_that_was_killed(png, tmp_path, monkeypatch
         patch.setattr(pca.ComponentMaps, "sheet", property(lambda self: 1 / 0))
         with pytest.raises(ZeroDivisionError):
             pca.save(pca.pca(png, backbone="tiny-vit", layer=2, size=64), tmp_path / "out")
+    assert list((tmp_path / "out").glob("2-*"))
     pca.save(pca.pca(png[:1], backbone="tiny-vit", layer=2, size=64), tmp_path / "out", force=True)
     assert not list((tmp_path / "out").glob("2-*"))
 
@@ -230,9 +232,28 @@ def test_only_inputs_that_would_be_replaced_or_removed_are_refused(tmp_path):
     map_of_second_input, listed, unrelated = (
         tmp_path / name for name in ("2-dog_layer_05.png", "9-cat_layer_05.png", "7-dog_layer_05.png")
     )
+    map_of_second_input.touch()
     (tmp_path / pca.DATA).write_text(json.dumps({"files": [listed.name]}))
     for inputs in ([map_of_second_input, tmp_path / "dog.jpg"], [listed], [tmp_path / pca.SHEET]):
         with pytest.raises(UserError, match="is an output file in .* and would be replaced or removed; move it"):
             pca.check_output(tmp_path, inputs, force=True)
     # no input is dog.jpg: nothing would be written to either
     assert pca.check_output(tmp_path, [unrelated, map_of_second_input], force=True) == tmp_path
+
+
+def test_an_input_to_which_the_name_of_a_map_is_a_link_is_refused(tmp_path):
+    (tmp_path / "cat.jpg").touch()
+    (tmp_path / "1-cat_layer_2.png").symlink_to("cat.jpg")
+    with pytest.raises(UserError, match=r"cat\.jpg is an output file in .* and would be replaced"):
+        pca.check_output(tmp_path, [tmp_path / "cat.jpg"], force=True)
+
+
+def test_files_with_the_names_of_maps_are_refused_without_force(png, tmp_path):
+    mine = tmp_path / "1-structure_layer_2.png"
+    mine.write_text("mine")
+    maps = pca.pca(png[:1], backbone="tiny-vit", size=64, layer=2)
+    for refused in (lambda: pca.check_output(tmp_path, png[:1], force=False), lambda: pca.save(maps, tmp_path)):
+        with pytest.raises(OutputExists, match=rf"already holds {re.escape(mine.name)}; choose another folder"):
+            refused()
+    assert mine.read_text() == "mine"
+    assert pca.check_output(tmp_path, png[1:], force=False) == tmp_path

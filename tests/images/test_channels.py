@@ -92,4 +92,7 @@ def test_fully_transparent_mask_is_black():
 def test_jpeg_artefacts_count_as_black_and_dark_grey_does_not():
     assert not is_black(torch.full((1, 3, 16, 16), 0.2))
     assert is_black(torch.full((1, 3, 16, 16), 0.03))
+
+
+def test_mask_without_alpha_has_no_notes():
     assert read_mask(read(np.zeros((16, 16)))).notes == ()

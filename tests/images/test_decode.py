@@ -188,7 +188,8 @@ def test_edited_pixels_of_an_image_with_several_frames_are_read(tmp_path, suffix
 @pytest.mark.parametrize("offset", [-3, 1000])
 def test_tiff_with_a_corrupt_pointer_to_a_second_frame_is_read(tmp_path, offset):
     data = bytearray(tiff((H, W, bytes(range(W)) * H), 8, 1))
-    struct.pack_into("<I", data, 8 + 2 + 8 * 12, len(data) + offset)
+    pointer = 8 + 2 + 8 * 12  # after the header and a directory of 8 entries
+    struct.pack_into("<I", data, pointer, len(data) + offset)
     (tmp_path / "a.tif").write_bytes(data)
     image = read(tmp_path / "a.tif")
     assert np.array_equal(hwc(image), grey3(np.tile(np.arange(W, dtype=np.float32), (H, 1)) / 255))
@@ -230,7 +231,7 @@ def test_corrupt_file_gives_an_image_or_image_error(tmp_path, suffix):
 def test_tiff_of_100_000_frames_is_read_within_two_seconds(tmp_path):
     """All frames share one strip; reading every frame would take half a minute."""
     first = bytearray(tiff((H, W, bytes(H * W)), 8, 1))
-    begin, end = 8, 8 + 2 + 8 * 12
+    begin, end = 8, 8 + 2 + 8 * 12  # of its directory of 8 entries; the pointer to the next follows
     entries = bytes(first[begin:end])
     struct.pack_into("<I", first, end, len(first))
     size = len(entries) + 4

@@ -14,16 +14,16 @@ def test_mutated_files_give_an_image_or_a_one_line_error_within_the_limits():
 
 
 def test_faults_of_a_reader_are_reported():
-    class Wrong:
+    class RaisesAnotherError:
         def read(self, path):
             raise ValueError("what is this")
 
-    class Told(Exception):
+    class Refused(Exception):
         pass
 
-    class Rude:
+    class RefusesInTwoLines:
         def read(self, path):
-            raise Told("two\nlines")
+            raise Refused("two\nlines")
 
-    assert fuzz_images.examine("x", Wrong(), Told) == "ValueError: what is this"
-    assert fuzz_images.examine("x", Rude(), Told) == "message 'two\\nlines'"
+    assert fuzz_images.examine("x", RaisesAnotherError(), Refused) == "ValueError: what is this"
+    assert fuzz_images.examine("x", RefusesInTwoLines(), Refused) == "message 'two\\nlines'"

@@ -224,11 +224,11 @@ def test_files_are_closed_after_success_and_failure(tmp_path):
         "for path in sys.argv[1:]:\n    try:\n        read(path)\n    except ImageError:\n        pass\n"
     )
     paths = [str(tmp_path / name) for name in ("a.png", "b.png", "none.png")]
-    done = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-W", "always::ResourceWarning", "-c", code, *paths], capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
-    assert "ResourceWarning" not in done.stderr
+    assert ended.returncode == 0, ended.stderr
+    assert "ResourceWarning" not in ended.stderr
 
 
 def test_control_characters_in_a_name_are_escaped(tmp_path):

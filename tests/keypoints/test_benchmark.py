@@ -79,13 +79,14 @@ def test_summary_and_csv_files_agree(tmp_path, spair):
     mean = feature["per_pair"]["0.1"]
     assert mean["low"] <= mean["mean"] <= mean["high"]
     with (tmp_path / "out" / "summary.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["category"], row["pairs"], row["keypoints"]) for row in rows] == [
+        lines = list(csv.DictReader(file))
+    assert [(line["category"], line["pairs"], line["keypoints"]) for line in lines] == [
         ("", "3", "6"), ("cat", "2", "4"), ("dog", "1", "2"),
     ]  # fmt: skip
-    assert float(rows[0]["per_pair"]) == mean["mean"]
+    assert float(lines[0]["per_pair"]) == mean["mean"]
     with (tmp_path / "out" / "pairs.csv").open(newline="") as file:
-        pairs = [(row["pair"], row["keypoints"], row["outside"], row["correct@0.1"]) for row in csv.DictReader(file)]
+        columns = ("pair", "keypoints", "outside", "correct@0.1")
+        pairs = [tuple(line[column] for column in columns) for line in csv.DictReader(file)]
     assert pairs == [("1-a-a:cat", "3", "0", "2"), ("2-a-a:cat", "1", "0", "1"), ("3-a-a:dog", "2", "1", "1")]
     page = (tmp_path / "out" / "summary.md").read_text()
     assert "| tiny-vit | key | 2 (-1) | 0.722 [0.500, 1.000] | 0.667 | 6 | 3 |" in page
@@ -148,7 +149,7 @@ def test_corrupt_and_missing_files_are_counted_once_for_all_backbones(tmp_path, 
     summary = run_benchmark(small(spair, backbones=("tiny-vit", "tiny-cnn")), tmp_path / "out")
     counts = summary.counts
     assert (counts.measured, counts.missing, counts.unusable) == (1, 1, 1)
-    assert [example.split(": ")[0] for example in counts.examples] == ["1-a-a:cat", "3-a-a:dog"]
+    assert [problem.split(": ")[0] for problem in counts.examples] == ["1-a-a:cat", "3-a-a:dog"]
     assert summary.features[0].categories[ALL].pairs == 1
     assert "1 of 3 pairs measured, 1 missing, 1 unusable" in (tmp_path / "out" / "summary.md").read_text()
 
@@ -157,19 +158,19 @@ def non_utf8(folder):
     return Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9"))
 
 
-def test_image_name_that_is_not_utf8(tmp_path):
+def test_image_whose_name_is_not_utf8_is_measured(tmp_path):
     path = write_image(non_utf8(tmp_path).with_suffix(".png"))
     summary = run_benchmark(small(path), tmp_path / "out")
     assert summary.features[0].categories[ALL].pairs == 4
     with (tmp_path / "out" / "pairs.csv").open(newline="") as file:
-        assert {row["pair"] for row in csv.DictReader(file)} == {
+        assert {line["pair"] for line in csv.DictReader(file)} == {
             rf"1-caf\udce9-{name}" for name in ("shift", "flip", "turn", "bend")
         }
     data = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert data["data"]["images"] == [str(path)]
 
 
-def test_data_set_with_names_that_are_not_utf8(tmp_path):
+def test_data_set_with_names_that_are_not_utf8_is_measured(tmp_path):
     root = small_spair(non_utf8(tmp_path))
     category = root.name
     annotations, images = root / "PairAnnotation" / "test", root / "JPEGImages"
@@ -214,7 +215,7 @@ def test_backbone_with_other_weights_is_measured_again(tmp_path, spair, extracte
     assert len(extracted) == 4
 
 
-def test_values_do_not_depend_on_torch_settings_of_the_host(tmp_path):
+def test_values_do_not_depend_on_the_default_device_of_torch(tmp_path):
     image = example()[0]
     with torch.device("meta"):
         changed = run_benchmark(small(image), tmp_path / "changed")
@@ -321,4 +322,5 @@ def test_random_features_are_correct_at_chance_level():
     chance = float((torch.cdist(points, points) <= alpha).double().mean())
     assert chance > 0.1
     fraction = np.mean([within(error, alpha) for error in errors])
-    assert fraction == pytest.approx(chance, abs=4 * (chance * (1 - chance) / 1600) ** 0.5)
+    standard_error = (chance * (1 - chance) / len(points)) ** 0.5
+    assert fraction == pytest.approx(chance, abs=4 * standard_error)

@@ -37,8 +37,8 @@ def test_defaults_are_the_structure_facet_and_all_layers():
 
 
 def test_single_backbone_is_loaded_once_and_several_again():
-    (one,) = select_features([ViT], [], [-1], CPU)
-    assert one.load() is one.load()
+    (single,) = select_features([ViT], [], [-1], CPU)
+    assert single.load() is single.load()
     first, second = select_features([ViT, CNN], [], [-1], CPU)
     assert (first.load().info.name, second.load().info.name) == (ViT, CNN)
 
@@ -130,10 +130,10 @@ def test_warp_and_appearance_transform_are_applied(tmp_path):
     ("height", "width", "size", "expected"),
     [
         (120, 1200, 448, 448),
-        (120, 1200, 2048, 1638),
+        (120, 1200, 2048, 1638),  # the longer side has the maximum, 16384 px
         (1200, 120, 2048, 1638),
         (32, 1024, 2048, 512),
-        (90, 80, 9000, 7542),
+        (90, 80, 9000, 7542),  # the area has the maximum, 64 megapixels
     ],
 )
 def test_long_images_are_warped_within_the_limits_of_images(height, width, size, expected):

@@ -18,7 +18,7 @@ def test_layout_of_a_folder_is_detected(tmp_path, png):
     spair, pascal = small_spair(tmp_path / "spair"), small_pfpascal(tmp_path / "pascal")
     small = load_dataset([spair], subset="small")
     loaded = [load_dataset([spair]), small, load_dataset([pascal]), load_dataset(png), load_dataset()]
-    assert [data.count for data in loaded] == [3, 1, 2, 8, 16]
+    assert [data.count for data in loaded] == [3, 1, 2, 2 * len(WARPS), 4 * len(WARPS)]  # no path: 4 packaged images
     assert [data.details.get("layout") for data in loaded] == ["SPair-71k", "SPair-71k", "PF-PASCAL", None, None]
 
 

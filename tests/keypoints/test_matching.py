@@ -41,7 +41,7 @@ def test_match_has_the_greatest_cosine_similarity_of_all_upsampled_features(grid
 def test_pixels_between_patch_centres_are_matched_to_themselves():
     maps = torch.randn(1, 16, 6, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     points = grid_centres(48, 48).double()
-    between = ((points > 1 / 12) & (points < 11 / 12)).all(1)
+    between = ((points > 1 / 12) & (points < 11 / 12)).all(1)  # the centres of the outermost of 6 patches
     assert torch.allclose(match(maps, maps, points[between], (48, 48)), points[between], atol=1e-6)
     assert ((match(maps, maps, points, (48, 48)) - points).abs() <= 4 / 48).all()  # half a patch at the border
 
@@ -73,4 +73,4 @@ def test_no_points_have_no_matches():
 def test_features_of_zeros_are_not_matched():
     maps = torch.ones(1, 2, 3, 3)
     maps[..., :2, :] = 0
-    assert match(maps, maps, torch.tensor([[5 / 6, 0.5]]), (6, 6))[0, 0] > 2 / 3
+    assert match(maps, maps, torch.tensor([[5 / 6, 0.5]]), (6, 6))[0, 0] > 2 / 3  # below the two rows of zeros

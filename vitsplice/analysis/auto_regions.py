@@ -22,6 +22,7 @@ from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.inputs import Region, appearances_of, as_arguments, as_sequence, region_masks
 from vitsplice.runs.run_inputs import RunInputs
 from vitsplice.support import output_folder
+from vitsplice.support.files import inside
 from vitsplice.support.folder_lock import FolderLock
 from vitsplice.text import printable
 
@@ -51,9 +52,9 @@ def propose_regions(
         device: see `vitsplice.engine.device.pick_device`.
 
     Returns:
-        A region for each appearance image that has a label (part or background) in common with the structure image.
-        The other appearance images have no region, but terms that compare entire images still use them. Masks are
-        label images ``(3, H, W)``, uint8: black is the background, each part has one colour in all images.
+        A region for each appearance image that has a part in common with the structure image. The other appearance
+        images have no region, but terms that compare entire images still use them. Masks are label images
+        ``(3, H, W)``, uint8: black is the background, each part has one colour in all images.
 
     Raises:
         ImageError: if an image cannot be read.
@@ -96,7 +97,8 @@ def propose_for_run(
 
     Raises:
         ConfigError: if the settings do not use regions.
-        UserError: if an image or a mask of the run is a file that would be replaced.
+        UserError: if an image or a mask of the run is a file that would be replaced, or the folder of the regions is a
+            link that leads out of that of the run.
         VitspliceError: if a backbone cannot be loaded; see also `RunInputs.read`, `propose_regions` and
             `write_regions`.
     """
@@ -122,7 +124,7 @@ def propose_for_run(
 def _check_inputs(paths: Sequence[str | os.PathLike[str]], folder: RunFolder) -> None:
     """Raise UserError if the run, or the regions proposed for it, would replace an input."""
     folder.check_inputs(paths)
-    proposed = os.path.realpath(folder.path / FOLDER)
+    proposed = os.path.realpath(inside(folder.path, FOLDER))
     for path in paths:
         if os.path.dirname(os.path.realpath(path)) == proposed:
             raise UserError(
@@ -147,22 +149,24 @@ def write_regions(
     Raises:
         OutputExists: if the folder holds a run and ``force`` is not set.
         OutputBusy: if another process is writing to the folder.
+        UserError: if an image is a file that would be replaced, or the folder of the regions is a link that leads out
+            of that of the run.
         VitspliceError: if a file cannot be written.
     """
     path = RunFolder.check(folder, force=force).path
     output_folder.create(path)
     with FolderLock(path):
-        sheet = save(result, path / FOLDER, force=True)
+        sheet = save(result, inside(path, FOLDER), force=True)
     names = [part_file_names(image.name, index)["parts"] for index, image in enumerate(result.images)]
     return _regions(result, [str(path / FOLDER / name) for name in names]), sheet
 
 
 def _regions(result: Cosegmentation, masks: Sequence[Any]) -> list[Region]:
-    """Return a region for each appearance image that has a label in common with the structure image."""
+    """Return a region for each appearance image that has a part in common with the structure image."""
     return [Region(masks[0], number, masks[number + 1]) for number in _numbers_of_matched(result)]
 
 
 def _numbers_of_matched(result: Cosegmentation) -> list[int]:
-    """Return the numbers, from 0, of the appearance images that have a label in common with the structure image."""
+    """Return the numbers, from 0, of the appearance images that have a part in common with the structure image."""
     structure, *appearances = (set(torch.unique(labels).tolist()) for labels in result.labels)
-    return [number for number, labels in enumerate(appearances) if structure & labels]
+    return [number for number, labels in enumerate(appearances) if structure & labels - {0}]

@@ -335,14 +335,14 @@ class _Computation:
 
 
 def _recording(images: Mapping[str, Path], settings: RunConfig, folder: Path) -> Recording:
-    """Begin or resume a transfer; begin it again if it cannot be resumed, or is finished without a readable output.
+    """Begin or resume a transfer; begin it again if it cannot be resumed, or its output or record cannot be read.
 
-    Raises AlreadyFinished if it is finished and its output is readable.
+    Raises AlreadyFinished if it is finished and both can be read.
     """
     try:
         return Recording.begin_or_resume(images, settings, folder)
     except AlreadyFinished:
-        if is_readable(RunFolder(folder).output):
+        if is_readable(RunFolder(folder).output) and isinstance(RunFolder(folder).record().get("metrics"), list):
             raise
     except (CheckpointRejected, ImageError):  # for example, an image was moved
         pass

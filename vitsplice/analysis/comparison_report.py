@@ -158,11 +158,13 @@ def _transfer_blocks(comparison: ComparisonData) -> list[Block]:
         images = {"structure image": structure, "appearance image": appearance}
         images |= {name: pixels for (name, p), pixels in comparison.transfers.items() if p == pair}
         rows.append(ImageRow([ImageBlock(pixels, name, f"{name}, {pair}") for name, pixels in images.items()]))
-    return [Heading("The same transfer with each backbone"), *rows, _transfer_metrics(comparison)]
+    return [Heading("The same transfer with each backbone"), *rows, *_transfer_metrics(comparison)]
 
 
-def _transfer_metrics(comparison: ComparisonData) -> Table:
+def _transfer_metrics(comparison: ComparisonData) -> list[Table]:
     metrics = list(dict.fromkeys(measure.detail for measure in comparison.measures if measure.metric == "transfer"))
+    if not metrics:
+        return []
     values = {name: [comparison.transfer_values(name, metric) for metric in metrics] for name in comparison.infos}
     pairs = max(len(per_pair) for columns in values.values() for per_pair in columns)
     rows: Rows = [
@@ -174,7 +176,7 @@ def _transfer_metrics(comparison: ComparisonData) -> Table:
     if CNN in comparison.infos and set(CNN_METRICS) & set(metrics):
         names = " and ".join(CNN_METRICS)
         caption += f" {names} are measured with {CNN}, the backbone of the transfers in its row (metric leakage)."
-    return Table(["backbone", *metrics], rows, caption)
+    return [Table(["backbone", *metrics], rows, caption)]
 
 
 def _transform_blocks(comparison: ComparisonData) -> list[Block]:

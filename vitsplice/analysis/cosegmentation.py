@@ -267,11 +267,11 @@ def save(result: Cosegmentation, folder: str | os.PathLike[str], *, force: bool 
     that was killed.
 
     Raises:
-        OutputExists: if the folder holds a co-segmentation and ``force`` is not set.
-        UserError: if the folder cannot be created.
+        OutputExists: if the folder holds a co-segmentation, or a file that would be replaced, and ``force`` is not set.
+        UserError: if the folder cannot be created, or an image is a file that would be replaced or removed.
         VitspliceError: if a file cannot be written.
     """
-    path = check_output(folder, force=force)
+    path = check_output(folder, [image.name for image in result.images], force=force)
     colours = [(0, 0, 0), *part_colours(result.parts)]
     names = [part_file_names(image.name, index) for index, image in enumerate(result.images)]
     listed = [name for files in names for name in files.values()]
@@ -306,14 +306,16 @@ def check_output(folder: str | os.PathLike[str], inputs: Iterable[str | os.PathL
     Args:
         folder: output folder.
         inputs: paths of the images of the co-segmentation, in order.
-        force: allow a co-segmentation in the folder to be replaced.
+        force: allow a co-segmentation in the folder, and files with the names of its outputs, to be replaced.
 
     Raises:
-        OutputExists: if the folder holds a co-segmentation and ``force`` is not set.
+        OutputExists: if the folder holds a co-segmentation, or a file that would be replaced, and ``force`` is not set.
         UserError: if the path is a file, or an input is a file that would be replaced or removed.
     """
     images, path = list(inputs), Path(folder)
     listed = output_folder.listed_files(path, DATA, OUTPUT_FILE)
     written = [name for index, image in enumerate(images) for name in part_file_names(image, index).values()]
     check_inputs_survive(images, (path / name for name in (SHEET, DATA, *listed, *written)))
-    return output_folder.check(folder, (SHEET, DATA), "a co-segmentation", force=force)
+    output_folder.check(folder, (SHEET, DATA), "a co-segmentation", force=force)
+    existing = [name for name in written if os.path.exists(path / name)]
+    return output_folder.check(folder, existing, ", ".join(existing[:3]), force=force)

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 from torch import Tensor
 
-from vitsplice.config import RunConfig
+from vitsplice.config import RunConfig, TermConfig
 from vitsplice.contracts import GLOBAL_FACETS, BackboneInfo, FeatureRequest, layer_file_label
 from vitsplice.engine.backbones import BackboneCache, BackboneLoader, load_settings
 from vitsplice.engine.values import Step, last_loss
@@ -144,12 +144,12 @@ def plan_inversions(
     configured = settings_for(
         chosen_preset or PRESETS["network"],
         backbone=backbone,
-        overrides=list(filter(_affects_loading, overrides)),
+        overrides=list(filter(_affects_backbone, overrides)),
         device=settings.get("device"),
         precision=settings.get("precision"),
     )
     loaded = load_settings(configured, loader, catalogue())
-    info = next(iter(loaded.backbones.values())).info
+    info = loaded.backbones[loaded.settings.backbone_key_of(_inversion_term(loaded.settings))].info
     settings_by_request = {
         request: _without_fallbacks(
             inversion_settings(request, chosen_preset, backbone=backbone, overrides=overrides, **settings), loader
@@ -159,9 +159,19 @@ def plan_inversions(
     return InversionPlan(Path(image), settings_by_request, info.layers, tuple(map(str, loaded.substitutions.values())))
 
 
-def _affects_loading(override: str) -> bool:
-    """Return whether an override affects which backbone is loaded, to which device, or in which precision."""
-    return override.strip().startswith(("backbone", "device", "precision"))
+def _affects_backbone(override: str) -> bool:
+    """Return whether an override affects which backbone the term `TERM` uses, on which device, in which precision."""
+    key = override.partition("=")[0].strip().removeprefix("with_fallback.")
+    whole = key in ("with_fallback", "terms", f"terms.{TERM}", f"terms.{TERM}.backbone")
+    return whole or key.startswith(("backbone", "device", "precision"))
+
+
+def _inversion_term(settings: RunConfig) -> TermConfig:
+    """Return the term that compares features. Raises UserError if there is none."""
+    if TERM not in settings.terms:
+        presets = [*PRESETS.values(), "invert-official"]
+        raise UserError(f"this preset has no term '{TERM}'; presets that have one: {', '.join(presets)}")
+    return settings.terms[TERM]
 
 
 def _without_fallbacks(settings: RunConfig, loader: BackboneLoader) -> RunConfig:
@@ -218,9 +228,7 @@ def inversion_settings(
     if preset is None:
         preset = PRESETS["pixels" if request.facet in GLOBAL_FACETS else "network"]
     config = settings_for(preset, overrides=overrides, **settings)
-    if TERM not in config.terms:
-        presets = [*PRESETS.values(), "invert-official"]
-        raise UserError(f"this preset has no term '{TERM}'; presets that have one: {', '.join(presets)}")
+    _inversion_term(config)
     data = config.model_dump(mode="json")
     data["terms"][TERM] |= {"facet": request.facet, "layer": request.layer}
     sets_noise = any(override.strip().startswith("generator") and "noise" in override for override in overrides)

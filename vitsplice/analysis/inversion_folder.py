@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from pydantic import BaseModel, Field
+from torch import Tensor
 
 from vitsplice.analysis.inversion import TERM, InversionPlan, Inversions
 from vitsplice.config import RunConfig
@@ -18,6 +20,7 @@ from vitsplice.runs.record import versions
 from vitsplice.runs.recorder import Recording
 from vitsplice.support import output_folder
 from vitsplice.support.files import absolute, inside, read_json_object
+from vitsplice.support.input_files import check_inputs_survive
 from vitsplice.support.resumable_work import ResumableWork, other_format, resumable
 
 SHEET, PLAN_FILE = "inversions.png", "inversions.json"
@@ -49,6 +52,7 @@ def inversion_folder(
 
     Raises:
         ImageError: if the image cannot be read.
+        UserError: if the image is a file in the folder that would be replaced or removed.
         OutputExists, OutputBusy: see `vitsplice.support.resumable_work.resumable`.
     """
     image = _StoredImage(path=absolute(plan.image), sha256=read(plan.image).sha256)
@@ -63,10 +67,23 @@ def inversion_folder(
     folders = set(plan.run_folders.values())
     with suppress(UserError):
         folders |= set(read_plan(out).run_folders.values())
-    work = ResumableWork(
-        "inversion", PLAN_FILE, results=(SHEET, *sorted(folders)), clear=lambda path: RunFolder(path).clear()
-    )
+    _check_image_survives(plan.image, Path(out), folders)
+    work = ResumableWork("inversion", PLAN_FILE, results=(SHEET, *sorted(folders)), clear=_remove_run)
     return resumable(Path(out), work, stored.model_dump(mode="json"), force=force)
+
+
+def _check_image_survives(image: Path, out: Path, folders: Iterable[str]) -> None:
+    """Raise UserError if the image is a file that inversions in these folders of ``out`` would replace or remove."""
+    output_folder.refuse_nul(out)
+    check_inputs_survive([image], [out / SHEET, out / PLAN_FILE])
+    for name in folders:
+        RunFolder(inside(out, name)).check_inputs([image])
+
+
+def _remove_run(folder: Path) -> None:
+    """Remove the files of a run, and its folder if that is empty then."""
+    RunFolder(folder).clear()
+    output_folder.remove_empty([folder])
 
 
 def read_plan(out: str | os.PathLike[str]) -> InversionPlan:
@@ -97,20 +114,28 @@ def _request_of(settings: RunConfig, layers: int) -> FeatureRequest:
 
 
 def record_inversion(plan: InversionPlan, request: FeatureRequest, out: Path) -> Recording | None:
-    """Begin or resume the run of one feature; None if the run is finished already."""
-    images = {"structure": plan.image, "appearance": plan.image}
+    """Begin or resume the run of one feature, also if its results cannot be read; None if it is finished already."""
+    images, folder = {"structure": plan.image, "appearance": plan.image}, inside(out, plan.run_folders[request])
     try:
-        return Recording.begin_or_resume(images, plan.settings[request], inside(out, plan.run_folders[request]))
+        return Recording.begin_or_resume(images, plan.settings[request], folder)
     except AlreadyFinished:
-        return None
+        with suppress(UserError):
+            _read_result(RunFolder(folder))
+            return None
+    return Recording.begin(images, plan.settings[request], folder, force=True)
 
 
 def read_inversions(plan: InversionPlan, out: Path) -> Inversions:
     """Read the results of finished inversions. Raises UserError if a result is missing."""
-    folders = {request: RunFolder(inside(out, name)) for request, name in plan.run_folders.items()}
-    outputs = {request: read(folder.output).pixels[0] for request, folder in folders.items()}
-    losses = {request: folder.last_loss(TERM) for request, folder in folders.items()}
+    results = {request: _read_result(RunFolder(inside(out, name))) for request, name in plan.run_folders.items()}
+    outputs = {request: output for request, (output, _) in results.items()}
+    losses = {request: loss for request, (_, loss) in results.items()}
     return Inversions(read(plan.image).pixels, outputs, losses, plan.layers)
+
+
+def _read_result(folder: RunFolder) -> tuple[Tensor, float]:
+    """Read the output ``(3, h, w)`` and the loss of a finished inversion. Raises UserError if one cannot be read."""
+    return read(folder.output).pixels[0], folder.last_loss(TERM)
 
 
 def save_sheet(inversions: Inversions, out: Path) -> Path:

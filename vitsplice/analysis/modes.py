@@ -197,17 +197,19 @@ def check_output(
         folder: output folder.
         sources: folders of images, and images. A folder of images is refused as the output folder.
         number_of_outputs: maximum number of outputs of a model, one for each mode.
-        force: allow modes in the folder to be replaced.
+        force: allow modes in the folder, and files with the names of their outputs, to be replaced.
 
     Raises:
-        OutputExists: if the folder holds modes and ``force`` is not given.
+        OutputExists: if the folder holds modes, or a file that would be replaced, and ``force`` is not given.
         UserError: if the path is a file or one of the sources, or a source is a file that would be replaced or removed.
     """
     check_is_no_source(folder, sources, SHEET)
     path = Path(folder)
-    listed, written = output_folder.listed_files(path, DATA, OUTPUT), map(_output_name, range(number_of_outputs))
+    listed, written = output_folder.listed_files(path, DATA, OUTPUT), [*map(_output_name, range(number_of_outputs))]
     check_inputs_survive(sources, (path / name for name in (SHEET, DATA, *listed, *written)))
-    return output_folder.check(folder, (SHEET, DATA), "appearance modes", force=force)
+    output_folder.check(folder, (SHEET, DATA), "appearance modes", force=force)
+    existing = [name for name in written if os.path.exists(path / name)]
+    return output_folder.check(folder, existing, ", ".join(existing[:3]), force=force)
 
 
 def _output_name(mode: int) -> str:
@@ -224,12 +226,12 @@ def save(
     killed.
 
     Raises:
-        OutputExists: if the folder holds modes and ``force`` is not given.
+        OutputExists: if the folder holds modes, or a file that would be replaced, and ``force`` is not given.
         ImageError: if an image of a mode can no longer be read.
         UserError: if the folder cannot be created.
         VitspliceError: if a file cannot be written.
     """
-    path = check_output(folder, force=force)
+    path = check_output(folder, number_of_outputs=len(outputs), force=force)
     files = {_output_name(mode): encode_png(output) for mode, output in enumerate(outputs)}
     data = json_bytes(modes.to_json() | {"files": list(files)})
     drawn = encode_png(sheet(modes, outputs))

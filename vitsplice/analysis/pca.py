@@ -244,11 +244,11 @@ def save(maps: ComponentMaps, folder: str | os.PathLike[str], *, force: bool = F
     also lists the maps of a call that was killed.
 
     Raises:
-        OutputExists: if the folder holds a PCA and ``force`` is not set.
-        UserError: if the folder cannot be created.
+        OutputExists: if the folder holds a PCA, or a file with the name of a map of an image, and ``force`` is not set.
+        UserError: if the folder cannot be created, or an image is a file that would be replaced or removed.
         VitspliceError: if a file cannot be written.
     """
-    path = check_output(folder, force=force)
+    path = check_output(folder, [image.name for image in maps.images], force=force)
     names = [_map_prefix(image.name, number) for number, image in enumerate(maps.images, 1)]
     files = {
         f"{name}{layer_file_label(layer, maps.info.layers)}.png": (layer, index)
@@ -287,16 +287,18 @@ def check_output(folder: str | os.PathLike[str], inputs: Iterable[str | os.PathL
     Args:
         folder: output folder.
         inputs: paths of the images of the maps, in order.
-        force: allow a PCA in the folder to be replaced.
+        force: allow a PCA in the folder, and files with the names of maps of the images, to be replaced.
 
     Raises:
-        OutputExists: if the folder holds a PCA and ``force`` is not set.
+        OutputExists: if the folder holds a PCA, or a file with the name of a map of an image, and ``force`` is not set.
         UserError: if the path is a file, or an input is a file that would be replaced or removed.
     """
     images, path = list(inputs), Path(folder)
+    output_folder.refuse_nul(path)
     listed = output_folder.listed_files(path, DATA, MAP_FILE)
-    prefixes = tuple(_map_prefix(image, number) for number, image in enumerate(images, 1))
-    names = [os.path.basename(os.path.realpath(image)) for image in images if "\0" not in os.fspath(image)]
-    written = [name for name in names if MAP_FILE.fullmatch(name) and name.startswith(prefixes)]
-    check_inputs_survive(images, (path / name for name in (SHEET, DATA, *listed, *written)))
-    return output_folder.check(folder, (SHEET, DATA), "a PCA", force=force)
+    prefixes = tuple(f"{_map_prefix(image, number)}layer_" for number, image in enumerate(images, 1))
+    names = sorted(file.name for file in path.glob("*.png"))
+    existing = [name for name in names if MAP_FILE.fullmatch(name) and name.startswith(prefixes)]
+    check_inputs_survive(images, (path / name for name in (SHEET, DATA, *listed, *existing)))
+    output_folder.check(folder, (SHEET, DATA), "a PCA", force=force)
+    return output_folder.check(folder, existing, ", ".join(existing[:3]), force=force)

@@ -122,8 +122,13 @@ class RunFolder:
         return bool(self._artifacts())
 
     def check_inputs(self, images: Iterable[str | os.PathLike[str]]) -> None:
-        """Raise UserError if one of the images, given by their paths, is a file that `clear` would remove."""
-        check_inputs_survive(images, self._artifacts())
+        """Raise UserError if one of the images, given by their paths, is a file that `clear` would remove.
+
+        Also raises UserError if the folder cannot be read.
+        """
+        with reading(self.path):
+            artifacts = self._artifacts()
+        check_inputs_survive(images, artifacts)
 
     def clear(self) -> None:
         """Remove the files of a run, and the folders of previews and checkpoints if empty. Raises VitspliceError."""
