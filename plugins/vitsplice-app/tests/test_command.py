@@ -204,10 +204,10 @@ def test_folder_that_was_not_removed_is_named_at_the_end(capsys, monkeypatch):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_the_server_and_remove_its_files(number, tmp_path):
     not_ignored = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # it is under nohup
-    command = [sys.executable, "-c", not_ignored + SERVE_AND_SIGNAL, str(int(number))]
+    arguments = [sys.executable, "-c", not_ignored + SERVE_AND_SIGNAL, str(int(number))]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
-    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-    assert (process.returncode, process.stdout, process.stderr) == (0, "ended\n", "")
+    ended = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "ended\n", "")
     assert list(tmp_path.glob("vitsplice-app-*")) == []
 
 
@@ -224,9 +224,9 @@ def test_ignored_signal_stays_ignored():
 @pytest.fixture
 def process(tmp_path):
     """The command as a process with a folder of its own for temporary files."""
-    command = [sys.executable, "-m", "vitsplice", "app", "--no-open"]
+    arguments = [sys.executable, "-m", "vitsplice", "app", "--no-open"]
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as started:
+    with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, text=True) as started:
         yield started
         started.kill()
 

@@ -104,7 +104,9 @@ def test_signature_of_the_handler_is_kept(card):
 
 
 def test_text_from_outside_is_escaped():
-    assert "<script>" not in card_html(ConfigError("<script>alert(1)</script>"))
+    html = card_html(ConfigError("<script>alert(1)</script>"))
+    assert "<script>" not in html
+    assert "&lt;script&gt;alert(1)" in html
 
 
 @pytest.mark.parametrize("root", ["/", ""])

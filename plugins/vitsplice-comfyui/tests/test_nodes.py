@@ -159,6 +159,7 @@ def test_progress_counts_the_start_and_every_step_of_all_images(comfyui, pair):
     assert previews[1][1].size == (48, 40)
 
 
+# every second or third step has a preview, so that there are at most 20
 @pytest.mark.parametrize(("steps", "previews"), [(39, 19), (59, 19)])
 def test_number_of_previews_is_bounded(comfyui, inputs, steps, previews, monkeypatch):
     run = SimpleNamespace(settings=SimpleNamespace(steps=steps), substitutions={})
@@ -248,7 +249,7 @@ def test_models_of_comfyui_are_unloaded_if_memory_is_too_small(comfyui, inputs, 
     transfer(comfyui, **inputs, steps=1)
     with pytest.raises(OutOfMemory):
         transfer(comfyui, **inputs, steps=1)
-    assert checks == [0, 1, 1, 2]
+    assert checks == [0, 1, 1, 2]  # two of each transfer; the second fails after it unloaded
 
 
 def test_correspond_gives_the_images_of_the_command(comfyui, inputs, pair, vit):

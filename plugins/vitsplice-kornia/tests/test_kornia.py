@@ -38,7 +38,7 @@ def test_distance_is_zero_for_identical_images_and_grows_with_the_difference(nam
 @pytest.mark.parametrize("name", ["sobel", "laplacian"])
 def test_gradient_distances_hardly_change_with_a_uniform_shift_of_lightness(name):
     distance, target = getattr(distances, name), 0.3 + 0.4 * image()
-    assert distance((target + 0.05).clamp(0, 1), target) < 0.2 * distance(image(1), target)
+    assert distance(target + 0.05, target) < 0.2 * distance(image(1), target)
 
 
 def test_ssim_at_several_scales_detects_coarse_differences():

@@ -236,14 +236,14 @@ def test_a_cache_that_cannot_be_searched_does_not_hold_the_weights(
 
 
 def test_temporary_files_of_killed_processes_are_removed_after_a_day(own_cache: Path) -> None:
-    folder = cache.cached_file(LITE0).parent
-    folder.mkdir()
-    old, young = (folder / f".{digit * 16}.tmp" for digit in "01")
+    weights = cache.cached_file(LITE0).parent
+    weights.mkdir()
+    old, young = (weights / f".{digit * 16}.tmp" for digit in "01")
     for path in (old, young):
         path.touch()
     os.utime(old, (time.time() - cache.ABANDONED_AFTER - 60,) * 2)
     cache.state_dict(LITE0)
-    assert {path.name for path in folder.iterdir()} == {young.name, cache.cached_file(LITE0).name}
+    assert {path.name for path in weights.iterdir()} == {young.name, cache.cached_file(LITE0).name}
 
 
 def print_digest(_: list[str]) -> int:

@@ -61,7 +61,7 @@ def executor_with(workers=0, threads=0, **options):
 
 
 @pytest.mark.parametrize(
-    ("executor", "nodes", "tasks"),
+    ("ray_executor", "nodes", "tasks"),
     [
         (executor_with(), [{"CPU": 8.0}], 16),
         (executor_with(ahead=0), [{"CPU": 8.0}], 8),
@@ -79,8 +79,8 @@ def executor_with(workers=0, threads=0, **options):
         (executor_with(), [], 1),
     ],
 )
-def test_limit_of_tasks_follows_the_room_in_the_cluster(executor, nodes, tasks):
-    assert executor._limit(sum(map(executor.resources.fit, nodes))) == tasks
+def test_limit_of_tasks_follows_the_room_in_the_cluster(ray_executor, nodes, tasks):
+    assert ray_executor._limit(sum(map(ray_executor.resources.fit, nodes))) == tasks
 
 
 class Nodes:
@@ -94,9 +94,9 @@ class Nodes:
         return self.all
 
 
-def use_fake_ray(monkeypatch, init):
+def use_fake_ray(monkeypatch, init, connected=False):
     ray = SimpleNamespace(
-        is_initialized=lambda: False,
+        is_initialized=lambda: connected,
         init=init,
         shutdown=lambda: None,
         _private=SimpleNamespace(worker=SimpleNamespace()),
@@ -150,9 +150,7 @@ def test_custom_resource_that_this_machine_lacks_is_reported_with_the_address_of
     ("connected", "address", "may_grow"), [(True, "local", True), (False, "local", False), (False, "auto", True)]
 )
 def test_cluster_of_the_host_program_may_grow(connected, address, may_grow, monkeypatch):
-    ray = SimpleNamespace(is_initialized=lambda: connected, init=lambda **_: None, shutdown=lambda: None)
-    ray._private = SimpleNamespace(worker=SimpleNamespace())
-    monkeypatch.setattr(executor, "_import_ray", lambda: ray)
+    use_fake_ray(monkeypatch, lambda **_: None, connected)
     monkeypatch.setattr(executor, "_check_address", lambda address: None)
     with executor_with(address=address)._connected() as (_, grows):
         assert grows is may_grow
@@ -364,6 +362,6 @@ def test_server_that_answers_slowly_is_accepted(listener):
 def test_batch_runs_on_a_cluster_of_this_machine(tmp_path):
     script = Path(__file__).parents[3] / "examples" / "13_batch_overhead.py"
     command = [sys.executable, script, tmp_path, "--pairs", "2", "--workers", "1", "--executor", "ray"]
-    done = subprocess.run(command, env=batches.environment(), capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    assert "ray: 2 pairs, 1 workers" in done.stdout
+    ended = subprocess.run(command, env=batches.environment(), capture_output=True, text=True, timeout=200)
+    assert ended.returncode == 0, ended.stderr
+    assert "ray: 2 pairs, 1 workers" in ended.stdout

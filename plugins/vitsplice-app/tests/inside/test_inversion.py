@@ -16,6 +16,7 @@ from vitsplice.analysis.inversion import InversionPlan, plan_inversions
 from vitsplice.analysis.inversion import invert as invert_in_memory
 from vitsplice.errors import ImageError, UserError
 from vitsplice.images import example, from_pil
+from vitsplice.presets.settings import settings_for
 
 SHALLOW = ["generator.options={channels: [4, 8], kernels: [5, 3]}", "resize.size=32"]
 
@@ -40,8 +41,9 @@ def test_form_selects_the_features_of_the_roles(form):
     assert [str(request) for request in first_layer.settings] == ["map[-5]"]
 
 
-def test_no_steps_are_those_of_each_preset(form):
-    assert [settings.steps for settings in replace(form, steps=0).plan().settings.values()] == [300, 1000]
+def test_0_steps_are_those_of_the_presets_of_global_and_local_facets(form):
+    expected = [settings_for(preset).steps for preset in ("invert-pixels", "invert")]
+    assert [settings.steps for settings in replace(form, steps=0).plan().settings.values()] == expected
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def test_similarity_is_that_of_the_python_interface_with_the_patch_outlined(imag
 
 
 @pytest.mark.slow
-def test_patch_of_the_last_layer_lies_at_the_same_place_on_a_finer_grid(images, workspace):
+def test_patch_of_the_last_layer_is_at_the_same_location_on_a_finer_grid(images, workspace):
     view = view_of(images[:1], workspace, "tiny-cnn")
     finest = view.features.features[-view.features.info.layers][0]
     rows, columns = finest.grid
@@ -68,6 +68,7 @@ def test_typed_number_selects_the_nearest_layer_and_patch(build_page, images, wo
     handlers = {event.name: event.fn for event in page.fns.values()}
     show_layer, show_patch = handlers["show_layer"], handlers["show_patch"]
     sliders = [block for block in page.blocks.values() if isinstance(block, gr.Slider) and block.step == 1]
+    # the sliders of layer, row and column: Gradio's own check would refuse 99
     assert [slider.preprocess(value) for slider in sliders for value in (99, None)] == [99, None] * 3
     view = view_of(images[:1], workspace)
     rows = view.grid[0]

@@ -66,8 +66,8 @@ def test_problem_of_a_damaged_result_is_shown_as_text(tmp_path):
 
 
 def test_state_of_a_batch_has_numbers_reasons_and_outputs(batch):
-    (found,) = find_results(batch)
-    shown = listing.show(found, FramedPages())
+    (stored,) = find_results(batch)
+    shown = listing.show(stored, FramedPages())
     assert "3 of 5 runs have ended; no process is running the batch." in shown.html
     assert '<th scope="row">quick</th><td>2</td><td>1</td><td>0</td>' in shown.html
     assert "1 run, the first quick/three: &lt;b&gt;no image&lt;/b&gt;" in shown.html
@@ -93,8 +93,8 @@ def test_key_and_label_of_a_name_that_is_not_utf8_can_be_sent_to_the_browser(tmp
     folder = tmp_path / os.fsdecode(b"a\xff")
     folder.mkdir()
     (folder / "evaluate.json").write_text("{}")
-    (found,) = find_results(tmp_path)
-    assert (listing.key(found) + listing.label(found)).encode()
+    (stored,) = find_results(tmp_path)
+    assert (listing.key(stored) + listing.label(stored)).encode()
 
 
 def test_result_is_chosen_by_its_key(tmp_path):

@@ -133,7 +133,7 @@ def test_settings_are_those_that_were_used(runs):
 
 def test_losses_are_read_from_the_folder(runs):
     page = outcome.losses_html(runs[0])
-    assert page.count("<svg") == 5
+    assert page.count("<svg") == len(runs[0].settings.terms) + 1  # and the total
     assert 'aria-label="total: ' in page
 
 
@@ -141,7 +141,7 @@ def test_curve_of_one_step_or_of_negative_values_is_drawn():
     history = [Step(0, 1.0, {"a": -1.0}), Step(1, 2.0, {"a": 0.0})]
     page = loss_curves(history, ["a"])
     assert "nan" not in page.lower()
-    assert page.count('<polyline points="0.0,28.0 160.0,0.0"/>') == 2
+    assert page.count('<polyline points="0.0,28.0 160.0,0.0"/>') == 2  # rising lines, of the term and of the total
     assert loss_curves(history[:1], ["a"]).count("<svg") == 2
     assert loss_curves([], ["a"]) == ""
 
@@ -152,5 +152,7 @@ def test_progress_escapes_names_and_notes():
     assert "optimising, 3 of 10 steps, ETA 4 s" in page
     assert '<progress aria-label="steps" max="10" value="3">' in page
     assert '<progress aria-label="parts" max="2" value="1">' in Progress("comparing", 1, 2, unit="parts").html()
+    assert "&lt;a&gt;" in page
+    assert "&lt;b&gt;" in page
     assert "<a>" not in page
     assert "<b>" not in page
