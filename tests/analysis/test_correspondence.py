@@ -21,7 +21,7 @@ def test_extremely_narrow_image_is_drawn_one_pixel_wide():
     assert draw([], noise(1, 3, 16_000, 16), noise(1, 3, 16, 16)).shape == (3, 480, 1 + 480)
 
 
-def test_images_in_memory_and_a_loaded_backbone_are_matched_as_files_and_a_name(png, pair, vit):
+def test_images_in_memory_and_a_loaded_backbone_give_the_same_result_as_files_and_a_name(png, pair, vit):
     from_files = match_images(*png, backbone="tiny-vit", grid=6)
     with torch.inference_mode():
         from_memory = match_images(*(image.mul(255).round().div(255) for image in pair), backbone=vit, grid=6)

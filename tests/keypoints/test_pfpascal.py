@@ -137,7 +137,7 @@ def test_mat_points_are_read_as_they_were_written(tmp_path):
 @pytest.mark.parametrize("kps", [np.ones((3, 3)), np.ones((20_000, 2)), "words", np.array([["a", 1]], object), {}])
 def test_mat_file_with_other_content_is_refused(tmp_path, kps):
     scipy.io.savemat(tmp_path / "a.mat", {"kps": kps})
-    with pytest.raises(ValueError, match=r"a\.mat contains no keypoints"):
+    with pytest.raises(ValueError, match=r"cannot read keypoints from .*a\.mat:"):
         read_mat_keypoints(tmp_path / "a.mat")
 
 
@@ -149,7 +149,7 @@ def test_other_truncated_and_too_large_mat_files_are_refused(tmp_path):
     (tmp_path / "text.mat").write_bytes(b"text " * 100)
     (tmp_path / "large.mat").write_bytes(content + bytes(MAT_BYTES))
     for name in ("other", "truncated", "empty", "text", "large", "x" * 300):
-        with pytest.raises(ValueError, match=f"{name}.mat contains no keypoints"):
+        with pytest.raises(ValueError, match=rf"cannot read keypoints from .*{name}\.mat:"):
             read_mat_keypoints(tmp_path / f"{name}.mat")
     with pytest.raises(FileNotFoundError):
         read_mat_keypoints(tmp_path / "a.mat")

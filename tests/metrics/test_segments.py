@@ -30,15 +30,15 @@ def test_shifted_square_has_the_iou_of_the_squares(context, side, right, down):
     square = iou(side, right, down)
     assert cluster_mask_iou(context).value(images) == pytest.approx(square)
     overlap = max(side - right, 0) * max(side - down, 0)
-    ground = (PATCHES - 2 * side * side + overlap) / (PATCHES - overlap)
-    assert cosegmentation(context).value(images) == pytest.approx((square + ground) / 2)
+    background = (PATCHES - 2 * side * side + overlap) / (PATCHES - overlap)
+    assert cosegmentation(context).value(images) == pytest.approx((square + background) / 2)
 
 
 def test_cluster_mask_iou_is_nan_without_a_mask(context):
     assert math.isnan(cluster_mask_iou(context).value(case(*[scene(1, 1, 4)[0]] * 2)))
 
 
-def test_uniform_output_of_any_size_has_cluster_mask_iou_0(context):
+def test_output_of_background_colour_has_cluster_mask_iou_0_at_any_size(context):
     structure, mask = scene(6, 8, 12)
     for size in ((SIDE, SIDE), (100, 50)):
         output = structure[..., :1, :1].expand(1, 3, *size)

@@ -17,7 +17,7 @@ CONTEXT = MetricContext(lambda name: None, "x")
         (Metric(float, parameters={"size": float("nan")}), "ValueError: Out of range float values are not JSON"),
     ],
 )
-def test_metric_that_cannot_be_recorded_is_unavailable(built, reason):
+def test_metric_of_the_wrong_type_or_with_parameters_that_are_not_json_is_unavailable(built, reason):
     specs = [MetricSpec("wrong", lambda _: built, "wrong"), MetricSpec("valid", lambda _: Metric(lambda _: 1), "1")]
     assert build_metrics(specs, CONTEXT).unavailable["wrong"].startswith(reason)
     wrong, valid = measure(specs, CONTEXT, case(*torch.zeros(2, 1, 3, 8, 8)))
@@ -33,7 +33,7 @@ def test_mean_is_weighted_and_missing_if_a_value_is_missing():
     assert mean_values([first], [5.0]) is first
 
 
-def test_mean_that_lacks_an_undefined_and_a_failed_value_has_failed():
+def test_mean_of_values_of_which_one_is_undefined_and_one_failed_has_failed():
     known, undefined, failed = MetricValue("a", 1.0), MetricValue("a", None, UNDEFINED), MetricValue("a", None, "error")
     for values in ([known, undefined, failed], [failed, undefined, known]):
         assert mean_values([[value] for value in values], [1.0, 1.0, 1.0]) == [failed]

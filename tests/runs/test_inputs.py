@@ -1,4 +1,8 @@
+from fractions import Fraction
+
+import numpy as np
 import pytest
+import torch
 
 from vitsplice import Region
 from vitsplice.errors import UserError
@@ -17,6 +21,7 @@ def test_mask_of_a_region_is_found_in_the_folder(tmp_path, monkeypatch):
     ("appearance", "message"),
     [
         (2, r"region 3: there is no appearance image 2; the appearance images, in order, are a\.png, b\.png\."),
+        (torch.tensor(1.7), r"region 3: there is no appearance image tensor\(1\.7000\); the"),
         ("c", r"region 3: there is no appearance image 'c'; the appearance images, in order, are a\.png, b\.png"),
     ],
 )
@@ -36,6 +41,11 @@ def test_unknown_appearance_image_is_refused_with_those_that_exist(appearance, m
 )
 def test_appearance_image_is_found_by_its_path_name_or_stem(given, path):
     assert appearance_number(given, ["a.png", path], 1) == 1
+
+
+def test_numbers_of_any_type_are_weights():
+    assert checked_weights([Fraction(1, 2), np.float32(0.25), 1], 3) == (0.5, 0.25, 1.0)
+    assert checked_weights(Fraction(1, 2), 1) == (0.5,)
 
 
 def test_weights_from_an_iterator_are_all_checked_and_returned():

@@ -21,7 +21,7 @@ def named(findings, name):
 
 
 def use(monkeypatch, *names, **others):
-    """Make the default preset use the first backbone, with fallbacks, and others by their keys."""
+    """Make the default preset use the first of ``names``, with the rest as its fallbacks, and ``others`` by key."""
 
     class Settings:
         backbones: ClassVar = {
@@ -44,7 +44,9 @@ def test_report_covers_versions_machine_folders_plugins_and_weights(monkeypatch,
     assert not list(tmp_path.iterdir())
 
 
-def test_default_preset_without_an_available_backbone_is_fatal_with_advice(monkeypatch):
+def test_default_preset_without_an_available_backbone_is_fatal_with_advice(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     use(monkeypatch, "dino-vitb8", "no-such-backbone")
     finding = named(doctor.diagnose(catalogue()), "preset quick, backbone")
     assert finding.fatal
@@ -73,12 +75,14 @@ def unloadable(name, location, error):
 
 
 def diagnose_backbone(*specs, reachable):
-    known = SimpleNamespace(backbones={spec.name: spec for spec in specs} | {"tiny-vit": local("tiny-vit")})
+    known = SimpleNamespace(
+        backbones={spec.name: spec for spec in specs} | {"tiny-vit": with_local_weights("tiny-vit")}
+    )
     config = BackboneConfig(name="first", fallback=("tiny-vit",))
     return doctor._backbone("backbone", config, known, reachable=reachable)
 
 
-def local(name):
+def with_local_weights(name):
     return replace(catalogue().backbones[name], find_weights=lambda: "here")
 
 
@@ -88,7 +92,7 @@ def test_installed_weights_that_do_not_load_are_fatal():
 
 
 @pytest.mark.parametrize(("reachable", "value"), [(True, "first would be downloaded"), (False, "tiny-vit loads")])
-def test_weights_are_not_downloaded_where_only_a_fallback_is_installed(reachable, value):
+def test_diagnosis_downloads_nothing_where_only_a_fallback_is_installed(reachable, value):
     finding = diagnose_backbone(unloadable("first", "", AssertionError("downloads")), reachable=reachable)
     assert (finding.fatal, finding.value) == (False, value)
 
@@ -159,4 +163,5 @@ def test_removed_current_folder_is_fatal_with_advice(monkeypatch, tmp_path):
 def test_diagnosis_of_this_machine_has_no_fatal_findings():
     findings = doctor.diagnose(catalogue())
     assert not [finding for finding in findings if finding.fatal]
-    assert "cache folder" in named(findings, "dinov2-vits14-offline").value or "wheel" in str(findings)
+    location = named(findings, "dinov2-vits14-offline").value
+    assert location == "in the cache folder" or location.startswith("in the wheel ")

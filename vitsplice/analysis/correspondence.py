@@ -200,9 +200,9 @@ def match_images(
         first, second: images, as `vitsplice.images.read` takes them.
         backbone: name, or a loaded backbone, which is not loaded again; None: the backbone of the default preset, or
             its fallback, which ``notes`` then names.
-        facet, layer: local facet, and its layer: 0 is the first, -1 the last. Without both, several features are
-            matched together (`vitsplice.matching.descriptor_requests`). The default of the facet alone is the
-            backbone's facet for structure, and the default of the layer alone is -1.
+        facet, layer: local facet, and its layer: 0 is the first, -1 the last. If neither is given, several features
+            are matched together (`vitsplice.matching.descriptor_requests`). A layer without a facet is that of the
+            backbone's facet for structure; a facet without a layer is taken from the last layer.
         grid, temperature, balance: see `vitsplice.matching.correspond`; the grid is at least 2.
         device: see `vitsplice.engine.device.pick_device`.
         cache: descriptions of images that are matched again; see `description_cache`. None: no cache across calls.
@@ -267,7 +267,7 @@ def description_cache(limit: int = CACHE_BYTES) -> DescriptionCache:
 
 
 def _requests(info: BackboneInfo, facet: str | None, layer: int | None) -> tuple[FeatureRequest, ...]:
-    """Return the request for a facet at a layer; () without both, which stands for `descriptor_requests`."""
+    """Return the request for a facet at a layer; () if neither is given, which stands for `descriptor_requests`."""
     if facet is None and layer is None:
         return ()
     return tuple(local_requests(info, facet or info.structure.facet, -1 if layer is None else layer))

@@ -317,5 +317,4 @@ def check_output(folder: str | os.PathLike[str], inputs: Iterable[str | os.PathL
     written = [name for index, image in enumerate(images) for name in part_file_names(image, index).values()]
     check_inputs_survive(images, (path / name for name in (SHEET, DATA, *listed, *written)))
     output_folder.check(folder, (SHEET, DATA), "a co-segmentation", force=force)
-    existing = [name for name in written if os.path.exists(path / name)]
-    return output_folder.check(folder, existing, ", ".join(existing[:3]), force=force)
+    return output_folder.check_names(folder, written, force=force)

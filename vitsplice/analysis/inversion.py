@@ -161,7 +161,8 @@ def plan_inversions(
 
 def _affects_backbone(override: str) -> bool:
     """Return whether an override affects which backbone the term `TERM` uses, on which device, in which precision."""
-    key = override.partition("=")[0].strip().removeprefix("with_fallback.")
+    parts = override.partition("=")[0].split(".")
+    key = ".".join(part.strip() for part in parts).removeprefix("with_fallback.")
     whole = key in ("with_fallback", "terms", f"terms.{TERM}", f"terms.{TERM}.backbone")
     return whole or key.startswith(("backbone", "device", "precision"))
 
@@ -186,7 +187,8 @@ def combined_requests(
     """Combine the facets with the layers.
 
     Without layers, facets are taken from the last layer. Without facets, the layers are combined with the backbone's
-    facets for appearance and structure. Without both, its default requests for appearance and structure are returned.
+    facets for appearance and structure. If neither is given, its default requests for appearance and structure are
+    returned.
 
     Raises:
         UserError: if the backbone has no such facet or layer, or facets or layers are not lists.

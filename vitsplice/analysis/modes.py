@@ -208,8 +208,7 @@ def check_output(
     listed, written = output_folder.listed_files(path, DATA, OUTPUT), [*map(_output_name, range(number_of_outputs))]
     check_inputs_survive(sources, (path / name for name in (SHEET, DATA, *listed, *written)))
     output_folder.check(folder, (SHEET, DATA), "appearance modes", force=force)
-    existing = [name for name in written if os.path.exists(path / name)]
-    return output_folder.check(folder, existing, ", ".join(existing[:3]), force=force)
+    return output_folder.check_names(folder, written, force=force)
 
 
 def _output_name(mode: int) -> str:

@@ -301,4 +301,4 @@ def check_output(folder: str | os.PathLike[str], inputs: Iterable[str | os.PathL
     existing = [name for name in names if MAP_FILE.fullmatch(name) and name.startswith(prefixes)]
     check_inputs_survive(images, (path / name for name in (SHEET, DATA, *listed, *existing)))
     output_folder.check(folder, (SHEET, DATA), "a PCA", force=force)
-    return output_folder.check(folder, existing, ", ".join(existing[:3]), force=force)
+    return output_folder.check_names(folder, existing, force=force)

@@ -130,7 +130,10 @@ _Preparation = Callable[[Path, Path | None], _Prepared]
 
 
 def _cached_preparation(model: Model) -> _Preparation:
-    """Cache by paths: an image that is replaced meanwhile is recorded as the one that was read."""
+    """Return a function that reads and prepares an appearance image, cached by its paths.
+
+    If a file is replaced meanwhile, the one that was read is recorded.
+    """
 
     @lru_cache(CACHED_DESCRIPTIONS)
     def prepare(path: Path, mask_path: Path | None) -> _Prepared:

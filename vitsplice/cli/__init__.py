@@ -94,17 +94,19 @@ class OutputFile(io.FileIO):
 
 
 def prepare_streams() -> None:
-    """Make standard error an `UnfailingFile`, and standard output an `OutputFile` that takes any path.
+    """Let standard output take any path; on POSIX, make it an `OutputFile`, and standard error an `UnfailingFile`.
 
     A note that cannot be written, on a closed pipe or a full disk, must not end the work. A path that the encoding of
     standard output cannot express must not end it either; see `bytes_or_escapes`. A stream that replaces a standard
     one, such as a test's, is not changed.
     """
+    codecs.register_error("vitsplice", bytes_or_escapes)
     if os.name != "posix":
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="vitsplice")
         return
     output, notes = sys.__stdout__, sys.__stderr__
     if output is not None and output is sys.stdout:
-        codecs.register_error("vitsplice", bytes_or_escapes)
         sys.stdout = _text_stream(output, OutputFile, "vitsplice", line_buffering=output.isatty())
     if notes is not None and notes is sys.stderr:
         sys.stderr = _text_stream(notes, UnfailingFile, notes.errors, line_buffering=True)
@@ -128,7 +130,10 @@ def stop_on_signal(number: int, frame: FrameType | None) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run a command and return its exit code: 0 success, 1 failure, 2 invalid request or out of memory, 130 Ctrl-C."""
+    """Run a command and return its exit code.
+
+    0: success; 1: failure; 2: invalid request or out of memory; 130: Ctrl-C or SIGTERM.
+    """
     debug = DEBUG in arguments
     try:
         from vitsplice.cli.app import application

@@ -236,7 +236,10 @@ def _resume_command(folder: Path, lut: Path | None) -> str:
 
 @contextmanager
 def _resume_advice(folder: RunFolder, command: str) -> Iterator[None]:
-    """Print the command that resumes the run in a folder if Ctrl-C ends the block after the run has begun."""
+    """Print the command that resumes the run in a folder if KeyboardInterrupt ends the block after the run has begun.
+
+    Ctrl-C raises it, and so does a second SIGTERM.
+    """
     try:
         yield
     except KeyboardInterrupt:

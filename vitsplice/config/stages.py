@@ -15,8 +15,8 @@ class StageConfig(Settings):
 
     Args:
         side: images are resized, with their aspect ratio, so that the largest crop of each has about ``side * side``
-            pixels. An image that is too small for that keeps its size, but is enlarged to ``side * side`` pixels if it
-            has fewer, unless the stage is on tiles. A stage never has a larger area than the output.
+            pixels. A smaller image keeps its area if that is at least ``side * side`` pixels, and is enlarged to it
+            otherwise; in a stage on tiles it keeps its size. A stage never has a larger area than the output.
         share: relative number of steps; the shares of all stages are normalised.
         lr: learning rate; None: ``optimiser.lr``.
         tile: maximum length of a tile's sides in pixels, without the overlap of tiles. In each step, the losses are

@@ -61,15 +61,16 @@ class Executor(Protocol):
         """Number of CPU threads of each job."""
 
     def run(self, work: Callable[[Job], Outcome], jobs: Iterable[Job]) -> Iterator[Outcome]:
-        """Run every job once, started in the order of the iterable; yield one outcome for each as soon as it ends.
+        """Run the jobs, started in the order of the iterable; yield exactly one outcome for each as soon as it ends.
 
         Jobs are drawn from the iterable when there is room for them, never all at once. If the process of a job dies,
         the executor may run the job again, which resumes it; otherwise its outcome is ``failed``. The iterator is a
         generator; closing it kills the jobs that are still running, without a checkpoint.
 
         Args:
-            work: function that runs one job: defined at the top level of a module, so that every process can import
-                it, and never raising. It caches loaded backbones in its process, so a process should run many jobs.
+            work: function that runs one job, defined at the top level of a module, so that every process can import it.
+                It raises nothing but KeyboardInterrupt and GeneratorExit. It caches loaded backbones in its process, so
+                a process should run many jobs.
             jobs: jobs, drawn in the caller's thread.
         """
 

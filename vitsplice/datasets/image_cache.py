@@ -15,7 +15,8 @@ from vitsplice.support.progress import ProgressReporter
 ValueT = TypeVar("ValueT")
 
 WAIT = 60.0
-"""Seconds to wait for another process that uses the cache; processes that train together take turns."""
+"""Seconds to wait for another process that uses the cache. Processes that train together lock it one after another if
+an image is unreadable, because its value is then missing."""
 
 
 def cached_by_image(
@@ -38,7 +39,7 @@ def cached_by_image(
         encode: function that converts a value to a record.
         decode: function that converts a record to a value, or returns None if the record is invalid.
         cache: file of records (`vitsplice.support.jsonl`), which is read and extended.
-        progress: reports each image.
+        progress: reports each image, unless all values are cached.
 
     Returns:
         The values by path and the errors of unreadable images; None if the progress reporter stopped the work.

@@ -186,10 +186,10 @@ class BackboneLoader:
         return backbone.to(device, DTYPES[precision]), substitution
 
     def named(self, name: str | None, device: str = "auto") -> Loaded:
-        """Load a backbone by name, or its fallback, in float32 onto a device.
+        """Load the backbone of a name, or that of the default preset or its fallback, in float32 onto a device.
 
         Args:
-            name: name of a backbone; None: the backbone of the default preset.
+            name: name of a backbone, which has no fallback; None: the backbone of the default preset, or its fallback.
             device: see `vitsplice.engine.device.pick_device`.
 
         Raises:

@@ -68,13 +68,8 @@ GIB = 2**30
 Size = tuple[int, int]
 """Height and width."""
 
-ADVICE: tuple[Part, ...] = (
-    "try a smaller ",
-    Argument("size"),
-    ", ",
-    Argument("precision", "bfloat16"),
-    ", or a smaller backbone",
-)
+ALTERNATIVES: tuple[Part, ...] = (Argument("precision", "bfloat16"), ", or a smaller backbone")
+ADVICE: tuple[Part, ...] = ("try a smaller ", Argument("size"), ", ", *ALTERNATIVES)
 
 
 def saved_for_backward(function: Callable[[], Tensor], network: object = None) -> int:
@@ -277,10 +272,8 @@ def check(estimate: Estimate, images: RunImages, available: int | None) -> None:
         return estimate.required_bytes(_scaled(structure, side), _scaled(appearance, side), number) <= available
 
     largest = next(filter(fits, range(max(min(structure), min(appearance)), 15, -1)), 0)
-    advice: tuple[Part, ...] = (Argument("size", largest), " would fit")
-    if not largest:
-        alternatives = Argument("precision", "bfloat16"), ", or a smaller backbone"
-        advice = ("no size of these images would fit; try ", *alternatives)
+    no_size: tuple[Part, ...] = ("no size of these images would fit; try ", *ALTERNATIVES)
+    advice = (Argument("size", largest), " would fit") if largest else no_size
     raise OutOfMemory(
         f"this run needs about {_format_bytes(needed)} of memory and {_format_bytes(available)} are free; ", *advice
     )

@@ -23,8 +23,8 @@ MARKS = {"network": "†", "term": "‡", "unknown": "?", "none": ""}
 LEGEND = (
     f"mean [95 % interval]; {BEST} best mean over the pairs that all methods have; biased in favour of the method: "
     f"{MARKS['network']} it used the metric's network, {MARKS['term']} it optimised a loss term like the metric; "
-    f"{MARKS['unknown']} it is unknown what it used; mean rank: over metrics without "
-    f"{MARKS['network']} and {MARKS['term']}"
+    f"{MARKS['unknown']} it is unknown what it used; mean rank: over metrics that "
+    f"have {MARKS['network']} or {MARKS['term']} at no method"
 )
 
 FEW_PAIRS = 10

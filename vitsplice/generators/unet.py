@@ -111,7 +111,7 @@ class UNet(nn.Module):
         padding: padding mode of the convolutions.
 
     Attributes:
-        min_side: side in pixels below which images are padded; some smaller sides would need no padding either.
+        min_side: side in pixels below which images are padded, although some smaller sides would not need it.
 
     Raises:
         ConfigError: if ``channels`` is empty.

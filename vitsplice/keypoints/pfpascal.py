@@ -1,9 +1,9 @@
 """Pairs of a data set in the layout of PF-PASCAL (Ham et al. 2018, "Proposal Flow", TPAMI).
 
-The lists of pairs are the CSV files of weakly supervised alignment and NCNet (Rocco et al. 2018), which later work uses
-too. Their columns are ``source_image``, ``target_image``, ``class`` (1 to 20, the categories of PASCAL VOC in their
-order), and ``XA``, ``YA``, ``XB``, ``YB``: the keypoints of source and target in pixels, separated by semicolons. A
-keypoint with an empty entry is not visible. The reference length is the longer side of the target.
+The lists of pairs are the CSV files of two papers of Rocco et al. (2018), on weakly supervised alignment and NCNet,
+which later work uses too. Their columns are ``source_image``, ``target_image``, ``class`` (1 to 20, the categories of
+PASCAL VOC in their order), and ``XA``, ``YA``, ``XB``, ``YB``: the keypoints of source and target in pixels, separated
+by semicolons. A keypoint with an empty entry is not visible. The reference length is the longer side of the target.
 
 Lists for training have a column ``flip`` instead of the last four. Rows to be flipped are skipped. The keypoints come
 from ``kps`` in ``Annotations/CATEGORY/NAME.mat``: ``(N, 2)``, (x, y), NaN where a point is not visible.
@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.io import loadmat, whosmat
 
 from vitsplice.errors import UserError
@@ -151,7 +152,7 @@ def _stack(y: list[float], x: list[float]) -> Points:
     return np.array([y, x], np.float64).T
 
 
-def read_mat_keypoints(path: Path) -> Points:
+def read_mat_keypoints(path: Path) -> NDArray[np.float64]:
     """Read the keypoints ``(N, 2)`` of a MATLAB file, (x, y), NaN where a point is not visible.
 
     `scipy.io.loadmat` executes no code of a file. The size of the file and the number of keypoints are limited here.
@@ -170,4 +171,4 @@ def read_mat_keypoints(path: Path) -> Points:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} does not exist") from error
     except Exception as error:  # scipy raises many types of exceptions for corrupt files
-        raise ValueError(f"{path} contains no keypoints: {error}") from error
+        raise ValueError(f"cannot read keypoints from {path}: {error}") from error

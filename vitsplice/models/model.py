@@ -100,7 +100,10 @@ class Model:
 
     @numerics(grad=False)
     def prepare_structure(self, image: Source) -> DescribedImage:
-        """Compute what conditions need of a structure image, once for all appearance images. Raises UserError."""
+        """Compute what conditions need of a structure image, once for all appearance images.
+
+        Raises UserError if the image cannot be read.
+        """
         pixels = read(image).pixels.to(self.device)
         return self._described(pixels, self.record.settings.match, appearance=False)
 

@@ -37,7 +37,7 @@ class Changes:
 
 
 def changes_from_preset(settings: RunConfig) -> Changes | None:
-    """Return the preset of settings, and the arguments with which `settings_for` returns equal settings.
+    """Return the preset of settings, and only the arguments that `settings_for` needs to return equal settings.
 
     Returns:
         None if the settings name no preset, the preset is unavailable, or no arguments give these settings.

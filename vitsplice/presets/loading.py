@@ -71,7 +71,7 @@ def load(
         _check_paths(data, folder, source, allow_outside)
     for name, value in changes.items():
         data[name] = value
-        merging.remove((name,), data.get("with_fallback"))
+        merging.remove((name,), data.get(FALLBACK))
     overridden = [_apply(override, data) for override in sorted(overrides, key=_order)]
     return validate(data, source, [*overridden, *((name,) for name in changes)])
 
@@ -133,7 +133,7 @@ def validate(data: Mapping[str, Any], source: str, overridden: Iterable[Location
     locations = tuple(overridden)
     settings = _validate(data, source, locations)
     if settings.with_fallback:
-        of_fallback = [location[1:] for location in locations if location[:1] == ("with_fallback",)]
+        of_fallback = [location[1:] for location in locations if location[:1] == (FALLBACK,)]
         _validate(merging.merged(settings), f"{source} with_fallback", of_fallback, "with_fallback: ")
     return settings
 
@@ -182,7 +182,7 @@ def _check_paths(data: dict[str, Any], folder: Path, source: str, allow_outside:
     With ``allow_outside``, a path with a SHA-256 may be outside: if the SHA-256 matches, the author of the preset knew
     the file already.
     """
-    if isinstance(changes := data.get("with_fallback"), dict):
+    if isinstance(changes := data.get(FALLBACK), dict):
         _check_paths(changes, folder, source, allow_outside, "with_fallback.")
     _expand_model(data)
     if isinstance(model := data.get("model"), dict) and isinstance(path := model.get("folder"), str):
@@ -247,13 +247,13 @@ def _apply(override: str, data: dict[str, Any]) -> Location:
     for obsolete in _obsolete_keys(path, renamed=parsed != node.get("name")):
         node.pop(obsolete, None)
     node[path[-1]] = parsed
-    merging.remove(_replaced_in_fallback(path), data.get("with_fallback"))
+    merging.remove(_replaced_in_fallback(path), data.get(FALLBACK))
     return path
 
 
 def _obsolete_keys(path: Location, *, renamed: bool) -> tuple[str, ...]:
     """Return the keys beside an overridden one that belong to the previous generator, backbone, file or model."""
-    match path[1:] if path[0] == "with_fallback" else path:
+    match path[1:] if path[0] == FALLBACK else path:
         case ("generator", "name") if renamed:
             return ("options",)
         case ("backbone", "name") | ("backbones", _, "name"):

@@ -140,7 +140,10 @@ def read_record(folder: str | os.PathLike[str]) -> ModelRecord:
 
 
 def pinned_model(model: ModelConfig | None) -> ModelConfig | None:
-    """Add the digest of a model to its settings. Raises ModelRejected."""
+    """Return a `ModelConfig` with the digest of its model, which is read unless it is given; None for None.
+
+    Raises ModelRejected.
+    """
     if model is None or model.sha256:
         return model
     return model.model_copy(update={"sha256": read_record(model.folder).digest})
@@ -151,16 +154,15 @@ def settings_of_model(folder: Path) -> RunConfig:
     record = read_record(folder)
     trained = record.settings
     precision = trained.backbone.precision or trained.precision
-    fallback = [name for name in (trained.backbone.name, *trained.backbone.fallback) if name != record.backbone.name]
     weights = trained.backbone.model_dump(mode="json", include={"weights", "sha256"})
     return RunConfig.model_validate(
         {
-            "backbone": {"name": record.backbone.name, "fallback": fallback, **weights},
+            "backbone": {"name": record.backbone.name, **weights},
             "start": "model",
             "model": {"folder": str(absolute(folder)), "sha256": record.digest},
             "match": trained.match.model_dump(),
             "mask": trained.mask.model_dump(),
-            "precision": "float32" if precision == "float32" else "auto",
+            "precision": "float32" if precision == "float32" else "auto",  # this device may lack bfloat16
             "steps": 0,
         }
     )

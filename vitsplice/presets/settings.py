@@ -49,7 +49,8 @@ def settings_for(
     Args:
         preset: name of a preset, path of a YAML file or of a model folder, or settings.
         backbone: name of a backbone, or a loaded backbone, whose name and SHA-256 are stored. Then ``fallback`` and
-            ``with_fallback`` of the preset are not used, and its ``weights`` only if the argument is the preset's name.
+            ``with_fallback`` of the preset are not used, and ``weights`` and ``sha256`` only if the argument is the
+            name of the preset's first backbone. Overrides of them are used.
         steps: number of steps.
         size: shorter side in pixels to which all images are resized first.
         seed: seed of all random number generators.

@@ -135,7 +135,10 @@ class RunFolder:
         _remove(self._artifacts())
 
     def remove_checkpoints(self) -> None:
-        """Remove the checkpoints of a finished run, then the inputs file: until then, resuming the run does so too."""
+        """Remove the checkpoints of a finished run, and last the inputs file.
+
+        After a kill in between, resuming the run removes the rest.
+        """
         paths = [path for path in self._artifacts() if path.parent == self.checkpoints]
         _remove(sorted(paths, key=lambda path: path.name == INPUTS))
 
@@ -194,7 +197,10 @@ class RunFolder:
         return sorted((int(step), path) for step, path in numbered if step.isdecimal() and os.path.isfile(path))
 
     def losses(self) -> list[Step]:
-        """Read ``losses.csv``; names of terms remain escaped (`escape_csv`). Raises UserError if it is unreadable."""
+        """Read ``losses.csv``; names of terms remain escaped (`escape_csv`).
+
+        Raises UserError if it cannot be read or is corrupt.
+        """
         path = self.path / LOSSES
         try:
             with reading(path), path.open(newline="", encoding="utf-8") as file:

@@ -6,9 +6,9 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any
 
 from vitsplice.errors import UserError
 from vitsplice.text import did_you_mean, printable, type_with_article
@@ -121,13 +121,14 @@ def checked_weights(weights: Sequence[float] | None, number: int) -> tuple[float
     values: list[Any] = [weights] if isinstance(weights, Real) else list(weights)
     if wrong := [value for value in values if not isinstance(value, Real)]:
         raise UserError(f"weights of appearance images must be numbers, not {type_with_article(wrong[0])}")
-    given = ", ".join(f"{value:g}" for value in values)
-    if len(values) != number:
-        raise UserError(f"{number} appearance images require as many weights; there are {len(values)}: {given}")
+    numbers = tuple(float(value) for value in values)
+    given = ", ".join(f"{value:g}" for value in numbers)
+    if len(numbers) != number:
+        raise UserError(f"{number} appearance images require as many weights; there are {len(numbers)}: {given}")
     least, most = WEIGHTS
-    if not all(least <= value <= most for value in values):
+    if not all(least <= value <= most for value in numbers):
         raise UserError(f"weights of appearance images must be from {least:g} to {most:g}, not {given}")
-    return tuple(float(value) for value in values)
+    return numbers
 
 
 def region_masks(regions: Iterable[Any]) -> dict[str, Any]:
@@ -180,7 +181,7 @@ def region_text(region: Region) -> str:
     return text if region.appearance_mask is None else f"{text}:{region.appearance_mask}"
 
 
-def appearance_number(appearance: int | str, names: Sequence[str], region: int) -> int:
+def appearance_number(appearance: object, names: Sequence[str], region: int) -> int:
     """Return the number of an appearance image, from 0.
 
     Args:
@@ -191,8 +192,8 @@ def appearance_number(appearance: int | str, names: Sequence[str], region: int) 
     Raises:
         UserError: if no image, or more than one, is meant.
     """
-    if isinstance(appearance, SupportsIndex):
-        matching = [int(appearance)] if 0 <= appearance < len(names) else []
+    if isinstance(appearance, Integral):
+        matching = [int(appearance)] if 0 <= int(appearance) < len(names) else []
     else:
         wanted = printable(str(Path(str(appearance))))
         spellings = [{printable(text) for text in (str(path), path.name, path.stem)} for path in map(Path, names)]

@@ -19,7 +19,7 @@ from vitsplice.support.files import (
     read_json_object,
     write_atomically,
 )
-from vitsplice.text import printable
+from vitsplice.text import printable, with_count
 
 REPLACE = Argument("force", True)
 """The argument that allows existing results to be replaced."""
@@ -47,6 +47,13 @@ def check(folder: str | os.PathLike[str], names: Iterable[str], contents: str, *
             f"{path} already holds {contents}; choose another folder, or replace those results with ", REPLACE
         )
     return path
+
+
+def check_names(folder: str | os.PathLike[str], names: Iterable[str], *, force: bool) -> Path:
+    """Check that files with these names may be written to an output folder; `check` for files of others."""
+    existing = [name for name in names if os.path.exists(Path(folder) / name)]
+    more = f" and {with_count(len(existing) - 1, 'other file')}" if len(existing) > 1 else ""
+    return check(folder, existing, f"{existing[0]}{more}" if existing else "", force=force)
 
 
 def check_file(file: str | os.PathLike[str], contents: str, *, force: bool) -> Path:

@@ -99,7 +99,8 @@ class BackboneContract(Contract[BackboneSpec]):
     def test_spec_matches_info(self) -> None:
         """Licence, source, stride and number of parameters in the spec are those of the network.
 
-        A stride or a number of parameters that the spec leaves at 0 is not compared; with `weights`, nor is the source.
+        The source is not compared if `weights` is set, and a stride or number of parameters is not if the spec leaves
+        it at 0.
         """
         if self.name not in catalogue().backbones:
             raise SkipTest("the backbone is not listed")

@@ -22,7 +22,7 @@ UNEXPLAINED = 0.04
 prediction along the motion is below this."""
 
 TRUSTED, MIN_CORRELATION = 0.35, 0.3
-"""If that difference is larger, there is a cut if the trusted fraction of the motion is below `TRUSTED`,
+"""If that difference is above `UNEXPLAINED`, there is a cut if the trusted fraction of the motion is below `TRUSTED`,
 or the correlation of the predicted and the actual frame is below `MIN_CORRELATION`. A flash or a fade is no cut: its
 motion can be trusted, and the correlation does not depend on brightness."""
 
