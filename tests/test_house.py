@@ -1,4 +1,4 @@
-"""The packages of vitsplice, here called rooms: imports point one way, without a cycle; each uses only what it may."""
+"""Packages of vitsplice: imports point one way, without a cycle, and each uses only what it may."""
 
 import ast
 import re
@@ -11,13 +11,13 @@ import pytest
 import vitsplice
 
 PACKAGE = Path(vitsplice.__file__).parent
-ROOMS = (
+PACKAGES = (
     "text", "errors", "contracts", "hookspecs", "rng", "numerics", "images", "support", "luts", "options",
     "config", "plugins", "backbones", "matching", "losses", "generators", "presets", "engine", "models",
     "loss_modules", "metrics", "runs", "api", "notebook", "video", "datasets", "training", "batch", "analysis",
     "evaluation", "keypoints", "study", "results", "testing", "tools", "cli", "builtin", "__main__",
 )  # fmt: skip
-"""Every room, the lowest first: a room imports only from itself and from rooms before it."""
+"""Every package, or module at the top, the lowest first: each imports only from itself and from those before it."""
 
 OPEN_TO_PLUGINS = {
     "errors",
@@ -47,7 +47,7 @@ def name_of(path):
 FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"}
 
 
-def room_of(name):
+def package_of(name):
     return name.split(".")[0]
 
 
@@ -92,7 +92,7 @@ def test_packages_import_only_lower_packages(imports_of_files):
         f"{name} -> {other}"
         for name, others in imports_of_files.items()
         for other in others
-        if ROOMS.index(room_of(other)) > ROOMS.index(room_of(name))
+        if PACKAGES.index(package_of(other)) > PACKAGES.index(package_of(name))
     ]
     assert not upward
 
@@ -104,8 +104,8 @@ def test_files_have_no_import_cycles(imports_of_files):
 @pytest.mark.parametrize("kind", ["backbones", "losses", "generators"])
 def test_built_in_parts_import_only_what_a_plugin_may_import(imports_of_files, kind):
     for name, others in imports_of_files.items():
-        if room_of(name) == kind:
-            assert set(map(room_of, others)) <= OPEN_TO_PLUGINS, name
+        if package_of(name) == kind:
+            assert set(map(package_of, others)) <= OPEN_TO_PLUGINS, name
 
 
 @pytest.mark.slow
@@ -115,7 +115,7 @@ def test_only_the_command_line_uses_rich_and_typer():
         modules = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
         modules |= {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module}
         used = {module.split(".")[0] for module in modules} & {"rich", "typer"}
-        assert not used or room_of(name) == "cli", name
+        assert not used or package_of(name) == "cli", name
 
 
 def strings(path):
@@ -134,7 +134,7 @@ def test_only_the_command_line_names_its_options():
     below = [
         path
         for name, path in FILES.items()
-        if room_of(name) != "cli" and path.relative_to(PACKAGE).as_posix() not in WRITE_COMMANDS
+        if package_of(name) != "cli" and path.relative_to(PACKAGE).as_posix() not in WRITE_COMMANDS
     ]
     options = [(path, text) for path in below for text in strings(path) if re.search(r"(?<![\w-])(--[a-z]|-o\b)", text)]
     assert not options, "errors name an Argument or a Setting (vitsplice.errors), which the command line writes"

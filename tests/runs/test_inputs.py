@@ -21,6 +21,7 @@ def test_mask_of_a_region_is_found_in_the_folder(tmp_path, monkeypatch):
     ("appearance", "message"),
     [
         (2, r"region 3: there is no appearance image 2; the appearance images, in order, are a\.png, b\.png\."),
+        ("0", r"region 3: there is no appearance image '0'; .*\. As text, numbers count from 1\."),
         (torch.tensor(1.7), r"region 3: there is no appearance image tensor\(1\.7000\); the"),
         ("c", r"region 3: there is no appearance image 'c'; the appearance images, in order, are a\.png, b\.png"),
     ],

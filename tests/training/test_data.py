@@ -283,9 +283,8 @@ def test_too_little_space_is_refused_with_what_would_fit(tmp_path, pairs, vit, c
         match=r"enough for about (59|60|61) % of the missing records of pairs: give fewer pairs or images, or lower "
         r"any of training\.side, training\.partners, views\.structure\.bank, views\.appearance\.bank;",
     ):
-        TrainingData.prepare(
-            many_partners, pairs, tmp_path, limit=int(computed + needed - 0.4 * for_pairs)
-        )  # 60 % of them fit
+        # 60 % of them fit
+        TrainingData.prepare(many_partners, pairs, tmp_path, limit=int(computed + needed - 0.4 * for_pairs))
     with pytest.raises(
         TrainingCacheError, match="enough for less than 1 % of the missing records of pairs: give fewer pairs"
     ):

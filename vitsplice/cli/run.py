@@ -225,7 +225,7 @@ def _images(structure: Path | None, appearances: list[Path]) -> tuple[Path, list
     if structure is None and not appearances:
         packaged = example()
         return packaged[0], [packaged[1]]
-    raise typer.BadParameter("give STRUCTURE and at least one APPEARANCE, or no image for the packaged pair")
+    raise typer.BadParameter("give STRUCTURE and at least one APPEARANCE, or neither for the packaged pair")
 
 
 def _resume_command(folder: Path, lut: Path | None) -> str:

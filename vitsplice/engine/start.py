@@ -108,7 +108,8 @@ def check_regions(config: RunConfig, guided: bool) -> None:
         raise ConfigError("a trained model takes no regions; use another preset, such as quick")
     if config.start != "match" and not guided:
         raise ConfigError(
-            "regions would have no effect: these settings do not match the images; the presets instant and quick do"
+            "regions would have no effect: these settings compute no correspondence of the images; use a preset that "
+            "does, such as instant, quick or best"
         )
 
 

@@ -204,4 +204,6 @@ def appearance_number(appearance: object, names: Sequence[str], region: int) -> 
     files = [Path(name).name for name in names]
     known = f"the appearance images, in order, are {', '.join(files)}"
     hint = " Give its path or number." if matching else did_you_mean(str(appearance), files)
+    if isinstance(appearance, str) and appearance.isdecimal():
+        hint = " As text, numbers count from 1."
     raise UserError(f"region {region}: {problem} {appearance!r}; {known}.{hint}")

@@ -28,7 +28,7 @@ MAX_PAGES = 256
 """Maximum number of files that have an address; adding another one removes the oldest address."""
 
 SANDBOX = "allow-scripts allow-forms allow-downloads"
-"""Permissions of a framed page. Only its own script can use its forms, because `HEADERS` forbid to send them."""
+"""Permissions of a framed page. Only its own script can use its forms, because `HEADERS` forbid sending them."""
 
 HEADERS = {
     "content-security-policy": f"sandbox {SANDBOX}; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "

@@ -140,8 +140,10 @@ class Guard:
         length = request.headers.get("content-length", "")
         if not length.isdecimal() or "transfer-encoding" in request.headers:
             raise Refused(411, "a valid Content-Length is required")
-        is_form = request.headers.get("content-type", "").startswith("multipart/form-data")
-        is_upload = path in UPLOADS and is_form  # of any other type, Gradio reads a body as JSON
+        kind = request.headers.get("content-type", "")
+        # component_server, which heeds the case, reads a body of any other type as JSON; upload refuses it
+        is_form = (kind.lower() if path == UPLOAD else kind).startswith("multipart/form-data")
+        is_upload = path in UPLOADS and is_form
         limit = _limit(path) if is_upload else MAX_BODY
         if int(length) > limit:
             await _discard(request, 4 * MAX_UPLOAD)

@@ -25,7 +25,7 @@ class Correspond(io.ComfyNode):
             description="Semantic correspondence of the patches of two images.",
             inputs=[
                 io.Image.Input("first", tooltip="Image whose patches are matched."),
-                io.Image.Input("second", tooltip="Image that the matching patches are in."),
+                io.Image.Input("second", tooltip="Image in which the matches are searched for."),
                 backbone_input(),
                 io.Int.Input("grid", default=40, min=2, max=128, tooltip="Each image has about grid x grid patches."),
                 io.Float.Input(
