@@ -35,7 +35,7 @@ OPEN_TO_PLUGINS = {
     "generators",
     "testing",
 }
-WRITE_COMMANDS = {"runs/repeat.py", "tools/scaffold.py"}
+COMMAND_WRITERS = {"runs/repeat.py", "tools/scaffold.py"}
 """Files that write whole commands for a person to type in a shell."""
 
 
@@ -68,6 +68,7 @@ def imports(path):
     for node in nodes_of(path):
         if id(node) in typing_only:
             continue
+        assert not getattr(node, "level", 0), f"{path}: {ast.unparse(node)!r} is a relative import"
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -131,10 +132,14 @@ def strings(path):
 
 @pytest.mark.slow
 def test_only_the_command_line_names_its_options():
-    below = [
+    others = [
         path
         for name, path in FILES.items()
-        if package_of(name) != "cli" and path.relative_to(PACKAGE).as_posix() not in WRITE_COMMANDS
+        if package_of(name) != "cli" and path.relative_to(PACKAGE).as_posix() not in COMMAND_WRITERS
     ]
-    options = [(path, text) for path in below for text in strings(path) if re.search(r"(?<![\w-])(--[a-z]|-o\b)", text)]
-    assert not options, "errors name an Argument or a Setting (vitsplice.errors), which the command line writes"
+    option = re.compile(r"(?<![\w-])(--[a-z]|-o\b)")
+    options = [(path, text) for path in others for text in strings(path) if option.search(text)]
+    assert not options, (
+        "only vitsplice/cli may name options; in a message put an Argument or a Setting (vitsplice.errors) instead, "
+        "which the command line formats as an option"
+    )

@@ -175,9 +175,9 @@ def test_marker_that_is_no_regular_file_is_a_damaged_result(tmp_path):
     assert "is not a regular file; remove it" in result.problem
 
 
-def test_dates_are_at_most_the_latest_that_datetime_has(tmp_path, monkeypatch):
+def test_dates_are_at_most_the_latest_that_every_system_has(tmp_path, monkeypatch):
     write_evaluation(tmp_path)
-    assert datetime.fromtimestamp(results.LATEST).astimezone().year == 9999
+    assert datetime.fromtimestamp(results.LATEST).year in (2999, 3000)
     monkeypatch.setattr(results, "LATEST", 1e9)
     (result,) = find_results(tmp_path)
     assert result.date.timestamp() == 1e9

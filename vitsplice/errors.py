@@ -47,12 +47,13 @@ class Setting:
 
 ALLOCATION_FAILURES = (
     "can't allocate memory",
+    "Invalid buffer size",
     "out of memory",
     "not enough memory",
     "ALLOC_FAILED",
     "ALLOCATION_FAILED",
 )
-"""Texts in the RuntimeErrors of torch's allocators, cuBLAS and cuDNN when there is not enough memory."""
+"""Texts in the RuntimeErrors of torch's allocators (of MPS, too), cuBLAS and cuDNN if there is not enough memory."""
 
 INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
 """Exceptions that end a plugin's code from outside. All others are errors of the plugin, also those that are derived

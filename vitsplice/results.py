@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -36,8 +36,8 @@ PAGE_SUFFIXES = (".html", ".htm", "")
 MAX_FOLDERS = 20_000
 """Maximum number of folders that are searched."""
 
-LATEST = 253_402_128_000.0
-"""Latest time in seconds since 1970: two days before the end of the year 9999, after which `datetime` has no dates."""
+LATEST = 32_503_680_000.0
+"""Latest time in seconds since 1970: the end of the year 2999, after which Windows has no local times."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def _last_change(folder: Path, names: tuple[str, ...]) -> datetime:
     for name in names:
         with suppress(OSError):
             times.append((folder / name).stat().st_mtime)
-    return datetime.fromtimestamp(min(max(times), LATEST)).astimezone()
+    return datetime.fromtimestamp(min(max(times), LATEST), UTC).astimezone()
 
 
 FORMATS = (

@@ -31,10 +31,11 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 
 def test_safetensors_and_torch_files_are_read(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
     save_file(tensors, tmp_path / "w.safetensors")
-    save_file(tensors, tmp_path / "W.SAFETENSORS")
+    (tmp_path / "other").mkdir()
+    save_file(tensors, tmp_path / "other" / "W.SAFETENSORS")
     torch.save(tensors, tmp_path / "w.pth")
     assert same(read_state_dict(tmp_path / "w.safetensors"), tensors)
-    assert same(read_state_dict(tmp_path / "W.SAFETENSORS"), tensors)
+    assert same(read_state_dict(tmp_path / "other" / "W.SAFETENSORS"), tensors)
     assert same(read_state_dict(tmp_path / "w.pth"), tensors)
 
 

@@ -67,3 +67,10 @@ def test_an_input_that_would_be_replaced_is_refused(vitsplice, png, tmp_path):
     done = vitsplice("pca", image, "-o", "out", *SMALL, "--force")
     assert done.returncode == 2
     assert f"pca.png is an output file in {tmp_path / 'out'} and would be replaced" in done.stderr
+
+
+def test_advice_to_set_a_setting_says_that_this_command_has_no_such_option(vitsplice, png, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    done = vitsplice("pca", png[0], "--backbone", "dino-vits16")
+    assert "--set backbone.weights=FILE (not an option of this command)" in done.stderr

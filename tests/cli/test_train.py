@@ -210,4 +210,4 @@ def test_no_image_of_the_initial_model_is_held_out(vitsplice, photos, tmp_path):
 def test_run_refuses_a_preset_for_many_pairs(vitsplice, photos):
     done = vitsplice("run", *photos[:2], "--preset", "splicenet-residual")
     assert done.returncode == 2
-    assert "`vitsplice train` trains a generator for many pairs" in done.stderr
+    assert "`vitsplice train`, which trains a generator for many pairs" in done.stderr

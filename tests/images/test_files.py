@@ -20,7 +20,7 @@ from vitsplice.images import EXAMPLE_PAIRS, decode, example, read
         ("file.png/a.png", lambda path: path.parent.write_bytes(b"x"), "Not a directory"),
     ],
 )
-def test_path_that_is_not_a_regular_file_is_refused_without_blocking(tmp_path, name, create, expected):
+def test_missing_empty_and_special_files_are_refused_without_blocking(tmp_path, name, create, expected):
     create(tmp_path / name)
     message = refused(tmp_path / name)
     assert name in message
@@ -33,7 +33,7 @@ def test_invalid_file_names_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["none.png", "file.png/a.png", "n" * 5000 + ".png"])
-def test_path_of_no_file_is_not_found(tmp_path, name):
+def test_only_a_path_of_no_file_raises_image_not_found(tmp_path, name):
     (tmp_path / "file.png").write_bytes(b"x")
     with pytest.raises(ImageNotFound):
         read(tmp_path / name)

@@ -164,7 +164,7 @@ def test_invalid_luts_are_refused(values, domain, message):
         Lut(values, tuple((float(end),) * 3 for end in domain))
 
 
-@pytest.mark.parametrize("domain", [((0, 0), (1, 1)), ((0, 0, 0), (1, 1)), ((0, 0, 0),)])
+@pytest.mark.parametrize("domain", [((0, 0), (1, 1)), ((0, 0, 0), (1, 1)), ((0, 0, 0),), (0.0, 1.0), ("abc", "def")])
 def test_domain_other_than_two_colours_is_refused(domain):
     with pytest.raises(UserError, match="must be two colours of three numbers"):
         Lut(torch.zeros(2, 2, 2, 3), domain)

@@ -34,7 +34,7 @@ def test_unchanged_preset_has_no_changes(preset):
         ("tiny", {}, ("terms.structure.options.text=\u00a0x",)),
     ],
 )
-def test_changes_restore_the_settings_with_nothing_else(preset, arguments, overrides):
+def test_changes_are_exactly_the_given_arguments_and_overrides(preset, arguments, overrides):
     settings = settings_for(preset, **arguments, overrides=overrides)
     changes = changes_from_preset(settings)
     assert changes.settings() == settings
@@ -60,14 +60,14 @@ def test_removed_further_backbones_are_a_change_of_the_match():
     assert changes.settings() == settings
 
 
-def test_settings_for_the_fallback_of_another_backbone_are_among_the_changes():
+def test_with_fallback_that_is_kept_with_another_backbone_is_among_the_changes():
     settings = settings_for("official")
     renamed = settings.backbone.model_copy(update={"name": "dino-vits16"})
     settings = settings.model_copy(update={"backbones": {ONLY: renamed}})
     assert changes_from_preset(settings).settings() == settings
 
 
-def test_settings_without_an_available_preset_have_no_changes():
+def test_changes_are_none_without_an_available_preset():
     settings = settings_for("official")
     assert changes_from_preset(settings.model_copy(update={"preset": None})) is None
     assert changes_from_preset(settings.model_copy(update={"preset": "gone"})) is None

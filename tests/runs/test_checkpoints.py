@@ -15,12 +15,12 @@ from vitsplice.runs.recorder import Recording
 
 
 @pytest.mark.slow
-def test_run_is_not_resumed_with_another_default_facet_of_the_same_weights(png, tmp_path, monkeypatch):
+def test_run_is_not_resumed_with_the_same_weights_but_another_default_facet(png, tmp_path, monkeypatch):
     images = dict(zip(("structure", "appearance"), png, strict=True))
     settings = settings_for("tiny", backbone="tiny-vit", overrides=["previews=0"])
     with Recording.begin(images, settings, tmp_path) as recording:
-        next(recording.steps(str))
-        recording.write_checkpoint(str)
+        next(recording.steps(note=str))  # str: messages are ignored
+        recording.write_checkpoint(note=str)
     Recording.resume(tmp_path).close()
     other = tiny_vit(structure=FeatureRequest("query"))
     assert other.info.sha256 == recording.run.backbones["main"].info.sha256
@@ -32,6 +32,7 @@ def test_run_is_not_resumed_with_another_default_facet_of_the_same_weights(png, 
 def test_weights_and_features_of_every_backbone_have_digests(vit, cnn):
     inputs = {"images": {}, "masks": {}, "weights": (1.0,), "regions": []}
     run = SimpleNamespace(**inputs, settings=settings_for("tiny"), backbones={"vit": vit, "cnn": cnn})
+    # those without a name are of the first backbone; the weight of a single image has no digest
     assert {*digests(run)} == {"settings", "weights", "features", "weights of cnn", "features of cnn"}
 
 

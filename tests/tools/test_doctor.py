@@ -110,13 +110,22 @@ def test_backbone_that_is_not_registered_would_not_be_downloaded():
     assert (finding.fatal, finding.value) == (True, "none of no-such-backbone is on this machine")
 
 
-@pytest.mark.parametrize("names", [("twice", "tiny-vit"), ("tiny-vit", "twice")])
-def test_conflict_of_plugins_over_a_backbone_of_the_default_preset_is_fatal(monkeypatch, names):
+def diagnose_with_a_conflict(monkeypatch, *names):
+    """Diagnose the default preset with backbones of these names; two plugins provide the backbone "twice"."""
     use(monkeypatch, *names)
     known = replace(catalogue().backbones, conflicts={"twice": ("one", "other")})
     (finding,) = doctor._default_preset(replace(catalogue(), backbones=known), reachable=False)
+    return finding
+
+
+def test_conflict_of_plugins_over_the_backbone_of_the_default_preset_is_fatal(monkeypatch):
+    finding = diagnose_with_a_conflict(monkeypatch, "twice", "tiny-vit")
     assert (finding.fatal, finding.value) == (True, "cannot be loaded")
     assert "one and other each provide the backbone 'twice'" in finding.advice
+
+
+def test_conflict_of_plugins_over_a_fallback_that_is_not_needed_is_not_fatal(monkeypatch):
+    assert not diagnose_with_a_conflict(monkeypatch, "tiny-vit", "twice").fatal
 
 
 def test_conflict_of_plugins_over_the_default_preset_is_fatal(monkeypatch):

@@ -244,17 +244,19 @@ def save(maps: ComponentMaps, folder: str | os.PathLike[str], *, force: bool = F
     also lists the maps of a call that was killed.
 
     Raises:
-        OutputExists: if the folder holds a PCA, or a file with the name of a map of an image, and ``force`` is not set.
+        OutputExists: if the folder holds a PCA, or a file with the name of a map, and ``force`` is not set.
         UserError: if the folder cannot be created, or an image is a file that would be replaced or removed.
         VitspliceError: if a file cannot be written.
     """
-    path = check_output(folder, [image.name for image in maps.images], force=force)
+    path = check_output(folder, force=force)
     names = [_map_prefix(image.name, number) for number, image in enumerate(maps.images, 1)]
     files = {
         f"{name}{layer_file_label(layer, maps.info.layers)}.png": (layer, index)
         for layer in maps.maps
         for index, name in enumerate(names)
     }
+    check_inputs_survive([image.name for image in maps.images], (path / name for name in files))
+    output_folder.check_names(path, files, force=force)
     data = {
         "backbone": maps.info.name,
         "weights_sha256": maps.info.sha256,
@@ -287,10 +289,10 @@ def check_output(folder: str | os.PathLike[str], inputs: Iterable[str | os.PathL
     Args:
         folder: output folder.
         inputs: paths of the images of the maps, in order.
-        force: allow a PCA in the folder, and files with the names of maps of the images, to be replaced.
+        force: allow a PCA in the folder to be replaced.
 
     Raises:
-        OutputExists: if the folder holds a PCA, or a file with the name of a map of an image, and ``force`` is not set.
+        OutputExists: if the folder holds a PCA and ``force`` is not set.
         UserError: if the path is a file, or an input is a file that would be replaced or removed.
     """
     images, path = list(inputs), Path(folder)
@@ -300,5 +302,4 @@ def check_output(folder: str | os.PathLike[str], inputs: Iterable[str | os.PathL
     names = sorted(file.name for file in path.glob("*.png"))
     existing = [name for name in names if MAP_FILE.fullmatch(name) and name.startswith(prefixes)]
     check_inputs_survive(images, (path / name for name in (SHEET, DATA, *listed, *existing)))
-    output_folder.check(folder, (SHEET, DATA), "a PCA", force=force)
-    return output_folder.check_names(folder, existing, force=force)
+    return output_folder.check(folder, (SHEET, DATA), "a PCA", force=force)

@@ -75,9 +75,9 @@ class TimmCNN(MapBackbone):
             maps: list[Tensor] = self.model(inputs)
             return maps
         except (AssertionError, RuntimeError) as error:
-            if not _is_size_mismatch(error):
-                raise
             (height, width), trained = inputs.shape[-2:], self.model.pretrained_cfg["input_size"][1:]
+            if (height, width) == tuple(trained) or not _is_size_mismatch(error):
+                raise
             raise UserError(
                 f"backbone '{self.info.name}' does not accept an image of {height}x{width} pixels (height x width); "
                 f"use the size of its training, {trained[0]}x{trained[1]}, or another backbone"

@@ -64,8 +64,10 @@ def open_closed_streams() -> None:
             os.fstat(descriptor)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (open until the process ends)
-    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stdout, sys.stderr = (
+        stream or open(os.devnull, "w", encoding="utf-8", errors="replace")  # noqa: SIM115 (open until the process ends)
+        for stream in (sys.stdout, sys.stderr)
+    )
 
 
 def bytes_or_escapes(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -107,7 +109,8 @@ def prepare_streams() -> None:
         return
     output, notes = sys.__stdout__, sys.__stderr__
     if output is not None and output is sys.stdout:
-        sys.stdout = _text_stream(output, OutputFile, "vitsplice", line_buffering=output.isatty())
+        by_line = output.line_buffering or bool(getattr(output, "write_through", False))  # as with PYTHONUNBUFFERED
+        sys.stdout = _text_stream(output, OutputFile, "vitsplice", line_buffering=by_line)
     if notes is not None and notes is sys.stderr:
         sys.stderr = _text_stream(notes, UnfailingFile, notes.errors, line_buffering=True)
 

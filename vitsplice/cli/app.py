@@ -11,9 +11,10 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from vitsplice.cli.output import option
 from vitsplice.cli.parameters import check_out, explain
 from vitsplice.contracts import CommandSpec
-from vitsplice.errors import INTERRUPTS, VitspliceError
+from vitsplice.errors import INTERRUPTS, Part, Setting, VitspliceError
 from vitsplice.plugins import catalogue
 from vitsplice.plugins.hooks import failure_reason
 
@@ -50,6 +51,20 @@ class Commands(TyperGroup):
         except typer.BadParameter as error:
             explain(error)
             raise
+        except VitspliceError as error:
+            if ctx.invoked_subcommand and not _has_settings(self.get_command(ctx, ctx.invoked_subcommand)):
+                error.args = tuple(map(_unavailable, error.parts))
+            raise
+
+
+def _has_settings(command: Any) -> bool:
+    """Return whether a command has the option ``--set``."""
+    return any("--set" in parameter.opts for parameter in command.params)
+
+
+def _unavailable(part: Part) -> Part:
+    """Return a part of a message; of a setting, say that the command has no option for it."""
+    return f"{option(part)} (not an option of this command)" if isinstance(part, Setting) else part
 
 
 def _click_command(spec: CommandSpec) -> Any:

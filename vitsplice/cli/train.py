@@ -165,6 +165,8 @@ def _train(plan: TrainingPlan, out: Path, checkpoint: Path | None, *, force: boo
                 progress=progress,
             )
             stopped_late = prepared is not None and processes.any(progress.stopped())
+            if stopped_late and not processes.main:
+                raise typer.Exit(130)
             recorder = unless_stopped(None if stopped_late else prepared)
         _follow(recorder, processes)
 

@@ -165,11 +165,9 @@ class _Parser:
 
     def _triple(self, number: int, words: list[str]) -> Triple:
         """Parse three finite numbers."""
-        joined = "".join(words)
+        is_plain = all(word.isascii() and "_" not in word for word in words)  # Python also reads 1_0
         try:
-            if "_" in joined or not joined.isascii():
-                raise ValueError("numbers that only Python reads, such as 1_0")
-            red, green, blue = map(float, words)
+            red, green, blue = map(float, words if is_plain else ())
         except ValueError:
             red = green = blue = math.nan
         if not all(map(math.isfinite, (red, green, blue))):

@@ -45,9 +45,13 @@ class Lut:
         values = self.values.detach().to("cpu", torch.float32, copy=True)
         if not values.isfinite().all():
             raise UserError("the values of a 3D LUT must be finite; these contain NaN or infinity")
-        if [len(end) for end in self.domain] != [3, 3]:
+        try:
+            ends = [tuple(map(float, end)) for end in self.domain]
+        except (TypeError, ValueError):
+            ends = []
+        if [len(end) for end in ends] != [3, 3]:
             raise UserError(f"the domain of a 3D LUT must be two colours of three numbers; this one is {self.domain}")
-        first, last = torch.tensor(self.domain, dtype=torch.float32)
+        first, last = torch.tensor(ends, dtype=torch.float32)
         if not all(0 < extent < float("inf") for extent in (last - first).tolist()):
             low, high = (" ".join(f"{value:g}" for value in end) for end in self.domain)
             raise UserError(f"the domain of a 3D LUT must increase and be finite; this one is from {low} to {high}")

@@ -113,10 +113,12 @@ def _shares(masks: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
     height, width = (max(mask.shape[axis] for mask in masks) for axis in (2, 3))
     uncovered, shares = masks[0].new_ones(1, 1, height, width), []
     for mask in masks:
-        inside = F.adaptive_avg_pool2d(mask, (height, width)).clamp(0, 1)
-        shares.append(mask_coverage(uncovered * inside, grid))
+        resized = mask if mask.shape[2:] == (height, width) else F.adaptive_avg_pool2d(mask, (height, width))
+        inside = resized.clamp(0, 1)
+        shares.append(F.adaptive_avg_pool2d(uncovered * inside, grid).flatten())
         uncovered = uncovered * (1 - inside)
-    relevant = F.threshold(torch.stack([*shares, mask_coverage(uncovered, grid)]), LEAST_SHARE, 0.0)
+    shares.append(F.adaptive_avg_pool2d(uncovered, grid).flatten())
+    relevant = F.threshold(torch.stack(shares), LEAST_SHARE, 0.0)
     return relevant / relevant.sum(0)
 
 

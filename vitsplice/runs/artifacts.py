@@ -29,7 +29,7 @@ from vitsplice.support.files import (
 from vitsplice.support.folder_lock import busy_error, is_locked
 from vitsplice.support.input_files import check_inputs_survive
 from vitsplice.support.output_folder import REPLACE
-from vitsplice.support.tables import csv_document, escape_csv
+from vitsplice.support.tables import csv_document, unescape_csv
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -197,10 +197,7 @@ class RunFolder:
         return sorted((int(step), path) for step, path in numbered if step.isdecimal() and os.path.isfile(path))
 
     def losses(self) -> list[Step]:
-        """Read ``losses.csv``; names of terms remain escaped (`escape_csv`).
-
-        Raises UserError if it cannot be read or is corrupt.
-        """
+        """Read ``losses.csv``. Raises UserError if it cannot be read or is corrupt."""
         path = self.path / LOSSES
         try:
             with reading(path), path.open(newline="", encoding="utf-8") as file:
@@ -210,7 +207,7 @@ class RunFolder:
 
     def last_loss(self, term: str) -> float:
         """Read the unweighted value of a term at its last active step; NaN if it was never active."""
-        return last_loss(self.losses(), escape_csv(term))
+        return last_loss(self.losses(), term)
 
     def write_inputs(self, inputs: dict[str, Any]) -> None:
         """Write the inputs file, which `inputs` reads when the run is resumed."""
@@ -281,7 +278,7 @@ def _has_content(path: Path, data: bytes) -> bool:
 
 def _loss_row(row: dict[str, str]) -> Step:
     index, total = int(row.pop("step")), float(row.pop("total"))
-    return Step(index, total, {name: float(value) for name, value in row.items() if value})
+    return Step(index, total, {unescape_csv(str(name)): float(value) for name, value in row.items() if value})
 
 
 def _read_json(path: Path, problem: str) -> dict[str, Any]:

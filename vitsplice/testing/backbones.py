@@ -147,6 +147,7 @@ class BackboneContract(Contract[BackboneSpec]):
         cls, token = FeatureRequest("cls"), FeatureRequest("token")
         features = self.backbone()(self.images(1), [cls, token])
         expected = features[cls].values[:, None]
+        assert features[token].values.shape[2] == expected.shape[2], "the facets cls and token differ in width"
         differences = (features[token].values[:, : features[token].prefix] - expected).abs().amax((0, 2))
         found = bool((differences <= 1e-3 * expected.abs().max()).any())
         assert found, f"[CLS] is none of the tokens before the grid, of which prefix counts {features[token].prefix}"

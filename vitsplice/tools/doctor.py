@@ -157,15 +157,18 @@ def _backbone(name: str, config: BackboneConfig, catalogue: Catalogue, *, reacha
     from vitsplice.engine.backbones import load_configured
 
     names = [config.name, *config.fallback]
-    specs = []
+    specs, conflict = [], None
     for candidate in names:
         try:
             specs.append(catalogue.backbones[candidate])
         except UnknownName:
             continue
         except PluginConflict as error:
-            return Diagnosis("weights", name, "cannot be loaded", str(error), fatal=True)
+            conflict = error
+            break
     usable = [spec for spec in specs if reachable or spec.weights_location() != ""]
+    if conflict and not usable:
+        return Diagnosis("weights", name, "cannot be loaded", str(conflict), fatal=True)
     if not usable:
         hub = "" if reachable else ", and the hub is not reachable"
         return _no_weights(name, f"none of {', '.join(names)} is on this machine{hub}")

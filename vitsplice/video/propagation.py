@@ -3,8 +3,8 @@
 Each key frame but the first of a shot is matched with a preference for the colours that the previous key frame was
 matched with. A frame between two key frames gets a blend of the maps of their warm starts, fetched along the motion
 pixel by pixel: a key frame has more weight the nearer it is, and the more the motion to it can be trusted. Where
-neither motion can be trusted, and for trained models, the start of the frame is computed from the soft assignments of
-both key frames, fetched and blended likewise.
+neither motion can be trusted, and for trained models with a condition that needs a match, the start of the frame is
+computed from the soft assignments of both key frames, fetched and blended likewise.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from vitsplice.video.flow import Motion, no_motion
 from vitsplice.video.segments import Segment
 
 PREFERENCE = 0.15
-"""Maximum score, in units of similarity, that is added to a match with an appearance patch of the colour that the
-previous key frame took at the corresponding patch."""
+"""Score, in units of similarity, that is added to a match with an appearance patch that has exactly the colour that the
+previous key frame took there. It is less where the colours differ or the motion is less certain."""
 
 LEAST_TRUST = 1e-3
 """Added in `_trust` to the validity of a motion and to the similarity of the colours that it fetches, so that weights
@@ -65,7 +65,7 @@ class KeyMotions:
 def key_motions(segment: Segment) -> list[KeyMotions]:
     """Compute the motions from each frame of a segment to its first frame and to `Segment.last_key`.
 
-    ``Segment.following``, if there is one, counts as the last frame.
+    The list has an entry for each frame of the segment, and one more for ``Segment.following`` if there is one.
 
     Args:
         segment: a segment with at least one pair of frames.
@@ -104,7 +104,8 @@ def blended_correspondence(
         frame: ``(1, 3, H, W)`` in [0, 1].
         earlier, later: correspondences of the key frames.
         motions: motion between the frame and the key frames.
-        spots: small spots of both key frames, moved to the frame.
+        spots: small spots of both key frames, moved to the frame, with their strengths multiplied by the nearness of
+            the key frame (`faded`).
 
     Returns:
         The correspondence. Its ``similarity`` is that of the earlier key frame, unmoved: do not use ``best`` and
@@ -219,7 +220,8 @@ def faded(spots: SmallSpots | None, share: float) -> list[SmallSpots]:
 def _joined(first: SmallSpots, second: SmallSpots) -> SmallSpots:
     """Join the spots of two key frames.
 
-    Two spots that are each other's nearest, at a distance below both radii, become one spot, whose strength is the sum.
+    Two spots that are each other's nearest, at a distance below both radii, become one spot, whose strength is the sum:
+    at most 1, because both are `faded`.
     """
     if not len(first.radii) or not len(second.radii):
         return _concatenated(first, second)
@@ -247,7 +249,10 @@ def _fetched(values: Tensor, grid: tuple[int, int], motion: Motion) -> Tensor:
 
 
 def _trust(match: Correspondence, motion: Motion, colours: Tensor) -> Tensor:
-    """Return how far a motion to a key frame can be trusted at patches of these colours, ``(N, 1)``, above 0."""
+    """Return how far the motion from each patch of a frame to a key frame can be trusted, ``(N, 1)``, above 0.
+
+    ``colours`` are the mean colours of the patches of the frame.
+    """
     valid = motion.resized(match.grid).valid.flatten()[:, None]
     if match.colours is None:
         return valid + LEAST_TRUST

@@ -28,12 +28,13 @@ PREVIEWS = 20
 """Maximum number of previews of each run."""
 
 MAX_SEED = 2**53 - 1
-"""The largest integer up to which the browser represents all integers exactly."""
+"""``Number.MAX_SAFE_INTEGER`` of JavaScript: up to it, no two integers are the same number in the browser."""
 
 OVERRIDES = (
     "Settings, one a line, such as optimiser.lr=0.01. The inputs backbone, steps, size and strengths have no effect at "
-    "their defaults: the value of a line here, or else of the preset, is used. At any other value of such an input, no "
-    "line may set it too. A line seed=... replaces the seed of the node, and device=... the device of ComfyUI."
+    "their defaults: the value of a line here, or else of the preset, is used. An input that is not at its "
+    "default must not be set by a line, too. A line seed=... replaces the seed of the node, and device=... the device "
+    "of ComfyUI."
 )
 """Tooltip of the input ``overrides``."""
 
@@ -65,7 +66,8 @@ class Transfer(io.ComfyNode):
                 io.Mask.Input(
                     "structure_mask",
                     optional=True,
-                    tooltip="The output differs from the structure image only where this mask is white.",
+                    tooltip="The output differs from the structure image only where this mask is white, and at its "
+                    "soft edge.",
                 ),
                 io.Mask.Input(
                     "appearance_mask",
@@ -137,7 +139,8 @@ def _prepared(settings: RunConfig, images: Images, masks: Masks) -> Run:
     prepare = partial(Run, *images, settings, structure_mask=masks[0], appearance_mask=masks[1], backbones=LOADED)
     with suppress(OutOfMemory):
         return prepare()
-    model_management.unload_all_models()  # outside of the handler: the error holds the tensors of the first attempt
+    # not in an ``except`` block, where the error would still hold the tensors of the first attempt
+    model_management.unload_all_models()
     return prepare()
 
 

@@ -1,4 +1,4 @@
-"""Components of every layer and similarities, without the page."""
+"""The tab Layers without a browser: component maps, similarities, and the handlers of its events."""
 
 import errno
 
@@ -94,7 +94,7 @@ def test_files_of_a_view_that_is_replaced_or_expires_are_removed(build_page, ima
     page = build_page(lambda: layers_tab.build(AppContext(workspace)))
     compute_all = next(event.fn for event in page.fns.values() if event.name == "computed")
     state = next(block for block in page.blocks.values() if isinstance(block, gr.State))
-    state.delete_callback(None)
+    state.delete_callback(None)  # as Gradio calls it if a handler read the state after it expired
     view = None
     for _ in range(2):
         view = compute_all(view, images[0], None, "tiny-vit", BACKBONE_FACET, 64)[state]
@@ -125,4 +125,4 @@ def test_patches_most_similar_to_an_eye_are_eyes(images, workspace):
     within, across = (similarity_map(cat, eye, other).flatten().topk(4).indices.tolist() for other in (cat, dog))
     assert divmod(within[0], view.grid[1]) == eye
     assert (7, 16) in [divmod(patch, view.grid[1]) for patch in within]  # the other eye
-    assert {divmod(patch, 16) for patch in across[:2]} == {(3, 6), (4, 10)}  # both eyes of the dog
+    assert {divmod(patch, dog.grid[1]) for patch in across[:2]} == {(3, 6), (4, 10)}  # both eyes of the dog

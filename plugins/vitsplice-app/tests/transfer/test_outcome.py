@@ -15,6 +15,7 @@ from vitsplice.cli import main
 from vitsplice.engine.values import Step
 from vitsplice.metrics.values import MetricValue
 from vitsplice.presets.settings import settings_for
+from vitsplice.runs.artifacts import RunFolder, losses_csv
 
 METRICS = [
     asdict(MetricValue("lab-patches", 0.1234, against="appearance", leakage="term", unchanged=0.5)),
@@ -135,6 +136,14 @@ def test_losses_are_read_from_the_folder(runs):
     page = outcome.losses_html(runs[0])
     assert page.count("<svg") == len(runs[0].settings.terms) + 1  # and the total
     assert 'aria-label="total: ' in page
+
+
+def test_losses_include_terms_that_the_requested_settings_lack(tmp_path):
+    steps = [Step(0, 1.0, {"structure": 1.0}), Step(1, 1.0, {"structure": 1.0, "=x": 2.0})]
+    (tmp_path / "losses.csv").write_text(losses_csv(steps, ["structure", "=x"]))
+    page = outcome.losses_html(SimpleNamespace(folder=RunFolder(tmp_path)))
+    assert page.count("<svg") == 3  # two terms and the total
+    assert '<th scope="row">=x</th>' in page
 
 
 def test_curve_of_one_step_or_of_negative_values_is_drawn():

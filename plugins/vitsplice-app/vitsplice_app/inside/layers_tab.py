@@ -95,7 +95,7 @@ class _ViewComponents:
         return [self.panel, self.layer, self.row, self.column, *self.maps, *self.similarities]
 
     def connect(self, card: gr.HTML, view: gr.State) -> None:
-        """Connect the sliders, and the clicks on both maps of the first image."""
+        """Connect the sliders, and the clicks on the component map and the heat map of the first image."""
         inputs, similarities = [view, self.layer, self.row, self.column], [card, *self.similarities]
         layer_outputs = [card, self.layer, *self.maps, *self.similarities]
         self.layer.input(guarded(card, self.show_layer), inputs, layer_outputs, **LATEST)

@@ -77,8 +77,12 @@ def metrics_html(runs: Sequence[TransferRun]) -> str:
 
 
 def losses_html(run: TransferRun) -> str:
-    """Format the losses of a run as HTML; "" without losses."""
-    return loss_curves(run.folder.losses(), list(run.settings.terms))
+    """Format the losses of a run as HTML; "" without losses.
+
+    A fallback may have added terms to those of the requested settings.
+    """
+    steps = run.folder.losses()
+    return loss_curves(steps, list(dict.fromkeys(name for step in steps for name in step.losses)))
 
 
 def notes_html(notes: Sequence[str]) -> str:
@@ -110,7 +114,7 @@ def zip_run(run: TransferRun, folder: Path) -> Path:
     disappear meanwhile are left out.
 
     Args:
-        run: run that has ended, and may have been resumed.
+        run: run that has ended; if it was resumed since, it may be running again.
         folder: folder of the zip file, which exists.
     """
     path = zip_path(run, folder)
@@ -124,7 +128,7 @@ def zip_run(run: TransferRun, folder: Path) -> Path:
 def _files_to_download(run: TransferRun) -> list[Path]:
     """List the files of a run except its lock and temporary files.
 
-    Unlike `Path.rglob`, `os.walk` accepts that a folder disappears meanwhile.
+    `os.walk` accepts that a folder disappears meanwhile; `Path.rglob` does so only from Python 3.12 on.
     """
     files = [Path(folder, name) for folder, _, names in os.walk(run.path) for name in names]
     return sorted(file for file in files if file.name != LOCK and not is_temporary(file.name))
