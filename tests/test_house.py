@@ -10,7 +10,7 @@ import pytest
 
 import vitsplice
 
-PACKAGE = Path(vitsplice.__file__).parent
+SOURCE = Path(vitsplice.__file__).parent
 PACKAGES = (
     "text", "errors", "contracts", "hookspecs", "rng", "numerics", "images", "support", "luts", "options",
     "config", "plugins", "backbones", "matching", "losses", "generators", "presets", "engine", "models",
@@ -41,10 +41,10 @@ COMMAND_WRITERS = {"runs/repeat.py", "tools/scaffold.py"}
 
 def name_of(path):
     """The dotted name of a file, without the package's: `engine.loop`."""
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+    return ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
 
 
-FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"}
+FILES = {name_of(path): path for path in sorted(SOURCE.rglob("*.py")) if path != SOURCE / "__init__.py"}
 
 
 def package_of(name):
@@ -135,7 +135,7 @@ def test_only_the_command_line_names_its_options():
     others = [
         path
         for name, path in FILES.items()
-        if package_of(name) != "cli" and path.relative_to(PACKAGE).as_posix() not in COMMAND_WRITERS
+        if package_of(name) != "cli" and path.relative_to(SOURCE).as_posix() not in COMMAND_WRITERS
     ]
     option = re.compile(r"(?<![\w-])(--[a-z]|-o\b)")
     options = [(path, text) for path in others for text in strings(path) if option.search(text)]

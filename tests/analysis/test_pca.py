@@ -256,3 +256,10 @@ def test_files_with_the_names_of_maps_are_refused_without_force(png, tmp_path):
         pca.save(maps, tmp_path)
     pca.save(pca.pca(png[:1], backbone="tiny-vit", size=64, layer=1), tmp_path)
     assert mine.read_text() == "mine"
+
+
+def test_save_refuses_to_replace_an_image_of_the_maps_even_with_force(png, tmp_path):
+    photograph = png[0].rename(tmp_path / pca.SHEET)
+    maps = pca.pca([photograph], backbone="tiny-vit", size=64, layer=2)
+    with pytest.raises(UserError, match=r"pca\.png is an output file in .* and would be replaced"):
+        pca.save(maps, tmp_path, force=True)

@@ -248,14 +248,13 @@ def save(maps: ComponentMaps, folder: str | os.PathLike[str], *, force: bool = F
         UserError: if the folder cannot be created, or an image is a file that would be replaced or removed.
         VitspliceError: if a file cannot be written.
     """
-    path = check_output(folder, force=force)
+    path = check_output(folder, [image.name for image in maps.images], force=force)
     names = [_map_prefix(image.name, number) for number, image in enumerate(maps.images, 1)]
     files = {
         f"{name}{layer_file_label(layer, maps.info.layers)}.png": (layer, index)
         for layer in maps.maps
         for index, name in enumerate(names)
     }
-    check_inputs_survive([image.name for image in maps.images], (path / name for name in files))
     output_folder.check_names(path, files, force=force)
     data = {
         "backbone": maps.info.name,

@@ -156,13 +156,7 @@ def _train(plan: TrainingPlan, out: Path, checkpoint: Path | None, *, force: boo
         board = TensorBoard(folder) if tensorboard and processes.main else None
         with parts_progress() if processes.main else nullcontext(NULL_REPORTER) as progress:
             prepared = begin_or_resume(
-                plan,
-                folder,
-                processes,
-                checkpoint=checkpoint,
-                force=force,
-                tensorboard=board,
-                progress=progress,
+                plan, folder, processes, checkpoint=checkpoint, force=force, tensorboard=board, progress=progress
             )
             stopped_late = prepared is not None and processes.any(progress.stopped())
             if stopped_late and not processes.main:

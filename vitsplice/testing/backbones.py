@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import re
 import tempfile
 from collections import Counter
@@ -128,9 +129,9 @@ class BackboneContract(Contract[BackboneSpec]):
         features = self.backbone()(images, [request])[request]
         check_shape(request, features, len(images))
         size = tuple(images.shape[-2:])
-        down, up = (tuple(sign * (sign * side // info.stride) for side in size) for sign in (1, -1))
-        fits = all(number in numbers for number, *numbers in zip(features.grid or (), down, up, strict=True))
-        assert fits, f"the grid of the last layer is {features.grid} for an image of {size} px, not {up}"
+        lowest, highest = (tuple(rounded(side / info.stride) for side in size) for rounded in (math.floor, math.ceil))
+        fits = all(low <= n <= high for low, n, high in zip(lowest, features.grid or (), highest, strict=True))
+        assert fits, f"the grid of the last layer is {features.grid} for an image of {size} px, not {highest}"
 
     def test_prefix_counts_cls_token(self) -> None:
         """Tokens without a location, such as [CLS], precede the grid and are counted in prefix."""
