@@ -15,6 +15,7 @@ from vitsplice.backbones import NO_LICENCE, RANDOM_WEIGHTS
 from vitsplice.backbones.base import BackboneArguments
 from vitsplice.backbones.cnn import TimmCNN
 from vitsplice.backbones.hub import hub_state_dict
+from vitsplice.backbones.initialisation import SkipInitialisation
 from vitsplice.backbones.provenance import load_traced
 from vitsplice.backbones.swin import TimmSwin, is_swin
 from vitsplice.backbones.vit import TimmViT, is_vit
@@ -154,7 +155,7 @@ def _create(
         classes = {} if features_only else {"num_classes": 1}
         changes = {"state_dict": state_dict, **classes, **(overlay or {})}
         settings |= {"pretrained": True, "pretrained_cfg_overlay": changes}
-    with private_rng(0):
+    with private_rng(0), SkipInitialisation():
         try:
             return _create_for_any_size(timm_name, settings)
         except RuntimeError as error:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import timm
-import torch
 from torch import nn
 
 from vitsplice.backbones.cnn import TimmCNN
+from vitsplice.backbones.initialisation import SkipInitialisation
 from vitsplice.backbones.vit import TimmViT
 from vitsplice.backbones.weights import load_into, read_state_dict
 from vitsplice.contracts import Backbone
+from vitsplice.rng import private_rng
 from vitsplice_offline.cache import state_dict
 from vitsplice_offline.files import Asset
 
@@ -34,11 +35,8 @@ def efficientnet_lite(weights: Path | None, asset: Asset, name: str, licence: st
 
 def _load(asset: Asset, weights: Path | None, source: str, **settings: Any) -> tuple[nn.Module, str]:
     """Create a timm model with the weights of a file, or else of the asset; return it with their source."""
-    with torch.device("meta"):  # without random weights, which take time
+    with private_rng(0), SkipInitialisation():
         model = timm.create_model(asset.architecture, pretrained=False, **settings)
-    model.to_empty(device="cpu")
-    for buffer in model.buffers():
-        buffer.zero_()  # the batch counters of batch norms, which a file may lack
     if weights is None:
         tensors = state_dict(asset)
     else:

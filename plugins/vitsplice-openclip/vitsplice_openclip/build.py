@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vitsplice.backbones.base import BackboneArguments
+from vitsplice.backbones.initialisation import SkipInitialisation
 from vitsplice.backbones.timm_loading import load_with_weights
 from vitsplice.backbones.weights import load_into
 from vitsplice.contracts import Backbone
@@ -112,7 +113,7 @@ def _trunk_pool(vision_cfg: dict[str, Any]) -> str | None:
 def _tower(cfg: dict[str, Any], quick_gelu: bool) -> nn.Module:
     from open_clip.model import CLIPVisionCfg, _build_vision_tower
 
-    with private_rng(0):
+    with private_rng(0), SkipInitialisation():
         tower: nn.Module = _build_vision_tower(cfg["embed_dim"], CLIPVisionCfg(**cfg["vision_cfg"]), quick_gelu)
     return tower
 
