@@ -59,6 +59,14 @@ def memory(process: psutil.Process) -> int:
         return 0
 
 
+def largest_child(process: psutil.Process) -> int:
+    """Return the resident memory of the largest child process in bytes, 0 if there is none."""
+    try:
+        return max(map(memory, process.children(recursive=True)), default=0)
+    except psutil.Error:
+        return 0
+
+
 def run_monitored(command: list[str], results: Path) -> tuple[float, list[tuple[int, int, int]]]:
     """Run a batch and measure it.
 
@@ -70,7 +78,7 @@ def run_monitored(command: list[str], results: Path) -> tuple[float, list[tuple[
     driver = psutil.Process(process.pid)
     while process.poll() is None:
         done = results.read_bytes().count(b"\n") if results.exists() else 0
-        samples.append((done, memory(driver), max(map(memory, driver.children(recursive=True)), default=0)))
+        samples.append((done, memory(driver), largest_child(driver)))
         time.sleep(INTERVAL)
     if process.wait():
         sys.exit(f"the batch ended with code {process.returncode}")

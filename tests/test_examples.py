@@ -13,7 +13,7 @@ import pytest
 from vitsplice.analysis.compare import ComparisonPlan
 from vitsplice.engine.backbones import BackboneCache
 from vitsplice.images import encode_png, example, read, resize_to
-from vitsplice.loss_modules import from_preset
+from vitsplice.loss_modules import StructureLoss, from_preset
 from vitsplice.matching.description import describe_image
 from vitsplice.metrics import RUN_METRICS
 from vitsplice.metrics.values import MetricValue
@@ -21,19 +21,23 @@ from vitsplice.presets.settings import DEFAULT_PRESET, settings_for
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
+TINY_CNN = "backbones.cnn.name=tiny-cnn"
 SMALLER = {
-    "quick": ("stages=[{side: 56, share: 0.5}, {side: 84, share: 0.5}]", "backbones.vit.side=84"),
-    "paper": ("resize.size=98",),
+    "instant": (TINY_CNN,),
+    "quick": (TINY_CNN, "stages=[{side: 32, share: 0.5}, {side: 48, share: 0.5}]", "backbones.vit.side=48"),
+    "paper": ("resize.size=32", "generator.options.channels=[4, 8]"),
+    "invert": ("size=48", "generator.options.channels=[4, 8]", "generator.options.kernels=[5, 3]"),
+    "invert-pixels": ("size=48",),
 }
-"""Overrides of presets: smaller images for the networks."""
+"""Overrides of presets: smaller images and networks."""
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
     """Function that runs a script of examples/ in this process, in an empty folder, and returns its output.
 
-    Nothing is plotted, images are matched on few patches, optimised and measured small, and runs of one test share
-    loaded networks; all that would take most of the time.
+    Nothing is plotted, images are matched on few patches, optimised and measured small, runs use tiny networks unless
+    the script names others, and runs of one test share loaded networks; all that would take most of the time.
     """
 
     def run(script, *arguments):
@@ -54,21 +58,23 @@ def run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("vitsplice.metrics.independent.SIZE", 64)
     monkeypatch.setattr("vitsplice.engine.start.describe_image", describe_coarsely)
     monkeypatch.setattr("vitsplice.analysis.compare.ComparisonPlan", partial(ComparisonPlan, size=96))
-    monkeypatch.setattr("vitsplice.loss_modules.from_preset", lambda *a, size, **s: from_preset(*a, size=112, **s))
+    monkeypatch.setattr("vitsplice.loss_modules.StructureLoss", partial(StructureLoss, size=56))
+    monkeypatch.setattr("vitsplice.loss_modules.from_preset", lambda *a, size, **s: from_preset(*a, size=56, **s))
     networks = BackboneCache()
     monkeypatch.setattr("vitsplice.runs.run.BackboneLoader", lambda: networks)
-    for module in ("api", "loss_modules.modules", "presets.settings"):
+    for module in ("analysis.inversion", "api", "loss_modules.modules"):
         monkeypatch.setattr(f"vitsplice.{module}.settings_for", smaller_settings)
     return run
 
 
 @wraps(settings_for)
-def smaller_settings(preset=DEFAULT_PRESET, *, overrides=(), **settings):
-    return settings_for(preset, overrides=[*SMALLER.get(preset, ()), *overrides], **settings)
+def smaller_settings(preset=DEFAULT_PRESET, *, overrides=(), backbone=None, **settings):
+    overrides = [*SMALLER.get(preset, ()), *overrides]
+    return settings_for(preset, overrides=overrides, backbone=backbone or "tiny-vit", **settings)
 
 
 def describe_coarsely(pixels, backbone, grid, **settings):
-    return describe_image(pixels, backbone, min(grid, 12), **settings)
+    return describe_image(pixels, backbone, min(grid, 6), **settings)
 
 
 def reduced(folder, pair):
@@ -108,6 +114,7 @@ def one_pair(tmp_path_factory, monkeypatch):
         ("06_backbone_plugin.py", (), "against itself: 0.0000"),
         ("09_pca.py", ("tiny-vit",), "saved: out/example-pca/pca.png"),
         ("02_losses_in_your_loop.py", ("tiny-vit", "tiny-cnn"), "smoothness       1 x"),
+        ("04_contact_sheet.py", ("sheet.png", "--steps", "2"), "sheet.png"),
         ("10_inversion.py", ("tiny-vit", "2"), "cls[-1]"),
         ("11_comparison.py", ("tiny-vit", "tiny-cnn"), "tiny-cnn ["),
         ("16_video_clip.py", (*example(), "clip.mp4", "--frames", "3", "--side", "64"), "3 frames: clip.mp4"),
@@ -131,7 +138,6 @@ def test_example_runs_with_tiny_networks(run, script, arguments, expected):
     ("script", "arguments", "expected"),
     [
         ("02_losses_in_your_loop.py", (), "smoothness       1 x"),
-        ("04_contact_sheet.py", ("sheet.png", "--steps", "2"), "sheet.png"),
         ("14_known_masks.py", ("masks",), "0 of 8 values are wrong"),
     ],
 )
@@ -142,14 +148,15 @@ def test_example_runs_with_pretrained_networks(run, script, arguments, expected)
 @pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.usefixtures("offline", "one_pair")
-def test_example_of_identity_runs_with_pretrained_networks(run):
+def test_example_of_identity_measures_with_a_pretrained_network(run, monkeypatch):
+    monkeypatch.setattr("vitsplice.presets.settings.settings_for", smaller_settings)
     assert "sheet.png" in run("08_identity.py", "runs", "sheet.png", "--steps", "1", "--size", "64")
 
 
 @pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.usefixtures("offline")
-def test_examples_of_photographs_run_with_pretrained_networks(run, photographs):
+def test_examples_of_photographs_run_and_measure_with_a_pretrained_network(run, photographs):
     folder = photographs[0].parents[1]
     printed = run("01_transfer.py", *photographs)
     assert [f"step {step}: " in printed for step in (0, 1, 10)] == [False, True, True]
@@ -225,15 +232,17 @@ def test_example_refuses_arguments(run, capsys, script, arguments, message):
 def forked(processes, monkeypatch):
     """Processes of `python -m vitsplice` are forked from one that has imported everything.
 
-    For examples that only wait for them by `os.wait4`: they are not children of this process.
+    For examples that only wait for them by these functions: they are not children of this process.
     """
     started = {}
 
-    def start(command, env, **_):
+    def start(command, env=None, **_):
         assert command[:3] == [sys.executable, "-m", "vitsplice"]
-        process = processes.start(command[3:], Path.cwd(), environment=processes.environment | env)
+        process = processes.start(command[3:], Path.cwd(), environment=processes.environment | (env or {}))
         started[process.pid] = process
-        return SimpleNamespace(pid=process.pid)
+        return SimpleNamespace(
+            pid=process.pid, poll=lambda: process.returncode, wait=lambda: wait4(process.pid, 0) and process.returncode
+        )
 
     def wait4(pid, _):
         started[pid].wait()
@@ -251,8 +260,8 @@ def test_example_of_many_images_runs(run):
 
 @pytest.mark.slow
 @pytest.mark.weights
-@pytest.mark.usefixtures("offline")
+@pytest.mark.usefixtures("offline", "forked")
 def test_example_of_batch_overhead_runs(run):
-    output = run("13_batch_overhead.py", "o", "--pairs", "2", "--workers", "1", "--executor", "local")
-    assert "local: 2 pairs, 1 workers" in output
+    output = run("13_batch_overhead.py", "o", "--pairs", "2", "--workers", "1", "--executor", "tiny-in-turn")
+    assert "tiny-in-turn: 2 pairs, 1 workers" in output
     assert "memory at 95 %: driver" in output

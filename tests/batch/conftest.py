@@ -1,8 +1,17 @@
-import pytest
+import shutil
+from dataclasses import replace
 
+import pytest
+import torch
+
+from vitsplice.batch.driver import run_batch
 from vitsplice.batch.plan import Batch, variants
 from vitsplice.contracts import Outcome
 from vitsplice.datasets import Pair, write
+
+from ..conftest import write_pair
+
+NAMES = ("one", "two", "three")
 
 
 class SequentialExecutor:
@@ -29,15 +38,43 @@ def sequential():
 def pairs(png, tmp_path):
     """A manifest of three pairs."""
     path = tmp_path / "pairs.csv"
-    write(path, [Pair(name, png[0], png[1]) for name in ("one", "two", "three")])
+    write(path, [Pair(name, *png) for name in NAMES])
     return path
+
+
+def batch_of(pairs, out):
+    out.mkdir()
+    return Batch(out, pairs, variants(["tiny"], steps=2, overrides=["previews=0", "plots=none"]), 1)
 
 
 @pytest.fixture
 def batch(pairs, tmp_path):
-    (tmp_path / "out").mkdir()
-    tiny = variants(["tiny"], steps=2, overrides=["previews=0", "plots=none"])
-    return Batch(tmp_path / "out", pairs, tiny, 1)
+    return batch_of(pairs, tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Files of a structure image and an appearance image, which the tests leave unchanged."""
+    return write_pair(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="module")
+def finished_batch(images, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    write(folder / "pairs.csv", [Pair(name, *images) for name in NAMES])
+    batch = batch_of(folder / "pairs.csv", folder / "out")
+    threads = torch.get_num_threads()
+    assert run_batch(batch.out, batch.manifest, batch.variants, SequentialExecutor(), len(NAMES)).done == len(NAMES)
+    torch.set_num_threads(threads)
+    return batch
+
+
+@pytest.fixture
+def finished(finished_batch, tmp_path):
+    """A copy of a finished batch of three pairs of the same images."""
+    shutil.copytree(finished_batch.out, tmp_path / "out")
+    shutil.copy(finished_batch.manifest, tmp_path / "pairs.csv")
+    return replace(finished_batch, out=tmp_path / "out", manifest=tmp_path / "pairs.csv")
 
 
 def done(job):

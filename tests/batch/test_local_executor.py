@@ -4,8 +4,8 @@ import os
 import signal
 
 import batches
-import psutil
 import pytest
+from signalled_work import SignalledWork
 
 from vitsplice.batch import local_executor as local
 from vitsplice.contracts import Job
@@ -60,6 +60,10 @@ def test_gpus_follow_cuda_visible_devices(monkeypatch):
     assert local._gpus() == ("3", "GPU-5")
 
 
+def probe(name):
+    return Job(name, "/none", {}, str(os.getpid()), 1, "/none/.stop")
+
+
 class ExitsWhenReceived:
     """Work that ends the process that unpickles it, with a delay; the process imports nothing for it."""
 
@@ -69,8 +73,14 @@ class ExitsWhenReceived:
 
 @pytest.mark.slow
 def test_worker_that_exits_is_reported_with_its_exit_code():
-    (outcome,) = local.LocalExecutor(1, 1).run(ExitsWhenReceived(), [Job("one", "/none", {}, "{}", 1, "/none/.stop")])
+    (outcome,) = local.LocalExecutor(1, 1).run(ExitsWhenReceived(), [probe("one")])
     assert (outcome.state, outcome.reason) == ("failed", "the worker process died (exit code 7)")
+
+
+@pytest.mark.slow
+def test_worker_ignores_signals_while_it_starts():
+    (outcome,) = local.LocalExecutor(1, 1).run(SignalledWork(), [probe("one")])
+    assert (outcome.state, outcome.reason) == ("done", "")
 
 
 @pytest.mark.parametrize(
@@ -99,61 +109,34 @@ def undisturbed(processes, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.kill
-def test_killed_worker_is_replaced_and_its_run_resumes(processes, undisturbed, tmp_path):
-    pairs, expected = undisturbed
-    process = batches.start_batch(processes, pairs, tmp_path / "out", "--workers", "1")
-    victim, folder = batches.wait_for_checkpoint(tmp_path / "out", WORKER)
-    victim.kill()
-    batches.wake(pairs)
-    _, errors = process.communicate(timeout=200)
-    assert process.returncode == 0, errors
-    assert f"tiny/{folder.name}: failed: the worker process died (SIGKILL" in errors
-    assert batches.resumed_at(folder) >= 2
-    batches.assert_complete(tmp_path / "out", expected)
-
-
-@pytest.mark.slow
-@pytest.mark.kill
-def test_driver_killed_and_then_stopped_by_ctrl_c_finishes_every_run_once(processes, undisturbed, tmp_path):
+def test_batch_whose_driver_and_worker_are_killed_and_that_is_stopped_by_ctrl_c_finishes_every_run_once(
+    processes, undisturbed, tmp_path
+):
     """A terminal sends SIGINT to the driver and to all workers, which stop their runs at a checkpoint."""
     pairs, expected = undisturbed
     out = tmp_path / "out"
     process = batches.start_batch(processes, pairs, out, "--workers", "1")
-    worker, killed = batches.wait_for_checkpoint(out, WORKER)
+    worker, first = batches.wait_for_checkpoint(out, WORKER)
     batches.kill(process)
     process.communicate()
     batches.wait_until(lambda: not worker.is_running())
+    begun = batches.begun_at(first)
 
-    process = batches.start_batch(processes, pairs, out, "--workers", "2")
-    _, folder = batches.wait_for_checkpoint(out, WORKER)
+    process = batches.start_batch(processes, pairs, out, "--workers", "1")
+    worker, folder = batches.wait_for_checkpoint(out, WORKER)
+    assert folder == first
+    worker.kill()
+    _, second = batches.wait_for_checkpoint(out, WORKER, but=first)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 130, errors
+    assert f"tiny/{first.name}: failed: the worker process died (SIGKILL" in errors
     assert "the same command resumes" in errors
     assert "Traceback" not in errors
     assert not (out / ".stop").exists()
-    assert not (folder / "output.png").exists()
+    assert not (second / "output.png").exists()
+    assert batches.begun_at(first) == begun
 
     batches.run_in_turn(processes, pairs, out)
-    assert all(batches.resumed_at(resumed) >= 2 for resumed in (killed, folder))
+    assert all(batches.resumed_at(resumed) >= 2 for resumed in (first, second))
     batches.assert_complete(out, expected)
-
-
-@pytest.mark.slow
-@pytest.mark.kill
-def test_ctrl_c_while_workers_start_leaves_no_runs(processes, undisturbed, tmp_path):
-    """A worker that is still importing does not ignore SIGINT yet."""
-    out = tmp_path / "out"
-    process = batches.start_batch(processes, undisturbed[0], out, "--workers", "1")
-    batches.wait_until(lambda: workers_of(process))
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=100)
-    assert process.returncode == 130, errors
-    assert f"0 of {PAIRS} runs done, 0 failed" in errors
-    assert f"stopped with {PAIRS} left; the same command resumes" in errors
-    assert "Traceback" not in errors
-    assert {path.name for path in out.iterdir()} == {"batch.json", "results.jsonl"}
-
-
-def workers_of(process):
-    return [child for child in psutil.Process(process.pid).children() if WORKER in batches.command_line(child)]

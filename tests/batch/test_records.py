@@ -185,14 +185,14 @@ def test_last_line_without_a_newline_is_removed(tmp_path):
 
 
 @pytest.mark.slow
-def test_ten_thousand_runs_are_read_in_seconds(tmp_path):
-    names = [f"pair-{number}" for number in range(10_000)]
+def test_four_thousand_runs_are_read_in_a_second(tmp_path):
+    names = [f"pair-{number}" for number in range(4_000)]
     write_ledger(tmp_path, *names)
-    start = time.perf_counter()
+    start = time.process_time()
     with Ledger(tmp_path) as ledger:
         assert all(ledger.is_finished(job(name)) for name in names)
         assert not ledger.is_finished(job("other"))
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 1.2
 
 
 def test_failure_is_written_at_once(tmp_path):

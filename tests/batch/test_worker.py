@@ -43,20 +43,37 @@ def _one_thread():
 
 
 @pytest.fixture
-def job(png, tmp_path):
-    images = {"structure": str(png[0]), "appearance": str(png[1])}
+def job(images, tmp_path):
+    paths = {"structure": str(images[0]), "appearance": str(images[1])}
     folder = str(tmp_path / "out" / "tiny" / "123" / "one")
-    return Job("tiny/one", folder, images, SETTINGS.model_dump_json(), 1, str(tmp_path / ".stop"))
+    return Job("tiny/one", folder, paths, SETTINGS.model_dump_json(), 1, str(tmp_path / ".stop"))
 
 
 @pytest.fixture
-def several(job, png, tmp_path):
+def short(job):
+    """A job of two steps."""
+    return replace(job, settings=SETTINGS.model_copy(update={"steps": 2}).model_dump_json())
+
+
+@pytest.fixture(scope="module")
+def alone(images, tmp_path_factory):
+    """Files of a run, outside a batch, of the same images and settings as `job`."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    paths = {"structure": str(images[0]), "appearance": str(images[1])}
+    files = run_alone(Job("tiny/alone", "", paths, SETTINGS.model_dump_json(), 1, ""), tmp_path_factory.mktemp("alone"))
+    torch.set_num_threads(threads)
+    return files
+
+
+@pytest.fixture
+def several(job, images, tmp_path):
     """A job with two appearance images, weights and two regions."""
-    (tmp_path / "mask.png").write_bytes(encode_png(torch.ones(1, 3, *read(png[0]).pixels.shape[-2:])))
+    (tmp_path / "mask.png").write_bytes(encode_png(torch.ones(1, 3, *read(images[0]).pixels.shape[-2:])))
     masks = {f"region_{number}_structure_mask": str(tmp_path / "mask.png") for number in (1, 2)}
-    images = job.images | {"appearance_2": str(png[0])} | masks
+    paths = job.images | {"appearance_2": str(images[0])} | masks
     settings = settings_for("tiny", backbone="tiny-vit", overrides=["start=match", "match.grid=8", "steps=2"])
-    return replace(job, images=images, settings=settings.model_dump_json(), weights=(0.5, 2.0), regions=(1, 0))
+    return replace(job, images=paths, settings=settings.model_dump_json(), weights=(0.5, 2.0), regions=(1, 0))
 
 
 def run_alone(job, out):
@@ -85,17 +102,25 @@ def kill_after(job, steps):
                 return
 
 
-def test_bytes_equal_those_of_a_single_run_also_with_a_loaded_backbone(job, tmp_path):
-    expected = run_alone(job, tmp_path / "alone")
+def test_bytes_equal_those_of_a_single_run_also_with_a_backbone_that_is_loaded_once(job, alone, tmp_path, monkeypatch):
+    import vitsplice_tiny
+
+    from vitsplice.plugins import catalogue
+
+    loads = []
+    build = vitsplice_tiny.tiny_vit
+    spec = vars(catalogue().backbones["tiny-vit"])  # the specification itself is frozen
+    monkeypatch.setitem(spec, "build", lambda weights: loads.append(1) or build(weights))
     for name in ("first", "second"):
         outcome = run_job(replace(job, id=f"tiny/{name}", folder=str(tmp_path / name)))
         assert (outcome.state, outcome.reason) == ("done", "")
-        assert contents(tmp_path / name) == expected
+        assert contents(tmp_path / name) == alone
+    assert len(loads) == 1
     assert outcome.record == finished_record(replace(job, folder=str(tmp_path / "second")))
     assert outcome.record["images"] == job.images
 
 
-def test_several_images_and_regions_run_to_the_bytes_of_a_single_run(several, tmp_path):
+def test_several_images_and_regions_run_to_the_bytes_of_a_single_run_and_others_are_refused(several, tmp_path):
     expected = run_alone(several, tmp_path / "alone")
     outcome = run_job(several)
     assert (outcome.state, outcome.reason) == ("done", "")
@@ -106,13 +131,9 @@ def test_several_images_and_regions_run_to_the_bytes_of_a_single_run(several, tm
         "weights": [0.5, 2.0],
         "regions": [1, 0],
     }
-
-
-@pytest.mark.parametrize("change", [{"weights": (1.0, 2.0)}, {"weights": ()}, {"regions": (0, 1)}])
-def test_finished_run_with_other_weights_or_regions_is_refused(several, change):
-    assert run_job(several).state == "done"
-    with pytest.raises(UserError, match="holds a run with other weights or regions"):
-        finished_record(replace(several, **change))
+    for change in ({"weights": (1.0, 2.0)}, {"weights": ()}, {"regions": (0, 1)}):
+        with pytest.raises(UserError, match="holds a run with other weights or regions"):
+            finished_record(replace(several, **change))
 
 
 def test_run_with_other_weights_is_restarted(several, tmp_path):
@@ -124,35 +145,20 @@ def test_run_with_other_weights_is_restarted(several, tmp_path):
     assert contents(several.folder) == run_alone(several, tmp_path / "alone")
 
 
-def test_backbone_is_loaded_once_per_process(job, tmp_path, monkeypatch):
-    import vitsplice_tiny
-
-    from vitsplice.plugins import catalogue
-
-    loads = []
-    build = vitsplice_tiny.tiny_vit
-    spec = vars(catalogue().backbones["tiny-vit"])  # the specification itself is frozen
-    monkeypatch.setitem(spec, "build", lambda weights: loads.append(1) or build(weights))
-    for name in ("first", "second", "third"):
-        assert run_job(replace(job, folder=str(tmp_path / name))).state == "done"
-    assert len(loads) == 1
-
-
-def test_no_tensors_of_finished_runs_stay_in_memory(job, tmp_path):
+def test_no_tensors_of_finished_runs_stay_in_memory(short, tmp_path):
     tensors = []
-    for number in range(4):
-        assert run_job(replace(job, folder=str(tmp_path / str(number)))).state == "done"
-        if number % 2:
-            gc.collect()
-            tensors.append(count_tensors())
-    assert tensors[0] == tensors[1]
+    for number in range(3):
+        assert run_job(replace(short, folder=str(tmp_path / str(number)))).state == "done"
+        gc.collect()
+        tensors.append(count_tensors())
+    assert tensors[1] == tensors[2]
 
 
 @pytest.mark.parametrize(("steps", "resumed_at"), [(1, 0), (3, 2), (6, 4)])
-def test_killed_run_resumes_from_its_last_checkpoint_to_the_same_bytes(job, tmp_path, steps, resumed_at):
+def test_killed_run_resumes_from_its_last_checkpoint_to_the_same_bytes(job, alone, steps, resumed_at):
     kill_after(job, steps)
     assert run_job(job).state == "done"
-    assert contents(job.folder) == run_alone(job, tmp_path / "alone")
+    assert contents(job.folder) == alone
     assert run_record(job)["steps"]["resumed_at"] == resumed_at
 
 
@@ -163,40 +169,39 @@ def test_killed_run_resumes_with_another_path_of_its_preset(job):
     assert run_record(job)["steps"]["resumed_at"] == 4
 
 
-def test_run_with_corrupt_checkpoints_is_restarted(job, tmp_path):
+def test_run_with_corrupt_checkpoints_is_restarted(job, alone):
     kill_after(job, 5)
     for path in Path(job.folder).glob("checkpoint/step-*"):
         path.write_bytes(b"no checkpoint")
     assert run_job(job).state == "done"
-    assert contents(job.folder) == run_alone(job, tmp_path / "alone")
+    assert contents(job.folder) == alone
 
 
-def test_run_of_other_images_is_restarted(job, png, tmp_path):
-    kill_after(job, 5)
-    other = replace(job, images={"structure": str(png[1]), "appearance": str(png[0])})
-    assert run_job(other).state == "done"
-    assert contents(job.folder) == run_alone(other, tmp_path / "alone")
+def test_run_of_other_images_is_restarted(job, images, alone):
+    kill_after(replace(job, images={"structure": str(images[1]), "appearance": str(images[0])}), 3)
+    assert run_job(job).state == "done"
+    assert contents(job.folder) == alone
 
 
 @pytest.mark.parametrize("name", [".lock", "checkpoint/begun.json"])
-def test_remains_of_a_run_killed_after_its_last_file_are_removed(job, name):
-    assert run_job(job).state == "done"
-    path = Path(job.folder) / name
+def test_remains_of_a_run_killed_after_its_last_file_are_removed(short, name):
+    assert run_job(short).state == "done"
+    path = Path(short.folder) / name
     path.parent.mkdir(exist_ok=True)
-    images = {role: {"path": image, "sha256": ""} for role, image in job.images.items()}
-    begun = json.dumps({"format": saved_inputs.FORMAT, "settings": SETTINGS.model_dump(mode="json"), "images": images})
+    images = {role: {"path": image, "sha256": ""} for role, image in short.images.items()}
+    begun = json.dumps({"format": saved_inputs.FORMAT, "settings": json.loads(short.settings), "images": images})
     path.write_text(begun if "begun" in name else "")
-    assert finished_record(job) is None
-    outcome = run_job(job)
+    assert finished_record(short) is None
+    outcome = run_job(short)
     assert outcome.state == "done"
-    assert outcome.record == finished_record(job) is not None
+    assert outcome.record == finished_record(short) is not None
     assert not path.exists()
 
 
-def test_finished_run_of_moved_images_is_recognised_by_their_bytes(job, png, tmp_path):
+def test_finished_run_of_moved_images_is_recognised_by_their_bytes(short, images, tmp_path):
     """Also if they have the same names, as in the folders of a data set."""
-    (tmp_path / "mask.png").write_bytes(encode_png(torch.ones(1, 3, *read(png[0]).pixels.shape[-2:])))
-    job = replace(job, images=job.images | {"structure_mask": str(tmp_path / "mask.png")})
+    (tmp_path / "mask.png").write_bytes(encode_png(torch.ones(1, 3, *read(images[0]).pixels.shape[-2:])))
+    job = replace(short, images=short.images | {"structure_mask": str(tmp_path / "mask.png")})
     assert run_job(job).state == "done"
     record = finished_record(job)
     moved = replace(job, images={role: str(tmp_path / "moved" / f"{role}.png") for role in job.images})
@@ -216,7 +221,7 @@ def test_finished_run_of_moved_images_is_recognised_by_their_bytes(job, png, tmp
         finished_record(replace(moved, images={role: moved.images[role] for role in ("structure", "appearance")}))
 
 
-def test_stopped_run_leaves_a_checkpoint_and_resumes(job, tmp_path, monkeypatch):
+def test_stopped_run_leaves_a_checkpoint_and_resumes(job, alone, monkeypatch):
     stopped = iter([False, False, False, True])
     with monkeypatch.context() as patch:
         patch.setattr(worker, "POLL_SECONDS", 0.0)
@@ -226,7 +231,7 @@ def test_stopped_run_leaves_a_checkpoint_and_resumes(job, tmp_path, monkeypatch)
     assert not (Path(job.folder) / "output.png").exists()
     assert run_job(job).state == "done"
     assert run_record(job)["steps"]["resumed_at"] == 3
-    assert contents(job.folder) == run_alone(job, tmp_path / "alone")
+    assert contents(job.folder) == alone
 
 
 def test_job_stopped_before_it_starts_leaves_nothing(job, tmp_path):
@@ -250,28 +255,28 @@ def test_unexpected_exception_is_a_failure(job, monkeypatch):
     assert (outcome.state, outcome.reason) == ("failed", "ZeroDivisionError: division by zero")
 
 
-def test_locked_folder_is_waited_for(job, monkeypatch):
-    os.makedirs(job.folder)
-    lock = FolderLock(Path(job.folder))
+def test_locked_folder_is_waited_for(short, monkeypatch):
+    os.makedirs(short.folder)
+    lock = FolderLock(Path(short.folder))
     monkeypatch.setattr("time.sleep", lambda seconds: lock.release())
-    assert run_job(job).state == "done"
+    assert run_job(short).state == "done"
 
 
 @pytest.mark.parametrize(("end", "state"), [("timeout", "failed"), ("stop", "stopped")])
-def test_folder_that_stays_locked_is_a_failure_unless_the_batch_is_stopped(job, monkeypatch, end, state):
-    os.makedirs(job.folder)
-    lock = FolderLock(Path(job.folder))
+def test_folder_that_stays_locked_is_a_failure_unless_the_batch_is_stopped(short, monkeypatch, end, state):
+    os.makedirs(short.folder)
+    lock = FolderLock(Path(short.folder))
     with monkeypatch.context() as patch:
         if end == "timeout":
             patch.setattr(worker, "LOCK_WAIT_SECONDS", 0.0)
         else:
             stopped = iter([False, True])
             patch.setattr(worker.StopFile, "__call__", lambda self: next(stopped))
-        outcome = run_job(job)
+        outcome = run_job(short)
     lock.release()
     assert outcome.state == state
     assert ("another process" in outcome.reason) is (end == "timeout")
-    assert run_job(job).state == "done"
+    assert run_job(short).state == "done"
 
 
 def test_panic_in_the_code_of_a_plugin_fails_the_job(job, monkeypatch):

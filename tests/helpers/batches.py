@@ -86,7 +86,7 @@ def wait_until(condition, seconds=240):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"the condition did not hold within {seconds} s"
-        time.sleep(0.1)
+        time.sleep(0.2)
 
 
 def lines(out):
@@ -133,6 +133,11 @@ def wait_for_checkpoint(out, title, but=None):
 def resumed_at(folder):
     """Return the number of steps after which a finished run was last resumed."""
     return json.loads((folder / "run.json").read_text())["steps"]["resumed_at"]
+
+
+def begun_at(folder):
+    """Return the time at which a run without output began; a run that resumes keeps it, one that restarts does not."""
+    return (folder / "checkpoint" / "begun.json").stat().st_mtime_ns
 
 
 def kill(process):

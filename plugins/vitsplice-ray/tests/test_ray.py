@@ -3,11 +3,10 @@
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
+from functools import partial
 from types import SimpleNamespace
 
 import batches
@@ -22,22 +21,21 @@ from vitsplice.testing import ExecutorContract
 
 PAIRS = 3
 WORKER = "ray::run_job"
-OBJECT_STORE_BYTES = 80 * 2**20
+SEAT = {"resources": {"seat": 1}, "object_store_memory": 80 * 2**20}
+"""Arguments of a node with room for one run that takes a seat."""
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Three nodes: one without room for a run, and two with room for one each."""
+    """A node with room for two runs, but for only one that takes a seat."""
     before = dict(os.environ)
     os.environ.update(batches.environment())
     os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"})
     from ray.cluster_utils import Cluster
 
-    head = {"num_cpus": 0, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+    head = {"num_cpus": 2, "include_dashboard": False, **SEAT}
     started = Cluster(initialize_head=True, head_node_args=head)
     try:
-        for _ in range(2):
-            started.add_node(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES)
         yield started
     finally:
         started.shutdown()
@@ -248,58 +246,64 @@ def assert_succeeds(process, out):
 
 @pytest.mark.slow
 @pytest.mark.kill
-def test_runs_resume_after_a_worker_a_node_or_the_driver_is_killed(cluster, processes, undisturbed, tmp_path):
-    """A worker and then a node in one batch, the driver in another, on the same cluster: starts take most of the time.
+def test_runs_resume_after_a_node_and_a_worker_are_killed(cluster, processes, undisturbed, tmp_path):
+    """Each time a run with a checkpoint is hit and must resume from there.
 
-    Each time a run with a checkpoint is hit and must resume from there. There are no retries by the driver, so that
-    Ray gives the run to another process or node.
+    There are no retries by the driver, so that Ray gives the run to another process or node.
     """
     pairs, expected = undisturbed
-
-    out = tmp_path / "worker-and-node"
-    process = batches.start_batch(processes, pairs, out, *ray_options(cluster), "--retries", "0")
-    victim, first = batches.wait_for_checkpoint(out, WORKER)
+    out = tmp_path / "out"
+    node = cluster.add_node(num_cpus=1, **SEAT)
+    options = *ray_options(cluster), "--option", "resources={seat: 1}", "--retries", "0"
+    process = batches.start_batch(processes, pairs, out, *options)
+    on_node, not_on_node = (partial(runs_on, node, out, expected=value) for value in (True, False))
+    batches.wait_until(lambda: on_node() and not_on_node())
+    ((lost, first),), ((victim, second),) = (runs().items() for runs in (on_node, not_on_node))
+    cluster.remove_node(node, allow_graceful=False)
     victim.kill()
-    victim, second = batches.wait_for_checkpoint(out, WORKER, but=first)
-    cluster.remove_node(node_of(victim, cluster), allow_graceful=False)
-    victim.wait(60)  # it ends some time after its raylet; a run that is awake could finish before that
+    lost.wait(60)  # it ends some time after its raylet; a run that is awake could finish before that
     batches.wake(pairs)
     assert_succeeds(process, out)
     assert all(batches.resumed_at(folder) >= 2 for folder in (first, second))
     batches.assert_complete(out, expected)
-    cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES)
 
-    out = tmp_path / "driver"
+
+def runs_on(node, out, *, expected):
+    """Processes with the folder of a run with a checkpoint whose parent is the raylet of a node, or those without."""
+    raylet = node.all_processes["raylet"][0].process.pid
+    runs = batches.processes_with_checkpoint(out, WORKER)
+    return {process: folder for process, folder in runs.items() if (process.ppid() == raylet) is expected}
+
+
+@pytest.mark.slow
+@pytest.mark.kill
+def test_batch_whose_driver_is_killed_resumes_and_stops_at_a_checkpoint_on_sigterm(
+    cluster, processes, undisturbed, tmp_path
+):
+    pairs, expected = undisturbed
+    out = tmp_path / "out"
     options = *ray_options(cluster), "--retries", "0", "--workers", "1"
     process = batches.start_batch(processes, pairs, out, *options)
     _, folder = batches.wait_for_checkpoint(out, WORKER)
     batches.kill(process)
     process.communicate()
     batches.wait_until(lambda: not batches.processes_with_checkpoint(out, WORKER))  # Ray ends tasks without an owner
+    begun = batches.begun_at(folder)
+
     process = batches.start_batch(processes, pairs, out, *options)
-    batches.wake(pairs)
-    assert_succeeds(process, out)
-    assert batches.resumed_at(folder) >= 2
-    batches.assert_complete(out, expected)
-
-
-def node_of(process, cluster):
-    """The node whose raylet is the parent of a process."""
-    return next(node for node in cluster.worker_nodes if node.all_processes["raylet"][0].process.pid == process.ppid())
-
-
-@pytest.mark.slow
-@pytest.mark.kill
-def test_signal_stops_runs_at_a_checkpoint(cluster, processes, undisturbed, tmp_path):
-    out = tmp_path / "out"
-    process = batches.start_batch(processes, undisturbed[0], out, *ray_options(cluster), "--workers", "1")
-    _, folder = batches.wait_for_checkpoint(out, WORKER)
+    _, resumed = batches.wait_for_checkpoint(out, WORKER)
+    assert resumed == folder
     process.terminate()
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 130, errors
     assert "the same command resumes" in errors
     assert not (out / ".stop").exists()
     assert list(folder.glob("checkpoint/step-*.json"))
+    assert batches.begun_at(folder) == begun
+
+    batches.run_in_turn(processes, pairs, out)
+    assert batches.resumed_at(folder) >= 2
+    batches.assert_complete(out, expected)
 
 
 @pytest.mark.slow
@@ -359,9 +363,9 @@ def test_server_that_answers_slowly_is_accepted(listener):
 
 
 @pytest.mark.slow
-def test_batch_runs_on_a_cluster_of_this_machine(tmp_path):
-    script = Path(__file__).parents[3] / "examples" / "13_batch_overhead.py"
-    command = [sys.executable, script, tmp_path, "--pairs", "2", "--workers", "1", "--executor", "ray"]
-    ended = subprocess.run(command, env=batches.environment(), capture_output=True, text=True, timeout=200)
-    assert ended.returncode == 0, ended.stderr
-    assert "ray: 2 pairs, 1 workers" in ended.stdout
+def test_batch_runs_on_a_cluster_of_this_machine(processes, undisturbed, tmp_path):
+    pairs, expected = undisturbed
+    process = batches.start_batch(processes, pairs, tmp_path / "out", "--executor", "ray", "--workers", "1")
+    batches.wake(pairs)
+    assert_succeeds(process, tmp_path / "out")
+    batches.assert_complete(tmp_path / "out", expected)
