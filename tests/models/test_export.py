@@ -17,21 +17,18 @@ def model(request, tmp_path):
     return load_model(tmp_path / "model", device="cpu")
 
 
-def run(data, inputs):
-    session = pytest.importorskip("onnxruntime").InferenceSession(data, providers=["CPUExecutionProvider"])
-    return session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]
-
-
 @pytest.mark.slow
 def test_the_graph_gives_the_output_of_torch_for_batches_of_images_of_any_size(model):
     data, difference = export.to_onnx(model)
     assert difference < 1e-4
+    session = pytest.importorskip("onnxruntime").InferenceSession(data, providers=["CPUExecutionProvider"])
     for size, batch in (((64, 96), 1), ((131, 77), 3)):
         inputs = export.example_inputs(model, size, batch)
         condition = {name: value for name, value in inputs.items() if name != "structure"}
         with torch.no_grad():
             expected = model.generator(inputs["structure"], condition).numpy()
-        assert np.abs(run(data, inputs) - expected).max() < 1e-4
+        output = session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]
+        assert np.abs(output - expected).max() < 1e-4
 
 
 @pytest.mark.slow

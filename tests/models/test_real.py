@@ -33,10 +33,10 @@ def untrained_model(folder, backbone, grid):
 
 
 def test_before_training_the_output_is_that_of_instant_with_one_backbone(tmp_path, backbone):
-    model = untrained_model(tmp_path, backbone, 16)
-    structure, appearance = (resize_to(read(path).pixels, 192) for path in example())
+    model = untrained_model(tmp_path, backbone, 8)
+    structure, appearance = (resize_to(read(path).pixels, 96) for path in example())
     instant = splice(
-        structure, appearance, "instant", device="cpu", overrides=["metrics=none", "match.grid=16", *OVERRIDES]
+        structure, appearance, "instant", device="cpu", overrides=["metrics=none", "match.grid=8", *OVERRIDES]
     )
     assert torch.equal(model(structure, appearance)[0], instant.pixels)
 
@@ -49,14 +49,11 @@ def test_an_image_of_512_pixels_takes_a_few_passes_of_the_backbone(tmp_path, bac
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        times = [
-            (cpu_seconds(lambda: model(structure, prepared)), cpu_seconds(lambda: backbone(image, requests)))
-            for _ in range(2)
-        ]
+        one_pass = cpu_seconds(lambda: backbone(image, requests))
+        transfer = cpu_seconds(lambda: model(structure, prepared))
     finally:
         torch.set_num_threads(before)
     assert structure.pixels.shape[-2:] == (512, 512)
-    transfer, one_pass = map(min, zip(*times, strict=True))
     assert transfer < MOST_PASSES * one_pass
 
 

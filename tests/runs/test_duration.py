@@ -82,7 +82,7 @@ def test_no_side_is_suggested_where_none_takes_the_given_time(seconds_at_half, l
 @pytest.mark.slow
 def test_trial_steps_leave_the_run_unchanged():
     images = [noise(3, 40, 48, seed=seed) for seed in (1, 2)]
-    run, other = (Run(*images, settings_for("tiny", size=40)) for _ in range(2))
+    run, other = (Run(*images, settings_for("tiny", size=40, steps=3)) for _ in range(2))
     steps = run.steps()
     next(steps)
     trial = run.trial_steps(32)

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -166,13 +167,13 @@ def files(tmp_path):
 def test_a_stopped_run_with_regions_resumes_to_the_same_bytes_unless_a_mask_changed(files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path.parent)
     files = {name: Path(tmp_path.name, path.name) for name, path in files.items()}
-    settings, left = settings_for("tiny", overrides=["steps=6", *STAGED_PYRAMID]), files.pop("left")
+    settings, left = settings_for("tiny", overrides=["steps=4", *STAGED_PYRAMID]), files.pop("left")
     regions = [Region(left, f"./{tmp_path.name}/appearance_2.png", left)]
     whole = through(Recording.begin(files, settings, tmp_path / "whole", regions=regions))
     record = json.loads((tmp_path / "whole" / "run.json").read_text())
     assert record["regions"][0]["appearance"] == "appearance_2"
-    through(Recording.begin(files, settings, tmp_path / "parts", regions=regions), until=3)
-    through(Recording.begin(files, settings, tmp_path / "changed", regions=regions), until=3)
+    through(Recording.begin(files, settings, tmp_path / "parts", regions=regions), until=2)
+    shutil.copytree(tmp_path / "parts", tmp_path / "changed")
     assert through(Recording.resume(tmp_path / "parts")) == whole
     assert through(Recording.begin(files, settings, tmp_path / "without")) != whole
     left.write_bytes(encode_png(1 - LEFT.expand(3, -1, -1)))

@@ -1,4 +1,5 @@
 import html
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,20 +19,25 @@ from vitsplice.support.files import file_sha256
 @pytest.fixture(scope="module")
 def result():
     pair = smooth_pair()
-    settings = ["metrics=all", "plots=all"]
+    settings = ["metrics=all", "plots=all", "terms.identity.weight=0", "terms.structure-entire.weight=0"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vitsplice.metrics.independent.SIZE", 64)
         return vitsplice.splice(*pair, preset="tiny", structure_mask=torch.ones_like(pair[1]), overrides=settings)
 
 
 @pytest.fixture(scope="module")
-def page(result):
-    return report(result)
+def saved(result, tmp_path_factory):
+    """Folder of the run, which tests only read."""
+    return result.save(tmp_path_factory.mktemp("saved") / "out")
+
+
+@pytest.fixture(scope="module")
+def page(saved):
+    return (saved / "report.html").read_text()
 
 
 @pytest.mark.slow
-def test_report_names_inputs_losses_metrics_substitutions_and_settings(result, tmp_path):
-    page = (result.save(tmp_path / "out") / "report.html").read_text()
+def test_report_names_inputs_losses_metrics_substitutions_and_settings(result, page):
     for part in ("structure image", "appearance image", "structure mask", "gradient-ssim", "loss"):
         assert part in page
     assert "backbone &#39;tiny-gone&#39; is unavailable, so &#39;tiny-vit&#39; is used instead" in page
@@ -52,10 +58,10 @@ def test_report_names_the_preset_and_the_sizes(page):
     assert "works at 38x32 px; output 38x32 px" in page
 
 
-@pytest.mark.usefixtures("small_metrics")
+@pytest.mark.usefixtures("small_metrics", "no_plots")
 @pytest.mark.slow
 def test_metrics_are_compared_with_the_start_and_the_structure_image(pair):
-    settings = ["backbone.name=tiny-vit", "start=match", "match.grid=8", "metrics=all"]
+    settings = ["backbone.name=tiny-vit", "start=match", "match.grid=8", "metrics=all", "steps=1"]
     result = vitsplice.splice(*pair, preset="tiny", overrides=settings)
     by_name = {metric.name: metric for metric in result.metrics}
     assert by_name["gradient-ssim"].unchanged == pytest.approx(0, abs=1e-6)
@@ -80,6 +86,7 @@ def test_report_of_a_run_without_steps_has_no_losses(pair, tmp_path):
     assert "0 steps" in page
 
 
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.slow
 def test_title_has_the_file_names_and_the_command_the_mask(pair, tmp_path):
     paths = {}
@@ -87,7 +94,11 @@ def test_title_has_the_file_names_and_the_command_the_mask(pair, tmp_path):
         paths[name] = tmp_path / f"{name}.png"
         paths[name].write_bytes(encode_png(pixels))
     result = vitsplice.splice(
-        paths["cat and dog"], paths["b"], preset="tiny", structure_mask=paths["my mask"], overrides=["metrics=none"]
+        paths["cat and dog"],
+        paths["b"],
+        preset="tiny",
+        structure_mask=paths["my mask"],
+        overrides=["metrics=none", "steps=1"],
     )
     page = html.unescape(report(result, (), Path("my out")))
     assert "The structure of cat and dog.png, the appearance of b.png" in page
@@ -124,6 +135,7 @@ def test_report_has_no_command_if_it_would_name_another_mask(result, tmp_path, m
     assert ("To repeat the run" in page) == (f"--region {mask}=1" in page) == shown
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_report_of_an_inversion_names_the_feature(pair):
     settings = inversion_settings(FeatureRequest("key", -2), "invert-pixels", backbone="tiny-vit", steps=1, size=32)
     page = html.unescape(report(vitsplice.splice(pair[0], pair[0], preset=settings)))
@@ -136,19 +148,20 @@ def test_report_of_an_inversion_names_the_feature(pair):
 
 
 def test_plots_none_writes_no_report_and_no_losses_plot(pair, tmp_path):
-    folder = vitsplice.splice(*pair, preset="tiny", overrides=["plots=none"]).save(tmp_path / "out")
+    folder = vitsplice.splice(*pair, preset="tiny", overrides=["plots=none", "steps=1"]).save(tmp_path / "out")
     assert not (folder / "report.html").exists()
     assert not (folder / "losses.png").exists()
     assert RunFolder(folder).finished()
 
 
 @pytest.mark.slow
-def test_clear_removes_the_report(result, tmp_path):
-    folder = result.save(tmp_path / "out")
+def test_clear_removes_the_report(saved, tmp_path):
+    folder = shutil.copytree(saved, tmp_path / "out")
     RunFolder(folder).clear()
     assert not (folder / "report.html").exists()
 
 
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.slow
 def test_report_shows_evenly_spaced_previews_with_first_and_last(result, tmp_path):
     folder = RunFolder.create(tmp_path / "out")
@@ -175,8 +188,8 @@ def test_preview_that_cannot_be_read_is_left_out(result, tmp_path):
 
 
 @pytest.mark.browser
-def test_browser_renders_the_report(opened, result, tmp_path):
-    page = opened(result.save(tmp_path / "out") / "report.html")
+def test_browser_renders_the_report(opened, saved):
+    page = opened(saved / "report.html")
     assert page.locator("img").evaluate_all("images => images.every(image => image.naturalWidth > 0)")
     assert page.locator(".overlay input").is_visible()
     assert page.locator("svg").count() == 1

@@ -15,7 +15,7 @@ SHORT = (
     *TINY_NETWORKS,
     "stages=[{side: 32}, {side: 48, tile: 64, terms: [detail, statistics, edges]}]",
     "match.grid=6",
-    "steps=6",
+    "steps=4",
     "checkpoint.every=1",
     "precision=float32",
     "metrics=none",
@@ -43,7 +43,9 @@ def through(recording, steps=None):
 @pytest.mark.usefixtures("no_plots")
 @pytest.mark.slow
 def test_both_backbones_are_recorded_and_in_the_report(png, tmp_path):
-    through(begin(png, tmp_path / "out", "backbones.cnn={name: tiny-gone, fallback: [tiny-cnn], side: view}"))
+    through(
+        begin(png, tmp_path / "out", "backbones.cnn={name: tiny-gone, fallback: [tiny-cnn], side: view}", "steps=2")
+    )
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert {key: info["name"] for key, info in record["backbones"].items()} == {"vit": "tiny-vit", "cnn": "tiny-cnn"}
     assert all(info["sha256"] for info in record["backbones"].values())
@@ -68,17 +70,17 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stopped_after", [2, 4])
-def test_resumed_run_gives_the_bytes_of_an_uninterrupted_one(png, tmp_path, whole, stopped_after):
-    through(begin(png, tmp_path / "parts", "plots=none"), stopped_after)
-    with Recording.resume(tmp_path / "parts") as resumed:
+def test_run_resumed_in_each_stage_gives_the_bytes_of_an_uninterrupted_one(png, tmp_path, whole):
+    through(begin(png, tmp_path / "parts", "plots=none"), 1)
+    for stopped_after, steps in ((1, 3), (3, None)):
+        resumed = Recording.resume(tmp_path / "parts")
         assert resumed.run.resumed_at == stopped_after
-    through(Recording.resume(tmp_path / "parts"))
+        through(resumed, steps)
     assert (tmp_path / "parts" / "output.png").read_bytes() == whole
 
 
 def test_resume_with_another_second_backbone_is_refused(png, tmp_path):
-    through(begin(png, tmp_path / "out"), 2)
+    through(begin(png, tmp_path / "out"), 1)
     path = tmp_path / "out" / "checkpoint" / "begun.json"
     content = json.loads(path.read_text())
     content["settings"]["backbones"]["cnn"]["name"] = "tiny-vit"
@@ -89,7 +91,7 @@ def test_resume_with_another_second_backbone_is_refused(png, tmp_path):
 
 @pytest.mark.slow
 def test_loaded_backbone_is_the_first_and_the_second_is_loaded_by_name(pair, vit):
-    overrides = [text for text in SHORT if not text.startswith("backbone.name")]
+    overrides = [*(text for text in SHORT if not text.startswith("backbone.name")), "steps=2"]
     loaded = vitsplice.splice(*pair, backbone=vit, overrides=overrides)
     named = vitsplice.splice(*pair, backbone="tiny-vit", overrides=overrides)
     assert torch.equal(loaded.pixels, named.pixels)

@@ -57,11 +57,16 @@ class Prepared(NamedTuple):
     bytes: int
 
 
+def prepare(folder, pairs, vit, cnn):
+    """Compute the cache of pairs in an empty folder."""
+    progress = PartsOfWork()
+    data = TrainingData.prepare(recipe(vit, cnn), pairs, folder, progress=progress.reporter())
+    return Prepared(folder, data, progress.descriptions, TensorCache(folder, 0).bytes)
+
+
 @pytest.fixture(scope="module")
 def prepared(folder, pairs, vit, cnn):
-    progress = PartsOfWork()
-    data = TrainingData.prepare(recipe(vit, cnn), pairs, folder / "cache", progress=progress.reporter())
-    return Prepared(folder / "cache", data, progress.descriptions, TensorCache(folder / "cache", 0).bytes)
+    return prepare(folder / "cache", pairs, vit, cnn)
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +74,35 @@ def data(prepared):
     return prepared.data
 
 
+@pytest.fixture(scope="module")
+def two_pairs(pairs):
+    """Two images, each paired with the other."""
+    (pair, reverse) = pairs[0], pairs[3]
+    assert (pair.structure, pair.appearance) == (reverse.appearance, reverse.structure)
+    return [pair, reverse]
+
+
+@pytest.fixture(scope="module")
+def prepared_two(folder, two_pairs, vit, cnn):
+    return prepare(folder / "cache of two", two_pairs, vit, cnn)
+
+
+@pytest.fixture(scope="module")
+def examples(data):
+    """An example of each structure image."""
+    return [data[index] for index in range(1, len(data), 3)]
+
+
+@pytest.fixture(scope="module")
+def fresh(data, examples, vit):
+    """The conditions and the vectors of each of the examples, computed from its images."""
+    return [computed(data, example, vit) for example in examples]
+
+
 @pytest.fixture
-def copied(prepared, tmp_path):
-    """Copy of the cache of all pairs, with the records of the tests that came before."""
-    return shutil.copytree(prepared.folder, tmp_path / "copied")
+def copied(prepared_two, tmp_path):
+    """Copy of the cache of two pairs, with the records of the tests that came before."""
+    return shutil.copytree(prepared_two.folder, tmp_path / "copied")
 
 
 def test_images_have_the_shorter_side_of_the_settings(data):
@@ -83,8 +113,8 @@ def test_images_have_the_shorter_side_of_the_settings(data):
         assert example.images.pixels["start"].shape == example.images.pixels["structure"].shape
 
 
-def fresh(data, example, vit):
-    """The conditions of an example and its vectors, computed from its images."""
+def computed(data, example, vit):
+    """Compute the conditions of an example and its vectors from its images."""
     appearance = data._pixels(data.digests[example.pair.appearance])
     structure, config = example.images.pixels["structure"], example.recipe.config
     described = [
@@ -95,19 +125,17 @@ def fresh(data, example, vit):
     return condition, match_vectors(condition.match, appearance)
 
 
-def test_stored_conditions_are_close_to_fresh_ones(data, vit):
-    for example in map(data.__getitem__, range(len(data))):
-        condition, vectors = fresh(data, example, vit)
+def test_stored_conditions_are_close_to_fresh_ones(examples, fresh):
+    for example, (condition, vectors) in zip(examples, fresh, strict=True):
         assert set(example.condition) == set(condition.values)
         for name, value in condition.values.items():
             torch.testing.assert_close(example.condition[name], value, rtol=3e-3, atol=3e-3)
         torch.testing.assert_close(example.vectors.structure, vectors.structure, **HALF)
 
 
-def test_an_appearance_image_that_is_matched_mirrored_is_mirrored_with_its_vectors(data, vit):
+def test_an_appearance_image_that_is_matched_mirrored_is_mirrored_with_its_vectors(data, examples, fresh):
     mirrored = []
-    for example in map(data.__getitem__, range(len(data))):
-        condition, vectors = fresh(data, example, vit)
+    for example, (condition, vectors) in zip(examples, fresh, strict=True):
         mirrored.append(condition.match.mirrored)
         unmirrored = data._pixels(data.digests[example.pair.appearance])
         expected = [unmirrored, vectors.appearance]
@@ -118,8 +146,8 @@ def test_an_appearance_image_that_is_matched_mirrored_is_mirrored_with_its_vecto
     assert set(mirrored) == {True, False}
 
 
-def test_stored_features_are_close_to_fresh_ones(data):
-    for example in map(data.__getitem__, range(len(data))):
+def test_stored_features_are_close_to_fresh_ones(examples):
+    for example in examples:
         for step in range(3):
             views = example.views(step)
             for name, targets in example.targets.items():
@@ -203,9 +231,9 @@ def test_cls_is_computed_with_the_grid_of_the_settings_also_without_a_match(tmp_
         torch.testing.assert_close(example.condition["cls"], expected, **HALF)
 
 
-def test_examples_without_terms_need_no_features(tmp_path, pairs, vit, cnn):
+def test_examples_without_terms_need_no_features(tmp_path, two_pairs, vit, cnn):
     counting = Counting(cnn)
-    data = TrainingData.prepare(recipe(vit, counting, terms=False), pairs, tmp_path)
+    data = TrainingData.prepare(recipe(vit, counting, terms=False), two_pairs, tmp_path)
     assert set(data[0].condition) == set(CONDITIONS)
     assert not counting.passes
 
@@ -218,13 +246,13 @@ def test_an_example_is_on_the_device_of_the_data(data):
     assert {tensor.device.type for tensor in [*tensors, features[FeatureRequest("key")].values]} == {"meta"}
 
 
-@pytest.mark.parametrize("parts", [2, 6, 60])
-def test_stopped_work_resumes_where_it_was(prepared, tmp_path, pairs, vit, cnn, parts):
-    first, second = PartsOfWork(parts), PartsOfWork()
-    assert TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path / "parts", progress=first.reporter()) is None
-    data = TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path / "parts", progress=second.reporter())
-    assert len(data) == len(pairs)
-    assert len(first.descriptions) + len(second.descriptions) == len(prepared.descriptions)
+def test_stopped_work_resumes_where_it_was(prepared_two, tmp_path, two_pairs, vit, cnn):
+    work = [PartsOfWork(number) for number in (1, 3, 5, 9)]  # stopped among images, views of a pair, pairs, views
+    for each in work:
+        assert TrainingData.prepare(recipe(vit, cnn), two_pairs, tmp_path, progress=each.reporter()) is None
+    work.append(PartsOfWork())
+    assert len(TrainingData.prepare(recipe(vit, cnn), two_pairs, tmp_path, progress=work[-1].reporter())) == 2
+    assert sum(len(each.descriptions) for each in work) == len(prepared_two.descriptions)
 
 
 @pytest.mark.parametrize(
@@ -242,14 +270,16 @@ def test_stopped_work_resumes_where_it_was(prepared, tmp_path, pairs, vit, cnn, 
         ("training.batch=2", set()),
     ],
 )
-def test_another_setting_computes_again_only_what_depends_on_it(prepared, pairs, vit, cnn, override, recomputed):
-    progress = PartsOfWork()
-    data = TrainingData.prepare(recipe(vit, cnn, override), pairs, prepared.folder, progress=progress.reporter())
+def test_another_setting_computes_again_only_what_depends_on_it(
+    prepared_two, two_pairs, vit, cnn, override, recomputed
+):
+    progress, settings = PartsOfWork(), recipe(vit, cnn, override)
+    data = TrainingData.prepare(settings, two_pairs, prepared_two.folder, progress=progress.reporter())
     assert {description.split()[0] for description in progress.descriptions} == recomputed
     assert data[0].condition["start"].shape == data[0].images.pixels["structure"].shape
 
 
-def test_features_of_another_backbone_are_not_mixed_up(prepared, pairs, vit, cnn, data):
+def test_features_of_another_backbone_are_not_mixed_up(prepared_two, two_pairs, vit, cnn):
     from vitsplice_tiny import tiny_vit
 
     other = tiny_vit()
@@ -257,8 +287,8 @@ def test_features_of_another_backbone_are_not_mixed_up(prepared, pairs, vit, cnn
         other.model.blocks[0].mlp.fc1.weight.mul_(1.5)
     other = type(other)(other.model, name="tiny-vit", licence="", source="", cls_normalised=True)
     assert other.info.sha256 != vit.info.sha256
-    different = TrainingData.prepare(recipe(other, cnn), pairs, prepared.folder)
-    key = ("appearance", "entire")
+    different = TrainingData.prepare(recipe(other, cnn), two_pairs, prepared_two.folder)
+    data, key = prepared_two.data, ("appearance", "entire")
     view = data[0].views(0)[key]
     first, second = (
         each[0].banks["vit"].get(key, view, [FeatureRequest("key")])[FeatureRequest("key")].values
@@ -294,33 +324,31 @@ def test_too_little_space_is_refused_with_what_would_fit(tmp_path, pairs, vit, c
 def test_space_for_the_stored_views_is_enough_and_less_is_refused_once_all_pairs_are_matched(
     prepared, tmp_path, pairs, vit, cnn
 ):
-    needed = prepared.bytes
-    assert len(TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path / "enough", limit=needed + 5_000)) == 12
-    progress = PartsOfWork()
+    needed, progress = prepared.bytes, PartsOfWork()
     with pytest.raises(TrainingCacheError, match=r"the missing records of 12 pairs of 4 images need about [\d.]+ MB\."):
-        TrainingData.prepare(
-            recipe(vit, cnn), pairs, tmp_path / "less", limit=needed - 20_000, progress=progress.reporter()
-        )
+        TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path, limit=needed - 20_000, progress=progress.reporter())
     assert progress.descriptions[-1].startswith("pair ")
+    assert len(TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path, limit=needed + 5_000)) == 12
 
 
-def test_a_damaged_shard_is_refused_by_name(copied, pairs, vit, cnn):
+def test_a_damaged_shard_is_refused_by_name(copied, two_pairs, vit, cnn):
     path = min(copied.glob("*.safetensors"))
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(TrainingCacheError, match=path.name):
-        TrainingData.prepare(recipe(vit, cnn), pairs, copied)
+        TrainingData.prepare(recipe(vit, cnn), two_pairs, copied)
     path.unlink()
-    assert len(TrainingData.prepare(recipe(vit, cnn), pairs, copied)) == 12
+    assert len(TrainingData.prepare(recipe(vit, cnn), two_pairs, copied)) == 2
 
 
 def test_crops_of_a_step_have_one_size_and_depend_on_the_image(data):
+    examples = list(map(data.__getitem__, range(len(data))))
     for step in range(5):
-        views = [data[index].views(step) for index in range(len(data))]
+        views = [example.views(step) for example in examples]
         for role in ("structure", "appearance"):
             assert len({(view[role, "crop"].height, view[role, "crop"].width) for view in views}) == 1
             assert len({view[role, "crop"] for view in views}) > 1
-        assert [data[index].views(step) for index in range(len(data))] == views
-    sizes = {data[0].views(step)["structure", "crop"].height for step in range(30)}
+        assert [example.views(step) for example in examples] == views
+    sizes = {examples[0].views(step)["structure", "crop"].height for step in range(30)}
     assert 2 <= len(sizes) <= 3  # views.structure.bank
 
 
@@ -334,15 +362,15 @@ def records(folder):
 
 
 @pytest.mark.kill
-@pytest.mark.parametrize("parts", [3, 13, 50])
-def test_killed_work_resumes_from_its_finished_shards(tmp_path, pairs, vit, cnn, data, monkeypatch, parts):
+@pytest.mark.parametrize("parts", [1, 9, 18])
+def test_killed_work_resumes_from_its_finished_shards(tmp_path, prepared_two, two_pairs, vit, cnn, monkeypatch, parts):
     monkeypatch.setattr(cache, "SHARD_RECORDS", 4)
 
     def work():
         killed = ProgressReporter(
             part=lambda *_: os.kill(os.getpid(), signal.SIGKILL) if next(number) == parts else None
         )
-        TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path, progress=killed)
+        TrainingData.prepare(recipe(vit, cnn), two_pairs, tmp_path, progress=killed)
 
     number = itertools.count()
     process = multiprocessing.get_context("fork").Process(target=work)
@@ -352,11 +380,12 @@ def test_killed_work_resumes_from_its_finished_shards(tmp_path, pairs, vit, cnn,
     before = records(tmp_path)
     finished = {path: path.read_bytes() for path in tmp_path.glob("*.safetensors")}
     remaining = PartsOfWork()
-    resumed = TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path, progress=remaining.reporter())
+    resumed = TrainingData.prepare(recipe(vit, cnn), two_pairs, tmp_path, progress=remaining.reporter())
     assert {path: path.read_bytes() for path in finished} == finished
     assert len(finished) >= parts // 4  # records of a shard
     assert len(remaining.descriptions) == records(tmp_path) - before
-    for index in range(len(pairs)):
+    data = prepared_two.data
+    for index in range(2):
         for name, value in data[index].condition.items():
             assert torch.equal(resumed[index].condition[name], value)
         for name, bank in data[index].banks.items():

@@ -1,4 +1,4 @@
-"""A small `splicenet` learns a few pairs of photographs."""
+"""A small `splicenet` learns two pairs of photographs."""
 
 from statistics import fmean
 
@@ -20,17 +20,17 @@ SMALL = (
     "views.structure.jitter.probability=0",
     "views.structure.blur.probability=0",
     "optimiser.lr=0.01",
-    "match.grid=20",
+    "match.grid=8",
+    "training.batch=2",
     "terms.identity.every=1",
 )
 
 
 @pytest.mark.weights
-def test_small_splicenet_loses_a_third_of_its_loss_on_four_pairs(tmp_path):
+def test_small_splicenet_loses_a_third_of_its_loss_on_two_pairs(tmp_path):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
-    photographs = [example("cat-dog"), example()]
-    pairs = [Pair(f"{a.stem}-{b.stem}", a, b) for two in photographs for a, b in (two, two[::-1])]
-    parts = TrainingParts.build(settings_for("splicenet", steps=12, device="cpu", overrides=SMALL))
+    pairs = [Pair(f"{a.stem}-{b.stem}", a, b) for a, b in (example(), example()[::-1])]
+    parts = TrainingParts.build(settings_for("splicenet", steps=6, device="cpu", overrides=SMALL))
     data = TrainingData.prepare(parts.recipe, pairs, tmp_path)
     totals = [step.total for step in Training(parts, data, Processes("cpu")).steps()]
-    assert fmean(totals[-6:]) < 2 / 3 * totals[0]
+    assert fmean(totals[-3:]) < 2 / 3 * totals[0]

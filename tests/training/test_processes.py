@@ -20,7 +20,7 @@ def write_inputs(folder, name, *overrides):
     """Write settings and images; return the arguments of the script."""
     settings = folder / f"{name}.yaml"
     settings.write_text(load(PRESET, "tiny", [*TRAINED, *overrides]).to_yaml())
-    images = sorted(folder.glob("*.png")) or photographs(folder)
+    images = sorted(folder.glob("*.png")) or photographs(folder, 3)
     return settings, folder / "cache", folder / name, images
 
 
@@ -36,7 +36,7 @@ def written(out, processes):
 @pytest.mark.slow
 def test_two_processes_have_the_gradients_of_one_with_twice_the_batch(processes, tmp_path):
     pytest.importorskip("accelerate", reason="accelerate is not installed")
-    options = ("training.accumulation=2", "steps=3")
+    options = ("training.accumulation=2", "steps=2")
     train_processes.main(*write_inputs(tmp_path, "one", "training.batch=4", *options))
     (single,), losses = written(tmp_path / "one", 1)
     *paths, images = write_inputs(tmp_path, "two", "training.batch=2", *options)

@@ -34,10 +34,10 @@ from vitsplice.training.tensorboard import TensorBoard
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    """Folder with eight photographs in ``photos``, and the cache of the trainings of this file."""
+    """Folder with six photographs in ``photos``, and the cache of the trainings of this file."""
     folder = tmp_path_factory.mktemp("recorder")
     (folder / "photos").mkdir()
-    photographs(folder / "photos", 8)
+    photographs(folder / "photos", 6)
     return folder
 
 
@@ -170,8 +170,8 @@ def test_held_out_images_of_different_domains_are_noted(inputs, tmp_path):
 
 @pytest.mark.slow
 def test_training_that_diverges_leaves_its_checkpoint(inputs, tmp_path):
-    bad = "terms.bad={loss: nan-at-third, weight: 1}"
-    recorder = begin(plan_of(inputs, bad, "checkpoint.every=1", "training.batch=1", "training.held_out=0"), tmp_path)
+    settings = "terms.bad={loss: nan-at-third, weight: 1}", "checkpoint.every=1", "training.batch=1", "previews=0"
+    recorder = begin(plan_of(inputs, *settings), tmp_path)
     with pytest.raises(NonFiniteLoss, match="term 'bad' became nan at step 4"):
         list(recorder.steps(lambda note: None))
     assert checkpoint_files(tmp_path / "checkpoint")[0].name == "step-00000003.json"
@@ -182,9 +182,9 @@ def test_full_disk_is_noted_and_the_training_continues(inputs, tmp_path, monkeyp
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    recorder, notes = begin(plan_of(inputs, "checkpoint.every=3"), tmp_path), []
+    recorder, notes = begin(plan_of(inputs, "steps=4", "checkpoint.every=2", "previews=0"), tmp_path), []
     monkeypatch.setattr("vitsplice.support.checkpoints.write_atomically", full)
-    assert len(list(recorder.steps(notes.append))) == 6
+    assert len(list(recorder.steps(notes.append))) == 4
     assert sum("no checkpoint: cannot write checkpoint" in note for note in notes) == 2
     assert recorder.write_checkpoint(notes.append) is False
 
