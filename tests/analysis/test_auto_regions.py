@@ -1,6 +1,7 @@
 import json
 import re
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -34,6 +35,12 @@ def named_files(folder):
     return dict(zip(("structure", "appearance"), files(folder), strict=True))
 
 
+@pytest.fixture
+def coarse(monkeypatch):
+    """Find the parts of a run's images at half the size."""
+    monkeypatch.setattr("vitsplice.analysis.auto_regions.cosegment", partial(cosegment, size=224))
+
+
 def test_there_is_a_region_for_each_appearance_image_with_label_images_of_common_colours():
     regions = propose_regions(STRUCTURE, [OTHER, GREEN], 2, **SMALL)
     assert [region.appearance for region in regions] == [0, 1]
@@ -65,6 +72,7 @@ def test_written_regions_give_the_bytes_of_those_in_memory(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("coarse")
 @pytest.mark.parametrize(
     ("preset", "overrides", "backbone"),
     [
@@ -86,7 +94,7 @@ def test_regions_of_a_run_are_proposed_with_the_backbone_that_matches_its_images
 def test_an_appearance_image_without_a_common_part_has_no_region_and_is_noted(tmp_path, monkeypatch, its_part):
     def with_common_background(*arguments, **options):  # the structure image has part 1 only
         half = torch.arange(4).view(2, 2) // 2
-        return replace(cosegment(*arguments, **options), labels=(half, its_part * half))
+        return replace(cosegment(*arguments, size=224, **options), labels=(half, its_part * half))
 
     monkeypatch.setattr("vitsplice.analysis.auto_regions.cosegment", with_common_background)
     settings = settings_for("tiny", overrides=["start=match"])
@@ -128,7 +136,7 @@ def test_a_refused_run_leaves_earlier_regions_unchanged(tmp_path, monkeypatch, c
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("coarse")
 def test_a_term_that_requests_the_correspondence_uses_regions(tmp_path):
     texture = "terms.texture={loss: texture, weight: 1}"
     settings = settings_for("tiny", backbone="tiny-vit", overrides=[texture])
@@ -148,11 +156,13 @@ def test_a_stopped_run_with_written_regions_resumes_unless_one_is_edited(tmp_pat
 
     whole = through(begun("whole"))
     through(begun("parts"), until=2)
-    assert through(Recording.resume(tmp_path / "parts")) == whole
-    through(begun("edited"), until=2)
-    (tmp_path / "edited" / "regions" / "2-a_parts.png").write_bytes(encode_png(torch.rand(3, 128, 128)))
+    mask = tmp_path / "parts" / "regions" / "2-a_parts.png"
+    before = mask.read_bytes()
+    mask.write_bytes(encode_png(torch.rand(3, 128, 128)))
     with pytest.raises(CheckpointRejected, match="appearance mask of region 1"):
-        Recording.resume(tmp_path / "edited")
+        Recording.resume(tmp_path / "parts")
+    mask.write_bytes(before)
+    assert through(Recording.resume(tmp_path / "parts")) == whole
 
 
 def test_the_folder_of_a_run_is_refused_without_force(tmp_path, victim):

@@ -1,4 +1,5 @@
 import json
+import shutil
 import weakref
 from dataclasses import replace
 from functools import partial
@@ -7,7 +8,7 @@ import pytest
 import torch
 from vitsplice_tiny import tiny_vit
 
-from tests.conftest import noise
+from tests.conftest import noise, write_pair
 from vitsplice.analysis import compare, comparison, encoding
 from vitsplice.analysis.compare import ComparisonPlan
 from vitsplice.analysis.comparison_images import image_sources
@@ -15,46 +16,62 @@ from vitsplice.contracts import FeatureRequest
 from vitsplice.engine import backbones
 from vitsplice.errors import AlreadyFinished, OutputBusy, OutputExists, UserError, VitspliceError, WeightsUnavailable
 from vitsplice.images import encode_png, read
+from vitsplice.metrics import independent
 from vitsplice.runs.recorder import Recording
 from vitsplice.support.progress import ProgressReporter
 
 pytestmark = pytest.mark.slow
 
 
-def plan_of(images, *backbones, **settings):
-    return ComparisonPlan(tuple(images), backbones, **({"size": 64, "transfers": 0, "style": None} | settings))
+def plan_of(images, *names, **settings):
+    defaults = {"backbones": names, "size": 64, "transfers": 0, "style": None}
+    return ComparisonPlan(tuple(images), **defaults | settings)
 
 
-TRANSFER = {"transfers": 1, "preset": "tiny", "steps": 4, "backbones": ("tiny-vit",)}
+TRANSFER = {"transfers": 1, "preset": "tiny", "steps": 2, "backbones": ("tiny-vit",)}
 
 
-@pytest.fixture(autouse=True)
-def _without_report(monkeypatch, small_metrics):
-    """The report takes longest; its tests are in test_comparison_report.py and tests/cli/test_compare.py."""
-    monkeypatch.setattr(compare, "report", lambda *_: "report")
+@pytest.fixture(autouse=True, scope="module")
+def _without_report():
+    """The report takes longest; its tests are in test_comparison_report.py and tests/cli/test_compare.py.
 
-
-@pytest.fixture
-def plan(png):
-    return plan_of(png, "tiny-vit", "tiny-cnn")
+    Transfers are measured with a tiny CNN, at a small size.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare, "report", lambda *_: "report")
+        patch.setattr(independent, "CNN", "tiny-cnn")
+        patch.setattr(independent, "SIZE", 64)
+        yield
 
 
 @pytest.fixture(scope="module")
-def tables():
-    """Tables of uninterrupted comparisons of this file, by their settings."""
-    return {}
+def images(tmp_path_factory):
+    return write_pair(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture
-def uninterrupted(plan, tables, tmp_path):
-    """Function that returns the table of a comparison with these settings that nothing interrupts."""
+def plan(images):
+    return plan_of(images, "tiny-vit", "tiny-cnn")
 
-    def table(settings):
-        if str(settings) not in tables:
-            tables[str(settings)] = compare.compare(replace(plan, **settings), tmp_path / "uninterrupted").csv()
-        return tables[str(settings)]
 
-    return table
+@pytest.fixture(scope="module")
+def compared(images, tmp_path_factory):
+    """Folder of a finished comparison of two backbones."""
+    folder = tmp_path_factory.mktemp("compared")
+    compare.compare(plan_of(images, "tiny-vit", "tiny-cnn"), folder)
+    return folder
+
+
+@pytest.fixture
+def out(compared, tmp_path):
+    """A copy of the folder of the finished comparison."""
+    return shutil.copytree(compared, tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def table_with_transfer(images, tmp_path_factory):
+    """Table of a comparison with a transfer, which nothing interrupts."""
+    return compare.compare(plan_of(images, **TRANSFER), tmp_path_factory.mktemp("uninterrupted")).csv()
 
 
 @pytest.fixture
@@ -105,30 +122,29 @@ def test_every_backbone_has_measures_of_every_image(plan, tmp_path):
     assert (tmp_path / "out" / "metrics.csv").read_text() == result.csv()
 
 
-@pytest.mark.parametrize(
-    ("checks", "settings"),
-    [(0, {}), (3, {}), (2, TRANSFER), (4, TRANSFER)],
-    ids=["before the first encoding", "between encodings", "before a transfer", "in a transfer"],
-)
-def test_resume_gives_identical_metrics_wherever_it_was_stopped(plan, uninterrupted, tmp_path, checks, settings):
-    plan = replace(plan, **settings)
-    calls = iter(range(1_000))
-    progress = ProgressReporter(stopped=lambda: next(calls) >= checks)
-    assert compare.compare(plan, tmp_path / "out", progress=progress) is None
-    assert not (tmp_path / "out" / compare.REPORT).exists()
+def test_resume_gives_identical_metrics_wherever_it_was_stopped(images, table_with_transfer, tmp_path):
+    plan, out = plan_of(images, **TRANSFER), tmp_path / "out"
+    # checked before each of 2 images, before the transfer, and after each of its 2 steps
+    for checks in (1, 2, 3):
+        calls = iter(range(1_000))
+        progress = ProgressReporter(stopped=lambda calls=calls, checks=checks: next(calls) >= checks)
+        assert compare.compare(plan, out, progress=progress) is None
+        assert not (out / compare.REPORT).exists()
+        assert len(list((out / "encodings").iterdir())) == min(checks, 2)
     reports = []
     progress = ProgressReporter(lambda *report: reports.append(report))
-    assert compare.compare(plan, tmp_path / "out", progress=progress).csv() == uninterrupted(settings)
-    assert any(description.startswith("step 4 of 4, tiny-vit, ") for description, _, _ in reports) == bool(settings)
+    assert compare.compare(plan, out, progress=progress).csv() == table_with_transfer
+    steps = [description for description, _, _ in reports if description.startswith("step")]
+    assert steps == ["step 2 of 2, tiny-vit, structure from appearance"]
 
 
-def test_transfer_that_ends_as_it_is_stopped_is_saved(plan, tmp_path):
-    plan = replace(plan, **TRANSFER)
+def test_transfer_that_ends_as_it_is_stopped_is_saved(plan, out):
+    plan = replace(plan, **TRANSFER | {"steps": 1})
     calls, notes = iter(range(1_000)), []
-    # checked before each of 2 images, before the transfer, and after each of its 4 steps
-    progress = ProgressReporter(stopped=lambda: next(calls) >= 6, note=notes.append)
-    assert compare.compare(plan, tmp_path / "out", progress=progress) is not None
-    (run,) = (tmp_path / "out" / "transfers").iterdir()
+    # checked before each of 2 images, before the transfer, and after its step
+    progress = ProgressReporter(stopped=lambda: next(calls) >= 3, note=notes.append)
+    assert compare.compare(plan, out, force=True, progress=progress) is not None
+    (run,) = (out / "transfers").iterdir()
     assert json.loads((run / "run.json").read_text())["finished"]
     assert notes == []
 
@@ -149,44 +165,35 @@ def test_notes_of_transfers_are_reported(plan, tmp_path, monkeypatch):
     assert notes == ["no checkpoint: disk full"]
 
 
-def test_temporary_files_of_a_killed_process_are_removed_and_parts_of_another_plan_stay(png, tmp_path, encoded):
-    first, second, out = plan_of(png, "tiny-vit"), plan_of(png, "tiny-cnn"), tmp_path / "out"
-    compare.compare(first, out)
-    compare.compare(second, out, force=True)
+def test_temporary_files_of_a_killed_process_are_removed_and_parts_of_another_plan_stay(plan, out):
+    plan = replace(plan, backbones=("tiny-cnn",))
     stored = {path.name for path in (out / "encodings").iterdir()}
     assert len(stored) == 4
+    compare.compare(plan, out, force=True)
     (out / "encodings" / f".{'0' * 16}.tmp").write_bytes(b"")
-    compare.compare(second, out)
+    compare.compare(plan, out)
     assert {path.name for path in (out / "encodings").iterdir()} == stored
-    encoded.clear()
-    compare.compare(first, out, force=True)
-    assert encoded == []
 
 
-def test_only_missing_encodings_are_computed(plan, tmp_path, encoded):
-    first = compare.compare(plan, tmp_path / "out")
-    path = next((tmp_path / "out" / "encodings").glob("tiny-cnn-*"))
+def test_only_missing_encodings_are_computed(plan, out, encoded):
+    table = (out / "metrics.csv").read_text()
+    path = next((out / "encodings").glob("tiny-cnn-*"))
     path.write_bytes(path.read_bytes()[:50])
-    encoded.clear()
-    assert compare.compare(plan, tmp_path / "out").csv() == first.csv()
+    assert compare.compare(plan, out).csv() == table
     assert len(encoded) == 1
 
 
-def test_encodings_of_other_versions_are_computed_again(plan, tmp_path, monkeypatch, encoded):
-    compare.compare(plan, tmp_path / "out")
+def test_encodings_of_other_versions_are_computed_again(plan, out, monkeypatch, encoded):
     monkeypatch.setattr(compare, "versions", lambda: {"torch": "0"})
-    encoded.clear()
     with pytest.raises(OutputExists, match="it differs in versions"):
-        compare.compare(plan, tmp_path / "out")
-    compare.compare(plan, tmp_path / "out", force=True)
+        compare.compare(plan, out)
+    compare.compare(plan, out, force=True)
     assert len(encoded) == 4
 
 
-def test_encodings_of_a_backbone_with_another_default_facet_are_computed_again(plan, tmp_path, upgraded, encoded):
-    plan, out = replace(plan, backbones=("tiny-vit",)), tmp_path / "out"
-    compare.compare(plan, out)
+def test_encodings_of_a_backbone_with_another_default_facet_are_computed_again(plan, out, tmp_path, upgraded, encoded):
+    plan = replace(plan, backbones=("tiny-vit",))
     upgraded()
-    encoded.clear()
     compared = compare.compare(plan, out, force=True).csv()
     assert encoded == ["structure", "appearance"]
     assert compared == compare.compare(plan, tmp_path / "new").csv()
@@ -215,14 +222,13 @@ def test_names_of_transfers_depend_on_the_features_of_all_their_backbones(plan, 
     assert len({*before, *folders()}) == 4
 
 
-def test_another_plan_is_refused_without_force_and_replaced_with_it(png, tmp_path):
-    first, second = plan_of(png, "tiny-vit"), plan_of(png, "tiny-cnn")
-    compare.compare(first, tmp_path / "out")
+def test_another_plan_is_refused_without_force_and_replaced_with_it(plan, out, tmp_path, encoded):
+    plan = replace(plan, backbones=("tiny-cnn",))
     with pytest.raises(OutputExists, match="it differs in backbones"):
-        compare.compare(second, tmp_path / "out")
-    assert (
-        compare.compare(second, tmp_path / "out", force=True).csv() == compare.compare(second, tmp_path / "new").csv()
-    )
+        compare.compare(plan, out)
+    replaced = compare.compare(plan, out, force=True)
+    assert encoded == []
+    assert replaced.csv() == compare.compare(plan, tmp_path / "new").csv()
 
 
 def test_folder_is_locked_during_a_comparison(plan, tmp_path):
@@ -255,7 +261,9 @@ def test_invalid_plans_are_reported_before_anything_is_computed(plan, png, tmp_p
 
 
 def test_transfers_are_runs_that_differ_only_in_the_backbone(plan, tmp_path):
-    plan = replace(plan, transfers=1, preset="tiny", steps=2, style="tiny")
+    style = tmp_path / "style.yaml"
+    style.write_text("backbone: {name: tiny-vit}\nstart: match\nmatch: {grid: 4}\nsteps: 0\n")
+    plan = replace(plan, transfers=1, preset="tiny", steps=1, style=str(style))
     result = compare.compare(plan, tmp_path / "out")
     assert set(result.transfers) == {(name, "structure from appearance") for name in result.infos}
     inputs = result.inputs["structure from appearance"]
@@ -265,29 +273,25 @@ def test_transfers_are_runs_that_differ_only_in_the_backbone(plan, tmp_path):
     assert [run["backbones"]["main"]["name"] for run in facts] == ["tiny-cnn", "tiny-vit"]
     assert {m.detail for m in result.measures if m.metric == "structure change"} >= {"style", "grey", "flip"}
     assert {m.detail for m in result.measures if m.metric == "transfer"} >= {"gradient-ssim", "lab-patches"}
-    written = [(run / "output.png").stat().st_mtime_ns for run in runs]
-    compare.compare(plan, tmp_path / "out")
-    assert [(run / "output.png").stat().st_mtime_ns for run in runs] == written
 
 
-def test_transfer_that_cannot_be_resumed_or_has_no_output_or_metrics_begins_again(plan, uninterrupted, png, tmp_path):
-    plan, out = replace(plan, **TRANSFER), tmp_path / "out"
-    expected = uninterrupted(TRANSFER)
+def test_transfer_that_cannot_be_resumed_or_has_no_output_or_metrics_begins_again(table_with_transfer, png, tmp_path):
+    plan, out = plan_of(png, **TRANSFER), tmp_path / "out"
     calls = iter(range(1_000))
-    progress = ProgressReporter(stopped=lambda: next(calls) >= 4)
+    progress = ProgressReporter(stopped=lambda: next(calls) >= 3)
     assert compare.compare(plan, out, progress=progress) is None
     (tmp_path / "moved").mkdir()
     moved = [path.rename(tmp_path / "moved" / path.name) for path in png]
-    assert compare.compare(replace(plan, images=tuple(moved)), out, force=True).csv() == expected
+    assert compare.compare(replace(plan, images=tuple(moved)), out, force=True).csv() == table_with_transfer
     (run,) = (out / "transfers").iterdir()
     written = (run / "output.png").stat().st_mtime_ns
     plan = replace(plan, images=tuple(path.rename(tmp_path / path.name) for path in moved))
     compare.compare(plan, out, force=True)
     assert (run / "output.png").stat().st_mtime_ns == written
     (run / "output.png").write_bytes(b"no image")
-    assert compare.compare(plan, out).csv() == expected
+    assert compare.compare(plan, out).csv() == table_with_transfer
     (run / "run.json").write_text('{"finished": true}')
-    assert compare.compare(plan, out).csv() == expected
+    assert compare.compare(plan, out).csv() == table_with_transfer
 
 
 def test_equal_relative_names_in_another_folder_are_another_plan(png, tmp_path, monkeypatch):
@@ -354,21 +358,19 @@ def test_images_with_equal_file_names_are_all_compared(tmp_path):
     assert {measure.image for measure in result.measures} == {*result.images, ""}
 
 
-def test_files_name_the_compared_features(plan, tmp_path):
-    compare.compare(plan, tmp_path / "out")
-    features = json.loads((tmp_path / "out" / "compare.json").read_text())["features"]
+def test_files_name_the_compared_features(compared):
+    features = json.loads((compared / "compare.json").read_text())["features"]
     assert features["tiny-vit"] == {"structure": "key", "appearance": "cls", "layers": [-3, -2, -1]}
     assert features["tiny-cnn"]["structure"] == "map"
     for name in ("metrics.csv", "intervals.csv"):
         assert {"key", "cls", "map", "pooled"} <= {
-            line.split(",")[1] for line in (tmp_path / "out" / name).read_text().splitlines()[1:]
+            line.split(",")[1] for line in (compared / name).read_text().splitlines()[1:]
         }
 
 
-def test_number_of_encodings_in_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
-    images = noise_images(tmp_path, 8)
-    monkeypatch.setattr(encoding, "MAX_IN_MEMORY", 4)
-    monkeypatch.setattr(comparison, "MAX_OTHER_IMAGES", 3)
+@pytest.fixture
+def in_memory(monkeypatch):
+    """Number of encodings in memory after each that is read."""
     alive, counts, read_encoding = weakref.WeakSet(), [], encoding.read_encoding
 
     def counted(file):
@@ -378,18 +380,21 @@ def test_number_of_encodings_in_memory_does_not_grow_with_the_number_of_images(t
         return result
 
     monkeypatch.setattr(encoding, "read_encoding", counted)
-    compare.compare(plan_of(images, "tiny-vit"), tmp_path / "out")
-    assert encoding.MAX_IN_MEMORY <= max(counts) <= encoding.MAX_IN_MEMORY + 2 < len(images)
+    return counts
 
 
-def test_number_of_feature_comparisons_is_linear_in_the_number_of_images(tmp_path, monkeypatch):
-    images, calls, rms_difference = noise_images(tmp_path, 9), [], encoding.rms_difference
-    monkeypatch.setattr(comparison, "MAX_OTHER_IMAGES", 4)
+def test_feature_comparisons_are_linear_in_the_number_of_images_and_encodings_in_memory_are_limited(
+    tmp_path, monkeypatch, in_memory
+):
+    images, calls, rms_difference = noise_images(tmp_path, 8), [], encoding.rms_difference
+    monkeypatch.setattr(encoding, "MAX_IN_MEMORY", 4)
+    monkeypatch.setattr(comparison, "MAX_OTHER_IMAGES", 3)
     for module in (encoding, comparison):
         monkeypatch.setattr(module, "rms_difference", lambda *pair: calls.append(1) or rms_difference(*pair))
     compare.compare(plan_of(images, "tiny-vit"), tmp_path / "out")
     roles, layers, transforms = 2, 3, 8
     assert len(calls) == roles * layers * (transforms + comparison.MAX_OTHER_IMAGES) * len(images)
+    assert encoding.MAX_IN_MEMORY <= max(in_memory) <= encoding.MAX_IN_MEMORY + 2 < len(images)
 
 
 @pytest.mark.parametrize("name", ["compare.json", "metrics.csv", "report.html", "encodings", "transfers"])

@@ -39,22 +39,28 @@ def many():
     """A comparison of twelve backbones with long names and many layers."""
     names = ["dinov2-vits14-offline", "swin_base_patch4_window7_224.ms_in22k_ft_in1k", "vgg19", CNN, "resnet50"]
     names += ["untrained-vit_large_patch14_reg4_dinov2", *(f"vit_large_patch14_{n}.a_hub" for n in range(6))]
-    infos = [info(n, 5, ("map", "pooled")) if n in ("vgg19", "resnet50", CNN) else info(n, 24) for n in names]
-    return with_images(comparison(infos, {name: 1.0 + n / 4 for n, name in enumerate(names)}, images=12))
+    infos = [info(n, 5, ("map", "pooled")) if n in ("vgg19", "resnet50", CNN) else info(n, 12) for n in names]
+    return with_images(comparison(infos, {name: 1.0 + n / 4 for n, name in enumerate(names)}, images=4))
 
 
 @pytest.fixture(scope="module")
-def drawn(data):
-    """The blocks of the report, with its plots."""
-    return blocks(data)
-
-
-@pytest.fixture(scope="module")
-def html(data, drawn):
-    """The report, of the blocks that are drawn once."""
+def drawn_and_html(data):
+    """The blocks of the report, with its plots, and the report."""
+    drawn = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comparison_report, "blocks", lambda comparison: drawn)
-        return report(data)
+        patch.setattr(comparison_report, "blocks", lambda comparison: drawn.extend(blocks(comparison)) or drawn)
+        html = report(data)
+    return drawn, html
+
+
+@pytest.fixture(scope="module")
+def drawn(drawn_and_html):
+    return drawn_and_html[0]
+
+
+@pytest.fixture(scope="module")
+def html(drawn_and_html):
+    return drawn_and_html[1]
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +73,12 @@ def of_kind(drawn, kind):
 
 
 @pytest.mark.slow
-def test_report_starts_with_plots_followed_by_the_findings(data, drawn, html):
+def test_report_starts_with_plots_followed_by_the_findings(data, drawn):
     contents = [block for block in drawn if not isinstance(block, Heading)]
     assert [type(block) for block in contents[:4]] == [Plot] * 4
     sentences = [block.text for block in contents if isinstance(block, Text)]
     assert sentences == findings(data)
     assert len(sentences) <= 6
-    assert report(data) == html
 
 
 @pytest.mark.slow

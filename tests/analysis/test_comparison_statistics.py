@@ -133,7 +133,7 @@ def test_pairs_that_are_not_distinguished_are_listed_up_to_the_maximum():
 @pytest.mark.slow
 def test_findings_of_many_backbones_are_short():
     names = [f"backbone-{n}" for n in range(12)]
-    data = comparison([info(name) for name in names], {name: 1.0 + n for n, name in enumerate(names)}, images=40)
+    data = comparison([info(name) for name in names], {name: 1.0 + n for n, name in enumerate(names)}, images=20)
     sentences = findings(data)
     assert len(sentences) <= 6
     assert all(sentence.count("[") <= 4 for sentence in sentences)

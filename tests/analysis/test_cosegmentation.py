@@ -15,11 +15,11 @@ from vitsplice.errors import OutputExists, UserError
 from vitsplice.images import encode_png, example, read
 
 
-@pytest.fixture
-def discs(tmp_path):
+@pytest.fixture(scope="module")
+def discs(tmp_path_factory):
     """Files of two discs, and their masks."""
-    images = [disc(), disc((58, 70), 42, seed=1)]
-    paths = [tmp_path / f"disc{number}.png" for number in range(2)]
+    images, folder = [disc(), disc((58, 70), 42, seed=1)], tmp_path_factory.mktemp("discs")
+    paths = [folder / f"disc{number}.png" for number in range(2)]
     for path, (image, _) in zip(paths, images, strict=True):
         path.write_bytes(encode_png(image))
     return paths, [labels > 0 for _, labels in images]
@@ -29,18 +29,28 @@ def find(paths, **options):
     return cosegment(paths, **({"backbone": "tiny-cnn", "size": 256, "parts": 2} | options))
 
 
-def test_masks_have_the_size_of_the_images_and_cover_the_discs(discs):
-    paths, masks = discs
-    result = find(paths)
-    for number, mask in enumerate(masks):
-        assert result.foreground(number).shape == (1, 128, 128)
-        assert iou(result.foreground(number)[0] > 0.5, mask) > 0.6
-        assert torch.equal(result.part_labels(number) > 0, result.foreground(number)[0] > 0.5)
-        assert result.segments(number).overlay.shape == (3, 128, 128)
+@pytest.fixture(scope="module")
+def result(discs):
+    return find(discs[0])
 
 
-def test_a_pixel_has_the_label_with_the_largest_share(discs):
-    result = replace(find(discs[0]), labels=(torch.tensor([[0, 1, 4], [4, 2, 2]]),) * 2, parts=4)
+@pytest.fixture(scope="module")
+def of_first(result):
+    """The part of the result that is about the first image."""
+    return replace(result, images=result.images[:1], labels=result.labels[:1])
+
+
+def test_masks_have_the_size_of_the_images_and_cover_the_discs(discs, result):
+    for number, mask in enumerate(discs[1]):
+        segments = result.segments(number)
+        assert segments.foreground.shape == (1, 128, 128)
+        assert iou(segments.foreground[0] > 0.5, mask) > 0.6
+        assert torch.equal(segments.labels > 0, segments.foreground[0] > 0.5)
+        assert segments.overlay.shape == (3, 128, 128)
+
+
+def test_a_pixel_has_the_label_with_the_largest_share(result):
+    result = replace(result, labels=(torch.tensor([[0, 1, 4], [4, 2, 2]]),) * 2, parts=4)
     one_hot = torch.nn.functional.one_hot(result.labels[0], 5).permute(2, 0, 1).float()
     shares = upsample(one_hot, result.images[0].pixels)
     expected = torch.where(shares[0] < 0.5, shares[1:].argmax(0) + 1, 0)
@@ -48,15 +58,12 @@ def test_a_pixel_has_the_label_with_the_largest_share(discs):
     assert set(expected.unique().tolist()) == {0, 1, 2, 4}
 
 
-def test_repr_is_one_short_line(discs):
-    result = find(discs[0])
+def test_repr_is_one_short_line(result):
     assert re.fullmatch(r"Cosegmentation\(2 parts, foreground \d+%, \d+%, backbone 'tiny-cnn'\)", repr(result))
 
 
 @pytest.mark.slow
-def test_saved_files_hold_the_masks(discs, tmp_path):
-    paths, _ = discs
-    result = find(paths)
+def test_saved_files_hold_the_masks(result, tmp_path):
     assert cosegmentation.save(result, tmp_path / "out") == tmp_path / "out" / "cosegment.png"
     data = json.loads((tmp_path / "out" / "cosegment.json").read_text())
     assert data["files"] == [
@@ -72,28 +79,23 @@ def test_saved_files_hold_the_masks(discs, tmp_path):
     assert result._repr_png_() == (tmp_path / "out" / "cosegment.png").read_bytes()
 
 
-@pytest.mark.slow
-def test_force_removes_files_of_the_earlier_call_and_no_other_file(discs, tmp_path):
-    paths, _ = discs
-    result = find(paths)
+def test_force_removes_files_of_the_earlier_call_and_no_other_file(result, of_first, tmp_path):
     cosegmentation.save(result, tmp_path / "out")
     (tmp_path / "out" / "mine_parts.png").write_text("mine")
-    cosegmentation.save(find(paths[:1]), tmp_path / "out", force=True)
+    cosegmentation.save(of_first, tmp_path / "out", force=True)
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"cosegment.png", "cosegment.json", "mine_parts.png"} | {
         f"1-disc0_{kind}.png" for kind in ("foreground", "parts", "overlay")
     }
 
 
-@pytest.mark.slow
-def test_force_removes_files_of_a_call_that_was_killed(discs, tmp_path, monkeypatch):
-    paths, _ = discs
+def test_force_removes_files_of_a_call_that_was_killed(result, of_first, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(cosegmentation.Cosegmentation, "sheet", property(lambda self: 1 / 0))
         with pytest.raises(ZeroDivisionError):
-            cosegmentation.save(find(paths), tmp_path)
+            cosegmentation.save(result, tmp_path)
     assert list(tmp_path.glob("2-*"))
-    cosegmentation.save(find(paths[:1]), tmp_path, force=True)
+    cosegmentation.save(of_first, tmp_path, force=True)
     assert not list(tmp_path.glob("2-*"))
 
 
@@ -138,7 +140,7 @@ def test_parts_have_distinct_colours_and_none_is_black():
 
 @pytest.mark.weights
 def test_heads_of_cat_and_dog_are_the_foreground():
-    result = cosegment(example("cat-dog"), backbone="dinov2-vits14-offline")
+    result = cosegment(example("cat-dog"), backbone="dinov2-vits14-offline", parts=1)
     cat, dog = (result.foreground(number)[0] > 0.5 for number in (0, 1))
     (height, width), (dog_height, dog_width) = cat.shape, dog.shape
     assert cat[height // 2, width // 3]  # between the eyes

@@ -127,7 +127,7 @@ def test_a_plan_with_a_cache_of_backbones_loads_the_backbone_once(png, monkeypat
     monkeypatch.setattr("vitsplice.engine.backbones.load_configured", lambda *a: loads.append(a) or load_configured(*a))
     backbones = BackboneCache()
     for _ in range(2):
-        plan = plan_inversions(png[0], backbone="tiny-vit", size=32, backbones=backbones)
+        plan = plan_inversions(png[0], preset="invert-pixels", backbone="tiny-vit", size=32, backbones=backbones)
         for _ in inversion.inversion_runs(plan, backbones):
             pass
     assert len(loads) == 1
@@ -184,13 +184,13 @@ def test_plan_takes_the_features_of_the_backbone_of_the_term(png, cnn, in_preset
 @pytest.mark.parametrize("preset", ["invert", "invert-pixels"])
 def test_loss_decreases(png, preset):
     steps = []
-    invert(plan_of(png[0], KEY, preset=preset, steps=30), lambda _, step: steps.append(step))
+    invert(plan_of(png[0], KEY, preset=preset, steps=15), lambda _, step: steps.append(step))
     first, last = (steps[index].losses["inversion"] for index in (0, -1))
     assert last < 0.7 * first
 
 
 def test_runs_can_be_stepped_and_seen_one_step_at_a_time(png):
-    plan = plan_of(png[0], CLS, KEY)
+    plan = plan_of(png[0], CLS, KEY, preset="invert-pixels")
     result, images = invert(plan), {}
     for request, run in inversion.inversion_runs(plan):
         assert math.isnan(last_loss(run.history, inversion.TERM))
@@ -210,7 +210,8 @@ def test_output_depends_on_the_image_only_through_the_feature(png):
 
 @pytest.mark.slow
 def test_resumed_plan_gives_identical_bytes(png, tmp_path):
-    plan, uninterrupted, out = plan_of(png[0], CLS, KEY), tmp_path / "uninterrupted", tmp_path / "out"
+    plan = plan_of(png[0], CLS, KEY, preset="invert-pixels", steps=2)
+    uninterrupted, out = tmp_path / "uninterrupted", tmp_path / "out"
     run(plan, uninterrupted)
     with inversion_folder(plan, out), record_inversion(plan, CLS, out) as recording:
         next(recording.steps(print))
@@ -243,8 +244,8 @@ def test_folder_of_another_plan_is_refused(png, tmp_path):
 @pytest.mark.slow
 def test_force_removes_the_results_of_another_plan(png, tmp_path):
     out = tmp_path / "out"
-    run(plan_of(png[0], KEY, CLS), out)
-    plan = plan_of(png[1], KEY, seed=1)
+    run(plan_of(png[0], KEY, CLS, preset="invert-pixels", steps=1), out)
+    plan = plan_of(png[1], KEY, preset="invert-pixels", steps=1, seed=1)
     with inversion_folder(plan, out, force=True):
         assert {path.name for path in out.rglob("*") if path.is_file()} == {PLAN_FILE, ".lock"}
     run(plan, out)

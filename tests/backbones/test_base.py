@@ -44,7 +44,7 @@ def values(backbone, number):
     """Features of one call; its image and its requests depend on its number."""
     requests = requests_of(backbone.info)
     selected = [requests[number % len(requests)], requests[(3 * number + 1) % len(requests)]]
-    features = backbone(noise(1, 3, 64, 64 + 32 * (number % 2), seed=number), selected)
+    features = backbone(noise(1, 3, 32, 32 + 32 * (number % 2), seed=number), selected)
     return {request: features[request].values for request in features}
 
 
@@ -66,7 +66,7 @@ def test_concurrent_calls_give_the_same_features_as_sequential_calls(backbone):
 
 def test_concurrent_calls_give_the_same_gradients_as_sequential_calls(backbone):
     def gradient(number):
-        image = noise(1, 3, 64, 64, seed=number).requires_grad_()
+        image = noise(1, 3, 32, 32, seed=number).requires_grad_()
         request = backbone.info.structure
         backbone(image, [request])[request].values.square().sum().backward()
         return image.grad

@@ -1,5 +1,7 @@
 """Tracing of tensors: a file that does not provide every tensor of a model is refused."""
 
+from copy import deepcopy
+
 import pytest
 import timm
 import torch
@@ -29,10 +31,21 @@ def load(tensors, name="vit_tiny_patch16_224", **settings):
     return load_traced(create, tensors, "file w", name)
 
 
+DINO = "vit_small_patch16_224.dino"
+SHALLOW = {"depth": 1, "embed_dim": 24, "num_heads": 2}
+
+
+@pytest.fixture(autouse=True)
+def _shallow(monkeypatch):
+    """Create DINO's network with one narrow block."""
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, **s: create(name, **SHALLOW | s if name == DINO else s))
+
+
 INCOMPLETE = {
     "qkv biases": ("test_vit.r160_in1k", "qkv.bias"),
     "norms": ("test_vit.r160_in1k", "norm"),
-    "qkv biases of a DINO, which timm loads strictly": ("vit_small_patch16_224.dino", "qkv.bias"),
+    "qkv biases of a DINO, which timm loads strictly": (DINO, "qkv.bias"),
     "one bias": ("test_vit.r160_in1k", "blocks.0.mlp.fc1.bias"),
     "statistics of batch norm": ("test_resnet.r160_in1k", "running_"),
     "weights of batch norm": ("test_resnet.r160_in1k", "bn1.weight"),
@@ -57,7 +70,7 @@ def test_file_without_tensors_that_are_initialised_as_constants_is_refused(missi
     ("name", "classes"),
     [
         *((name, classes) for name in ("test_vit.r160_in1k", "test_resnet.r160_in1k") for classes in (0, 1000, 7)),
-        ("vit_small_patch16_224.dino", 7),
+        (DINO, 7),
     ],
 )
 def test_classifier_is_optional(name, classes, tmp_path):
@@ -125,6 +138,15 @@ def test_tensors_are_traced_through_a_conversion():
 
     with pytest.raises(WeightsRejected, match=r"1 missing \(weight\)"):
         load_traced(create_partly, tensors, "file", "a model")
+
+
+def test_a_deep_copy_of_several_tensors_is_traced_to_the_tensor_of_each():
+    def create(tensors):
+        model = torch.nn.Linear(2, 3)
+        model.load_state_dict({name: tensor for name, tensor in deepcopy(tensors).items() if name != "count"})
+        return model
+
+    load_traced(create, {"count": torch.tensor(3), "weight": noise(3, 2), "bias": noise(3)}, "file", "a model")
 
 
 def test_state_dict_of_the_caller_is_not_modified():

@@ -64,17 +64,17 @@ def test_cnn_is_loaded_by_its_timm_name_from_a_file(tmp_path):
     assert catalogue().backbones["test_resnet.r160_in1k"].build(path).info.facets == ("map", "pooled")
 
 
-@pytest.mark.slow
-def test_dino_v1_takes_cls_before_the_norm(tmp_path):
+def test_dino_v1_takes_cls_before_the_norm(tmp_path, monkeypatch):
     path = tmp_path / "w.safetensors"
+    monkeypatch.setattr(timm, "create_model", partial(timm.create_model, depth=1, embed_dim=24, num_heads=2))
     saved("vit_small_patch16_224.dino", path, num_classes=0)
     assert catalogue().backbones["dino-vits16"].build(path).info.cls_normalised is False
 
 
-@pytest.mark.slow
-def test_weights_of_another_model_are_refused(tmp_path):
+def test_weights_of_another_model_are_refused(tmp_path, monkeypatch):
     path = tmp_path / "w.safetensors"
     saved("test_vit.r160_in1k", path)
+    monkeypatch.setattr(timm, "create_model", partial(timm.create_model, depth=1, embed_dim=24, num_heads=2))
     with pytest.raises(WeightsRejected, match="do not fit"):
         catalogue().backbones["dino-vits16"].build(path)
 
@@ -119,7 +119,7 @@ def test_file_with_missing_tensors_is_refused(tmp_path, name):
 def test_untrained_network_is_the_same_in_every_build(timm_name):
     first, second = (catalogue().backbones[f"untrained-{timm_name}"].build(None) for _ in range(2))
     request = first.info.structure
-    image = noise(1, 3, 160, 160)
+    image = noise(1, 3, 64, 64)
     assert torch.equal(first(image, [request])[request].values, second(image, [request])[request].values)
     assert first.info.source == "random weights"
 

@@ -34,7 +34,7 @@ def measured(structure, appearance, output, cnn=None, references=None):
 
 
 @pytest.mark.slow
-def test_target_image_has_distance_0(cnn):
+def test_target_image_has_distance_0_and_values_name_their_target_and_networks(cnn):
     structure, appearance = photograph(1), photograph(2)
     unchanged, copied = (measured(structure, appearance, output, cnn) for output in (structure, appearance))
     assert tuple(unchanged) == RUN_METRICS
@@ -44,15 +44,10 @@ def test_target_image_has_distance_0(cnn):
     for name in APPEARANCE:
         assert copied[name].value == pytest.approx(0, abs=1e-5)
         assert unchanged[name].value > 1e-3
-
-
-@pytest.mark.slow
-def test_values_name_their_target_and_networks(cnn):
-    values = measured(photograph(1), photograph(2), photograph(3), cnn)
-    assert {name: value.against for name, value in values.items()} == dict.fromkeys(STRUCTURE, "structure") | (
+    assert {name: value.against for name, value in copied.items()} == dict.fromkeys(STRUCTURE, "structure") | (
         dict.fromkeys(APPEARANCE, "appearance") | {"natural-statistics": "both"}
     )
-    assert {name for name, value in values.items() if value.networks == (cnn.info.name,)} == set(
+    assert {name for name, value in copied.items() if value.networks == (cnn.info.name,)} == set(
         independent.CNN_METRICS
     )
 
@@ -85,7 +80,7 @@ def test_references_are_measured_in_the_place_of_the_output(cnn):
         assert all(getattr(value, name) == expected[metric].value for metric, value in values.items())
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("small_metrics")
 def test_failure_on_a_reference_leaves_the_value(monkeypatch):
     structure, appearance, output = photograph(1), photograph(2), photograph(3)
     expected = measured(structure, appearance, output)["lab-patches"].value
@@ -161,9 +156,10 @@ def test_value_that_is_not_finite_is_undefined(monkeypatch, number):
     assert (value.value, value.reason, value.failed) == (None, UNDEFINED, False)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("small_metrics")
 def test_long_image_is_measured_at_a_bounded_size(cnn, monkeypatch):
     sizes = []
+    monkeypatch.setattr(independent, "MAX_LENGTH", 512)
     to_lab, mean_distance = independent.to_lab, independent._mean_distance
     monkeypatch.setattr(independent, "to_lab", lambda image: sizes.append(image.shape[-2:]) or to_lab(image))
     monkeypatch.setattr(

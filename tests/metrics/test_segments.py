@@ -60,7 +60,7 @@ def test_iou_of_masks():
 @pytest.mark.parametrize("name", ["dinov2-vits14-offline"])
 def test_keys_of_a_trained_vit_give_the_known_iou(trained_backbones, name):
     context = MetricContext(trained_backbones.load, name)
-    for right in (0, 2, 4):
+    for right in (0, 4):
         images = shifted(8, right, 0, patch=14)
         assert cluster_mask_iou(context).value(images) == pytest.approx(iou(8, right, 0))
     assert cosegmentation(context).value(shifted(8, 0, 0, patch=14)) == 1

@@ -32,13 +32,22 @@ class _OfflineContract(BackboneContract):
         pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
 
 
-class _NarrowContract(ConditionalGeneratorContract):
-    """The checks with fewer channels, because at its default width `splicenet` takes seconds for each of them."""
+NARROW = {
+    "prior": {"channels": (8, 16), "kernels": (5, 3)},
+    "unet": {"channels": (8, 16, 16)},
+    "residual-unet": {"channels": (8, 16, 16)},
+    "splicenet": {"width": 0.1},
+    "splicenet-residual": {"width": 0.1},
+}
+"""Options with which networks have fewer channels: at their default widths some take seconds for each check."""
 
-    @pytest.fixture(autouse=True)
-    def _narrow(self, monkeypatch):
-        narrow = {"width": 0.25}
-        monkeypatch.setattr("vitsplice.testing.conditional_generators.complete", lambda spec, _: complete(spec, narrow))
+
+@pytest.fixture(autouse=True)
+def _narrow(monkeypatch):
+    for module in ("generators", "conditional_generators"):
+        monkeypatch.setattr(
+            f"vitsplice.testing.{module}.complete", lambda spec, _: complete(spec, NARROW.get(spec.name, {}))
+        )
 
 
 load_once = cache(load_backbone)
@@ -57,10 +66,19 @@ class _SmallMetricContract(MetricContract):
 BUILTIN = catalogue().plugins[0].specs
 define_tests(BackboneContract, ["tiny-vit", "tiny-cnn"])
 define_tests(GeneratorContract, BUILTIN["generators"])
-define_tests(_NarrowContract, BUILTIN["conditional_generators"])
+define_tests(ConditionalGeneratorContract, BUILTIN["conditional_generators"])
 define_tests(LossContract, BUILTIN["losses"])
 # kid takes one minute for its 50 pairs
 define_tests(_SmallMetricContract, [name for name in BUILTIN["metrics"] if name != "kid"])
 define_tests(PresetContract, BUILTIN["presets"])
-OFFLINE = ["dinov2-vits14-offline", "efficientnet-lite0-offline", "efficientnet-lite1-offline"]
-define_tests(_OfflineContract, OFFLINE, pytest.mark.weights)
+define_tests(_OfflineContract, ["dinov2-vits14-offline", "efficientnet-lite1-offline"], pytest.mark.weights)
+
+
+@pytest.mark.weights
+def test_info_of_the_smaller_lite_is_that_of_its_spec():
+    """It is built as efficientnet-lite1-offline is, so that the other checks are those of that one."""
+    pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
+    contract = type("Lite0", (BackboneContract,), {"name": "efficientnet-lite0-offline"})
+    outcomes = {result.check: result.outcome for result in contract.run_checks("info")}
+    assert {"test_info_is_complete", "test_spec_matches_info"} <= set(outcomes)
+    assert set(outcomes.values()) == {"passed"}

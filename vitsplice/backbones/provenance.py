@@ -38,7 +38,9 @@ class Provenance(TorchFunctionMode):
     ) -> Any:
         """Call the function, and record the origins of its results."""
         result = func(*args, **(kwargs or {}))
-        origins = frozenset[str]().union(*(self._origins.get(t, ()) for t in _tensors((args, kwargs))))
+        # the other argument of __deepcopy__ holds all tensors that were copied before
+        sources = args[:1] if func is Tensor.__deepcopy__ else (args, kwargs)
+        origins = frozenset[str]().union(*(self._origins.get(t, ()) for t in _tensors(sources)))
         self._loading = self._loading or bool(origins)
         if func is Tensor.copy_ and self._loading:
             # origins may be empty: a constant that the conversion added counts as loaded too

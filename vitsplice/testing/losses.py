@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import UserDict
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
 from typing import ClassVar
 from unittest import SkipTest
 
@@ -11,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vitsplice.backbones.base import FrozenBackbone
 from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import (
     INPUT,
@@ -95,11 +98,11 @@ class LossContract(Contract[LossSpec]):
         """The value is differentiable in the output image, with a finite gradient that is not zero."""
         for backbone, term in self._terms():
             image = random_images(1, *SIZE).requires_grad_()
-            output = _features(backbone, term, image)
+            output = _features(backbone, tuple(term.requests), image)
             sharp = random_images(1, *SIZE, seed=1)
             gradients: list[Tensor | None] = []
             for target in (sharp, _coarse(sharp)):  # a term may be 0 for a target with more detail, or with less
-                value = term.function(output, _features(backbone, term, target))
+                value = term.function(output, _features(backbone, tuple(term.requests), target))
                 assert value.requires_grad, f"the term returns {value_mistake(value)}"
                 gradients += torch.autograd.grad(value, image, allow_unused=True, retain_graph=True)
             reached = [gradient for gradient in gradients if gradient is not None]
@@ -141,7 +144,7 @@ class LossContract(Contract[LossSpec]):
             raise AssertionError("a facet that the backbone does not have is accepted")
         raise SkipTest("the term does not use the facet that the user selects")
 
-    def _terms(self) -> Iterator[tuple[Backbone, LossTerm]]:
+    def _terms(self) -> Iterator[tuple[FrozenBackbone, LossTerm]]:
         spec = self.spec()
         for backbone in (tiny_vit(), tiny_cnn()):
             try:
@@ -157,10 +160,10 @@ class LossContract(Contract[LossSpec]):
     ) -> Iterator[tuple[LossTerm, dict[FeatureRequest, Features], dict[FeatureRequest, Features]]]:
         """Yield each term, and features of an output and of a target; ``masked``: the target has a mask."""
         for backbone, term in self._terms():
-            with torch.no_grad():
-                output = _features(backbone, term, random_images(1, *SIZE))
-                target = _features(backbone, term, random_images(1, *target_size, seed=1), masked=masked)
-            yield term, output, target
+            requests = tuple(term.requests)
+            output = _random_features(backbone, requests, SIZE, 0, masked=False)
+            target = _random_features(backbone, requests, target_size, 1, masked=masked)
+            yield term, _copied(output), _copied(target)
 
 
 def check_value(value: Tensor) -> None:
@@ -171,19 +174,32 @@ def check_value(value: Tensor) -> None:
     assert value.isfinite(), f"the value is {value.item()}"
 
 
+@lru_cache(maxsize=8)
+@torch.no_grad()
+def _random_features(
+    backbone: FrozenBackbone, requests: tuple[FeatureRequest, ...], size: tuple[int, int], seed: int, *, masked: bool
+) -> dict[FeatureRequest, Features]:
+    """Features of a random image, see `_features`; terms get copies of them, which they might modify."""
+    return _features(backbone, requests, random_images(1, *size, seed=seed), masked=masked)
+
+
+def _copied(features: dict[FeatureRequest, Features]) -> dict[FeatureRequest, Features]:
+    return {request: replace(values, values=values.values.clone()) for request, values in features.items()}
+
+
 def _features(
-    backbone: Backbone, term: LossTerm, image: Tensor, *, masked: bool = False
+    backbone: Backbone, requests: tuple[FeatureRequest, ...], image: Tensor, *, masked: bool = False
 ) -> dict[FeatureRequest, Features]:
     """Features of an image; `INPUT` is a coarse copy of it, `MATCH` its pixels, averaged over a grid and normalised.
 
     If ``masked``, `MASK` is present and covers the left half of the image; otherwise it covers the entire image, if the
     term requests it.
     """
-    provided = (*term.requests, *([MASK] if masked and MASK not in term.requests else []))
-    requests = [request for request in provided if request not in (INPUT, MATCH, POSITIONS)]
+    provided = (*requests, *([MASK] if masked and MASK not in requests else []))
+    of_image = [request for request in provided if request not in (INPUT, MATCH, POSITIONS)]
     sized = SizedBackbone(backbone, Resize())
     masks = {"image": _left_half(image)} if masked else {}
-    features = sized.features({"image": image}, requests, masks)["image"]
+    features = sized.features({"image": image}, of_image, masks)["image"]
     features |= sized.features({"image": _coarse(image.detach())}, [INPUT])["image"]
     vectors = F.normalize(F.adaptive_avg_pool2d(image.detach(), (6, 8)).flatten(2).transpose(1, 2), dim=-1)
     engine = {MATCH: Features(vectors, (6, 8)), POSITIONS: random_positions()}
