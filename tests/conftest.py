@@ -203,6 +203,12 @@ def small_metrics(monkeypatch):
 
 
 @pytest.fixture
+def coarse_match(monkeypatch):
+    """Match images on a coarse grid where a loss module matches them."""
+    monkeypatch.setattr("vitsplice.loss_modules.base.MATCH_GRID", 8)
+
+
+@pytest.fixture
 def no_plots(monkeypatch):
     """Draw no plots: their place in reports and files stays."""
     monkeypatch.setattr("vitsplice.support.plots._save", lambda *_, **__: b"<svg></svg>")

@@ -4,6 +4,7 @@ import pkgutil
 import re
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from vitsplice.datasets import Pair, write
 from vitsplice.datasets.check import KINDS
 from vitsplice.errors import UserError
 from vitsplice.losses.terms import TERMS
+from vitsplice.matching import correspond
 from vitsplice.metrics import METRICS
 from vitsplice.options import complete
 from vitsplice.plugins import catalogue
@@ -148,6 +150,7 @@ def test_every_kind_of_issue_is_on_the_page_of_pairs():
     assert set(re.findall(r"`([\w-]+)`", "".join(re.findall(r"^\| `.*?\|", PAGES["pairs"], re.M)))) >= set(KINDS)
 
 
+@pytest.mark.usefixtures("small_metrics", "no_plots")
 @pytest.mark.slow
 def test_every_metric_is_on_the_page_of_evaluation_whose_code_runs(png, tmp_path):
     text = PAGES["evaluation"]
@@ -161,13 +164,17 @@ def test_every_metric_is_on_the_page_of_evaluation_whose_code_runs(png, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("coarse_match")
 def test_code_on_the_page_of_training_loops_runs_and_its_table_has_every_loss():
     text = PAGES["training-loop"]
-    exec("\n".join(python_blocks(text)), {})
+    code = "\n".join(python_blocks(text))
+    assert "overrides=untrained" in code
+    exec(code.replace("overrides=untrained", "overrides=[*untrained, 'match.grid=8']"), {})
     assert [spec.name for spec in TERMS if f"`{spec.name}`" not in text.partition("| term |")[2]] == []
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("coarse_match")
 def test_code_on_the_page_of_losses_runs():
     exec("\n".join(python_blocks(PAGES["losses"])), {})
 
@@ -193,7 +200,7 @@ def test_python_code_of_readme_getting_started_and_presets_runs(png, tmp_path, m
     )
     code = "\n".join(python_blocks(README) + python_blocks(PAGES["getting-started"]) + python_blocks(PAGES["presets"]))
     code = code.replace("dinov2-vits14-offline", "tiny-vit").replace("terms.structure.", "terms.appearance.")
-    tiny = "backbone='tiny-vit', size=64, overrides=TINY_SECOND"
+    tiny = "backbone='tiny-vit', size=64, overrides=[*TINY_SECOND, 'match.grid=8']"
     code = code.replace("structure, appearance)", f"structure, appearance, {tiny})")
     pixels = vitsplice.images.read("cow.jpg").pixels
     names = {
@@ -218,7 +225,8 @@ def test_code_on_the_page_of_models_runs(png, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_code_on_the_page_of_looking_inside_runs():
+def test_code_on_the_page_of_looking_inside_runs(monkeypatch):
+    monkeypatch.setattr("vitsplice.matching.correspond", partial(correspond, grid=8))
     names = {}
     exec("\n".join(python_blocks(PAGES["inside"])).replace("dinov2-vits14-offline", "tiny-vit"), names)
     assert names["match"].mutual.any()
@@ -228,7 +236,8 @@ def test_code_on_the_page_of_looking_inside_runs():
 @pytest.mark.slow
 def test_code_on_the_page_of_cosegmentation_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    exec("\n".join(python_blocks(PAGES["cosegment"])).replace("dinov2-vits14-offline", "tiny-cnn"), {})
+    code = "\n".join(python_blocks(PAGES["cosegment"]))
+    exec(code.replace("dinov2-vits14-offline", "tiny-cnn").replace("size=224", "size=112"), {})
     assert (tmp_path / "out" / "parts" / "cosegment.json").is_file()
 
 
@@ -237,7 +246,8 @@ def test_code_on_the_page_of_keypoints_runs(png, tmp_path, monkeypatch):
     """Run the code on synthetic warps of an image instead of a data set."""
     monkeypatch.chdir(tmp_path)
     (block,) = python_blocks(PAGES["keypoints"])
-    exec(block.replace("SPair-71k", png[0].name).replace("dinov2-vits14", "tiny-vit").replace("-4", "-2"), {})
+    code = block.replace("SPair-71k", png[0].name).replace("dinov2-vits14", "tiny-vit").replace("-4)", "-2), size=64")
+    exec(code, {})
     assert (tmp_path / "out" / "summary.md").is_file()
 
 

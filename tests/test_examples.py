@@ -32,12 +32,18 @@ SMALLER = {
 """Overrides of presets: smaller images and networks."""
 
 
+@pytest.fixture(scope="module")
+def networks():
+    """Cache of the networks of all examples."""
+    return BackboneCache()
+
+
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(tmp_path, monkeypatch, capsys, networks):
     """Function that runs a script of examples/ in this process, in an empty folder, and returns its output.
 
     Nothing is plotted, images are matched on few patches, optimised and measured small, runs use tiny networks unless
-    the script names others, and runs of one test share loaded networks; all that would take most of the time.
+    the script names others, and all runs share loaded networks; all that would take most of the time.
     """
 
     def run(script, *arguments):
@@ -60,7 +66,6 @@ def run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("vitsplice.analysis.compare.ComparisonPlan", partial(ComparisonPlan, size=96))
     monkeypatch.setattr("vitsplice.loss_modules.StructureLoss", partial(StructureLoss, size=56))
     monkeypatch.setattr("vitsplice.loss_modules.from_preset", lambda *a, size, **s: from_preset(*a, size=56, **s))
-    networks = BackboneCache()
     monkeypatch.setattr("vitsplice.runs.run.BackboneLoader", lambda: networks)
     for module in ("analysis.inversion", "api", "loss_modules.modules"):
         monkeypatch.setattr(f"vitsplice.{module}.settings_for", smaller_settings)
@@ -120,7 +125,7 @@ def one_pair(tmp_path_factory, monkeypatch):
         ("16_video_clip.py", (*example(), "clip.mp4", "--frames", "3", "--side", "64"), "3 frames: clip.mp4"),
         (
             "07_vit_or_cnn.py",
-            ("tiny-vit", "tiny-cnn", "--steps", "2", "--size", "64"),
+            ("tiny-vit", "tiny-cnn", "--steps", "1", "--size", "64"),
             "tiny-cnn: out/example-tiny-cnn",
         ),
     ],
@@ -232,7 +237,7 @@ def test_example_refuses_arguments(run, capsys, script, arguments, message):
 def forked(processes, monkeypatch):
     """Processes of `python -m vitsplice` are forked from one that has imported everything.
 
-    For examples that only wait for them by these functions: they are not children of this process.
+    The examples may wait for them only by `poll`, `wait` and `os.wait4`: they are not children of this process.
     """
     started = {}
 
@@ -240,9 +245,12 @@ def forked(processes, monkeypatch):
         assert command[:3] == [sys.executable, "-m", "vitsplice"]
         process = processes.start(command[3:], Path.cwd(), environment=processes.environment | (env or {}))
         started[process.pid] = process
-        return SimpleNamespace(
-            pid=process.pid, poll=lambda: process.returncode, wait=lambda: wait4(process.pid, 0) and process.returncode
-        )
+
+        def wait():
+            process.wait()
+            return process.returncode
+
+        return SimpleNamespace(pid=process.pid, poll=lambda: process.returncode, wait=wait)
 
     def wait4(pid, _):
         started[pid].wait()

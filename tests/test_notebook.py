@@ -153,6 +153,7 @@ def test_cells_of_the_example_show_preview_result_and_viewer_in_a_kernel(kernel,
     shown = {}
 
     def show(message):
+        """Record what a notebook would show; an update replaces the content of its display."""
         content = message["content"]
         if message["msg_type"] in ("display_data", "update_display_data", "execute_result"):
             shown[content.get("transient", {}).get("display_id", message["header"]["msg_id"])] = content["data"]

@@ -73,12 +73,20 @@ MODES = {
 
 
 SOME_MODES = ("no_grad", "inference_mode", "float64", "default device", "autocast", "no mkldnn")
-"""Modes of different kinds, for tests that would take long with all of `MODES`."""
+"""Modes of different kinds."""
+
+EXCLUSIVE = ("matmul precision medium", "fp32_precision", "mkldnn.all", "mkldnn.matmul")
+"""Modes that cannot be combined with all others: torch refuses its older precision setting beside newer ones, and
+"mkldnn.conv" would restore the value of "mkldnn.all"."""
 
 
-@pytest.fixture(params=SOME_MODES)
-def some_mode(request):
-    return MODES[request.param]
+@contextmanager
+def all_modes(names):
+    """Enter several modes."""
+    with ExitStack() as stack:
+        for name in names:
+            stack.enter_context(MODES[name]())
+        yield
 
 
 def state():
@@ -100,14 +108,14 @@ def images():
     return [torch.nn.functional.interpolate(grid, size=(40, 48), mode="bilinear") for grid in grids]
 
 
-SMALL = [*TINY_SECOND, "match.grid=8", "metrics=none", "stages=[{side: 32, share: 0.5}, {side: 40, share: 0.5}]"]
-QUICK = {"backbone": "tiny-vit", "device": "cpu", "steps": 2, "overrides": SMALL}
+SMALL = [*TINY_SECOND, "match.grid=8", "metrics=none", "stages=[{side: 24, share: 0.5}, {side: 32, share: 0.5}]"]
+QUICK = {"backbone": "tiny-vit", "device": "cpu", "steps": 2, "size": 32, "overrides": SMALL}
 PAPER = {
     "backbone": "tiny-vit",
     "device": "cpu",
     "steps": 2,
-    "size": 40,
-    "overrides": ["metrics=none", "resize.size=40", "generator.options.channels=[4, 8]"],
+    "size": 32,
+    "overrides": ["metrics=none", "resize.size=32", "generator.options.channels=[4, 8]"],
 }
 RUNS = {"quick": QUICK, "paper": PAPER}
 
@@ -123,15 +131,16 @@ def plain(images):
 
 
 @pytest.mark.parametrize(
-    ("mode", "name"),
+    ("modes", "name"),
     [
-        *((mode, "paper") for mode in MODES),
-        *(pytest.param(mode, "quick", marks=pytest.mark.slow) for mode in (*SOME_MODES, "mkldnn.all")),
+        *(pytest.param([mode], "paper", id=f"{mode}-paper") for mode in MODES),
+        *(pytest.param([mode], "quick", id=f"{mode}-quick") for mode in EXCLUSIVE),
+        pytest.param([mode for mode in MODES if mode not in EXCLUSIVE], "quick", id="all others at once-quick"),
     ],
 )
-def test_a_run_gives_the_same_bytes_in_any_mode_and_restores_the_mode(images, plain, mode, name):
+def test_a_run_gives_the_same_bytes_in_any_mode_and_restores_the_mode(images, plain, modes, name):
     states = []
-    with MODES[mode]():
+    with all_modes(modes):
         before = state()
         result = splice(images, name, on_step=lambda *_: states.append(state()))
         assert state() == before
@@ -153,9 +162,9 @@ def measured(images):
 
 
 @pytest.mark.slow
-def test_metrics_are_the_same_in_some_modes(measured, some_mode):
+def test_metrics_are_the_same_in_some_modes(measured):
     run, expected = measured
-    with some_mode():
+    with all_modes(SOME_MODES):
         before = state()
         assert run.metrics() == expected
         assert state() == before
@@ -170,9 +179,9 @@ def saved(images, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_result_is_saved_to_the_same_bytes_in_some_modes(saved, some_mode, tmp_path):
+def test_a_result_is_saved_to_the_same_bytes_in_some_modes(saved, tmp_path):
     result, expected = saved
-    with some_mode():
+    with all_modes(SOME_MODES):
         out = result.save(tmp_path / "out")
     for name in ("output.png", "losses.csv", "losses.png", "run.yaml"):
         assert (out / name).read_bytes() == (expected / name).read_bytes(), name
@@ -185,16 +194,10 @@ def losses_and_weights(images):
     return loss_values(images, backbone, losses), correspond(*images, backbone, grid=8).weights
 
 
-@pytest.fixture(scope="module")
-def plain_losses_and_weights(images):
-    """`losses_and_weights` in torch's default state."""
-    return losses_and_weights(images)
-
-
 @pytest.mark.slow
-def test_losses_and_correspondences_are_the_same_in_some_modes(images, plain_losses_and_weights, some_mode):
-    values, weights = plain_losses_and_weights
-    with some_mode():
+def test_losses_and_correspondences_are_the_same_in_some_modes(images):
+    values, weights = losses_and_weights(images)
+    with all_modes(SOME_MODES):
         again, weights_again = losses_and_weights(images)
     assert again == values
     assert torch.equal(weights_again, weights)
@@ -212,10 +215,11 @@ def quick_value(images):
     return output, value.detach(), torch.autograd.grad(value, output)[0]
 
 
-def test_loss_modules_give_the_same_value_and_gradient_in_some_modes(images, quick_value, some_mode):
-    """The caller runs the backward pass, here outside the mode; without gradients there is none."""
+@pytest.mark.parametrize("modes", [SOME_MODES[:2], SOME_MODES[2:]], ids=" ".join)
+def test_loss_modules_give_the_same_value_and_gradient_in_some_modes(images, quick_value, modes):
+    """The caller runs the backward pass, here outside the modes; without gradients there is none."""
     output, expected, gradient = quick_value
-    with some_mode():
+    with all_modes(modes):
         with_gradient = torch.is_grad_enabled()
         value = value_of_quick(images, output)
     assert torch.equal(value, expected)
@@ -231,18 +235,8 @@ def test_a_call_in_inference_mode_and_float64_does_not_break_later_runs(images, 
     with float64(), torch.inference_mode():
         backbone = vitsplice_tiny.tiny_vit()
         loss_values(images, backbone, [catalogue().losses["patches"]])
-        splice(images, "quick")
-    assert torch.equal(splice(images, "quick").pixels, plain["quick"].pixels)
-
-
-def test_a_run_gives_the_same_bytes_in_all_compatible_modes_at_once(images, plain):
-    # torch refuses its older precision setting beside newer ones; "mkldnn.conv" would restore the value of "mkldnn.all"
-    exclusive = "matmul precision medium", "fp32_precision", "mkldnn.all", "mkldnn.matmul"
-    with ExitStack() as stack:
-        for name, mode in MODES.items():
-            if name not in exclusive:
-                stack.enter_context(mode())
         assert torch.equal(splice(images, "quick").pixels, plain["quick"].pixels)
+    assert torch.equal(splice(images, "quick").pixels, plain["quick"].pixels)
 
 
 def test_a_failure_and_steps_that_are_closed_early_restore_the_state(images):

@@ -32,11 +32,8 @@ TRANSFER = {"transfers": 1, "preset": "tiny", "steps": 2, "backbones": ("tiny-vi
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _without_report():
-    """The report takes longest; its tests are in test_comparison_report.py and tests/cli/test_compare.py.
-
-    Transfers are measured with a tiny CNN, at a small size.
-    """
+def _no_report_and_small_metrics():
+    """Write no report, which takes longest and has tests of its own, and measure transfers with a tiny CNN at 64 px."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compare, "report", lambda *_: "report")
         patch.setattr(independent, "CNN", "tiny-cnn")
@@ -125,12 +122,12 @@ def test_every_backbone_has_measures_of_every_image(plan, tmp_path):
 def test_resume_gives_identical_metrics_wherever_it_was_stopped(images, table_with_transfer, tmp_path):
     plan, out = plan_of(images, **TRANSFER), tmp_path / "out"
     # checked before each of 2 images, before the transfer, and after each of its 2 steps
-    for checks in (1, 2, 3):
+    for checks in (0, 1, 2, 3):
         calls = iter(range(1_000))
         progress = ProgressReporter(stopped=lambda calls=calls, checks=checks: next(calls) >= checks)
         assert compare.compare(plan, out, progress=progress) is None
         assert not (out / compare.REPORT).exists()
-        assert len(list((out / "encodings").iterdir())) == min(checks, 2)
+        assert len(list(out.glob("encodings/*"))) == min(checks, 2)
     reports = []
     progress = ProgressReporter(lambda *report: reports.append(report))
     assert compare.compare(plan, out, progress=progress).csv() == table_with_transfer
@@ -369,8 +366,8 @@ def test_files_name_the_compared_features(compared):
 
 
 @pytest.fixture
-def in_memory(monkeypatch):
-    """Number of encodings in memory after each that is read."""
+def encodings_in_memory(monkeypatch):
+    """Numbers of encodings in memory, one after each reading of an encoding."""
     alive, counts, read_encoding = weakref.WeakSet(), [], encoding.read_encoding
 
     def counted(file):
@@ -384,7 +381,7 @@ def in_memory(monkeypatch):
 
 
 def test_feature_comparisons_are_linear_in_the_number_of_images_and_encodings_in_memory_are_limited(
-    tmp_path, monkeypatch, in_memory
+    tmp_path, monkeypatch, encodings_in_memory
 ):
     images, calls, rms_difference = noise_images(tmp_path, 8), [], encoding.rms_difference
     monkeypatch.setattr(encoding, "MAX_IN_MEMORY", 4)
@@ -394,7 +391,7 @@ def test_feature_comparisons_are_linear_in_the_number_of_images_and_encodings_in
     compare.compare(plan_of(images, "tiny-vit"), tmp_path / "out")
     roles, layers, transforms = 2, 3, 8
     assert len(calls) == roles * layers * (transforms + comparison.MAX_OTHER_IMAGES) * len(images)
-    assert encoding.MAX_IN_MEMORY <= max(in_memory) <= encoding.MAX_IN_MEMORY + 2 < len(images)
+    assert encoding.MAX_IN_MEMORY <= max(encodings_in_memory) <= encoding.MAX_IN_MEMORY + 2 < len(images)
 
 
 @pytest.mark.parametrize("name", ["compare.json", "metrics.csv", "report.html", "encodings", "transfers"])

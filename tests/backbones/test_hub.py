@@ -37,7 +37,7 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[str], None]]:
     """Empty caches of the hub and of torch; call it with the address of the hub."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -50,7 +50,8 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
 
     use("http://127.0.0.1:1")
-    return use
+    yield use
+    huggingface_hub.close_session()
 
 
 class Server(ThreadingHTTPServer):
@@ -92,7 +93,6 @@ def server(hub: Callable[[str], None]) -> Iterator[Server]:
         hub(f"http://127.0.0.1:{running.server_port}")
         yield running
         running.shutdown()
-        huggingface_hub.close_session()
 
 
 def refused() -> str:
@@ -226,7 +226,6 @@ def test_silent_hub_is_reported_within_seconds(hub: Callable[[str], None], monke
     assert time.monotonic() - start < 5
     assert f"the hub {address} is not reachable" in message
     assert len(message.splitlines()) == 3
-    huggingface_hub.close_session()
 
 
 @pytest.mark.usefixtures("hub")

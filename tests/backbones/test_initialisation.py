@@ -46,3 +46,10 @@ def test_parameters_keep_their_values(initialise):
         assert initialise(parameter) is parameter
         assert initialise(tensor=parameter) is parameter
     assert torch.equal(parameter, torch.ones(2, 2))
+
+
+def test_operations_on_loaded_parameters_are_not_skipped():
+    parameter = nn.Parameter(torch.zeros(2))
+    with torch.no_grad(), SkipInitialisation():
+        parameter.copy_(torch.ones(2)).add_(1)
+    assert parameter.tolist() == [2, 2]

@@ -34,8 +34,11 @@ def test_weights_in_the_cache_of_torch_hub_are_located(tmp_path, monkeypatch):
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
     spec = next(spec for spec in timm_specs.aliases() if spec.name == "dino-vitb8")
-    assert spec.weights_location() == ""
+    with monkeypatch.context() as patch:
+        patch.setattr(timm_specs, "_pretrained_cfg", lambda *_: pytest.fail("timm was used"))
+        assert spec.weights_location() == ""
     (tmp_path / "checkpoints").mkdir()
+    assert spec.weights_location() == ""
     (tmp_path / "checkpoints" / "dino_vitbase8_pretrain.pth").touch()
     assert spec.weights_location() == "in torch.hub's cache"
 

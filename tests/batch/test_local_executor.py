@@ -109,7 +109,7 @@ def undisturbed(processes, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.kill
-def test_batch_whose_driver_and_worker_are_killed_and_that_is_stopped_by_ctrl_c_finishes_every_run_once(
+def test_batch_whose_driver_is_killed_that_is_stopped_by_ctrl_c_and_whose_worker_is_killed_finishes_every_run(
     processes, undisturbed, tmp_path
 ):
     """A terminal sends SIGINT to the driver and to all workers, which stop their runs at a checkpoint."""
@@ -123,20 +123,23 @@ def test_batch_whose_driver_and_worker_are_killed_and_that_is_stopped_by_ctrl_c_
     begun = batches.begun_at(first)
 
     process = batches.start_batch(processes, pairs, out, "--workers", "1")
-    worker, folder = batches.wait_for_checkpoint(out, WORKER)
+    _, folder = batches.wait_for_checkpoint(out, WORKER)
     assert folder == first
-    worker.kill()
-    _, second = batches.wait_for_checkpoint(out, WORKER, but=first)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 130, errors
-    assert f"tiny/{first.name}: failed: the worker process died (SIGKILL" in errors
     assert "the same command resumes" in errors
     assert "Traceback" not in errors
     assert not (out / ".stop").exists()
-    assert not (second / "output.png").exists()
+    assert not (first / "output.png").exists()
     assert batches.begun_at(first) == begun
 
-    batches.run_in_turn(processes, pairs, out)
+    process = batches.start_batch(processes, pairs, out, "--workers", "2")
+    worker, second = batches.wait_for_checkpoint(out, WORKER)
+    worker.kill()
+    batches.wake(pairs)
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    assert f"tiny/{second.name}: failed: the worker process died (SIGKILL" in errors
     assert all(batches.resumed_at(resumed) >= 2 for resumed in (first, second))
     batches.assert_complete(out, expected)

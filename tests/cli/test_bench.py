@@ -1,12 +1,15 @@
 import json
+import sys
+from dataclasses import asdict
 from functools import partial
+from time import process_time
 
 import pytest
 
 from vitsplice.cli.bench import BenchmarkName
 from vitsplice.presets.settings import settings_for
 from vitsplice.tools.bench import BENCHMARKS, LOOPS, best_seconds, matmul_rate, pass_times, step_times
-from vitsplice.tools.processes import ProcessTimes, run_together
+from vitsplice.tools.processes import ProcessTimes
 
 
 def settings_with_small_views(*arguments, overrides=(), **settings):
@@ -15,7 +18,8 @@ def settings_with_small_views(*arguments, overrides=(), **settings):
 
 @pytest.fixture
 def short(monkeypatch):
-    """Use small images, at most one timed step after another one, and two calls of every other function."""
+    """Use small images, CPU time, at most one timed step after another one, and two calls of every other function."""
+    monkeypatch.setattr("vitsplice.tools.bench.perf_counter", process_time)
     monkeypatch.setattr("vitsplice.tools.bench.SIZE", 56)
     monkeypatch.setattr("vitsplice.tools.bench.settings_for", settings_with_small_views)
     monkeypatch.setattr("vitsplice.tools.bench.WARM_UP", 1)
@@ -28,7 +32,7 @@ def short(monkeypatch):
 def test_steps_are_relative_to_a_plain_loop_and_each_loop_has_a_row(vitsplice, monkeypatch):
     plain, *others = times = step_times("tiny-vit", 1)
     assert plain.of_plain["median"] == 1.0
-    # Other tests run at the same time: the bounds only exclude wrong units and inverted ratios.
+    # One step is not exact: the bounds only exclude wrong units and inverted ratios.
     assert all(0.05 < loop.of_plain["median"] < 4 for loop in others)
     monkeypatch.setattr("vitsplice.tools.bench.step_times", lambda backbone, steps: times)
     done = vitsplice("bench", "--part", "steps", "--steps", 1, "--backbone", "tiny-vit")
@@ -60,16 +64,18 @@ def test_run_lists_its_parts_with_the_share_of_the_backbone(vitsplice):
     assert "plain loop" not in done.stdout
 
 
-@pytest.mark.slow
-def test_timed_process_is_a_run_with_the_same_settings(vitsplice, monkeypatch, environment, tmp_path):
-    monkeypatch.setenv("PYTHONPATH", environment["PYTHONPATH"])
+def test_timed_process_is_a_run_with_the_same_settings(vitsplice, monkeypatch, tmp_path):
+    commands, times = [], ProcessTimes(10.0, 18.0, 900.0)
     monkeypatch.setattr(
-        "vitsplice.tools.bench.time_one_and_two", lambda command: [run_together([command(tmp_path)])] * 2
+        "vitsplice.tools.bench.time_one_and_two", lambda command: commands.append(command(tmp_path)) or (times, times)
     )
     arguments = ("--part", "processes", "--preset", "tiny", "--preset-steps", 1, "--backbone", "tiny-cnn")
     done = vitsplice("bench", *arguments, "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["processes"]["one"]["peak_memory_mib"] > 100
+    assert json.loads(done.stdout)["processes"] == {"one": asdict(times), "two": asdict(times), "two_to_one": 1.0}
+    ((python, flag, module, *words),) = commands
+    assert (python, flag, module) == (sys.executable, "-m", "vitsplice")
+    assert vitsplice(*words).returncode == 0
     record = json.loads((tmp_path / "run.json").read_text())
     assert (record["preset"], record["steps"]["taken"]) == ("tiny", 1)
     assert "tiny-cnn" in (tmp_path / "run.yaml").read_text()

@@ -3,7 +3,7 @@ import pytest
 BOTH = ("-b", "tiny-vit", "-b", "tiny-cnn", "--size", "64", "--style", "none")
 
 
-@pytest.mark.usefixtures("small_metrics")
+@pytest.mark.usefixtures("small_metrics", "no_plots")
 @pytest.mark.slow
 def test_writes_report_and_tables_and_prints_findings(vitsplice, png, tmp_path):
     done = vitsplice("compare", *png, *BOTH, "--transfers", "1", "--preset", "tiny", "--steps", "2", "-o", "out")

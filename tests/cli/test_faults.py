@@ -45,7 +45,7 @@ def row(name, done):
     return f"| {name} | {done.returncode} | {text} | {FAULTS[name][1]} |"
 
 
-@pytest.mark.usefixtures("fresh_catalogue")
+@pytest.mark.usefixtures("fresh_catalogue", "small_metrics", "no_plots")
 @pytest.mark.parametrize("name", FAULTS)
 def test_fault_gives_its_row_of_faults_md_and_leaves_no_temporary_files(vitsplice, png, tmp_path, monkeypatch, name):
     done = FAULTS[name][0](Scene(vitsplice, tmp_path, monkeypatch))

@@ -57,7 +57,7 @@ INVALID = (
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", INVALID, ids=lambda setting: setting[:40])
 def test_invalid_setting_exits_with_2_and_a_short_message(vitsplice, png, setting):
-    done = vitsplice(*TINY, *png, "--steps", 1, "--set", setting)
+    done = vitsplice(*TINY, *png, "--steps", 1, "--set", "match.grid=4", "--set", setting)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert "fault of vitsplice" not in done.stderr

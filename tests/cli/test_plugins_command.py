@@ -95,14 +95,13 @@ def test_plugin_with_only_unlisted_backbones_is_described(vitsplice, install_plu
     assert "library backbones of unlisted names (vitsplice_backbone_for)" in words
 
 
-@pytest.mark.slow
-def test_traceback_of_a_failed_plugin_is_printed_with_debug(vitsplice_process, install_plugin, tmp_path):
+def test_traceback_of_a_failed_plugin_is_printed_with_debug(vitsplice, install_plugin, monkeypatch):
     install_plugin("deep", 'x=1\ny={}["k"]')
-    options = {"VITSPLICE_PLUGINS": "deep", "PYTHONPATH": str(tmp_path)}
-    done = vitsplice_process("plugins", **options)
+    done = vitsplice("plugins", VITSPLICE_PLUGINS="deep")
     assert "failed: vitsplice_deep.py, line 2: KeyError: 'k'" in done.stdout
     assert done.stderr == ""
-    debugged = vitsplice_process("plugins", "--debug", **options)
+    monkeypatch.setattr("sys.argv", ["vitsplice", "plugins", "--debug"])
+    debugged = vitsplice("plugins", "--debug")
     assert debugged.stdout == done.stdout
     assert debugged.stderr.startswith("plugin 'deep':\nTraceback (most recent call last):\n")
     assert '    y={}["k"]\n' in debugged.stderr

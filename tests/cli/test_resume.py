@@ -3,47 +3,33 @@
 from dataclasses import replace
 
 import pytest
-from resumable import ResumableContract
+from resumable import AnyMomentContract, ResumableContract
 
 from tests.conftest import STAGED_PYRAMID, noise, write_pair
 from tests.training.conftest import photographs
-from vitsplice.cli import main
 from vitsplice.datasets import Pair, write
 from vitsplice.images import encode_png
 
 pytestmark = [pytest.mark.kill, pytest.mark.slow]
 
-TINY_RUN = ("--preset", "tiny", "--set", "checkpoint.every=2")
 
-
-class RunContract(ResumableContract):
+class TestRun(AnyMomentContract):
     varying = frozenset({"run.json", "report.html"})
 
     def prepare(self, folder):
         write_pair(folder)
 
-    def resume(self, processes, folder, inputs):
-        ended = self.run(processes, ["run", "--resume", folder / "out"], folder)
-        if ended.code == 0:
+    def command(self, inputs, out):
+        images = inputs / "structure.png", inputs / "appearance.png"
+        settings = [word for setting in (*STAGED_PYRAMID, "plots=all") for word in ("--set", setting)]
+        return ["run", *images, "-o", out, "--preset", "tiny", "--steps", 10, *settings]
+
+    def resume(self, processes, folder, inputs, *moment):
+        ended = self.run(processes, ["run", "--resume", folder / "out"], folder, *moment)
+        if ended.code != 2:
             return ended
-        assert ended.code == 2, ended.stderr  # killed before the folder said what was begun
-        return self.run(processes, [*self.command(inputs, folder / "out"), "--force"], folder)
-
-
-class TestRunWithPlots(RunContract):
-    program = staticmethod(main)
-
-    def command(self, inputs, out):
-        images = inputs / "structure.png", inputs / "appearance.png"
-        terms = "terms={structure: {loss: structure, weight: 1}, appearance: {loss: appearance, weight: 10}}"
-        return ["run", *images, "-o", out, *TINY_RUN, "--steps", 8, "--set", "plots=all", "--set", terms]
-
-
-class TestRunInStages(RunContract):
-    def command(self, inputs, out):
-        images = inputs / "structure.png", inputs / "appearance.png"
-        settings = [word for setting in STAGED_PYRAMID for word in ("--set", setting)]
-        return ["run", *images, "-o", out, "--preset", "tiny", "--steps", 18, *settings]
+        # killed before the folder said what was begun
+        return self.run(processes, [*self.command(inputs, folder / "out"), "--force"], folder, *moment)
 
 
 class TestInvert(ResumableContract):
@@ -86,7 +72,8 @@ class TestBatch(ResumableContract):
 
     def command(self, inputs, out):
         here = ("--executor", "tiny-in-turn", "--threads", 1)
-        return ["batch", inputs / "pairs.csv", "-o", out, *TINY_RUN, "--steps", 4, "--set", "previews=0", *here]
+        settings = ("--preset", "tiny", "--steps", 4, "--set", "checkpoint.every=2", "--set", "previews=0")
+        return ["batch", inputs / "pairs.csv", "-o", out, *settings, *here]
 
 
 class TestPairs(ResumableContract):
@@ -99,8 +86,8 @@ class TestPairs(ResumableContract):
         similarity = ("--by", "similarity", "--backbone", "tiny-vit")
         return ["pairs", "build", inputs / "s", inputs / "a", "-o", out / "pairs.csv", *similarity]
 
-    def resume(self, processes, folder, inputs):
-        ended = super().resume(processes, folder, inputs)
+    def resume(self, processes, folder, inputs, *moment):
+        ended = super().resume(processes, folder, inputs, *moment)
         return replace(ended, code=0) if "already exists" in ended.stderr else ended
 
     def files(self, out):

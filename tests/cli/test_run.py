@@ -15,6 +15,7 @@ from vitsplice.runs.recorder import Recording
 from vitsplice.support.files import write_atomically
 
 TINY = ("run", "--preset", "tiny")
+ONE_STEP = (*TINY, "--steps", "1")
 
 
 def one_error(done, code):
@@ -26,6 +27,7 @@ def one_error(done, code):
     return done.stderr
 
 
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.slow
 def test_run_writes_exactly_its_artifacts_and_prints_their_paths(vitsplice, png, tmp_path):
     done = vitsplice(*TINY, *png, "-o", "out", "--set", "plots=all")
@@ -70,19 +72,19 @@ def test_command_and_splice_have_the_same_default_preset():
 
 @pytest.mark.slow
 def test_existing_run_is_overwritten_only_with_force(vitsplice, png, tmp_path):
-    vitsplice(*TINY, *png, "-o", "out")
+    vitsplice(*ONE_STEP, *png, "-o", "out")
     before = (tmp_path / "out" / "output.png").read_bytes()
-    refused = vitsplice(*TINY, *png, "-o", "out", "--seed", 1)
+    refused = vitsplice(*ONE_STEP, *png, "-o", "out", "--seed", 1)
     assert "already holds a run" in one_error(refused, 2)
     assert (tmp_path / "out" / "output.png").read_bytes() == before
-    assert vitsplice(*TINY, *png, "-o", "out", "--seed", 1, "--force").returncode == 0
+    assert vitsplice(*ONE_STEP, *png, "-o", "out", "--seed", 1, "--force").returncode == 0
     assert (tmp_path / "out" / "output.png").read_bytes() != before
 
 
 def test_same_command_after_a_kill_suggests_resume_and_force(vitsplice, png, tmp_path):
     images = {"structure": png[0], "appearance": png[1]}
-    Recording.begin(images, settings_for("tiny"), tmp_path / "out dir").close()
-    refused = one_error(vitsplice(*TINY, *png, "-o", "out dir"), 2)
+    Recording.begin(images, settings_for("tiny", steps=1), tmp_path / "out dir").close()
+    refused = one_error(vitsplice(*ONE_STEP, *png, "-o", "out dir"), 2)
     assert (
         "holds an unfinished run; resume it with --resume 'out dir', choose another folder, or replace it with"
         in refused
@@ -161,8 +163,8 @@ def test_ctrl_c_before_the_first_step_prints_the_command_that_resumes(vitsplice,
 
     with monkeypatch.context() as patch:
         patch.setattr("vitsplice.runs.saved_inputs.SavedInputs.run", stop)
-        done = vitsplice(*TINY, *png, "-o", "out", "--lut", "a.cube")
-        replacing = vitsplice(*TINY, *reversed(png), "-o", "out", "--force")
+        done = vitsplice(*ONE_STEP, *png, "-o", "out", "--lut", "a.cube")
+        replacing = vitsplice(*ONE_STEP, *reversed(png), "-o", "out", "--force")
     assert done.returncode == replacing.returncode == 130
     assert "resume with: vitsplice run --resume out --lut a.cube\n" in done.stderr
     assert "resume with" not in replacing.stderr
@@ -170,14 +172,14 @@ def test_ctrl_c_before_the_first_step_prints_the_command_that_resumes(vitsplice,
 
 
 def test_second_ctrl_c_in_a_run_that_replaced_another_prints_the_command_that_resumes(vitsplice, png, monkeypatch):
-    assert vitsplice(*TINY, *png, "-o", "out").returncode == 0
+    assert vitsplice(*ONE_STEP, *png, "-o", "out").returncode == 0
 
     def stop(*arguments):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr("vitsplice.runs.recorder.Recording.steps", stop)
-        done = vitsplice(*TINY, *reversed(png), "-o", "out", "--force")
+        done = vitsplice(*ONE_STEP, *reversed(png), "-o", "out", "--force")
     assert done.returncode == 130
     assert "resume with: vitsplice run --resume out\n" in done.stderr
     assert vitsplice("run", "--resume", "out").returncode == 0
@@ -189,14 +191,14 @@ def test_second_ctrl_c_in_a_resumed_run_prints_the_command_that_resumes(vitsplic
 
     with monkeypatch.context() as patch:
         patch.setattr("vitsplice.runs.recorder.Recording.steps", stop)
-        assert vitsplice(*TINY, *png, "-o", "out").returncode == 130
+        assert vitsplice(*ONE_STEP, *png, "-o", "out").returncode == 130
         again = vitsplice("run", "--resume", "out", "--lut", "a.cube")
     assert again.returncode == 130
     assert again.stderr.count("resume with: vitsplice run --resume out --lut a.cube\n") == 1
 
 
 def test_resume_refuses_missing_folders_and_settings_and_reports_a_finished_run(vitsplice, png, tmp_path):
-    vitsplice(*TINY, *png, "-o", "whole")
+    vitsplice(*ONE_STEP, *png, "-o", "whole")
     error = one_error(vitsplice("run", "--resume", "nowhere"), 2)
     assert "nowhere does not exist; --resume takes the folder of a run" in error
     assert "--force" not in error
@@ -223,7 +225,7 @@ def test_full_disk_is_reported_with_the_output_path(vitsplice, png, monkeypatch)
         write_atomically(path, data)
 
     monkeypatch.setattr("vitsplice.runs.artifacts.write_atomically", full)
-    assert "cannot write out/output.png: No space left" in vitsplice(*TINY, *png, "-o", "out").stderr
+    assert "cannot write out/output.png: No space left" in vitsplice(*ONE_STEP, *png, "-o", "out").stderr
 
 
 def test_folder_named_output_png_is_refused(vitsplice, png, tmp_path):
@@ -239,7 +241,7 @@ def test_failing_metric_is_reported_with_its_reason_and_the_run_finishes(vitspli
         raise MemoryError
 
     monkeypatch.setattr("vitsplice.metrics.independent.patch_distance", fail)
-    done = vitsplice("run", *png, "--preset", "tiny", "--set", "metrics=all", "--set", "plots=all", "-o", "out")
+    done = vitsplice(*ONE_STEP, *png, "--set", "metrics=all", "--set", "plots=all", "-o", "out")
     assert (done.returncode, done.stdout.strip()) == (0, "out/output.png")
     [row] = [line for line in done.stderr.splitlines() if line.strip().startswith("lab-patches")]
     assert "appearance image; not measured: out of memory (MemoryError)" in " ".join(row.split())
@@ -252,7 +254,7 @@ def test_run_interrupted_while_measuring_resumes_with_metrics_none(vitsplice, pn
         raise KeyboardInterrupt
 
     monkeypatch.setattr("vitsplice.metrics.independent.patch_distance", interrupt)
-    assert vitsplice("run", *png, "--preset", "tiny", "--set", "metrics=all", "-o", "out").returncode == 130
+    assert vitsplice(*ONE_STEP, *png, "--set", "metrics=all", "-o", "out").returncode == 130
     assert vitsplice("run", "--resume", "out").returncode == 130
     assert "leave out --seed" in one_error(vitsplice("run", "--resume", "out", "--seed", "3"), 2)
     assert "can be changed" in one_error(vitsplice("run", "--resume", "out", "--set", "seed=3"), 2)
@@ -272,7 +274,7 @@ def test_metrics_of_a_run_without_steps_have_no_start_column(vitsplice, png):
         "match.grid=8",
     )
     canvas = [part for value in values for part in ("--set", value)]
-    stepped = vitsplice(*TINY, *png, "-o", "stepped", *canvas).stderr
+    stepped = vitsplice(*ONE_STEP, *png, "-o", "stepped", *canvas).stderr
     assert "lower is better; start: before the first step;" in stepped
     unstepped = vitsplice(*TINY, *png, "-o", "unstepped", *canvas, "--steps", "0").stderr
     assert "start:" not in unstepped
@@ -284,9 +286,8 @@ def test_metrics_of_a_run_without_steps_have_no_start_column(vitsplice, png):
 def test_several_appearance_images_with_weights_are_recorded_and_can_be_run_again(vitsplice, png, tmp_path):
     images = ("structure.png", "appearance.png", "--appearance", "structure.png:0.5", "--set", "plots=all")
     match = ("--backbone", "tiny-vit", "--set", "start=match", "--set", "match.grid=8")
-    done = vitsplice(
-        *TINY, *images, *match, "--appearance-mask", "-", "--appearance-mask", "structure.png", "-o", "out"
-    )
+    masks = ("--appearance-mask", "-", "--appearance-mask", "structure.png")
+    done = vitsplice(*ONE_STEP, *images, *match, *masks, "-o", "out")
     assert done.returncode == 0, done.stderr
     assert "appearance image 2 structure.png" in done.stderr
     assert "appearance mask 2 structure.png" in done.stderr
@@ -295,7 +296,7 @@ def test_several_appearance_images_with_weights_are_recorded_and_can_be_run_agai
     assert list(record["masks"]) == ["appearance_2"]
     assert (tmp_path / "out" / "provenance.png").is_file()
     assert "--appearance structure.png:0.5" in (tmp_path / "out" / "report.html").read_text()
-    assert vitsplice(*TINY, *png, "-o", "out", "--force").returncode == 0
+    assert vitsplice(*ONE_STEP, *png, "-o", "out", "--force").returncode == 0
     assert not (tmp_path / "out" / "provenance.png").exists()
 
 
@@ -321,7 +322,7 @@ def test_regions_of_the_command_line_name_images_by_file_or_number(vitsplice, pn
     match = ("--backbone", "tiny-vit", "--set", "start=match", "--set", "match.grid=8")
     (tmp_path / "mask.png").write_bytes(encode_png(torch.ones(3, 40, 48)))
     regions = ("--region", "mask.png=appearance", "--region", "mask.png=1:mask.png")
-    done = vitsplice(*TINY, *png, *match, *regions, "-o", "out")
+    done = vitsplice(*ONE_STEP, *png, *match, *regions, "-o", "out")
     assert done.returncode == 0, done.stderr
     assert "region 2 mask.png" in done.stderr
     record = json.loads((tmp_path / "out" / "run.json").read_text())
@@ -334,7 +335,7 @@ def test_proposed_regions_are_recorded_like_given_ones(vitsplice, tmp_path):
     for number in (1, 2):
         (tmp_path / f"{number}.png").write_bytes(encode_png(disc(seed=number)[0]))
     match = ("--backbone", "tiny-vit", "--set", "start=match", "--set", "match.grid=8")
-    done = vitsplice(*TINY, "1.png", "2.png", *match, "--auto-regions", "2", "-o", "out")
+    done = vitsplice(*ONE_STEP, "1.png", "2.png", *match, "--auto-regions", "2", "-o", "out")
     assert done.returncode == 0, done.stderr
     assert "regions: out/regions/cosegment.png" in done.stderr
     assert "1-1_parts.png, a region for each colour, from" in done.stderr
@@ -344,7 +345,7 @@ def test_proposed_regions_are_recorded_like_given_ones(vitsplice, tmp_path):
         f"out/regions/{path.name}" for path in masks
     ]
     given = f"{masks[0]}=1:{masks[1]}"
-    assert vitsplice(*TINY, "1.png", "2.png", *match, "--region", given, "-o", "given").returncode == 0
+    assert vitsplice(*ONE_STEP, "1.png", "2.png", *match, "--region", given, "-o", "given").returncode == 0
     first, second = ((tmp_path / name / "output.png").read_bytes() for name in ("out", "given"))
     assert first == second
     assert "already holds a run" in vitsplice(*TINY, "1.png", "2.png", "--auto-regions", "2", "-o", "out").stderr

@@ -5,6 +5,7 @@ import torch
 
 from tests.conftest import noise
 from vitsplice.cli.run_progress import RunProgress
+from vitsplice.engine.values import Step
 from vitsplice.metrics.values import MetricValue
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.run import Run
@@ -18,12 +19,11 @@ def shown(capsys):
         now = 0.0
         run = Run(noise(3, 256, 300, seed=1), noise(3, 256, 256, seed=2), settings_for("tiny", steps=steps, size=256))
         run.resumed_at = resumed_at
-        first = next(run.steps())
         with RunProgress(run, "resume", lambda: now) as progress:
             capsys.readouterr()
             for index, duration in enumerate(durations, resumed_at):
                 now += duration
-                progress.step(replace(first, index=index))
+                progress.step(Step(index, 1.5, {"appearance": 1.5}))
         return capsys.readouterr().err.splitlines()
 
     return show

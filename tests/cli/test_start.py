@@ -61,14 +61,13 @@ vitsplice.cli.entry()
 
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.backends.openmp.is_available(), reason="torch was built without OpenMP")
-def test_openmp_reads_the_wait_policy_in_the_driver_and_the_worker_of_a_batch(vitsplice_process, environment, png):
+def test_openmp_reads_the_wait_policy_in_the_driver_and_the_worker_of_a_batch(vitsplice_process, environment, tmp_path):
     """Each OpenMP library prints the policy that it read."""
     environment.pop(WAIT_POLICY[0], None)
-    structure, appearance = png
-    structure.with_name("pairs.csv").write_text(f"id,structure,appearance\na,{structure},{appearance}\n")
+    (tmp_path / "pairs.csv").write_text("id,structure,appearance\na,gone.png,gone.png\n")
     command = ("batch", "pairs.csv", "-o", "out", "--preset", "tiny", "--workers", "1", "--threads", "1")
     done = vitsplice_process(*command, OMP_DISPLAY_ENV="TRUE")
-    assert done.returncode == 0, done.stderr
+    assert "gone.png' does not exist" in done.stderr  # a message of the worker
     assert re.findall(r"OMP_WAIT_POLICY\s*=\s*'(\w+)'", done.stderr) == ["PASSIVE", "PASSIVE"]
 
 
@@ -142,24 +141,26 @@ def test_closed_standard_stream_writes_nowhere_and_no_file_gets_its_descriptor(e
     assert (done.returncode, done.stdout, done.stderr) == (0, output, notes)
 
 
+def enter_with_closed_standard_error(words):
+    """Run the console script in this process, with a closed pipe as standard error."""
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    sys.stdout.reconfigure(encoding="utf-8")
+    read, write = os.pipe()
+    os.close(read)
+    os.dup2(write, 2)
+    sys.argv[1:] = words
+    entry()
+
+
 @pytest.mark.slow
-def test_run_is_completed_although_standard_error_is_closed(environment, closed_pipe, png, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "vitsplice",
-        "run",
-        "--preset",
-        "tiny",
-        *map(str, png),
-        "-o",
-        os.fsencode("\udcff"),
-    ]
-    done = subprocess.run(
-        command, env=environment | {"PYTHONIOENCODING": "utf-8"}, stdout=subprocess.PIPE, stderr=closed_pipe,
-        cwd=tmp_path, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout) == (0, b"\xff/output.png\n")  # the name of the folder is not UTF-8
+def test_run_is_completed_although_standard_error_is_closed(processes, png, tmp_path):
+    words = ["run", "--preset", "tiny", *png, "-o", "\udcff"]
+    started = processes.start(words, tmp_path, program=enter_with_closed_standard_error)
+    started.wait(120)
+    code = started.returncode
+    started.kill()
+    assert code == 0
+    assert (tmp_path / "stdout").read_bytes() == b"\xff/output.png\n"  # the name of the folder is not UTF-8
     assert (tmp_path / "\udcff" / "output.png").is_file()
 
 

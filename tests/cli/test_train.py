@@ -56,14 +56,22 @@ def test_training_writes_a_model_that_can_be_applied(vitsplice, photos, tmp_path
     assert torch.isfinite(output).all()
 
 
-def test_held_out_images_are_not_in_the_record_of_training_images(vitsplice, photos, tmp_path):
-    assert vitsplice("train", "photos", "-o", "model", *TINY, "--held-out", "0.5", "--steps", 1).returncode == 0
+def held_out_images(model):
+    return {path for pair in read(model / "held-out.csv") for path in pair.images.values()}
+
+
+def test_held_out_images_are_training_images_neither_of_the_model_nor_of_its_initial_one(vitsplice, photos, tmp_path):
+    command = ("train", "photos", *TINY, "--steps", 1)
+    assert vitsplice(*command, "-o", "model", "--held-out", "0.5").returncode == 0
     images = load_file(tmp_path / "model" / "model.safetensors")["training_images"]
     assert 2 <= len(images) < len(photos) - 1
     trained = {bytes(row.tolist()).hex() for row in images}
-    held_out = {path for pair in read(tmp_path / "model" / "held-out.csv") for path in pair.images.values()}
+    held_out = held_out_images(tmp_path / "model")
     assert len(held_out) + len(trained) <= len(photos)
     assert not trained & {sha256(path.read_bytes()).hexdigest() for path in held_out}
+    done = vitsplice(*command, "-o", "second", "--held-out", "0.9", "--initial", "model")
+    assert done.returncode == 0, done.stderr
+    assert held_out_images(tmp_path / "second") <= held_out
 
 
 def test_training_starts_from_the_weights_of_a_model(vitsplice, photos, tmp_path):
@@ -124,7 +132,9 @@ def test_ctrl_c_at_the_end_of_the_preparation_stops_before_the_first_step(vitspl
     assert vitsplice(*command).stdout == "model\n"
 
 
-def test_same_command_on_a_finished_training_leaves_the_model_as_it_is(vitsplice, photos, tmp_path):
+def test_finished_training_is_replaced_neither_by_the_same_command_nor_by_another_without_force(
+    vitsplice, photos, tmp_path
+):
     command = ("train", "photos", "-o", "model", *TINY, "--steps", 1)
     assert vitsplice(*command).returncode == 0
     model = tmp_path / "model" / "model.safetensors"
@@ -134,16 +144,12 @@ def test_same_command_on_a_finished_training_leaves_the_model_as_it_is(vitsplice
     assert (done.returncode, finished in done.stderr) == (0, True)
     done = vitsplice("train", "--resume", "model")
     assert (done.returncode, finished in done.stderr) == (0, True)
-    assert model.stat().st_mtime_ns == written
-
-
-def test_another_training_is_replaced_only_with_force(vitsplice, photos):
-    command = ("train", "photos", "-o", "model", *TINY, "--steps", 1)
-    assert vitsplice(*command).returncode == 0
     done = vitsplice(*command, "--seed", 1, "--set", "match.grid=5")
     assert done.returncode == 2
     assert "model holds another training: it differs in settings (match.grid, seed)" in done.stderr
+    assert model.stat().st_mtime_ns == written
     assert vitsplice(*command, "--seed", 1, "--force").returncode == 0
+    assert model.stat().st_mtime_ns != written
 
 
 @pytest.mark.parametrize(
@@ -195,16 +201,6 @@ def test_a_failed_start_does_not_block_the_folder(vitsplice, photos, tmp_path):
     wide = ("--set", "views.structure.shape=image")
     assert vitsplice("train", "photos", "-o", "model", *TINY, *wide).returncode == 2
     assert vitsplice("train", "photos", "-o", "model", *TINY, "--steps", 1).returncode == 0
-
-
-def test_no_image_of_the_initial_model_is_held_out(vitsplice, photos, tmp_path):
-    assert vitsplice("train", "photos", "-o", "first", *TINY, "--held-out", "0.5", "--steps", 1).returncode == 0
-    held_out = {path.name for pair in read(tmp_path / "first" / "held-out.csv") for path in pair.images.values()}
-    second = ("train", "photos", "-o", "second", *TINY, "--held-out", "0.9", "--steps", 1, "--initial", "first")
-    done = vitsplice(*second)
-    assert done.returncode == 0, done.stderr
-    later = {path.name for pair in read(tmp_path / "second" / "held-out.csv") for path in pair.images.values()}
-    assert later <= held_out
 
 
 def test_run_refuses_a_preset_for_many_pairs(vitsplice, photos):

@@ -174,10 +174,10 @@ def test_unreadable_images_are_reported(compute, images, tmp_path):
 
 
 CHANGES = {
-    "paler": lambda image: ImageEnhance.Color(image).enhance(0.4),
-    "mirrored": ImageOps.mirror,
+    "paler-mirrored-smaller": lambda image: ImageOps.contain(
+        ImageOps.mirror(ImageEnhance.Color(image).enhance(0.4)), (240, 120)
+    ),
     "cropped": lambda image: image.crop((image.width // 8, image.height // 8, image.width, image.height)),
-    "smaller": lambda image: ImageOps.contain(image, (240, 120)),
 }
 
 
@@ -191,6 +191,6 @@ def test_changed_image_is_most_similar_to_its_original(tmp_path):
         for name, change in CHANGES.items():
             change(Image.open(path).convert("RGB")).save(copies / f"{path.stem}-{name}.png")
     options = BuildOptions(copies, originals, by="similarity", backbone="dinov2-vits14-offline")
-    assert build(options, tmp_path / "pairs.csv") == 16
+    assert build(options, tmp_path / "pairs.csv") == 8
     for pair in read(tmp_path / "pairs.csv"):
         assert pair.structure.stem.startswith(pair.appearance.stem), pair.id

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from plot_points import list_points
 
 from tests.evaluation.conftest import image
 from vitsplice.contracts import Metric, MetricSpec
@@ -91,31 +92,22 @@ def test_set_has_measured_pairs_up_to_its_limit_whatever_their_order(evaluated, 
     assert [pair.id for pair, _ in choose_pairs(tmp_path / "turned.csv", keys[::-1], 3)] == chosen
 
 
-def assert_resumes_from_truncated_logs(evaluated, methods, folder, shares):
-    """Evaluate, truncate the log to each share of its bytes, and assert that resuming gives identical files."""
+@pytest.mark.slow
+def test_resume_from_a_truncated_log_gives_identical_files(evaluated, method, tmp_path, monkeypatch):
+    monkeypatch.setattr("vitsplice.support.plots._save", list_points)
+    methods = method("one", 10), method("two", 20)
     evaluated(*methods)
-    expected = files(folder)
-    log = folder / "out" / "values.jsonl"
+    expected = files(tmp_path)
+    log = tmp_path / "out" / "values.jsonl"
     text = log.read_bytes()
-    for share in shares:
+    for share in (0, 0.5, 1):
         size = int(share * (len(text) - 1))
         for name in FILES:
-            (folder / "out" / name).unlink()
+            (tmp_path / "out" / name).unlink()
         log.write_bytes(text[:size])
         evaluated(*methods)
-        assert files(folder) == expected
+        assert files(tmp_path) == expected
         assert log.read_bytes().startswith(text[: text.rindex(b"\n", 0, size) + 1 if b"\n" in text[:size] else 0])
-
-
-@pytest.mark.slow
-def test_resume_from_a_truncated_log_gives_identical_files(evaluated, method, tmp_path):
-    assert_resumes_from_truncated_logs(evaluated, (method("one", 10), method("two", 20)), tmp_path, (0, 0.5, 1))
-
-
-@pytest.mark.usefixtures("real_plots")
-@pytest.mark.slow
-def test_resume_from_a_truncated_log_gives_identical_plots(evaluated, method, tmp_path):
-    assert_resumes_from_truncated_logs(evaluated, (method("one", 10), method("two", 20)), tmp_path, (0.5,))
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from vitsplice.metrics.statistics import MeanInterval
 
 
 @pytest.fixture
-def gallery(evaluated, method, tmp_path, real_plots):
+def gallery(evaluated, method, tmp_path):
     """Path of the page of two methods, one of which lacks an output."""
     evaluated(method("one", 10), method("two", 20, ("p0", "p1", "p2", "p3")))
     return tmp_path / "out" / "gallery.html"
@@ -72,9 +72,10 @@ def test_ordinal_of_a_number_has_its_suffix():
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_browser_sorts_cases_by_any_metric_of_any_method(opened, gallery, scheme):
-    page = opened(gallery, color_scheme=scheme)
+@pytest.mark.usefixtures("real_plots")
+def test_browser_sorts_cases_by_any_metric_of_any_method(opened, gallery):
+    page = opened(gallery)
+    page.emulate_media(color_scheme="dark")
 
     def order():
         return page.locator(".cards h3").evaluate_all("all => all.map(title => title.firstChild.textContent)")

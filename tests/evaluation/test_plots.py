@@ -29,10 +29,10 @@ def summarised(names, pairs=40, leakage="none", shift=0.5):
     return EvaluationSummary(pairs, images, counts, dict.fromkeys(names), ranks, metrics, {})
 
 
-def drawn(drawing):
+def figure_of(drawing):
+    """Figure of a drawing, without its layout."""
     figure = Figure(figsize=drawing.size, layout="constrained")
     drawing.draw(figure)
-    FigureCanvasAgg(figure).draw()
     return figure
 
 
@@ -40,7 +40,8 @@ def drawn(drawing):
 @pytest.mark.parametrize("names", [LONG, ["one", "two"], LONG[:4]], ids=["eight", "two", "four"])
 def test_labels_do_not_overlap_and_stay_inside(names):
     for drawing in plots.drawings(summarised(names)):
-        figure = drawn(drawing)
+        figure = figure_of(drawing)
+        FigureCanvasAgg(figure).draw()
         boxes = [text.get_window_extent() for axes in figure.axes for text in (*axes.get_yticklabels(), axes.title)]
         boxes += [text.get_window_extent() for legend in figure.legends for text in legend.get_texts()]
         boxes = [box for box in boxes if box.width]
@@ -57,28 +58,30 @@ def marks(axes):
 @pytest.mark.slow
 def test_forest_plot_has_all_differences_of_few_methods_and_else_those_with_the_first():
     many, few = (plots.drawings(summarised(list(names)))[0] for names in ("abcdef", "abc"))
-    figure = drawn(many)
+    figure = figure_of(many)
     assert [round(at, 1) for at, _ in marks(figure.axes[0])] == [0.5, 1.0, 1.5, 2.0, 2.5]
     assert "each method minus a" in many.caption
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [*"bcdef"]
-    assert [round(at, 1) for at, _ in marks(drawn(few).axes[0])] == [-0.5, -1.0, -0.5]
+    assert [round(at, 1) for at, _ in marks(figure_of(few).axes[0])] == [-0.5, -1.0, -0.5]
 
 
 @pytest.mark.slow
 def test_unsupported_differences_are_hollow():
-    (axes, *_), (others, *_) = (drawn(plots.drawings(summarised(["a", "b"], shift=shift))[0]).axes for shift in (0, 1))
+    (axes, *_), (others, *_) = (
+        figure_of(plots.drawings(summarised(["a", "b"], shift=shift))[0]).axes for shift in (0, 1)
+    )
     assert [filled for _, filled in marks(axes)] == [False]
     assert [filled for _, filled in marks(others)] == [True]
 
 
 def test_scatter_plot_uses_unbiased_metrics_with_better_values_up_and_right():
     unbiased, biased = (plots.drawings(summarised(["a", "b"], leakage=kind))[1] for kind in ("none", "network"))
-    (axes,) = drawn(unbiased).axes
+    (axes,) = figure_of(unbiased).axes
     assert axes.get_xlabel() == "cls (higher is better)"
     assert axes.get_ylabel() == "distance (lower is better)"
     assert axes.yaxis_inverted()
     assert not axes.xaxis_inverted()
-    (axes,) = drawn(biased).axes
+    (axes,) = figure_of(biased).axes
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("lab (lower is better)", "ssim (lower is better)")
 
 

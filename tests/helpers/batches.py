@@ -136,7 +136,7 @@ def resumed_at(folder):
 
 
 def begun_at(folder):
-    """Return the time at which a run without output began; a run that resumes keeps it, one that restarts does not."""
+    """Return the time at which a run without output began; resuming keeps it, beginning anew replaces it."""
     return (folder / "checkpoint" / "begun.json").stat().st_mtime_ns
 
 

@@ -166,7 +166,7 @@ def work(numbers, seed, folder, pipe):
 def fuzz(files, seconds, seed):
     """Examine files in worker processes; return the counts of outcomes and the faults by number."""
     counts, faults, started = Counter(), {}, time.monotonic()
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
     begin = 0
     with tempfile.TemporaryDirectory() as folder:
         while begin < files and time.monotonic() - started < seconds:

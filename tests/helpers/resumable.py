@@ -1,4 +1,4 @@
-"""Contract of every command that can be resumed: after an interruption at any moment it writes the same files.
+"""Contracts of commands that can be resumed: after an interruption they write the same files.
 
 The command runs in a forked process that counts its accesses to files and interrupts itself at a given one, so that the
 moment does not depend on the load of the machine.
@@ -26,8 +26,10 @@ import pytest
 import timm
 import torch
 import vitsplice_tiny
+from plot_points import list_points
 
 from vitsplice.cli import main
+from vitsplice.metrics import independent
 from vitsplice.support import plots
 
 PACKAGES = "analysis", "batch", "cli", "datasets", "evaluation", "generators", "keypoints", "losses", "runs", "training"
@@ -48,12 +50,12 @@ FILES = "stdout", "stderr", "accesses"
 """Files that the runner writes to the working folder of a command."""
 
 KILLS = int(os.environ.get("VITSPLICE_KILLS", "0"))
-"""Number of random times at which each command is killed; 0: kill it at two evenly spaced accesses instead."""
+"""Number of random times at which a command is killed; 0: kill it at two evenly spaced accesses instead."""
 
 
-def main_without_plots(words):
-    """Run a command whose plots are empty drawings; drawing them takes longer than everything else."""
-    plots._save = lambda *_, **__: b"<svg></svg>"
+def light_main(words):
+    """Run a command that measures images at 64 px instead of 256, and whose plots are lists of their points."""
+    independent.SIZE, plots._save = 64, list_points
     return main(words)
 
 
@@ -177,14 +179,14 @@ class Uninterrupted:
 
 
 class ResumableContract:
-    """Contract: a command that is killed or stopped at any moment and resumed writes the same files and no others.
+    """Contract: a command that is killed, resumed, stopped and resumed writes the same files and no others.
 
     Attributes:
         program: function that takes the words of the command and returns its exit code.
         varying: names of files that contain times or paths; only their existence is checked.
     """
 
-    program = staticmethod(main_without_plots)
+    program = staticmethod(light_main)
     varying = frozenset()
 
     def prepare(self, folder):
@@ -198,9 +200,9 @@ class ResumableContract:
         """Run a command in ``folder`` to its end or to a moment."""
         return processes.run(words, folder, *moment, program=self.program, **limit)
 
-    def resume(self, processes, folder, inputs):
-        """Run the command to its end after an interruption."""
-        return self.run(processes, self.command(inputs, folder / "out"), folder)
+    def resume(self, processes, folder, inputs, *moment):
+        """Run the command after an interruption, to its end or to a moment."""
+        return self.run(processes, self.command(inputs, folder / "out"), folder, *moment)
 
     @pytest.fixture
     def uninterrupted(self, processes, tmp_path_factory):
@@ -225,6 +227,25 @@ class ResumableContract:
             for name, path in paths.items()
         }
 
+    def test_resume_after_sigkill_and_a_later_ctrl_c_gives_the_same_files(self, processes, uninterrupted, tmp_path):
+        words, moment = self.command(uninterrupted.inputs, tmp_path / "out"), 1 + uninterrupted.accesses // 3
+        assert self.run(processes, words, tmp_path, moment).code == -signal.SIGKILL
+        ended = self.resume(processes, tmp_path, uninterrupted.inputs, moment // 2, signal.SIGINT)
+        assert ended.code == 130, ended.stderr
+        assert "Traceback" not in ended.stderr
+        self.assert_resumes(processes, tmp_path, uninterrupted, moment)
+
+    def assert_resumes(self, processes, folder, uninterrupted, moment):
+        ended = self.resume(processes, folder, uninterrupted.inputs)
+        assert ended.code == 0, f"at access {moment}: {ended.stderr}"
+        files = self.files(folder / "out")
+        differing = sorted({name for name, _ in files.items() ^ uninterrupted.files.items()})
+        assert files == uninterrupted.files, f"at access {moment}: {differing}"
+
+
+class AnyMomentContract(ResumableContract):
+    """Contract: a command that is killed at any moment and resumed writes the same files and no others."""
+
     def spread(self, accesses, moments):
         """Space a number of moments evenly over the accesses."""
         return [1 + (accesses - 1) * (2 * index + 1) // (2 * moments) for index in range(moments)]
@@ -241,18 +262,3 @@ class ResumableContract:
             else:
                 assert self.run(processes, words, folder, moment).code == -signal.SIGKILL
             self.assert_resumes(processes, folder, uninterrupted, moment)
-
-    def test_resume_after_ctrl_c_halfway_gives_the_same_files(self, processes, uninterrupted, tmp_path):
-        (moment,) = self.spread(uninterrupted.accesses, 1)
-        words = self.command(uninterrupted.inputs, tmp_path / "out")
-        ended = self.run(processes, words, tmp_path, moment, signal.SIGINT)
-        assert ended.code == 130, ended.stderr
-        assert "Traceback" not in ended.stderr
-        self.assert_resumes(processes, tmp_path, uninterrupted, moment)
-
-    def assert_resumes(self, processes, folder, uninterrupted, moment):
-        ended = self.resume(processes, folder, uninterrupted.inputs)
-        assert ended.code == 0, f"at access {moment}: {ended.stderr}"
-        files = self.files(folder / "out")
-        differing = sorted({name for name, _ in files.items() ^ uninterrupted.files.items()})
-        assert files == uninterrupted.files, f"at access {moment}: {differing}"

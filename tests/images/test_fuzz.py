@@ -5,10 +5,11 @@ import pytest
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("processes")  # starts multiprocessing's fork server with torch imported, which fuzz uses
 def test_mutated_files_give_an_image_or_a_one_line_error_within_the_limits():
-    counts, faults = fuzz_images.fuzz(2_000, seconds=300, seed=1)
+    counts, faults = fuzz_images.fuzz(1_000, seconds=300, seed=1)
     assert not faults
-    assert counts.total() == 2_000
+    assert counts.total() == 1_000
     assert counts["image"] > 50
     assert counts["refused"] > 50
 

@@ -261,7 +261,7 @@ def test_size_below_one_pixel_is_refused(size):
 def test_trained_network_matches_more_than_the_same_network_untrained(tmp_path):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     names = ("dinov2-vits14-offline", "untrained-dinov2-vits14")
-    benchmark = small(example("cat-dog")[0], backbones=names, size=168)
+    benchmark = small(example("cat-dog")[0], backbones=names, size=112)
     trained, untrained = run_benchmark(benchmark, tmp_path / "out").features
     assert trained.categories[ALL].per_pair[0.1].low > 2 * untrained.categories[ALL].per_pair[0.1].high
 

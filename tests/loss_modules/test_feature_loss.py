@@ -18,9 +18,7 @@ TERMS = sorted(set(catalogue().losses) - INVALID)
 SPLICE = [AppearanceLoss, StructureLoss, IdentityLoss]
 
 
-@pytest.fixture(autouse=True)
-def _small_match(monkeypatch):
-    monkeypatch.setattr("vitsplice.loss_modules.base.MATCH_GRID", 8)
+pytestmark = pytest.mark.usefixtures("coarse_match")
 
 
 def module(name, backbone, pair, **settings):

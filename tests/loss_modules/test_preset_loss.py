@@ -17,7 +17,7 @@ from vitsplice.loss_modules import from_preset
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 
-SMALL = [*TINY_SECOND, "stages=[{side: 32}, {side: 64}]", "match.grid=8"]
+SMALL = [*TINY_SECOND, "stages=[{side: 32}, {side: 48}]", "match.grid=8"]
 QUICK = settings_for("quick").terms
 """The terms of the preset quick."""
 
@@ -29,7 +29,7 @@ def smooth(seed, *size):
 @pytest.fixture
 def images():
     """A structure image, an appearance image of another aspect ratio that is not matched mirrored, and an output."""
-    return smooth(1, 64, 64), smooth(10, 48, 80), smooth(3, 64, 64)
+    return smooth(1, 48, 48), smooth(10, 36, 60), smooth(3, 48, 48)
 
 
 @pytest.mark.slow
@@ -60,7 +60,7 @@ def test_values_equal_those_of_the_engine(vit, cnn, images, monkeypatch, mirrore
 @pytest.mark.slow
 def test_loss_is_a_scalar_whose_gradients_agree_with_finite_differences(backbone, images):
     loss = from_preset("quick", *images[:2], backbone=backbone, overrides=SMALL).eval()
-    output = (0.1 + 0.8 * noise(1, 3, 64, 64)).requires_grad_()
+    output = (0.1 + 0.8 * noise(1, 3, 48, 48)).requires_grad_()
     value = loss(output)
     assert value.shape == ()
     (gradient,) = torch.autograd.grad(value, output)
@@ -76,7 +76,7 @@ def test_optimising_pixels_lowers_the_loss(vit, images):
     output = images[2].clone().requires_grad_()
     optimiser = torch.optim.Adam([output], lr=0.02)
     before = loss(output).item()
-    for _ in range(5):
+    for _ in range(3):
         optimiser.zero_grad()
         loss(output.clamp(0, 1)).backward()
         optimiser.step()

@@ -565,14 +565,14 @@ def test_resume_of_a_quick_run_with_a_mask_and_a_cut_out_gives_identical_bytes(t
         mask.save(paths[role])
     stages = [
         *TINY_SECOND,
-        "stages=[{side: 48}, {side: 64, share: 2}]",
+        "stages=[{side: 48, share: 2}, {side: 64}]",
         "match.grid=8",
         "checkpoint.every=2",
         "precision=float32",
     ]
     settings = settings_for("quick", backbone="tiny-vit", steps=3, overrides=[*stages, "metrics=none", "plots=none"])
     through(Recording.begin(paths, settings, tmp_path / "whole"))
-    through(Recording.begin(paths, settings, tmp_path / "parts"), 2)
+    through(Recording.begin(paths, settings, tmp_path / "parts"), 1)
     through(Recording.resume(tmp_path / "parts"))
     whole, parts = ((tmp_path / name / "output.png").read_bytes() for name in ("whole", "parts"))
     assert whole == parts

@@ -1,6 +1,6 @@
-import ast
 import csv
 import io
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -117,12 +117,10 @@ def test_losses_of_a_term_with_a_hostile_name_are_read_back(tmp_path):
     assert RunFolder(tmp_path).last_loss("=x") == -0.5
 
 
-@pytest.mark.slow
 def test_every_csv_file_is_written_by_one_module():
     house = Path(vitsplice.__file__).parent
     for path in set(house.rglob("*.py")) - {house / "support" / "tables.py"}:
-        calls = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
-        assert not calls & {"writer", "DictWriter", "to_csv", "savetxt"}, path
+        assert not re.search(r"\.\s*(writer|DictWriter|to_csv|savetxt)\b", path.read_text()), path
 
 
 def test_links_and_headings_are_escaped_in_markdown_and_intervals_are_not():

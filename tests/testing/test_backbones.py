@@ -193,6 +193,13 @@ class StoresFeatures(Mutant):
         return features
 
 
+class LeavesCycles(Mutant):
+    def changed(self, features):
+        cycle = [features.values.detach().clone()]
+        cycle.append(cycle)
+        return features
+
+
 class ModifiesInput(Mutant):
     def __call__(self, images, requests):
         with torch.no_grad():
@@ -307,6 +314,10 @@ MUTANTS = {
 @pytest.mark.slow
 def test_correct_backbone_passes():
     assert failures(BackboneContract, backbone=Mutant()) == {}
+
+
+def test_tensors_that_a_garbage_collection_frees_are_no_growth():
+    assert failures(BackboneContract, "memory", backbone=LeavesCycles()) == {}
 
 
 def test_grid_that_is_rounded_down_passes():

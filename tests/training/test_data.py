@@ -49,7 +49,7 @@ class PartsOfWork:
 
 
 class Prepared(NamedTuple):
-    """Cache of all pairs: its folder, the data, descriptions of the parts of the work, bytes of its records."""
+    """Cache of pairs: its folder, the data, descriptions of the parts of the work, bytes of its records."""
 
     folder: Path
     data: TrainingData
@@ -247,9 +247,10 @@ def test_an_example_is_on_the_device_of_the_data(data):
 
 
 def test_stopped_work_resumes_where_it_was(prepared_two, tmp_path, two_pairs, vit, cnn):
-    work = [PartsOfWork(number) for number in (1, 3, 5, 9)]  # stopped among images, views of a pair, pairs, views
+    work = [PartsOfWork(number) for number in (1, 3, 5, 9)]
     for each in work:
         assert TrainingData.prepare(recipe(vit, cnn), two_pairs, tmp_path, progress=each.reporter()) is None
+    assert [each.descriptions[-1].split()[0] for each in work] == ["image", "features", "pair", "features"]
     work.append(PartsOfWork())
     assert len(TrainingData.prepare(recipe(vit, cnn), two_pairs, tmp_path, progress=work[-1].reporter())) == 2
     assert sum(len(each.descriptions) for each in work) == len(prepared_two.descriptions)

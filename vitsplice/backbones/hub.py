@@ -92,12 +92,17 @@ def in_hub_cache(repo: str, names: list[str], revision: str | None = None) -> Pa
     return next((Path(path) for path in paths if isinstance(path, str)), None)
 
 
+def torch_cache() -> Path:
+    """Return the folder of torch.hub's cache of weights, which need not exist."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
 def in_torch_cache(url: str) -> Path | None:
     """Return the path of the file that torch.hub has cached for a URL.
 
     None if there is no such file, its suffix is not that of a weights file, or the URL is empty.
     """
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+    path = torch_cache() / Path(urlparse(url).path).name
     readable = path.suffix in {".safetensors", ".pth", ".pt", ".bin"}
     return path if readable and path.is_file() else None
 

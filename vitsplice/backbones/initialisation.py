@@ -19,20 +19,28 @@ _SKIPPED = {
     Tensor.add_,
     Tensor.clamp_,
 }
-"""Operations that initialise a parameter, or of which the functions that do so consist."""
+"""Functions that give a parameter its initial values, and the operations of which others, such as
+`nn.init.trunc_normal_`, consist."""
 
 
 class SkipInitialisation(TorchFunctionMode):
     """Context in which networks are created without random values for their parameters, which saves most of the time.
 
-    The caller has to load every parameter. Buffers are initialised as usual.
+    The caller has to load every parameter, in the context or after it. Buffers are initialised as usual.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._loading = False
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Call the function, unless it initialises a parameter."""
         kwargs = kwargs or {}
-        if func in _SKIPPED and isinstance(tensor := args[0] if args else kwargs["tensor"], nn.Parameter):
-            return tensor
+        target = args[0] if args else kwargs.get("tensor")
+        if isinstance(target, nn.Parameter):
+            self._loading = self._loading or func is Tensor.copy_  # what follows may change loaded parameters
+            if func in _SKIPPED and not self._loading:
+                return target
         return func(*args, **kwargs)

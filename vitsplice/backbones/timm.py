@@ -132,10 +132,12 @@ def _pretrained_cfg(timm_name: str, prefix: str = "") -> Any:
 
 
 def _find_weights(timm_name: str) -> str:
-    from vitsplice.backbones.hub import file_names, in_hub_cache, in_torch_cache
+    from vitsplice.backbones.hub import file_names, in_hub_cache, in_torch_cache, torch_cache
 
     if in_hub_cache(f"timm/{timm_name}", file_names()):
         return "in the hub's cache"
+    if not torch_cache().is_dir():  # else timm is needed, whose import takes seconds
+        return ""
     cfg = _pretrained_cfg(timm_name)  # not None, as no name in `ALIASES` is deprecated
     return "in torch.hub's cache" if in_torch_cache(cfg.url or "") else ""
 

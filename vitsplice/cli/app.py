@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -33,7 +34,7 @@ class Commands(TyperGroup):
         """Return a command, or a substitute if the command cannot be built. Raises UnknownName or PluginConflict."""
         spec = catalogue().commands[cmd_name]
         try:
-            return _with_joined_lines(_click_command(spec))
+            return _command(spec)
         except INTERRUPTS:
             raise
         except BaseException as error:
@@ -65,6 +66,12 @@ def _has_settings(command: Any) -> bool:
 def _unavailable(part: Part) -> Part:
     """Return a part of a message; of a setting, say that the command has no option for it."""
     return f"{option(part)} (not an option of this command)" if isinstance(part, Setting) else part
+
+
+@cache
+def _command(spec: CommandSpec) -> Any:
+    """Return the click command of a spec, which is built once in a process."""
+    return _with_joined_lines(_click_command(spec))
 
 
 def _click_command(spec: CommandSpec) -> Any:

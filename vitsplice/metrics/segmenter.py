@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vitsplice.backbones.hub import torch_cache
 from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import Case, Metric, MetricContext
 from vitsplice.errors import WeightsRejected, WeightsUnavailable, allocation_failure
@@ -60,8 +61,7 @@ def weights_file() -> Path:
                 "use torch hub's cache"
             )
         return Path(path)
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    files = [path for model in MODELS for path in sorted(folder.glob(f"{model}*.pth"))]
+    files = [path for model in MODELS for path in sorted(torch_cache().glob(f"{model}*.pth"))]
     if not files:
         raise WeightsUnavailable(
             f"torch hub's cache has no weights of a torchvision segmentation network; put a file there whose name "

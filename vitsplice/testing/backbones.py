@@ -230,13 +230,13 @@ class BackboneContract(Contract[BackboneSpec]):
             leaf = image.clone().requires_grad_()
             (gradient,) = torch.autograd.grad(self._projection(leaf, request), leaf)
             norm = float(gradient.norm())
-            slopes = list[float]()
+            slopes: list[float] = []
             for step in STEPS:
                 slopes.append(self._slope(image, gradient / norm, step, request))
-                nearest = min(slopes, key=lambda slope: abs(slope - norm))
-                if abs(norm - nearest) < 0.05 * norm:
+                if abs(slopes[-1] - norm) < 0.05 * norm:
                     break
             else:
+                nearest = min(slopes, key=lambda slope: abs(slope - norm))
                 raise AssertionError(f"{request}: gradient {norm:.4g}, finite difference {nearest:.4g}")
 
     @torch.no_grad()

@@ -179,7 +179,7 @@ def check_value(value: Tensor) -> None:
 def _random_features(
     backbone: FrozenBackbone, requests: tuple[FeatureRequest, ...], size: tuple[int, int], seed: int, *, masked: bool
 ) -> dict[FeatureRequest, Features]:
-    """Features of a random image, see `_features`; terms get copies of them, which they might modify."""
+    """Return the `_features` of a random image. The caller has to copy them, because a term might modify them."""
     return _features(backbone, requests, random_images(1, *size, seed=seed), masked=masked)
 
 

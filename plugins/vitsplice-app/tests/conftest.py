@@ -12,7 +12,9 @@ from chromium import browser, checked_pages
 from vitsplice_app.server import ServerSettings, service
 from vitsplice_app.workspace import temporary_workspace
 
-__all__ = ["browser"]
+from tests.conftest import no_plots, processes, small_metrics
+
+__all__ = ["browser", "no_plots", "processes", "small_metrics"]
 
 
 def run_service(settings, started):

@@ -11,6 +11,7 @@ import urllib.request
 import webbrowser
 
 import pytest
+from batches import wait_until
 from vitsplice_app import command, server
 from vitsplice_app.account import AUTH_VARIABLE, Account
 from vitsplice_app.command import _account, _announce
@@ -222,23 +223,29 @@ def test_ignored_signal_stays_ignored():
 
 
 @pytest.fixture
-def process(tmp_path):
+def process(processes, tmp_path):
     """The command as a process with a folder of its own for temporary files."""
-    arguments = [sys.executable, "-m", "vitsplice", "app", "--no-open"]
-    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, text=True) as started:
-        yield started
-        started.kill()
+    environment = processes.environment | {"TMPDIR": str(tmp_path)}
+    started = processes.start(["app", "--no-open"], tmp_path, environment=environment)
+    yield started
+    started.communicate(0)
+
+
+def first_line(process, path):
+    """The first line of a file to which a process writes."""
+    wait_until(lambda: process.returncode is not None or (path.exists() and "\n" in path.read_text()), 60)
+    assert process.returncode is None, process.communicate()
+    return path.read_text().splitlines()[0]
 
 
 @pytest.mark.kill
 def test_ctrl_c_ends_the_command_while_a_page_is_open(process, tmp_path):
-    url = process.stdout.readline().split()[3]
-    with urllib.request.urlopen(f"{url}gradio_api/heartbeat/page", timeout=60) as page:
+    announcement = first_line(process, tmp_path / "stdout")
+    with urllib.request.urlopen(f"{announcement.split()[3]}gradio_api/heartbeat/page", timeout=60) as page:
         assert page.readline() == b"data: ALIVE\n"
         assert len(list(tmp_path.glob("vitsplice-app-*"))) == 1
-        process.send_signal(signal.SIGINT)
+        os.kill(process.pid, signal.SIGINT)
         output, _ = process.communicate(timeout=60)
-    assert output == "closed; temporary files are removed\n"
+    assert output == f"{announcement}\nclosed; temporary files are removed\n"
     assert process.returncode == 0
     assert list(tmp_path.glob("vitsplice-app-*")) == []

@@ -70,11 +70,11 @@ def test_transfer_waits_for_an_inversion_and_does_not_begin_if_it_is_stopped_bef
     choose(page, "Backbone of the features", "tiny-vit")
     page.get_by_role("spinbutton", name="Steps", exact=True).fill("5000")
     page.get_by_role("spinbutton", name="Size (px)").fill("64")
+    waiting = open_page()
+    waiting.get_by_role("button", name="Example: apple and orange").first.click()
     page.get_by_role("button", name="Invert").click()
     page.get_by_alt_text("preview of the output").wait_for()
 
-    waiting = open_page()
-    waiting.get_by_role("button", name="Example: apple and orange").first.click()
     waiting.get_by_role("button", name="Run", exact=True).click()
     waiting.get_by_text("queue: 1/1").wait_for()
     choose(waiting, "Preset", "tiny:")

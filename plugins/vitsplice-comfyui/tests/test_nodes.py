@@ -152,10 +152,10 @@ def test_values_outside_of_the_range_are_clamped_and_nan_is_refused(comfyui, inp
 
 @pytest.mark.slow
 def test_progress_counts_the_start_and_every_step_of_all_images(comfyui, pair):
-    transfer(comfyui, structure=batch(*[pair[0]] * 2), appearance=batch(pair[1]), steps=3)
-    assert [(value, total) for value, total, _ in comfyui.progress] == [(n, 8) for n in range(1, 9)]
+    transfer(comfyui, structure=batch(*[pair[0]] * 2), appearance=batch(pair[1]), steps=2)
+    assert [(value, total) for value, total, _ in comfyui.progress] == [(n, 6) for n in range(1, 7)]
     previews = [preview for _, _, preview in comfyui.progress]
-    assert [preview is None for preview in previews] == [True, False, False, False] * 2
+    assert [preview is None for preview in previews] == [True, False, False] * 2
     assert previews[1][1].size == (48, 40)
 
 
@@ -233,8 +233,8 @@ def test_failed_attempt_is_released_before_the_models_of_comfyui_are_unloaded(co
 @pytest.mark.slow
 def test_run_of_a_batch_is_released_before_the_next_is_built(comfyui, pair, monkeypatch):
     runs = expect_released_runs(monkeypatch, sys.modules[comfyui.nodes["VitspliceTransfer"].__module__])
-    transfer(comfyui, structure=batch(*[pair[0]] * 3), appearance=batch(pair[1]), steps=1)
-    assert len(runs) == 3
+    transfer(comfyui, structure=batch(*[pair[0]] * 2), appearance=batch(pair[1]), steps=1)
+    assert len(runs) == 2
 
 
 def test_models_of_comfyui_are_unloaded_if_memory_is_too_small(comfyui, inputs, monkeypatch):

@@ -145,7 +145,9 @@ def test_a_broken_onnx_is_reported_with_the_command_that_installs_it(
 def test_the_conversion_is_complete_and_has_the_expected_digest(asset: Asset) -> None:
     tensors = cache.state_dict(asset)
     settings = {"num_classes": 0, "img_size": 518} if asset is DINOV2 else {}
-    timm.create_model(asset.architecture, pretrained=False, **settings).load_state_dict(tensors, strict=True)
+    with torch.device("meta"):
+        model = timm.create_model(asset.architecture, pretrained=False, **settings)
+    model.load_state_dict(tensors, strict=True, assign=True)
     assert digest(tensors) == asset.digest
     assert all(tensor.isfinite().all() for tensor in tensors.values())
 
@@ -181,6 +183,13 @@ def test_the_second_load_uses_the_cache(own_cache: Path, monkeypatch: pytest.Mon
     assert digest(cache.state_dict(LITE0)) == digest(first)
 
 
+@pytest.fixture
+def lite0(folder: Path) -> bytes:
+    """Bytes of an intact file in the cache."""
+    cache.state_dict(LITE0)
+    return cache.cached_file(LITE0).read_bytes()
+
+
 def _truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
 
@@ -197,10 +206,11 @@ def _empty(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [_truncate, _alter, _empty])
 def test_a_corrupt_cache_file_is_converted_again(
-    own_cache: Path, caplog: pytest.LogCaptureFixture, damage: object
+    lite0: bytes, own_cache: Path, caplog: pytest.LogCaptureFixture, damage: object
 ) -> None:
-    cache.state_dict(LITE0)
     path = cache.cached_file(LITE0)
+    path.parent.mkdir()
+    path.write_bytes(lite0)
     assert callable(damage)
     damage(path)
     with caplog.at_level(logging.WARNING):

@@ -6,7 +6,6 @@ import socket
 import sys
 import threading
 import time
-from functools import partial
 from types import SimpleNamespace
 
 import batches
@@ -256,10 +255,11 @@ def test_runs_resume_after_a_node_and_a_worker_are_killed(cluster, processes, un
     node = cluster.add_node(num_cpus=1, **SEAT)
     options = *ray_options(cluster), "--option", "resources={seat: 1}", "--retries", "0"
     process = batches.start_batch(processes, pairs, out, *options)
-    on_node, not_on_node = (partial(runs_on, node, out, expected=value) for value in (True, False))
-    batches.wait_until(lambda: on_node() and not_on_node())
-    ((lost, first),), ((victim, second),) = (runs().items() for runs in (on_node, not_on_node))
-    cluster.remove_node(node, allow_graceful=False)
+    try:
+        batches.wait_until(lambda: all(runs_by_place(node, out)))
+        ((lost, first),), ((victim, second),) = (runs.items() for runs in runs_by_place(node, out))
+    finally:
+        cluster.remove_node(node, allow_graceful=False)
     victim.kill()
     lost.wait(60)  # it ends some time after its raylet; a run that is awake could finish before that
     batches.wake(pairs)
@@ -268,11 +268,12 @@ def test_runs_resume_after_a_node_and_a_worker_are_killed(cluster, processes, un
     batches.assert_complete(out, expected)
 
 
-def runs_on(node, out, *, expected):
-    """Processes with the folder of a run with a checkpoint whose parent is the raylet of a node, or those without."""
+def runs_by_place(node, out):
+    """Runs with a checkpoint, as folders by process: those on a node, and all others."""
     raylet = node.all_processes["raylet"][0].process.pid
     runs = batches.processes_with_checkpoint(out, WORKER)
-    return {process: folder for process, folder in runs.items() if (process.ppid() == raylet) is expected}
+    on_node = {process: folder for process, folder in runs.items() if process.ppid() == raylet}
+    return on_node, {process: folder for process, folder in runs.items() if process not in on_node}
 
 
 @pytest.mark.slow

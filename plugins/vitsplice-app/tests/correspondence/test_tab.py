@@ -68,9 +68,9 @@ def test_broken_image_gives_an_error_card_and_the_page_goes_on(tab, tmp_path):
 
 @pytest.mark.weights
 def test_eye_of_the_cat_matches_an_eye_of_the_dog(tab):
-    tab.get_by_role("spinbutton", name="Patches per side").fill("24")
+    tab.get_by_role("spinbutton", name="Patches per side").fill("16")
     viewer = matched(tab)
-    expected = match(PAIR, "dinov2-vits14-offline", TOGETHER, None, 24).correspondence
+    expected = match(PAIR, "dinov2-vits14-offline", TOGETHER, None, 16).correspondence
     rows, columns = expected.grid
     patch = int(0.37 * rows) * columns + int(0.385 * columns)
     click(viewer, 0, patch, expected.grid)

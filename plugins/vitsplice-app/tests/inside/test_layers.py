@@ -8,14 +8,15 @@ from vitsplice_app.context import AppContext
 from vitsplice_app.inside import layers, layers_tab
 from vitsplice_app.inside.layers import BACKBONE_FACET, compute
 
+from tests.conftest import write_pair
 from vitsplice.analysis.local_features import heat_map, similarity_map
 from vitsplice.errors import ConfigError, ImageError, UserError
 from vitsplice.images import example, read, to_pil
 
 
 @pytest.fixture
-def images():
-    return [str(path) for path in example("cat-dog")]
+def images(tmp_path):
+    return [str(path) for path in write_pair(tmp_path)]
 
 
 def view_of(images, workspace, backbone="tiny-vit", facet=BACKBONE_FACET, size=64):
@@ -118,8 +119,8 @@ def test_unusable_input_is_reported(images, workspace, tmp_path):
 
 
 @pytest.mark.weights
-def test_patches_most_similar_to_an_eye_are_eyes(images, workspace):
-    view = view_of(images, workspace, "dinov2-vits14-offline", size=224)
+def test_patches_most_similar_to_an_eye_are_eyes(workspace):
+    view = view_of(list(map(str, example("cat-dog"))), workspace, "dinov2-vits14-offline", size=224)
     (height, width), cat, dog = view.images[0].shape[-2:], *view.features.features[-4]
     eye = view.patch_at(0.41 * width, 0.4 * height)
     within, across = (similarity_map(cat, eye, other).flatten().topk(4).indices.tolist() for other in (cat, dog))

@@ -38,6 +38,7 @@ def test_broken_image_is_an_error_on_the_page(page, tmp_path):
     page.get_by_role("alert").get_by_text("broken.png").wait_for()
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_comparison_shows_its_report_in_an_isolated_frame(page, tmp_path):
     open_tab(page, "Comparison")
     upload(page, "Images, two or more", *write_pair(tmp_path))

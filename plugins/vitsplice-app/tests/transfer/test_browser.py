@@ -38,9 +38,9 @@ sides => {
 """
 """Script that compares the sides of the page on which errors are visible."""
 
-NAP = "terms.nap={loss: tiny-nap, weight: 1, options: {seconds: 0.15}}"
+NAP = "terms.nap={loss: tiny-nap, weight: 1, options: {seconds: 0.35}}"
 SMALL = ("metrics=none", "plots=none", "match.grid=8", "checkpoint.seconds=0")
-QUICK = (*TINY_NETWORKS, *SMALL, "steps=10", "stages=[{side: 24}, {side: 32}]", NAP)
+QUICK = (*TINY_NETWORKS, *SMALL, "steps=6", "previews=6", "stages=[{side: 24}, {side: 32}]", NAP)
 
 GRADIO_WARNINGS = ("Method not implemented.",)
 EDITOR_WARNINGS = (*GRADIO_WARNINGS, "    at ", "[.WebGL")
@@ -150,7 +150,7 @@ def repeat_by_command_line(tab, folder, monkeypatch):
     (run,) = folder.glob("quick-*")
     monkeypatch.chdir(run)
     assert main(shlex.split(command)[1:]) == 0
-    for name in ("output.png", "losses.csv", "run.yaml", "previews/step-000000.png", "previews/step-000010.png"):
+    for name in ("output.png", "losses.csv", "run.yaml", "previews/step-000000.png", "previews/step-000006.png"):
         assert (run / name).read_bytes() == (run / "again" / name).read_bytes(), name
     return command
 
@@ -175,7 +175,7 @@ def test_dropped_images_run_stop_resume_and_download_with_the_bytes_of_the_comma
     tab.choose_preset("quick", "# One to three minutes")
     tab.edit_yaml(edited_yaml("quick", *QUICK))
     tab.press("Run")
-    tab.wait_for("of 10 steps")
+    tab.wait_for("of 6 steps")
     first = tab.preview()
     page.wait_for_function("first => document.querySelector('img[alt^=preview]').src != first", arg=first)
     tab.press("Stop")
@@ -183,7 +183,7 @@ def test_dropped_images_run_stop_resume_and_download_with_the_bytes_of_the_comma
     tab.wait_for("run 2: quick, stopped after")
     page.get_by_role("button", name="Stop", exact=True, disabled=True).wait_for()
     tab.press("Resume")
-    tab.wait_for("run 2: quick, 10 steps")
+    tab.wait_for("run 2: quick, 6 steps")
 
     tab.slide()
     page.get_by_text("As command line, as Python").click()
@@ -251,13 +251,14 @@ def test_run_whose_result_cannot_be_shown_does_not_block_the_page(context, serve
             tab.drop(label, path)
         tab.page.get_by_text("Advanced: the preset as YAML").click()
         tab.choose_preset("tiny", "backbone:")
+        tab.edit_yaml(edited_yaml("tiny", "steps=1"))
         with monkeypatch.context() as patched:
             patched.setattr(gr.ImageSlider, "postprocess", full_disk)
             tab.press("Run")
             tab.wait_for("The result cannot be shown")
         tab.page.get_by_role("button", name="Stop", exact=True, disabled=True).wait_for()
         tab.press("Run")
-        tab.wait_for("run 2: tiny, 5 steps")
+        tab.wait_for("run 2: tiny, 1 step")
 
 
 def test_error_of_the_yaml_is_shown_once(tab):
@@ -275,13 +276,14 @@ def test_error_of_the_yaml_is_shown_once(tab):
 
 
 @pytest.mark.weights
+@pytest.mark.usefixtures("small_metrics")
 def test_masked_example_and_quick_with_pretrained_networks(context, server, tmp_path):
     with checked_pages(context, lambda url: url.startswith((server.url, "blob:")), EDITOR_WARNINGS) as open_url:
         tab = TransferTab(open_url(server.url))
         tab.page.get_by_role("button", name="Example: apple and orange").first.click()
         tab.page.get_by_text("Advanced: the preset as YAML").click()
         tab.choose_preset("instant", "# Seconds, no optimisation")
-        tab.edit_yaml(edited_yaml("instant", "match.grid=20"))
+        tab.edit_yaml(edited_yaml("instant", "match.grid=10"))
         tab.page.get_by_label("Paint masks").check()
         tab.paint("Structure mask")
         tab.press("Run")
@@ -293,17 +295,17 @@ def test_masked_example_and_quick_with_pretrained_networks(context, server, tmp_
         tab.choose_preset("quick", "# One to three minutes")
         small = (
             "size=128",
-            "match.grid=20",
+            "match.grid=10",
             "stages=[{side: 112}]",
             "backbones.vit.side=112",
             "terms.detail.options.samples=200",
         )
-        tab.edit_yaml(edited_yaml("quick", *small, "steps=6", "metrics=none", "plots=none"))
+        tab.edit_yaml(edited_yaml("quick", *small, "steps=3", "metrics=none", "plots=none"))
         tab.press("Run")
-        tab.wait_for("of 6 steps")
+        tab.wait_for("of 3 steps")
         changes = "first => document.querySelector('img[alt^=preview]').src != first"
         tab.page.wait_for_function(changes, arg=tab.preview())
-        tab.wait_for("run 2: quick, 6 steps")
+        tab.wait_for("run 2: quick, 3 steps")
     (mask,) = tmp_path.glob("instant-*/images/structure_mask/mask.png")
     (structure,) = tmp_path.glob("instant-*/images/structure/apple.jpg")
     painted, image = read(mask).pixels, read(structure).pixels

@@ -84,8 +84,9 @@ def test_download_holds_what_the_command_needs_to_repeat_the_run(runs, tmp_path,
     command, code = outcome.repeat_code(runs[0])
     monkeypatch.chdir(folder)
     assert main(command.split()[1:]) == 0
-    again = (folder / "again" / "output.png").read_bytes()
-    assert again == runs[0].folder.output.read_bytes() == (folder / "output.png").read_bytes()
+    for name in ("output.png", "losses.csv", "run.yaml", "previews/step-000000.png", "previews/step-000004.png"):
+        again = (folder / "again" / name).read_bytes()
+        assert again == (runs[0].path / name).read_bytes() == (folder / name).read_bytes(), name
     assert "--set optimiser.lr=0.01" in command
     assert "overrides=['optimiser.lr=0.01']" in code
 

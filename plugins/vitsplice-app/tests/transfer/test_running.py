@@ -24,28 +24,17 @@ def contents(folder):
     return {name: (folder / name).read_bytes() for name in FILES}
 
 
-def from_command_line(sources, out, *arguments):
-    """Files of the same run of the command line."""
-    assert main(["run", *map(str, sources.values()), "--preset", "tiny", "-o", str(out), *arguments]) == 0
-    return contents(out)
-
-
-@pytest.mark.slow
-def test_run_gives_the_bytes_of_the_command_line(new_run, sources, tmp_path):
-    run = new_run()
-    list(running.begin(run))
-    assert contents(run.path) == from_command_line(sources, tmp_path / "cli")
-
-
 @pytest.mark.slow
 def test_stopped_run_has_an_output_and_resumes_to_the_same_bytes(new_run, sources, tmp_path):
-    run, steps = new_run("steps=6"), count(1)
+    run, steps = new_run(), count(1)
     list(running.begin(run, lambda: next(steps) == 3))
     assert run.folder.record()["steps"]["taken"] == 3
     assert run.folder.output.is_file()
     list(running.resume(run))
     assert run.folder.finished()
-    assert contents(run.path) == from_command_line(sources, tmp_path / "cli", "--steps", "6")
+    cli = tmp_path / "cli"
+    assert main(["run", *map(str, sources.values()), "--preset", "tiny", "-o", str(cli)]) == 0
+    assert contents(run.path) == contents(cli)
 
 
 @pytest.mark.slow
@@ -85,7 +74,7 @@ def test_failing_step_saves_the_last_good_output(new_run):
 
 @pytest.mark.slow
 def test_abandoned_run_releases_its_folder(new_run):
-    run = new_run("checkpoint.every=1")
+    run = new_run("checkpoint.every=1", "steps=2")
     states = running.begin(run)
     next(states), next(states)
     states.close()
@@ -98,7 +87,7 @@ def test_run_is_released_by_the_thread_that_ends_it(new_run):
     """The page takes each state in any of its threads."""
     from concurrent.futures import ThreadPoolExecutor
 
-    run = new_run("checkpoint.every=1")
+    run = new_run("checkpoint.every=1", "steps=2")
     states = running.begin(run, lambda: True)
     for _ in states:
         with ThreadPoolExecutor(1) as thread:
@@ -109,7 +98,7 @@ def test_run_is_released_by_the_thread_that_ends_it(new_run):
 
 @pytest.mark.slow
 def test_finished_run_cannot_be_resumed(new_run):
-    run = new_run()
+    run = new_run("steps=1")
     list(running.begin(run))
     with pytest.raises(VitspliceError, match="is finished"):
         list(running.resume(run))

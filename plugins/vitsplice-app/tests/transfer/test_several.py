@@ -9,7 +9,7 @@ from vitsplice.cli import main
 from vitsplice.errors import UserError
 from vitsplice.images import encode_png
 
-MATCHED = ("backbone.name=tiny-vit", "start=match", "match.grid=8")
+MATCHED = ("backbone.name=tiny-vit", "start=match", "match.grid=8", "steps=2")
 
 
 @pytest.mark.slow

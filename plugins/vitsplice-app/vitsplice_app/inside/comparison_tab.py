@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 
-from vitsplice.analysis.compare import REPORT
 from vitsplice_app.choices import backbone_choices, default_backbone
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import error_card, guarded
@@ -64,6 +63,8 @@ def build(context: AppContext) -> None:
         report = gr.HTML(elem_classes="result", padding=False)
 
     def run(work: Work, chosen: list[tuple[str, Any]] | None, *values: Any) -> Iterator[Updates]:
+        from vitsplice.analysis.compare import REPORT  # takes seconds: it imports the compiler of torch
+
         runs = context.workspace.runs
         plan = ComparisonForm(with_short_names([path for path, _ in chosen or []], runs), *values).plan()
         folder = folder_of(plan, runs)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from vitsplice.results import StoredResult, find_results
 from vitsplice_app.context import AppContext
 from vitsplice_app.errors import error_card, guarded
 from vitsplice_app.events import IMMEDIATE, disable_gradio_check
 from vitsplice_app.results import listing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vitsplice.results import StoredResult
 
 Updates = dict[Any, Any]
 
@@ -30,7 +34,7 @@ def build(context: AppContext) -> None:
     )  # fmt: skip
 
     def scan(chosen: str | None = None) -> Updates:
-        stored = find_results(context.folder) if context.folder else []
+        stored = _results_in(context.folder) if context.folder else []
         labels = {listing.key(result): listing.label(result) for result in stored}
         chosen = chosen if chosen in labels else None
         choices = gr.update(choices=[(label, key) for key, label in labels.items()], value=chosen, visible=bool(labels))
@@ -46,3 +50,9 @@ def build(context: AppContext) -> None:
     gr.on(fn=guarded(card, scan), outputs=outputs, **IMMEDIATE)  # without triggers, it runs when the page is opened
     refresh.click(guarded(card, scan), choice, outputs, **IMMEDIATE)
     choice.input(guarded(card, open_result), [results, choice], [card, page, images], **IMMEDIATE)
+
+
+def _results_in(folder: Path) -> list[StoredResult]:
+    from vitsplice.results import find_results  # takes seconds: it imports the compiler of torch
+
+    return find_results(folder)
