@@ -19,6 +19,7 @@ from vitsplice.support.files import file_sha256
 @pytest.fixture(scope="module")
 def result():
     pair = smooth_pair()
+    # fewer terms: the report lists each in the same way
     settings = ["metrics=all", "plots=all", "terms.identity.weight=0", "terms.structure-entire.weight=0"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vitsplice.metrics.independent.SIZE", 64)

@@ -97,14 +97,15 @@ def test_provenance_map_and_report_say_what_was_taken_from_which_image(tmp_path)
 
 @pytest.mark.usefixtures("small_metrics")
 @pytest.mark.slow
-def test_metrics_are_means_over_the_images_by_weight():
+@pytest.mark.parametrize(("weights", "share"), [(None, 0.5), ([3, 1], 0.75)])
+def test_metrics_are_means_over_the_images_by_weight(weights, share):
     settings = INSTANT | {"overrides": [*INSTANT["overrides"], "metrics=all"]}
-    result = vitsplice.splice(STRUCTURE, [FIRST, SECOND], "tiny", appearance_weights=[3, 1], **settings)
+    result = vitsplice.splice(STRUCTURE, [FIRST, SECOND], "tiny", appearance_weights=weights, **settings)
     values = {metric.name: metric.value for metric in result.metrics}
     assert set(values) == set(RUN_METRICS)
     metric = lab_patches(MetricContext(None, "x"))
     first, second = (metric.value(Case("c", STRUCTURE, image, result.pixels[None])) for image in (FIRST, SECOND))
-    assert values["lab-patches"] == pytest.approx(0.75 * first + 0.25 * second, rel=1e-3)
+    assert values["lab-patches"] == pytest.approx(share * first + (1 - share) * second, rel=1e-3)
 
 
 @pytest.mark.parametrize(
