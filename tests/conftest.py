@@ -196,6 +196,12 @@ def victim(tmp_path_factory):
     assert state() == before
 
 
+@pytest.fixture(scope="module")
+def image_files(tmp_path_factory):
+    """The images of `png`, for all tests of a module, which leave them unchanged."""
+    return write_pair(tmp_path_factory.mktemp("images"))
+
+
 @pytest.fixture
 def small_metrics(monkeypatch):
     """Measure images at 64 px instead of 256; the metrics of a run have tests of their own."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 from vitsplice_tiny import tiny_vit
 
-from tests.conftest import noise, write_pair
+from tests.conftest import noise
 from vitsplice.analysis import compare, comparison, encoding
 from vitsplice.analysis.compare import ComparisonPlan
 from vitsplice.analysis.comparison_images import image_sources
@@ -41,21 +41,16 @@ def _no_report_and_small_metrics():
         yield
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    return write_pair(tmp_path_factory.mktemp("images"))
-
-
 @pytest.fixture
-def plan(images):
-    return plan_of(images, "tiny-vit", "tiny-cnn")
+def plan(image_files):
+    return plan_of(image_files, "tiny-vit", "tiny-cnn")
 
 
 @pytest.fixture(scope="module")
-def compared(images, tmp_path_factory):
+def compared(image_files, tmp_path_factory):
     """Folder of a finished comparison of two backbones."""
     folder = tmp_path_factory.mktemp("compared")
-    compare.compare(plan_of(images, "tiny-vit", "tiny-cnn"), folder)
+    compare.compare(plan_of(image_files, "tiny-vit", "tiny-cnn"), folder)
     return folder
 
 
@@ -66,9 +61,9 @@ def out(compared, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def table_with_transfer(images, tmp_path_factory):
+def table_with_transfer(image_files, tmp_path_factory):
     """Table of a comparison with a transfer, which nothing interrupts."""
-    return compare.compare(plan_of(images, **TRANSFER), tmp_path_factory.mktemp("uninterrupted")).csv()
+    return compare.compare(plan_of(image_files, **TRANSFER), tmp_path_factory.mktemp("uninterrupted")).csv()
 
 
 @pytest.fixture
@@ -119,8 +114,8 @@ def test_every_backbone_has_measures_of_every_image(plan, tmp_path):
     assert (tmp_path / "out" / "metrics.csv").read_text() == result.csv()
 
 
-def test_resume_gives_identical_metrics_wherever_it_was_stopped(images, table_with_transfer, tmp_path):
-    plan, out = plan_of(images, **TRANSFER), tmp_path / "out"
+def test_resume_gives_identical_metrics_wherever_it_was_stopped(image_files, table_with_transfer, tmp_path):
+    plan, out = plan_of(image_files, **TRANSFER), tmp_path / "out"
     # checked before each of 2 images, before the transfer, and after each of its 2 steps
     for checks in (0, 1, 2, 3):
         calls = iter(range(1_000))

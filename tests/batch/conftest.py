@@ -9,8 +9,6 @@ from vitsplice.batch.plan import Batch, variants
 from vitsplice.contracts import Outcome
 from vitsplice.datasets import Pair, write
 
-from ..conftest import write_pair
-
 NAMES = ("one", "two", "three")
 
 
@@ -53,15 +51,10 @@ def batch(pairs, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    """Files of a structure image and an appearance image, which the tests leave unchanged."""
-    return write_pair(tmp_path_factory.mktemp("images"))
-
-
-@pytest.fixture(scope="module")
-def finished_batch(images, tmp_path_factory):
+def finished_batch(image_files, tmp_path_factory):
+    """A finished batch of three pairs of the same images, which tests leave unchanged."""
     folder = tmp_path_factory.mktemp("finished")
-    write(folder / "pairs.csv", [Pair(name, *images) for name in NAMES])
+    write(folder / "pairs.csv", [Pair(name, *image_files) for name in NAMES])
     batch = batch_of(folder / "pairs.csv", folder / "out")
     threads = torch.get_num_threads()
     assert run_batch(batch.out, batch.manifest, batch.variants, SequentialExecutor(), len(NAMES)).done == len(NAMES)
@@ -71,7 +64,7 @@ def finished_batch(images, tmp_path_factory):
 
 @pytest.fixture
 def finished(finished_batch, tmp_path):
-    """A copy of a finished batch of three pairs of the same images."""
+    """A copy of `finished_batch`."""
     shutil.copytree(finished_batch.out, tmp_path / "out")
     shutil.copy(finished_batch.manifest, tmp_path / "pairs.csv")
     return replace(finished_batch, out=tmp_path / "out", manifest=tmp_path / "pairs.csv")

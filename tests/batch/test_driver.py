@@ -103,8 +103,8 @@ def test_corrupt_image_stops_no_other_run_and_is_tried_again_when_repaired(batch
 
 
 @pytest.mark.slow
-def test_finished_pair_with_other_images_is_refused(finished, sequential, images):
-    write(finished.manifest, [Pair("one", *images[::-1]), Pair("two", *images), Pair("three", *images)])
+def test_finished_pair_with_other_images_is_refused(finished, sequential, image_files):
+    write(finished.manifest, [Pair("one", *image_files[::-1]), Pair("two", *image_files), Pair("three", *image_files)])
     outcomes = []
     tally = run(finished, sequential(), report=lambda tally, outcome: outcomes.append(outcome))
     assert (tally.refused, tally.done_before) == (1, 2)
@@ -114,9 +114,9 @@ def test_finished_pair_with_other_images_is_refused(finished, sequential, images
     assert [outcome.id for outcome in outcomes if outcome] == ["tiny/one"]
 
 
-def test_reason_of_a_refused_job_is_printable(finished, sequential, images, tmp_path):
+def test_reason_of_a_refused_job_is_printable(finished, sequential, image_files, tmp_path):
     batch = replace(finished, out=finished.out.rename(tmp_path / os.fsdecode(b"\xff")))
-    write(batch.manifest, [Pair("one", *images[::-1])])
+    write(batch.manifest, [Pair("one", *image_files[::-1])])
     assert run(batch, sequential()).refused == 1
     (failure,) = records(batch, FAILURES)
     assert failure["reason"].isprintable()
@@ -124,13 +124,13 @@ def test_reason_of_a_refused_job_is_printable(finished, sequential, images, tmp_
 
 
 @pytest.mark.slow
-def test_moved_images_are_compared_by_their_bytes(finished, sequential, images, tmp_path):
+def test_moved_images_are_compared_by_their_bytes(finished, sequential, image_files, tmp_path):
     for folder, order in (("moved", 1), ("others", -1)):
         (tmp_path / folder).mkdir()
-        for path, name in zip(images[::order], (images[0].name, images[1].name), strict=True):
+        for path, name in zip(image_files[::order], (image_files[0].name, image_files[1].name), strict=True):
             shutil.copy(path, tmp_path / folder / name)
-    moved, others = ([tmp_path / folder / path.name for path in images] for folder in ("moved", "others"))
-    write(finished.manifest, [Pair("one", *others), Pair("two", *moved), Pair("three", *images)])
+    moved, others = ([tmp_path / folder / path.name for path in image_files] for folder in ("moved", "others"))
+    write(finished.manifest, [Pair("one", *others), Pair("two", *moved), Pair("three", *image_files)])
     for _ in range(2):
         executor = sequential()
         tally = run(finished, executor)

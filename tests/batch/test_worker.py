@@ -43,8 +43,8 @@ def _one_thread():
 
 
 @pytest.fixture
-def job(images, tmp_path):
-    paths = {"structure": str(images[0]), "appearance": str(images[1])}
+def job(image_files, tmp_path):
+    paths = {"structure": str(image_files[0]), "appearance": str(image_files[1])}
     folder = str(tmp_path / "out" / "tiny" / "123" / "one")
     return Job("tiny/one", folder, paths, SETTINGS.model_dump_json(), 1, str(tmp_path / ".stop"))
 
@@ -56,22 +56,22 @@ def short(job):
 
 
 @pytest.fixture(scope="module")
-def alone(images, tmp_path_factory):
+def alone(image_files, tmp_path_factory):
     """Files of a run, outside a batch, of the same images and settings as `job`."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    paths = {"structure": str(images[0]), "appearance": str(images[1])}
+    paths = {"structure": str(image_files[0]), "appearance": str(image_files[1])}
     files = run_alone(Job("tiny/alone", "", paths, SETTINGS.model_dump_json(), 1, ""), tmp_path_factory.mktemp("alone"))
     torch.set_num_threads(threads)
     return files
 
 
 @pytest.fixture
-def several(job, images, tmp_path):
+def several(job, image_files, tmp_path):
     """A job with two appearance images, weights and two regions."""
-    (tmp_path / "mask.png").write_bytes(encode_png(torch.ones(1, 3, *read(images[0]).pixels.shape[-2:])))
+    (tmp_path / "mask.png").write_bytes(encode_png(torch.ones(1, 3, *read(image_files[0]).pixels.shape[-2:])))
     masks = {f"region_{number}_structure_mask": str(tmp_path / "mask.png") for number in (1, 2)}
-    paths = job.images | {"appearance_2": str(images[0])} | masks
+    paths = job.images | {"appearance_2": str(image_files[0])} | masks
     settings = settings_for("tiny", backbone="tiny-vit", overrides=["start=match", "match.grid=8", "steps=2"])
     return replace(job, images=paths, settings=settings.model_dump_json(), weights=(0.5, 2.0), regions=(1, 0))
 
@@ -177,8 +177,8 @@ def test_run_with_corrupt_checkpoints_is_restarted(job, alone):
     assert contents(job.folder) == alone
 
 
-def test_run_of_other_images_is_restarted(job, images, alone):
-    kill_after(replace(job, images={"structure": str(images[1]), "appearance": str(images[0])}), 3)
+def test_run_of_other_images_is_restarted(job, image_files, alone):
+    kill_after(replace(job, images={"structure": str(image_files[1]), "appearance": str(image_files[0])}), 3)
     assert run_job(job).state == "done"
     assert contents(job.folder) == alone
 
@@ -198,9 +198,9 @@ def test_remains_of_a_run_killed_after_its_last_file_are_removed(short, name):
     assert not path.exists()
 
 
-def test_finished_run_of_moved_images_is_recognised_by_their_bytes(short, images, tmp_path):
+def test_finished_run_of_moved_images_is_recognised_by_their_bytes(short, image_files, tmp_path):
     """Also if they have the same names, as in the folders of a data set."""
-    (tmp_path / "mask.png").write_bytes(encode_png(torch.ones(1, 3, *read(images[0]).pixels.shape[-2:])))
+    (tmp_path / "mask.png").write_bytes(encode_png(torch.ones(1, 3, *read(image_files[0]).pixels.shape[-2:])))
     job = replace(short, images=short.images | {"structure_mask": str(tmp_path / "mask.png")})
     assert run_job(job).state == "done"
     record = finished_record(job)

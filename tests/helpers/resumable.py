@@ -230,7 +230,8 @@ class ResumableContract:
     def test_resume_after_sigkill_and_a_later_ctrl_c_gives_the_same_files(self, processes, uninterrupted, tmp_path):
         words, moment = self.command(uninterrupted.inputs, tmp_path / "out"), 1 + uninterrupted.accesses // 3
         assert self.run(processes, words, tmp_path, moment).code == -signal.SIGKILL
-        ended = self.resume(processes, tmp_path, uninterrupted.inputs, moment // 2, signal.SIGINT)
+        sooner = moment // 2  # a resumed command has fewer accesses
+        ended = self.resume(processes, tmp_path, uninterrupted.inputs, sooner, signal.SIGINT)
         assert ended.code == 130, ended.stderr
         assert "Traceback" not in ended.stderr
         self.assert_resumes(processes, tmp_path, uninterrupted, moment)

@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file, save, save_file
 
-from tests.conftest import STAGED_PYRAMID, TINY_SECOND, write_pair
+from tests.conftest import STAGED_PYRAMID, TINY_SECOND
 from vitsplice.errors import (
     AlreadyFinished,
     CheckpointRejected,
@@ -73,12 +73,6 @@ def artifacts(folder):
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
         for name in names + [f"previews/{name}" for name in previews]
     }
-
-
-@pytest.fixture(scope="module")
-def image_files(tmp_path_factory):
-    """The images of `png`, for fixtures of this module."""
-    return write_pair(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="module")

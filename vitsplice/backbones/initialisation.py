@@ -24,7 +24,7 @@ _SKIPPED = {
 
 
 class SkipInitialisation(TorchFunctionMode):
-    """Context in which networks are created without random values for their parameters, which saves most of the time.
+    """Context in which networks are created without random values for their parameters, which take most of the time.
 
     The caller has to load every parameter, in the context or after it. Buffers are initialised as usual.
     """
