@@ -49,7 +49,7 @@ def test_masks_have_the_size_of_the_images_and_cover_the_discs(discs, result):
         assert segments.overlay.shape == (3, 128, 128)
 
 
-def test_a_pixel_has_the_label_with_the_largest_share(result):
+def test_a_pixel_is_background_from_half_a_share_on_and_else_of_the_part_with_the_largest_share(result):
     result = replace(result, labels=(torch.tensor([[0, 1, 4], [4, 2, 2]]),) * 2, parts=4)
     one_hot = torch.nn.functional.one_hot(result.labels[0], 5).permute(2, 0, 1).float()
     shares = upsample(one_hot, result.images[0].pixels)
@@ -100,27 +100,31 @@ def test_force_removes_files_of_a_call_that_was_killed(result, of_first, tmp_pat
 
 
 def test_only_inputs_that_would_be_replaced_or_removed_are_refused(tmp_path):
-    written, earlier, other = (tmp_path / name for name in ("2-dog_parts.png", "9-cat_parts.png", "7-dog_parts.png"))
+    of_second_dog, earlier, other = (
+        tmp_path / name for name in ("2-dog_parts.png", "9-cat_parts.png", "7-dog_parts.png")
+    )
     (tmp_path / cosegmentation.DATA).write_text(json.dumps({"files": [earlier.name]}))
-    for inputs in ([written, tmp_path / "dog.jpg"], [earlier], [tmp_path / cosegmentation.SHEET]):
+    for inputs in ([of_second_dog, tmp_path / "dog.jpg"], [earlier], [tmp_path / cosegmentation.SHEET]):
         with pytest.raises(UserError, match="is an output file in .* and would be replaced or removed; move it"):
             cosegmentation.check_output(tmp_path, inputs, force=True)
-    assert cosegmentation.check_output(tmp_path, [other, written], force=True) == tmp_path
+    # Here no second image is named "dog", and `other` is not listed.
+    assert cosegmentation.check_output(tmp_path, [other, of_second_dog], force=True) == tmp_path
 
 
 def test_files_that_would_be_replaced_are_refused_without_force(discs, tmp_path):
-    (images, _), out = discs, tmp_path / "out"
+    (paths, _), out = discs, tmp_path / "out"
     out.mkdir()
     (out / "1-disc0_parts.png").write_text("edited")
-    result = Cosegmentation((read(images[0]),), (torch.ones(2, 2, dtype=torch.int64),), None, 2, None, 64)
+    labels = torch.ones(2, 2, dtype=torch.int64)
+    result = Cosegmentation((read(paths[0]),), (labels,), info=None, parts=2, clusters=None, size=64)
     for refused in (
-        lambda: cosegmentation.check_output(out, images, force=False),
+        lambda: cosegmentation.check_output(out, paths, force=False),
         lambda: cosegmentation.save(result, out),
     ):
         with pytest.raises(OutputExists, match=r"already holds 1-disc0_parts\.png; choose another folder"):
             refused()
     assert (out / "1-disc0_parts.png").read_text() == "edited"
-    assert cosegmentation.check_output(out, images[1:], force=False) == out
+    assert cosegmentation.check_output(out, paths[1:], force=False) == out
 
 
 @pytest.mark.parametrize(

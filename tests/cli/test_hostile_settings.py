@@ -91,7 +91,7 @@ def test_message_for_a_keyword_out_of_range_names_the_keyword():
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "vitsplice-" + "b" * 240])
-def test_plugin_name_that_is_too_long_for_a_file_is_rejected(vitsplice, name):
+def test_plugin_name_of_more_than_60_characters_is_rejected(vitsplice, name):
     assert "at most 60" in one_error(vitsplice("plugin", "new", name, "--kind", "loss"), 2)
 
 
@@ -112,7 +112,7 @@ pixels pyramid tiny-vit crop entire cosine image "\0" 2001-01-01 2001-99-99 << =
 
 
 def _value(rng, depth=0):
-    """Return random YAML, nested at most three deep."""
+    """Return random YAML: up to three lists or mappings, one in another, with `SCALARS` inside."""
     shape = rng.random()
     if depth > 2 or shape < 0.6:
         return rng.choice(SCALARS)

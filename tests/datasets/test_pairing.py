@@ -72,8 +72,8 @@ def test_pairing_by_name_ignores_suffixes():
 def test_names_without_a_match_or_with_several_are_refused():
     with pytest.raises(UserError, match="no structure image has the name"):
         list(pair_by_name(ImageGroup(paths("a.jpg"), paths("b.jpg"))))
-    with pytest.raises(UserError, match="have the same name"):
-        list(pair_by_name(ImageGroup(paths("a.jpg", "a.png"), paths("a.jpg"))))
+    with pytest.raises(UserError, match="s/a.jpg and t/a.png have the same name apart from the suffix; rename one"):
+        list(pair_by_name(ImageGroup(paths("s/a.jpg", "t/a.png"), paths("a.jpg"))))
 
 
 def test_names_match_in_either_encoding_of_accents():

@@ -5,7 +5,7 @@ import torch
 
 from tests.conftest import noise
 from vitsplice.engine.stack import AppearanceImage
-from vitsplice.engine.warm_start import eased, joint_bilateral, warm_start
+from vitsplice.engine.warm_start import _guided, eased, joint_bilateral, warm_start
 from vitsplice.images.transforms import to_lab
 from vitsplice.matching import Correspondence, MatchedImage, assignment
 
@@ -137,3 +137,10 @@ def test_colours_outside_the_appearance_mask_do_not_affect_the_warm_start(crosse
     outputs = [transfer_colours(structure, image, match, mask=mask) for image in (appearance, changed)]
     torch.testing.assert_close(*outputs, atol=0.02, rtol=0)
     assert (transfer_colours(structure, changed, match) - outputs[0]).abs().max() > 0.2
+
+
+@pytest.mark.parametrize("radius", range(2, 16))
+def test_guided_filter_does_not_shift_values(radius):
+    ramp = torch.arange(192.0)[None, None, None].expand(1, 1, 64, -1)
+    shift = (_guided(torch.full((1, 3, 64, 192), 0.5), ramp, radius) - ramp)[..., 64:-64]
+    assert shift.abs().max() < radius / 8  # less than half a pixel of the subsampled image

@@ -97,7 +97,7 @@ def real_plots():
 
 @pytest.fixture
 def evaluated(request, quick_metrics, pairs, tmp_path):
-    """Function that evaluates methods over the five pairs, without a network, into ``out``."""
+    """Function that evaluates methods over the five pairs, on the CPU, into ``out``."""
     if "real_plots" not in request.fixturenames:
         request.getfixturevalue("no_plots")
 

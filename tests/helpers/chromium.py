@@ -10,12 +10,15 @@ SWITCHES = (
     "--disable-component-update --disable-sync"
 )
 
+NAMES = "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"
+"""Names of the command, by preference: the headless shell opens a page in half the time of the others."""
+
 STARTED = pytest.StashKey()
 
 
 def installed():
     """Path of the installed Chromium, or None."""
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 def chromium(driver):

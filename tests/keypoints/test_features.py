@@ -4,7 +4,6 @@ import torch
 from tests.analysis.toys import Toy, colour
 from tests.keypoints.layouts import write_image
 from vitsplice.contracts import FeatureRequest
-from vitsplice.engine.backbones import BackboneCache
 from vitsplice.errors import ImageError, UserError, VitspliceError
 from vitsplice.images.checks import check_size
 from vitsplice.keypoints import KeypointImage
@@ -41,12 +40,6 @@ def test_single_backbone_is_loaded_once_and_several_again():
     assert single.load() is single.load()
     first, second = select_features([ViT, CNN], [], [-1], CPU)
     assert (first.load().info.name, second.load().info.name) == (ViT, CNN)
-
-
-def test_backbone_that_is_also_the_fallback_of_another_is_selected_once(monkeypatch):
-    named = BackboneCache.named
-    monkeypatch.setattr(BackboneCache, "named", lambda self, name, device: named(self, ViT, device))
-    assert [features.info.name for features in select_features(["a", "b"], [], [-1], CPU)] == [ViT]
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,8 @@ def test_order_of_images_does_not_matter_and_equal_images_have_equal_labels():
 def test_features_of_a_network_separate_a_disc_from_its_ground(network, request):
     backbone = request.getfixturevalue(network)
     images = [F.interpolate(image[None], size=(256, 256), mode="bilinear") for image, _ in DISCS[:2]]
-    layer = FeatureRequest(backbone.info.structure.facet, -backbone.info.layers)
-    features = [backbone(image, [layer])[layer] for image in images]
+    first_layer = FeatureRequest(backbone.info.structure.facet, 0)
+    features = [backbone(image, [first_layer])[first_layer] for image in images]
     grid = features[0].grid
     masks = common_foreground(features, [border_distance(grid)] * 2)
     for own, (_, labels) in zip(masks, DISCS, strict=False):
@@ -71,7 +71,7 @@ def test_parts_are_numbered_by_size():
     assert counts.tolist() == sorted(counts.tolist(), reverse=True)
 
 
-def test_a_salient_cluster_in_a_minority_of_patches_is_background():
+def test_a_cluster_for_which_a_minority_of_its_patches_vote_is_background():
     first, second = (image for image, _ in DISCS[:2])
     features = [colours(first), colours(second), colours(second)]
     centre = border_distance((32, 32))
@@ -97,7 +97,7 @@ def test_small_background_at_the_border_is_no_hole():
     assert cleaned.sum() == 32 * 32 - 20
 
 
-def test_small_mask_stays_on_a_coarser_grid_and_an_empty_one_empty():
+def test_small_mask_does_not_vanish_on_a_coarser_grid_and_an_empty_one_remains_empty():
     mask = torch.zeros(8, 8, dtype=torch.bool)
     assert not mask_on_grid(mask, (4, 4)).any()
     mask[2, 3] = True
@@ -106,7 +106,7 @@ def test_small_mask_stays_on_a_coarser_grid_and_an_empty_one_empty():
     assert mask_on_grid(mask, (4, 4)).nonzero().tolist() == [[1, 0], [1, 1]]
 
 
-def test_patch_between_the_sampled_ones_stays_on_a_grid_four_times_coarser():
+def test_every_patch_of_a_mask_counts_on_a_grid_four_times_coarser():
     mask = torch.zeros(16, 16, dtype=torch.bool)
     mask[4, 8] = True
     assert mask_on_grid(mask, (4, 4)).nonzero().tolist() == [[1, 2]]
@@ -119,7 +119,7 @@ def test_uniform_images_have_no_foreground():
         common_foreground([colours(torch.full((3, 32, 32), 0.5))], [torch.ones(32, 32)])
 
 
-def test_cls_attention_ranks_patches_as_attention_averaged_over_the_logits_of_heads(vit):
+def test_cls_attention_is_the_sum_of_the_logits_of_the_heads(vit):
     requests = attention_requests(vit.info)
     features = vit(torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)), requests)
     query, key = (features[request] for request in requests)

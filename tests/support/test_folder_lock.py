@@ -35,18 +35,18 @@ def test_folder_can_be_locked_although_its_lock_is_read_at_that_moment(tmp_path)
 
 
 def test_lock_that_is_released_while_it_is_read_is_no_lock(tmp_path, monkeypatch):
-    lock, unpatched = tmp_path / LOCK, os.stat
-    lock.touch()
+    lock_file, unpatched = tmp_path / LOCK, os.stat
+    lock_file.touch()
 
-    def stat_before_release(path, **options):
+    def stat_then_release(path, **options):
         status = unpatched(path, **options)
-        if os.fspath(path) == str(lock):
-            lock.unlink()
+        if os.fspath(path) == str(lock_file):
+            lock_file.unlink()
         return status
 
-    monkeypatch.setattr(os, "stat", stat_before_release)
+    monkeypatch.setattr(os, "stat", stat_then_release)  # which `is_locked` calls before it opens the file
     assert not is_locked(tmp_path)
-    assert not os.path.lexists(lock)
+    assert not os.path.lexists(lock_file)
 
 
 def test_lock_leaves_no_file_and_can_be_released_twice(tmp_path):

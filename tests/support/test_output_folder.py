@@ -51,6 +51,12 @@ def test_output_file_below_a_file_or_in_place_of_a_pipe_is_refused(tmp_path):
         check_file(tmp_path / "pipe", "page", force=True)
 
 
+def test_output_folder_below_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="out cannot be created, because .*file is a file; choose another folder"):
+        check(tmp_path / "file" / "out", ["page.html"], "a page", force=True)
+
+
 def test_file_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(VitspliceError, match="cannot write .*xxx: File name too long"):
         write_file(tmp_path / ("x" * 300), b"page")

@@ -72,6 +72,6 @@ def _by_stem(paths: tuple[Path, ...]) -> dict[str, Path]:
     for path in paths:
         stem = unicodedata.normalize("NFC", path.stem)
         if by_stem.setdefault(stem, path) != path:
-            other = printable(str(by_stem[stem]))
-            raise UserError(f"{other} and {printable(path.name)} have the same name apart from the suffix; rename one")
+            first, second = printable(str(by_stem[stem])), printable(str(path))
+            raise UserError(f"{first} and {second} have the same name apart from the suffix; rename one")
     return by_stem

@@ -37,7 +37,8 @@ class Problem:
         images: the structure image, the appearance image and the start.
         backbones: backbones with frozen parameters, by their keys in the settings.
         vectors: vectors of the facet ``match``; None if no term requests it.
-        tile: side in pixels of the tiles on which losses are computed; None: losses are computed on views.
+        tile: maximum side in pixels, without overlap, of the tiles on which losses are computed; None: losses are
+            computed on views.
         generator: the module that is optimised.
         canvas: whether the generator holds the output image itself (`vitsplice.contracts.GeneratorSpec`).
         terms: the weighted loss terms.
@@ -73,7 +74,7 @@ def without_structure_bank(views: ViewsConfig) -> ViewsConfig:
 
 
 def _output_mistake(output: object, image: Tensor) -> str:
-    """Describe the mistake in what a generator returned for an image; "" if it is an image of the same size."""
+    """Describe the mistake in what a generator returned for an image; "" if it is a valid image of the same size."""
     if not isinstance(output, Tensor):
         return type_with_article(output)
     if output.shape != image.shape:
@@ -174,7 +175,10 @@ class Optimisation:
         self.next, self.updated = next_step, bool(self.optimiser.state)
 
     def _set_progress(self, fraction: float) -> None:
-        """Call the generator's ``set_progress``, if it has one, with the fraction of `indices` that is done."""
+        """Call the generator's ``set_progress``, if it has one.
+
+        In a step, the argument is the fraction of `indices` that is done; for an output image or a preview it is 1.
+        """
         set_progress = getattr(self.problem.generator, "set_progress", None)
         if callable(set_progress):
             set_progress(fraction)

@@ -5,8 +5,8 @@ appearance images that the correspondence assigns to it; small dark spots stay d
 (`vitsplice.matching.spots` and `vitsplice.matching.small_spots`). Each pixel takes these values from nearby patches
 whose colour in the structure image is similar to its own (joint bilateral upsampling, Kopf et al. 2007), at a moderate
 size; a guided filter (He, Sun, Tang 2013) aligns them with the edges of the structure image at full size. The structure
-image's own detail is added back, scaled to the local contrast; fine detail, which includes noise, is not amplified
-where the match has none. The warm start is not part of Splice.
+image's own detail is added back: in lightness scaled to the local contrast, in chroma by a constant factor. Fine detail
+of lightness, which includes noise, is not amplified where the match has none. The warm start is not part of Splice.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ GAIN = (0.5, 2.5)
 """Minimum and maximum of the local contrast gain, by which detail of lightness is multiplied."""
 
 FINE_SIGMA = 1.5
-"""Fine detail is the difference of lightness from its Gaussian blur of this standard deviation in image pixels."""
+"""Fine detail is lightness, or its detail, minus its Gaussian blur of this standard deviation in image pixels."""
 
 CHROMA_DETAIL = 0.3
 """Factor of the structure image's detail in the chroma channels."""
@@ -57,7 +57,7 @@ SLIGHT = 1e-6
 """Weight of the average over all pixels, which is added to the average inside the mask: some patches are outside."""
 
 FLOOR = 1e-5
-"""Added to variances, so that the gain is about 1 where both patches are flat."""
+"""Added to the contrasts, which are mean squares, so that the gain is about 1 where both patches are flat."""
 
 
 @numerics(grad=False)
@@ -164,16 +164,19 @@ def joint_bilateral(values: Tensor, mean: Tensor, grid: tuple[int, int], lab: Te
     columns = [_nearby(patches, across, offset, 3) for offset in range(-REACH, REACH + 1)]
     band = BAND if lab.device.type == "cpu" else len(down)
     bands = zip(torch.split(down, band), torch.split(lab, band, 2), strict=True)
-    return torch.cat([_averaged(columns, rows, pixels) for rows, pixels in bands], 2)
+    return torch.cat([_joint_bilateral_rows(columns, rows, pixels) for rows, pixels in bands], 2)
 
 
 def _nearby(patches: Tensor, positions: Tensor, offset: int, dim: int) -> tuple[Tensor, Tensor]:
-    """Along one axis, select for each pixel the patch at an offset from the pixel's own, and its squared distance."""
+    """Along one axis, select for each pixel the patch at an offset from the pixel's own, and its squared distance.
+
+    Outside the grid are copies of the patches at its border.
+    """
     indices = (positions.round() + offset).long()
     return patches.index_select(dim, indices.clamp(0, patches.shape[dim] - 1)), (positions - indices).square()
 
 
-def _averaged(columns: list[tuple[Tensor, Tensor]], down: Tensor, lab: Tensor) -> Tensor:
+def _joint_bilateral_rows(columns: list[tuple[Tensor, Tensor]], down: Tensor, lab: Tensor) -> Tensor:
     """Average nearby patches for some rows of pixels.
 
     Args:
@@ -194,8 +197,9 @@ def _averaged(columns: list[tuple[Tensor, Tensor]], down: Tensor, lab: Tensor) -
 
 def _guided(guide: Tensor, values: Tensor, radius: int) -> Tensor:
     subsample = max(1, (radius + 2) // 4)  # a quarter of the radius: He and Sun 2015, "Fast Guided Filter"
-    # The filter pads by reflection, so its radius must be smaller than the image.
-    radii = [min(radius, max(0, side // subsample - 1) * subsample) for side in guide.shape[-2:]]
+    # The radius is a multiple of `subsample`, else the subsampled window is not centred; it is smaller than the image,
+    # which the filter pads by reflection.
+    radii = [min(radius // subsample, max(0, side // subsample - 1)) * subsample for side in guide.shape[-2:]]
     window = (2 * radii[0] + 1, 2 * radii[1] + 1)
     return torch.as_tensor(kornia.filters.guided_blur(guide, values, window, EPSILON, subsample=subsample))
 
@@ -229,7 +233,7 @@ def _contrasts(lab: Tensor, grid: tuple[int, int], mask: Tensor | None = None) -
 
 
 def _fine(light: Tensor, mask: Tensor | None = None) -> Tensor:
-    """The difference of lightness ``(1, 1, H, W)`` from its Gaussian blur; ``mask`` as for `_means`."""
+    """Lightness, or its detail, ``(1, 1, H, W)``, minus its Gaussian blur; ``mask`` as for `_means`."""
     return light - _average(_blurred, light, mask)
 
 
@@ -240,7 +244,7 @@ def _blurred(values: Tensor) -> Tensor:
 
 
 def _gains(contrasts: Tensor, target: Tensor) -> Tensor:
-    """Compute the gains that give detail and fine detail, ``(h * w, 2)``, the contrasts of the matches.
+    """Compute the gains by which detail and fine detail get the contrasts of their matches; all ``(h * w, 2)``.
 
     Fine detail has the gain of other detail, except that it is amplified at most to the contrast of the match.
     """

@@ -41,7 +41,7 @@ class SpliceNet(nn.Module):
     """The network of the paper.
 
     Args:
-        features: number of channels of each condition by name; ``cls`` is required.
+        condition_channels: number of channels of each condition by name; ``cls`` is required.
         width: factor of all numbers of channels except those of the mapping network; 1 is the published size.
         vector: width of the mapping network.
 
@@ -51,13 +51,13 @@ class SpliceNet(nn.Module):
             on an output pixel.
     """
 
-    def __init__(self, features: Mapping[ConditionName, int], width: float = 1.0, vector: int = 768) -> None:
+    def __init__(self, condition_channels: Mapping[ConditionName, int], width: float = 1.0, vector: int = 768) -> None:
         super().__init__()
         channels = scaled_widths(CHANNELS, width)
         transitions = list(pairwise(channels))
         self.multiple = 2 ** len(transitions)
         self.reach = 6 * self.multiple
-        self.mapping = MappingNetwork(features["cls"], vector)
+        self.mapping = MappingNetwork(condition_channels["cls"], vector)
         self.first = conv_leaky_relu(3, channels[0], kernel=1)
         self.down = nn.ModuleList(DownBlock(above, below) for above, below in transitions)
         self.skip = nn.ModuleList(ModulatedBlock(above, above, vector) for above, _ in reversed(transitions))

@@ -51,8 +51,8 @@ def select_features(
         facets: local facets; empty: the facet that each backbone has for structure.
         layers: layers, counted from 0 (the first) or from -1 (the last); empty: all.
         device: device of the backbones.
-        note: called with a message for each backbone that a fallback replaces, and for each that lacks some of the
-            facets or layers.
+        note: called with a message if a fallback replaces the backbone of the default preset, and for each backbone
+            that lacks some of the facets or layers.
 
     Raises:
         UserError: if a backbone has none of the facets or none of the layers, or a facet is global.
@@ -71,8 +71,7 @@ def select_features(
             note(f"{backbone.info.name} has no {', '.join(unavailable)}")
         return SelectedFeatures(backbone.info, requests, lambda: cache.named(name, str(device))[0])
 
-    selected = map(select, dict.fromkeys(backbones or (None,)))
-    return tuple({features.info.name: features for features in selected}.values())  # names may share a fallback
+    return tuple(map(select, dict.fromkeys(backbones or (None,))))
 
 
 def _available(

@@ -159,7 +159,7 @@ def read_mat_keypoints(path: Path) -> NDArray[np.float64]:
 
     Raises:
         FileNotFoundError: if the file does not exist.
-        ValueError: if the file contains no keypoints, cannot be read, or exceeds a limit.
+        ValueError: if the file has no numeric ``kps`` of shape ``(N, 2)``, cannot be read, or exceeds a limit.
     """
     try:
         if path.stat().st_size > MAT_BYTES:

@@ -167,7 +167,7 @@ class TermsLoss(nn.Module):
     def _backbone_values(self, name: str, outputs: Batches, targets: list[FeatureTable]) -> dict[str, Tensor]:
         """Compute the unweighted value of each term of a backbone, averaged over the batch."""
         terms = self._terms_of(name)
-        # The output has a mask of its own size: the input image may have another.
+        # Without a mask of its own, the output would take that of its input image, whose size may differ.
         own_mask = [MASK] if any(MASK in term.loss_term.requests for term in terms) else []
         requests: dict[ViewKey, list[FeatureRequest]] = {
             (image, "entire"): [*output_requests(term for term in terms if term.input[0] == image), *own_mask]
@@ -221,10 +221,10 @@ class TermsLoss(nn.Module):
     ) -> list[FeatureTable]:
         """Compute features by view for each row of a batch. Views with the same requests share backbone passes."""
         features: dict[tuple[int, ViewKey], dict[FeatureRequest, Features]] = {}
-        for group in {frozenset(group): group for group in requests.values()}.values():
-            keys = [key for key in requests if set(requests[key]) == set(group)]
+        for shared in {frozenset(own): own for own in requests.values()}.values():
+            keys = [key for key in requests if set(requests[key]) == set(shared)]
             rows = {(row, key): image for key in keys for row, image in enumerate(split_batch(images[key[0]]))}
-            requested = [request for request in group if request not in (MATCH, POSITIONS)]
+            requested = [request for request in shared if request not in (MATCH, POSITIONS)]
             features |= self.backbones[backbone].features(rows, requested)
         counts = {key: len(images[key[0]]) for key in requests}
         return [{key: features[row % counts[key], key] for key in requests} for row in range(max(counts.values()))]
@@ -232,11 +232,12 @@ class TermsLoss(nn.Module):
     def _check_images(self, outputs: Batches, images: Batches) -> None:
         """Raise UserError unless all required images are set, and the sizes of batches and images match."""
         available = {*images, *(["start"] if "structure" in images else [])}
+        # `_prepare` makes these from both images: a mirror image of the appearance, and the start unless it is given.
         made_from_both = {"appearance", *({"start"} - images.keys())} if self._mirrors else set()
         for term in self.terms:
             needs_both = MATCH in term.loss_term.requests or term.target[0] in made_from_both
-            matched = ("structure", "appearance") if needs_both else ()
-            for image in (*(image for image, _ in image_requests([term])), *matched):
+            both = ("structure", "appearance") if needs_both else ()
+            for image in (*(image for image, _ in image_requests([term])), *both):
                 if image not in available:
                     raise UserError(
                         f"term '{term.name}' needs the image '{image}'; set all images in one call: "
@@ -254,8 +255,9 @@ class TermsLoss(nn.Module):
     def _check_sizes(self, term: WeightedTerm, output: Tensor, images: Batches) -> None:
         """Raise UserError unless the output is resized to the size of the images with which it shares locations.
 
-        These are the target, if it is the start or the image of the term's input; and the image of the input, if the
-        target is the start, or the term requests the facet ``input`` or ``match``.
+        A term whose target is its own input image shares locations with that image; a term whose target is the start,
+        with the start and its input image; a term that requests the facet ``input`` or ``match``, with its input image.
+        An image that is not in ``images`` is not checked.
         """
         shared = {term.target[0], term.input[0]} if term.target[0] in (term.input[0], "start") else set()
         if not {INPUT, MATCH}.isdisjoint(term.loss_term.requests):

@@ -1,15 +1,16 @@
 """Co-segmentation of images: their common foreground, and its parts.
 
 After Amir et al. 2021, "Deep ViT Features as Dense Visual Descriptors", section 4: the patches of all images are
-clustered together by their descriptors. A patch votes for its cluster if the mean saliency of this cluster in the
-patch's image is high. Clusters with a majority of votes are the foreground, whose patches are clustered once more, into
-parts.
+clustered together by their features, such as keys. A patch votes for its cluster if the mean saliency of this cluster
+in the patch's image is high. Clusters with a majority of votes are the foreground, whose patches are clustered once
+more, by their descriptors, into parts.
 
-Differences from the paper: features are centred over each image, and for the parts over the foreground of each image,
-so that a part has the same label in images of different colours. The threshold of saliency is computed for each image.
-Saliency is the attention of [CLS] before the softmax; after the softmax, a few patches have most of the attention. For
-backbones without [CLS], queries or keys, saliency is the distance from the border. Instead of a refinement by GrabCut,
-small holes are filled and small specks are removed.
+Differences from the paper and its code: features are centred over each image, and descriptors over the foreground of
+each image, so that a part has the same label in images of different colours. The threshold of saliency is computed for
+each image. Patches vote instead of images, and a majority suffices instead of 75 %. Saliency is the attention of [CLS]
+before the softmax; after the softmax, a few patches have most of the attention. For backbones without [CLS], queries or
+keys, saliency is the distance from the border. Instead of a refinement by GrabCut, small holes are filled and small
+specks are removed.
 """
 
 from __future__ import annotations
@@ -142,8 +143,9 @@ def common_parts(descriptors: Sequence[Features], foreground: Sequence[Tensor], 
 def mask_on_grid(mask: Tensor, grid: tuple[int, int] | None) -> Tensor:
     """Resize a mask ``(h, w)`` bool to another patch grid; None: that of the mask.
 
-    A patch is inside if the mask covers at least half of its area. If there is no such patch, the patches with the
-    greatest coverage are inside.
+    A patch of a coarser grid is inside if at least half of the patches of the mask that it overlaps are; one of a finer
+    grid, if the mask, interpolated bilinearly, is at least 0.5 there. If there is no such patch, the patches with the
+    greatest value are inside, unless the mask is empty.
     """
     size, values = grid or (mask.shape[0], mask.shape[1]), mask[None, None].float()
     coarser = size[0] * size[1] < mask.numel()

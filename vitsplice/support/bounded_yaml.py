@@ -31,7 +31,7 @@ _TAG = "tag:yaml.org,2002:"
 _INT = re.compile(r"[-+]?[0-9]+$|0x[0-9a-fA-F]+$|0o[0-7]+$")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
 _FIRST = "-+0123456789"
-"""First characters of numbers."""
+"""First characters of integers; floats may also begin with a dot."""
 
 
 class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
@@ -73,7 +73,7 @@ class _Loader(yaml.SafeLoader):
             raise InvalidYAML("aliases (*name) are not allowed")
         if getattr(self.peek_event(), "tag", None) is not None:  # type: ignore[no-untyped-call]
             raise InvalidYAML("tags (!name) are not allowed")
-        if self._depth > MAX_DEPTH:
+        if self._depth >= MAX_DEPTH and self.check_event(yaml.CollectionStartEvent):
             raise InvalidYAML(f"nested more than {MAX_DEPTH} levels deep")
         self._depth += 1
         node = super().compose_node(parent, index)
@@ -88,7 +88,7 @@ class _Loader(yaml.SafeLoader):
         seen: set[str] = set()
         for key in keys:
             if not isinstance(key, str):
-                raise InvalidYAML(f"a key must be text, not {str(key)[:40]!r}")
+                raise InvalidYAML(f"a key must be text, not {str(key)[:40]}")
             if key in seen:
                 raise InvalidYAML(f"duplicate key '{printable(truncate(key))}'")
             seen.add(key)
@@ -104,12 +104,9 @@ class _Loader(yaml.SafeLoader):
     def number(self, node: yaml.ScalarNode) -> int | float:
         if len(node.value) > MAX_NUMBER:
             raise InvalidYAML(f"a number of {len(node.value)} characters; at most {MAX_NUMBER} are allowed")
-        try:
-            if node.tag == f"{_TAG}float":
-                return self.construct_yaml_float(node)
-            return int(node.value, 0 if node.value.startswith(("0x", "0o")) else 10)
-        except (ValueError, OverflowError) as error:
-            raise InvalidYAML(f"{node.value!r} is not a number") from error
+        if node.tag == f"{_TAG}float":
+            return self.construct_yaml_float(node)
+        return int(node.value, 0 if node.value.startswith(("0x", "0o")) else 10)
 
 
 _CONSTRUCTORS = {

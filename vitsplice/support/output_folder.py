@@ -35,13 +35,16 @@ def check(folder: str | os.PathLike[str], names: Iterable[str], contents: str, *
         force: allow results to be replaced.
 
     Raises:
-        UserError: if the path is a file or has a NUL.
+        UserError: if the path is a file, is below a file, or has a NUL.
         OutputExists: if the folder holds results and ``force`` is not given.
     """
     path = Path(folder)
     refuse_nul(path)
     if os.path.exists(path) and not os.path.isdir(path):
         raise UserError(f"output folder {path} is a file; choose another folder")
+    if above := _file_above(path):
+        file = printable(str(above))
+        raise UserError(f"output folder {path} cannot be created, because {file} is a file; choose another folder")
     if not force and any(os.path.exists(path / name) for name in names):
         raise OutputExists(
             f"{path} already holds {contents}; choose another folder, or replace those results with ", REPLACE
@@ -50,7 +53,7 @@ def check(folder: str | os.PathLike[str], names: Iterable[str], contents: str, *
 
 
 def check_names(folder: str | os.PathLike[str], names: Iterable[str], *, force: bool) -> Path:
-    """Check that files with these names may be written to an output folder; `check` for files of others."""
+    """Check as `check` that files may be written to an output folder; the error names those files that exist."""
     existing = [name for name in names if os.path.exists(Path(folder) / name)]
     more = f" and {with_count(len(existing) - 1, 'other file')}" if len(existing) > 1 else ""
     return check(folder, existing, f"{existing[0]}{more}" if existing else "", force=force)

@@ -24,7 +24,8 @@ def build(context: AppContext) -> None:
     summary = gr.Markdown()
     results: gr.State = gr.State([])
     choice = gr.Radio([], label="Results", visible=False, elem_classes="result-list")
-    disable_gradio_check(choice)  # else a choice from before a restart would fail outside the handler
+    # After a restart, the server has no choices yet: gradio would reject that of an old page before calling a handler.
+    disable_gradio_check(choice)
     refresh = gr.Button("Refresh the list", size="sm", visible=context.folder is not None)
     card = error_card()
     page = gr.HTML(elem_classes="result", padding=False, apply_default_css=False)
