@@ -31,7 +31,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of a run, as in ``overrides``.
+    """A setting of a run or of a training, as in ``overrides``.
 
     Args:
         key: dotted key.
@@ -59,11 +59,11 @@ INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
 """Exceptions that end a plugin's code from outside. All others are errors of the plugin, also those that are derived
 from BaseException alone, such as a panic of an extension in Rust."""
 
-Part = str | Argument | Setting
+MessagePart = str | Argument | Setting
 """Part of a message."""
 
 
-def format_message(parts: Iterable[Part], write: Callable[[Argument | Setting], str] = str) -> str:
+def format_message(parts: Iterable[MessagePart], write: Callable[[Argument | Setting], str] = str) -> str:
     """Format a message as text, with the function ``write`` for its arguments and settings."""
     return "".join(part if isinstance(part, str) else write(part) for part in parts)
 
@@ -73,17 +73,17 @@ class VitspliceError(Exception):
 
     A `UserError` means that the request cannot be carried out as given (it is invalid, or memory, disk space or the
     output folder is not available); any other error means that a valid request failed. The exit code of the command
-    line is 2 for a `UserError`, and 1 for any other error.
+    line is 2 for a `UserError` and for a failed allocation, and 1 for any other error.
 
     Args:
         parts: parts of the message, which should say what was given, what is allowed and what to do next.
     """
 
-    def __init__(self, *parts: Part) -> None:
+    def __init__(self, *parts: MessagePart) -> None:
         super().__init__(*parts)
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[MessagePart, ...]:
         """Message as a sequence of text, arguments and settings."""
         return self.args
 
@@ -96,7 +96,7 @@ class UserError(VitspliceError):
 
 
 class ConfigError(UserError):
-    """A setting has an unknown key, a wrong type or a value out of range."""
+    """A setting has an unknown key, a wrong type or a value out of range, or does not fit the other settings."""
 
 
 class ImageError(UserError):
@@ -108,7 +108,7 @@ class ImageNotFound(ImageError):
 
 
 class UnknownName(UserError):
-    """No part (backbone, loss term, preset, command, ...), plugin, tag of weights or example pair has this name."""
+    """No part (backbone, loss term, ...), plugin, tag of weights, benchmark or example pair has this name."""
 
 
 class UnknownKeyword(UserError, TypeError):
@@ -120,10 +120,7 @@ class PluginConflict(UserError):
 
 
 class PathRejected(UserError):
-    """A path leads out of its folder, has a name that is not allowed in it, or is not a file or folder as required.
-
-    A name that is not allowed in a folder is, for example, an absolute path.
-    """
+    """A path leads out of its folder, is not allowed in it (such as an absolute path), or is not a file or folder."""
 
 
 class OutputExists(UserError):
@@ -131,7 +128,7 @@ class OutputExists(UserError):
 
 
 class OutputBusy(UserError):
-    """Another process is writing to the output folder."""
+    """Another process is writing to the output folder, or to the cache of a training."""
 
 
 class AlreadyFinished(UserError):
@@ -163,9 +160,10 @@ class ModelRejected(UserError):
 
 
 class PartRejected(VitspliceError):
-    """The ``build`` of a part raised an unexpected exception, or returned an object that is not of the required class.
+    """A part cannot be used.
 
-    The kind of the part determines the class.
+    Its ``build`` raised an unexpected exception or returned an object that is not of the class required of its kind; or
+    a generator has no parameters to optimise, has state that is not a tensor, or returned no valid image.
     """
 
 
@@ -184,10 +182,9 @@ class NonFiniteLoss(VitspliceError):
 
     def __init__(self, step: int, term: str, value: float) -> None:
         quantity = f"term '{term}'" if term else "the gradient of the total"
-        weight: tuple[Part, ...] = (" a lower ", Setting(f"terms.{term}.weight"), ",") if term else ()
+        weight: tuple[MessagePart, ...] = (" a lower ", Setting(f"terms.{term}.weight"), ",") if term else ()
         super().__init__(
-            f"{quantity} became {value} at step {step + 1}; the generator was reset to the last valid step, if there "
-            "was one. Try a lower ",
+            f"{quantity} became {value} at step {step + 1}; try a lower ",
             Setting("optimiser.lr"),
             ",",
             *weight,
@@ -220,7 +217,7 @@ def check_keywords(function: str, given: Iterable[str], allowed: Iterable[str]) 
 def allocation_failure(error: BaseException) -> str | None:
     """Return the message of a failed allocation on any device; None for any other error.
 
-    Of the message, only the first line that is not blank is returned, from the allocator's own text on, in at most 160
+    Only the first line that is not blank is returned, without anything up to ``DefaultCPUAllocator: ``, cut to 160
     characters. If all lines are blank, the error's type is returned.
     """
     text = str(error)

@@ -57,7 +57,7 @@ def complete(
     Raises:
         ConfigError: for an option that the spec does not have, or a value that has a wrong type or is not allowed.
     """
-    where = f"{where}." if where else ""
+    where = where and f"{where}{' ' if where.startswith('-') else '.'}"
     for name in given:
         if name not in spec.options:
             allowed = f"{', '.join(sorted(spec.options)) or 'no options'}.{did_you_mean(name, spec.options)}"
@@ -100,4 +100,4 @@ def _kind(default: Any) -> str:
     is_list = isinstance(default, list | tuple)
     kind = type(default[0] if is_list else default)
     singular, plural = _KINDS.get(kind, (kind.__name__, kind.__name__))
-    return f"a list of {plural}" if is_list else singular
+    return f"a list of {plural}, not empty" if is_list else singular

@@ -209,7 +209,7 @@ def symbolic_link_out(scene):
     return done
 
 
-@fault("a loss term that becomes NaN", "the image before it")
+@fault("a loss term that becomes NaN", "the image of the last valid step")
 def nan_loss(scene):
     terms = "terms={structure: {loss: structure, weight: 1}, odd: {loss: nan-at-third, weight: 1}}"
     done = scene.run("--set", terms)

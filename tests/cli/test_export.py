@@ -31,14 +31,16 @@ def test_files_of_the_model_are_not_replaced(vitsplice, tmp_path, name, force):
     for path in (f"model/{name}", "link.onnx"):
         done = vitsplice("export", "model", "-o", path, *force)
         assert done.returncode == 2
-        assert f"{path} is a file of the model or in one of its folders; choose another folder" in done.stderr
+        assert f"{path} is a file of the model or in one of its folders; choose another name or folder" in done.stderr
     assert file.read_bytes() == before
 
 
 def test_new_file_in_a_folder_of_the_model_is_refused(vitsplice):
     done = vitsplice("export", "model", "-o", "model/previews/generator.onnx")
     assert done.returncode == 2
-    assert "generator.onnx is a file of the model or in one of its folders; choose another folder" in done.stderr
+    assert (
+        "generator.onnx is a file of the model or in one of its folders; choose another name or folder" in done.stderr
+    )
 
 
 def test_file_may_have_any_name_and_be_a_link_into_another_folder(vitsplice, tmp_path):

@@ -9,6 +9,7 @@ import vitsplice
 from vitsplice import settings_for, splice
 from vitsplice.errors import ConfigError, ModelRejected
 from vitsplice.metrics.leakage import OptimisedParts
+from vitsplice.presets.model_folder import read_record
 
 from ..conftest import noise
 
@@ -84,6 +85,8 @@ def test_strengths_without_effect_are_refused(folder, name, value):
 
 
 def test_a_folder_that_holds_no_model_is_refused(tmp_path):
+    with pytest.raises(ModelRejected, match="is not the folder of a model: no folder name can have a NUL character"):
+        read_record("a\0b")
     with pytest.raises(ModelRejected, match="is not the folder of a model: it has no model.yaml"):
         settings_for(str(tmp_path))
     with pytest.raises(ModelRejected, match="is not the folder of a model"):

@@ -17,7 +17,7 @@ class Clock:
     def __init__(self):
         self.seconds = 0.0
 
-    def __call__(self):
+    def __call__(self, device):
         return self.seconds
 
     def operation(self, forward, backward):
@@ -53,7 +53,7 @@ def slow_backbone(clock, forward, backward):
         first = layer(images)
         return {"first": Features(first.flatten(1)), "second": Features(layer(first).flatten(1))}
 
-    return TimedBackbone(features)
+    return TimedBackbone(features, torch.device("cpu"))
 
 
 def test_passes_of_two_backbones_are_distinguished_from_each_other_and_from_the_losses(clock):
@@ -91,7 +91,7 @@ def test_timed_backbone_has_the_same_features_and_gradients(backbone):
         torch.stack([values.square().mean() for values in features]).sum().backward()
         return [*features, image.grad]
 
-    timed = TimedBackbone(backbone)
+    timed = TimedBackbone(backbone, torch.device("cpu"))
     assert timed.info == backbone.info
     assert all(map(torch.equal, compute(timed), compute(backbone)))
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vitsplice.backbones.weights import read_state_dict
-from vitsplice.errors import Argument, Part, Setting, WeightsUnavailable
+from vitsplice.errors import Argument, MessagePart, Setting, WeightsUnavailable
 from vitsplice.text import first_line
 
 PROBE_SECONDS = 4.0
@@ -21,7 +21,7 @@ PROBE_SECONDS = 4.0
 REACHABLE = "answers"
 """State of a hub that answers."""
 
-ADVICE: tuple[Part, ...] = (
+ADVICE: tuple[MessagePart, ...] = (
     "\nGive a file with ",
     Setting("backbone.weights", "FILE"),
     ",\nor use an offline backbone: ",

@@ -15,7 +15,7 @@ from typer.main import get_group
 from vitsplice.cli.output import option
 from vitsplice.cli.parameters import check_out, explain
 from vitsplice.contracts import CommandSpec
-from vitsplice.errors import INTERRUPTS, Part, Setting, VitspliceError
+from vitsplice.errors import INTERRUPTS, MessagePart, Setting, VitspliceError
 from vitsplice.plugins import catalogue
 from vitsplice.plugins.hooks import failure_reason
 
@@ -63,7 +63,7 @@ def _has_settings(command: Any) -> bool:
     return any("--set" in parameter.opts for parameter in command.params)
 
 
-def _unavailable(part: Part) -> Part:
+def _unavailable(part: MessagePart) -> MessagePart:
     """Return a part of a message; of a setting, say that the command has no option for it."""
     return f"{option(part)} (not an option of this command)" if isinstance(part, Setting) else part
 

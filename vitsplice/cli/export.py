@@ -25,13 +25,14 @@ def export(
     from vitsplice.models.loading import load_model
     from vitsplice.support import output_folder
     from vitsplice.text import printable
-    from vitsplice.training.plan import WORK
+    from vitsplice.training.plan import WORK as TRAINING
 
-    model_paths = {os.path.realpath(model / name) for name in WORK.files}
+    # The files and folders that a training writes; other names in the model folder are free.
+    model_paths = {os.path.realpath(model / name) for name in TRAINING.files}
     target = os.path.realpath(onnx)
     if {target, os.path.dirname(target)} & model_paths:
         raise UserError(
-            f"{printable(str(onnx))} is a file of the model or in one of its folders; choose another folder"
+            f"{printable(str(onnx))} is a file of the model or in one of its folders; choose another name or folder"
         )
     path = output_folder.check_file(onnx, "ONNX file, such as generator.onnx", force=force)
     loaded = load_model(model, device="cpu")

@@ -28,7 +28,8 @@ def fit(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The LUT, such as colours.cube.")],
     mask: Annotated[
-        Path | None, typer.Option(help="Image as large as STRUCTURE: only pixels where it is white are used.")
+        Path | None,
+        typer.Option(help="Image as large as STRUCTURE: only pixels where it is white or light are used."),
     ] = None,
     size: Annotated[
         int, typer.Option(min=2, max=256, help="Number of lattice points of the LUT along each axis.")
@@ -46,10 +47,11 @@ def fit(
     from vitsplice.luts import check_cube, fit_lut, write_cube
 
     target = check_cube(out, force=force)
-    region = read_mask(mask).pixels[0].mean(0, keepdim=True) if mask else None
     images = {path: read(path) for path in (structure, output)}
-    print_notes(f"{path}: {note}" for path, image in images.items() for note in image.notes)
+    masks = {mask: read_mask(mask)} if mask else {}
+    print_notes(f"{path}: {note}" for path, image in [*images.items(), *masks.items()] for note in image.notes)
     before, after = (images[path].pixels[0] for path in (structure, output))
+    region = masks[mask].pixels[0].mean(0, keepdim=True) if mask else None
     fitted = fit_lut(before, after, region, size=size, smoothness=smoothness)
     print_notes([f"{structure} after the LUT differs from {output}: {fitted}"])
     typer.echo(write_cube(fitted.lut, target, title=output.stem, force=force))

@@ -15,10 +15,11 @@ ConditionName = Literal["cls", "appearance", "start", "warped"]
 """Inputs that a conditional generator can request in addition to the structure image ``(B, 3, H, W)``:
 
 ``cls``: the first backbone's default appearance feature of the appearance image, normalised to unit length, ``(B, D)``;
-``appearance``: the appearance image, resized to the size of the structure image, ``(B, 3, H, W)``;
-``start``: the warm start, ``(B, 3, H, W)``;
-``warped``: shallow features of the appearance image, carried over to the patches of the structure image by the
-    correspondence, ``(B, D, h, w)``.
+``appearance``: the appearance image, resized to the size of the entire structure image, ``(B, 3, H', W')``: of another
+    size where ``structure`` is a view or a tile;
+``start``: the structure image with colours by the correspondence (`vitsplice.engine.warm_start`), ``(B, 3, H, W)``;
+``warped``: shallow features of the appearance image, carried over to the structure image by the correspondence, at
+    about one location per 12 px, ``(B, D, h, w)``.
 """
 
 Condition = Mapping[ConditionName, "Tensor"]
@@ -33,15 +34,15 @@ class ConditionalGeneratorSpec:
     """A generator that is trained on many pairs of images; its inputs are the structure image and conditions.
 
     Large images are computed in overlapping tiles. The module may have an attribute ``reach``: the maximum distance in
-    pixels at which an input pixel affects an output pixel. The tiles then overlap by enough to leave no seams, as far
-    as their size allows; without the attribute they overlap by a default margin.
+    pixels at which a pixel of the structure image or of ``start`` affects an output pixel. The tiles then overlap by
+    enough to leave no seams, as far as their size allows; without the attribute they overlap by a default margin.
 
     Args:
         name: name, unique among conditional generators.
         build: function ``build(channels, options)`` that returns an ``nn.Module`` with
-            ``forward(structure, condition)``: structure images ``(B, 3, H, W)`` of any size and the requested
-            conditions to output images ``(B, 3, H, W)`` in [0, 1]. ``channels`` holds the number of channels of each
-            requested condition.
+            ``forward(structure, condition)``. It maps structure images ``(B, 3, H, W)`` of any size, and the values of
+            the requested conditions by name (`Condition`), to output images ``(B, 3, H, W)`` in [0, 1]. ``channels``
+            holds the number of channels of each requested condition.
         summary: description in one line.
         conditions: the conditions that the generator requests.
         options: options that the generator accepts.

@@ -15,8 +15,8 @@ from vitsplice.support.progress import ProgressReporter
 ValueT = TypeVar("ValueT")
 
 WAIT = 60.0
-"""Seconds to wait for another process that uses the cache. Processes that train together lock it one after another if
-an image is unreadable, because its value is then missing."""
+"""Seconds to wait for another process that uses the cache. Of processes that train together, the main one fills the
+cache first and the others read it; but if an image is unreadable, its value is missing, and each locks the cache."""
 
 
 def cached_by_image(

@@ -21,7 +21,7 @@ from vitsplice.backbones.weights import sha256_of
 from vitsplice.config import BackboneConfig, RunConfig
 from vitsplice.contracts import Backbone, BackboneInfo, MetricContext
 from vitsplice.engine.device import pick_device, pick_precision
-from vitsplice.errors import Argument, Part, Setting, UnknownName, UserError, WeightsRejected, WeightsUnavailable
+from vitsplice.errors import Argument, MessagePart, Setting, UnknownName, UserError, WeightsRejected, WeightsUnavailable
 from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
 from vitsplice.plugins.build import build_part
@@ -167,7 +167,7 @@ def load_all(
     return settings, {key: backbone for key, (backbone, _) in loaded.items()}, substitutions
 
 
-def _advice_for(key: str, part: Part) -> Part:
+def _advice_for(key: str, part: MessagePart) -> MessagePart:
     """Return a part of a message with the settings of the backbone ``key`` instead of those of the first backbone."""
     if isinstance(part, Setting) and part.key == "backbone.weights":
         return Setting(f"backbones.{key}.weights", part.value)

@@ -21,7 +21,7 @@ from vitsplice.engine.images import RunImages
 from vitsplice.engine.problem import Components
 from vitsplice.engine.stages import stages_for
 from vitsplice.engine.tiles import OVERLAP
-from vitsplice.errors import Argument, OutOfMemory, Part, allocation_failure
+from vitsplice.errors import Argument, MessagePart, OutOfMemory, allocation_failure
 from vitsplice.losses.neighbourhoods import PAIR_BYTES, PAIRS
 from vitsplice.matching.description import patch_area
 from vitsplice.rng import private_rng
@@ -68,8 +68,8 @@ GIB = 2**30
 Size = tuple[int, int]
 """Height and width."""
 
-ALTERNATIVES: tuple[Part, ...] = (Argument("precision", "bfloat16"), ", or a smaller backbone")
-ADVICE: tuple[Part, ...] = ("try a smaller ", Argument("size"), ", ", *ALTERNATIVES)
+ALTERNATIVES: tuple[MessagePart, ...] = (Argument("precision", "bfloat16"), ", or a smaller backbone")
+ADVICE: tuple[MessagePart, ...] = ("try a smaller ", Argument("size"), ", ", *ALTERNATIVES)
 
 
 def saved_for_backward(function: Callable[[], Tensor], network: object = None) -> int:
@@ -272,7 +272,7 @@ def check(estimate: Estimate, images: RunImages, available: int | None) -> None:
         return estimate.required_bytes(_scaled(structure, side), _scaled(appearance, side), number) <= available
 
     largest = next(filter(fits, range(max(min(structure), min(appearance)), 15, -1)), 0)
-    no_size: tuple[Part, ...] = ("no size of these images would fit; try ", *ALTERNATIVES)
+    no_size: tuple[MessagePart, ...] = ("no size of these images would fit; try ", *ALTERNATIVES)
     advice = (Argument("size", largest), " would fit") if largest else no_size
     raise OutOfMemory(
         f"this run needs about {_format_bytes(needed)} of memory and {_format_bytes(available)} are free; ", *advice

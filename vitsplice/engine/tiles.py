@@ -12,9 +12,10 @@ from vitsplice.engine.views import View
 from vitsplice.rng import stream
 
 OVERLAP, SHIFT = 48, 16
-"""Overlap of neighbouring tiles, and maximum random change of their borders, in pixels. In each step, all tiles are
-smaller by up to `SHIFT`, and all but the first and the last of an axis are shifted by up to `SHIFT`, so that borders do
-not show. The tiles cover the image, because three times `SHIFT` is at most `OVERLAP`."""
+"""Pixels added to the side of a tile, so that neighbours overlap, and the limit of each of two random changes. In each
+step, all tiles along an axis are smaller by the same 0 to `SHIFT` pixels, and all but the first and the last are moved
+by up to `SHIFT`, so that borders do not show. Smaller tiles overlap by at least ``OVERLAP - SHIFT``, and two neighbours
+that are moved apart lose up to ``2 * SHIFT``: together at most `OVERLAP`, so the tiles cover the image."""
 
 
 def draw_tiles(height: int, width: int, tile: int, seed: int, step: int) -> list[View]:

@@ -20,7 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from vitsplice.config import ModelConfig
-from vitsplice.errors import ModelRejected, Part
+from vitsplice.errors import MessagePart, ModelRejected
 from vitsplice.presets.model_folder import RECORD, ModelRecord, read_record
 from vitsplice.support import bounded_yaml, output_folder
 from vitsplice.support.checkpoints import unshared
@@ -33,7 +33,7 @@ WEIGHTS = "model.safetensors"
 READS, READ_INTERVAL = 5, 0.2
 """Maximum number of reads of a model while a training replaces it, and seconds between two reads."""
 
-USE_AS_PRESET: tuple[Part, ...] = ("give its folder as the preset",)
+USE_AS_PRESET: tuple[MessagePart, ...] = ("give its folder as the preset",)
 
 GENERATOR = "generator."
 """Prefix of the tensors of the generator."""
@@ -87,7 +87,7 @@ def write_model(
     return record.model_copy(update={"digest": content["digest"]})
 
 
-def read_model(model: ModelConfig, advice: Sequence[Part] = USE_AS_PRESET) -> StoredModel:
+def read_model(model: ModelConfig, advice: Sequence[MessagePart] = USE_AS_PRESET) -> StoredModel:
     """Read a model. While a training replaces its two files, wait up to a second until they match.
 
     Args:

@@ -28,7 +28,7 @@ from vitsplice.plugins.kinds import COMMANDS, Kind, SpecT
 from vitsplice.text import did_you_mean, one_line, truncate
 
 MAX_LISTED = 12
-"""Maximum number of known names that a message lists."""
+"""Maximum number of known names that a message lists; of more names, it gives only the number."""
 
 OPTIONAL_PLUGINS = (
     ("backbone", "*-offline", "vitsplice-offline"),
@@ -37,7 +37,7 @@ OPTIONAL_PLUGINS = (
     ("executor", "ray", "vitsplice-ray"),
     ("generator", "siren", "vitsplice-siren"),
 )
-"""Optional plugins of this project: kind and pattern of the names that a plugin provides, and its distribution."""
+"""Optional plugins of this project: word of the kind, pattern of the names that it provides, and its distribution."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Registry(Mapping[str, SpecT], Generic[SpecT]):
 
     Args:
         kind: kind of the specs.
-        specs: specs by name, without those in conflict.
-        conflicts: name -> the distributions that provide it.
+        specs: the specs that can be looked up, by name.
+        conflicts: name that cannot be looked up, because several plugins provide it -> their distributions.
         plugins: records of all plugins.
         managers: pluggy managers of the plugins that work, by position in ``plugins``.
     """
@@ -83,7 +83,11 @@ class Registry(Mapping[str, SpecT], Generic[SpecT]):
 
 
 class BackboneRegistry(Registry[BackboneSpec]):
-    """Backbones by name: those that plugins list, and those that a plugin builds for other names."""
+    """Backbones by name.
+
+    A lookup of a name that no plugin lists asks the plugins for it (``vitsplice_backbone_for``). ``in``, ``len`` and
+    iteration know only the listed names.
+    """
 
     def __getitem__(self, name: str) -> BackboneSpec:
         if name in self.specs or name in self.conflicts:
@@ -154,20 +158,21 @@ def enumeration(names: Sequence[str]) -> str:
 
 
 def unknown_message(kind: Kind[SpecT], name: str, known: Iterable[str], plugins: Iterable[PluginRecord]) -> str:
-    """Return the message for an unknown name: a similar name or the known ones, and plugins that may provide it."""
+    """Return the message for an unknown name: a similar name, or the known ones, and plugins that may provide it."""
     names = sorted(known)
-    plugin = optional_plugin(kind.word, name, names)
-    similar = "" if plugin else did_you_mean(name.lower(), names)
+    distribution = optional_plugin(kind.word, name, names)
+    similar = "" if distribution else did_you_mean(name.lower(), names)
     hint = f".{similar}" if similar else _listed(names)
     see = "vitsplice" if kind is COMMANDS else f"vitsplice list {kind.name}"
     lines = [f"no {kind.word} {truncate(name)!r}{hint} (see `{see}`)"]
     failed = _candidates(name, [record for record in plugins if record.failure])
-    install = f"pip install {plugin}, or -e plugins/{plugin} in a checkout"
-    if plugin and (failure := next((record.failure for record in failed if record.distribution == plugin), None)):
-        lines += [f"The plugin {plugin} provides it, but failed to load: {failure}", f"Reinstall it: {install}"]
+    install = f"pip install {distribution}, or -e plugins/{distribution} in a checkout"
+    failure = next((record.failure for record in failed if record.distribution == distribution), "")
+    if distribution and failure:
+        lines += [f"The plugin {distribution} provides it, but failed to load: {failure}", f"Reinstall it: {install}"]
         return "\n".join(lines)
-    if plugin:
-        lines.append(f"The plugin {plugin} provides it: {install}")
+    if distribution:
+        lines.append(f"The plugin {distribution} provides it: {install}")
         lines += [_selection_note(os.environ[PLUGINS_VARIABLE])] if PLUGINS_VARIABLE in os.environ else []
     if failed:
         reasons = "; ".join(f"plugin '{record.name}' failed: {record.failure}" for record in failed)
@@ -182,12 +187,12 @@ def _selection_note(value: str) -> str:
 
 
 def optional_plugin(word: str, name: str, known: Iterable[str]) -> str:
-    """Find the optional plugin of this project that provides a name and is not loaded; "" if there is none."""
+    """Find the distribution of the optional plugin that provides a name and is not loaded; "" if there is none."""
     names = tuple(known)
-    for kind, pattern, plugin in OPTIONAL_PLUGINS:
+    for kind_word, pattern, distribution in OPTIONAL_PLUGINS:
         loaded = any(fnmatchcase(other, pattern) for other in names)
-        if kind == word and fnmatchcase(name, pattern) and not loaded:
-            return plugin
+        if kind_word == word and fnmatchcase(name, pattern) and not loaded:
+            return distribution
     return ""
 
 

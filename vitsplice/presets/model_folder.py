@@ -115,6 +115,8 @@ def read_record(folder: str | os.PathLike[str]) -> ModelRecord:
         ModelRejected: if the folder holds no model, or its record is damaged, was altered, or has another format.
     """
     path, name = Path(folder, RECORD), printable(os.fspath(folder))
+    if "\0" in os.fspath(folder):
+        raise ModelRejected(f"'{name}' is not the folder of a model: no folder name can have a NUL character")
     try:
         content = bounded_yaml.parse(read_regular(path).decode())
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -53,7 +53,7 @@ class SavedInputs:
             raise CheckpointRejected(
                 f"the run in {folder.path} was begun by another version of vitsplice "
                 f"({inputs.get('version', 'before 0.1')}, format {inputs.get('format', 1)}); this version reads format "
-                f"{FORMAT}. Resume it with the version that began it, or begin a new run there with ",
+                f"{FORMAT}. Resume it with the version that began it, or begin a new run in that folder with ",
                 REPLACE,
             )
         try:
@@ -67,7 +67,7 @@ class SavedInputs:
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointRejected(
-                f"the inputs of the run in {folder.path} are corrupt; begin a new run there with ", REPLACE
+                f"the inputs of the run in {folder.path} are corrupt; begin a new run in that folder with ", REPLACE
             ) from error
 
     def to_json(self) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class SavedInputs:
             if images[name].sha256 != sha256:
                 raise CheckpointRejected(
                     f"{images[name].name} is not the {described(name)} that the run in {folder.path} began with; "
-                    "restore that file, or begin a new run there with ",
+                    "restore that image, or begin a new run in that folder with ",
                     REPLACE,
                 )
         return images

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from vitsplice.errors import Argument, CheckpointRejected, Part, VitspliceError, allocation_failure
+from vitsplice.errors import Argument, CheckpointRejected, MessagePart, VitspliceError, allocation_failure
 from vitsplice.support.files import absolute, inside, json_sha256, read_regular, write_atomically
 
 PATTERN = "step-*"
@@ -125,7 +125,7 @@ class CheckpointFormat(Generic[Parsed]):
         except CheckpointRejected as error:
             older = next((path for path in paths[1:] if self._is_valid(path)), None)
             restart = f"; remove {folder / PATTERN} to start again" if self.restarts else ""
-            advice: tuple[Part, ...] = (f"No earlier checkpoint is valid{restart}",)
+            advice: tuple[MessagePart, ...] = (f"No earlier checkpoint is valid{restart}",)
             if older:
                 way = ("resume with ", Argument("resume", str(older))) if self.selectable else (f"remove {paths[0]}",)
                 advice = ("An earlier checkpoint is valid; ", *way)

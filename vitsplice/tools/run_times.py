@@ -23,7 +23,8 @@ class PartTime:
     """Time of a part of a run.
 
     Args:
-        name: ``load``, ``start``, the number and working size of a stage, or ``metrics``.
+        name: ``load``, ``start`` (with the setup of the first stage), the number and working size of a stage, or
+            ``metrics``.
         seconds: wall time.
         steps: number of steps.
         backbones: name of a backbone -> seconds in its forward and backward passes; empty for ``load`` and ``metrics``,
@@ -43,11 +44,12 @@ class TimedBackbone:
     operations in reverse order of the forward pass, so this time does not include other backbones or loss terms.
 
     Args:
-        backbone: the backbone, on the device and in the precision of the run.
+        backbone: the backbone, in the precision of the run.
+        device: its device.
     """
 
-    def __init__(self, backbone: Backbone) -> None:
-        self._backbone = backbone
+    def __init__(self, backbone: Backbone, device: torch.device) -> None:
+        self._backbone, self._device = backbone, device
         self.seconds = 0.0
 
     @property
@@ -58,25 +60,25 @@ class TimedBackbone:
     def __call__(self, images: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
         """Compute features: see `vitsplice.contracts.Backbone`."""
         images = images.view_as(images)  # the gradient of this view comes from this pass alone
-        began = _now()
+        began = _now(self._device)
         features = self._backbone(images, requests)
-        self.seconds += _now() - began
+        self.seconds += _now(self._device) - began
         if images.requires_grad:
             self._time_backward(images, features.values())
         return features
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> TimedBackbone:
         """Return the moved backbone, timed from 0: see `vitsplice.contracts.Backbone`."""
-        return TimedBackbone(self._backbone.to(device, dtype))
+        return TimedBackbone(self._backbone.to(device, dtype), torch.device(device))
 
     def _time_backward(self, images: Tensor, features: Iterable[Features]) -> None:
         starts: list[float] = []
         for feature in features:
             if feature.values.requires_grad:
-                _on_gradient(feature.values, lambda: starts.append(_now()))
+                _on_gradient(feature.values, lambda: starts.append(_now(self._device)))
 
         def add_seconds() -> None:
-            self.seconds += _now() - starts[0]
+            self.seconds += _now(self._device) - starts[0]
             starts.clear()
 
         _on_gradient(images, add_seconds)
@@ -91,7 +93,7 @@ class TimedLoader(BackboneLoader):
     def load(self, config: BackboneConfig, known: Catalogue, device: torch.device, precision: str) -> Loaded:
         """Load a backbone: see `BackboneLoader`."""
         backbone, substitution = super().load(config, known, device, precision)
-        self._backbones.append(TimedBackbone(backbone))
+        self._backbones.append(TimedBackbone(backbone, device))
         return self._backbones[-1], substitution
 
     def seconds(self) -> dict[str, float]:
@@ -112,25 +114,27 @@ def run_times(structure: Any, appearance: Any, settings: RunConfig) -> list[Part
     loader = TimedLoader()
     run = Run(structure, appearance, settings, backbones=loader)
     start = PartTime("start", run.seconds["start"], 0, loader.seconds())
-    stages = _stage_times(run, loader)
-    began = _now()
+    device = torch.device(run.settings.device)
+    stages = _stage_times(run, loader, device)
+    began = _now(device)
     run.metrics()
-    return [PartTime("load", run.seconds["load"], 0, {}), start, *stages, PartTime("metrics", _now() - began, 0, {})]
+    metrics = PartTime("metrics", _now(device) - began, 0, {})
+    return [PartTime("load", run.seconds["load"], 0, {}), start, *stages, metrics]
 
 
-def _stage_times(run: Run, loader: TimedLoader) -> list[PartTime]:
-    """Take all steps, and return the time of each stage, including its setup."""
-    began, before, first = _now(), loader.seconds(), 0
+def _stage_times(run: Run, loader: TimedLoader, device: torch.device) -> list[PartTime]:
+    """Take all steps, and return the time of each stage, with its setup; that of the first is part of the start."""
+    began, before, taken_before = _now(device), loader.seconds(), 0
     ends: dict[int, tuple[float, dict[str, float], int]] = {}
     for number, _ in enumerate(run.steps(), 1):
-        ends[run.snapshot().stage] = (_now(), loader.seconds(), number)
+        ends[run.snapshot().stage] = (_now(device), loader.seconds(), number)
     parts = []
-    for stage, (ended, after, last) in ends.items():
+    for stage, (ended, after, taken) in ends.items():
         size = run.sizes["working"][stage]
         backbones = {backbone: seconds - before[backbone] for backbone, seconds in after.items()}
         title = f"stage {stage + 1}, {size['width']} x {size['height']} px"
-        parts.append(PartTime(title, ended - began, last - first, backbones))
-        began, before, first = ended, after, last
+        parts.append(PartTime(title, ended - began, taken - taken_before, backbones))
+        began, before, taken_before = ended, after, taken
     return parts
 
 
@@ -139,8 +143,8 @@ def _on_gradient(tensor: Tensor, function: Callable[[], None]) -> None:
     tensor.register_hook(lambda _: function())  # type: ignore[no-untyped-call]
 
 
-def _now() -> float:
-    """Return the current time in seconds, after all queued work of the accelerator."""
-    if torch.accelerator.is_available():
-        torch.accelerator.synchronize()
+def _now(device: torch.device) -> float:
+    """Return the current time in seconds, after all queued work of a device."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
     return perf_counter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +28,7 @@ def image_input(label: str, **settings: Any) -> gr.Image:
 
     The value of the input is None or the path of the uploaded file, which is not opened yet. Handlers pass it to a
     function of vitsplice, whose errors `vitsplice_app.errors.guarded` shows. Events may update only the value: for any
-    other property Gradio would replace the component by a new one, which opens files itself.
+    other property Gradio would replace the component by a new one, without `_path`, which opens the file.
 
     Args:
         label: label, also for screen readers.
@@ -86,7 +87,8 @@ def check_images(*values: str | Path | list[str] | None) -> None:
     Args:
         values: value of each input: a path, a list of paths, or None.
     """
-    for path in (path for value in values for path in (value if isinstance(value, list) else [value]) if path):
+    paths = chain.from_iterable(value if isinstance(value, list) else [value] for value in values)
+    for path in filter(None, paths):
         with _CHECKING:
             read(path)
 
@@ -120,6 +122,7 @@ def packaged_examples(workspace: Workspace, *images: gr.Image) -> None:
             names = " and ".join(Path(path).stem for path in paths)
             button = gr.Button(f"Example: {names}", icon=paths[0], size="sm", min_width=120)
             values = dict(zip(images, paths, strict=True))
+            # A lambda would return the values of the last button.
             button.click(partial(dict, values), None, list(images), **IMMEDIATE)
 
 
