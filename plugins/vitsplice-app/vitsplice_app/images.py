@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import threading
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,7 +86,7 @@ def check_images(*values: str | Path | list[str] | None) -> None:
     Args:
         values: value of each input: a path, a list of paths, or None.
     """
-    paths = chain.from_iterable(value if isinstance(value, list) else [value] for value in values)
+    paths = [path for value in values for path in (value if isinstance(value, list) else [value])]
     for path in filter(None, paths):
         with _CHECKING:
             read(path)
