@@ -86,8 +86,8 @@ def check_images(*values: str | Path | list[str] | None) -> None:
     Args:
         values: value of each input: a path, a list of paths, or None.
     """
-    paths = [path for value in values for path in (value if isinstance(value, list) else [value])]
-    for path in filter(None, paths):
+    paths = [path for value in values for path in (value if isinstance(value, list) else [value]) if path]
+    for path in paths:
         with _CHECKING:
             read(path)
 
