@@ -28,6 +28,9 @@ The command is `vitsplice run`; for a model it is `vitsplice apply`, and for the
 """
 TINY_TERMS = [spec.name for spec in vitsplice_tiny.vitsplice_losses()]
 
+REPORTS = "^stopped|--resume|no checkpoint|failed:|not measured: out of memory"
+"""Pattern of the lines that report a fault of a command that goes on."""
+
 rows = {}
 """Rows of the table that were produced in this session, by the name of the fault."""
 
@@ -36,7 +39,7 @@ def message(done):
     """Format the error of a command, or else what it reports, as a cell of the table."""
     lines = [" ".join(line.split()) for line in (done.stderr + done.stdout).splitlines() if line.strip()]
     first = next((n for n, line in enumerate(lines) if line.startswith("error:")), None)
-    reports = [line for line in lines if re.search("^stopped|--resume|no checkpoint|failed:|not measured: out of memory", line)]
+    reports = [line for line in lines if re.search(REPORTS, line)]
     cell = reports if first is None else lines[first:]
     return "<br>".join(f"`{line.replace('`', chr(39))}`" for line in cell) or "-"
 

@@ -1,6 +1,7 @@
-"""A new plugin passes its own tests unchanged and is used by a run."""
+"""New plugins pass their own tests unchanged and are used by a run."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -27,30 +28,31 @@ def installed(root):
     return os.pathsep.join([str(root), str(SUPPORT)])
 
 
-USES = {
-    "backbone": ("--backbone", "my-part"),
-    "loss": ("--set", "terms.mine.loss=my-part", "--set", "terms.mine.weight=1"),
-    "generator": ("--set", "generator.name=my-part"),
-}
+def check_plugins(names):
+    """Check plugins as `vitsplice plugin check` does; return the highest exit code."""
+    return max(main(["plugin", "check", name]) for name in names)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", scaffold.TEMPLATES_BY_KIND)
-def test_new_plugin_passes_its_tests_and_is_used_by_run(processes, tmp_path, png, kind):
-    root = scaffold.write("my-part", kind, tmp_path)
-    path = installed(root)
+def test_new_plugins_pass_their_tests_and_are_used_by_run(processes, tmp_path, png):
+    names = {kind: f"my-{kind.replace('_', '-')}" for kind in scaffold.TEMPLATES_BY_KIND}
+    roots = [scaffold.write(name, kind, tmp_path) for kind, name in names.items()]
+    path = os.pathsep.join(map(installed, roots))
 
-    def printed(*words, folder=tmp_path, program=main):
+    def printed(*words, program=main):
         environment = processes.environment | {"PYTHONPATH": path}
-        ended = processes.run(words, folder, environment=environment, program=program)
+        ended = processes.run(words, tmp_path, environment=environment, program=program)
         assert ended.code == 0, ended.stdout + ended.stderr
         return ended.stdout + ended.stderr
 
-    assert "passed" in printed("-q", "-p", "no:cacheprovider", "--assert=plain", folder=root, program=pytest.main)
-    assert "no check failed" in printed("plugin", "check", "my-part")
-    if kind in USES:
-        printed("run", "--preset", "tiny", *png, "-o", "out", "--steps", "3", *USES[kind])
-        assert (tmp_path / "out" / "output.png").is_file()
+    tested = printed("-v", "-p", "no:cacheprovider", "--assert=plain", *roots, program=pytest.main)
+    passed = set(re.findall(r"/test_vitsplice_(\w+)\.py::\S+ PASSED", tested))
+    assert passed == {name.replace("-", "_") for name in names.values()}
+    assert printed(*names.values(), program=check_plugins).count("no check failed") == len(names)
+    uses = ("--backbone", names["backbone"], "--set", f"generator.name={names['generator']}")
+    uses += ("--set", f"terms.mine.loss={names['loss']}", "--set", "terms.mine.weight=1")
+    printed("run", "--preset", "tiny", *png, "-o", "out", "--steps", "3", *uses)
+    assert (tmp_path / "out" / "output.png").is_file()
 
 
 @pytest.mark.parametrize("kind", scaffold.TEMPLATES_BY_KIND)
