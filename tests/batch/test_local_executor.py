@@ -109,7 +109,13 @@ def undisturbed(processes, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.kill
-def test_batch_whose_driver_is_killed_that_is_stopped_by_ctrl_c_and_whose_worker_is_killed_finishes_every_run(
+def test_worker_ends_when_its_driver_is_killed(processes, tmp_path):
+    batches.assert_job_ends_with_its_driver(processes, tmp_path, WORKER, "local")
+
+
+@pytest.mark.slow
+@pytest.mark.kill
+def test_batch_whose_worker_is_killed_and_that_is_stopped_by_ctrl_c_finishes_every_run(
     processes, undisturbed, tmp_path
 ):
     """A terminal sends SIGINT to the driver and to all workers, which stop their runs at a checkpoint."""
@@ -117,29 +123,22 @@ def test_batch_whose_driver_is_killed_that_is_stopped_by_ctrl_c_and_whose_worker
     out = tmp_path / "out"
     process = batches.start_batch(processes, pairs, out, "--workers", "1")
     worker, first = batches.wait_for_checkpoint(out, WORKER)
-    batches.kill(process)
-    process.communicate()
-    batches.wait_until(lambda: not worker.is_running())
-    begun = batches.begun_at(first)
-
-    process = batches.start_batch(processes, pairs, out, "--workers", "1")
-    _, folder = batches.wait_for_checkpoint(out, WORKER)
-    assert folder == first
+    batches.wake_one(pairs)
+    _, killed = batches.wait_for_checkpoint(out, WORKER, but=first)
+    worker.kill()
+    _, stopped = batches.wait_for_checkpoint(out, WORKER, but=killed)
+    begun = batches.begun_at(stopped)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 130, errors
+    assert f"tiny/{killed.name}: failed: the worker process died (SIGKILL" in errors
     assert "the same command resumes" in errors
     assert "Traceback" not in errors
     assert not (out / ".stop").exists()
-    assert not (first / "output.png").exists()
-    assert batches.begun_at(first) == begun
+    assert (first / "output.png").exists()
+    assert not (stopped / "output.png").exists()
+    assert batches.begun_at(stopped) == begun
 
-    process = batches.start_batch(processes, pairs, out, "--workers", "2")
-    worker, second = batches.wait_for_checkpoint(out, WORKER)
-    worker.kill()
-    batches.wake(pairs)
-    _, errors = process.communicate(timeout=200)
-    assert process.returncode == 0, errors
-    assert f"tiny/{second.name}: failed: the worker process died (SIGKILL" in errors
-    assert all(batches.resumed_at(resumed) >= 2 for resumed in (first, second))
+    batches.run_in_turn(processes, pairs, out)
+    assert all(batches.resumed_at(resumed) >= 2 for resumed in (killed, stopped))
     batches.assert_complete(out, expected)

@@ -23,7 +23,8 @@ from vitsplice.testing.backbones import count_tensors
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = settings_for("tiny", overrides=["checkpoint.every=2", "previews=0", "plots=none", "steps=6"])
+LIGHT = ("checkpoint.every=2", "previews=0", "plots=none", "steps=6", "generator={name: tiny-mix}")
+SETTINGS = settings_for("tiny", overrides=LIGHT)
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +121,9 @@ def test_bytes_equal_those_of_a_single_run_also_with_a_backbone_that_is_loaded_o
     assert outcome.record["images"] == job.images
 
 
-def test_several_images_and_regions_run_to_the_bytes_of_a_single_run_and_others_are_refused(several, tmp_path):
+def test_several_images_and_regions_run_to_the_bytes_of_a_single_run_and_others_are_refused_or_restarted(
+    several, tmp_path
+):
     expected = run_alone(several, tmp_path / "alone")
     outcome = run_job(several)
     assert (outcome.state, outcome.reason) == ("done", "")
@@ -135,14 +138,12 @@ def test_several_images_and_regions_run_to_the_bytes_of_a_single_run_and_others_
         with pytest.raises(UserError, match="holds a run with other weights or regions"):
             finished_record(replace(several, **change))
 
-
-def test_run_with_other_weights_is_restarted(several, tmp_path):
-    regions = regions_from(several.images, several.regions)
-    settings = RunConfig.model_validate_json(several.settings)
-    with Recording.begin(several.images, settings, several.folder, regions=regions):
+    unweighted = replace(several, folder=str(tmp_path / "unweighted"))
+    settings, regions = RunConfig.model_validate_json(several.settings), regions_from(several.images, several.regions)
+    with Recording.begin(several.images, settings, unweighted.folder, regions=regions):
         pass
-    assert run_job(several).state == "done"
-    assert contents(several.folder) == run_alone(several, tmp_path / "alone")
+    assert run_job(unweighted).state == "done"
+    assert contents(unweighted.folder) == expected
 
 
 def test_no_tensors_of_finished_runs_stay_in_memory(short, tmp_path):

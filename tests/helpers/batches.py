@@ -1,7 +1,7 @@
 """Start, interrupt and check batches of tiny runs.
 
-Once a run of `start_batch` has a checkpoint, each of its steps sleeps until `wake`, at most 2 seconds: it can be met at
-any load.
+Once a run of `start_batch` has a checkpoint, each of its steps sleeps until `wake` or `wake_one`, at most 2 seconds: it
+can be met at any load.
 """
 
 import hashlib
@@ -16,7 +16,12 @@ import psutil
 import torch
 from PIL import Image
 
+from vitsplice.batch.probe_jobs import run_short_or_endless
 from vitsplice.cli import main
+from vitsplice.contracts import Job
+from vitsplice.options import complete
+from vitsplice.plugins import catalogue
+from vitsplice.plugins.build import build_part
 
 HELPERS = Path(__file__).parent
 OPTIONS = ("--preset", "tiny", "--steps", "8", "--threads", "1")
@@ -53,6 +58,11 @@ def wake(pairs):
     alarm(pairs).touch()
 
 
+def wake_one(pairs):
+    """Wake one run, which then does not sleep again."""
+    alarm(pairs).with_name(f"{alarm(pairs).name}-one").touch()
+
+
 def environment():
     paths = [str(HELPERS), os.environ.get("PYTHONPATH", "")]
     fixed = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "COLUMNS": "200", "NO_COLOR": "1"}
@@ -79,6 +89,29 @@ def start_batch(processes, pairs, out, *more):
     alarm(pairs).unlink(missing_ok=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     return processes.start(words(pairs, out, *more), out.parent, environment=environment(), program=main_in_session)
+
+
+def run_endless_job(words):
+    """Run a job that does not end by an executor, given its name, a folder for heartbeats and the options as JSON."""
+    name, folder, options = words
+    spec = catalogue().executors[name]
+    job = Job("endless", folder, {}, settings=str(os.getpid()), threads=1, stop="")
+    list(build_part(spec, 1, 1, complete(spec, json.loads(options))).run(run_short_or_endless, [job]))
+
+
+def assert_job_ends_with_its_driver(processes, folder, title, executor, **options):
+    """Kill the driver of a job that does not end, and wait for the end of the process that executes the job.
+
+    Args:
+        title: part of the command line of that process.
+    """
+    arguments = [executor, folder, json.dumps(options)]
+    driver = processes.start(arguments, folder, environment=environment(), program=run_endless_job)
+    wait_until((folder / "endless").exists)
+    workers = [process for process in psutil.Process().children(recursive=True) if title in command_line(process)]
+    assert workers
+    kill(driver)
+    wait_until(lambda: not any(worker.is_running() for worker in workers))
 
 
 def wait_until(condition, seconds=240):

@@ -4,6 +4,7 @@ The command runs in a forked process that counts its accesses to files and inter
 moment does not depend on the load of the machine.
 """
 
+import gc
 import hashlib
 import multiprocessing
 import os
@@ -76,6 +77,7 @@ def execute(program, words, folder, environment, moment, number):
                 sent = True
                 os.kill(os.getpid(), number)
 
+    gc.freeze()  # what was imported before the fork is no garbage
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

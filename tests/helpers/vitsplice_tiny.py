@@ -4,6 +4,7 @@ It is discovered like any installed plugin: its metadata is in this folder, whic
 """
 
 import os
+from contextlib import suppress
 from importlib import import_module
 from importlib.resources import files
 
@@ -83,17 +84,25 @@ def nan_term(context):
 
 
 def nap(context):
-    """Build a term of value 0 that sleeps from its third call, or until a file exists: a run can be met at any load."""
+    """Build a term of value 0 that sleeps from its third call, or until a file exists: a run can be met at any load.
+
+    A file of that name and "-one" wakes one run, which removes it.
+    """
     import itertools
     import time
 
     request, calls = context.request("structure"), itertools.count(1)
     until, seconds = context.options["until"], context.options["seconds"]
+    awake = False
 
     def function(output, target):
+        nonlocal awake
         end = time.monotonic() + seconds * (next(calls) > 2)
-        while not os.path.exists(until) and time.monotonic() < end:
+        while not (awake or os.path.exists(until)) and time.monotonic() < end:
             time.sleep(0.01)
+            with suppress(FileNotFoundError):
+                os.remove(f"{until}-one")
+                awake = True
         return (output[request].values - target[request].values).sum() * 0
 
     return LossTerm((request,), function)

@@ -6,7 +6,9 @@ import socket
 import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import batches
 import pytest
@@ -14,11 +16,12 @@ import vitsplice_ray
 from vitsplice_ray import executor
 
 from vitsplice.cli import main
+from vitsplice.contracts import Job, Outcome
 from vitsplice.errors import ConfigError, VitspliceError
 from vitsplice.options import complete
 from vitsplice.testing import ExecutorContract
 
-PAIRS = 3
+PAIRS = 2
 WORKER = "ray::run_job"
 SEAT = {"resources": {"seat": 1}, "object_store_memory": 80 * 2**20}
 """Arguments of a node with room for one run that takes a seat."""
@@ -42,14 +45,33 @@ def cluster():
         os.environ.update(before)
 
 
+@pytest.fixture(scope="class")
+def connection(cluster):
+    """This process is connected to the cluster, as that of a program which uses Ray."""
+    with executor_with(address=cluster.address)._connected():
+        yield
+
+
 @pytest.mark.slow
 class TestRay(ExecutorContract):
     name = "ray"
     timeout = 30.0
+    options: ClassVar = {"node_losses": 0}
 
     @pytest.fixture(autouse=True)
-    def _on_a_cluster(self, cluster):
-        self.options = {"node_losses": 0, "address": cluster.address}
+    def _on_a_cluster(self, connection):
+        pass
+
+    def test_job_whose_process_is_killed_runs_again_in_another_one(self, tmp_path):
+        def die_once(job):
+            if not (mark := Path(job.folder, "begun")).exists():
+                mark.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return Outcome(job.id, "done")
+
+        job = Job("one", str(tmp_path), {}, "", 1, "")
+        assert list(executor_with(node_losses=1).run(die_once, [job])) == [Outcome("one", "done")]
+        assert (tmp_path / "begun").exists()
 
 
 def executor_with(workers=0, threads=0, **options):
@@ -232,39 +254,27 @@ def undisturbed(processes, tmp_path_factory):
     return pairs, folder / "out"
 
 
-def ray_options(cluster):
-    return "--executor", "ray", "--option", f"address={cluster.address}"
-
-
-def assert_succeeds(process, out):
-    """Wait for the end of a batch; Ray must not print anything to standard output."""
-    printed, errors = process.communicate(timeout=200)
-    assert process.returncode == 0, errors
-    assert printed == f"{out / 'results.jsonl'}\n"
-
-
 @pytest.mark.slow
 @pytest.mark.kill
-def test_runs_resume_after_a_node_and_a_worker_are_killed(cluster, processes, undisturbed, tmp_path):
-    """Each time a run with a checkpoint is hit and must resume from there.
-
-    There are no retries by the driver, so that Ray gives the run to another process or node.
-    """
+def test_run_resumes_on_another_node_after_its_node_is_killed(cluster, processes, undisturbed, tmp_path):
+    """There are no retries by the driver, so that Ray gives the run to another node."""
     pairs, expected = undisturbed
     out = tmp_path / "out"
     node = cluster.add_node(num_cpus=1, **SEAT)
-    options = *ray_options(cluster), "--option", "resources={seat: 1}", "--retries", "0"
-    process = batches.start_batch(processes, pairs, out, *options)
+    options = (f"address={cluster.address}", "resources={seat: 1}")
+    words = ("--executor", "ray", "--retries", "0", *(f"--option={option}" for option in options))
+    process = batches.start_batch(processes, pairs, out, *words)
     try:
         batches.wait_until(lambda: all(runs_by_place(node, out)))
-        ((lost, first),), ((victim, second),) = (runs.items() for runs in runs_by_place(node, out))
+        ((lost, folder),), _ = (runs.items() for runs in runs_by_place(node, out))
     finally:
         cluster.remove_node(node, allow_graceful=False)
-    victim.kill()
     lost.wait(60)  # it ends some time after its raylet; a run that is awake could finish before that
     batches.wake(pairs)
-    assert_succeeds(process, out)
-    assert all(batches.resumed_at(folder) >= 2 for folder in (first, second))
+    printed, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    assert printed == f"{out / 'results.jsonl'}\n"  # Ray must not print anything to standard output
+    assert batches.resumed_at(folder) >= 2
     batches.assert_complete(out, expected)
 
 
@@ -278,32 +288,34 @@ def runs_by_place(node, out):
 
 @pytest.mark.slow
 @pytest.mark.kill
-def test_batch_whose_driver_is_killed_resumes_and_stops_at_a_checkpoint_on_sigterm(
-    cluster, processes, undisturbed, tmp_path
-):
+def test_job_ends_when_its_driver_is_killed(cluster, processes, tmp_path):
+    batches.assert_job_ends_with_its_driver(
+        processes, tmp_path, "ray::run_short_or_endless", "ray", address=cluster.address
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.kill
+def test_batch_on_a_cluster_of_this_machine_stops_at_a_checkpoint_on_sigterm(processes, undisturbed, tmp_path):
     pairs, expected = undisturbed
     out = tmp_path / "out"
-    options = *ray_options(cluster), "--retries", "0", "--workers", "1"
-    process = batches.start_batch(processes, pairs, out, *options)
-    _, folder = batches.wait_for_checkpoint(out, WORKER)
-    batches.kill(process)
-    process.communicate()
-    batches.wait_until(lambda: not batches.processes_with_checkpoint(out, WORKER))  # Ray ends tasks without an owner
-    begun = batches.begun_at(folder)
-
-    process = batches.start_batch(processes, pairs, out, *options)
-    _, resumed = batches.wait_for_checkpoint(out, WORKER)
-    assert resumed == folder
+    process = batches.start_batch(processes, pairs, out, "--executor", "ray", "--workers", "1")
+    _, first = batches.wait_for_checkpoint(out, WORKER)
+    batches.wake_one(pairs)
+    _, stopped = batches.wait_for_checkpoint(out, WORKER, but=first)
+    begun = batches.begun_at(stopped)
     process.terminate()
-    _, errors = process.communicate(timeout=100)
+    printed, errors = process.communicate(timeout=100)
     assert process.returncode == 130, errors
+    assert printed == f"{out / 'results.jsonl'}\n"
     assert "the same command resumes" in errors
     assert not (out / ".stop").exists()
-    assert list(folder.glob("checkpoint/step-*.json"))
-    assert batches.begun_at(folder) == begun
+    assert (first / "output.png").exists()
+    assert list(stopped.glob("checkpoint/step-*.json"))
+    assert batches.begun_at(stopped) == begun
 
     batches.run_in_turn(processes, pairs, out)
-    assert batches.resumed_at(folder) >= 2
+    assert batches.resumed_at(stopped) >= 2
     batches.assert_complete(out, expected)
 
 
@@ -361,12 +373,3 @@ def test_server_of_another_protocol_is_reported(listener, answers):
 def test_server_that_answers_slowly_is_accepted(listener):
     listener[1].extend(bytes([byte]) for byte in executor.HTTP2_SETTINGS)
     executor._check_address(listener[0])
-
-
-@pytest.mark.slow
-def test_batch_runs_on_a_cluster_of_this_machine(processes, undisturbed, tmp_path):
-    pairs, expected = undisturbed
-    process = batches.start_batch(processes, pairs, tmp_path / "out", "--executor", "ray", "--workers", "1")
-    batches.wake(pairs)
-    assert_succeeds(process, tmp_path / "out")
-    batches.assert_complete(tmp_path / "out", expected)
