@@ -1,4 +1,22 @@
-"""Actions on the page of vitsplice app in a browser."""
+"""The page of vitsplice app in a browser: its checks, and actions on it."""
+
+from chromium import checked_pages
+
+SIZE = {"width": 1280, "height": 900}
+"""Size of the window."""
+
+GRADIO_WARNINGS = ("Method not implemented.",)
+"""Warnings of Gradio itself: it closes a stream of events that cannot be closed."""
+
+
+def checked_app_pages(opener, server, ignored=()):
+    """Checked pages, see `checked_pages`, which may send requests to a server.
+
+    Args:
+        opener: the browser, or a context of it.
+        ignored: beginnings of console messages that are not failures, besides `GRADIO_WARNINGS`.
+    """
+    return checked_pages(opener, lambda url: url.startswith((server.url, "blob:")), (*GRADIO_WARNINGS, *ignored))
 
 
 def open_tab(page, name):
@@ -17,6 +35,13 @@ def block_of(page, label):
     """The visible input for images with a label."""
     visible = page.locator(".block:visible").filter(has_text=label)
     return visible.filter(has=page.locator("input[type=file]")).first
+
+
+def remove_image(page):
+    """Remove the only image in the visible inputs, and wait until another can be uploaded."""
+    remove = page.get_by_role("button", name="Remove Image")
+    remove.click()
+    remove.wait_for(state="detached")
 
 
 def upload(page, label, *paths):

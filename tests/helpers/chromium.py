@@ -40,33 +40,47 @@ def browser(pytestconfig):
     return pytestconfig.stash[STARTED]
 
 
+class CheckedPages:
+    """Pages whose foreign requests, errors and warnings are problems. A call opens a URL; see `checked_pages`."""
+
+    def __init__(self, browser, allowed, ignored):
+        self.browser, self.allowed, self.ignored = browser, allowed, tuple(ignored)
+        self.pages, self.problems = [], []
+
+    def __call__(self, url, **settings):
+        page = self.browser.new_page(**settings)
+        self.pages.append(page)
+        page.on("request", self._note_request)
+        page.on("console", self._note_message)
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.goto(url)
+        return page
+
+    def _note_request(self, request):
+        if not (request.url.startswith("data:") or request.is_navigation_request() or self.allowed(request.url)):
+            self.problems.append(f"request {request.url[:80]}")
+
+    def _note_message(self, message):
+        if message.type in ("error", "warning") and not message.text.startswith(self.ignored):
+            self.problems.append(message.text)
+
+    def check(self):
+        """Fail for the problems since the last check."""
+        problems, self.problems = self.problems, []
+        assert not problems, "\n".join(problems)
+
+
 @contextmanager
 def checked_pages(browser, allowed=lambda url: False, ignored=()):
-    """Yield a function that opens a URL; fail at the end for foreign requests and for errors or warnings of pages.
+    """Yield `CheckedPages`, a function that opens a URL; close and check the pages at the end.
 
     Args:
         browser: Chromium, which opens each page in a context of its own; or a context, for pages with a common cache.
         allowed: function of a URL that is True for requests that a page may send.
         ignored: beginnings of console messages that are not failures.
     """
-    pages, problems = [], []
-
-    def open_page(url, **settings):
-        page = browser.new_page(**settings)
-        pages.append(page)
-        page.on("request", lambda request: problems.append(f"request {request.url[:80]}") if outside(request) else None)
-        page.on("console", lambda message: problems.append(message.text) if reported(message) else None)
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.goto(url)
-        return page
-
-    def outside(request):
-        return not (request.url.startswith("data:") or request.is_navigation_request() or allowed(request.url))
-
-    def reported(message):
-        return message.type in ("error", "warning") and not message.text.startswith(tuple(ignored))
-
+    open_page = CheckedPages(browser, allowed, ignored)
     yield open_page
-    for page in pages:
+    for page in open_page.pages:
         page.close()
-    assert not problems, "\n".join(problems)
+    open_page.check()

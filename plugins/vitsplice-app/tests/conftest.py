@@ -8,7 +8,8 @@ from queue import Queue
 import coroutines
 import gradio as gr
 import pytest
-from chromium import browser, checked_pages
+from app_page import SIZE, checked_app_pages
+from chromium import browser
 from vitsplice_app.server import ServerSettings, service
 from vitsplice_app.workspace import temporary_workspace
 
@@ -22,10 +23,6 @@ def run_service(settings, started):
     with service(settings) as ready:
         started.put(ready)
         ready.run()
-
-
-GRADIO_WARNINGS = ("Method not implemented.",)
-"""Warnings of Gradio itself: it closes a stream of events that cannot be closed."""
 
 
 @pytest.fixture(scope="session")
@@ -70,18 +67,10 @@ def build_page():
     return lambda build: coroutines.run(built(build))
 
 
-SIZE = {"width": 1280, "height": 900}
-"""Size of the window."""
-
-
 @contextmanager
 def opened_pages(opener, server):
-    """Yield a function that opens the page; fail at the end for foreign requests and for errors or warnings of it.
-
-    Args:
-        opener: the browser, or a context of it.
-    """
-    with checked_pages(opener, lambda url: url.startswith((server.url, "blob:")), GRADIO_WARNINGS) as open_url:
+    """Yield a function that opens the page; fail at the end for foreign requests and for errors or warnings of it."""
+    with checked_app_pages(opener, server) as open_url:
         yield lambda **settings: open_url(server.url, **settings)
 
 
@@ -113,11 +102,21 @@ def page(open_page):
     return first_tab(open_page)
 
 
-@pytest.fixture(scope="module")
-def shared_page(context, server):
-    """The page, opened once for the tests of a module that need no new one."""
-    with opened_pages(context, server) as open_page:
-        yield first_tab(open_page)
+@pytest.fixture(scope="session")
+def _shared(context, server):
+    """A page, and the function that checks it."""
+    with checked_app_pages(context, server) as open_url:
+        yield open_url(server.url), open_url.check
+
+
+@pytest.fixture
+def shared_page(_shared):
+    """The page, opened once for all tests that need no new one: each uses another tab, or changes nothing."""
+    shared, check = _shared
+    shared.set_viewport_size(SIZE)
+    shared.emulate_media(reduced_motion="null")
+    yield shared
+    check()
 
 
 @pytest.fixture

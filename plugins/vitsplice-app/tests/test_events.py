@@ -59,7 +59,8 @@ def test_work_that_fails_outside_of_its_handler_is_reported_in_the_card(build_pa
 
 
 @pytest.mark.browser
-def test_transfer_waits_for_an_inversion_and_does_not_begin_if_it_is_stopped_before(page, open_page):
+def test_transfer_waits_for_an_inversion_and_does_not_begin_if_it_is_stopped_before(shared_page, open_page):
+    page = shared_page
     open_tab(page, "Look inside")
     open_tab(page, "Inversion")
     page.get_by_role("button", name="Invert").click()

@@ -25,7 +25,8 @@ def test_choice_that_was_listed_before_a_restart_does_not_hinder_the_refresh(bui
 
 
 @pytest.mark.browser
-def test_results_are_listed_and_shown(page, results_folder):
+def test_results_are_listed_and_shown(shared_page, results_folder):
+    page = shared_page
     page.get_by_role("tab", name="Results").click()
     page.get_by_text("holds no evaluation, study, batch or comparison").wait_for()
     write(results_folder / "a", evaluate_json='{"format": 3}', gallery_html=REPORT)
@@ -33,7 +34,7 @@ def test_results_are_listed_and_shown(page, results_folder):
     write(results_folder / "c", batch_json="{")
     page.get_by_role("button", name="Refresh the list").click()
     page.get_by_label("evaluation · a").check()
-    frame = page.frame_locator("iframe.frame")
+    frame = page.frame_locator("iframe.frame:visible")
     frame.get_by_role("heading", name="gallery").wait_for()
     frame.get_by_text("isolated").wait_for()
     page.get_by_label("batch · b").check()

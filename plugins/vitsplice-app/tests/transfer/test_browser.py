@@ -7,7 +7,7 @@ from threading import Event
 
 import gradio as gr
 import pytest
-from chromium import checked_pages
+from app_page import SIZE, checked_app_pages
 from vitsplice_app.transfer import tab as transfer_tab
 from vitsplice_app.workspace import PREFIX
 
@@ -42,9 +42,8 @@ NAP = "terms.nap={loss: tiny-nap, weight: 1, options: {seconds: 0.35}}"
 SMALL = ("metrics=none", "plots=none", "match.grid=8", "checkpoint.seconds=0")
 QUICK = (*TINY_NETWORKS, *SMALL, "steps=6", "previews=6", "stages=[{side: 24}, {side: 32}]", NAP)
 
-GRADIO_WARNINGS = ("Method not implemented.",)
-EDITOR_WARNINGS = (*GRADIO_WARNINGS, "    at ", "[.WebGL")
-"""Beginnings of warnings of Gradio, of the library that its editor draws with, and of drawing without a GPU."""
+EDITOR_WARNINGS = ("    at ", "[.WebGL")
+"""Beginnings of warnings of the library that Gradio's editor draws with, and of drawing without a GPU."""
 
 
 class TransferTab:
@@ -70,9 +69,13 @@ class TransferTab:
         block.locator("input[type=file]").set_input_files([str(path) for path in paths])
         block.get_by_text(paths[-1].stem).first.wait_for()
 
-    def choose_preset(self, name, first_line):
+    def select_preset(self, name):
         self.page.get_by_label("Preset", exact=True).click()
         self.page.get_by_role("option", name=f"{name}:").click()
+
+    def choose_preset(self, name, first_line):
+        """Select a preset, and wait until its YAML is shown."""
+        self.select_preset(name)
         self.wait_for(first_line)
 
     def edit_yaml(self, text, answer="valid"):
@@ -86,6 +89,10 @@ class TransferTab:
 
     def wait_for(self, text):
         self.page.get_by_text(text).first.wait_for()
+
+    def wait_for_alerts(self, *sides):
+        """Wait until only these sides of the page, left or right, show an error."""
+        self.page.wait_for_function(ALERTS_ARE, arg=list(sides))
 
     def slide(self):
         """Move the slider of the result to the left, and check that it uncovers more of the output."""
@@ -193,7 +200,7 @@ def test_dropped_images_run_stop_resume_and_download_with_the_bytes_of_the_comma
     tab.wait_for("run 2 | run 1")
 
 
-def test_broken_image_shows_an_error_until_it_is_replaced(tab, pair, tmp_path):
+def test_broken_image_shows_an_error_until_it_is_replaced_and_error_of_the_yaml_is_shown_once(tab, pair, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     tab.drop("Structure image", pair[0])
     tab.drop("Appearance image", tmp_path / "broken.png")
@@ -206,46 +213,51 @@ def test_broken_image_shows_an_error_until_it_is_replaced(tab, pair, tmp_path):
     tab.page.get_by_role("button", name="Example: apple and orange").first.click()
     alert.wait_for(state="hidden")
 
-
-def test_run_right_after_a_new_preset_has_the_values_of_that_preset(tab, pair):
-    for label, path in zip(("Structure image", "Appearance image"), pair, strict=True):
-        tab.drop(label, path)
-    tab.page.get_by_label("Preset", exact=True).click()
-    tab.page.get_by_role("option", name="tiny:").click()
-    tab.page.wait_for_timeout(50)
+    tab.page.get_by_text("Advanced: the preset as YAML").click()
+    tab.edit_yaml("steps: x", "YAML: steps: 'x' is not allowed")
+    tab.wait_for_alerts("left")
     tab.press("Run")
-    tab.wait_for("run 1: tiny, 5 steps")
+    tab.wait_for_alerts("right")
+    tab.edit_yaml(edited_yaml("quick", *QUICK))
+    tab.wait_for_alerts()
 
 
-def test_of_two_quick_choices_of_a_preset_the_later_one_is_shown(tab, monkeypatch):
+def test_of_quick_choices_of_a_preset_the_latest_one_is_shown_and_run_right_after_it(tab, pair, monkeypatch):
     check, may_end = transfer_tab.read_yaml, {"instant": Event(), "tiny": Event()}
 
     def waiting_check(preset, *arguments):
         assert may_end[preset].wait(timeout=20)
         return check(preset, *arguments)
 
-    monkeypatch.setattr(transfer_tab, "read_yaml", waiting_check)
     page = tab.page
     page.get_by_text("Advanced: the preset as YAML").click()
-    for name in may_end:
-        page.get_by_label("Preset", exact=True).click()
-        page.get_by_role("option", name=f"{name}:").click()
-    page.wait_for_timeout(500)
-    may_end["instant"].set()
-    tab.wait_for("# Seconds, no optimisation")
-    may_end["tiny"].set()
-    page.get_by_text("# Seconds, no optimisation").wait_for(state="detached")
+    with monkeypatch.context() as patched:
+        patched.setattr(transfer_tab, "read_yaml", waiting_check)
+        for name in may_end:
+            tab.select_preset(name)
+        page.wait_for_timeout(500)
+        may_end["instant"].set()
+        tab.wait_for("# Seconds, no optimisation")
+        may_end["tiny"].set()
+        page.get_by_text("# Seconds, no optimisation").wait_for(state="detached")
     page.get_by_role("button", name="Run", exact=True, disabled=False).wait_for()
     steps = page.get_by_role("spinbutton", name="number input for Steps").element_handle()
     page.wait_for_function("steps => steps.value === '5'", arg=steps)
+
+    for label, path in zip(("Structure image", "Appearance image"), pair, strict=True):
+        tab.drop(label, path)
+    tab.choose_preset("quick", "# One to three minutes")
+    tab.select_preset("tiny")
+    page.wait_for_timeout(50)
+    tab.press("Run")
+    tab.wait_for("run 1: tiny, 5 steps")
 
 
 def test_run_whose_result_cannot_be_shown_does_not_block_the_page(context, server, pair, monkeypatch):
     def full_disk(*_):
         raise OSError(28, "No space left on device")
 
-    allowed = (*GRADIO_WARNINGS, "Failed to load resource", "Error")
-    with checked_pages(context, lambda url: url.startswith((server.url, "blob:")), allowed) as open_url:
+    with checked_app_pages(context, server, ("Failed to load resource", "Error")) as open_url:
         tab = TransferTab(open_url(server.url))
         for label, path in zip(("Structure image", "Appearance image"), pair, strict=True):
             tab.drop(label, path)
@@ -261,25 +273,11 @@ def test_run_whose_result_cannot_be_shown_does_not_block_the_page(context, serve
         tab.wait_for("run 2: tiny, 1 step")
 
 
-def test_error_of_the_yaml_is_shown_once(tab):
-    def wait_for_alerts(*sides):
-        """Wait until only these sides of the page, left or right, show an error."""
-        tab.page.wait_for_function(ALERTS_ARE, arg=list(sides))
-
-    tab.page.get_by_text("Advanced: the preset as YAML").click()
-    tab.edit_yaml("steps: x", "YAML: steps: 'x' is not allowed")
-    wait_for_alerts("left")
-    tab.press("Run")
-    wait_for_alerts("right")
-    tab.edit_yaml(edited_yaml("quick", *QUICK))
-    wait_for_alerts()
-
-
 @pytest.mark.weights
 @pytest.mark.usefixtures("small_metrics")
-def test_masked_example_and_quick_with_pretrained_networks(context, server, tmp_path):
-    with checked_pages(context, lambda url: url.startswith((server.url, "blob:")), EDITOR_WARNINGS) as open_url:
-        tab = TransferTab(open_url(server.url))
+def test_masked_example_and_quick_with_pretrained_networks(browser, server, tmp_path):
+    with checked_app_pages(browser, server, EDITOR_WARNINGS) as open_url:
+        tab = TransferTab(open_url(server.url, viewport=SIZE, device_scale_factor=0.5))
         tab.page.get_by_role("button", name="Example: apple and orange").first.click()
         tab.page.get_by_text("Advanced: the preset as YAML").click()
         tab.choose_preset("instant", "# Seconds, no optimisation")
