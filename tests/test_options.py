@@ -36,8 +36,8 @@ def test_given_values_are_completed_by_defaults():
         ({"depth": 10}, "too large; the maximum is 9"),
         ({"start": "black"}, "'black' is not allowed; it must be one of grey, noise"),
         ({"channels": ["g", "x"]}, "g.channels: 'x' is not allowed; it must be one of r, g, b"),
-        ({"widths": []}, "a list of integers"),
-        ({"widths": [4, "x"]}, "a list of integers"),
+        ({"widths": []}, "a list of one or more integers"),
+        ({"widths": [4, "x"]}, "a list of one or more integers"),
         ({"widths": [4, 0]}, "too small"),
     ],
 )

@@ -120,7 +120,7 @@ class PluginConflict(UserError):
 
 
 class PathRejected(UserError):
-    """A path leads out of its folder, is not allowed in it (such as an absolute path), or is not a file or folder."""
+    """A path leads out of its folder, is not allowed in it (an absolute path), or is not of the required type."""
 
 
 class OutputExists(UserError):
@@ -160,10 +160,10 @@ class ModelRejected(UserError):
 
 
 class PartRejected(VitspliceError):
-    """A part cannot be used.
+    """The ``build`` of a part failed, or what it built cannot be used.
 
-    Its ``build`` raised an unexpected exception or returned an object that is not of the class required of its kind; or
-    a generator has no parameters to optimise, has state that is not a tensor, or returned no valid image.
+    ``build`` raised an unexpected exception, or returned an object of another class than its kind requires; or a
+    generator has no parameters to optimise, has state that is not a tensor, or returned no valid image.
     """
 
 

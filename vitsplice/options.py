@@ -100,4 +100,4 @@ def _kind(default: Any) -> str:
     is_list = isinstance(default, list | tuple)
     kind = type(default[0] if is_list else default)
     singular, plural = _KINDS.get(kind, (kind.__name__, kind.__name__))
-    return f"a list of {plural}, not empty" if is_list else singular
+    return f"a list of one or more {plural}" if is_list else singular

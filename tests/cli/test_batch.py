@@ -159,7 +159,7 @@ def test_signal_while_another_process_holds_the_lock_does_not_stop_its_runs(
         (("pairs.txt",), "must end in .csv or .jsonl"),
         (("pairs.csv", "--preset", "tinny"), "tiny"),
         (("pairs.csv", "--executor", "locale"), "Did you mean local?"),
-        (("pairs.csv", "--option", "x=1"), "no such option"),
+        (("pairs.csv", "--option", "x=1"), "--option x: 'local' has no such option"),
         (("pairs.csv", "--option", "x"), "name=value"),
         (("pairs.csv", "--backbone", "no-such-net"), "no-such-net"),
         (("pairs.csv", "--set", "stepz=3"), "stepz"),

@@ -29,7 +29,7 @@ def fit(
     out: Annotated[Path, typer.Option("--out", "-o", help="The LUT, such as colours.cube.")],
     mask: Annotated[
         Path | None,
-        typer.Option(help="Image as large as STRUCTURE: only pixels where it is white or light are used."),
+        typer.Option(help="Image as large as STRUCTURE: only pixels where it is at least half white are used."),
     ] = None,
     size: Annotated[
         int, typer.Option(min=2, max=256, help="Number of lattice points of the LUT along each axis.")
@@ -48,10 +48,11 @@ def fit(
 
     target = check_cube(out, force=force)
     images = {path: read(path) for path in (structure, output)}
-    masks = {mask: read_mask(mask)} if mask else {}
-    print_notes(f"{path}: {note}" for path, image in [*images.items(), *masks.items()] for note in image.notes)
+    loaded_mask = read_mask(mask) if mask else None
+    print_notes(f"{path}: {note}" for path, image in images.items() for note in image.notes)
+    print_notes(f"{mask}: {note}" for note in (loaded_mask.notes if loaded_mask else ()))
     before, after = (images[path].pixels[0] for path in (structure, output))
-    region = masks[mask].pixels[0].mean(0, keepdim=True) if mask else None
+    region = loaded_mask.pixels[0].mean(0, keepdim=True) if loaded_mask else None
     fitted = fit_lut(before, after, region, size=size, smoothness=smoothness)
     print_notes([f"{structure} after the LUT differs from {output}: {fitted}"])
     typer.echo(write_cube(fitted.lut, target, title=output.stem, force=force))

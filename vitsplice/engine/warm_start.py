@@ -197,8 +197,8 @@ def _joint_bilateral_rows(columns: list[tuple[Tensor, Tensor]], down: Tensor, la
 
 def _guided(guide: Tensor, values: Tensor, radius: int) -> Tensor:
     subsample = max(1, (radius + 2) // 4)  # a quarter of the radius: He and Sun 2015, "Fast Guided Filter"
-    # The radius is a multiple of `subsample`, else the subsampled window is not centred; it is smaller than the image,
-    # which the filter pads by reflection.
+    # Other radii than multiples of `subsample` can give a subsampled window of even size, which shifts the values. The
+    # radius must also be smaller than the image, which the filter pads by reflection.
     radii = [min(radius // subsample, max(0, side // subsample - 1)) * subsample for side in guide.shape[-2:]]
     window = (2 * radii[0] + 1, 2 * radii[1] + 1)
     return torch.as_tensor(kornia.filters.guided_blur(guide, values, window, EPSILON, subsample=subsample))

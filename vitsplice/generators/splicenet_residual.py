@@ -63,14 +63,14 @@ class SpliceNetResidual(nn.Module):
             pixel.
 
     Args:
-        features: number of channels of each condition by name; ``cls`` and ``warped`` are required.
+        condition_channels: number of channels of each condition by name; ``cls`` and ``warped`` are required.
         channels: widths of the levels, from full resolution down; each level has half the size of the one before.
         vector: width of the mapping network.
     """
 
     def __init__(
         self,
-        features: Mapping[ConditionName, int],
+        condition_channels: Mapping[ConditionName, int],
         channels: Sequence[int] = (16, 48, 96, 128, 192),
         vector: int = 768,
     ) -> None:
@@ -79,13 +79,13 @@ class SpliceNetResidual(nn.Module):
         transitions = list(pairwise(channels))
         self.multiple = 2 ** len(transitions)
         self.reach = 9 * self.multiple
-        self.mapping = MappingNetwork(features["cls"], vector)
+        self.mapping = MappingNetwork(condition_channels["cls"], vector)
         self.first = conv_leaky_relu(6, channels[0])
         self.down = nn.ModuleList(
             nn.Sequential(conv_leaky_relu(above, below, stride=2), conv_leaky_relu(below, below))
             for above, below in transitions
         )
-        self.warped = projection(features["warped"], deepest)
+        self.warped = projection(condition_channels["warped"], deepest)
         self.middle = ModulatedBlock(deepest, deepest, vector)
         self.narrow = nn.ModuleList(projection(below, above) for above, below in reversed(transitions))
         self.up = nn.ModuleList(ModulatedBlock(above, above, vector) for above, _ in reversed(transitions))
@@ -135,6 +135,6 @@ def resample(maps: Tensor, size: Sequence[int], cell: int) -> Tensor:
     return F.grid_sample(maps, positions.expand(maps.shape[0], -1, -1, -1), padding_mode="border", align_corners=False)
 
 
-def build(features: Mapping[ConditionName, int], options: Mapping[str, Any]) -> nn.Module:
+def build(condition_channels: Mapping[ConditionName, int], options: Mapping[str, Any]) -> nn.Module:
     """Build the generator of a preset."""
-    return SpliceNetResidual(features, scaled_widths(options["channels"], options["width"]))
+    return SpliceNetResidual(condition_channels, scaled_widths(options["channels"], options["width"]))

@@ -116,7 +116,10 @@ def read_record(folder: str | os.PathLike[str]) -> ModelRecord:
     """
     path, name = Path(folder, RECORD), printable(os.fspath(folder))
     if "\0" in os.fspath(folder):
-        raise ModelRejected(f"'{name}' is not the folder of a model: no folder name can have a NUL character")
+        raise ModelRejected(
+            f"{name} is not the folder of a model: no folder name can have a NUL character; give a folder that "
+            "`vitsplice train` wrote"
+        )
     try:
         content = bounded_yaml.parse(read_regular(path).decode())
     except (FileNotFoundError, NotADirectoryError) as error:

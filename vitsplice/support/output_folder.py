@@ -53,7 +53,7 @@ def check(folder: str | os.PathLike[str], names: Iterable[str], contents: str, *
 
 
 def check_names(folder: str | os.PathLike[str], names: Iterable[str], *, force: bool) -> Path:
-    """Check as `check` that files may be written to an output folder; the error names those files that exist."""
+    """Check as `check` that files may be written; the error names the first that exists, and counts the others."""
     existing = [name for name in names if os.path.exists(Path(folder) / name)]
     more = f" and {with_count(len(existing) - 1, 'other file')}" if len(existing) > 1 else ""
     return check(folder, existing, f"{existing[0]}{more}" if existing else "", force=force)

@@ -27,7 +27,7 @@ def image_input(label: str, **settings: Any) -> gr.Image:
 
     The value of the input is None or the path of the uploaded file, which is not opened yet. Handlers pass it to a
     function of vitsplice, whose errors `vitsplice_app.errors.guarded` shows. Events may update only the value: for any
-    other property Gradio would replace the component by a new one, without `_path`, which opens the file.
+    other property Gradio would replace the component by a new one, whose own `preprocess` opens the file.
 
     Args:
         label: label, also for screen readers.
