@@ -32,15 +32,12 @@ PLUGINS := $(wildcard plugins/*)
 MYPY_PLUGINS := --explicit-package-bases $(wildcard plugins/*/vitsplice_*/)
 SPACE := $(subst ,, )
 
-# Packages that are not compiled now, because few of their modules are ever imported.
-SELDOM := tests?|fontTools|mypyc?|networkx|onnxruntime|pip|ray/(data|llm|rllib|serve|train|tune)|torch/(_inductor|testing)
-
-# Without build isolation, hatchling is installed once instead of once for each of the eight packages.
+# Without build isolation, hatchling is installed once instead of once for each of the eight packages. Modules are compiled
+# when they are imported first: few of those that are installed ever are.
 $(READY): pyproject.toml $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --upgrade pip hatchling editables
 	$(BIN)/python -m pip install --quiet --no-compile --no-build-isolation -e '.[dev]' $(PLUGINS:%=-e %)
-	$(BIN)/python -m compileall -qq -j 0 -x '/($(SELDOM))/' $(VENV)/lib || true # on all cores, which pip does not
 	touch $@
 
 run: $(READY)

@@ -43,7 +43,7 @@ def test_given_values_are_completed_by_defaults():
 )
 def test_an_error_names_the_key_and_what_is_allowed(given, message):
     with pytest.raises(ConfigError, match=message):
-        complete(SPEC, given, "g")
+        complete(SPEC, given, "g.")
 
 
 def test_options_are_parsed_as_yaml():

@@ -45,25 +45,24 @@ def parse(words: Iterable[str], where: str) -> dict[str, Any]:
 
 
 def complete(
-    spec: LossSpec | GeneratorSpec | ConditionalGeneratorSpec | ExecutorSpec, given: Mapping[str, Any], where: str = ""
+    spec: LossSpec | GeneratorSpec | ConditionalGeneratorSpec | ExecutorSpec, given: Mapping[str, Any], prefix: str = ""
 ) -> dict[str, Any]:
     """Validate the given options, and add the defaults of all others.
 
     Args:
         spec: spec of a loss term, a generator (conditional or not) or an executor.
         given: values of options by name.
-        where: dotted key of the options, or the flag of the command line that sets them, for messages.
+        prefix: text before the name of an option in messages, such as ``generator.options.`` or ``--option ``.
 
     Raises:
         ConfigError: for an option that the spec does not have, or a value that has a wrong type or is not allowed.
     """
-    where = where and f"{where}{' ' if where.startswith('-') else '.'}"
     for name in given:
         if name not in spec.options:
             allowed = f"{', '.join(sorted(spec.options)) or 'no options'}.{did_you_mean(name, spec.options)}"
-            raise ConfigError(f"{where}{name}: '{spec.name}' has no such option; it accepts {allowed}")
+            raise ConfigError(f"{prefix}{name}: '{spec.name}' has no such option; it accepts {allowed}")
     return {
-        name: _checked(option, given[name], f"{where}{name}") if name in given else option.default
+        name: _checked(option, given[name], f"{prefix}{name}") if name in given else option.default
         for name, option in spec.options.items()
     }
 

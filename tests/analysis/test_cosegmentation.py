@@ -49,7 +49,7 @@ def test_masks_have_the_size_of_the_images_and_cover_the_discs(discs, result):
         assert segments.overlay.shape == (3, 128, 128)
 
 
-def test_a_pixel_is_background_from_half_a_share_on_and_else_of_the_part_with_the_largest_share(result):
+def test_pixel_is_background_if_at_least_half_of_it_is_and_else_has_the_label_of_the_largest_part(result):
     result = replace(result, labels=(torch.tensor([[0, 1, 4], [4, 2, 2]]),) * 2, parts=4)
     one_hot = torch.nn.functional.one_hot(result.labels[0], 5).permute(2, 0, 1).float()
     shares = upsample(one_hot, result.images[0].pixels)

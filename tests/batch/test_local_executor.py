@@ -115,23 +115,20 @@ def test_worker_ends_when_its_driver_is_killed(processes, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.kill
-def test_batch_whose_worker_is_killed_and_that_is_stopped_by_ctrl_c_finishes_every_run(
+def test_batch_that_is_stopped_by_ctrl_c_and_whose_worker_is_killed_finishes_every_run(
     processes, undisturbed, tmp_path
 ):
     """A terminal sends SIGINT to the driver and to all workers, which stop their runs at a checkpoint."""
     pairs, expected = undisturbed
     out = tmp_path / "out"
     process = batches.start_batch(processes, pairs, out, "--workers", "1")
-    worker, first = batches.wait_for_checkpoint(out, WORKER)
+    _, first = batches.wait_for_checkpoint(out, WORKER)
     batches.wake_one(pairs)
-    _, killed = batches.wait_for_checkpoint(out, WORKER, but=first)
-    worker.kill()
-    _, stopped = batches.wait_for_checkpoint(out, WORKER, but=killed)
+    _, stopped = batches.wait_for_checkpoint(out, WORKER, but=first)
     begun = batches.begun_at(stopped)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 130, errors
-    assert f"tiny/{killed.name}: failed: the worker process died (SIGKILL" in errors
     assert "the same command resumes" in errors
     assert "Traceback" not in errors
     assert not (out / ".stop").exists()
@@ -139,6 +136,12 @@ def test_batch_whose_worker_is_killed_and_that_is_stopped_by_ctrl_c_finishes_eve
     assert not (stopped / "output.png").exists()
     assert batches.begun_at(stopped) == begun
 
-    batches.run_in_turn(processes, pairs, out)
+    process = batches.start_batch(processes, pairs, out, "--workers", "1")
+    worker, killed = batches.wait_for_checkpoint(out, WORKER)
+    worker.kill()
+    batches.wake(pairs)
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    assert f"tiny/{killed.name}: failed: the worker process died (SIGKILL" in errors
     assert all(batches.resumed_at(resumed) >= 2 for resumed in (killed, stopped))
     batches.assert_complete(out, expected)

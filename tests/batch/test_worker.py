@@ -138,12 +138,12 @@ def test_several_images_and_regions_run_to_the_bytes_of_a_single_run_and_others_
         with pytest.raises(UserError, match="holds a run with other weights or regions"):
             finished_record(replace(several, **change))
 
-    unweighted = replace(several, folder=str(tmp_path / "unweighted"))
+    begun_unweighted = replace(several, folder=str(tmp_path / "unweighted"))
     settings, regions = RunConfig.model_validate_json(several.settings), regions_from(several.images, several.regions)
-    with Recording.begin(several.images, settings, unweighted.folder, regions=regions):
+    with Recording.begin(several.images, settings, begun_unweighted.folder, regions=regions):
         pass
-    assert run_job(unweighted).state == "done"
-    assert contents(unweighted.folder) == expected
+    assert run_job(begun_unweighted).state == "done"
+    assert contents(begun_unweighted.folder) == expected
 
 
 def test_no_tensors_of_finished_runs_stay_in_memory(short, tmp_path):

@@ -335,11 +335,15 @@ preset(
 )
 
 
+HANG_SECONDS = 0.2
+"""Limit of the time that loading a plugin may take, here."""
+
+
 @fault("a plugin that hangs while it is loaded", "everything else works")
 def hanging_plugin(scene):
     scene.plugins("tiny,hanging")
     hanging = InstalledPlugin("hanging", "vitsplice-hanging", "1.0", lambda: time.sleep(60))
-    scene.patch.setattr("vitsplice.plugins.loading.time_limit", lambda _: time_limit(0.2))
+    scene.patch.setattr("vitsplice.plugins.loading.time_limit", lambda _: time_limit(HANG_SECONDS))
     scene.patch.setattr("vitsplice.plugins.loading.installed", lambda: [*installed(), hanging])
     assert scene.run().returncode == 0
     return scene.call("plugins")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import vitsplice_tiny
 
-from tests.cli.fault_scenarios import FAULTS, Scene
+from tests.cli.fault_scenarios import FAULTS, HANG_SECONDS, Scene
 from vitsplice.plugins import registry
 from vitsplice.plugins.sandbox import SECONDS
 
@@ -45,7 +45,7 @@ def message(done):
 
 
 def row(name, done):
-    text = message(done).replace("more than 0.2 seconds", f"more than {SECONDS:g} seconds")
+    text = message(done).replace(f"more than {HANG_SECONDS:g} seconds", f"more than {SECONDS:g} seconds")
     for term in TINY_TERMS:
         text = text.replace(f", {term}", "")
     return f"| {name} | {done.returncode} | {text} | {FAULTS[name][1]} |"

@@ -156,3 +156,8 @@ def test_memory_of_a_step_on_tiles_grows_with_the_generator_alone(vit, cnn):
     assert tiled < 0.25 * whole
     image_bytes = 3 * 4 * (512**2 - 256**2)
     assert tiled - peak(256, 128) < 6 * image_bytes  # what the generator saves, and the output
+
+
+@pytest.mark.parametrize("preset", ["quick", "best"])
+def test_last_stage_of_presets_for_large_images_works_on_tiles(preset):
+    assert settings_for(preset).stages[-1].tile

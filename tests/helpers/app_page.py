@@ -10,7 +10,7 @@ GRADIO_WARNINGS = ("Method not implemented.",)
 
 
 def checked_app_pages(opener, server, ignored=()):
-    """Checked pages, see `checked_pages`, which may send requests to a server.
+    """`checked_pages` that may send requests to a server.
 
     Args:
         opener: the browser, or a context of it.

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -107,11 +108,17 @@ def assert_job_ends_with_its_driver(processes, folder, title, executor, **option
     """
     arguments = [executor, folder, json.dumps(options)]
     driver = processes.start(arguments, folder, environment=environment(), program=run_endless_job)
-    wait_until((folder / "endless").exists)
-    workers = [process for process in psutil.Process().children(recursive=True) if title in command_line(process)]
-    assert workers
-    kill(driver)
-    wait_until(lambda: not any(worker.is_running() for worker in workers))
+    workers = []
+    try:
+        wait_until(lambda: (folder / "endless").exists() or driver.returncode is not None)
+        workers = [process for process in psutil.Process().children(recursive=True) if title in command_line(process)]
+        assert workers, driver.communicate(10)
+        kill(driver)
+        wait_until(lambda: not any(worker.is_running() for worker in workers))
+    finally:
+        for process in (driver, *workers):
+            with suppress(psutil.Error):
+                process.kill()
 
 
 def wait_until(condition, seconds=240):

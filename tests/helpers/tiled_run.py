@@ -1,18 +1,25 @@
 """A run on tiles in a process of its own, whose peak memory is that of the run."""
 
+import json
 import resource
 
 import vitsplice
 
-STAGE = "{side: 724, tile: 256, share: 1, terms: [statistics, edges, smoothness]}"
 
+def run_on_tiles(words):
+    """Run one step of the last stage of `quick`, on nine tiles.
 
-def run_quick(words):
-    """Run a step of `quick` on nine tiles; print the shape of the output and the peak memory in MiB.
-
-    The images are matched on a coarse grid: its memory does not depend on their size.
+    Print the shape of the output, and the MiB by which the peak memory grew. The images are matched on a coarse grid,
+    whose memory does not depend on their size.
     """
-    overrides = ["match.grid=8", f"stages=[{STAGE}]", "metrics=none"]
-    result = vitsplice.splice(*words, preset="quick", steps=1, overrides=overrides)
-    print(*result.pixels.shape, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    stage = vitsplice.settings_for("quick").stages[-1].model_dump(mode="json")
+    stages = json.dumps([stage | {"side": 724, "tile": 256, "share": 1.0}])
+    before = peak()
+    result = vitsplice.splice(*words, preset="quick", steps=1, overrides=["match.grid=8", f"stages={stages}"])
+    print(*result.pixels.shape, (peak() - before) // 1024)
     return 0
+
+
+def peak():
+    """Maximum memory of this process so far, in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

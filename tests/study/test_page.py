@@ -199,7 +199,7 @@ def test_complete_study_is_recorded_and_analysed(visit, study, tmp_path):
     assert "Chrom" in result.user_agent
 
 
-@pytest.mark.parametrize(("pairs", "methods", "trials"), [(5, 3, 11), (3, 4, 13), (3, 2, 2), (3, 3, 9)])
+@pytest.mark.parametrize(("pairs", "methods", "trials"), [(5, 3, 11), (3, 4, 13), (3, 2, 2), (4, 3, 12)])
 def test_browser_presents_the_planned_trials(visit, make_images, tmp_path, pairs, methods, trials):
     study = build_study(*make_images(pairs, "wxyz"[:methods], 2), StudySettings(trials=trials, checks=3, size=64))
     path = tmp_path / "study.html"

@@ -66,7 +66,7 @@ def batch(
     from vitsplice.text import printable, with_count
 
     spec = catalogue().executors[executor]
-    options = complete(spec, parse(option or [], "--option"), "--option")
+    options = complete(spec, parse(option or [], "--option"), "--option ")
     variants = plan.variants(
         preset or ["quick"], backbone or [], seed or [], steps=steps, size=size, overrides=set_ or []
     )

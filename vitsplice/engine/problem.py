@@ -71,7 +71,7 @@ class Components:
             PartRejected: see `weighted_terms`.
         """
         generator = catalogue.generators[config.generator.name]
-        options = complete(generator, config.generator.options, "generator.options")
+        options = complete(generator, config.generator.options, "generator.options.")
         terms = weighted_terms(config, backbones, catalogue) if config.steps else ()
         return cls(config, backbones, terms, generator, options, model)
 
@@ -139,9 +139,9 @@ def check_parts(config: RunConfig, catalogue: Catalogue) -> None:
         UnknownName, ConfigError: naming the part or the key.
     """
     for settings in (config, with_fallback(config, "settings")):
-        complete(_generator_spec(settings, catalogue), settings.generator.options, "generator.options")
+        complete(_generator_spec(settings, catalogue), settings.generator.options, "generator.options.")
         for name, term in settings.terms.items():
-            complete(catalogue.losses[term.loss], term.options, f"terms.{name}.options")
+            complete(catalogue.losses[term.loss], term.options, f"terms.{name}.options.")
 
 
 def _generator_spec(config: RunConfig, catalogue: Catalogue) -> GeneratorSpec | ConditionalGeneratorSpec:
@@ -170,7 +170,7 @@ def weighted_terms(
     terms = []
     for name, term in config.terms.items():
         spec = catalogue.losses[term.loss]
-        options = complete(spec, term.options, f"terms.{name}.options")
+        options = complete(spec, term.options, f"terms.{name}.options.")
         if term.weight == 0:
             continue
         backbone = config.backbone_key_of(term)

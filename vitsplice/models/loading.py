@@ -107,7 +107,7 @@ def _generator(config: ModelConfig, device: str) -> tuple[StoredModel, nn.Module
     stored = read_model(config)
     spec, record = _spec(stored), stored.record
     channels: dict[ConditionName, int] = {key: record.channels.get(key, 0) for key in spec.conditions}
-    options = complete(spec, record.generator.options, f"model {stored.name}: generator.options")
+    options = complete(spec, record.generator.options, f"model {stored.name}: generator.options.")
     with private_rng(0):
         generator = build_part(spec, channels, options)
     load_weights(generator, stored)

@@ -79,7 +79,7 @@ class TrainingParts:
             name: SizedBackbone(backbone, resizer(config, config.backbones[name], None))
             for name, backbone in backbones.items()
         }
-        options = complete(spec, config.generator.options, "generator.options")
+        options = complete(spec, config.generator.options, "generator.options.")
         matching_backbone = next(iter(backbones.values()))
         stored = None if initial is None else _initial_model(initial, spec, options, matching_backbone.info)
         parts = cls(

@@ -111,11 +111,12 @@ def _shared(context, server):
 
 @pytest.fixture
 def shared_page(_shared):
-    """The page, opened once for all tests that need no new one: each uses another tab, or changes nothing."""
+    """The page, opened once for the tests of a session: they may find images, settings and results in other tabs."""
     shared, check = _shared
     shared.set_viewport_size(SIZE)
     shared.emulate_media(reduced_motion="null")
     yield shared
+    shared.evaluate("() => new Promise(requestAnimationFrame)")  # messages of the page arrive during a call
     check()
 
 

@@ -15,7 +15,7 @@ CONTROLS = {
 
 
 @pytest.fixture
-def page(shared_page):
+def transfer(shared_page):
     """The shared page with its first tab."""
     open_tab(shared_page, "Transfer")
     return shared_page
@@ -34,8 +34,8 @@ def unnamed_controls(page):
     ]
 
 
-def test_page_has_its_tabs_in_order(page):
-    assert page.get_by_role("tab").all_inner_texts() == list(TABS)
+def test_page_has_its_tabs_in_order(transfer):
+    assert transfer.get_by_role("tab").all_inner_texts() == list(TABS)
 
 
 def test_every_control_of_every_tab_has_a_name(page):
@@ -44,28 +44,28 @@ def test_every_control_of_every_tab_has_a_name(page):
         assert unnamed_controls(page) == []
 
 
-def test_tabs_are_reached_and_opened_by_the_keyboard(page):
-    page.get_by_role("tab", name="Transfer").focus()
-    page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
-    page.get_by_role("tab", name="Correspondence", selected=True).wait_for()
+def test_tabs_are_reached_and_opened_by_the_keyboard(transfer):
+    transfer.get_by_role("tab", name="Transfer").focus()
+    transfer.keyboard.press("Tab")
+    transfer.keyboard.press("Enter")
+    transfer.get_by_role("tab", name="Correspondence", selected=True).wait_for()
 
 
-def test_run_button_is_visible_below_the_settings(page):
-    run, seed = page.get_by_role("button", name="Run", exact=True), page.get_by_role("slider", name="Seed")
+def test_run_button_is_visible_below_the_settings(transfer):
+    run, seed = transfer.get_by_role("button", name="Run", exact=True), transfer.get_by_role("slider", name="Seed")
     assert run.bounding_box()["y"] + run.bounding_box()["height"] <= 900
     follows = "(seed, run) => seed.compareDocumentPosition(run) === Node.DOCUMENT_POSITION_FOLLOWING"
     assert seed.evaluate(follows, run.element_handle())
 
 
-def test_number_outside_of_the_range_of_its_slider_is_noted(page):
-    page.get_by_role("spinbutton", name="Structure strength").fill("1e9")
+def test_number_outside_of_the_range_of_its_slider_is_noted(transfer):
+    transfer.get_by_role("spinbutton", name="Structure strength").fill("1e9")
     text = "element => getComputedStyle(element.closest('.block'), '::after').content"
-    assert "Outside of the range" in page.get_by_role("spinbutton", name="Structure strength").evaluate(text)
-    assert page.get_by_role("spinbutton", name="Appearance strength").evaluate(text) == "none"
+    assert "Outside of the range" in transfer.get_by_role("spinbutton", name="Structure strength").evaluate(text)
+    assert transfer.get_by_role("spinbutton", name="Appearance strength").evaluate(text) == "none"
 
 
-def test_sign_of_work_does_not_move_for_those_who_prefer_that(page):
+def test_sign_of_work_does_not_move_for_those_who_prefer_that(transfer):
     ring = """main => {
         const added = main.appendChild(Object.assign(document.createElement("p"), {className: "working"}));
         const {animationName, borderBottomWidth} = getComputedStyle(added, "::before");
@@ -73,8 +73,8 @@ def test_sign_of_work_does_not_move_for_those_who_prefer_that(page):
         return [animationName, borderBottomWidth];
     }"""
     for motion, animation in (("no-preference", "turn"), ("reduce", "fade")):
-        page.emulate_media(reduced_motion=motion)
-        assert page.locator(".contain").first.evaluate(ring) == [animation, "2px"]
+        transfer.emulate_media(reduced_motion=motion)
+        assert transfer.locator(".contain").first.evaluate(ring) == [animation, "2px"]
 
 
 def test_phone_shows_every_tab_without_scrolling_sideways(page):
@@ -90,6 +90,6 @@ def brightness(page):
     return int(colour.removeprefix("rgb(").split(",")[0])
 
 
-def test_page_follows_the_colour_scheme_of_the_system(page, dark_page):
-    assert brightness(page) > 200
+def test_page_follows_the_colour_scheme_of_the_system(transfer, dark_page):
+    assert brightness(transfer) > 200
     assert brightness(dark_page) < 50

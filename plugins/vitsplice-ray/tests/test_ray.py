@@ -47,7 +47,7 @@ def cluster():
 
 @pytest.fixture(scope="class")
 def connection(cluster):
-    """This process is connected to the cluster, as that of a program which uses Ray."""
+    """Connect this process to the cluster, as a host program would."""
     with executor_with(address=cluster.address)._connected():
         yield
 
@@ -296,7 +296,7 @@ def test_job_ends_when_its_driver_is_killed(cluster, processes, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.kill
-def test_batch_on_a_cluster_of_this_machine_stops_at_a_checkpoint_on_sigterm(processes, undisturbed, tmp_path):
+def test_batch_on_a_cluster_of_this_machine_is_stopped_by_sigterm_and_resumed(processes, undisturbed, tmp_path):
     pairs, expected = undisturbed
     out = tmp_path / "out"
     process = batches.start_batch(processes, pairs, out, "--executor", "ray", "--workers", "1")
@@ -314,7 +314,10 @@ def test_batch_on_a_cluster_of_this_machine_stops_at_a_checkpoint_on_sigterm(pro
     assert list(stopped.glob("checkpoint/step-*.json"))
     assert batches.begun_at(stopped) == begun
 
-    batches.run_in_turn(processes, pairs, out)
+    process = batches.start_batch(processes, pairs, out, "--executor", "ray", "--workers", "1")
+    batches.wake(pairs)
+    printed, errors = process.communicate(timeout=200)
+    assert (process.returncode, printed) == (0, f"{out / 'results.jsonl'}\n"), errors
     assert batches.resumed_at(stopped) >= 2
     batches.assert_complete(out, expected)
 

@@ -222,7 +222,7 @@ def test_broken_image_shows_an_error_until_it_is_replaced_and_error_of_the_yaml_
     tab.wait_for_alerts()
 
 
-def test_of_quick_choices_of_a_preset_the_latest_one_is_shown_and_run_right_after_it(tab, pair, monkeypatch):
+def test_last_of_several_fast_choices_of_a_preset_is_shown_and_a_run_right_after_one_uses_it(tab, pair, monkeypatch):
     check, may_end = transfer_tab.read_yaml, {"instant": Event(), "tiny": Event()}
 
     def waiting_check(preset, *arguments):

@@ -24,7 +24,7 @@ def build(context: AppContext) -> None:
     summary = gr.Markdown()
     results: gr.State = gr.State([])
     choice = gr.Radio([], label="Results", visible=False, elem_classes="result-list")
-    # After a restart the server has no choices yet: Gradio would reject a value of a page opened before the restart, and
+    # After a restart the server has no choices yet: Gradio would reject a value of a page that was opened before, and
     # fail outside of the handler.
     disable_gradio_check(choice)
     refresh = gr.Button("Refresh the list", size="sm", visible=context.folder is not None)
