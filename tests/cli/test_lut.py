@@ -180,8 +180,8 @@ def test_apply_notes_that_transparency_is_lost(vitsplice, darker, tmp_path):
 def test_fit_notes_that_transparency_is_lost(vitsplice, png, tmp_path):
     Image.new("RGBA", (48, 40), (200, 100, 50, 128)).save(tmp_path / "clear.png")
     done = vitsplice("lut", "fit", "clear.png", png[0], "--mask", "clear.png", "-o", "x.cube", "--size", "3")
-    assert (done.returncode, "note: clear.png: alpha composited on white" in done.stderr) == (0, True), done.stderr
-    assert "note: clear.png: alpha used as the mask" in done.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("note: clear.png: alpha composited on white") == 2  # as an image and as the mask
 
 
 @pytest.mark.parametrize("out", [".", "0.png"])
