@@ -21,7 +21,7 @@ def test_mask_of_a_region_is_found_in_the_folder(tmp_path, monkeypatch):
     ("appearance", "message"),
     [
         (2, r"region 3: there is no appearance image 2; the appearance images, in order, are a\.png, b\.png\."),
-        ("0", r"region 3: there is no appearance image '0'; .*\. As text, numbers count from 1\."),
+        ("0", r"region 3: there is no appearance image '0'; .*\. Numbers count from 1 on the command line"),
         (torch.tensor(1.7), r"region 3: there is no appearance image tensor\(1\.7000\); the"),
         ("c", r"region 3: there is no appearance image 'c'; the appearance images, in order, are a\.png, b\.png"),
     ],
@@ -29,6 +29,11 @@ def test_mask_of_a_region_is_found_in_the_folder(tmp_path, monkeypatch):
 def test_unknown_appearance_image_is_refused_with_those_that_exist(appearance, message):
     with pytest.raises(UserError, match=message):
         appearance_number(appearance, ["x/a.png", "b.png"], 3)
+
+
+def test_name_of_several_appearance_images_is_refused_with_advice():
+    with pytest.raises(UserError, match="2 appearance images have the name '3'; .* Give its path or number"):
+        appearance_number("3", ["x/3.jpg", "y/3.jpg"], 1)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def check_out(arguments: Sequence[str]) -> None:
 
 
 def explain(error: typer.BadParameter) -> None:
-    """Reword the message of an error as in Python: ``8 is not allowed: must be greater than or equal to 16``.
+    """Reword the message of an error like `vitsplice.support.validation_errors`: ``8 is not allowed: must be ...``.
 
     Only messages of pydantic are changed; recent versions of typer parse values with pydantic.
     """
@@ -39,8 +39,8 @@ def explain(error: typer.BadParameter) -> None:
     if isinstance(error.__cause__, ValidationError):
         mistake = error.__cause__.errors(include_url=False)[0]
         requirement = wording(mistake["msg"])
-        names_value = mistake["type"] == "value_error"  # "'red' is not one of ..."
-        error.message = printable(requirement) if names_value else _not_allowed(str(mistake["input"]), requirement)
+        has_value = mistake["type"] == "value_error"  # the message has the value: "'red' is not one of ..."
+        error.message = printable(requirement) if has_value else _not_allowed(str(mistake["input"]), requirement)
 
 
 def _not_allowed(given: str, requirement: str) -> str:

@@ -19,8 +19,9 @@ def contrast(context: TermContext) -> LossTerm:
     """Build the term contrast: how much contrast neighbourhoods lack, compared with those that they correspond to.
 
     It is sum_i w_i max(0, share s'_i - s_i) / ((sum_i w_i) (mean_i s'_i)), with s_i the standard deviation of lightness
-    in neighbourhood i of the output, w_i its weight, and s'_i the geometric mean of the deviations of the target's
-    neighbourhoods, weighted by the assignment and by their own weights.
+    in neighbourhood i of the output, w_i its weight (`Neighbourhoods.weight`, small on borders between parts), and s'_i
+    the geometric mean of the deviations of the target's neighbourhoods, weighted by the assignment and by their own
+    weights.
     """
     context.refuse_selection("contrast")
     side, temperature, share = (context.options[name] for name in ("neighbourhood", "temperature", "share"))

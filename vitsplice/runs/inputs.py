@@ -69,7 +69,7 @@ def as_sequence(value: Any) -> list[Any]:
 
 
 def named_inputs(structure: Any, appearance: Any, structure_mask: Any, appearance_mask: Any) -> dict[str, Any]:
-    """Return the arguments of `vitsplice.splice` by name, without masks that are None.
+    """Return images and masks, given as arguments of `vitsplice.splice`, by their names, without masks that are None.
 
     Raises:
         UserError: if there is no appearance image, or there are more appearance masks than appearance images.
@@ -175,7 +175,11 @@ def parse_region(text: str, number: int, folder: str | os.PathLike[str] = "") ->
 
 
 def region_text(region: Region) -> str:
-    """Return a region whose masks are paths as text for the command line and manifests; `parse_region` reads it."""
+    """Write a region, whose masks must be paths, as text for the command line and manifests.
+
+    `parse_region` may read another region from it if the path of the structure mask contains ``=``, or the name of the
+    image contains ``:`` or is a number.
+    """
     image = region.appearance if isinstance(region.appearance, str) else region.appearance + 1
     text = f"{region.structure_mask}={image}"
     return text if region.appearance_mask is None else f"{text}:{region.appearance_mask}"
@@ -186,7 +190,8 @@ def appearance_number(appearance: object, names: Sequence[str], region: int) -> 
 
     Args:
         appearance: number of the image, from 0, or its path, file name or file name without extension.
-        names: path of each appearance image, in order; the name of one that is not a file.
+        names: path of each appearance image, in order; of one that is not from a file its `LoadedImage.name`, such as
+            ``tensor``.
         region: number of the region, for messages.
 
     Raises:
@@ -203,7 +208,10 @@ def appearance_number(appearance: object, names: Sequence[str], region: int) -> 
     problem = f"{len(matching)} appearance images have the name" if matching else "there is no appearance image"
     files = [Path(name).name for name in names]
     known = f"the appearance images, in order, are {', '.join(files)}"
-    hint = " Give its path or number." if matching else did_you_mean(str(appearance), files)
-    if isinstance(appearance, str) and appearance.isdecimal():
-        hint = " As text, numbers count from 1."
+    if matching:
+        hint = " Give its path or number."
+    elif isinstance(appearance, str) and appearance.isdecimal():
+        hint = " Numbers count from 1 on the command line and in manifests; in Python, an int counts from 0."
+    else:
+        hint = did_you_mean(str(appearance), files)
     raise UserError(f"region {region}: {problem} {appearance!r}; {known}.{hint}")

@@ -25,7 +25,7 @@ UNSPECIFIED = 2
 FULL_RANGE, LIMITED_RANGE = 2, 1
 
 RGB = 0
-"""Number that stands for a matrix in frames that store RGB."""
+"""Matrix number of frames that store RGB, which need no matrix."""
 
 STANDARD_DEFINITION = 576
 """Maximum height in pixels of standard definition."""
@@ -50,7 +50,8 @@ class ColourSpace:
     Args:
         matrix, primaries, transfer: numbers of ITU-T H.273 as stated by the file; 2: not stated, or a matrix that is
             not in `MATRIX_NAMES`.
-        is_full_range: whether values have the full range.
+        is_full_range: whether the file states the full range. Values of RGB, and of grey without a stated range, have
+            the full range although this is False.
     """
 
     matrix: int = UNSPECIFIED

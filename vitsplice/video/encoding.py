@@ -43,11 +43,14 @@ FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".we
 UNNAMED_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo"}
 """PyAV's name of an audio layout of which only the number of channels is known -> the name that MP4 requires."""
 
+YUV444_ENCODERS = "libx264", "libvpx-vp9"
+"""Encoders for frames of odd size without loss of chroma; the others take only yuv420p."""
+
 SEGMENT_FORMAT = "nut"
 """Container of segments: NUT stores every codec and every time base."""
 
 MAX_DENOMINATOR = 65535
-"""Maximum denominator of frame rate and time base in MPEG-4 part 2."""
+"""Maximum denominator of a time base in MPEG-4 part 2; also that of the frame rate, with every encoder."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,9 @@ class Encoding:
 
     @property
     def pixel_format(self) -> str:
-        """The pixel format: yuv444p if a side is odd, unless the encoder is mpeg4; otherwise yuv420p."""
-        return "yuv444p" if (self.info.width % 2 or self.info.height % 2) and self.codec != "mpeg4" else "yuv420p"
+        """The pixel format: yuv444p if a side is odd and the encoder supports it, otherwise yuv420p."""
+        is_odd = self.info.width % 2 or self.info.height % 2
+        return "yuv444p" if is_odd and self.codec in YUV444_ENCODERS else "yuv420p"
 
 
 def encoding_for(path: Path, info: VideoInfo) -> Encoding:
@@ -150,7 +154,7 @@ def join(segments: Sequence[Path], out: Path, info: VideoInfo, audio: Path | Non
     notes: list[str] = []
     container_format = FORMATS[out.suffix.lower()]
     if container_format == "webm" and info.pixel_aspect != 1:
-        notes.append(f"a WebM file does not store the pixel aspect, {info.pixel_aspect}; use .mp4 or .mkv to keep it")
+        notes.append(f"the WebM output has no pixel aspect, {info.pixel_aspect}; use .mp4 or .mkv to keep it")
     options = {"movflags": "+faststart"} if container_format in ("mp4", "mov") else {}
     with _muxed(out, container_format, options=options) as container:
         with _opened(segments[0]) as first:
@@ -168,8 +172,8 @@ def join(segments: Sequence[Path], out: Path, info: VideoInfo, audio: Path | Non
 def _packets(segments: Iterable[Path], stream: Any) -> Iterator[Any]:
     """Yield the packets of segments, assigned to a stream.
 
-    Decoding timestamps (DTS) are set to presentation timestamps. Both are equal because no frame refers to a later one,
-    and FFmpeg provides no DTS for a segment of exactly 7 H.264 frames.
+    FFmpeg provides no decoding timestamps (DTS) for a segment of exactly 7 H.264 frames. So each DTS is set to the
+    presentation timestamp, which it equals because no frame refers to a later one.
     """
     for path in segments:
         with _opened(path) as container:
@@ -201,7 +205,7 @@ def _audio(path: Path, container: Any, start: Fraction, notes: list[str]) -> lis
 
 
 def _add_audio(container: Any, stream: Any) -> Any:
-    """Add an audio stream like ``stream``. If only its number of channels is known, it becomes mono or stereo."""
+    """Add an audio stream like ``stream``. One or two channels of an unnamed layout become mono or stereo."""
     added = container.add_stream_from_template(stream)
     layout = added.codec_context.layout.name
     if layout in UNNAMED_LAYOUTS:
@@ -210,7 +214,10 @@ def _add_audio(container: Any, stream: Any) -> Any:
 
 
 def _fits(stream: Any, container_format: str) -> bool:
-    """Return whether a container can hold a stream, by writing a packet: FFmpeg also lists codecs that fail."""
+    """Return whether a container can hold a stream.
+
+    One packet is written on trial: some codecs that FFmpeg lists for a container fail only then.
+    """
     av = pyav()
     packet = next((packet for packet in stream.container.demux(stream) if packet.dts is not None), None)
     try:
@@ -226,19 +233,26 @@ def _fits(stream: Any, container_format: str) -> bool:
 
 
 def _audio_packets(path: Path, index: int, target: Any, start: Fraction, has_edit_lists: bool) -> Iterator[Any]:
-    """Yield the packets of an audio stream, assigned to ``target``; inaudible ones only if its file has edit lists."""
+    """Yield the packets of an audio stream, assigned to ``target``.
+
+    Without edit lists in the output, which hide packets that must not be heard, these are left out.
+    """
     with _opened(path, options=LOCAL_FILES) as source:
         stream = source.streams[index]
         for packet in source.demux(stream):
             if packet.dts is not None:
                 offset, pts = round(start / packet.time_base), packet.dts if packet.pts is None else packet.pts
                 packet.pts, packet.dts, packet.stream = pts - offset, packet.dts - offset, target
-                if has_edit_lists or _is_audible(packet, stream.codec_context.delay):
+                if has_edit_lists or _is_needed(packet, stream.codec_context.delay):
                     yield packet
 
 
-def _is_audible(packet: Any, delay: int) -> bool:
-    """Return whether a packet is heard; decoders of a codec with a delay, such as Opus, skip its first samples."""
+def _is_needed(packet: Any, delay: int) -> bool:
+    """Return whether an output without edit lists needs a packet.
+
+    Packets that are discarded, or before time 0, would be heard there. Decoders of a codec with a delay, such as Opus,
+    need packets before time 0, and skip their samples themselves.
+    """
     return not packet.is_discard and (packet.pts >= 0 or delay > 0)
 
 

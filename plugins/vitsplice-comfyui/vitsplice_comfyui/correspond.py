@@ -44,7 +44,7 @@ class Correspond(io.ComfyNode):
                     step=0.05,
                     tooltip="0: each patch is matched independently; 1: patches of the second image are used equally.",
                 ),
-                io.Int.Input("points", default=60, min=1, max=10_000, tooltip="Maximum number of lines in matches."),
+                io.Int.Input("points", default=60, min=1, max=10_000, tooltip="Maximum number of matches to draw."),
             ],
             outputs=[
                 io.Image.Output(
