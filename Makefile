@@ -33,7 +33,7 @@ MYPY_PLUGINS := --explicit-package-bases $(wildcard plugins/*/vitsplice_*/)
 SPACE := $(subst ,, )
 
 # Without build isolation, hatchling is installed once instead of once for each of the eight packages. Modules are compiled
-# when they are imported first: few of those that are installed ever are.
+# at their first import, because most are never imported.
 $(READY): pyproject.toml $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --upgrade pip hatchling editables

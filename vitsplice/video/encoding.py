@@ -44,7 +44,7 @@ UNNAMED_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo"}
 """PyAV's name of an audio layout of which only the number of channels is known -> the name that MP4 requires."""
 
 YUV444_ENCODERS = "libx264", "libvpx-vp9"
-"""Encoders for frames of odd size without loss of chroma; the others take only yuv420p."""
+"""Encoders that accept yuv444p, which has no half-size chroma planes; the others accept only yuv420p."""
 
 SEGMENT_FORMAT = "nut"
 """Container of segments: NUT stores every codec and every time base."""
@@ -154,7 +154,7 @@ def join(segments: Sequence[Path], out: Path, info: VideoInfo, audio: Path | Non
     notes: list[str] = []
     container_format = FORMATS[out.suffix.lower()]
     if container_format == "webm" and info.pixel_aspect != 1:
-        notes.append(f"the WebM output has no pixel aspect, {info.pixel_aspect}; use .mp4 or .mkv to keep it")
+        notes.append(f"WebM output loses the pixel aspect {info.pixel_aspect}; use .mp4 or .mkv to keep it")
     options = {"movflags": "+faststart"} if container_format in ("mp4", "mov") else {}
     with _muxed(out, container_format, options=options) as container:
         with _opened(segments[0]) as first:

@@ -53,14 +53,11 @@ def connection(cluster):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("connection")
 class TestRay(ExecutorContract):
     name = "ray"
     timeout = 30.0
     options: ClassVar = {"node_losses": 0}
-
-    @pytest.fixture(autouse=True)
-    def _on_a_cluster(self, connection):
-        pass
 
     def test_job_whose_process_is_killed_runs_again_in_another_one(self, tmp_path):
         def die_once(job):
