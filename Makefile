@@ -34,10 +34,12 @@ SPACE := $(subst ,, )
 
 # Without build isolation, hatchling is installed once instead of once for each of the eight packages. Modules are compiled
 # at their first import, because most are never imported.
+INSTALL := $(BIN)/python tests/helpers/install.py
 $(READY): pyproject.toml $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-compile --upgrade pip hatchling editables
-	$(BIN)/python -m pip install --quiet --no-compile --no-build-isolation -e '.[dev]' $(PLUGINS:%=-e %)
+	-$(BIN)/python -m pip install --quiet --no-compile uv
+	$(INSTALL) hatchling editables
+	$(INSTALL) --no-build-isolation -e '.[dev]' $(PLUGINS:%=-e %)
 	touch $@
 
 run: $(READY)
