@@ -1,4 +1,4 @@
-"""Packages of vitsplice: imports point one way, without a cycle, and each uses only what it may."""
+"""Rules for the packages of vitsplice: which imports are allowed, and which files may contain options of commands."""
 
 import ast
 import re
@@ -17,9 +17,10 @@ PACKAGES = (
     "loss_modules", "metrics", "runs", "api", "notebook", "video", "datasets", "training", "batch", "analysis",
     "evaluation", "keypoints", "study", "results", "testing", "tools", "cli", "builtin", "__main__",
 )  # fmt: skip
-"""Every package, or module at the top, the lowest first: each imports only from itself and from those before it."""
+"""Every subpackage and top-level module of vitsplice, the lowest layer first. At run time, each imports only from
+itself and from those before it; imports under TYPE_CHECKING are not checked."""
 
-OPEN_TO_PLUGINS = {
+PACKAGES_FOR_PLUGINS = {
     "errors",
     "contracts",
     "rng",
@@ -40,7 +41,7 @@ COMMAND_WRITERS = {"runs/repeat.py", "tools/scaffold.py"}
 
 
 def name_of(path):
-    """The dotted name of a file, without the package's: `engine.loop`."""
+    """The dotted name of a module without the leading `vitsplice.`, such as `engine.loop`."""
     return ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
 
 
@@ -58,7 +59,7 @@ def nodes_of(path):
 
 
 def imports(path):
-    """The files of the package that a file imports at run time, wherever in it."""
+    """The modules of vitsplice that a file imports, also inside functions, but not under TYPE_CHECKING."""
     typing_only = {
         id(inner)
         for node in nodes_of(path)
@@ -83,11 +84,10 @@ def imports(path):
 
 @pytest.fixture(scope="module")
 def imports_of_files():
-    """The files of the package that each of its files imports."""
+    """The modules of vitsplice that each of its modules imports, by name."""
     return {name: set(imports(path)) - {name} for name, path in FILES.items()}
 
 
-@pytest.mark.slow
 def test_packages_import_only_lower_packages(imports_of_files):
     upward = [
         f"{name} -> {other}"
@@ -103,10 +103,10 @@ def test_files_have_no_import_cycles(imports_of_files):
 
 
 @pytest.mark.parametrize("kind", ["backbones", "losses", "generators"])
-def test_built_in_parts_import_only_what_a_plugin_may_import(imports_of_files, kind):
+def test_built_in_backbones_losses_and_generators_import_only_packages_for_plugins(imports_of_files, kind):
     for name, others in imports_of_files.items():
         if package_of(name) == kind:
-            assert set(map(package_of, others)) <= OPEN_TO_PLUGINS, name
+            assert set(map(package_of, others)) <= PACKAGES_FOR_PLUGINS, name
 
 
 @pytest.mark.slow
@@ -131,7 +131,7 @@ def strings(path):
 
 
 @pytest.mark.slow
-def test_only_the_command_line_names_its_options():
+def test_only_the_command_line_and_writers_of_commands_contain_options():
     others = [
         path
         for name, path in FILES.items()
@@ -140,6 +140,6 @@ def test_only_the_command_line_names_its_options():
     option = re.compile(r"(?<![\w-])(--[a-z]|-o\b)")
     options = [(path, text) for path in others for text in strings(path) if option.search(text)]
     assert not options, (
-        "only vitsplice/cli may name options; in a message put an Argument or a Setting (vitsplice.errors) instead, "
-        "which the command line formats as an option"
+        "only vitsplice/cli and COMMAND_WRITERS may contain options; in a message put an Argument or a Setting "
+        "(vitsplice.errors) instead, which the command line formats as an option"
     )

@@ -20,9 +20,9 @@ from vitsplice.support.folder_lock import FolderLock
 from vitsplice.support.progress import ProgressReporter
 
 
-def random_features(number, seed, name=""):
+def random_features(number, seed, prefix=""):
     values = np.random.default_rng(seed).standard_normal((number, 8)).astype(np.float32)
-    return [AppearanceFeature(f"{name}{index}", vector) for index, vector in enumerate(values)]
+    return [AppearanceFeature(sha256=f"{prefix}{index}", values=vector) for index, vector in enumerate(values)]
 
 
 def test_nearest_has_the_highest_cosine_similarity(monkeypatch):
@@ -34,7 +34,7 @@ def test_nearest_has_the_highest_cosine_similarity(monkeypatch):
         assert indices == sorted(range(7), key=lambda index: -cosines[index])[:3]
 
 
-def test_nearest_ignores_length_and_orders_equal_candidates():
+def test_nearest_ignores_the_norm_and_keeps_the_order_of_ties():
     vector = np.arange(1, 9, dtype=np.float32)
     scaled = [AppearanceFeature(str(scale), scale * vector) for scale in (4, 0.5, 2)]
     candidates = [AppearanceFeature("x", -vector), *scaled]
@@ -43,7 +43,7 @@ def test_nearest_ignores_length_and_orders_equal_candidates():
 
 def test_nearest_excludes_files_with_the_same_bytes():
     features = random_features(3, 0)
-    copy = AppearanceFeature("0", features[0].values)
+    copy = AppearanceFeature(sha256="0", values=features[0].values)
     assert sorted(next(nearest(features, [*features, copy], 9))) == [1, 2]
 
 
@@ -75,7 +75,10 @@ def images(tmp_path):
 
 @pytest.fixture
 def compute(vit, tmp_path):
-    """Compute features until stopped; returns them and the number of images that the backbone was given."""
+    """Function that returns the result of `appearance_features` and the number of calls of the backbone.
+
+    The progress reporter asks for a stop after ``stop`` checks.
+    """
 
     def run(paths, stop=10**9, precision="float32", **info):
         backbone, checks = CountingBackbone(vit, **info), iter(range(10**9))
@@ -86,7 +89,7 @@ def compute(vit, tmp_path):
     return run
 
 
-def test_cached_features_are_not_computed_again(compute, images, tmp_path):
+def test_features_cached_before_a_stop_are_used_despite_a_truncated_last_record(compute, images, tmp_path):
     (expected, _), calls = compute(images)
     assert (calls, list(expected)) == (4, images)
     (tmp_path / "cache").unlink()
@@ -128,10 +131,10 @@ def test_backbone_that_returns_nan_is_refused(compute, images, vit, monkeypatch)
 
 
 def test_cached_features_of_another_request_are_not_used(compute, images):
-    (token, _), _ = compute(images)
-    (mean, _), calls = compute(images, appearance=FeatureRequest("pooled"))
+    (cls, _), _ = compute(images)
+    (pooled, _), calls = compute(images, appearance=FeatureRequest("pooled"))
     assert calls == 4
-    assert not any(np.array_equal(token[path].values, mean[path].values) for path in images)
+    assert not any(np.array_equal(cls[path].values, pooled[path].values) for path in images)
     assert compute(images)[1] == 0
 
 
@@ -141,7 +144,9 @@ def test_cached_features_of_another_precision_are_not_used(compute, images):
     assert compute(images, precision="bfloat16")[1] == 0
 
 
-def test_missing_features_are_refused_while_another_process_writes_to_the_cache(compute, images, tmp_path, monkeypatch):
+def test_missing_features_raise_output_busy_while_another_process_writes_to_the_file(
+    compute, images, tmp_path, monkeypatch
+):
     monkeypatch.setattr("vitsplice.datasets.image_cache.WAIT", 0.1)
     with FolderLock(tmp_path, ".cache.lock"), pytest.raises(OutputBusy, match="another process is writing to"):
         compute(images)

@@ -46,8 +46,8 @@ def test_an_image_of_little_contrast_gets_most_of_the_change(contrast):
     ("second", "mask", "message"),
     [
         (noise(3, 16, 20), torch.zeros(1, 16, 20), "excludes every pixel"),
-        (noise(3, 16, 20), torch.ones(1, 20, 16), "must have one size"),
-        (noise(3, 20, 16), None, "must have one size"),
+        (noise(3, 16, 20), torch.ones(1, 20, 16), "must have the same size"),
+        (noise(3, 20, 16), None, "must have the same size"),
     ],
 )
 def test_colour_difference_of_no_pixel_or_of_other_sizes_is_refused(second, mask, message):
@@ -135,9 +135,9 @@ def test_colour_difference_is_the_distance_in_lab():
         ({"source": noise(3, 16, 16).numpy()}, "not an ndarray"),
         ({"target": noise(3, 16, 20)}, "16x16 and 20x16 px"),
         ({"mask": torch.zeros(1, 16, 16)}, "excludes every pixel"),
-        ({"mask": torch.ones(1, 16, 20)}, "must have one size"),
+        ({"mask": torch.ones(1, 16, 20)}, "must have the same size"),
         ({"mask": torch.ones(3, 16, 16)}, r"must have one channel; its shape is \(3, 16, 16\)"),
-        ({"mask": torch.ones(16)}, "must have one size, not 16x16 and 16x16 and 16 px"),
+        ({"mask": torch.ones(16)}, "must have the same size, not 16x16 and 16x16 and 16 px"),
         ({"size": 1}, "size=1 is not allowed; it must be a whole number from 2 to 256"),
         ({"size": 2.5}, "size=2.5 is not allowed"),
     ],

@@ -1,4 +1,4 @@
-"""``vitsplice lut``: lookup tables of colours for grading software and video."""
+"""``vitsplice lut``: fit a 3D lookup table of colours (LUT) to two images, or apply one to images."""
 
 from __future__ import annotations
 
@@ -17,19 +17,26 @@ Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 
 @lut.command()
 def fit(
-    structure: Annotated[
-        Path, typer.Argument(metavar="STRUCTURE", help=f"Image before the change of colours. {IMAGE_HELP}")
-    ],
-    output: Annotated[
+    before: Annotated[
         Path,
         typer.Argument(
-            metavar="OUTPUT", help="Image after the change, of the same size: output.png of a run, for example."
+            metavar="BEFORE",
+            help=f"Image before the change of colours: the structure image of a run, for example. {IMAGE_HELP}",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The LUT, such as colours.cube.")],
+    after: Annotated[
+        Path,
+        typer.Argument(
+            metavar="AFTER", help="Image after the change, of the same size: output.png of the run, for example."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="LUT file to write, such as colours.cube.")],
     mask: Annotated[
         Path | None,
-        typer.Option(help="Image as large as STRUCTURE: only pixels where it is at least half white are used."),
+        typer.Option(
+            help="Mask of the same size: only pixels of at least half brightness are used. If its alpha channel "
+            "varies, that channel is the mask."
+        ),
     ] = None,
     size: Annotated[
         int, typer.Option(min=2, max=256, help="Number of lattice points of the LUT along each axis.")
@@ -37,25 +44,29 @@ def fit(
     smoothness: Annotated[
         float,
         typer.Option(
-            min=0.001, max=100_000, help="A smaller value brings the LUT closer to OUTPUT, but noise shows as speckles."
+            min=0.001,
+            max=100_000,
+            help="Weight of the smoothness of the LUT. A smaller value reproduces AFTER more closely, but images may "
+            "get speckles where similar colours become different ones.",
         ),
     ] = 400.0,
     force: Force = False,
 ) -> None:
-    """Fit a 3D LUT that maps the colour of each pixel of STRUCTURE to that of the same pixel of OUTPUT."""
+    """Fit a 3D LUT that maps the colour of each pixel of BEFORE to that of the same pixel of AFTER."""
     from vitsplice.images import read, read_mask
     from vitsplice.luts import check_cube, fit_lut, write_cube
 
-    target = check_cube(out, force=force)
-    images = {path: read(path) for path in (structure, output)}
+    cube = check_cube(out, force=force)
+    images = {path: read(path) for path in (before, after)}
     loaded_mask = read_mask(mask) if mask else None
     print_notes(f"{path}: {note}" for path, image in images.items() for note in image.notes)
     print_notes(f"{mask}: {note}" for note in (loaded_mask.notes if loaded_mask else ()))
-    before, after = (images[path].pixels[0] for path in (structure, output))
+    source, target = (images[path].pixels[0] for path in (before, after))
     region = loaded_mask.pixels[0].mean(0, keepdim=True) if loaded_mask else None
-    fitted = fit_lut(before, after, region, size=size, smoothness=smoothness)
-    print_notes([f"{structure} after the LUT differs from {output}: {fitted}"])
-    typer.echo(write_cube(fitted.lut, target, title=output.stem, force=force))
+    fitted = fit_lut(source, target, region, size=size, smoothness=smoothness)
+    inside = " inside the mask" if mask else ""
+    print_notes([f"difference between {before} after the LUT and {after}{inside}: {fitted}"])
+    typer.echo(write_cube(fitted.lut, cube, title=after.stem, force=force))
 
 
 @lut.command()
@@ -76,7 +87,7 @@ def apply(
 
     table = read_cube(cube)
     plan = plan_in(out, outputs_of_images(images), images)
-    plan.check(force=force, finished=())
+    plan.check(force=force, finished=())  # without a record of finished outputs, every existing file needs --force
     with parts_progress() as progress:
         applied = apply_lut(table, plan, progress)
     report_applied(applied, len(plan.transfers), "the same command with --force starts again")

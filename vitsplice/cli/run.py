@@ -198,7 +198,7 @@ def _resume(context: typer.Context, path: Path, overrides: list[str], lut: Path 
         print_notes([message(finished)])
         if lut is not None:
             print_notes(
-                ["no LUT is written; fit one to the finished run: vitsplice lut fit STRUCTURE OUTPUT -o FILE.cube"]
+                ["no LUT is written; fit one to the finished run: vitsplice lut fit STRUCTURE output.png -o FILE.cube"]
             )
         return
     with recording:

@@ -22,8 +22,8 @@ def make(
         Path,
         typer.Argument(
             metavar="PAIRS",
-            help="A manifest, .csv or .jsonl. Pairs with the same field source form a set; with several sets, "
-            "`study analyse` also compares methods in each.",
+            help="A manifest, .csv or .jsonl. Pairs with the same value of the field 'source' form a set; with several "
+            "sets, `study analyse` also compares the methods within each.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The page, such as study.html.")],
@@ -50,7 +50,7 @@ def make(
         int | None,
         typer.Option(
             min=1,
-            help="Number of trials for each rater, not counting checks. Default: one for every two methods of "
+            help="Number of trials for each rater, not counting checks. Default: one for each pair of methods and "
             "each pair of images, but at most 40.",
         ),
     ] = None,
@@ -133,10 +133,10 @@ def analyse(
     from vitsplice.support.input_files import check_inputs_survive
 
     target = None if out is None else output_folder.check(out, FILES, "an analysis", force=force)
-    planned, (accepted, excluded) = read_plan(plan), read_results(results)
+    study_plan, (read, unreadable) = read_plan(plan), read_results(results)
     if target is not None:
-        check_inputs_survive([plan, *(result.source for result in accepted)], (target / name for name in FILES))
-    analysis = analyse_study(planned, accepted, excluded, max_failed=max_failed, min_ms=min_ms, seed=seed)
+        check_inputs_survive([plan, *(result.source for result in read)], (target / name for name in FILES))
+    analysis = analyse_study(study_plan, read, unreadable, max_failed=max_failed, min_ms=min_ms, seed=seed)
     _show(analysis)
     if unread := unread_files(results):
         number = with_count(len(unread), "other file")

@@ -11,14 +11,14 @@ from vitsplice.config.images import MaskConfig, MatchConfig
 from vitsplice.config.model import ModelConfig
 from vitsplice.config.optimisation import CheckpointConfig, GeneratorConfig, OptimiserConfig
 from vitsplice.config.run import RunConfig
-from vitsplice.config.stages import TILED_AREA, StageConfig
+from vitsplice.config.stages import MIN_TILED_AREA_RATIO, StageConfig
 from vitsplice.config.terms import TermConfig
 from vitsplice.config.training import TrainingConfig
 from vitsplice.config.views import BlurConfig, JitterConfig, ViewConfig, ViewsConfig
 
 __all__ = [
+    "MIN_TILED_AREA_RATIO",
     "ONLY",
-    "TILED_AREA",
     "BackboneConfig",
     "BlurConfig",
     "CheckpointConfig",

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from vitsplice.config.settings import MAX_STEPS, Beta, Name, Settings
+from vitsplice.config.settings import MAX_STEPS, AdamBeta, Name, Settings
 
 
 class GeneratorConfig(Settings):
@@ -23,7 +23,7 @@ class OptimiserConfig(Settings):
     """
 
     lr: float = Field(default=0.002, gt=0, le=10)
-    betas: tuple[Beta, Beta] = (0.0, 0.99)
+    betas: tuple[AdamBeta, AdamBeta] = (0.0, 0.99)
     schedule: Literal["constant", "cosine"] = "constant"
 
 

@@ -12,10 +12,11 @@ from vitsplice.support.files import absolute
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
-Beta = Annotated[float, Field(ge=0, lt=1)]
+AdamBeta = Annotated[float, Field(ge=0, lt=1)]
+"""Decay rate of a moment of Adam."""
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-"""Name of a backbone, loss term, generator, facet or device. Also the key of a backbone or term in the settings."""
+"""Name of a backbone, loss term, generator, facet or device, or a reference to a key of ``backbones`` or ``terms``."""
 
 MAX_STEPS = 10_000_000
 
@@ -32,7 +33,7 @@ def ascending(low: float, high: float) -> AfterValidator:
 
 
 AbsolutePath = Annotated[Path, AfterValidator(absolute)]
-"""A path that is resolved against the working directory if it is relative."""
+"""A path that is made absolute, from the working directory if it is relative."""
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -45,7 +46,10 @@ class Settings(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _check_value(cls, value: Any) -> Any:
-        """Refuse booleans, which pydantic accepts as numbers, and text with NUL characters or lone surrogates."""
+        """Refuse booleans, which pydantic accepts as numbers, and text with NUL characters or lone surrogates.
+
+        The value and the items of a list or tuple are checked; the values of a mapping are not.
+        """
         for item in value if isinstance(value, list | tuple) else [value]:
             if isinstance(item, bool):
                 raise ValueError("true and false are not allowed here")

@@ -6,23 +6,24 @@ from pydantic import Field
 
 from vitsplice.config.settings import Name, Settings
 
-TILED_AREA = 3.0
-"""Minimum area of a stage on tiles, relative to that of the stage before it."""
+MIN_TILED_AREA_RATIO = 3.0
+"""Minimum ratio of the area of a stage on tiles to that of the last stage before it that is not left out."""
 
 
 class StageConfig(Settings):
     """A stage of a coarse-to-fine run.
 
     Args:
-        side: images are resized, with their aspect ratio, so that the largest crop of each has about ``side * side``
-            pixels. A smaller image keeps its area if that is at least ``side * side`` pixels, and is enlarged to it
-            otherwise; in a stage on tiles it keeps its size. A stage never has a larger area than the output.
-        share: relative number of steps; the shares of all stages are normalised.
+        side: images are resized to about ``(side / scale) ** 2`` pixels, preserving their aspect ratio, where ``scale``
+            is the largest scale of their crops (`ViewConfig.crop`). An image between ``side ** 2`` pixels and that area
+            keeps its area. One below ``side ** 2`` is enlarged to ``side ** 2``, but keeps its size in a stage on
+            tiles. ``side`` is limited to the square root of the output's number of pixels.
+        share: the steps of the run are divided in proportion to it among the stages that are not left out.
         lr: learning rate; None: ``optimiser.lr``.
-        tile: maximum length of a tile's sides in pixels, without the overlap of tiles. In each step, the losses are
-            computed on one tile after another, so that their memory does not grow with ``side``. A stage on tiles is
-            left out if its area is less than `TILED_AREA` times that of the stage before it. None: the losses are
-            computed on the entire image at once.
+        tile: maximum side of a tile in pixels, before an overlap (up to 48 pixels) is added. In each step, the losses
+            are computed on one tile after another, so that the memory of their gradients does not grow with ``side``.
+            A stage on tiles is left out if its ``side ** 2`` is less than `MIN_TILED_AREA_RATIO` times that of the last
+            stage before it that is not left out. None: each term is computed on its view (`TermConfig.view`).
         terms: names of the terms that are active in this stage; None: all.
     """
 

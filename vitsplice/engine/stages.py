@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.backbones.inputs import Area
-from vitsplice.config import TILED_AREA, RunConfig, StageConfig
+from vitsplice.config import MIN_TILED_AREA_RATIO, RunConfig, StageConfig
 from vitsplice.contracts import ROLES, ImageName
 from vitsplice.engine.images import RunImages
 from vitsplice.engine.loop import Optimisation, inside_mask
@@ -215,12 +215,12 @@ def stages_for(config: RunConfig, output: tuple[int, int]) -> list[StageConfig]:
     """Return the stages for an output size.
 
     The area of a stage is limited to that of the output. Stages on tiles that are then too small, compared with the
-    stage before (`TILED_AREA`), are left out.
+    stage before (`MIN_TILED_AREA_RATIO`), are left out.
     """
     stages: list[StageConfig] = []
     for stage in config.stages:
         capped = stage.model_copy(update={"side": min(stage.side, math.isqrt(math.prod(output)))})
-        if not (stage.tile and stages and capped.side**2 < TILED_AREA * stages[-1].side ** 2):
+        if not (stage.tile and stages and capped.side**2 < MIN_TILED_AREA_RATIO * stages[-1].side ** 2):
             stages.append(capped)
     return stages
 

@@ -12,10 +12,11 @@ from vitsplice.engine.views import View
 from vitsplice.rng import stream
 
 OVERLAP, SHIFT = 48, 16
-"""Pixels added to the side of a tile, so that neighbours overlap, and the limit of each of two random changes. In each
-step, all tiles along an axis are smaller by the same 0 to `SHIFT` pixels, and all but the first and the last are moved
-by up to `SHIFT`, so that borders do not show. Smaller tiles overlap by at least ``OVERLAP - SHIFT``, and two neighbours
-that are moved apart lose up to ``2 * SHIFT``: together at most `OVERLAP`, so the tiles cover the image."""
+"""`OVERLAP`: pixels added to the side of a tile, so that neighbours overlap. `SHIFT`: maximum in pixels of two random
+changes in each step, which keep borders from showing: all tiles along an axis are made smaller by one random number,
+and each of them but the first and the last is moved in either direction. Before they are moved, neighbours overlap by
+at least ``OVERLAP - SHIFT``; two that are moved apart lose at most ``2 * SHIFT``, so the tiles cover the image if
+``OVERLAP >= 3 * SHIFT``."""
 
 
 def draw_tiles(height: int, width: int, tile: int, seed: int, step: int) -> list[View]:

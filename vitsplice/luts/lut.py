@@ -23,7 +23,7 @@ SMALLEST, LARGEST = 2, 256
 class Lut:
     """A function from colour to colour, given on a lattice and interpolated trilinearly between its points.
 
-    Colours are sRGB with its transfer function, as in image files.
+    Colours are gamma-encoded sRGB, as in image files, not linear.
 
     Args:
         values: output colour of each lattice point, ``(N, N, N, 3)``; the axes are red, green and blue of the input.
@@ -46,15 +46,17 @@ class Lut:
         if not values.isfinite().all():
             raise UserError("the values of a 3D LUT must be finite; these contain NaN or infinity")
         try:
-            ends = [tuple(map(float, end)) for end in self.domain]
+            ends = torch.tensor(self.domain, dtype=torch.float32)
         except (TypeError, ValueError):
-            ends = []
-        if [len(end) for end in ends] != [3, 3]:
+            ends = torch.empty(0)
+        if ends.shape != (2, 3):
             raise UserError(f"the domain of a 3D LUT must be two colours of three numbers; this one is {self.domain}")
-        first, last = torch.tensor(ends, dtype=torch.float32)
-        if not all(0 < extent < float("inf") for extent in (last - first).tolist()):
+        if not all(0 < extent < float("inf") for extent in (ends[1] - ends[0]).tolist()):
             low, high = (" ".join(f"{value:g}" for value in end) for end in self.domain)
-            raise UserError(f"the domain of a 3D LUT must increase and be finite; this one is from {low} to {high}")
+            raise UserError(
+                "the domain of a 3D LUT must end above its start in each channel, by a finite float32 number above 0; "
+                f"this one is from {low} to {high}"
+            )
         object.__setattr__(self, "values", values)
 
     @property
@@ -82,18 +84,18 @@ class Lut:
     ) -> Lut:
         """Fit a LUT that maps the colours of an image to those of another one, pixel by pixel.
 
-        Pixels of similar source colours get a smooth mean of their target colours. Colours that the source does not
-        have change like the nearest ones that it has, but less with increasing distance: far from them the LUT is the
-        identity. See `vitsplice.luts.fitting`.
+        Where similar source colours have different target colours, the LUT gives about the mean of these. Colours that
+        the source does not have change like the nearest ones that it has, but less with increasing distance: far from
+        them the LUT tends to the identity. See `vitsplice.luts.fitting`.
 
         Args:
             source: ``(3, H, W)`` or ``(1, 3, H, W)`` in [0, 1].
             target: as ``source``, of the same size.
             mask: ``(H, W)`` or ``(1, H, W)``; only pixels where it is at least 0.5 are used. None: all pixels.
             size: number of lattice points of an axis.
-            smoothness: weight of the smoothness, above 0; its effect does not depend on ``size``. A small one follows
-                the target more closely, but noise and differences that are not a function of the colour show as
-                speckles.
+            smoothness: weight of the penalty on second differences of the changes, above 0; its effect hardly depends
+                on ``size``. A small one follows the target more closely, but noise and differences that are not a
+                function of the colour show as speckles.
 
         Raises:
             UserError: if an image, ``size`` or the smoothness is not allowed, the sizes of images and mask differ, or
@@ -138,7 +140,7 @@ def check_sizes(*images: Tensor | None) -> None:
     shapes = [image.shape[-2:] for image in images if image is not None]
     if len(set(shapes)) != 1:
         sizes = " and ".join("x".join(map(str, reversed(shape))) for shape in shapes)
-        raise UserError(f"the images of a LUT and their mask must have one size, not {sizes} px; resize them first")
+        raise UserError(f"the images and their masks must have the same size, not {sizes} px; resize them first")
 
 
 def included(mask: Tensor) -> Tensor:

@@ -26,7 +26,8 @@ def command_line(
     """Return the shell command of a run, on one line.
 
     Args:
-        images: path of each image by name (`vitsplice.runs.inputs`).
+        images: paths of the images and of their masks by name, such as ``appearance_2_mask``
+            (`vitsplice.runs.inputs.is_input_name`); masks of regions are ignored, see ``regions``.
         changes: preset and changes of its settings.
         out: folder of the output.
         weights: weight of each appearance image; empty: all are 1.
@@ -39,9 +40,10 @@ def command_line(
     if _have_effect(weights):
         weighted = zip(appearances, weights, strict=True)
         options, appearances = [("appearance", f"{path}:{weight}") for path, weight in weighted] + options, []
-    options += [("structure_mask", mask) for mask in as_sequence(arguments.get("structure_mask")) if mask]
-    masks = as_sequence(arguments.get("appearance_mask"))
-    options += [("appearance_mask", mask or NO_MASK) for mask in masks if any(masks)]
+    if structure_mask := arguments.get("structure_mask"):
+        options.append(("structure_mask", structure_mask))
+    if "appearance_mask" in arguments:
+        options += [("appearance_mask", mask or NO_MASK) for mask in as_sequence(arguments["appearance_mask"])]
     options += [("region", region_text(region)) for region in regions]
     words = ["vitsplice", "run", *map(_without_leading_dash, [arguments["structure"], *appearances])]
     for name, value in options:
@@ -80,5 +82,5 @@ def python_code(
 
 
 def _have_effect(weights: Sequence[float]) -> bool:
-    """Return whether weights change the output; equal weights other than 1 change its rounding."""
+    """Return whether weights can change the output; equal ones other than 1 can, by floating-point rounding."""
     return len(weights) > 1 and any(weight != 1 for weight in weights)

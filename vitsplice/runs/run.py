@@ -10,7 +10,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from vitsplice import numerics as torch_modes
 from vitsplice.config import RunConfig
 from vitsplice.contracts import Case, ImageName
 from vitsplice.engine import memory
@@ -26,6 +25,7 @@ from vitsplice.metrics import select_run_metrics
 from vitsplice.metrics.leakage import OptimisedParts
 from vitsplice.metrics.values import MetricValue, mean_values, measure
 from vitsplice.models.loading import model_of
+from vitsplice.numerics import describe as describe_numerics
 from vitsplice.numerics import numerics
 from vitsplice.plugins import Catalogue, catalogue
 from vitsplice.presets.merging import changed_keys
@@ -40,7 +40,8 @@ from vitsplice.runs.run_inputs import RunInputs
 class Run:
     """A run whose steps are taken one at a time. It writes nothing.
 
-    The constructor reads the images, loads the backbones and computes the start.
+    The constructor reads the images, loads the backbones, matches the images if a part of the run needs that, and
+    computes the start image.
 
     Args:
         structure, appearance, structure_mask, appearance_mask, appearance_weights, regions: see `vitsplice.splice`.
@@ -79,9 +80,9 @@ class Run:
         )
         self.images, self.masks, self.appearances = inputs.images, inputs.masks, inputs.appearances
         self.weights, self.regions = inputs.weights, inputs.regions
-        self._backbones = backbones or BackboneLoader()
+        self._loader = backbones or BackboneLoader()
         with memory.out_of_memory_advice():
-            loaded_settings = load_settings(requested, self._backbones, known)
+            loaded_settings = load_settings(requested, self._loader, known)
             self.settings, self.backbones = loaded_settings.settings, loaded_settings.backbones
             self.substitutions = loaded_settings.substitutions
             self.changed_for_fallback = changed_keys(requested.with_fallback) if self.substitutions else []
@@ -125,7 +126,8 @@ class Run:
         """Take the remaining steps.
 
         Raises:
-            NonFiniteLoss: if a loss or gradient is not finite; `pixels` then returns the last valid output.
+            NonFiniteLoss: if a loss or gradient is not finite; `pixels` then returns the output of the last state with
+                finite losses, if this call reached one in the current stage.
             VitspliceError: if memory is too small, or a loss term cannot be computed.
         """
         before, began = self.seconds["steps"], perf_counter()
@@ -140,7 +142,7 @@ class Run:
         Args:
             size: shorter side in pixels to which the images are resized.
         """
-        with numerics():
+        with numerics(), memory.out_of_memory_advice():
             images = self._run_images(pick_device(self.settings.device), size)
             optimisation = StagedOptimisation(self._components, images)
         yield from _guarded(optimisation.steps())
@@ -163,9 +165,10 @@ class Run:
 
     @numerics()
     def restore(self, snapshot: Snapshot, history: Iterable[Step]) -> None:
-        """Resume from a snapshot of a run of the same images, settings and weights; call it before the first step.
+        """Resume from a snapshot of a run of the same inputs, settings and backbones; call it before the first step.
 
-        On the same machine and with the same packages, the output has the same bytes as that of an uninterrupted run.
+        On the CPU of the same machine, with the same packages, plugins and number of threads, the output has the same
+        bytes as that of an uninterrupted run.
         """
         self._optimisation.restore(snapshot)
         self.history = list(history)
@@ -193,7 +196,7 @@ class Run:
         references: dict[Literal["start", "unchanged"], Tensor] = {"unchanged": structure}
         if (start := self._start()) is not None:
             references["start"] = start
-        context = self._backbones.metric_context(self.settings.backbone.name, known)
+        context = self._loader.metric_context(self.settings.backbone.name, known)
         optimised = OptimisedParts.of_run(self.record(), self.settings.optimised_losses)
         cases = [Case("run", structure, self.images[name].pixels, output[None]) for name in self.appearances]
         values = [measure(select_run_metrics(known.metrics), context, case, references, optimised) for case in cases]
@@ -222,9 +225,10 @@ class Run:
         )
 
     def provenance(self) -> Tensor | None:
-        """Return the share of each appearance image in each patch of the structure image, ``(K, h, w)`` in [0, 1].
+        """Return for each patch of the structure image the shares of its matches in the K appearance images.
 
-        The result is None with a single appearance image, or if the images were not matched.
+        The result is ``(K, h, w)`` in [0, 1]; it is None with a single appearance image, or if the images were not
+        matched.
         """
         shares = self._optimisation.shares
         return None if shares is None or len(self.appearances) == 1 else shares.float().cpu()
@@ -241,7 +245,7 @@ class Run:
             "device": self.settings.device,
             "precision": self.settings.precision,
             "threads": torch.get_num_threads(),
-            "numerics": torch_modes.describe(),
+            "numerics": describe_numerics(),
             "versions": versions() | _plugin_versions(),
             "inputs": {
                 name: _image_record(image) | dict(zip(("height", "width"), image.pixels.shape[-2:], strict=True))
@@ -278,7 +282,7 @@ class Run:
         ]
 
     def _model_record(self) -> dict[str, Any] | None:
-        """Provenance of the model, and which images of this run it was trained on, by name; None without a model."""
+        """`ModelRecord.provenance`, and the names of the images of this run that the model was trained on, or None."""
         if self.model is None:
             return None
         trained_on = [name for name, image in self.images.items() if image.sha256 in self.model.images]
@@ -286,7 +290,7 @@ class Run:
 
 
 def _guarded(steps: Iterator[Step]) -> Iterator[Step]:
-    """Take steps with torch's modes set during each, and with advice if memory runs out."""
+    """Take steps, each with torch's state set by `numerics`; a failed allocation is raised as `OutOfMemory`."""
     while True:
         with numerics(), memory.out_of_memory_advice():
             step = next(steps, None)

@@ -56,7 +56,7 @@ def test_page_is_shown_in_an_isolated_frame(tmp_path):
 
 @pytest.mark.parametrize("state", ["running", "unfinished"])
 def test_result_without_a_page_says_why(tmp_path, state):
-    assert listing.UNFINISHED[state] in listing.show(result(tmp_path, state=state), FramedPages()).html
+    assert listing.WITHOUT_PAGE[state] in listing.show(result(tmp_path, state=state), FramedPages()).html
 
 
 def test_problem_of_a_damaged_result_is_shown_as_text(tmp_path):
@@ -70,7 +70,7 @@ def test_state_of_a_batch_has_numbers_reasons_and_outputs(batch):
     shown = listing.show(stored, FramedPages())
     assert "3 of 5 runs have ended; no process is running the batch." in shown.html
     assert '<th scope="row">quick</th><td>2</td><td>1</td><td>0</td>' in shown.html
-    assert "1 run, the first quick/three: &lt;b&gt;no image&lt;/b&gt;" in shown.html
+    assert "quick/three: &lt;b&gt;no image&lt;/b&gt;" in shown.html
     assert [caption for _, caption in shown.images] == ["one, quick"]
     assert max(shown.images[0][0].size) == listing.THUMBNAIL
 
@@ -104,5 +104,5 @@ def test_result_is_chosen_by_its_key(tmp_path):
         (tmp_path / f"{name}.plan.json").write_text("{")
     damaged = find_results(tmp_path)
     assert [listing.choose(damaged, listing.key(each)) for each in damaged] == damaged
-    with pytest.raises(UserError, match="no longer in the folder"):
+    with pytest.raises(UserError, match="not in the current list"):
         listing.choose([first], "../../etc/passwd")

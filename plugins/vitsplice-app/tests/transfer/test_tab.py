@@ -1,4 +1,4 @@
-"""Updates of the tab Transfer, without a browser."""
+"""Events of the tab Transfer and the updates that they return, without a browser."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -18,8 +18,8 @@ from vitsplice.plugins import catalogue
 @pytest.fixture
 def events(workspace):
     results = SimpleNamespace(**{name: name for name in Results.__annotations__})
-    editors = {name: name for name in ("editors", "structure_mask", "appearance_mask")}
-    return tab.Events(AppContext(workspace), SimpleNamespace(sliders=range(5), **editors), results)
+    controls = {name: name for name in ("editors", "structure_mask", "appearance_mask")}
+    return tab.Events(AppContext(workspace), SimpleNamespace(sliders=range(5), **controls), results)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def page(build_page, workspace):
 
 @pytest.fixture
 def ended_run(session, new_run):
-    """A run of the session that has a record."""
+    """A run that has a record and was added to the session."""
     run = new_run()
     (run.path / "run.json").write_text("{}")
     session.keep(run)
@@ -38,10 +38,10 @@ def ended_run(session, new_run):
 
 def test_preset_that_cannot_be_used_shows_its_yaml_and_the_error(events, session, monkeypatch):
     monkeypatch.setattr(tab, "preset_yaml", lambda name: "steps: gone")
-    summary, text, run, verdict, *sliders = events.choose_preset(session, "instant")
+    summary, text, run_button, verdict, *sliders = events.choose_preset(session, "instant")
     assert summary["info"].startswith("seconds, no optimisation")
     assert text == "steps: gone"
-    assert run["interactive"]
+    assert run_button["interactive"]
     assert verdict["visible"]
     assert "&#x27;gone&#x27; is not allowed" in verdict["value"]
     assert len(sliders) == 5
@@ -50,21 +50,21 @@ def test_preset_that_cannot_be_used_shows_its_yaml_and_the_error(events, session
 def test_preset_without_its_file_shows_the_error_and_enables_the_button_run(events, session, monkeypatch, tmp_path):
     presets = {"instant": replace(catalogue().presets["instant"], path=tmp_path / "gone.yaml")}
     monkeypatch.setattr(form, "catalogue", lambda: SimpleNamespace(presets=presets))
-    _, text, run, verdict, *sliders = events.choose_preset(session, "instant")
+    _, text, run_button, verdict, *sliders = events.choose_preset(session, "instant")
     assert text == ""
-    assert run["interactive"]
+    assert run_button["interactive"]
     assert "gone.yaml does not exist" in verdict["value"]
     assert len(sliders) == 5
 
 
 def test_new_preset_or_yaml_does_not_enable_the_button_run_while_a_run_runs(events, session):
     session.begin()
-    _, text, run, *_ = events.choose_preset(session, "instant")
-    assert run["interactive"] is False
+    _, text, run_button, *_ = events.choose_preset(session, "instant")
+    assert run_button["interactive"] is False
     assert events.check_yaml(session, "instant", text)[0]["interactive"] is False
 
 
-def test_run_that_was_shown_at_the_click_is_resumed_if_another_is_chosen_while_it_waits(
+def test_run_shown_at_the_click_on_resume_is_resumed_although_another_is_chosen_meanwhile(
     events, session, new_run, monkeypatch
 ):
     for _ in range(2):
@@ -102,8 +102,8 @@ def test_runs_of_a_page_that_was_closed_are_removed(page, workspace, session, en
     state.delete_callback(session)
     assert not ended_run.path.exists()
     assert not download.exists()
-    clicks = [function for function in page.fns.values() if state in function.inputs]
-    assert sum(state in function.outputs for function in clicks) == 2  # Gradio removes only updated states
+    # Gradio calls `delete_callback` only for states that an event has updated: Run and Resume update this one.
+    assert sum(state in function.inputs and state in function.outputs for function in page.fns.values()) == 2
 
 
 def test_click_on_a_removed_run_is_explained(events, session):
@@ -133,7 +133,8 @@ def test_file_among_several_that_is_no_image_is_refused(sources, tmp_path):
         check_images(good, None, [good, str(tmp_path / "broken.png")])
 
 
-def test_mask_editors_get_no_image_to_upload_while_the_folder_of_uploads_is_full(events, monkeypatch):
+def test_mask_editors_get_no_image_while_the_folder_of_uploads_is_full(events, monkeypatch):
+    # An editor uploads the image that it gets.
     unpainted = {"background": "a.png", "layers": [], "composite": None}
     shown = events.show_editors(True, "a.png", None)
     assert shown == {"editors": gr.update(visible=True), "structure_mask": unpainted, "appearance_mask": None}
@@ -145,7 +146,7 @@ def test_mask_editors_get_no_image_to_upload_while_the_folder_of_uploads_is_full
     assert events.show_editors(False, "a.png", None)["editors"] == gr.update(visible=False)
 
 
-def test_new_image_removes_only_the_paint_of_its_own_mask(page):
+def test_new_image_empties_only_its_own_mask_and_the_box_paint_masks_both(page):
     labels = {key: block.label for key, block in page.blocks.items() if getattr(block, "label", None)}
     changes = [
         (labels.get(target), [labels.get(output._id) for output in function.outputs])

@@ -1,4 +1,4 @@
-"""The results in the folder of the server, as labels and HTML. Nothing is written to the folder."""
+"""The results in the folder of ``vitsplice app --folder`` and its subfolders, as labels and HTML."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ THUMBNAIL = 320
 """Maximum longer side of the images of a batch, in pixels."""
 
 NO_FOLDER = (
-    "Start the page with a folder to see its evaluations, studies, batches and comparisons: "
+    "To see evaluations, studies, batches and comparisons here, restart the command with the folder that holds them: "
     "`vitsplice app --folder FOLDER`."
 )
 
-UNFINISHED = {
+WITHOUT_PAGE = {
     "running": "A process is still writing this result. When it has finished, refresh the list to see the page.",
     "unfinished": "The command was stopped before it wrote the page. Run the same command again to resume it.",
 }
@@ -38,7 +38,7 @@ class ResultView:
     """View of one result.
 
     Args:
-        html: the page in a frame, the state of a batch, or the label and the reason why there is no page.
+        html: the page in a frame, the state of a batch, or the label and the reason why neither can be shown.
         images: latest outputs of a batch and their captions.
     """
 
@@ -71,7 +71,7 @@ def summary(folder: Path | None, results: Sequence[StoredResult]) -> str:
 
 
 def show(result: StoredResult, frames: FramedPages) -> ResultView:
-    """Return the view of a result: its page in a frame, the state of a batch, or the reason why there is no page.
+    """Return the view of a result: its page in a frame, the state of a batch, or why neither can be shown.
 
     Args:
         result: result of the list.
@@ -89,7 +89,7 @@ def show(result: StoredResult, frames: FramedPages) -> ResultView:
         state = read_state(result.folder)
         return ResultView("".join(_batch_html(state)), list(_outputs(state.recent)))
     if not result.page:
-        return ResultView(f"<p>{escape(title)}</p><p>{UNFINISHED.get(result.state, '')}</p>")
+        return ResultView(f"<p>{escape(title)}</p><p>{WITHOUT_PAGE[result.state]}</p>")
     return ResultView(frames.html(result.folder, result.page, title))
 
 
@@ -98,11 +98,11 @@ def choose(results: Iterable[StoredResult], chosen: str | None) -> StoredResult:
     for result in results:
         if key(result) == chosen:
             return result
-    raise UserError("this result is no longer in the folder; refresh the list")
+    raise UserError("this result is not in the current list; refresh the list")
 
 
 def _batch_html(state: BatchState) -> Iterator[str]:
-    """Format the state of a batch as parts of HTML: a sentence, a table of the variants, the reasons of failures."""
+    """Format the state of a batch as parts of HTML: a sentence, a table of the variants, reasons of failed runs."""
     of_total = f" of {state.total:,}" if state.total else ""
     process = "the batch is running" if state.running else "no process is running the batch"
     yield f"<p>{state.ended:,}{of_total} runs have ended; {process}.</p>"
@@ -115,7 +115,8 @@ def _batch_html(state: BatchState) -> Iterator[str]:
         yield f'<tr><th scope="row">{escape(printable(name))}</th>{cells}</tr>'
     yield "</tbody></table>"
     for reason in state.reasons:
-        text = f"{with_count(reason.jobs, 'run')}, the first {reason.first}: {reason.message}"
+        others = f" and {with_count(reason.jobs - 1, 'other')}" if reason.jobs > 1 else ""
+        text = f"{reason.first}{others}: {reason.message}"
         yield f"<p class='note'>{escape(printable(text))}</p>"
 
 
