@@ -15,8 +15,8 @@ BACKBONE = "dinov2-vits14-offline"
 OVERRIDES = ("match.further_backbones=[]", "precision=float32")
 
 MOST_PASSES = 8
-"""Maximum CPU time of the output for an image of 512 px, as a multiple of the CPU time of one pass of the backbone over
-32 x 32 patches. On a machine with two cores, 3.5 to 4.3 were measured."""
+"""Maximum CPU time of the output for an image, as a multiple of the CPU time of one pass of the backbone over as many
+patches of 16 px. On a machine with two cores, 3.2 to 4.1 were measured."""
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +41,11 @@ def test_before_training_the_output_is_that_of_instant_with_one_backbone(tmp_pat
     assert torch.equal(model(structure, appearance)[0], instant.pixels)
 
 
-def test_an_image_of_512_pixels_takes_a_few_passes_of_the_backbone(tmp_path, backbone):
-    model = untrained_model(tmp_path, backbone, 32)
-    structure, appearance = map(read, example())
+def test_a_transfer_takes_the_time_of_a_few_passes_of_the_backbone(tmp_path, backbone):
+    model = untrained_model(tmp_path, backbone, 16)
+    structure, appearance = (resize_to(read(path).pixels, 256) for path in example())
     prepared = model.prepare(appearance)
-    image, requests = torch.rand(1, 3, *2 * [32 * backbone.info.stride]), [backbone.info.structure]
+    image, requests = torch.rand(1, 3, *2 * [16 * backbone.info.stride]), [backbone.info.structure]
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -53,7 +53,6 @@ def test_an_image_of_512_pixels_takes_a_few_passes_of_the_backbone(tmp_path, bac
         transfer = min(cpu_seconds(lambda: model(structure, prepared)) for _ in range(2))
     finally:
         torch.set_num_threads(before)
-    assert structure.pixels.shape[-2:] == (512, 512)
     assert transfer < MOST_PASSES * one_pass
 
 
