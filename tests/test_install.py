@@ -11,7 +11,7 @@ global.extra-index-url='file:///first\nfile:///second'
 global.find-links='/global/wheels'
 global.index-url='https://mirror.example/simple'
 install.constraint='/install/constraints.txt'
-user.find-links='/other/command'
+wheel.find-links='/other/command'
 """
 
 

@@ -19,7 +19,7 @@ from vitsplice.runs.inputs import Region
 from vitsplice.runs.recorder import Recording
 
 STRUCTURE, OTHER = disc()[0], disc((60, 68), 40, seed=1)[0]
-GREEN = disc(colours=((0.1, 0.8, 0.2), (0.1, 0.6, 0.1)), ground=(0.5, 0.5, 0.5), seed=2)[0]
+GREEN = disc(colours=((0.1, 0.8, 0.2), (0.1, 0.6, 0.1)), background=(0.5, 0.5, 0.5), seed=2)[0]
 SMALL = {"backbone": "tiny-cnn", "size": 128}
 
 

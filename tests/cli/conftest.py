@@ -8,12 +8,12 @@ import pytest
 
 from vitsplice.cli import main
 
-SUPPORT = Path(__file__).resolve().parents[1] / "helpers"
+HELPERS = Path(__file__).resolve().parents[1] / "helpers"
 
 
 @pytest.fixture
 def environment():
-    paths = [str(SUPPORT), os.environ.get("PYTHONPATH", "")]
+    paths = [str(HELPERS), os.environ.get("PYTHONPATH", "")]
     return os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "COLUMNS": "200",
@@ -32,7 +32,7 @@ def install_plugin(tmp_path, monkeypatch, fresh_catalogue):
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vitsplice-{name}\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"[vitsplice]\n{name} = vitsplice_{name}\n")
         monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.delitem(sys.modules, f"vitsplice_{name}", raising=False)  # that of another test
+        monkeypatch.delitem(sys.modules, f"vitsplice_{name}", raising=False)  # of an earlier test
 
     return install
 
@@ -46,7 +46,7 @@ class Done:
 
 @pytest.fixture
 def vitsplice(tmp_path, monkeypatch, capsys):
-    """Run a command in this process, in an empty folder."""
+    """Run a command in this process, in the folder tmp_path."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1")
@@ -62,7 +62,7 @@ def vitsplice(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def vitsplice_process(tmp_path, environment):
-    """Run a command in a process of its own, in an empty folder."""
+    """Run a command in a process of its own, in the folder tmp_path."""
 
     def run(*arguments, **env):
         return subprocess.run(

@@ -17,7 +17,7 @@ def test_rows_sum_to_one_and_a_clear_best_match_dominates():
 
 def test_balance_equalises_the_use_of_patches():
     similarity = noise(30, 30)
-    similarity[:, 0] += 0.5  # the most similar for every patch
+    similarity[:, 0] += 0.5  # the most similar for half of the patches
     used = {balance: assignment(similarity, 0.1, balance).sum(0) for balance in (0.0, 0.5, 1.0)}
     assert used[0.0].max() > 5
     assert used[0.0].max() > used[0.5].max() > used[1.0].max()
@@ -50,7 +50,7 @@ def test_patch_is_usable_if_the_mask_covers_at_least_half_of_it():
         ({"coverage": torch.zeros(3)}, "excludes every patch"),
     ],
 )
-def test_values_out_of_range_are_refused(values, expected):
+def test_values_out_of_range_and_masks_without_patches_are_refused(values, expected):
     with pytest.raises(UserError, match=expected):
         assignment(noise(2, 3), **values)
 
@@ -82,10 +82,10 @@ def test_least_temperature_gives_finite_rows_that_sum_to_one(balance):
     ("coverage", "expected"),
     [
         ([1.0, 0.5, 0.49, 0.0], [True, True, False, False]),
-        ([0.3, 0.28, 0.1, 0.0], [True, True, False, False]),  # a small mask: nearly the greatest coverage
+        ([0.3, 0.28, 0.1, 0.0], [True, True, False, False]),  # a small mask: 0.9 of the greatest coverage is enough
         ([1e-6, 0.0, 0.0, 0.0], [True, False, False, False]),
-        ([0.4, 0.4, 0.4, 0.4], [True] * 4),  # grey
+        ([0.4, 0.4, 0.4, 0.4], [True] * 4),  # a mask of one grey
     ],
 )
-def test_usable_selects_a_patch_for_every_mask(coverage, expected):
+def test_usable_selects_at_least_one_patch_unless_the_mask_is_black(coverage, expected):
     assert usable(torch.tensor(coverage)).tolist() == expected

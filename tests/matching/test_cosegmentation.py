@@ -54,7 +54,7 @@ def test_order_of_images_does_not_matter_and_equal_images_have_equal_labels():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", ["vit", "cnn"])
-def test_features_of_a_network_separate_a_disc_from_its_ground(network, request):
+def test_features_of_a_network_separate_a_disc_from_its_background(network, request):
     backbone = request.getfixturevalue(network)
     images = [F.interpolate(image[None], size=(256, 256), mode="bilinear") for image, _ in DISCS[:2]]
     first_layer = FeatureRequest(backbone.info.structure.facet, 0)
