@@ -92,3 +92,12 @@ def test_trial_steps_leave_the_run_unchanged():
     list(other.steps())
     assert run.history == other.history
     assert run.pixels().equal(other.pixels())
+
+
+def test_trial_without_memory_for_its_optimisation_suggests_steps(monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("[fail] DefaultCPUAllocator: not enough memory: 9 bytes")
+
+    run = Run(noise(3, 320, 300), noise(3, 40, 48), settings_for("tiny", size=300, steps=3))
+    monkeypatch.setattr("vitsplice.runs.run.StagedOptimisation", fail)
+    assert suggest_argument(run, 9.0, 18.0) == Argument("steps", 2)
