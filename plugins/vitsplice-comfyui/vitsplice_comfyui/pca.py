@@ -1,4 +1,4 @@
-"""The node PCA: `vitsplice pca`."""
+"""The node PCA, which computes what `vitsplice pca` does, for one layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .images import item_of, to_images
 from .progress import Progress
 
 FACETS = ("key", "query", "value", "token", "map")
-"""Facets with one feature for each patch. A ViT has some of the first four, a CNN the last."""
+"""Facets with one feature for each patch. A ViT has the first four, a CNN the last."""
 
 
 class PCA(io.ComfyNode):
@@ -37,7 +37,11 @@ class PCA(io.ComfyNode):
                 io.Combo.Input("decompose", options=list(get_args(Decompose)), default="self-similarity"),
                 io.Combo.Input("upsampling", options=list(get_args(Upsampling)), default="edges"),
                 io.Int.Input(
-                    "size", default=448, min=16, max=4096, tooltip="Shorter side of the backbone's input in pixels."
+                    "size",
+                    default=448,
+                    min=16,
+                    max=4096,
+                    tooltip="Shorter side of the backbone's input in pixels.",
                 ),
             ],
             outputs=[io.Image.Output("components", display_name="components")],
@@ -61,8 +65,8 @@ class PCA(io.ComfyNode):
             sources, backbone=load(backbone), facet=chosen(facet), layer=layer, decompose=decompose,
             upsampling=upsampling, size=size, device=device(),
         )  # fmt: skip
-        (only_layer,) = maps.maps
+        (layer_from_end,) = maps.maps
         for index in range(len(sources)):
-            colours.append(maps.upsampled(only_layer, index))
+            colours.append(maps.upsampled(layer_from_end, index))
             progress.report(index)
         return io.NodeOutput(to_images(colours))
