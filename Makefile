@@ -15,6 +15,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.vitsplice-ready
+INSTALL := $(BIN)/python tests/helpers/install.py
 # With this variable set, each of the many processes of the tests would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
 OUT ?= out/make-run
@@ -33,11 +34,10 @@ MYPY_PLUGINS := --explicit-package-bases $(wildcard plugins/*/vitsplice_*/)
 SPACE := $(subst ,, )
 
 # Without build isolation, hatchling is installed once instead of once for each of the eight packages. Modules are compiled
-# at their first import, because most are never imported.
-INSTALL := $(BIN)/python tests/helpers/install.py
+# at their first import, because most are never imported. If uv cannot be installed, install.py uses pip.
 $(READY): pyproject.toml $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
-	-$(BIN)/python -m pip install --quiet --no-compile uv
+	-$(BIN)/python -m pip install --quiet --no-compile --only-binary uv uv
 	$(INSTALL) hatchling editables
 	$(INSTALL) --no-build-isolation -e '.[dev]' $(PLUGINS:%=-e %)
 	touch $@

@@ -22,7 +22,7 @@ from vitsplice.plugins import catalogue
 
 pytest.register_assert_rewrite("resumable")
 
-os.fsync = lambda file: None  # waits for the disk, and makes a difference only after a power cut
+os.fsync = lambda file: None  # would wait for the disk; matters only if the system crashes
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process of a shell, and its children, ignore it
 
 __all__ = ["browser"]

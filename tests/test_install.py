@@ -1,30 +1,42 @@
 """`make setup` installs with uv by the settings of pip."""
 
-from install import uv_settings
+import os
 
-PIP_CONFIG_LIST = r"""
-:env:.default-timeout='180'
-:env:.find-links='/env/wheels /more/wheels'
-global.cert='/etc/certificates.crt'
-global.constraint='/etc/constraints.txt'
-global.extra-index-url='file:///first\nfile:///second'
-global.find-links='/global/wheels'
-global.index-url='https://mirror.example/simple'
-install.constraint='/install/constraints.txt'
-wheel.find-links='/other/command'
-"""
+import pytest
+from install import uv_arguments
 
 
-def test_uv_receives_the_settings_of_pip():
-    assert uv_settings(PIP_CONFIG_LIST) == {
-        "UV_INDEX_STRATEGY": "unsafe-best-match",
-        "UV_DEFAULT_INDEX": "https://mirror.example/simple",
-        "UV_EXTRA_INDEX_URL": "file:///first file:///second",
-        "UV_FIND_LINKS": "/env/wheels,/more/wheels",
-        "UV_CONSTRAINT": "/install/constraints.txt",
-        "SSL_CERT_FILE": "/etc/certificates.crt",
-    }
+@pytest.fixture
+def pip_setting(monkeypatch):
+    """Function that makes a setting of pip by an environment variable; there are no others."""
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    return lambda name, value: monkeypatch.setenv(f"PIP_{name}", value)
 
 
-def test_without_settings_of_pip_only_the_choice_among_indexes_is_set():
-    assert uv_settings("") == {"UV_INDEX_STRATEGY": "unsafe-best-match"}
+def test_uv_receives_the_settings_of_pip(pip_setting):
+    pip_setting("INDEX_URL", "https://mirror.example/simple")
+    pip_setting("EXTRA_INDEX_URL", "file:///first file:///second")
+    pip_setting("FIND_LINKS", "/wheels /more")
+    pip_setting("CONSTRAINT", "/constraints.txt")
+    pip_setting("CERT", "/certificates.crt")
+    pip_setting("TRUSTED_HOST", "mirror.example")
+    pip_setting("NO_INDEX", "1")
+    assert uv_arguments() == [
+        "--index-strategy=unsafe-best-match",
+        "--default-index=https://mirror.example/simple",
+        "--extra-index-url=file:///first",
+        "--extra-index-url=file:///second",
+        "--find-links=/wheels",
+        "--find-links=/more",
+        "--constraints=/constraints.txt",
+        "--cert=/certificates.crt",
+        "--allow-insecure-host=mirror.example",
+        "--no-index",
+    ]
+
+
+@pytest.mark.usefixtures("pip_setting")
+def test_without_settings_the_index_is_that_of_pip():
+    assert uv_arguments() == ["--index-strategy=unsafe-best-match", "--default-index=https://pypi.org/simple"]

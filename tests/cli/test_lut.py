@@ -128,6 +128,7 @@ def test_fitted_lut_maps_the_first_image_to_the_second(vitsplice, png, tmp_path)
     done = vitsplice("lut", "fit", png[0], "target.png", "-o", "reorder.cube", "--size", "5")
     assert done.returncode == 0, done.stderr
     torch.testing.assert_close(read_cube(tmp_path / "reorder.cube").apply(source), target, atol=0.1, rtol=0)
+    assert f"{png[0]} with the LUT, compared with target.png: delta E mean" in done.stderr
 
 
 @pytest.mark.slow

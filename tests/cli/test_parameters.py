@@ -60,11 +60,6 @@ def test_help_of_parameters_is_complete_at_80_columns(vitsplice, words):
     assert not truncated
 
 
-def test_lines_of_a_paragraph_of_help_are_joined(vitsplice):
-    help_of_video = vitsplice("video", "--help", COLUMNS="300").stdout
-    assert "in the folder NAME-video beside the output" in help_of_video  # a line ends after NAME-video
-
-
 def command_with_lists():
     """Copy files.
 
@@ -84,7 +79,7 @@ def command_with_lists():
     """
 
 
-def test_lists_and_preformatted_paragraphs_of_help_are_unchanged(monkeypatch):
+def test_lines_of_a_paragraph_of_help_are_joined_but_not_those_of_lists_and_preformatted_paragraphs(monkeypatch):
     known = SimpleNamespace(commands={"listing": CommandSpec("listing", command_with_lists, "a command")})
     monkeypatch.setattr("vitsplice.cli.app.catalogue", lambda: known)
     assert Commands().get_command(None, "listing").help.split("\n\n") == [

@@ -77,7 +77,7 @@ def images(tmp_path):
 def compute(vit, tmp_path):
     """Function that returns the result of `appearance_features` and the number of calls of the backbone.
 
-    The progress reporter asks for a stop after ``stop`` checks.
+    The progress reporter asks for a stop at its check number ``stop``, counted from 0.
     """
 
     def run(paths, stop=10**9, precision="float32", **info):

@@ -81,7 +81,7 @@ def test_an_existing_file_is_replaced_only_with_force(tmp_path):
         (f"LUT_3D_INPUT_RANGE 0\nLUT_3D_SIZE 2\n{ROWS}", "line 1: LUT_3D_INPUT_RANGE must be two numbers"),
         (f"LUT_IN_VIDEO_RANGE\nLUT_3D_SIZE 2\n{ROWS}", "unknown keyword 'LUT_IN_VIDEO_RANGE'"),
         (f"DOMAIN_MIN 0 0\nLUT_3D_SIZE 2\n{ROWS}", "line 1: three finite numbers"),
-        (f"DOMAIN_MIN 1 1 1\nLUT_3D_SIZE 2\n{ROWS}", "must end above its start"),
+        (f"DOMAIN_MIN 1 1 1\nLUT_3D_SIZE 2\n{ROWS}", "must be above its start"),
         (f"LUT_3D_SIZE 3\nLUT_3D_SIZE 2\n{ROWS}", "line 2: LUT_3D_SIZE contradicts an earlier line; remove one"),
         (f"DOMAIN_MAX 2 2 2\nLUT_3D_INPUT_RANGE 0 1\n{ROWS}", "line 2: LUT_3D_INPUT_RANGE contradicts"),
         (f"LUT_3D_INPUT_RANGE 0 1\nDOMAIN_MIN 0 0 -1\n{ROWS}", "line 2: DOMAIN_MIN contradicts"),

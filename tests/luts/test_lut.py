@@ -153,9 +153,9 @@ def test_invalid_arguments_of_a_fit_are_refused(arguments, message):
     [
         (torch.zeros(2, 2, 3, 3), (0, 1), "must be"),
         (torch.full((2, 2, 2, 3), torch.nan), (0, 1), "NaN"),
-        (torch.zeros(2, 2, 2, 3), (1, 0), "must end above its start"),
-        (torch.zeros(2, 2, 2, 3), (-3e38, 3e38), "must end above its start in each channel"),
-        (torch.zeros(2, 2, 2, 3), (0, 1e-46), "must end above its start"),
+        (torch.zeros(2, 2, 2, 3), (1, 0), "must be above its start"),
+        (torch.zeros(2, 2, 2, 3), (-3e38, 3e38), "must be above its start"),
+        (torch.zeros(2, 2, 2, 3), (0, 1e-46), "must be above its start"),
         (torch.full((2, 2, 2, 3), 1e300, dtype=torch.float64), (0, 1), "must be finite"),
     ],
 )

@@ -27,15 +27,16 @@ def fit(
     after: Annotated[
         Path,
         typer.Argument(
-            metavar="AFTER", help="Image after the change, of the same size: output.png of the run, for example."
+            metavar="AFTER",
+            help="Image after the change, of the same size: output.png of a run without --size, for example.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="LUT file to write, such as colours.cube.")],
     mask: Annotated[
         Path | None,
         typer.Option(
-            help="Mask of the same size: only pixels of at least half brightness are used. If its alpha channel "
-            "varies, that channel is the mask."
+            help="Mask of the same size: only pixels whose mean of red, green and blue is at least half are used. If "
+            "its alpha channel varies, that channel is the mask."
         ),
     ] = None,
     size: Annotated[
@@ -46,8 +47,8 @@ def fit(
         typer.Option(
             min=0.001,
             max=100_000,
-            help="Weight of the smoothness of the LUT. A smaller value reproduces AFTER more closely, but images may "
-            "get speckles where similar colours become different ones.",
+            help="Smoothness of the LUT. With a smaller value, it follows AFTER more closely, but areas of similar "
+            "colours may get speckles.",
         ),
     ] = 400.0,
     force: Force = False,
@@ -65,7 +66,7 @@ def fit(
     region = loaded_mask.pixels[0].mean(0, keepdim=True) if loaded_mask else None
     fitted = fit_lut(source, target, region, size=size, smoothness=smoothness)
     inside = " inside the mask" if mask else ""
-    print_notes([f"difference between {before} after the LUT and {after}{inside}: {fitted}"])
+    print_notes([f"{before} with the LUT, compared with {after}{inside}: {fitted}"])
     typer.echo(write_cube(fitted.lut, cube, title=after.stem, force=force))
 
 

@@ -198,7 +198,10 @@ def _resume(context: typer.Context, path: Path, overrides: list[str], lut: Path 
         print_notes([message(finished)])
         if lut is not None:
             print_notes(
-                ["no LUT is written; fit one to the finished run: vitsplice lut fit STRUCTURE output.png -o FILE.cube"]
+                [
+                    "no LUT is written; fit one to the finished run: vitsplice lut fit STRUCTURE OUT/output.png "
+                    "-o FILE.cube, with --mask if the run had a structure mask; resize STRUCTURE if the run had a size"
+                ]
             )
         return
     with recording:

@@ -50,8 +50,8 @@ def make(
         int | None,
         typer.Option(
             min=1,
-            help="Number of trials for each rater, not counting checks. Default: one for each pair of methods and "
-            "each pair of images, but at most 40.",
+            help="Number of trials for each rater, not counting checks. Default: one for every pair of methods on "
+            "every pair of images, but at most 40.",
         ),
     ] = None,
     checks: Annotated[
@@ -133,10 +133,10 @@ def analyse(
     from vitsplice.support.input_files import check_inputs_survive
 
     target = None if out is None else output_folder.check(out, FILES, "an analysis", force=force)
-    study_plan, (read, unreadable) = read_plan(plan), read_results(results)
+    study_plan, (rater_results, excluded) = read_plan(plan), read_results(results)
     if target is not None:
-        check_inputs_survive([plan, *(result.source for result in read)], (target / name for name in FILES))
-    analysis = analyse_study(study_plan, read, unreadable, max_failed=max_failed, min_ms=min_ms, seed=seed)
+        check_inputs_survive([plan, *(result.source for result in rater_results)], (target / name for name in FILES))
+    analysis = analyse_study(study_plan, rater_results, excluded, max_failed=max_failed, min_ms=min_ms, seed=seed)
     _show(analysis)
     if unread := unread_files(results):
         number = with_count(len(unread), "other file")

@@ -33,7 +33,7 @@ def ascending(low: float, high: float) -> AfterValidator:
 
 
 AbsolutePath = Annotated[Path, AfterValidator(absolute)]
-"""A path that is made absolute, from the working directory if it is relative."""
+"""A path; a relative one is made absolute from the working directory."""
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 

@@ -21,7 +21,7 @@ class StageConfig(Settings):
         share: the steps of the run are divided in proportion to it among the stages that are not left out.
         lr: learning rate; None: ``optimiser.lr``.
         tile: maximum side of a tile in pixels, before an overlap (up to 48 pixels) is added. In each step, the losses
-            are computed on one tile after another, so that the memory of their gradients does not grow with ``side``.
+            are computed on one tile after another, so that the memory that this takes does not grow with ``side``.
             A stage on tiles is left out if its ``side ** 2`` is less than `MIN_TILED_AREA_RATIO` times that of the last
             stage before it that is not left out. None: each term is computed on its view (`TermConfig.view`).
         terms: names of the terms that are active in this stage; None: all.

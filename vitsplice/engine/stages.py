@@ -215,7 +215,7 @@ def stages_for(config: RunConfig, output: tuple[int, int]) -> list[StageConfig]:
     """Return the stages for an output size.
 
     The area of a stage is limited to that of the output. Stages on tiles that are then too small, compared with the
-    stage before (`MIN_TILED_AREA_RATIO`), are left out.
+    last stage that is not left out (`MIN_TILED_AREA_RATIO`), are left out.
     """
     stages: list[StageConfig] = []
     for stage in config.stages:

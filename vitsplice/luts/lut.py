@@ -46,7 +46,7 @@ class Lut:
         if not values.isfinite().all():
             raise UserError("the values of a 3D LUT must be finite; these contain NaN or infinity")
         try:
-            ends = torch.tensor(self.domain, dtype=torch.float32)
+            ends = torch.tensor([[*end] for end in self.domain], dtype=torch.float32)
         except (TypeError, ValueError):
             ends = torch.empty(0)
         if ends.shape != (2, 3):
@@ -54,8 +54,8 @@ class Lut:
         if not all(0 < extent < float("inf") for extent in (ends[1] - ends[0]).tolist()):
             low, high = (" ".join(f"{value:g}" for value in end) for end in self.domain)
             raise UserError(
-                "the domain of a 3D LUT must end above its start in each channel, by a finite float32 number above 0; "
-                f"this one is from {low} to {high}"
+                "in each channel, the end of the domain of a 3D LUT must be above its start, and their difference "
+                f"finite in float32; this domain is from {low} to {high}"
             )
         object.__setattr__(self, "values", values)
 
@@ -84,7 +84,7 @@ class Lut:
     ) -> Lut:
         """Fit a LUT that maps the colours of an image to those of another one, pixel by pixel.
 
-        Where similar source colours have different target colours, the LUT gives about the mean of these. Colours that
+        Where similar source colours have different target colours, the LUT gives roughly their mean. Colours that
         the source does not have change like the nearest ones that it has, but less with increasing distance: far from
         them the LUT tends to the identity. See `vitsplice.luts.fitting`.
 
@@ -93,9 +93,9 @@ class Lut:
             target: as ``source``, of the same size.
             mask: ``(H, W)`` or ``(1, H, W)``; only pixels where it is at least 0.5 are used. None: all pixels.
             size: number of lattice points of an axis.
-            smoothness: weight of the penalty on second differences of the changes, above 0; its effect hardly depends
-                on ``size``. A small one follows the target more closely, but noise and differences that are not a
-                function of the colour show as speckles.
+            smoothness: weight above 0 of the penalty on second differences of the change of colour; its effect hardly
+                depends on ``size``. A small one follows the target more closely, but noise and differences that are
+                not a function of the colour show as speckles.
 
         Raises:
             UserError: if an image, ``size`` or the smoothness is not allowed, the sizes of images and mask differ, or
@@ -140,7 +140,9 @@ def check_sizes(*images: Tensor | None) -> None:
     shapes = [image.shape[-2:] for image in images if image is not None]
     if len(set(shapes)) != 1:
         sizes = " and ".join("x".join(map(str, reversed(shape))) for shape in shapes)
-        raise UserError(f"the images and their masks must have the same size, not {sizes} px; resize them first")
+        raise UserError(
+            f"the images, and their mask if there is one, must have the same size, not {sizes} px; resize them first"
+        )
 
 
 def included(mask: Tensor) -> Tensor:

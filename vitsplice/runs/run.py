@@ -282,7 +282,7 @@ class Run:
         ]
 
     def _model_record(self) -> dict[str, Any] | None:
-        """`ModelRecord.provenance`, and the names of the images of this run that the model was trained on, or None."""
+        """`ModelRecord.provenance`, and the names of this run's images that the model was trained on."""
         if self.model is None:
             return None
         trained_on = [name for name, image in self.images.items() if image.sha256 in self.model.images]

@@ -23,7 +23,7 @@ __all__ = ["laplacian", "sobel", "ssim"]
 def ssim(output: Tensor, target: Tensor, window: int = 11, scales: int = 1) -> Tensor:
     """Compute 1 - SSIM of lightness (Wang et al. 2004), averaged over scales, in [0, 2].
 
-    Scales with a side of at most half the window are left out. Raises ConfigError if full size is that small.
+    Scales with a side of at most half the window are left out. Raises ConfigError if the images are that small.
     """
     smallest, side = window // 2 + 1, min(output.shape[-2:])
     if side < smallest:
@@ -48,8 +48,8 @@ def sobel(output: Tensor, target: Tensor, scales: int = 1) -> Tensor:
 def laplacian(output: Tensor, target: Tensor, levels: int = 3) -> Tensor:
     """Compute the mean absolute difference of the levels of Laplacian pyramids of lightness, averaged over levels.
 
-    The low-pass residual is not compared. Levels with a side below 4 px are left out. Raises ConfigError if full
-    size is that small.
+    The low-pass residual is not compared. Levels with a side below 4 px are left out. Raises ConfigError if the
+    images are that small.
     """
     if min(output.shape[-2:]) < SMALLEST:
         raise ConfigError(

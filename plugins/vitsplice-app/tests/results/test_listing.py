@@ -19,7 +19,7 @@ def result(folder, kind="evaluation", state="finished", **fields):
 
 @pytest.fixture
 def batch(tmp_path):
-    """Folder of a batch with two finished runs, one of them without its output, and one refused."""
+    """Folder of a batch with two finished runs, one of them without its output, and two refused."""
     folder = tmp_path / "batch"
     for name in ("one", "two"):
         (folder / "quick" / "abc" / name).mkdir(parents=True)
@@ -27,8 +27,9 @@ def batch(tmp_path):
     (folder / "batch.json").write_text(json.dumps({"format": 2, "threads": 1, "pairs": 5, "variants": {"quick": {}}}))
     records = [{"id": name, "variant": "quick", "folder": f"quick/abc/{name}"} for name in ("one", "two")]
     (folder / "results.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
-    failure = {"id": "three", "variant": "quick", "state": "refused", "reason": "<b>no image</b>"}
-    (folder / "failures.jsonl").write_text(json.dumps(failure) + "\n")
+    failure = {"variant": "quick", "state": "refused", "reason": "<b>no image</b>"}
+    failures = [json.dumps({"id": name, **failure}) + "\n" for name in ("three", "four")]
+    (folder / "failures.jsonl").write_text("".join(failures))
     return folder
 
 
@@ -68,9 +69,9 @@ def test_problem_of_a_damaged_result_is_shown_as_text(tmp_path):
 def test_state_of_a_batch_has_numbers_reasons_and_outputs(batch):
     (stored,) = find_results(batch)
     shown = listing.show(stored, FramedPages())
-    assert "3 of 5 runs have ended; no process is running the batch." in shown.html
-    assert '<th scope="row">quick</th><td>2</td><td>1</td><td>0</td>' in shown.html
-    assert "quick/three: &lt;b&gt;no image&lt;/b&gt;" in shown.html
+    assert "4 of 5 runs have ended; no process is running the batch." in shown.html
+    assert '<th scope="row">quick</th><td>2</td><td>2</td><td>0</td>' in shown.html
+    assert "quick/three and 1 other: &lt;b&gt;no image&lt;/b&gt;" in shown.html
     assert [caption for _, caption in shown.images] == ["one, quick"]
     assert max(shown.images[0][0].size) == listing.THUMBNAIL
 
