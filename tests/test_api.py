@@ -32,6 +32,7 @@ def splice(pair, **settings):
     return vitsplice.splice(*pair, "tiny", **settings)
 
 
+@pytest.mark.slow
 def test_a_result_has_image_losses_and_settings(pair):
     result = splice(pair)
     assert result.finished
@@ -53,6 +54,7 @@ def test_paths_pil_images_arrays_and_tensors_give_identical_pixels(png):
     assert all(torch.equal(results[0], other) for other in results[1:])
 
 
+@pytest.mark.slow
 def test_on_step_is_called_for_each_step_and_may_stop_the_run(pair):
     indices = []
     result = splice(pair, on_step=lambda step, run: indices.append(step.index) or step.index < 2)
@@ -141,6 +143,7 @@ def test_pixels_of_a_run_without_steps_are_a_copy(pair):
     assert torch.equal(run.pixels(), expected)
 
 
+@pytest.mark.slow
 def test_saved_settings_reproduce_the_output(pair, tmp_path):
     first = splice(pair, seed=5, steps=2, overrides=[SMALL_UNET])
     out = first.save(tmp_path / "out")
@@ -216,6 +219,7 @@ One step only: the results of more steps depend strongly on the number of thread
 """
 
 
+@pytest.mark.slow
 def test_one_step_of_the_tiny_preset_gives_the_stored_values(pair):
     result = splice(pair, backbone="tiny-vit", steps=1, device="cpu", overrides=["generator={name: unet}"])
     quarters = torch.nn.functional.adaptive_avg_pool2d(result.pixels.mean(0, keepdim=True), 2).flatten()
@@ -233,6 +237,7 @@ def test_backbone_or_default_substitutes_only_without_a_name(monkeypatch):
     assert (backbone.info.name, substitution.requested, substitution.used) == ("tiny-vit", "tiny-gone", "tiny-vit")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("colour", "steps"), [("L", 2), ("RGB", 0)])
 def test_an_appearance_mask_file_excludes_the_colours_outside_it(pair, tmp_path, colour, steps):
     appearance = pair[1].clone()
@@ -285,6 +290,7 @@ def test_a_loaded_backbone_of_no_plugin_is_recorded_by_its_name(pair):
         vitsplice.splice(*pair, result.settings)
 
 
+@pytest.mark.slow
 def test_settings_of_a_loaded_backbone_reject_other_weights_of_its_name(pair):
     settings = splice(pair, backbone=vitsplice_tiny.tiny_vit(depth=2), steps=1).settings
     with pytest.raises(WeightsRejected, match="whose weights differ from those of the registered one"):
@@ -438,12 +444,14 @@ def test_edge_of_the_structure_mask_is_feathered(pair):
     assert not torch.equal(output[..., 24:26], pair[0][0, ..., 24:26])
 
 
+@pytest.mark.slow
 def test_strengths_change_instant(pair):
     changes = [f"{name}={value}" for name in ("structure_strength", "appearance_strength") for value in (0.5, 2.0)]
     plain = small_run_without_masks("instant")
     assert [change for change in changes if torch.equal(small_run("instant", pair, [change]), plain)] == []
 
 
+@pytest.mark.slow
 def test_the_alpha_channel_of_a_cut_out_is_a_mask(pair, tmp_path):
     alpha = Image.new("L", (48, 40))
     alpha.paste(255, (0, 0, 24, 40))

@@ -100,6 +100,7 @@ def test_example_executor_limits_its_workers():
         assert (executor.workers, executor.threads) == (expected, 3)
 
 
+@pytest.mark.slow
 def test_example_backbones_fulfil_their_contract(tmp_path):
     backbone = spec_of("vitsplice_backbones").build(None)
     assert backbone.info.name == "mine-vit"
@@ -214,6 +215,7 @@ def test_python_code_of_readme_getting_started_and_presets_runs(png, tmp_path, m
     assert (tmp_path / "out" / "output.png").is_file()
 
 
+@pytest.mark.slow
 def test_code_on_the_page_of_models_runs(png, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_tiny_model(tmp_path / "my-model")

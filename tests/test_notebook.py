@@ -62,6 +62,7 @@ def test_every_step_is_shown_in_one_display_with_the_time_that_remains_and_chang
     assert shown.pixels.equal(splice(*pair, "tiny").pixels)
 
 
+@pytest.mark.slow
 def test_first_and_last_step_are_shown_however_fast_the_run_is(displays, pair):
     splice(*pair, "tiny", on_step=Preview(every=1e9))
     assert steps_shown(displays[0]) == [1, 5]
@@ -84,6 +85,7 @@ class FakeRun:
         return torch.zeros(3, 4, 4)
 
 
+@pytest.mark.slow
 def test_runs_that_take_turns_have_a_display_each_and_are_released_from_memory(displays):
     preview, runs = Preview(every=0), [FakeRun(), FakeRun()]
     for index in range(3):

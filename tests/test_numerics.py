@@ -130,6 +130,7 @@ def plain(images):
     return {name: splice(images, name) for name in RUNS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("modes", "name"),
     [
@@ -215,6 +216,7 @@ def quick_value(images):
     return output, value.detach(), torch.autograd.grad(value, output)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modes", [SOME_MODES[:2], SOME_MODES[2:]], ids=" ".join)
 def test_loss_modules_give_the_same_value_and_gradient_in_some_modes(images, quick_value, modes):
     """The caller runs the backward pass, here outside the modes; without gradients there is none."""
@@ -239,6 +241,7 @@ def test_a_call_in_inference_mode_and_float64_does_not_break_later_runs(images, 
     assert torch.equal(splice(images, "quick").pixels, plain["quick"].pixels)
 
 
+@pytest.mark.slow
 def test_a_failure_and_steps_that_are_closed_early_restore_the_state(images):
     @numerics()
     def failing():

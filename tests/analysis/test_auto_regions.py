@@ -50,6 +50,7 @@ def test_there_is_a_region_for_each_appearance_image_with_label_images_of_common
     assert len(colours[0] | colours[1]) == 3  # the background and two parts
 
 
+@pytest.mark.slow
 def test_the_ground_takes_from_the_ground_and_the_disc_from_the_disc():
     result = vitsplice.splice(
         STRUCTURE, GREEN, "tiny", regions=propose_regions(STRUCTURE, GREEN, 1, **SMALL), **INSTANT
@@ -136,6 +137,7 @@ def test_a_refused_run_leaves_earlier_regions_unchanged(tmp_path, monkeypatch, c
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("coarse")
 def test_a_term_that_requests_the_correspondence_uses_regions(tmp_path):
     texture = "terms.texture={loss: texture, weight: 1}"

@@ -92,6 +92,7 @@ def test_constant_features_have_no_sensitivity_and_no_selectivity():
         assert np.isnan(data.log_selectivity("toy", -1, role)).all()
 
 
+@pytest.mark.slow
 def test_agreement_of_equal_backbones_is_1():
     data = compared(Toy(colour, "one"), Toy(colour, "two"), Toy(luma, "three"))
     agreement = data.agreement.mean

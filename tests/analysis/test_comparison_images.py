@@ -106,6 +106,7 @@ def test_equal_pixels_in_another_format_are_a_duplicate_and_in_another_shape_are
     assert len(image_sources(white, None, 40)) == 2
 
 
+@pytest.mark.slow
 def test_styled_image_of_a_fallback_is_computed_again_with_other_weights(tmp_path, png, monkeypatch):
     preset = tmp_path / "fallback.yaml"
     preset.write_text("backbone: {name: tiny-gone, fallback: [tiny-vit]}\nstart: match\nsteps: 0\nmatch: {grid: 4}\n")

@@ -72,6 +72,7 @@ def test_descriptions_in_the_cache_are_not_computed_again(pair, vit):
     assert len(passes) == 2 * before
 
 
+@pytest.mark.slow
 def test_limit_concerns_the_drawing_only(pair, vit, tmp_path):
     result = match_images(*pair, backbone=vit, grid=4)
     for limit in (1, 100):

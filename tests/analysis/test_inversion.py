@@ -133,6 +133,7 @@ def test_a_plan_with_a_cache_of_backbones_loads_the_backbone_once(png, monkeypat
     assert len(loads) == 1
 
 
+@pytest.mark.slow
 def test_inversion_is_released_before_the_next_is_built(png, monkeypatch):
     runs = expect_released_runs(monkeypatch, inversion)
     invert(InversionPlan(png[0], {request: small(request) for request in (KEY, CLS)}, LAYERS))
@@ -189,6 +190,7 @@ def test_loss_decreases(png, preset):
     assert last < 0.7 * first
 
 
+@pytest.mark.slow
 def test_runs_can_be_stepped_and_seen_one_step_at_a_time(png):
     plan = plan_of(png[0], CLS, KEY, preset="invert-pixels")
     result, images = invert(plan), {}
@@ -201,6 +203,7 @@ def test_runs_can_be_stepped_and_seen_one_step_at_a_time(png):
     assert not torch.equal(images[KEY][0], images[KEY][1])
 
 
+@pytest.mark.slow
 def test_output_depends_on_the_image_only_through_the_feature(png):
     """With the feature's weight near 0, inversions of two images are equal."""
     options = {"preset": "invert-pixels", "overrides": ["terms.inversion.weight=1e-30"]}
@@ -292,6 +295,7 @@ def test_folder_with_other_runs_is_refused(png, tmp_path):
         pass
 
 
+@pytest.mark.slow
 def test_loss_of_a_term_that_skips_the_last_step_is_its_last_value(png, tmp_path):
     plan, out = plan_of(png[0], KEY, steps=4, overrides=["terms.inversion.every=2"]), tmp_path / "out"
     with inversion_folder(plan, out), record_inversion(plan, KEY, out) as recording:

@@ -40,6 +40,7 @@ def test_images_of_one_colour_are_one_mode_and_the_largest_is_first(photos):
     assert groups == [["0", "2", "4", "6", "8"], ["1", "5"], ["3", "7"]]
 
 
+@pytest.mark.slow
 def test_images_of_a_mode_are_in_the_order_of_their_distances_from_its_centre(photos, vit):
     cpu, again = torch.device("cpu"), photos.parent / "again.jsonl"
     features, _ = appearance_features(sorted(photos.iterdir()), vit, cpu, again, NULL_REPORTER)

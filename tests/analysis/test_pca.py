@@ -181,6 +181,7 @@ def test_saved_images_equal_the_result(png, tmp_path, upsampling):
     assert maps._repr_png_() == (tmp_path / "out" / pca.SHEET).read_bytes()
 
 
+@pytest.mark.slow
 def test_force_removes_maps_of_the_earlier_call_and_no_other_file(png, tmp_path):
     pca.save(pca.pca(png, backbone="tiny-vit", size=64), tmp_path)
     unlisted = tmp_path / "9-mine_layer_1.png"

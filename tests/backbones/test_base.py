@@ -57,6 +57,7 @@ def test_info_counts_the_parameters_and_has_a_digest_of_the_weights(backbone):
     assert backbone.info.parameters == sum(parameter.numel() for parameter in backbone.parameters())
 
 
+@pytest.mark.slow
 def test_concurrent_calls_give_the_same_features_as_sequential_calls(backbone):
     sequential = [values(backbone, number) for number in range(CALLS)]
     with ThreadPoolExecutor(THREADS) as pool:
@@ -64,6 +65,7 @@ def test_concurrent_calls_give_the_same_features_as_sequential_calls(backbone):
     assert [number for number in range(CALLS) if not same(sequential[number], concurrent[number])] == []
 
 
+@pytest.mark.slow
 def test_concurrent_calls_give_the_same_gradients_as_sequential_calls(backbone):
     def gradient(number):
         image = noise(1, 3, 32, 32, seed=number).requires_grad_()

@@ -43,6 +43,7 @@ def test_weights_in_the_cache_of_torch_hub_are_located(tmp_path, monkeypatch):
     assert spec.weights_location() == "in torch.hub's cache"
 
 
+@pytest.mark.slow
 def test_listing_imports_neither_torch_nor_timm():
     code = (
         "import sys; from vitsplice.plugins import catalogue; catalogue(); print({'torch', 'timm'} & set(sys.modules))"
@@ -100,6 +101,7 @@ def test_unknown_name_is_refused_with_the_nearest():
         catalogue().backbones["dino-vitb9"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["test_vit.r160_in1k", "test_resnet.r160_in1k", "test_convnext.r160_in1k"])
 def test_file_with_missing_tensors_is_refused(tmp_path, name):
     """timm silently loads such a file, and leaves the other tensors random."""
@@ -118,6 +120,7 @@ def test_file_with_missing_tensors_is_refused(tmp_path, name):
 # Untrained networks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("timm_name", ["test_vit", "test_resnet", "test_convnext"])
 def test_untrained_network_is_the_same_in_every_build(timm_name):
     first, second = (catalogue().backbones[f"untrained-{timm_name}"].build(None) for _ in range(2))

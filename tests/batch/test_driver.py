@@ -87,6 +87,7 @@ def test_number_of_retries_is_limited(batch, sequential, retries):
     assert (tally.done, tally.failed, tally.remaining) == (2, 1, 0)
 
 
+@pytest.mark.slow
 def test_corrupt_image_stops_no_other_run_and_is_tried_again_when_repaired(batch, sequential, png, tmp_path):
     (tmp_path / "corrupt.png").write_bytes(b"none")
     write(batch.manifest, [Pair("bad", tmp_path / "corrupt.png", png[1]), Pair("good", *png)])

@@ -18,6 +18,7 @@ def contents(folder):
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.slow
 def test_state_has_the_number_of_runs_the_reasons_of_failures_and_the_recent_outputs(batch, sequential):
     executor = sequential(lambda job: Outcome(job.id, "refused", "too small") if job.id.endswith("two") else None)
     run_batch(batch.out, batch.manifest, batch.variants, executor, 3)

@@ -31,6 +31,7 @@ def photos(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_one_image_is_written_to_a_file(vitsplice, png, tmp_path, model):
     done = vitsplice("apply", "model", *png, "-o", "out.png")
     assert done.returncode == 0, done.stderr
@@ -39,6 +40,7 @@ def test_one_image_is_written_to_a_file(vitsplice, png, tmp_path, model):
     assert not (tmp_path / "apply.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_outputs_for_a_folder_and_a_file_are_written_with_a_record(vitsplice, png, photos, tmp_path, model):
     done = vitsplice("apply", "model", photos, png[0], png[1], "-o", "out")
     assert done.returncode == 0, done.stderr
@@ -73,6 +75,7 @@ def test_outputs_of_the_same_images_are_skipped_and_those_of_others_are_refused(
     assert vitsplice("apply", "model", photos, png[0], "-o", "out", "--force").returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", ["before the file is written", "after it"])
 def test_after_a_kill_only_outputs_that_were_written_are_skipped(
     vitsplice, png, photos, tmp_path, model, monkeypatch, killed
@@ -103,6 +106,7 @@ def test_an_existing_file_is_refused_before_the_model_is_loaded(vitsplice, png, 
     assert (tmp_path / "out.png").read_bytes() == b"mine"
 
 
+@pytest.mark.slow
 def test_a_manifest_gives_an_output_for_each_id_inside_its_mask(vitsplice, png, tmp_path, model):
     mask = torch.ones(3, 40, 48)
     mask[..., :20] = 0
@@ -137,6 +141,7 @@ def test_a_mix_depends_on_each_image_by_its_relative_weight(vitsplice, png, phot
     assert not mix.equal(second)
 
 
+@pytest.mark.slow
 def test_a_manifest_row_with_several_appearance_images_is_a_mix(vitsplice, png, photos, tmp_path, model):
     others = ((photos / "1.png", None),)
     write(tmp_path / "pairs.csv", [Pair("mix", png[0], photos / "0.png", others=others, weights=(0.3, 0.7))])
@@ -148,6 +153,7 @@ def test_a_manifest_row_with_several_appearance_images_is_a_mix(vitsplice, png, 
     assert "pair p has regions" in vitsplice("apply", "model", "--manifest", "pairs.csv", "-o", "regions").stderr
 
 
+@pytest.mark.slow
 def test_an_unreadable_image_is_named_and_the_others_are_written(vitsplice, png, photos, tmp_path, model):
     (photos / "1.png").write_bytes(b"broken")
     done = vitsplice("apply", "model", photos, png[1], "-o", "out")
@@ -202,6 +208,7 @@ def test_terms_and_networks_of_a_model_are_read_from_the_record_of_an_unchanged_
     assert read_optimised(tmp_path / "out" / "a.png") is None
 
 
+@pytest.mark.slow
 def test_training_images_are_noted(vitsplice, png, tmp_path):
     for number, images in enumerate(([png[1]], png), 1):
         write_tiny_model(tmp_path / f"model-{number}", images=[read(path).sha256 for path in images])

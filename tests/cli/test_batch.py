@@ -76,6 +76,7 @@ def test_outputs_of_a_row_with_several_images_and_regions_equal_those_of_vitspli
     )
 
 
+@pytest.mark.slow
 def test_failure_is_reported_and_exits_with_1(run_here, pairs, png, tmp_path):
     write(pairs, [Pair("bad", tmp_path / "gone\x1b.png", png[1]), Pair("good", *png)])
     done = run_here("batch", pairs, "-o", "out", *TINY)

@@ -48,6 +48,7 @@ def test_matches_of_an_image_with_itself_are_at_equal_points(vitsplice, png, tmp
     assert all(match["first"] == match["second"] for match in data["matches"])
 
 
+@pytest.mark.slow
 def test_existing_results_are_refused_without_force(vitsplice, png):
     command = ("correspond", *png, *SMALL)
     assert vitsplice(*command).returncode == 0

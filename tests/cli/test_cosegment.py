@@ -15,6 +15,7 @@ def discs(tmp_path):
     return "1.png", "2.png"
 
 
+@pytest.mark.slow
 def test_writes_masks_overlays_data_and_sheet(vitsplice, discs, tmp_path):
     done = vitsplice("cosegment", *discs, "-o", "out", *SMALL, "--clusters", "3")
     assert done.returncode == 0, done.stderr
@@ -27,6 +28,7 @@ def test_writes_masks_overlays_data_and_sheet(vitsplice, discs, tmp_path):
     assert data["clusters"] == 3
 
 
+@pytest.mark.slow
 def test_existing_results_are_refused_without_force(vitsplice, discs):
     command = ("cosegment", discs[0], *SMALL, "-o", "x")
     assert vitsplice(*command).returncode == 0

@@ -8,6 +8,7 @@ def model(tmp_path):
     write_tiny_model(tmp_path / "model")
 
 
+@pytest.mark.slow
 def test_writes_a_checked_graph_and_names_its_inputs(vitsplice, tmp_path):
     done = vitsplice("export", "model", "--onnx", "out/tint.onnx")
     assert done.returncode == 0, done.stderr
@@ -43,6 +44,7 @@ def test_new_file_in_a_folder_of_the_model_is_refused(vitsplice):
     )
 
 
+@pytest.mark.slow
 def test_file_may_have_any_name_and_be_a_link_into_another_folder(vitsplice, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "back\\slash.onnx").symlink_to(tmp_path / "elsewhere.onnx")
@@ -51,6 +53,7 @@ def test_file_may_have_any_name_and_be_a_link_into_another_folder(vitsplice, tmp
     assert (tmp_path / "elsewhere.onnx").is_file()
 
 
+@pytest.mark.slow
 def test_an_existing_file_is_replaced_only_with_force(vitsplice, tmp_path):
     (tmp_path / "tint.onnx").write_bytes(b"mine")
     done = vitsplice("export", "model", "--onnx", "tint.onnx")

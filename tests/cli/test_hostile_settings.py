@@ -123,6 +123,7 @@ def _value(rng, depth=0):
     return f"{{{', '.join(f'{rng.choice(names)}: {part}' for part in parts)}}}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
 def test_random_settings_never_cause_an_internal_error(vitsplice, png, seed):
     rng = random.Random(seed)

@@ -24,6 +24,7 @@ def test_writes_a_sheet_and_runs_of_two_facets_at_two_layers(vitsplice, png, tmp
     assert "appearance image" not in done.stderr
 
 
+@pytest.mark.slow
 def test_resume_repeats_only_what_is_missing(vitsplice, png, tmp_path):
     assert vitsplice("invert", png[0], "--prior", "pixels", *SMALL, "-o", "out").returncode == 0
     sheet = (tmp_path / "out" / "inversions.png").read_bytes()
@@ -38,6 +39,7 @@ def test_resume_repeats_only_what_is_missing(vitsplice, png, tmp_path):
     assert finished.stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 def test_ctrl_c_at_the_last_step_of_an_inversion_stops_before_the_next(vitsplice, png, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(RunProgress, "step", lambda self, step: step.index == 2 and signal.raise_signal(signal.SIGINT))
@@ -50,6 +52,7 @@ def test_ctrl_c_at_the_last_step_of_an_inversion_stops_before_the_next(vitsplice
     assert (tmp_path / "out" / "inversions.png").exists()
 
 
+@pytest.mark.slow
 def test_same_command_resumes_and_another_is_refused_without_force(vitsplice, png):
     command = ("invert", png[0], "--prior", "pixels", "--facet", "key", *SMALL, "-o", "out")
     assert vitsplice(*command).returncode == 0
@@ -60,6 +63,7 @@ def test_same_command_resumes_and_another_is_refused_without_force(vitsplice, pn
     assert vitsplice(*command, "--seed", "5", "--force").returncode == 0
 
 
+@pytest.mark.slow
 def test_resume_of_a_changed_image_is_refused_without_force(vitsplice, png, tmp_path):
     command = ("invert", png[0], "--prior", "pixels", "--facet", "key", *SMALL, "-o", "out")
     assert vitsplice(*command).returncode == 0

@@ -7,6 +7,7 @@ from tests.keypoints.layouts import small_spair
 TINY = ("-b", "tiny-vit", "--size", "64")
 
 
+@pytest.mark.slow
 def test_synthetic_warps_print_a_table_and_write_files(vitsplice, png, tmp_path):
     done = vitsplice("keypoints", *png, *TINY, "-b", "tiny-cnn", "--layer", "-1", "--layer", "-2", "-o", "out")
     assert done.returncode == 0, done.stderr

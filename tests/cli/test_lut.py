@@ -68,6 +68,7 @@ def test_resume_refuses_a_mask_to_which_no_lut_can_be_fitted_before_the_first_st
     assert not (tmp_path / "out" / "output.png").exists()
 
 
+@pytest.mark.slow
 def test_finished_run_whose_lut_fails_is_not_to_be_resumed(vitsplice, png, monkeypatch):
     def fail(*arguments):
         raise VitspliceError("no LUT")
@@ -101,6 +102,7 @@ def test_resumed_run_writes_the_lut_of_an_undisturbed_run(vitsplice, png, tmp_pa
     assert json.loads((tmp_path / "out" / "run.json").read_text())["lut"]["path"] == "resumed.cube"
 
 
+@pytest.mark.slow
 def test_finished_run_that_is_resumed_names_the_command_that_fits_a_lut(vitsplice, png, tmp_path):
     assert vitsplice(*TINY, *png, "-o", "out").returncode == 0
     done = vitsplice("run", "--resume", "out", "--lut", "x.cube")
@@ -109,6 +111,7 @@ def test_finished_run_that_is_resumed_names_the_command_that_fits_a_lut(vitsplic
     assert not (tmp_path / "x.cube").exists()
 
 
+@pytest.mark.slow
 def test_resume_refuses_an_existing_lut(vitsplice, png, darker, tmp_path):
     assert vitsplice(*TINY, *png, "-o", "out").returncode == 0
     assert "darker.cube already exists" in vitsplice("run", "--resume", "out", "--lut", darker).stderr

@@ -23,6 +23,7 @@ def test_writes_sheet_maps_and_data_of_all_layers_and_images(vitsplice, png, tmp
     assert all(0 < sum(parts) <= 1.0001 for parts in data["explained_variance"].values())
 
 
+@pytest.mark.slow
 def test_output_is_deterministic_and_depends_on_the_facet(vitsplice, png, tmp_path):
     for name, facet in (("a", "key"), ("b", "key"), ("c", "token")):
         vitsplice("pca", png[0], "-o", name, *SMALL, "--layer", "-1", "--facet", facet)

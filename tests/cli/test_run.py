@@ -81,6 +81,7 @@ def test_existing_run_is_overwritten_only_with_force(vitsplice, png, tmp_path):
     assert (tmp_path / "out" / "output.png").read_bytes() != before
 
 
+@pytest.mark.slow
 def test_same_command_after_a_kill_suggests_resume_and_force(vitsplice, png, tmp_path):
     images = {"structure": png[0], "appearance": png[1]}
     Recording.begin(images, settings_for("tiny", steps=1), tmp_path / "out dir").close()
@@ -130,6 +131,7 @@ def test_debug_prints_the_traceback(vitsplice):
     assert "UnknownName" in done.stderr
 
 
+@pytest.mark.slow
 def test_nan_loss_exits_with_1_and_saves_the_last_finite_image(vitsplice, png, tmp_path):
     terms = "terms={structure: {loss: structure, weight: 1}, odd: {loss: nan-at-third, weight: 1}}"
     done = vitsplice(*TINY, *png, "-o", "out", "--set", terms)
@@ -171,6 +173,7 @@ def test_ctrl_c_before_the_first_step_prints_the_command_that_resumes(vitsplice,
     assert vitsplice("run", "--resume", "out").returncode == 0
 
 
+@pytest.mark.slow
 def test_second_ctrl_c_in_a_run_that_replaced_another_prints_the_command_that_resumes(vitsplice, png, monkeypatch):
     assert vitsplice(*ONE_STEP, *png, "-o", "out").returncode == 0
 
@@ -210,6 +213,7 @@ def test_resume_refuses_missing_folders_and_settings_and_reports_a_finished_run(
     assert "is finished: whole/output.png" in done.stderr
 
 
+@pytest.mark.slow
 def test_unwritable_preview_is_reported_and_the_run_finishes(vitsplice, png, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "previews").write_text("in the way")
@@ -318,6 +322,7 @@ def test_invalid_appearance_images_exit_with_2(vitsplice, png, arguments, messag
     assert message in one_error(vitsplice(*TINY, *png, *arguments), 2)
 
 
+@pytest.mark.slow
 def test_regions_of_the_command_line_name_images_by_file_or_number(vitsplice, png, tmp_path):
     match = ("--backbone", "tiny-vit", "--set", "start=match", "--set", "match.grid=8")
     (tmp_path / "mask.png").write_bytes(encode_png(torch.ones(3, 40, 48)))

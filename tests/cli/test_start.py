@@ -12,6 +12,7 @@ from vitsplice.cli import WAIT_POLICY, OutputFile, UnfailingFile, entry
 from vitsplice.errors import VitspliceError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("--help",), ("plugins",), ("presets",), ("--version",)])
 def test_light_commands_start_fast_and_import_no_torch(vitsplice_process, arguments, tmp_path):
     """The target is 1.5 s; the limit leaves a margin for a busy machine."""

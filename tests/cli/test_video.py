@@ -44,6 +44,7 @@ def test_an_invalid_video_is_reported_in_one_line(vitsplice, png, tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_another_output_is_refused_without_force(vitsplice, png, tmp_path):
     write_clip(tmp_path / "clip.mp4", panned(1))
     (tmp_path / "out.mp4").touch()

@@ -93,6 +93,7 @@ def test_scene_is_paired_with_every_appearance_image(build_pairs, images, tmp_pa
     assert any("1 of the listed files do not exist" in note for note in notes)
 
 
+@pytest.mark.slow
 def test_stopped_similarity_resumes_to_the_same_bytes(build_pairs, images, tmp_path, manifest):
     options = {"by": "similarity", "k": 2, "backbone": "tiny-vit"}
     assert build_pairs(images, **options)[0] == 10

@@ -91,6 +91,7 @@ def test_appearance_image_is_neutralised_and_structure_mask_is_feathered():
     assert masked(RunImages(images), MaskConfig()).pixels == images
 
 
+@pytest.mark.slow
 def test_nothing_outside_of_the_mask_is_mixed_in_by_resizing():
     """The excluded half is black or white; the image is reduced to half its size, or stacked with a larger one."""
     mask = torch.zeros(1, 1, 40, 40)

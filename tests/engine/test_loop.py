@@ -50,6 +50,7 @@ def run(vit, pair, *overrides):
     return steps, optimised.image()
 
 
+@pytest.mark.slow
 def test_each_size_of_views_takes_two_backbone_passes_a_step(vit, pair):
     optimised, counting = optimisation(vit, pair)
     steps = optimised.steps()
@@ -64,6 +65,7 @@ def test_each_size_of_views_takes_two_backbone_passes_a_step(vit, pair):
     assert sorted(passes[4]) == sorted([*ordinary, (1, False), (1, True)])
 
 
+@pytest.mark.slow
 def test_entire_images_share_the_pass_of_crops_of_equal_size(vit, pair):
     square = tuple(p[..., :40, :40] for p in pair)
     optimised, counting = optimisation(vit, square)
@@ -80,6 +82,7 @@ def test_terms_are_active_from_start_at_every_interval(vit, pair):
     assert every[4] == every[8] == {"appearance", "structure", "identity", "structure-entire"}
 
 
+@pytest.mark.slow
 def test_total_is_the_weighted_sum_of_the_losses(vit, pair):
     for step in run(vit, pair)[0]:
         weights = {"appearance": 10, "structure": 1, "identity": 1, "structure-entire": 1}  # of the preset tiny
@@ -133,6 +136,7 @@ def test_step_without_active_terms_has_no_losses(vit, pair):
     assert [bool(step.losses) for step in steps] == [False, False, True]
 
 
+@pytest.mark.slow
 def test_canvas_is_optimised_under_random_views(vit, pair):
     settings = ["generator.name=pixels", "terms.identity.weight=0", "optimiser.lr=0.05", "steps=30"]
     optimised, _ = optimisation(vit, pair, *settings)

@@ -195,6 +195,7 @@ def test_estimate_includes_the_larger_image_of_which_small_crops_cover_a_stage(e
     assert small > 1.5 * entire
 
 
+@pytest.mark.slow
 def test_bytes_of_the_parameters_of_a_generator_are_constant_or_for_each_pixel(vit, estimate_for):
     per_pixel, fixed = estimate_for("generator={name: prior}", "metrics=none")._parameter_bytes
     assert per_pixel == 0

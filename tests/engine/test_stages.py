@@ -40,6 +40,7 @@ def staged(networks, pair, *overrides, masks=None):
     return StagedOptimisation(components(config, *networks), images)
 
 
+@pytest.mark.slow
 def test_backbone_of_a_fixed_input_size_does_not_change_the_working_size(networks, pair):
     fixed = vitsplice_tiny.tiny_vit()
     fixed.info = replace(fixed.info, fixed_size=(64, 64))
@@ -67,6 +68,7 @@ def test_output_without_steps_is_the_warm_start(networks, pair):
     assert optimisation.image().shape == pair[0].shape
 
 
+@pytest.mark.slow
 def test_output_before_the_first_step_is_the_start(networks, pair):
     optimisation, start = staged(networks, pair), staged(networks, pair, "steps=0")
     torch.testing.assert_close(optimisation.image(), start.image(), atol=0.02, rtol=0)  # logits are kept finite
@@ -190,6 +192,7 @@ def test_small_views_do_not_enlarge_the_images_of_a_stage(networks, pair):
     assert optimisation.working_sizes == [(40, 48)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [0, 2])
 def test_grey_mask_is_applied_once(networks, pair, steps):
     grey = torch.full((1, 1, 40, 48), 0.5)
@@ -216,6 +219,7 @@ def test_small_mask_near_a_border_gives_a_finite_output(networks, image, mask):
     assert optimisation.image().isfinite().all()
 
 
+@pytest.mark.slow
 def test_appearance_image_that_matches_better_mirrored_is_mirrored_with_its_mask(networks):
     structure = F.interpolate(noise(1, 3, 6, 6, seed=4), size=(48, 48), mode="nearest")
     mask = torch.zeros(1, 1, 48, 48)

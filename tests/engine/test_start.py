@@ -54,6 +54,7 @@ def test_images_are_matched_only_where_something_needs_it(vit, monkeypatch):
     assert started.images.pixels["start"] is images.pixels["structure"]
 
 
+@pytest.mark.slow
 def test_images_are_matched_by_the_further_backbones_of_the_settings(vit, cnn):
     structure, appearance = noise(1, 3, 48, 48), noise(1, 3, 48, 48, seed=1)
     images, backbones = RunImages({"structure": structure, "appearance": appearance}), {"vit": vit, "cnn": cnn}

@@ -149,6 +149,7 @@ def test_only_changed_outputs_are_measured_again(evaluated, method, quick_metric
     assert len(rows(tmp_path)) == 5
 
 
+@pytest.mark.slow
 def test_leakage_does_not_depend_on_when_an_output_was_first_measured(evaluated, pairs, tmp_path):
     write(pairs, [next(iter(read_pairs(pairs)))])
     image(tmp_path / "one" / "p0" / "output.png")
@@ -395,6 +396,7 @@ def test_invalid_plans_are_rejected_before_anything_is_written(evaluated, method
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_progress_is_reported(quick_metrics, pairs, method, tmp_path):
     reports = []
     plan = EvaluationPlan(pairs, (method("one", 10),), ("structure-difference", "set-sum"), device="cpu")

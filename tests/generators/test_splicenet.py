@@ -46,6 +46,7 @@ def test_published_size_has_the_parameters_of_its_layers():
     assert sum(p.numel() for p in generator.parameters()) == expected == PARAMETERS
 
 
+@pytest.mark.slow
 def test_shapes_of_every_block_are_those_of_the_supplement_of_tumanyan_et_al_2023():
     with torch.device("meta"):
         generator = build({"cls": 384}, {"width": 1.0})

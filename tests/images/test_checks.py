@@ -28,6 +28,7 @@ def test_image_of_the_smallest_side_is_read(tmp_path):
     assert read(tmp_path / "a.png").pixels.shape == (1, 3, 16, 16)
 
 
+@pytest.mark.slow
 def test_image_above_the_largest_side_is_refused(tmp_path):
     Image.new("L", (16384, 512)).save(tmp_path / "a.png")
     assert read(tmp_path / "a.png").pixels.shape == (1, 3, 512, 16384)

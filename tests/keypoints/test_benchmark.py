@@ -107,6 +107,7 @@ def test_only_new_features_and_changed_images_are_measured(tmp_path, spair, extr
     assert len(extracted) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [1, 4])
 def test_resume_after_stop_or_truncated_log_gives_the_same_summary(tmp_path, spair, parts):
     benchmark = small(spair, backbones=("tiny-vit", "tiny-cnn"))
@@ -215,6 +216,7 @@ def test_backbone_with_other_weights_is_measured_again(tmp_path, spair, extracte
     assert len(extracted) == 4
 
 
+@pytest.mark.slow
 def test_values_do_not_depend_on_the_default_device_of_torch(tmp_path):
     image = example()[0]
     with torch.device("meta"):

@@ -285,6 +285,7 @@ def test_invalid_images_are_refused_as_output_and_as_target(kind, change, expect
             loss(*images)
 
 
+@pytest.mark.slow
 def test_structure_as_the_target_is_compared_by_the_match_of_each_pair(vit, pair):
     spec = replace(catalogue().losses["texture"], target="structure")
     appearances = pair[1], 1 - pair[1]

@@ -172,6 +172,7 @@ def with_map(features, values, layer):
     return {key: value for key, value in features.items() if key != "map"} | {layer: Features.from_maps(values)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spec", "options"), [(STATISTICS, {}), (TEXTURE, {}), (TEXTURE, {"samples": 20})])
 def test_gradients_agree_with_finite_differences_in_float64(spec, options, cnn):
     term = built(spec, cnn, depths=[1.0], **options)
@@ -210,6 +211,7 @@ def test_masked_locations_have_no_mass_in_statistics(cnn):
     torch.testing.assert_close(*values)
 
 
+@pytest.mark.slow
 def test_sampled_texture_of_all_locations_is_close_to_that_on_the_grid(cnn):
     sampled, whole = (built(TEXTURE, cnn, depths=[1.0], guide=0.0, samples=n) for n in (2000, 0))
     layer = sampled.requests[0]

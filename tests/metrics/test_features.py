@@ -82,6 +82,7 @@ def test_colour_distance_adds_means_and_deviations():
     assert colour_distance(output, torch.zeros(2, 4)) == pytest.approx((0.5 + 0.1) / 2)
 
 
+@pytest.mark.slow
 def test_appearance_image_has_local_appearance_0(vit, monkeypatch):
     monkeypatch.setattr("vitsplice.metrics.features.GRID", 16)
     metric = local_appearance(MetricContext(lambda name: vit, "tiny-vit"))

@@ -96,6 +96,7 @@ def test_failure_on_a_reference_leaves_the_value(monkeypatch):
     assert (value.value, value.start, value.reason) == (expected, None, "")
 
 
+@pytest.mark.slow
 def test_without_the_cnn_the_other_metrics_have_values():
     values = measured(photograph(1), photograph(2), photograph(1))
     assert {name for name, value in values.items() if value.value is None} == set(independent.CNN_METRICS)

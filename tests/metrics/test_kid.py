@@ -56,6 +56,7 @@ def cases(number, appearance_of, output_of):
         yield Case(f"c{n}", noise(1, 3, 32, 32), appearance_of(n), output_of(n))
 
 
+@pytest.mark.slow
 def test_equal_sets_have_distance_0(context):
     def light(n):
         return 0.5 * noise(1, 3, 32, 40, seed=n) + 0.5

@@ -33,6 +33,7 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "torch" / "hub" / "checkpoints"
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_structure_image_has_iou_1(weights, tmp_path, monkeypatch):
     monkeypatch.setattr(segmenter, "SHORTER_SIDE", 130)

@@ -35,6 +35,7 @@ def test_mean_interval_agrees_with_scipy_bootstrap():
     assert (result.n, result.interval_type) == (40, "bootstrap")
 
 
+@pytest.mark.slow
 def test_normal_interval_of_many_values_agrees_with_bootstrap(monkeypatch):
     values = column(3000)
     bootstrap = mean_with_interval(values)

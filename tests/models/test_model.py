@@ -55,6 +55,7 @@ def test_path_and_array_of_an_image_give_the_same_output(model, png, pair):
     assert torch.equal(model(png[0], png[1]), model(array, png[1]))
 
 
+@pytest.mark.slow
 def test_outputs_of_a_batch_are_close_to_single_outputs(model, pair):
     structures = [pair[0], pair[1], pair[0][..., :32], pair[0].flip(-1)]
     appearances = [pair[1], pair[0], pair[1], pair[1]]
@@ -97,6 +98,7 @@ def test_loading_leaves_the_random_numbers_of_the_host_program_alone(model_folde
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.slow
 def test_a_mix_interpolates_conditions(model, pair):
     structure, other = pair[0], noise(1, 3, 40, 48)
     first, second = model.prepare(pair[1]), model.prepare(other)
@@ -118,6 +120,7 @@ def test_invalid_weights_of_a_mix_are_refused(model, pair, weights):
         Mix([(appearance, weight) for weight in weights])
 
 
+@pytest.mark.slow
 def test_pixels_outside_of_the_appearance_mask_are_not_used(model, pair):
     mask = torch.zeros(1, 40, 48)
     mask[..., :24] = 1
@@ -144,6 +147,7 @@ def test_the_model_states_what_it_was_trained_with(model):
     assert provenance["sha256"] == model.record.digest
 
 
+@pytest.mark.slow
 def test_output_of_splicenet_residual_has_the_size_of_the_structure_image(tmp_path, pair):
     write_tiny_model(tmp_path / "model", generator="splicenet-residual", options={"width": 0.1})
     model = load_model(tmp_path / "model")

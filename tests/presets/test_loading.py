@@ -137,6 +137,7 @@ def test_unreadable_preset_file_is_named(tmp_path, name):
         settings_yaml.read_text(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_yaml_that_expands_or_runs_code_is_refused(tmp_path):
     for text in (
         "a: &a [1, 2]\nb: [*a, *a, *a]",

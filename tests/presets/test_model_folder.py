@@ -141,6 +141,7 @@ def test_metrics_are_marked_by_what_the_model_was_trained_with(folder, pair):
     assert [network.name for network in parts.networks] == ["tiny-vit"]
 
 
+@pytest.mark.slow
 def test_the_record_says_which_images_the_model_was_trained_on(tmp_path, pair):
     digest = vitsplice.Run(*pair, settings_for("tiny")).images["appearance"].sha256
     write_tiny_model(tmp_path / "model", images=[digest])

@@ -31,6 +31,7 @@ def test_corrupt_losses_are_refused(tmp_path, text):
         RunFolder(tmp_path).losses()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [STEPS, [Step(0, 0.0, {"a": 0.0})], []])
 def test_losses_plot_is_a_png_also_for_zero_losses_and_no_steps(steps):
     assert losses_png(steps, ["a", "b-entire", "never"]).startswith(b"\x89PNG")

@@ -66,6 +66,7 @@ def test_stages_that_a_stopped_run_has_not_reached_are_not_marked():
     assert axes.get_xlim()[1] < 25
 
 
+@pytest.mark.slow
 def test_all_stages_but_the_first_are_marked(pair):
     overrides = ["stages=[{side: 16, share: 3}, {side: 32, share: 2}]", "size=40"]
     result = vitsplice.splice(*pair, preset="tiny", overrides=overrides)

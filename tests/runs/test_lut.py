@@ -32,6 +32,7 @@ def test_mask_that_is_white_only_before_it_is_resized_is_refused():
         checked_mask_of_lut(spot, 16)
 
 
+@pytest.mark.slow
 def test_lut_is_fitted_only_within_the_mask(tmp_path):
     structure = noise(3, 40, 48)
     output = torch.where(half_white() > 0.5, structure / 2, structure)

@@ -49,6 +49,7 @@ def test_regions_of_a_single_image_use_parts_of_it():
     assert (pixels[0] - pixels[2])[:, 32:].mean() > 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("covered", [True, False])
 def test_what_no_region_uses_changes_nothing_if_regions_cover_the_structure_image(covered):
     parts = torch.where(LEFT > 0, flat(RED), FIRST[0]), torch.where(LEFT > 0, flat(BLUE), FIRST[0])

@@ -56,11 +56,13 @@ def test_first_losses_of_an_image_given_twice_are_about_those_of_one():
         assert twice.losses[0].losses[name] == pytest.approx(value, rel=0.15, abs=2e-3), name
 
 
+@pytest.mark.slow
 def test_order_of_the_images_does_not_matter_to_the_start():
     outputs = [instant(images).pixels for images in ([FIRST, SECOND], [SECOND, FIRST])]
     torch.testing.assert_close(*outputs, atol=2e-3, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["quick", "tiny"])
 def test_presets_run_with_images_of_different_shapes(preset):
     settings = QUICK if preset == "quick" else {"steps": 2}
@@ -74,6 +76,7 @@ def test_presets_run_with_images_of_different_shapes(preset):
     assert (result.provenance is not None) == (preset == "quick")
 
 
+@pytest.mark.slow
 def test_global_target_is_that_of_the_image_with_nearly_all_the_weight():
     terms = ["terms={appearance: {loss: appearance, weight: 1, view: entire}}"]
     unequal, equal = (
@@ -178,6 +181,7 @@ def test_a_stopped_run_of_several_images_resumes_to_the_same_bytes(files, tmp_pa
     assert through(Recording.begin(files, settings, tmp_path / "equal")) != whole
 
 
+@pytest.mark.slow
 def test_a_checkpoint_belongs_to_all_images_and_their_weights(files, tmp_path):
     settings = settings_for("tiny", overrides=["steps=2", *STAGED_PYRAMID])
     through(Recording.begin(files, settings, tmp_path / "out", weights=[0.7, 0.3]), until=1)

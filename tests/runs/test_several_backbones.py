@@ -79,6 +79,7 @@ def test_run_resumed_in_each_stage_gives_the_bytes_of_an_uninterrupted_one(png, 
     assert (tmp_path / "parts" / "output.png").read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_resume_with_another_second_backbone_is_refused(png, tmp_path):
     through(begin(png, tmp_path / "out"), 1)
     path = tmp_path / "out" / "checkpoint" / "begun.json"

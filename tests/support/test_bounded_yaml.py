@@ -91,6 +91,7 @@ def test_valid_text_has_neither_nul_nor_surrogates():
     assert not is_valid_text("\udcff")
 
 
+@pytest.mark.slow
 def test_time_of_a_mapping_grows_linearly_with_its_keys():
     """With a quadratic search for duplicates, 16 times the keys would take more than 100 times as long."""
 

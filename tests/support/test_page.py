@@ -62,6 +62,7 @@ def file(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_same_blocks_give_the_same_bytes():
     assert render("a", everything()) == render("a", everything())
 
@@ -80,6 +81,7 @@ def test_text_is_escaped():
     assert "\x1b" not in page
 
 
+@pytest.mark.slow
 def test_large_images_are_scaled_down():
     small, large = (len(data_uri(torch.full((3, side, side // 2), 0.5), max_side=200)) for side in (200, 3000))
     assert large == pytest.approx(small, rel=0.05)

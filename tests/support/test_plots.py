@@ -60,6 +60,7 @@ def test_error_bars_reach_to_the_ends_of_intervals():
     assert error_bars([MeanInterval(1.0, 0.5, 3.0, 9, "bootstrap"), nothing]).tolist() == [[0.5, 0], [2, 0]]
 
 
+@pytest.mark.slow
 def test_png_has_the_given_size_and_the_same_bytes_each_time():
     drawing = Drawing("name", lambda figure: figure.add_subplot().plot([1, 2]), (4, 2), "caption")
     data = drawing.png()
@@ -69,6 +70,7 @@ def test_png_has_the_given_size_and_the_same_bytes_each_time():
     assert drawing.plot().caption == "caption"
 
 
+@pytest.mark.slow
 def test_settings_of_matplotlib_do_not_change_a_plot():
     drawing = Drawing("name", lambda figure: figure.add_subplot().plot([1, 2]), (2, 1), "caption")
     expected = drawing.png(), drawing.plot()

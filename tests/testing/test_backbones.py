@@ -316,6 +316,7 @@ def test_correct_backbone_passes():
     assert failures(BackboneContract, backbone=Mutant()) == {}
 
 
+@pytest.mark.slow
 def test_tensors_that_a_garbage_collection_frees_are_no_growth():
     assert failures(BackboneContract, "memory", backbone=LeavesCycles()) == {}
 

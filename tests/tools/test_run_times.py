@@ -96,6 +96,7 @@ def test_timed_backbone_has_the_same_features_and_gradients(backbone):
     assert all(map(torch.equal, compute(timed), compute(backbone)))
 
 
+@pytest.mark.slow
 def test_run_is_divided_into_load_start_stages_and_metrics(png):
     settings = settings_for("tiny", steps=5, overrides=STAGED_PYRAMID)
     parts = run_times(*png, settings)
@@ -108,6 +109,7 @@ def test_run_is_divided_into_load_start_stages_and_metrics(png):
     assert stages[1].name.endswith(f"{sizes[1]['width']} x {sizes[1]['height']} px")
 
 
+@pytest.mark.slow
 def test_run_of_two_backbones_has_the_time_of_each(png):
     data = settings_for("tiny", steps=4, overrides=STAGED_PYRAMID).model_dump(mode="json")
     del data["backbone"]

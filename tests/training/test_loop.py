@@ -62,6 +62,7 @@ def test_accumulated_batches_give_the_gradients_of_one_large_batch(folder, pairs
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_model_is_the_average_of_the_weights(folder, pairs):
     trained = training(folder, pairs, "steps=3")
     expected = [weight.detach().clone() for weight in trained.generator.parameters()]
@@ -92,6 +93,7 @@ def test_loss_of_a_generator_in_bfloat16_is_close_to_that_in_float32_but_not_equ
     assert float32 != bfloat16
 
 
+@pytest.mark.slow
 def test_entire_images_of_several_sizes_are_inputs(folder, pairs):
     step = next(training(folder, pairs, "terms.structure.view=entire", "training.batch=4").steps())
     assert step.losses["structure"] > 0
@@ -104,6 +106,7 @@ def test_output_has_the_size_of_the_structure_image_and_losses_are_those_of_all_
     assert set(trained.losses(example)) == {"structure", "appearance", "texture", "edges"}
 
 
+@pytest.mark.slow
 def test_output_of_a_training_is_that_of_its_model_when_it_is_applied(folder, pairs):
     residual = "generator={name: splicenet-residual, options: {width: 0.1}}"
     trained = training(folder, pairs, residual, "steps=2", "optimiser.lr=0.05")

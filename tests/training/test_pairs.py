@@ -49,10 +49,12 @@ def test_images_of_a_folder_are_paired_with_the_most_similar_ones_of_their_subse
     assert len(set(ids)) == len(ids)
 
 
+@pytest.mark.slow
 def test_pairs_are_the_same_each_time(folder, vit, tmp_path):
     assert paired(folder, vit, tmp_path) == paired(folder, vit, tmp_path)
 
 
+@pytest.mark.slow
 def test_previews_of_a_training_in_a_tree_of_domains_are_left_out(vit, tmp_path):
     for name in ("a", "b", "model/previews", "c/previews"):
         (tmp_path / "tree" / name).mkdir(parents=True)
@@ -63,6 +65,7 @@ def test_previews_of_a_training_in_a_tree_of_domains_are_left_out(vit, tmp_path)
     assert domains == {"a", "b", "c/previews"}
 
 
+@pytest.mark.slow
 def test_nothing_is_held_out_if_the_fraction_is_zero(folder, vit, tmp_path):
     pairs = paired(folder, vit, tmp_path, CONFIG.model_copy(update={"held_out": 0.0}))
     assert len(pairs.training) == 24
@@ -112,6 +115,7 @@ def test_a_manifest_without_pairs_is_refused(vit, tmp_path):
         paired(tmp_path / "pairs.csv", vit, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_folder_of_photographs_may_have_the_name_of_a_manifest(folder, vit, tmp_path):
     shutil.copytree(folder, tmp_path / "photos.csv")
     assert images_of(paired(tmp_path / "photos.csv", vit, tmp_path).training) <= set(

@@ -96,6 +96,7 @@ def test_plan_of_another_format_or_with_missing_settings_is_refused(tmp_path, co
         TrainingPlan.read(tmp_path)
 
 
+@pytest.mark.slow
 def test_training_whose_features_are_cached_begins_while_another_process_writes_to_the_cache(inputs, tmp_path):
     begin(plan_of(inputs), tmp_path / "first")
     with FolderLock(inputs / "cache"):
@@ -136,6 +137,7 @@ def test_unfinished_model_without_a_checkpoint_is_removed_only_with_force(inputs
     assert not (tmp_path / "model.yaml").exists()
 
 
+@pytest.mark.slow
 def test_force_restarts_a_training_whose_checkpoint_belongs_to_other_pairs(inputs, tmp_path):
     first = begin(plan_of(inputs), tmp_path)
     next(first.steps(lambda note: None))
@@ -156,6 +158,7 @@ def test_force_restarts_a_training_whose_checkpoint_belongs_to_other_pairs(input
     assert not (tmp_path / "model.yaml").exists()
 
 
+@pytest.mark.slow
 def test_held_out_images_of_different_domains_are_noted(inputs, tmp_path):
     for number, path in enumerate(sorted((inputs / "photos").iterdir())):
         folder = tmp_path / "tree" / "ab"[number % 2]
@@ -206,6 +209,7 @@ def test_checkpoint_and_model_are_written_independently_and_the_note_names_the_o
     assert notes == ["no model: no space", "no checkpoint: no space"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("full_from", ["begin", "preview"])
 def test_failure_of_tensorboard_is_noted_once_and_the_training_continues(inputs, tmp_path, full_from):
     class FullBoard:
@@ -279,6 +283,7 @@ def test_losses_and_previews_are_written_for_tensorboard(inputs, tmp_path, monke
     assert {("total", 6), ("held_out.total", 6)} <= set(written)
 
 
+@pytest.mark.slow
 def test_stopped_metrics_are_measured_by_a_resumed_training(inputs, tmp_path, small_metrics, monkeypatch):
     monkeypatch.setattr(
         "vitsplice.training.held_out.select_run_metrics", lambda registered: [registered["lab-patches"]]
@@ -334,6 +339,7 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_plan", [True, False])
 def test_force_replaces_another_training_once_the_new_one_can_begin(inputs, tmp_path, has_plan):
     before = model_of_another_training(tmp_path, plan_of(inputs, "seed=7"))
@@ -355,6 +361,7 @@ def test_force_replaces_another_training_once_the_new_one_can_begin(inputs, tmp_
     assert {path.name for path in contents(tmp_path)} == {"training.json", "held-out.csv"}
 
 
+@pytest.mark.slow
 def test_checkpoint_after_which_held_out_pairs_changed_is_refused(inputs, tmp_path):
     cached = begin(plan_of(inputs), tmp_path / "cached")
     trained, held_out = cached.training.data.pairs, cached.held_out.data.pairs

@@ -117,6 +117,7 @@ def test_images_that_the_initial_model_was_trained_on_and_their_copies_are_not_h
         split_fingerprints(images, 0.3, {image.sha256 for image in images.values()})
 
 
+@pytest.mark.slow
 def test_lighter_copies_of_a_held_out_photograph_are_held_out(tmp_path):
     paths = [path for name in EXAMPLE_PAIRS for path in example(name)]
     original, copies = paths[1], {tmp_path / f"{factor}.png": factor for factor in (1.04, 1.06, 1.08, 1.1)}

@@ -19,6 +19,7 @@ GUIDED = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_a_model_without_match_and_a_guided_term_have_the_output_of_splice(tmp_path, mirrored):
     write_tiny_model(tmp_path / "model", generator="splicenet", options={"width": 0.05})

@@ -158,6 +158,7 @@ def test_event_stream_of_an_unknown_session_leaves_the_page_alive(ask):
     assert ask("GET", f"{API}/queue/data?session_hash=nobody", read=False)[0] == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "limit"), [(f"{API}/component_server", MAX_UPLOAD), (JOIN, MAX_BODY)])
 def test_oversized_request_is_refused(ask, path, limit):
     chunks = limit // 2**20 + 1

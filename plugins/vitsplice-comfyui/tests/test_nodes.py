@@ -124,6 +124,7 @@ def test_mask_of_any_layout_is_read(comfyui):
     assert mask_batch(masks[:1, None, :, :1]).shape == (1, 40, 1)
 
 
+@pytest.mark.slow
 def test_masks_are_those_of_a_run(comfyui, inputs, pair):
     mask = torch.zeros(1, 40, 48)
     mask[..., 24:] = 1
@@ -132,6 +133,7 @@ def test_masks_are_those_of_a_run(comfyui, inputs, pair):
     assert torch.equal(output[0, :, :8], inputs["structure"][0, :, :8])
 
 
+@pytest.mark.slow
 def test_placeholder_of_an_image_without_a_mask_is_ignored_and_any_other_mask_is_checked(comfyui, inputs):
     output = transfer(comfyui, **inputs, steps=1, structure_mask=torch.zeros(1, 64, 64))
     assert torch.equal(output, transfer(comfyui, **inputs, steps=1))
@@ -169,6 +171,7 @@ def test_number_of_previews_is_bounded(comfyui, inputs, steps, previews, monkeyp
     assert sum(preview is not None for _, _, preview in comfyui.progress) == previews
 
 
+@pytest.mark.slow
 def test_interruption_ends_the_execution_at_the_next_step(comfyui, inputs):
     comfyui.interrupt_after = 2
     with pytest.raises(InterruptProcessingException):
@@ -237,6 +240,7 @@ def test_run_of_a_batch_is_released_before_the_next_is_built(comfyui, pair, monk
     assert len(runs) == 2
 
 
+@pytest.mark.slow
 def test_models_of_comfyui_are_unloaded_if_memory_is_too_small(comfyui, inputs, monkeypatch):
     checks = []
 

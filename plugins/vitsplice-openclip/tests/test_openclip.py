@@ -104,6 +104,7 @@ def test_resnet_maps_equal_the_outputs_of_its_stages():
     torch.testing.assert_close(theirs.attnpool(native), theirs(normalised(images(64, 64))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cfg", [SIGLIP, CONVNEXT], ids=["vit", "convnext"])
 def test_timm_towers_agree_with_their_trunk(cfg):
     ours, theirs, pixels = backbone(cfg), tower(cfg), images(160, 160)

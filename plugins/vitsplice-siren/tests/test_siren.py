@@ -17,6 +17,7 @@ def test_frequency_that_would_overflow_is_refused():
         complete(catalogue().generators["siren"], {"frequency": 1e40})
 
 
+@pytest.mark.slow
 def test_first_output_is_the_start_image_and_training_fits_another_image():
     generator = torch.Generator().manual_seed(0)
     start = 0.1 + 0.8 * torch.rand(1, 3, 20, 24, generator=generator)

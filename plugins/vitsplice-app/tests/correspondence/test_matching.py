@@ -16,6 +16,7 @@ def images():
     return tuple(str(path) for path in example("cat-dog"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("facet", "layer", "chosen"), [
     (TOGETHER, -2, {}),
     ("value", -2, {"facet": "value", "layer": -2}),
@@ -27,6 +28,7 @@ def test_matches_are_those_of_the_python_interface(images, facet, layer, chosen)
     assert torch.equal(result.correspondence.similarity, expected.correspondence.similarity)
 
 
+@pytest.mark.slow
 def test_other_settings_do_not_give_the_cached_matches(images):
     records = [match(images, "tiny-vit", *setting, 8).record() for setting in ((TOGETHER, -1), ("key", -1), ("key", 0))]
     assert [record["features"] == records[0]["features"] for record in records] == [True, False, False]

@@ -24,6 +24,7 @@ def plan():
     return replace(ComparisonForm(images, ["tiny-cnn"], 0, 1, False).plan(), size=64)
 
 
+@pytest.mark.slow
 def test_stopped_comparison_keeps_its_finished_parts(plan, tmp_path):
     asked = iter([False, True])
     states = list(compare(plan, tmp_path / "out", lambda: next(asked)))
@@ -71,6 +72,7 @@ def test_images_of_one_file_name_are_compared_if_files_cannot_have_links(tmp_pat
     assert with_short_names(paths, tmp_path / "runs") == paths
 
 
+@pytest.mark.slow
 def test_closed_comparison_stops(plan, tmp_path):
     folder = folder_of(plan, tmp_path)
     states = compare(plan, folder)
@@ -81,6 +83,7 @@ def test_closed_comparison_stops(plan, tmp_path):
     assert not (folder / METRICS).exists()
 
 
+@pytest.mark.slow
 def test_comparison_that_was_closed_can_be_repeated_at_once(plan, tmp_path):
     first = compare(plan, tmp_path / "out")
     next(first)
@@ -102,6 +105,7 @@ def test_empty_number_is_refused(plan):
         ComparisonForm([*map(str, plan.images)], ["tiny-cnn"], 0, None, False).plan()
 
 
+@pytest.mark.slow
 def test_unreadable_image_is_reported_when_it_is_uploaded(build_page, workspace, tmp_path):
     page = build_page(lambda: comparison_tab.build(AppContext(workspace)))
     gallery = next(block for block in page.blocks.values() if isinstance(block, gr.Gallery))

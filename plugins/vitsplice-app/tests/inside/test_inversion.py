@@ -75,12 +75,14 @@ def test_loading_is_shown_before_the_backbone_is_loaded(build_page, workspace):
     assert "loading the backbone" in "".join(shown)
 
 
+@pytest.mark.slow
 def test_fields_of_numbers_leave_the_check_to_the_form(build_page, workspace):
     page = build_page(lambda: inversion_tab.build(AppContext(workspace)))
     numbers = [block for block in page.blocks.values() if isinstance(block, gr.Number)]
     assert [number.preprocess(value) for number in numbers for value in (-5, 1.5)] == [-5, 1.5] * 3
 
 
+@pytest.mark.slow
 def test_stopped_inversion_keeps_its_image_and_no_other_begins(form):
     states = list(invert(shallow(form.plan()), lambda: True))
     assert [caption for _, caption in states[0].images] == ["image"]

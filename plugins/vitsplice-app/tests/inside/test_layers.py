@@ -64,6 +64,7 @@ def test_click_selects_the_patch_under_it(images, workspace):
     assert view.patch_at(width - 1, height - 1) == (view.grid[0] - 1, view.grid[1] - 1)
 
 
+@pytest.mark.slow
 def test_typed_number_selects_the_nearest_layer_and_patch(build_page, images, workspace):
     page = build_page(lambda: layers_tab.build(AppContext(workspace)))
     handlers = {event.name: event.fn for event in page.fns.values()}

@@ -49,6 +49,7 @@ def test_each_step_is_shown_if_there_is_time(new_run, every_step):
     assert "tiny-vit' is used instead" in states[1].notes[0]
 
 
+@pytest.mark.slow
 def test_messages_of_the_latest_start_or_resume_are_kept_with_the_run(new_run, monkeypatch):
     def full(*_):
         raise VitspliceError("the disk is full")
@@ -64,6 +65,7 @@ def test_messages_of_the_latest_start_or_resume_are_kept_with_the_run(new_run, m
     assert run.notes == [substitution]
 
 
+@pytest.mark.slow
 def test_failing_step_saves_the_last_good_output(new_run):
     run = new_run("terms.nan={loss: nan-at-third, weight: 1}")
     with pytest.raises(NonFiniteLoss):
