@@ -298,6 +298,7 @@ def test_settings_of_a_loaded_backbone_reject_other_weights_of_its_name(pair):
     assert vitsplice.splice(*pair, settings, backbone="tiny-vit").finished
 
 
+@pytest.mark.slow
 def test_a_loaded_backbone_stays_in_float32_after_a_run_in_bfloat16(pair):
     backbone = vitsplice.load_backbone("tiny-vit")
     splice(pair, backbone=backbone, precision="bfloat16", steps=1)
@@ -438,6 +439,7 @@ def test_output_outside_the_structure_mask_is_the_structure_image(preset, pair):
     assert not torch.equal(output[..., :24], pair[0][0, ..., :24])
 
 
+@pytest.mark.slow
 def test_edge_of_the_structure_mask_is_feathered(pair):
     output = small_run("instant", pair, ["mask.feather=0.05"], structure_mask=left_half(pair))
     assert torch.equal(output[..., 32:], pair[0][0, ..., 32:])

@@ -41,6 +41,7 @@ def coarse(monkeypatch):
     monkeypatch.setattr("vitsplice.analysis.auto_regions.cosegment", partial(cosegment, size=224))
 
 
+@pytest.mark.slow
 def test_there_is_a_region_for_each_appearance_image_with_label_images_of_common_colours():
     regions = propose_regions(STRUCTURE, [OTHER, GREEN], 2, **SMALL)
     assert [region.appearance for region in regions] == [0, 1]

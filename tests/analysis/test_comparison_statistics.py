@@ -80,6 +80,7 @@ def test_csv_files_have_every_interval_and_every_difference():
     assert {row["layer"] for row in rows} == {"-1"}
 
 
+@pytest.mark.slow
 def test_findings_state_supported_differences_with_their_intervals():
     infos = [info("one"), info("two"), info("blind", source="random weights")]
     data = comparison(infos, {"one": 3.0, "two": 1.0, "blind": 1.0}, images=60)
@@ -112,6 +113,7 @@ def without_values(data, *names):
     return replace(data, measures=tuple(measure for measure in data.measures if measure.backbone not in names))
 
 
+@pytest.mark.slow
 def test_findings_name_backbones_without_a_value_and_do_not_rank_them():
     names = [f"b{n}" for n in range(6)]
     data = comparison([info(name) for name in names], {name: 1.0 + n for n, name in enumerate(names)}, images=40)

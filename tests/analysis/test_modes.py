@@ -34,6 +34,7 @@ def find(photos, k=3, **options):
     )
 
 
+@pytest.mark.slow
 def test_images_of_one_colour_are_one_mode_and_the_largest_is_first(photos):
     result = find(photos)
     groups = [sorted(path.stem for path in mode.images) for mode in result.modes]
@@ -51,12 +52,14 @@ def test_images_of_a_mode_are_in_the_order_of_their_distances_from_its_centre(ph
         assert (points - points.mean(0)).norm(dim=-1).tolist() == pytest.approx(mode.distances, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_modes_from_cached_features_are_the_same(photos):
     first, cached = find(photos), (photos.parent / "f.jsonl").read_bytes()
     assert find(photos) == first
     assert (photos.parent / "f.jsonl").read_bytes() == cached
 
 
+@pytest.mark.slow
 def test_one_mode_for_each_image_is_allowed_and_more_are_refused(photos):
     assert len(find(photos, k=9).modes) == 9
     with pytest.raises(UserError, match="10 modes need at least 10 images, not 9"):
@@ -74,6 +77,7 @@ def test_a_number_of_modes_below_1_is_refused(photos):
         find(photos, k=0)
 
 
+@pytest.mark.slow
 def test_unreadable_images_are_skipped(photos):
     (photos / "x.png").write_bytes(b"broken")
     result = find(photos)
@@ -125,6 +129,7 @@ def test_only_inputs_that_would_be_replaced_or_removed_are_refused(tmp_path):
     assert modes.check_output(tmp_path, [tmp_path / "mode-3.png"], 2, force=True) == tmp_path
 
 
+@pytest.mark.slow
 def test_files_that_would_be_replaced_are_refused_without_force(photos, tmp_path):
     (tmp_path / "mode-2.png").write_text("mine")
     outputs, result = [torch.zeros(3, 8, 8)] * 2, find(photos, k=2)
@@ -137,6 +142,7 @@ def test_files_that_would_be_replaced_are_refused_without_force(photos, tmp_path
     assert modes.check_output(tmp_path, [], 1, force=False) == tmp_path
 
 
+@pytest.mark.slow
 def test_force_removes_outputs_of_a_call_that_was_killed(photos, tmp_path, monkeypatch):
     result, out = find(photos), tmp_path / "out"
 

@@ -107,6 +107,7 @@ def test_values_do_not_depend_on_the_modes_of_the_caller_but_gradients_follow_it
         assert not backbone(image, [backbone.info.structure])[backbone.info.structure].values.requires_grad
 
 
+@pytest.mark.slow
 def test_first_call_in_inference_mode_caches_no_inference_tensors():
     """LeViT caches its attention biases in its first call."""
     network = timm.create_model("levit_128s", features_only=True)

@@ -78,6 +78,7 @@ def test_classifier_is_optional(name, classes, tmp_path):
     assert catalogue().backbones[name].build(tmp_path / "w.safetensors").info.sha256
 
 
+@pytest.mark.slow
 def test_num_batches_tracked_is_optional(tmp_path):
     tensors = timm.create_model("test_resnet.r160_in1k").state_dict()
     present = {key: tensor for key, tensor in tensors.items() if not key.endswith("num_batches_tracked")}

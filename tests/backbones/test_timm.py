@@ -52,6 +52,7 @@ def test_listing_imports_neither_torch_nor_timm():
     assert ended.stdout.strip() == "set()"
 
 
+@pytest.mark.slow
 def test_vit_is_loaded_by_its_timm_name_from_a_file(tmp_path):
     path = tmp_path / "w.safetensors"
     model = saved("test_vit.r160_in1k", path, num_classes=0)
@@ -62,6 +63,7 @@ def test_vit_is_loaded_by_its_timm_name_from_a_file(tmp_path):
     assert backbone(noise(1, 3, 32, 64), [FeatureRequest("key")])
 
 
+@pytest.mark.slow
 def test_cnn_is_loaded_by_its_timm_name_from_a_file(tmp_path):
     path = tmp_path / "w.safetensors"
     saved("test_resnet.r160_in1k", path)
@@ -83,6 +85,7 @@ def test_weights_of_another_model_are_refused(tmp_path, monkeypatch):
         catalogue().backbones["dino-vits16"].build(path)
 
 
+@pytest.mark.slow
 def test_building_preserves_the_global_random_state(tmp_path):
     path = tmp_path / "w.safetensors"
     saved("test_vit.r160_in1k", path, num_classes=0)
@@ -203,6 +206,7 @@ def test_file_of_weights_for_an_untrained_network_is_refused(tmp_path):
         timm_specs.spec_for("untrained-test_vit").build(tmp_path / "weights")
 
 
+@pytest.mark.slow
 def test_features_of_an_untrained_network_depend_on_the_image():
     network = timm_specs.spec_for("untrained-test_vit").build(None)
     cls = FeatureRequest("cls")

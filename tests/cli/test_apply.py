@@ -234,6 +234,7 @@ def test_a_model_folder_is_a_preset_of_run_and_batch(vitsplice, png, tmp_path, m
     assert read_optimised(output).terms == ("appearance", "structure")
 
 
+@pytest.mark.slow
 def test_an_image_that_is_given_twice_has_one_output(vitsplice, png, photos, tmp_path, model):
     assert vitsplice("apply", "model", photos, photos / "1.png", png[1], "-o", "out").returncode == 0
     assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["0.png", "1.png", "2.png"]

@@ -54,6 +54,7 @@ def test_passes_are_relative_to_matrix_multiplication(vitsplice, monkeypatch):
     assert done.stderr == f"measuring {BENCHMARKS['passes']}\n"
 
 
+@pytest.mark.slow
 def test_run_lists_its_parts_with_the_share_of_the_backbone(vitsplice):
     done = vitsplice("bench", "--part", "run", "--preset", "tiny", "--preset-steps", 2)
     assert done.returncode == 0, done.stderr
@@ -64,6 +65,7 @@ def test_run_lists_its_parts_with_the_share_of_the_backbone(vitsplice):
     assert "plain loop" not in done.stdout
 
 
+@pytest.mark.slow
 def test_timed_process_is_a_run_with_the_same_settings(vitsplice, monkeypatch, tmp_path):
     commands, times = [], ProcessTimes(10.0, 18.0, 900.0)
     monkeypatch.setattr(

@@ -12,6 +12,7 @@ def size_of(path):
         return image.size
 
 
+@pytest.mark.slow
 def test_output_folder_has_drawing_maps_and_data(vitsplice, png, tmp_path):
     done = vitsplice("correspond", *png, *SMALL, "--points", 5)
     assert done.returncode == 0, done.stderr
@@ -34,6 +35,7 @@ def test_output_folder_has_drawing_maps_and_data(vitsplice, png, tmp_path):
     assert all(0 < match["first"][0] < 48 and 0 < match["second"][1] < 40 for match in data["matches"])
 
 
+@pytest.mark.slow
 def test_one_facet_of_one_layer_is_matched(vitsplice, png, tmp_path):
     done = vitsplice("correspond", *png, *SMALL, "--facet", "query", "--layer", 1)
     assert "matched by tiny-vit: query at layer 1 (-2)\n" in done.stderr
@@ -41,6 +43,7 @@ def test_one_facet_of_one_layer_is_matched(vitsplice, png, tmp_path):
     assert data["features"] == [{"facet": "query", "layer": -2, "layers": 3}]
 
 
+@pytest.mark.slow
 def test_matches_of_an_image_with_itself_are_at_equal_points(vitsplice, png, tmp_path):
     vitsplice("correspond", png[0], png[0], *SMALL)
     data = json.loads((tmp_path / "out" / "matches.json").read_text())

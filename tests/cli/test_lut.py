@@ -58,6 +58,7 @@ def test_mask_that_is_white_only_before_it_is_resized_is_refused_before_an_earli
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["run.json"]
 
 
+@pytest.mark.slow
 def test_resume_refuses_a_mask_to_which_no_lut_can_be_fitted_before_the_first_step(
     vitsplice, png, white_spot, tmp_path
 ):

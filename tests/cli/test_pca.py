@@ -6,6 +6,7 @@ from PIL import Image
 SMALL = ("--backbone", "tiny-vit", "--size", "64")
 
 
+@pytest.mark.slow
 def test_writes_sheet_maps_and_data_of_all_layers_and_images(vitsplice, png, tmp_path):
     done = vitsplice("pca", *png, "-o", "out", *SMALL)
     assert done.returncode == 0, done.stderr
@@ -55,6 +56,7 @@ def test_invalid_arguments_are_reported(vitsplice, png, arguments, message):
     assert message in done.stderr
 
 
+@pytest.mark.slow
 def test_existing_results_are_refused_without_force(vitsplice, png):
     command = ("pca", png[0], *SMALL, "--layer", "-1", "-o", "x")
     assert vitsplice(*command).returncode == 0

@@ -1,3 +1,4 @@
+import pytest
 import yaml
 
 
@@ -8,6 +9,7 @@ def test_presets_are_listed_and_printed(vitsplice):
     assert yaml.safe_load(vitsplice("presets", "show", "paper").stdout)["steps"] == 2000
 
 
+@pytest.mark.slow
 def test_printed_preset_is_accepted_by_run(vitsplice, png, tmp_path):
     (tmp_path / "mine.yaml").write_text(vitsplice("presets", "show", "tiny").stdout)
     done = vitsplice("run", "--preset", "mine.yaml", *png, "-o", "out", "--steps", 1)

@@ -159,6 +159,7 @@ def test_signal_saves_the_current_image_and_exits_with_130(processes, png, tmp_p
     assert (tmp_path / "out" / "output.png").is_file()
 
 
+@pytest.mark.slow
 def test_ctrl_c_before_the_first_step_prints_the_command_that_resumes(vitsplice, png, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt
@@ -188,6 +189,7 @@ def test_second_ctrl_c_in_a_run_that_replaced_another_prints_the_command_that_re
     assert vitsplice("run", "--resume", "out").returncode == 0
 
 
+@pytest.mark.slow
 def test_second_ctrl_c_in_a_resumed_run_prints_the_command_that_resumes(vitsplice, png, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt
@@ -200,6 +202,7 @@ def test_second_ctrl_c_in_a_resumed_run_prints_the_command_that_resumes(vitsplic
     assert again.stderr.count("resume with: vitsplice run --resume out --lut a.cube\n") == 1
 
 
+@pytest.mark.slow
 def test_resume_refuses_missing_folders_and_settings_and_reports_a_finished_run(vitsplice, png, tmp_path):
     vitsplice(*ONE_STEP, *png, "-o", "whole")
     error = one_error(vitsplice("run", "--resume", "nowhere"), 2)
@@ -222,6 +225,7 @@ def test_unwritable_preview_is_reported_and_the_run_finishes(vitsplice, png, tmp
     assert "no preview: cannot write out/previews/step-000002.png" in done.stderr
 
 
+@pytest.mark.slow
 def test_full_disk_is_reported_with_the_output_path(vitsplice, png, monkeypatch):
     def full(path, data):
         if path.name == "output.png":

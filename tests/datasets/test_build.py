@@ -107,6 +107,7 @@ def test_stopped_similarity_resumes_to_the_same_bytes(build_pairs, images, tmp_p
     assert stored.replace(f"{tmp_path}/", "") == expected
 
 
+@pytest.mark.slow
 def test_similarity_skips_and_names_unreadable_images(build_pairs, images):
     for number in range(8):
         (images / f"x{number}.png").write_bytes(b"no image")

@@ -135,6 +135,7 @@ def test_missing_licence_is_a_note_or_an_issue_if_required(issues, folder):
     assert check(folder / "pairs.csv", ignore=["unlicensed"]).notes == ()
 
 
+@pytest.mark.slow
 def test_image_of_many_pairs_is_read_once(issues, folder, monkeypatch):
     read, fingerprint = [], check_module.fingerprint
     monkeypatch.setattr(check_module, "fingerprint", lambda path: read.append(path.name) or fingerprint(path))

@@ -94,6 +94,7 @@ def test_manifest_is_read_line_by_line(tmp_path):
     assert next(read(path)).id == "a"
 
 
+@pytest.mark.slow
 def test_count_is_the_number_of_pairs(tmp_path):
     path = tmp_path / "pairs.csv"
     for number in (1000, 0):

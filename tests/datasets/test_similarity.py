@@ -130,6 +130,7 @@ def test_backbone_that_returns_nan_is_refused(compute, images, vit, monkeypatch)
         compute(images)
 
 
+@pytest.mark.slow
 def test_cached_features_of_another_request_are_not_used(compute, images):
     (cls, _), _ = compute(images)
     (pooled, _), calls = compute(images, appearance=FeatureRequest("pooled"))
@@ -138,6 +139,7 @@ def test_cached_features_of_another_request_are_not_used(compute, images):
     assert compute(images)[1] == 0
 
 
+@pytest.mark.slow
 def test_cached_features_of_another_precision_are_not_used(compute, images):
     assert compute(images, precision="bfloat16")[1] == 4
     assert compute(images)[1] == 4

@@ -280,6 +280,7 @@ class CallCounter(torch.nn.Module):
         return (self.factor * image + 0.01 * self.calls).clamp(0, 1)
 
 
+@pytest.mark.slow
 def test_images_taken_between_steps_change_no_buffer_of_the_generator(vit, pair):
     losses = []  # they depend on the buffer
     for takes_images in (False, True):

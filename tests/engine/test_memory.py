@@ -35,6 +35,7 @@ def test_tensors_saved_for_backward_are_counted_once():
         assert memory.saved_for_backward(lambda: x * x * x) == 8000  # gradients are turned on within
 
 
+@pytest.mark.slow
 def test_saved_for_backward_releases_the_counted_tensors():
     """A result that its own gradient needs must not hold itself: a process that makes many runs would fill up."""
     x, results = torch.zeros(1000, requires_grad=True), []

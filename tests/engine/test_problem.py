@@ -230,6 +230,7 @@ def test_stage_that_cannot_be_optimised_is_refused_before_the_first_step(vit, pa
         build(vit, pair, *overrides)
 
 
+@pytest.mark.slow
 def test_strength_of_a_term_of_a_stage_that_is_left_out_is_accepted(vit, pair):
     terms = "terms={it: {loss: feature, weight: 1}, a: {loss: appearance, weight: 1}}"
     stages = "stages=[{side: 40, terms: [it]}, {side: 2048, tile: 64, terms: [a]}]"

@@ -39,6 +39,7 @@ def optimisation(vit, cnn, *overrides):
     return Optimisation(assemble(components(settings(*overrides), vit, cnn), RunImages(pixels)))
 
 
+@pytest.mark.slow
 def test_each_backbone_is_applied_once_a_step_to_outputs_and_once_to_each_banked_target(vit, cnn):
     counting = Counting(vit), Counting(cnn)
     list(optimisation(*counting).steps())

@@ -108,6 +108,7 @@ def test_pixels_outside_the_structure_mask_are_unchanged(networks, pair):
     assert not torch.equal(image[..., :24], pair[0][..., :24])
 
 
+@pytest.mark.slow
 def test_colours_outside_the_appearance_mask_are_not_transferred(networks, pair):
     structure, appearance = pair
     appearance = appearance.clone()
@@ -166,6 +167,7 @@ def test_change_is_applied_at_another_size():
     torch.testing.assert_close(with_change(torch.full((1, 3, 9, 7), 0.2), before, after), torch.full((1, 3, 9, 7), 0.3))
 
 
+@pytest.mark.slow
 def test_stages_are_no_larger_than_the_output(networks, pair):
     optimisation = staged(networks, pair, ONE_TERM, "stages=[{side: 32}, {side: 224}, {side: 364}]", "steps=3")
     assert optimisation.working_sizes == [(32, 32), (40, 48), (40, 48)]
@@ -173,12 +175,14 @@ def test_stages_are_no_larger_than_the_output(networks, pair):
     assert len(list(optimisation.steps())) == 3
 
 
+@pytest.mark.slow
 def test_working_size_follows_from_the_side_of_the_stage(networks, pair):
     larger = tuple(torch.nn.functional.interpolate(image, scale_factor=4) for image in pair)
     optimisation = staged(networks, larger)
     assert optimisation.working_sizes == [Area(side).target_size(160, 192, networks[0].info) for side in (32, 40)]
 
 
+@pytest.mark.slow
 def test_working_size_without_stages_or_without_steps(networks, pair):
     assert staged(networks, pair, "stages=[]").working_sizes == [(40, 48)]
     assert staged(networks, pair, "steps=0").working_sizes == []

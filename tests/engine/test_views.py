@@ -22,6 +22,7 @@ def test_crops_are_squares_of_95_to_100_percent_of_the_shorter_side_at_any_posit
     assert max(v.left + v.width for v in views) == 140
 
 
+@pytest.mark.slow
 def test_flip_jitter_and_blur_have_their_probabilities():
     config = ViewConfig(flip=0.5, jitter=JitterConfig(probability=0.2), blur=BlurConfig(probability=0.8))
     views = many(config, 2000)

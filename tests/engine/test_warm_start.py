@@ -92,6 +92,7 @@ def test_strength_above_one_increases_the_spread_of_colours(crossed):
     assert spreads[1] < spreads[2] < spreads[3]
 
 
+@pytest.mark.slow
 def test_detail_strength_increases_fine_detail_up_to_a_bound(crossed):
     fine = [
         float(transfer_colours(*crossed, detail_strength=strength)[..., 10:86, 8:32].diff(dim=-1).abs().mean())

@@ -209,6 +209,7 @@ def test_truncated_file_is_refused(tmp_path, suffix, share):
     assert "truncated" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [*LOSSLESS, *LOSSY])
 def test_corrupt_file_gives_an_image_or_image_error(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"

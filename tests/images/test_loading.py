@@ -213,6 +213,7 @@ def test_pillow_warnings_are_suppressed_and_filters_restored(tmp_path, monkeypat
     assert caught == []
 
 
+@pytest.mark.slow
 def test_files_are_closed_after_success_and_failure(tmp_path):
     """An open file would be reported as a ResourceWarning."""
     Image.fromarray(rgb8()).save(tmp_path / "a.png")

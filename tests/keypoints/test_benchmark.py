@@ -49,6 +49,7 @@ def spair(tmp_path):
     return small_spair(tmp_path / "data")
 
 
+@pytest.mark.slow
 def test_known_results_per_pair_per_keypoint_and_by_category(tmp_path, spair):
     benchmark = small(spair, backbones=("tiny-vit", "tiny-cnn"), alphas=(0.05, 0.1, 0.2))
     summary = run_benchmark(benchmark, tmp_path / "out")
@@ -94,6 +95,7 @@ def test_summary_and_csv_files_agree(tmp_path, spair):
     assert "excluded: 1 keypoint outside of the image" in page
 
 
+@pytest.mark.slow
 def test_only_new_features_and_changed_images_are_measured(tmp_path, spair, extracted):
     first = run_benchmark(small(spair), tmp_path / "out").to_json()
     assert extracted == ["a.jpg", "a.jpg"]
@@ -120,6 +122,7 @@ def test_resume_after_stop_or_truncated_log_gives_the_same_summary(tmp_path, spa
     assert run_benchmark(benchmark, tmp_path / "out").to_json() == expected
 
 
+@pytest.mark.slow
 def test_other_data_is_refused_without_force(tmp_path, spair, png):
     run_benchmark(small(spair), tmp_path / "out")
     other = small(png[0])

@@ -23,6 +23,7 @@ def summarise_pairs(vit, pairs, alphas=(0.1,)):
     return summarise(data, alphas, [(vit.info, FeatureRequest("key"))], records, keys, CaseCounts(pairs)), records, keys
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pairs", "interval_type"),
     [(1, ""), (30, "bootstrap"), (MAX_RESAMPLED, "bootstrap"), (MAX_RESAMPLED + 1, "normal")],

@@ -135,6 +135,7 @@ def test_term_of_the_appearance_image_is_refused_where_it_may_be_mirrored(vit):
         from_preset("quick", backbone=vit, overrides=[*SMALL, "terms.identity={loss: identity, weight: 1}"])
 
 
+@pytest.mark.slow
 def test_terms_without_a_match_are_compared_with_the_mirrored_image_too(vit, images):
     overrides = ["start=match", "match.grid=8", "terms={appearance: {loss: appearance, weight: 1}}"]
     structure = images[0]

@@ -80,6 +80,7 @@ def test_a_strong_change_of_noisy_colours_is_fitted_smoothly_and_not_weakened(si
     assert colour_difference(source, source.flip(0)).mean > 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("smoothness", [0.01, 20.0])
 def test_values_and_outputs_stay_in_the_range_of_images(smoothness):
     source, target = noise(3, 32, 32), noise(3, 32, 32, seed=1).round()

@@ -50,6 +50,7 @@ def test_black_spot_stays_neutral_whatever_the_colour_of_the_fur():
     assert kept[spot][:, 1:].norm(dim=1).max() < 0.03
 
 
+@pytest.mark.slow
 def test_spot_that_nearly_lost_its_darkness_changes_in_part():
     spot = within(2.5)
     own = colours(ORANGE_FUR, GREEN_EYE, spot)
@@ -115,6 +116,7 @@ def eye_match():
     )
 
 
+@pytest.mark.slow
 def test_warm_start_keeps_an_eye_darker_than_its_surroundings(eye_match):
     first, second, match, _ = eye_match
     output = warm_start(first, [AppearanceImage(second)], match)

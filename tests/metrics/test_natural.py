@@ -98,6 +98,7 @@ def test_image_made_from_itself_has_distance_0():
     assert value(pink(1), pink(1), pink(1)) == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distort", [painted, blurred, noisy])
 def test_distortion_of_natural_statistics_increases_the_distance(distort):
     structure, appearance = pink(1), pink(2)

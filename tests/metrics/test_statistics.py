@@ -59,6 +59,7 @@ def test_coverage_of_intervals_is_as_documented(pairs, least, most):
     assert least <= simulation.coverage(lambda rng: simulation.normal(rng, pairs), 400, resamples=400) <= most
 
 
+@pytest.mark.slow
 def test_coverage_with_shared_images_is_as_documented():
     assert 0.45 <= simulation.coverage(lambda rng: simulation.crossed(rng, 10, 10), 400, resamples=400) <= 0.61
 

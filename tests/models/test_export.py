@@ -102,6 +102,7 @@ def test_a_graph_whose_output_is_not_a_number_is_refused(model_folder, monkeypat
         export.to_onnx(load_model(model_folder))
 
 
+@pytest.mark.slow
 def test_a_graph_whose_output_differs_is_refused(model_folder, monkeypatch):
     pytest.importorskip("onnx")
     monkeypatch.setattr(export, "TOLERANCE", -1.0)  # less than any difference

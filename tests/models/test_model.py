@@ -20,6 +20,7 @@ def model(model_folder):
     return load_model(model_folder, device="cpu")
 
 
+@pytest.mark.slow
 def test_output_has_the_size_of_the_structure_image_and_is_deterministic(model, pair):
     structure, appearance = pair
     output = model(structure, appearance[..., :36])

@@ -28,6 +28,7 @@ def test_catalogue_is_cached(shelf: Shelf) -> None:
     assert "clip-vitb16" in catalogue().backbones
 
 
+@pytest.mark.slow
 def test_import_loads_neither_plugins_nor_heavy_packages(shelf: Shelf) -> None:
     shelf.add("idle", "")
     code = f"""

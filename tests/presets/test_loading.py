@@ -153,6 +153,7 @@ def test_yaml_that_expands_or_runs_code_is_refused(tmp_path):
         settings_yaml.load(settings_yaml.read_text(tmp_path / "long.yaml"), "long.yaml")
 
 
+@pytest.mark.slow
 def test_weights_of_a_preset_file_are_in_its_folder_or_have_a_sha256(tmp_path):
     def load(weights, *overrides):
         text = PAPER.replace("backbone:", f"backbone:\n  weights: {weights}", 1)

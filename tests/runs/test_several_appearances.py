@@ -42,6 +42,7 @@ def test_a_list_of_one_image_gives_the_bytes_of_the_image(preset, settings):
     assert plain.record.keys() == listed.record.keys()
 
 
+@pytest.mark.slow
 def test_an_image_given_twice_has_the_effect_of_one():
     plain, twice = instant(FIRST), instant([FIRST, FIRST])
     torch.testing.assert_close(twice.pixels, plain.pixels, atol=2e-3, rtol=0)
@@ -211,6 +212,7 @@ def _identity_loss(optimisation):
     return optimisation._losses(0, optimisation.problem.terms)["identity"]
 
 
+@pytest.mark.slow
 def test_memory_that_the_term_identity_needs_for_each_image_is_estimated():
     settings = settings_for("tiny", backbone="tiny-vit", overrides=["terms={identity: {loss: identity, weight: 1}}"])
     for images in ([FIRST], [FIRST] * 8):

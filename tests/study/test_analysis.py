@@ -180,6 +180,7 @@ def test_pairs_without_a_set_are_no_set(analyse):
     assert [(c.set, c.pairs) for c in analysis.comparisons] == [("", 4), ("set 1", 2)]
 
 
+@pytest.mark.slow
 def test_bootstrap_depends_on_the_seed(simulate):
     def interval(seed):
         return simulate(lambda first, second: 0.8, seed=3, bootstrap=seed).comparisons[0].preferred.rater_interval

@@ -38,6 +38,7 @@ def test_new_file_is_written_without_temporary_files(tmp_path):
     assert os.listdir(tmp_path) == ["a.bin"]
 
 
+@pytest.mark.slow
 def test_pieces_are_written_without_holding_all_in_memory(tmp_path):
     number, piece = 20_000, b"x" * 1000
     tracemalloc.start()

@@ -111,6 +111,7 @@ def test_restart_empties_the_file(path):
             log.add(1, {})
 
 
+@pytest.mark.slow
 def test_records_survive_a_killed_process(path):
     code = "import sys, os, signal; from vitsplice.support.jsonl import JsonLinesLog; from pathlib import Path\n"
     code += "log = JsonLinesLog(Path(sys.argv[1])); [log.add(n, {'value': n}) for n in range(1, 101)]; "

@@ -123,6 +123,7 @@ def test_run_of_two_backbones_has_the_time_of_each(png):
         assert sum(part.backbones.values()) < part.seconds
 
 
+@pytest.mark.slow
 def test_run_without_stages_has_one(png):
     parts = run_times(*png, settings_for("tiny", steps=2))
     assert [(part.name.split(",")[0], part.steps) for part in parts[2:-1]] == [("stage 1", 2)]

@@ -74,6 +74,7 @@ def test_model_is_the_average_of_the_weights(folder, pairs):
         torch.testing.assert_close(average, weight)
 
 
+@pytest.mark.slow
 def test_non_finite_loss_leaves_the_weights_of_the_step_before(folder, pairs):
     bad = "terms.bad={loss: nan-at-third, weight: 1}"
     trained = training(folder, pairs, bad, "training.batch=1")
@@ -86,6 +87,7 @@ def test_non_finite_loss_leaves_the_weights_of_the_step_before(folder, pairs):
     assert same(before, trained.state())
 
 
+@pytest.mark.slow
 def test_loss_of_a_generator_in_bfloat16_is_close_to_that_in_float32_but_not_equal(folder, pairs):
     trainings = (training(folder, pairs, f"training.precision={name}") for name in ("float32", "bfloat16"))
     float32, bfloat16 = (next(each.steps()).total for each in trainings)

@@ -18,6 +18,7 @@ def parts_from(folder, generator="{name: tiny-tint}"):
     return TrainingParts.build(settings, ModelConfig(folder=folder))
 
 
+@pytest.mark.slow
 def test_option_that_the_generator_of_the_initial_model_did_not_have_is_its_default(tmp_path, monkeypatch):
     class Newer(vitsplice_tiny_generator.TinyTint):
         def __init__(self, channels, strength=1.0, offsets=(0.0, 0.0)):

@@ -312,6 +312,7 @@ def test_model_to_start_from_is_not_replaced(inputs, tmp_path):
     assert {path: path.read_bytes() for path in (tmp_path / "model").iterdir()} == before
 
 
+@pytest.mark.slow
 def test_force_replaces_a_finished_training_once_it_can_begin(inputs, tmp_path):
     write_tiny_model(tmp_path)
     plan = plan_of(inputs, f"steps={read_record(tmp_path).steps}")
@@ -393,6 +394,7 @@ def test_source_in_the_folder_of_the_model_is_not_replaced(tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.slow
 def test_name_of_a_held_out_image_that_is_not_utf8_is_refused_before_features_are_computed(inputs, tmp_path):
     (tmp_path / "photos").mkdir()
     for path in (inputs / "photos").iterdir():
@@ -422,6 +424,7 @@ def test_source_that_does_not_exist_is_named():
         TrainingPlan.create("gone", settings_for("tiny-many"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["held-out.csv", "metrics.csv", "previews/step-00000000.png"])
 def test_restart_without_a_checkpoint_removes_what_a_killed_training_of_other_photographs_left(inputs, tmp_path, name):
     path = tmp_path / name

@@ -14,6 +14,7 @@ from vitsplice_app.errors import error_card
 from vitsplice.images import example
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("component", "value", "update"),
     [
@@ -39,6 +40,7 @@ def test_value_that_waited_is_passed_after_the_range_or_the_choices_have_changed
     assert not list(Path(events.__file__).parent.glob("*.pyi"))
 
 
+@pytest.mark.slow
 def test_work_that_fails_outside_of_its_handler_is_reported_in_the_card(build_page):
     parts = {}
 

@@ -15,6 +15,7 @@ def test_file_with_a_valid_header_and_a_missing_end_is_refused(tmp_path):
         check_images(example()[0], path)
 
 
+@pytest.mark.slow
 def test_changes_of_all_images_are_one_event_of_which_the_latest_ends_last(build_page):
     page = build_page(lambda: check_uploads(error_card(), image_input("first"), image_input("second")))
     (function,) = page.fns.values()

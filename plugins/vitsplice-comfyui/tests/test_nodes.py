@@ -197,6 +197,7 @@ def test_backbone_is_loaded_once_for_all_nodes(comfyui, inputs, monkeypatch):
     assert loads == ["tiny-vit"]
 
 
+@pytest.mark.slow
 def test_fallback_is_logged_and_an_unavailable_backbone_is_an_error(comfyui, inputs, caplog):
     with caplog.at_level(logging.WARNING):
         transfer(comfyui, **inputs | {"backbone": "default"}, steps=1)
@@ -218,6 +219,7 @@ def test_errors_have_the_text_of_the_python_interface(comfyui, inputs, settings,
         transfer(comfyui, **inputs | settings)
 
 
+@pytest.mark.slow
 def test_failed_attempt_is_released_before_the_models_of_comfyui_are_unloaded(comfyui, inputs, monkeypatch):
     attempts = []
 
@@ -256,6 +258,7 @@ def test_models_of_comfyui_are_unloaded_if_memory_is_too_small(comfyui, inputs, 
     assert checks == [0, 1, 1, 2]  # two of each transfer; the second fails after it unloaded
 
 
+@pytest.mark.slow
 def test_correspond_gives_the_images_of_the_command(comfyui, inputs, pair, vit):
     first, second = pair
     settings = {"grid": 5, "temperature": 0.05, "balance": 0.5}

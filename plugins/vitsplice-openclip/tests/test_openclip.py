@@ -92,6 +92,7 @@ def test_position_embeddings_are_resampled_for_other_sizes():
     torch.testing.assert_close(ours._positions((8, 8))[1:], twice[0].flatten(1).T)
 
 
+@pytest.mark.slow
 def test_resnet_maps_equal_the_outputs_of_its_stages():
     ours, theirs, pixels = backbone(RESNET), tower(RESNET), images(64, 96)
     features = ours(pixels, [FeatureRequest("map", -1), FeatureRequest("map", 0), FeatureRequest("pooled")])

@@ -54,6 +54,7 @@ def test_links_to_images_of_one_file_name_stay_the_same(uploads, tmp_path):
     assert with_short_names(uploads[:1], tmp_path / "runs") == uploads[:1]
 
 
+@pytest.mark.slow
 def test_images_of_one_file_name_are_named_by_their_numbers(build_page, workspace, uploads, monkeypatch):
     plans = []
     monkeypatch.setattr(comparison_tab, "compare", lambda plan, folder, stopped: iter(plans.append(plan) or ()))

@@ -67,6 +67,7 @@ def test_inversion_is_released_before_the_next_is_built(form, monkeypatch):
     assert len(runs) == 2
 
 
+@pytest.mark.slow
 def test_loading_is_shown_before_the_backbone_is_loaded(build_page, workspace):
     page = build_page(lambda: inversion_tab.build(AppContext(workspace)))
     run = next(event.fn for event in page.fns.values() if event.name == "run")

@@ -18,6 +18,7 @@ def write(folder, **contents):
         (folder / name.replace("_", ".")).write_text(text)
 
 
+@pytest.mark.slow
 def test_choice_that_was_listed_before_a_restart_does_not_hinder_the_refresh(build_page, workspace):
     page = build_page(lambda: tab.build(AppContext(workspace)))
     (refresh,) = [event for event in page.fns.values() if any(isinstance(part, gr.Radio) for part in event.inputs[:1])]
