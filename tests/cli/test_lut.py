@@ -108,7 +108,7 @@ def test_finished_run_that_is_resumed_names_the_command_that_fits_a_lut(vitsplic
     assert vitsplice(*TINY, *png, "-o", "out").returncode == 0
     done = vitsplice("run", "--resume", "out", "--lut", "x.cube")
     assert done.returncode == 0
-    assert "vitsplice lut fit" in done.stderr
+    assert "vitsplice lut fit STRUCTURE out/output.png -o x.cube; " in done.stderr
     assert not (tmp_path / "x.cube").exists()
 
 

@@ -91,7 +91,7 @@ def test_installed_weights_that_do_not_load_are_fatal():
     assert (finding.fatal, finding.value) == (True, "corrupt")
 
 
-DOWNLOAD = "its weights are not on this machine; a run tries to download them"
+DOWNLOAD = "its weights are not on this machine; a run downloads them if that is possible"
 
 
 @pytest.mark.parametrize(("no_hub", "value"), [("", f"first: {DOWNLOAD}"), ("is off", "tiny-vit loads")])

@@ -197,12 +197,9 @@ def _resume(context: typer.Context, path: Path, overrides: list[str], lut: Path 
     except AlreadyFinished as finished:
         print_notes([message(finished)])
         if lut is not None:
-            print_notes(
-                [
-                    "no LUT is written; fit one to the finished run: vitsplice lut fit STRUCTURE OUT/output.png "
-                    "-o FILE.cube, with --mask if the run had a structure mask; resize STRUCTURE if the run had a size"
-                ]
-            )
+            command = shlex.join(["vitsplice", "lut", "fit", "STRUCTURE", str(path / "output.png"), "-o", str(lut)])
+            advice = "resize STRUCTURE to the size of the output first; give --mask if the run had a structure mask"
+            print_notes([f"no LUT is written; fit one to the finished run: {command}; {advice}"])
         return
     with recording:
         run = recording.run

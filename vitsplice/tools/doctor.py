@@ -187,11 +187,12 @@ def _backbone(name: str, config: BackboneConfig, catalogue: Catalogue, no_hub: s
         if not specs:
             return _unusable(name, f"no plugin provides {' or '.join(names)}")
         return _unusable(name, f"no weights of {' or '.join(names)} are on this machine, and the hub {no_hub}")
-    local = [spec.name for spec in usable if spec.weights_location()]
-    others = [spec for spec in usable if spec.name not in local]
-    if usable[0].name not in local:
-        return _not_loaded(name, others[0])
-    settings = config.model_copy(update={"name": local[0], "fallback": tuple(local[1:])})
+    local = [spec for spec in usable if spec.weights_location()]
+    others = [spec for spec in usable if spec not in local]
+    if usable[0] in others:
+        return _not_loaded(name, usable[0])
+    first, *fallback = (spec.name for spec in local)
+    settings = config.model_copy(update={"name": first, "fallback": tuple(fallback)})
     try:
         backbone, _ = load_configured(settings, catalogue)
     except WeightsUnavailable as error:
@@ -204,10 +205,11 @@ def _backbone(name: str, config: BackboneConfig, catalogue: Catalogue, no_hub: s
 
 
 def _not_loaded(name: str, spec: BackboneSpec) -> Diagnosis:
-    """Report a backbone that is not loaded, because its weights would have to be downloaded or may have to be."""
+    """Report a backbone that is not loaded, because that could download its weights."""
     if spec.weights_location() is None:
         return Diagnosis("weights", name, f"{spec.name}: it is not known whether its weights are on this machine")
-    return Diagnosis("weights", name, f"{spec.name}: its weights are not on this machine; a run tries to download them")
+    value = f"{spec.name}: its weights are not on this machine; a run downloads them if that is possible"
+    return Diagnosis("weights", name, value)
 
 
 def _unusable(name: str, reason: str) -> Diagnosis:

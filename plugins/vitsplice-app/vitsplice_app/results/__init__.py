@@ -1,1 +1,1 @@
-"""The tab Results: evaluations, studies, batches and comparisons in the folder of the server, read only."""
+"""The tab Results: evaluations, studies, batches and comparisons in the folder of ``--folder``, read only."""
