@@ -13,6 +13,9 @@ from vitsplice_app.transfer import tab as transfer
 TITLE = "vitsplice"
 LEAD = "The structure of one image, the appearance of another, both measured inside frozen vision networks."
 
+SPOKEN = {"common.complete": "Complete"}
+"""Texts for screen readers that Gradio uses but does not define, each by its key."""
+
 TABS = {
     "Transfer": transfer.build,
     "Correspondence": correspondence.build,

@@ -203,7 +203,7 @@ async def _application(settings: ServerSettings, workspace: Workspace) -> Guard:
         raise UserError(f"gradio cannot be imported ({reason}); install it: pip install 'gradio>=6.20,<7'") from error
     from vitsplice_app.frames import FRAMES
     from vitsplice_app.guard import MAX_UPLOAD, Guard
-    from vitsplice_app.page import build_page
+    from vitsplice_app.page import SPOKEN, build_page
     from vitsplice_app.style import css, theme
 
     context = AppContext(workspace, settings.folder)
@@ -215,7 +215,7 @@ async def _application(settings: ServerSettings, workspace: Workspace) -> Guard:
         outer, page, "/",
         footer_links=[], run_history=False, show_error=False, max_file_size=MAX_UPLOAD, ssr_mode=False,
         enable_monitoring=False, pwa=False, mcp_server=False, theme=theme(), css=css(),
-        allowed_paths=[], blocked_paths=[], root_path="",
+        i18n=gr.I18n(en=SPOKEN), allowed_paths=[], blocked_paths=[], root_path="",
     )  # fmt: skip
     return Guard(outer, workspace.files, is_local(settings.host), settings.account)
 

@@ -14,6 +14,14 @@ pytestmark = pytest.mark.browser
 PAIR = tuple(map(str, example("cat-dog")))
 
 
+COLLECT_ANNOUNCEMENTS = """region => {
+    window.announcements = [];
+    const collect = () => window.announcements.push(region.textContent.trim());
+    new MutationObserver(collect).observe(region, {characterData: true, childList: true, subtree: true});
+}"""
+"""Script that collects what a live region tells a screen reader."""
+
+
 def matched(tab):
     """Match the images and return the viewer."""
     tab.get_by_role("button", name="Match", exact=True).click()
@@ -39,6 +47,7 @@ def test_broken_image_is_an_error_until_it_is_replaced_and_click_shows_the_match
     choose(tab, "Facet", "value")
     choose(tab, "Layer", "1 (-2)")
     tab.get_by_role("spinbutton", name="Patches per side").fill("10")
+    tab.locator("[aria-live=polite].sr-only").evaluate(COLLECT_ANNOUNCEMENTS)
     viewer = matched(tab)
     assert not tab.get_by_role("alert").is_visible()
     expected = match(PAIR, "tiny-vit", "value", -2, 10)
@@ -52,6 +61,7 @@ def test_broken_image_is_an_error_until_it_is_replaced_and_click_shows_the_match
         viewer.locator("#json").click()
     download.value.save_as(tmp_path / "matches.json")
     assert json.loads((tmp_path / "matches.json").read_text()) == json.loads(json.dumps(expected.record()))
+    tab.wait_for_function("announcements.includes('Complete')")
 
 
 @pytest.mark.weights
