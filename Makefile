@@ -29,7 +29,7 @@ MAKEFLAGS += --jobs=2
 
 setup: $(READY)
 
-PLUGINS := $(wildcard plugins/*)
+PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 MYPY_PLUGINS := --explicit-package-bases $(wildcard plugins/*/vitsplice_*/)
 SPACE := $(subst ,, )
 

@@ -11,6 +11,7 @@ import pytest
 from vitsplice.cli import WAIT_POLICY
 
 os.environ.setdefault(*WAIT_POLICY)  # before torch is imported, here or by a process of a test
+os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported
 
 import torch
 import vitsplice_tiny
@@ -56,9 +57,8 @@ def opened(browser):
 
 
 @pytest.fixture(autouse=True)
-def _sealed(monkeypatch, tmp_path_factory):
-    """Disable the hub, and use a temporary cache folder instead of the user's."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def _own_cache(monkeypatch, tmp_path_factory):
+    """Use a temporary cache folder instead of the user's."""
     if "VITSPLICE_CACHE" not in os.environ:
         monkeypatch.setenv("VITSPLICE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 

@@ -10,11 +10,12 @@ from typing import Any
 from vitsplice.config import RunConfig
 from vitsplice.engine.backbones import FixedBackbone, load_backbone
 from vitsplice.engine.values import Step
-from vitsplice.errors import check_keywords
+from vitsplice.errors import UnknownKeyword
 from vitsplice.presets.settings import DEFAULT_PRESET, settings_for
 from vitsplice.runs.inputs import Region
 from vitsplice.runs.result import Result
 from vitsplice.runs.run import Run
+from vitsplice.text import did_you_mean
 
 __all__ = ["Region", "Run", "load_backbone", "settings_for", "splice"]
 
@@ -62,7 +63,11 @@ def splice(
         UnknownKeyword: for an unknown keyword argument.
         VitspliceError: if an image, a mask, a setting or the backbone cannot be used, or the run fails.
     """
-    check_keywords("splice", settings, ("preset", *_keywords(splice), *_keywords(settings_for)))
+    allowed = ["preset", *_keywords(splice), *_keywords(settings_for)]
+    for name in settings:
+        if name not in allowed:
+            accepted = f"it accepts {', '.join(allowed)}.{did_you_mean(name, allowed)}"
+            raise UnknownKeyword(f"splice() has no argument '{name}'; {accepted}")
     backbone = settings.get("backbone")
     run = Run(
         structure,

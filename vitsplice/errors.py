@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from vitsplice.text import did_you_mean, one_line
+from vitsplice.text import one_line
 
 
 @dataclass(frozen=True)
@@ -197,21 +197,6 @@ class NonFiniteLoss(VitspliceError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.step, self.term, self.value), self.__dict__
-
-
-def check_keywords(function: str, given: Iterable[str], allowed: Iterable[str]) -> None:
-    """Raise UnknownKeyword unless every keyword is allowed.
-
-    Args:
-        function: name of the function for the message.
-        given: keywords that the function was called with.
-        allowed: keywords that the function accepts.
-    """
-    names = list(allowed)
-    for name in given:
-        if name not in names:
-            accepted = f"it accepts {', '.join(names)}.{did_you_mean(name, names)}"
-            raise UnknownKeyword(f"{function}() has no argument '{name}'; {accepted}")
 
 
 def allocation_failure(error: BaseException) -> str | None:

@@ -9,7 +9,7 @@ returns; until then, other threads of the host program are affected too.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -40,13 +40,12 @@ class TorchSetting:
     value: Any
     accepted: tuple[Any, ...] = ()
 
-    def apply(self) -> Callable[[], object] | None:
-        """Set the value, and return a function that restores the former one; None if nothing changed."""
+    def apply(self, stack: ExitStack) -> None:
+        """Set the value; closing the stack restores the former one."""
         before = self.read()
-        if before == self.value or before in self.accepted:
-            return None
-        self.write(self.value)
-        return partial(self.write, before)
+        if before != self.value and before not in self.accepted:
+            self.write(self.value)
+            stack.callback(self.write, before)
 
 
 @cache
@@ -63,7 +62,9 @@ def process_settings() -> tuple[TorchSetting, ...]:
         *(_backend(f"mkldnn.{op}.fp32_precision", "ieee", "none") for op in ("matmul", "conv", "rnn")),
         _backend("cuda.matmul.fp32_precision", "ieee", "none"),
         *(_backend(f"cudnn.{op}.fp32_precision", "tf32") for op in ("conv", "rnn")),
-        TorchSetting("deterministic_algorithms", _deterministic, _set_deterministic, (False, False), ((False, True),)),
+        TorchSetting(
+            "deterministic_algorithms", deterministic_mode, set_deterministic_mode, (False, False), ((False, True),)
+        ),
         *(_backend(name, True) for name in ("mkldnn.enabled", "cudnn.enabled")),
         *(_backend(name, False) for name in ("mkldnn.deterministic", "cudnn.deterministic", "cudnn.benchmark")),
         TorchSetting(
@@ -110,12 +111,14 @@ def _set_matmul_precision(precision: str) -> None:
         setting.fp32_precision = value
 
 
-def _deterministic() -> tuple[bool, bool]:
+def deterministic_mode() -> tuple[bool, bool]:
+    """Return whether torch uses only deterministic algorithms, and whether it merely warns of others."""
     return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
 
 
-def _set_deterministic(state: tuple[bool, bool]) -> None:
-    torch.use_deterministic_algorithms(state[0], warn_only=state[1])
+def set_deterministic_mode(mode: tuple[bool, bool]) -> None:
+    """Set the mode that `deterministic_mode` returned."""
+    torch.use_deterministic_algorithms(mode[0], warn_only=mode[1])
 
 
 class _ProcessSettings:
@@ -124,14 +127,17 @@ class _ProcessSettings:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries = 0
-        self._restore: list[Callable[[], object]] = []
+        self._applied = ExitStack()
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Apply the settings at the first entry, of any thread, and restore them at the last exit."""
         with self._lock:
             if not self._entries:
-                self._restore = _apply(process_settings())
+                with ExitStack() as stack:
+                    for setting in process_settings():
+                        setting.apply(stack)
+                    self._applied = stack.pop_all()
             self._entries += 1
         try:
             yield
@@ -139,24 +145,7 @@ class _ProcessSettings:
             with self._lock:
                 self._entries -= 1
                 if not self._entries:
-                    _undo(self._restore)
-
-
-def _apply(settings: Sequence[TorchSetting]) -> list[Callable[[], object]]:
-    restorers: list[Callable[[], object]] = []
-    try:
-        for setting in settings:
-            if restore := setting.apply():
-                restorers.append(restore)
-    except BaseException:
-        _undo(restorers)
-        raise
-    return restorers
-
-
-def _undo(restorers: list[Callable[[], object]]) -> None:
-    while restorers:
-        restorers.pop()()
+                    self._applied.close()
 
 
 _PROCESS = _ProcessSettings()
@@ -179,13 +168,9 @@ def numerics(*, grad: bool | None = True) -> Iterator[None]:
                 stack.enter_context(torch.autocast(kind, enabled=False))
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
-        if _flushes_subnormals() and torch.set_flush_denormal(False):
+        if SUBNORMAL * 1.0 == 0.0 and torch.set_flush_denormal(False):
             stack.callback(torch.set_flush_denormal, True)
         yield
-
-
-def _flushes_subnormals() -> bool:
-    return SUBNORMAL * 1.0 == 0.0
 
 
 def describe() -> dict[str, Any]:

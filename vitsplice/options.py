@@ -34,13 +34,13 @@ def parse(words: Iterable[str], where: str) -> dict[str, Any]:
     options = {}
     for word in words:
         name, equals, value = word.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError(f"{where} {truncate(word)!r}: write it as name=value")
         try:
             options[name.strip()] = bounded_yaml.parse(value)
         except bounded_yaml.InvalidYAML as error:
             message = f"{where} {truncate(name)}: {truncate(value)!r} is not a YAML value: {error}"
             raise ConfigError(message) from error
-        if not equals or not name.strip():
-            raise ConfigError(f"{where} {truncate(word)!r}: write it as name=value")
     return options
 
 

@@ -161,7 +161,8 @@ def _read_study(folder: Path, plan: str) -> tuple[State, str, tuple[str, ...]]:
 def _read_batch(folder: Path, plan: str) -> tuple[State, str, tuple[str, ...]]:
     batch = read_state(folder)
     complete = batch.total and batch.ended >= batch.total
-    return "running" if batch.running else "finished" if complete else "unfinished", "", (RESULTS, FAILURES)
+    state: State = "running" if batch.running else "finished" if complete else "unfinished"
+    return state, "", (RESULTS, FAILURES)
 
 
 def _last_change(folder: Path, names: tuple[str, ...]) -> datetime:

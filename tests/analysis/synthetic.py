@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from vitsplice.analysis.compare import BackboneComparison
-from vitsplice.analysis.comparison import ROLES, TRANSFORM_ROLES, LayerAgreement, Measure, all_layers
+from vitsplice.analysis.comparison import TRANSFORM_ROLES, LayerAgreement, Measure, all_layers
 from vitsplice.analysis.transforms import WARPS
-from vitsplice.contracts import BackboneInfo, FeatureRequest
+from vitsplice.contracts import ROLES, BackboneInfo, FeatureRequest
 
 
 def info(name, layers=3, facets=("key", "cls"), source="a hub"):

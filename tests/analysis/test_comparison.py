@@ -13,7 +13,6 @@ from tests.analysis.toys import Toy, colour, luma, nothing
 from vitsplice.analysis import comparison
 from vitsplice.analysis.comparison import (
     MAX_OTHER_IMAGES,
-    ROLES,
     ComparisonData,
     Measure,
     all_layers,
@@ -22,6 +21,7 @@ from vitsplice.analysis.comparison import (
 )
 from vitsplice.analysis.comparison_images import ComparedImage
 from vitsplice.analysis.encoding import cka, encode_image, rms_difference
+from vitsplice.contracts import ROLES
 
 
 def encodings_of(backbone, number=3):

@@ -194,11 +194,11 @@ def test_token_is_sent_to_the_hub(server: Server, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.usefixtures("hub")
 def test_hanging_name_look_up_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
     released = threading.Event()
-    monkeypatch.setattr(hub_module, "_first_available", lambda *_: str(released.wait(5)))
+    monkeypatch.setattr(hub_module, "_first_available", lambda *_: str(released.wait(20)))
     monkeypatch.setattr(hub_module, "PROBE_SECONDS", 0.2)
     start = time.monotonic()
     assert "not reachable" in refused()
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 10
     assert {thread.daemon for thread in threading.enumerate() if thread.name == "vitsplice-hub-probe"} == {True}
     released.set()
 

@@ -19,8 +19,8 @@ from vitsplice.support.folder_lock import FolderLock
 from vitsplice.support.jsonl import read_records
 
 
-def run(batch, executor, total=3, **options):
-    return run_batch(batch.out, batch.manifest, batch.variants, executor, total, **options)
+def run(batch, executor, pairs=3, **options):
+    return run_batch(batch.out, batch.manifest, batch.variants, executor, pairs, **options)
 
 
 def records(batch, name):
@@ -39,12 +39,12 @@ def files(batch):
 def test_finished_runs_are_skipped(batch, sequential):
     write(batch.manifest, list(read(batch.manifest))[:2])
     first = sequential()
-    tally = run(batch, first, total=2)
+    tally = run(batch, first, pairs=2)
     assert (tally.done, tally.done_before, tally.failures, tally.remaining) == (2, 0, 0, 0)
     assert first.started == ["tiny/one", "tiny/two"]
     assert {path.parent.name for path in batch.out.glob("*/*/*/output.png")} == {"one", "two"}
     second = sequential()
-    tally = run(batch, second, total=2)
+    tally = run(batch, second, pairs=2)
     assert (second.started, tally.done, tally.done_before) == ([], 0, 2)
     assert ids(batch) == ["one", "two"]
     assert files(batch) == {BATCH, RESULTS, "tiny"}
@@ -188,7 +188,7 @@ def test_stop_during_retries_leaves_unresolved_failures_recorded(batch, sequenti
 
 def test_variants_are_run_one_after_another(batch, sequential):
     executor = sequential(done)
-    run_batch(batch.out, batch.manifest, variants(["tiny"], seeds=[1, 2]), executor, 6)
+    run_batch(batch.out, batch.manifest, variants(["tiny"], seeds=[1, 2]), executor, 3)
     assert executor.started == [f"tiny_seed{seed}/{pair}" for seed in (1, 2) for pair in ("one", "two", "three")]
 
 

@@ -256,6 +256,20 @@ def test_unexpected_exception_is_a_failure(job, monkeypatch):
     assert (outcome.state, outcome.reason) == ("failed", "ZeroDivisionError: division by zero")
 
 
+def test_full_disk_is_a_failure_that_is_retried(job, monkeypatch):
+    mkdir = Path.mkdir
+
+    def full(path, *arguments, **options):
+        if path.name == "checkpoint":
+            raise OSError(28, "No space left on device")
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    outcome = run_job(job)
+    assert outcome.state == "failed"
+    assert outcome.reason.endswith("begun.json: No space left on device")
+
+
 def test_locked_folder_is_waited_for(short, monkeypatch):
     os.makedirs(short.folder)
     lock = FolderLock(Path(short.folder))

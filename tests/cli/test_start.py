@@ -1,5 +1,6 @@
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -15,15 +16,17 @@ from vitsplice.errors import VitspliceError
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("--help",), ("plugins",), ("presets",), ("--version",)])
 def test_light_commands_start_fast_and_import_no_torch(vitsplice_process, arguments, tmp_path):
-    """The target is 1.5 s; the limit leaves a margin for a busy machine."""
+    """The target is 1.5 s on an idle machine; CPU time depends less on how busy the machine is."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\nfor name in ('torch', 'timm', 'torchvision'): sys.modules[name] = None\n"
     )
-    start = time.monotonic()
+    start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = vitsplice_process(*arguments, PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout
-    assert time.monotonic() - start < 3
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 3
+    assert time.monotonic() - start < 20
 
 
 @pytest.mark.parametrize(("chosen", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])

@@ -13,15 +13,15 @@ from safetensors.torch import load_file
 
 from tests.training.conftest import photographs
 from vitsplice import load_model
-from vitsplice.cli.training_progress import TrainingProgress
+from vitsplice.cli.progress import StepProgress
 from vitsplice.datasets import read
-from vitsplice.training.held_out import HeldOut
 from vitsplice.training.processes import Processes
 from vitsplice.training.recorder import TrainingRecorder
 
 pytestmark = pytest.mark.slow
 
 TINY = ("--preset", "tiny-many", "--device", "cpu")
+HELD_OUT_METRICS = "vitsplice.training.recorder.held_out_metrics"
 
 
 @pytest.fixture
@@ -105,17 +105,17 @@ def test_other_processes_wait_until_the_main_one_has_written_the_model(vitsplice
 
 
 def test_metrics_that_ctrl_c_stops_are_measured_later(vitsplice, photos, monkeypatch):
-    monkeypatch.setattr(HeldOut, "metrics", lambda self, training, progress: None)
+    monkeypatch.setattr(HELD_OUT_METRICS, lambda training, held_out, progress: None)
     done = vitsplice("train", "photos", "-o", "model", *TINY, "--steps", 1, "--set", "metrics=all")
     assert done.returncode == 130
     assert "stopped before its metrics were measured; the model is written\nresume with:" in done.stderr
-    monkeypatch.setattr(HeldOut, "metrics", lambda self, training, progress: {})
+    monkeypatch.setattr(HELD_OUT_METRICS, lambda training, held_out, progress: {})
     assert vitsplice("train", "--resume", "model").stdout == "model\n"
 
 
 def test_ctrl_c_at_the_last_step_stops_the_metrics(vitsplice, photos, monkeypatch):
-    monkeypatch.setattr(TrainingProgress, "step", lambda self, step: signal.raise_signal(signal.SIGINT))
-    monkeypatch.setattr(HeldOut, "metrics", lambda self, training, progress: None if progress.stopped() else {})
+    monkeypatch.setattr(StepProgress, "step", lambda self, step: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(HELD_OUT_METRICS, lambda training, held_out, progress: None if progress.stopped() else {})
     done = vitsplice("train", "photos", "-o", "model", *TINY, "--steps", 1, "--set", "metrics=all")
     assert done.returncode == 130
     assert "stopped before its metrics were measured; the model is written" in done.stderr

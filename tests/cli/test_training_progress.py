@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from vitsplice.cli.training_progress import TrainingProgress
+from vitsplice.cli.train import display_of, introduce
 from vitsplice.engine.values import Step
 
 
@@ -23,7 +23,8 @@ def shown(capsys):
             generator=torch.nn.Linear(2, 1),
         )
         recorder = SimpleNamespace(training=training, resumed_at=resumed_at)
-        with TrainingProgress(recorder, lambda: 0.0) as progress:
+        with display_of(recorder, lambda: 0.0) as progress:
+            introduce(recorder, progress)
             for step in range(resumed_at, resumed_at + 2):
                 progress.step(Step(step, 1.5, {"appearance": 1.5}))
         return capsys.readouterr().err.splitlines()

@@ -55,7 +55,7 @@ def test_domains_of_a_split_may_be_called_a_and_b(tree):
 def test_subfolders_with_roles_are_pairs(tree):
     contents = read_source(tree("cow/structure.jpg", "cow/appearance.png", "z/n"))
     assert [pair.id for pair in contents.pairs] == ["cow"]
-    assert (contents.groups, contents.default_by) == ((), "")
+    assert (contents.groups, contents.default_by) == ((), None)
 
 
 def test_subfolders_with_images_but_without_a_pair_are_listed(tree):

@@ -175,6 +175,12 @@ def test_estimate_includes_the_self_similarity_of_long_images(estimate_for):
     assert wide > 4 * memory.SELF_SIMILARITY_FLOATS * ((224 * 224 * 32) / 8**2) ** 2  # patches of 8 x 8 px
 
 
+def test_estimate_takes_the_maximum_of_the_longer_side_into_account(estimate_for):
+    limited, small = estimate_for("resize={size: 224, max_size: 480}"), estimate_for("resize.size=120")
+    size = (240, 960)  # resized to 120 x 480
+    assert limited.required_bytes(size, size) == pytest.approx(small.required_bytes(size, size))
+
+
 def test_estimate_includes_the_matching_for_guided_terms(estimate_for):
     terms = "terms={texture: {loss: texture, weight: 1}}"
     few, many = (estimate_for(terms, f"match.grid={grid}").required_bytes((64, 64), (64, 64)) for grid in (48, 256))

@@ -5,10 +5,9 @@ from tests.engine.test_loop import Counting
 from vitsplice.backbones.inputs import Resize
 from vitsplice.config import ViewsConfig
 from vitsplice.contracts import LAB, MASK, MATCH, PIXELS, FeatureRequest
-from vitsplice.engine.feature_bank import MemoryBank
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import RunImages
-from vitsplice.engine.targets import Targets
+from vitsplice.engine.targets import MemoryBank, Targets
 from vitsplice.images.transforms import to_lab
 from vitsplice.matching import MatchVectors
 

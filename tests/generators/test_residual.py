@@ -19,3 +19,9 @@ def test_output_starts_as_the_input_and_can_be_optimised():
         loss.backward()
         optimiser.step()
     assert loss < 0.5 * (image - 0.5).square().mean()
+
+
+def test_output_for_a_crop_does_not_depend_on_its_memory_layout():
+    generator = ResidualUNet(channels=[4, 8])
+    crop = noise(1, 3, 64, 75)[..., 3:60, 5:70]
+    assert torch.equal(generator(crop), generator(crop.contiguous()))

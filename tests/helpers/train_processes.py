@@ -7,9 +7,9 @@ from torch.distributed.launcher import LaunchConfig, elastic_launch
 
 from vitsplice.datasets import Pair
 from vitsplice.presets.loading import load
-from vitsplice.training.data import TrainingData
 from vitsplice.training.loop import Training
 from vitsplice.training.parts import TrainingParts
+from vitsplice.training.prepare import prepared_data
 from vitsplice.training.processes import processes_on
 
 
@@ -18,7 +18,7 @@ def main(settings, cache, out, images):
     parts = TrainingParts.build(load(Path(settings).read_text(), "tiny"))
     pairs = [Pair(f"{a}--{b}", Path(a), Path(b)) for a in images for b in images if a != b]
     with processes.main_first():
-        data = TrainingData.prepare(parts.recipe, pairs, Path(cache))
+        data = prepared_data(parts.recipe, pairs, Path(cache))
     training = Training(parts, data, processes)
     losses = [step.total for step in training.steps()]
     gradients = {f"gradient.{name}": each.grad for name, each in training.generator.named_parameters()}

@@ -75,9 +75,9 @@ def test_huge_image_is_refused_by_its_header_without_decoding(tmp_path, monkeypa
         raise AssertionError("decoded")
 
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decode)
-    limit, start = Image.MAX_IMAGE_PIXELS, time.perf_counter()
+    limit, start = Image.MAX_IMAGE_PIXELS, time.process_time()
     message = refused(path)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     assert f"huge.{suffix}" in message
     assert "64 megapixels" in message
     assert limit == Image.MAX_IMAGE_PIXELS

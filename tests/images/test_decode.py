@@ -229,7 +229,7 @@ def test_corrupt_file_gives_an_image_or_image_error(tmp_path, suffix):
     assert all(message.isprintable() and f"a.{suffix}" in message for message in messages)
 
 
-def test_tiff_of_100_000_frames_is_read_within_two_seconds(tmp_path):
+def test_tiff_of_100_000_frames_is_read_in_two_cpu_seconds(tmp_path):
     """All frames share one strip; reading every frame would take half a minute."""
     first = bytearray(tiff((H, W, bytes(H * W)), 8, 1))
     begin, end = 8, 8 + 2 + 8 * 12  # of its directory of 8 entries; the pointer to the next follows
@@ -239,9 +239,9 @@ def test_tiff_of_100_000_frames_is_read_within_two_seconds(tmp_path):
     ends = [len(first) + size * number for number in range(1, 100_000)]
     chain = b"".join(entries + struct.pack("<I", following) for following in [*ends, 0])
     (tmp_path / "many.tif").write_bytes(bytes(first) + chain)
-    began = time.perf_counter()
+    began = time.process_time()
     image = read(tmp_path / "many.tif")
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
     assert image.notes == ("first of several frames",)
     assert image.pixels.shape == (1, 3, H, W)
 

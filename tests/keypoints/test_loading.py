@@ -29,6 +29,7 @@ def test_layout_of_a_folder_is_detected(tmp_path, png):
         (["empty", "empty"], {}, "give one folder"),
         (["empty", "gone.png"], {}, "give one folder"),
         (["gone.png"], {}, "does not exist"),
+        (["gone"], {"split": "test"}, "does not exist"),
         (["x" * 300], {}, "does not exist"),
         (["spair"], {"split": "x" * 300}, "not a folder"),
         (["pascal"], {"split": "x" * 300}, "list of split x"),

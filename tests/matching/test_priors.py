@@ -5,7 +5,7 @@ from tests.conftest import noise
 from vitsplice.matching.priors import fit_layout, hubness, layout_cost, match_scores
 
 GRID = (12, 12)
-ALL = torch.ones(144, dtype=torch.bool)
+ALL = torch.ones(144, 144, dtype=torch.bool)
 
 
 def test_patch_similar_to_many_is_a_hub():
@@ -48,7 +48,7 @@ def test_layout_cost_is_zero_near_where_the_other_matches_place_a_patch_and_satu
 
 
 def test_far_patch_scores_lower_than_a_near_one_of_equal_similarity():
-    scores = match_scores(torch.eye(144), (GRID, GRID))
+    scores = match_scores(torch.eye(144), (GRID, GRID), False, ALL[0], ALL)
     assert scores[0, 1] > scores[0, 143] + 0.1
 
 
@@ -56,6 +56,9 @@ def test_excluded_patches_do_not_influence_the_scores_of_the_others():
     similarities = 2 * noise(144, 144) - 1
     included = torch.arange(144) % 12 < 6
     changed = torch.where(included, similarities, 2 * noise(144, 144, seed=2) - 1)
-    scores, other = (match_scores(values, (GRID, GRID), included=included) for values in (similarities, changed))
+    scores, other = (
+        match_scores(values, (GRID, GRID), False, included, included.expand(144, -1))
+        for values in (similarities, changed)
+    )
     torch.testing.assert_close(scores[:, included], other[:, included])
     assert torch.equal(scores[:, ~included], similarities[:, ~included])

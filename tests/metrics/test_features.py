@@ -58,7 +58,7 @@ def test_a_cnn_uses_its_own_facets(cnn, images):
 
 def test_structure_distance_requires_local_features(context):
     context.load("x").info = replace(context.load("x").info, structure=CLS)
-    with pytest.raises(ConfigError, match="no local features"):
+    with pytest.raises(ConfigError, match="is not local"):
         structure_distance(context)
 
 

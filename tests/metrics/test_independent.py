@@ -161,15 +161,16 @@ def test_value_that_is_not_finite_is_undefined(monkeypatch, number):
 def test_long_image_is_measured_at_a_bounded_size(cnn, monkeypatch):
     sizes = []
     monkeypatch.setattr(independent, "MAX_LENGTH", 512)
-    to_lab, mean_distance = independent.to_lab, independent._mean_distance
+    to_lab = independent.to_lab
     monkeypatch.setattr(independent, "to_lab", lambda image: sizes.append(image.shape[-2:]) or to_lab(image))
-    monkeypatch.setattr(
-        independent,
-        "_mean_distance",
-        lambda *a: sizes.extend(x.shape[-2:] for x in a[2:4]) or mean_distance(*a),
-    )
+
+    def recorded(images, requests):
+        sizes.append(images.shape[-2:])
+        return cnn(images, requests)
+
+    recorded.info = cnn.info
     images = [noise(1, 3, 32, 1024, seed=seed) for seed in (1, 2, 3)]
-    assert all(value.value is not None for value in measured(*images, cnn).values())
+    assert all(value.value is not None for value in measured(*images, recorded).values())
     assert max(max(size) for size in sizes) <= independent.MAX_LENGTH
 
 

@@ -5,9 +5,18 @@ import math
 import pytest
 import torch
 
+from tests.conftest import noise
 from tests.metrics.conftest import PATCH, SIDE, case, scene
 from vitsplice.contracts import MetricContext
-from vitsplice.metrics.segments import cluster_mask_iou, clusters_inside, cosegmentation, mask_iou
+from vitsplice.metrics.segments import (
+    CLUSTERS,
+    cluster_mask_iou,
+    cluster_patches,
+    clusters_inside,
+    cosegmentation,
+    mask_iou,
+    mean_iou,
+)
 
 PATCHES = (SIDE // PATCH) ** 2
 SHIFTS = [(12, 0, 0), (12, 3, 0), (12, 3, 5), (10, 10, 0), (20, 1, 1)]
@@ -54,6 +63,23 @@ def test_iou_of_masks():
     first, second = torch.tensor([True, True, False, False]), torch.tensor([True, False, True, False])
     assert mask_iou(first, second) == pytest.approx(1 / 3)
     assert math.isnan(mask_iou(first & False, first & False))
+
+
+def test_mean_iou_equals_a_value_computed_by_hand():
+    labels, true = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 1])
+    assert mean_iou(labels, true) == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+def test_distinct_groups_of_patches_are_clusters():
+    groups = torch.arange(CLUSTERS).repeat(5)
+    labels = cluster_patches(10 * torch.eye(CLUSTERS, 9)[groups] + 0.1 * noise(len(groups), 9))
+    assert labels[:CLUSTERS].unique().numel() == CLUSTERS
+    assert torch.equal(labels, labels[:CLUSTERS][groups])
+
+
+def test_patches_leave_the_device_before_they_become_float64(conversions):
+    cluster_patches(noise(8, 4))
+    assert conversions == ["cpu", "double"]
 
 
 @pytest.mark.weights

@@ -101,9 +101,10 @@ def test_plugin_may_list_names_that_it_loads_when_they_are_used(shelf: Shelf) ->
     assert record("good").failure is None
 
 
-def test_error_whose_message_fails_does_not_affect_other_plugins(shelf: Shelf) -> None:
+@pytest.mark.parametrize("raised", ["RuntimeError", "SystemExit"])
+def test_error_whose_message_fails_does_not_affect_other_plugins(shelf: Shelf, raised: str) -> None:
     shelf.add("good", GOOD)
-    silent = "class Silent(Exception):\n    def __str__(self): raise RuntimeError('no text')\n"
+    silent = f"class Silent(Exception):\n    def __str__(self): raise {raised}('no text')\n"
     shelf.add("silent", silent + "raise Silent")
     failed = assert_only_plugin_fails("silent", ": Silent")
     assert "no text" not in str(record("silent").failure)

@@ -11,7 +11,7 @@ from vitsplice.config import RunConfig
 from vitsplice.errors import ConfigError, UserError
 from vitsplice.presets import loading, model_folder
 from vitsplice.presets import settings as presets
-from vitsplice.presets.settings import pinned, settings_for
+from vitsplice.presets.settings import check_given_once, pinned, settings_for
 
 TEXT = """
 backbone: {name: dino-vits16, weights: w.pth, side: 32, fallback: [x]}
@@ -90,6 +90,11 @@ def test_override_of_the_entire_backbone_keeps_its_fallback(preset):
 def test_names_of_the_first_backbone_by_argument_and_override_exclude_each_other(override):
     with pytest.raises(UserError, match="backbone and an override of its name exclude each other"):
         settings_for("quick", backbone="tiny-vit", overrides=[override])
+
+
+def test_argument_and_override_of_a_nested_setting_exclude_each_other_also_with_spaces_around_the_dot():
+    with pytest.raises(UserError, match="batch and the override 'training . batch = 2' exclude each other"):
+        check_given_once({"training.batch": "batch"}, ["training . batch = 2"])
 
 
 def test_empty_name_of_a_preset_is_refused():

@@ -38,7 +38,7 @@ def test_losses_plot_is_a_png_also_for_zero_losses_and_no_steps(steps):
 
 
 def test_force_accepts_a_run_and_clear_removes_only_its_artifacts(tmp_path):
-    folder = RunFolder.create(tmp_path)
+    folder = RunFolder(tmp_path)
     folder.write_preview(2, torch.zeros(3, 20, 20))
     folder.output.write_bytes(b"old")
     (tmp_path / "notes.txt").write_text("mine")
@@ -46,8 +46,8 @@ def test_force_accepts_a_run_and_clear_removes_only_its_artifacts(tmp_path):
     (tmp_path / "previews" / "step-best.png").write_text("mine")
     assert folder.previews() == [(2, tmp_path / "previews" / "step-000002.png")]
     with pytest.raises(OutputExists, match="force=True"):
-        RunFolder.create(tmp_path)
-    RunFolder.create(tmp_path, force=True).clear()
+        RunFolder.check(tmp_path)
+    RunFolder.check(tmp_path, force=True).clear()
     left = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
     assert left == {"notes.txt", "previews/mine.png", "previews/step-best.png"}
 
@@ -61,7 +61,7 @@ def test_file_in_place_of_the_output_folder_is_refused(tmp_path):
     (tmp_path / "f").write_text("")
     for path in (tmp_path / "f", tmp_path / "f" / "below"):
         with pytest.raises(UserError, match="output folder"):
-            RunFolder.create(path)
+            RunFolder.check(path)
 
 
 def test_files_named_like_those_of_a_run_are_listed_if_there_is_no_run(tmp_path):
@@ -79,7 +79,7 @@ def test_folder_whose_name_is_too_long_holds_no_run(tmp_path):
 
 
 def test_run_in_progress_is_busy_and_a_stopped_one_can_be_resumed(tmp_path):
-    folder = RunFolder.create(tmp_path)
+    folder = RunFolder(tmp_path)
     folder.write_inputs({})
     with FolderLock(tmp_path):
         with pytest.raises(OutputBusy, match="another process is writing"):
@@ -96,7 +96,8 @@ def test_folder_with_the_name_of_a_preview_is_not_a_preview(tmp_path):
 
 
 def test_image_that_is_a_file_of_the_run_is_refused_also_through_a_link(tmp_path):
-    folder = RunFolder.create(tmp_path / "out")
+    folder = RunFolder(tmp_path / "out")
+    folder.path.mkdir()
     folder.output.write_bytes(b"image")
     (tmp_path / "link.png").symlink_to(folder.output)
     (folder.path / "mine.png").write_bytes(b"image")

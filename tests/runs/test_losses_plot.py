@@ -1,8 +1,12 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 from matplotlib.figure import Figure
 
 import vitsplice
 from vitsplice.engine.values import Step
+from vitsplice.presets.settings import settings_for
 from vitsplice.runs.losses_plot import MAX_POINTS, curves, height_for, losses_figure, running_mean, stage_marks
 
 STEPS = [Step(n, 2.0 + n, {"often": 1.0 + n} | ({"rare": 1.0 + n} if n % 75 == 0 else {})) for n in range(2800)]
@@ -61,19 +65,22 @@ def test_stages_are_marked_at_their_first_step_with_their_size():
 
 
 def test_stages_that_a_stopped_run_has_not_reached_are_not_marked():
-    (axes,) = drawn([Step(n, 2.0, {"never": 1.0}) for n in range(20)], [], [(12, "16x16 px"), (500, "32x32 px")])
-    assert [text.get_text().strip() for text in axes.texts] == ["16x16 px"]
-    assert axes.get_xlim()[1] < 25
+    settings = settings_for("tiny", steps=20, overrides=["stages=[{side: 16, share: 3}, {side: 32, share: 2}]"])
+    working = [{"width": side, "height": side} for side in (16, 32)]
+    sizes = {"output": {"width": 40, "height": 40}, "working": working}
+    for taken, marks in ((20, [(12, "32x32 px")]), (13, [(12, "32x32 px")]), (12, [])):
+        assert stage_marks(SimpleNamespace(settings=settings, record={"sizes": sizes}, losses=STEPS[:taken])) == marks
 
 
 @pytest.mark.slow
-def test_all_stages_but_the_first_are_marked(pair):
+def test_all_stages_but_the_first_that_a_run_has_reached_are_marked(pair):
     overrides = ["stages=[{side: 16, share: 3}, {side: 32, share: 2}]", "size=40"]
     result = vitsplice.splice(*pair, preset="tiny", overrides=overrides)
     size = result.record["sizes"]["working"][1]
-    assert stage_marks(result.settings, result.record["sizes"]) == [(3, f"{size['width']}x{size['height']} px")]
+    assert stage_marks(result) == [(3, f"{size['width']}x{size['height']} px")]
+    assert stage_marks(replace(result, losses=result.losses[:3])) == []  # a run that was stopped in its first stage
     plain = vitsplice.splice(*pair, preset="tiny", steps=1)
-    assert stage_marks(plain.settings, plain.record["sizes"]) == []
+    assert stage_marks(plain) == []
 
 
 def test_step_axis_has_integer_ticks() -> None:

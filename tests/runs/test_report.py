@@ -165,7 +165,7 @@ def test_clear_removes_the_report(saved, tmp_path):
 @pytest.mark.usefixtures("no_plots")
 @pytest.mark.slow
 def test_report_shows_evenly_spaced_previews_with_first_and_last(result, tmp_path):
-    folder = RunFolder.create(tmp_path / "out")
+    folder = RunFolder(tmp_path / "out")
     for step in range(1, 25):
         folder.write_preview(step, result.pixels)
     folder.write_records(result)
@@ -177,7 +177,7 @@ def test_report_shows_evenly_spaced_previews_with_first_and_last(result, tmp_pat
 @pytest.mark.usefixtures("no_plots")
 @pytest.mark.slow
 def test_preview_that_cannot_be_read_is_left_out(result, tmp_path):
-    folder = RunFolder.create(tmp_path / "out")
+    folder = RunFolder(tmp_path / "out")
     first = folder.write_preview(1, result.pixels)
     second = folder.write_preview(2, result.pixels)
     second.write_text("no image")

@@ -87,11 +87,11 @@ def test_title_and_question_are_escaped(make_images):
     assert text.count("</script>") == 3
 
 
-@pytest.mark.parametrize("text", ["title", "question"])
-def test_text_that_no_file_can_hold_is_refused(make_images, text):
+@pytest.mark.parametrize("setting", ["title", "question"])
+def test_title_or_question_with_a_lone_surrogate_is_refused(make_images, setting):
     manifest, methods = make_images(3, ("a", "b"))
-    with pytest.raises(UserError, match=f"{text} has a NUL or an incomplete Unicode character"):
-        build_study(manifest, methods, StudySettings(**{text: "a\ud800"}))
+    with pytest.raises(UserError, match=f"{setting} has a NUL or an incomplete Unicode character"):
+        build_study(manifest, methods, StudySettings(**{setting: "a\ud800"}))
 
 
 def test_progress_counts_every_image(make_images):
@@ -132,7 +132,7 @@ def methods(tmp_path):
     return [Method(name, tmp_path / name) for name in ("one", "two")]
 
 
-def test_outputs_are_read_in_every_layout(methods, tmp_path):
+def test_outputs_are_found_as_image_files_and_in_run_folders(methods, tmp_path):
     outputs = {key: str(path.relative_to(tmp_path)) for key, path in find_outputs(methods, PAIRS).items()}
     assert outputs == {
         ("cow", "one"): "one/cow.png",
@@ -157,7 +157,7 @@ def test_missing_or_ambiguous_outputs_are_errors(methods, tmp_path):
             find_outputs(wrong, PAIRS)
 
 
-def test_finished_runs_of_a_batch_are_outputs(methods, tmp_path):
+def test_outputs_in_the_run_folders_of_a_batch_are_found_unless_a_run_is_unfinished(methods, tmp_path):
     runs = {pair.id: tmp_path / "batch" / run_folder("quick", pair.id) for pair in PAIRS}
     for run in runs.values():
         run.mkdir(parents=True)
@@ -166,7 +166,6 @@ def test_finished_runs_of_a_batch_are_outputs(methods, tmp_path):
     methods = [methods[0], parse_method(f"mine={tmp_path / 'batch'}")]
     outputs = find_outputs(methods, PAIRS)
     assert {pair: outputs[pair, "mine"] for pair in runs} == {pair: run / "output.png" for pair, run in runs.items()}
-    (runs["bear"] / "run.yaml").touch()
     (runs["bear"] / "run.json").write_text('{"backbones": {"main": {"name": "b", "sha256": ""}}, "finished": false}')
     with pytest.raises(ImageError, match="unfinished run"):
         find_outputs(methods, PAIRS)

@@ -40,6 +40,7 @@ def test_byte_order_mark_and_capital_suffix_are_accepted_and_other_files_are_lis
     accepted, excluded = read_results([folder])
     assert ([result.rater for result in accepted], excluded) == (["r", "s"], [])
     assert unread_files([folder, folder, folder / "0000.json"]) == [folder / "notes.txt"]
+    assert unread_files([folder, folder / "notes.txt"]) == []
 
 
 def test_file_that_is_given_by_two_paths_is_read_once(write_results, monkeypatch):

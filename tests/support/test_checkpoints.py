@@ -1,6 +1,5 @@
 """Checkpoints of any kind of work."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -11,20 +10,14 @@ from vitsplice.errors import CheckpointRejected
 from vitsplice.support.checkpoints import CheckpointFormat, checkpoint_files, folder_and_checkpoint, remove_checkpoints
 
 
-@dataclass
-class Parsed:
-    tensors: dict[str, torch.Tensor]
-    belongs_to: dict[str, str] = field(default_factory=dict)
-
-
 def format_of(**options):
-    return CheckpointFormat("work", 1, lambda content, tensors: Parsed(tensors), **options)
+    return CheckpointFormat("work", 1, lambda content, tensors: tensors, **options)
 
 
 def test_tensors_that_share_memory_are_stored_each(tmp_path):
     shared = torch.arange(6.0).reshape(2, 3)
     tensors = {"a": shared, "b": shared, "c": shared[1], "d": torch.ones(2)}
-    format_of().write(tmp_path, 1, {}, tensors)
+    format_of().write(tmp_path, 1, {}, {}, tensors)
     stored = load_file(tmp_path / "step-00000001.safetensors")
     assert stored.keys() == tensors.keys()
     assert all(torch.equal(stored[name], tensors[name]) for name in tensors)
@@ -34,7 +27,7 @@ def test_tensors_that_share_memory_are_stored_each(tmp_path):
 def test_advice_for_a_damaged_checkpoint_is_what_the_work_offers(tmp_path, selectable, advice):
     checkpoints = format_of(selectable=selectable)
     for step in (1, 2):
-        checkpoints.write(tmp_path, step, {}, {"a": torch.zeros(1)})
+        checkpoints.write(tmp_path, step, {}, {}, {"a": torch.zeros(1)})
     (tmp_path / "step-00000002.json").write_text("{")
     with pytest.raises(CheckpointRejected, match=advice):
         checkpoints.read_last(tmp_path)
@@ -47,19 +40,19 @@ def names_in(folder):
 def test_the_last_two_checkpoints_are_kept_and_incomplete_ones_removed(tmp_path):
     (tmp_path / "step-00000001.safetensors").write_bytes(b"without its JSON")
     for step in (200, 300, 400):
-        format_of().write(tmp_path, step, {}, {"a": torch.zeros(1)})
+        format_of().write(tmp_path, step, {}, {}, {"a": torch.zeros(1)})
     assert [path.stem for path in checkpoint_files(tmp_path)] == ["step-00000400", "step-00000300"]
     assert len(names_in(tmp_path)) == 4  # JSON and tensors of each
 
 
 def test_checkpoints_that_work_resumed_from_an_earlier_one_left_are_removed(tmp_path):
     for step in (100, 200, 300):
-        format_of().write(tmp_path, step, {}, {"a": torch.zeros(1)})
+        format_of().write(tmp_path, step, {}, {}, {"a": torch.zeros(1)})
     truncated = tmp_path / "step-00000300.json"
     truncated.write_text("{")
-    format_of().write(tmp_path, 250, {}, {"a": torch.ones(1)})
+    format_of().write(tmp_path, 250, {}, {}, {"a": torch.ones(1)})
     assert [path.stem for path in checkpoint_files(tmp_path)] == ["step-00000250", "step-00000200"]
-    assert format_of().read_last(tmp_path).tensors["a"].item() == 1
+    assert format_of().read_last(tmp_path)[0]["a"].item() == 1
 
 
 def test_checkpoint_is_written_although_older_ones_cannot_be_removed(tmp_path, monkeypatch):
@@ -69,9 +62,9 @@ def test_checkpoint_is_written_although_older_ones_cannot_be_removed(tmp_path, m
     with monkeypatch.context() as patched:
         patched.setattr(Path, "unlink", refuse)
         for step in (1, 2, 3):
-            format_of().write(tmp_path, step, {}, {"a": torch.full((1,), float(step))})
+            format_of().write(tmp_path, step, {}, {}, {"a": torch.full((1,), float(step))})
     assert len(checkpoint_files(tmp_path)) == 3
-    assert format_of().read_last(tmp_path).tensors["a"].item() == 3
+    assert format_of().read_last(tmp_path)[0]["a"].item() == 3
 
 
 @pytest.mark.parametrize(
@@ -97,7 +90,7 @@ def test_folder_of_a_checkpoint_is_found_where_dots_follow_a_link(tmp_path):
 
 def test_removal_that_is_killed_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     for step in (1, 2):
-        format_of().write(tmp_path, step, {}, {"a": torch.zeros(1)})
+        format_of().write(tmp_path, step, {}, {}, {"a": torch.zeros(1)})
     unlink, removed = Path.unlink, []
 
     def killed_after_two(path, missing_ok=False):

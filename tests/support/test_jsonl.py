@@ -64,7 +64,8 @@ def test_file_truncated_anywhere_retains_its_complete_lines(path):
 
 
 def test_invalid_lines_are_ignored(path):
-    invalid = ["[]", "{}", "null", '{"key": 3}', '{"key": "zz"}', f'{{"key": "{"f" * 20}"}}', '{"key": "-1"}']
+    keys = ("zz", "f" * 20, "-1", "0")
+    invalid = ["[]", "{}", "null", '{"key": 3}', *(f'{{"key": "{key}"}}' for key in keys)]
     path.write_text("\n".join([*invalid, "[" * 9999, '{"key": "0a", "value": 1}', ""]) + "\0\0\n")
     with JsonLinesLog(path) as log:
         assert log[10] == {"value": 1}
@@ -84,12 +85,12 @@ def test_compact_retains_the_last_record_of_the_selected_keys_in_order(path):
     assert [json.loads(line)["value"] for line in path.read_text().splitlines()] == ["d", "e", "f"]
 
 
-def test_interrupted_compaction_loses_no_record(path, monkeypatch):
+def test_compaction_that_is_interrupted_after_it_replaced_the_file_loses_no_record(path, monkeypatch):
     def fill_and_compact():
         with JsonLinesLog(path) as log:
             for number in (1, 2, 2, 3):
                 log.add(number, {"value": number})
-            outcomes = iter([(1, {}), KeyboardInterrupt()])
+            outcomes = iter([(1, {}), KeyboardInterrupt()])  # of the scan of the new file
             monkeypatch.setattr(log, "_parse", lambda line: raise_or_return(next(outcomes)))
             log.compact()
 
@@ -128,6 +129,10 @@ def test_file_changed_by_another_program_is_refused(path):
         path.write_text('{"key": "02", "value": 1}\n')
         with pytest.raises(VitspliceError, match="changed by another program; run the same command again"):
             log[1]
+
+
+def test_path_below_a_file_is_refused(path):
+    path.touch()
     with pytest.raises(VitspliceError, match="cannot use"):
         JsonLinesLog(path / "below")
 

@@ -1,12 +1,12 @@
 import pytest
 
-from vitsplice.support.step_rate import StepRate
+from vitsplice.support.step_rate import WINDOW, StepRate
 
 
-def rate_after(durations, **options):
+def rate_after(durations):
     """Return a `StepRate` after steps of these durations in seconds; its clock advances by these durations only."""
     now = 0.0
-    rate = StepRate(clock=lambda: now, **options)
+    rate = StepRate(lambda: now)
     for duration in durations:
         now += duration
         rate.step_done()
@@ -31,21 +31,15 @@ def test_rate_is_the_mean_of_steps_of_unequal_cost():
 
 
 def test_rate_follows_recent_steps():
-    rate = rate_after([1.0] * 100 + [3.0] * 10, window=10)
+    rate = rate_after([1.0] * 100 + [3.0] * WINDOW)
     assert rate.seconds == pytest.approx(3.0)
-    assert rate.timed == 10
-
-
-@pytest.mark.parametrize("warm_up", [0, 1])
-def test_warm_up_of_at_most_one_step_leaves_out_the_first_step_only(warm_up):
-    rate = rate_after([9.0, 2.0], warm_up=warm_up)
-    assert (rate.seconds, rate.timed) == (2.0, 1)
+    assert rate.timed == WINDOW
 
 
 def test_time_spent_on_something_else_is_left_out():
     now = 0.0
-    rate = StepRate(warm_up=1, clock=lambda: now)
-    for duration in (5.0, 2.0):
+    rate = StepRate(lambda: now)
+    for duration in (5.0, 5.0, 2.0):
         now += duration
         rate.step_done()
     now += 100.0

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import vitsplice_tiny
 
-from vitsplice.engine.feature_bank import MemoryBank
+from vitsplice.engine.targets import MemoryBank
 from vitsplice.errors import UnknownName, UserError
 from vitsplice.presets.settings import settings_for
 from vitsplice.tools import bench as benchmarks

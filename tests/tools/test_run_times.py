@@ -20,19 +20,19 @@ class Clock:
     def __call__(self, device):
         return self.seconds
 
-    def operation(self, forward, backward):
+    def operation(self, forward_seconds, backward_seconds):
         """Return the identity, as an operation whose forward and backward passes take these seconds."""
         clock = self
 
         class Slow(torch.autograd.Function):
             @staticmethod
             def forward(ctx, values):
-                clock.seconds += forward
+                clock.seconds += forward_seconds
                 return values.clone()
 
             @staticmethod
             def backward(ctx, gradient):
-                clock.seconds += backward
+                clock.seconds += backward_seconds
                 return gradient
 
         return Slow.apply

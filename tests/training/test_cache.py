@@ -124,8 +124,8 @@ def test_files_of_other_names_are_neither_shards_nor_removed(tmp_path):
 def test_cache_that_cannot_be_cleaned_is_named_and_not_locked(tmp_path):
     (tmp_path / "shard-000001.safetensors").mkdir(parents=True)
     tensors = TensorCache(tmp_path, LIMIT)
-    with pytest.raises(TrainingCacheError, match=f"{tmp_path}.* cannot be used"):
-        tensors.writing()
+    with pytest.raises(TrainingCacheError, match=f"{tmp_path}.* cannot be used"), tensors.writing():
+        pass
     (tmp_path / "shard-000001.safetensors").rmdir()
     with tensors.writing():
         pass
@@ -137,16 +137,17 @@ def test_cache_with_a_link_out_of_it_is_refused_and_not_locked(tmp_path):
     folder.mkdir()
     link = folder / "shard-000001.safetensors"
     link.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(PathRejected) as rejected:
-        TensorCache(folder, LIMIT).writing()
+    with pytest.raises(PathRejected) as rejected, TensorCache(folder, LIMIT).writing():
+        pass
     link.unlink()
     with TensorCache(folder, LIMIT).writing():  # although the error, which refers to the first lock, is still alive
         assert "leads out of" in str(rejected.value)
 
 
 def test_a_second_writer_of_the_folder_is_refused(tmp_path):
-    with TensorCache(tmp_path, LIMIT).writing(), pytest.raises(OutputBusy):
-        TensorCache(tmp_path, LIMIT).writing()
+    first, second = TensorCache(tmp_path, LIMIT), TensorCache(tmp_path, LIMIT)
+    with first.writing(), pytest.raises(OutputBusy), second.writing():
+        pass
 
 
 def test_a_shard_that_would_exceed_the_limit_is_not_written(tmp_path):

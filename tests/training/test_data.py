@@ -15,8 +15,7 @@ from tests.engine.test_loop import Counting
 from tests.training.conftest import CONDITIONS, recipe
 from vitsplice.contracts import MATCH, FeatureRequest
 from vitsplice.engine.conditions import described_image, pair_condition
-from vitsplice.engine.feature_bank import MemoryBank
-from vitsplice.engine.targets import Targets
+from vitsplice.engine.targets import MemoryBank, Targets
 from vitsplice.engine.terms import image_requests, output_requests, term_values
 from vitsplice.errors import ConfigError, TrainingCacheError
 from vitsplice.matching import match_vectors
@@ -24,6 +23,7 @@ from vitsplice.support.progress import ProgressReporter
 from vitsplice.training import cache
 from vitsplice.training.cache import TensorCache
 from vitsplice.training.data import TrainingData
+from vitsplice.training.prepare import prepared_data
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +60,7 @@ class Prepared(NamedTuple):
 def prepare(folder, pairs, vit, cnn):
     """Compute the cache of pairs in an empty folder."""
     progress = PartsOfWork()
-    data = TrainingData.prepare(recipe(vit, cnn), pairs, folder, progress=progress.reporter())
+    data = prepared_data(recipe(vit, cnn), pairs, folder, progress=progress.reporter())
     return Prepared(folder, data, progress.descriptions, TensorCache(folder, 0).bytes)
 
 
@@ -168,7 +168,7 @@ def test_stored_features_are_close_to_fresh_ones(examples):
 
 def test_stored_features_need_no_pass_of_a_backbone(prepared, pairs, vit, cnn):
     counting = Counting(vit), Counting(cnn)
-    data = TrainingData.prepare(recipe(*counting), pairs, prepared.folder)
+    data = prepared_data(recipe(*counting), pairs, prepared.folder)
     for step in range(4):
         example = data[step]
         for name, targets in example.targets.items():
@@ -179,7 +179,7 @@ def test_stored_features_need_no_pass_of_a_backbone(prepared, pairs, vit, cnn):
 
 def test_views_without_a_bank_are_computed(prepared, pairs, vit, cnn):
     counting = Counting(vit)
-    data = TrainingData.prepare(recipe(counting, cnn, "views.appearance.bank=null"), pairs, prepared.folder)
+    data = prepared_data(recipe(counting, cnn, "views.appearance.bank=null"), pairs, prepared.folder)
     counting.passes.clear()
     example = data[0]
     example.targets["vit"](requests_of(example, "vit"), example.views(0))
@@ -207,13 +207,13 @@ def test_own_condition_is_that_of_the_appearance_image_with_itself(data, prepare
         assert torch.equal(example.own_condition["appearance"], appearance)
         assert torch.equal(example.own_condition["cls"], example.condition["cls"])
         assert example.own_condition["start"].shape == appearance.shape
-    without = TrainingData.prepare(recipe(vit, cnn, "terms.identity.weight=0"), pairs, prepared.folder)
+    without = prepared_data(recipe(vit, cnn, "terms.identity.weight=0"), pairs, prepared.folder)
     assert without[0].own_condition is None
 
 
 def test_a_generator_of_cls_alone_needs_no_match(tmp_path, pairs, vit, cnn):
     terms = "terms={structure: {loss: structure, weight: 1}, appearance: {loss: appearance, weight: 1}}"
-    data = TrainingData.prepare(recipe(vit, cnn, terms, conditions=("cls",)), pairs, tmp_path)
+    data = prepared_data(recipe(vit, cnn, terms, conditions=("cls",)), pairs, tmp_path)
     example = data[1]
     assert set(example.condition) == {"cls"}
     assert example.vectors is None
@@ -225,7 +225,7 @@ def test_cls_is_computed_with_the_grid_of_the_settings_also_without_a_match(tmp_
     terms = "terms={structure: {loss: structure, weight: 1}, appearance: {loss: appearance, weight: 1}}"
     for grid in (4, 6):
         settings = recipe(vit, cnn, terms, f"match.grid={grid}", conditions=("cls",))
-        example = TrainingData.prepare(settings, pairs[:1], tmp_path)[0]
+        example = prepared_data(settings, pairs[:1], tmp_path)[0]
         image = described_image(example.images.pixels["appearance"], vit, ("cls",), grid, appearance=True)
         expected = pair_condition(("cls",), image, image, vit.info, settings.config.match).values["cls"]
         torch.testing.assert_close(example.condition["cls"], expected, **HALF)
@@ -233,7 +233,7 @@ def test_cls_is_computed_with_the_grid_of_the_settings_also_without_a_match(tmp_
 
 def test_examples_without_terms_need_no_features(tmp_path, two_pairs, vit, cnn):
     counting = Counting(cnn)
-    data = TrainingData.prepare(recipe(vit, counting, terms=False), two_pairs, tmp_path)
+    data = prepared_data(recipe(vit, counting, terms=False), two_pairs, tmp_path)
     assert set(data[0].condition) == set(CONDITIONS)
     assert not counting.passes
 
@@ -249,10 +249,10 @@ def test_an_example_is_on_the_device_of_the_data(data):
 def test_stopped_work_resumes_where_it_was(prepared_two, tmp_path, two_pairs, vit, cnn):
     work = [PartsOfWork(number) for number in (1, 3, 5, 9)]
     for each in work:
-        assert TrainingData.prepare(recipe(vit, cnn), two_pairs, tmp_path, progress=each.reporter()) is None
+        assert prepared_data(recipe(vit, cnn), two_pairs, tmp_path, progress=each.reporter()) is None
     assert [each.descriptions[-1].split()[0] for each in work] == ["image", "features", "pair", "features"]
     work.append(PartsOfWork())
-    assert len(TrainingData.prepare(recipe(vit, cnn), two_pairs, tmp_path, progress=work[-1].reporter())) == 2
+    assert len(prepared_data(recipe(vit, cnn), two_pairs, tmp_path, progress=work[-1].reporter())) == 2
     assert sum(len(each.descriptions) for each in work) == len(prepared_two.descriptions)
 
 
@@ -275,7 +275,7 @@ def test_another_setting_computes_again_only_what_depends_on_it(
     prepared_two, two_pairs, vit, cnn, override, recomputed
 ):
     progress, settings = PartsOfWork(), recipe(vit, cnn, override)
-    data = TrainingData.prepare(settings, two_pairs, prepared_two.folder, progress=progress.reporter())
+    data = prepared_data(settings, two_pairs, prepared_two.folder, progress=progress.reporter())
     assert {description.split()[0] for description in progress.descriptions} == recomputed
     assert data[0].condition["start"].shape == data[0].images.pixels["structure"].shape
 
@@ -288,7 +288,7 @@ def test_features_of_another_backbone_are_not_mixed_up(prepared_two, two_pairs, 
         other.model.blocks[0].mlp.fc1.weight.mul_(1.5)
     other = type(other)(other.model, name="tiny-vit", licence="", source="", cls_normalised=True)
     assert other.info.sha256 != vit.info.sha256
-    different = TrainingData.prepare(recipe(other, cnn), two_pairs, prepared_two.folder)
+    different = prepared_data(recipe(other, cnn), two_pairs, prepared_two.folder)
     data, key = prepared_two.data, ("appearance", "entire")
     view = data[0].views(0)[key]
     first, second = (
@@ -303,10 +303,10 @@ def test_too_little_space_is_refused_with_what_would_fit(tmp_path, pairs, vit, c
         TrainingCacheError,
         match=r"the remaining space is enough for no records of pairs: give fewer images, or lower any of training",
     ):
-        TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path, limit=100_000)
+        prepared_data(recipe(vit, cnn), pairs, tmp_path, limit=100_000)
     many_partners = recipe(vit, cnn, "training.partners=8")
     with pytest.raises(TrainingCacheError, match=r"records of 12 pairs of 4 images need about") as refused:
-        TrainingData.prepare(many_partners, pairs, tmp_path, limit=120_000)
+        prepared_data(many_partners, pairs, tmp_path, limit=120_000)
     needed, for_pairs = (float(size) * 1e6 for size in re.findall(r"([\d.]+) MB", str(refused.value))[:2])
     computed = TensorCache(tmp_path, 0).bytes
     with pytest.raises(
@@ -315,11 +315,11 @@ def test_too_little_space_is_refused_with_what_would_fit(tmp_path, pairs, vit, c
         r"any of training\.side, training\.partners, views\.structure\.bank, views\.appearance\.bank;",
     ):
         # 60 % of them fit
-        TrainingData.prepare(many_partners, pairs, tmp_path, limit=int(computed + needed - 0.4 * for_pairs))
+        prepared_data(many_partners, pairs, tmp_path, limit=int(computed + needed - 0.4 * for_pairs))
     with pytest.raises(
         TrainingCacheError, match="enough for less than 1 % of the missing records of pairs: give fewer pairs"
     ):
-        TrainingData.prepare(many_partners, pairs, tmp_path, limit=int(computed + needed - 0.999 * for_pairs))
+        prepared_data(many_partners, pairs, tmp_path, limit=int(computed + needed - 0.999 * for_pairs))
 
 
 def test_space_for_the_stored_views_is_enough_and_less_is_refused_once_all_pairs_are_matched(
@@ -327,18 +327,18 @@ def test_space_for_the_stored_views_is_enough_and_less_is_refused_once_all_pairs
 ):
     needed, progress = prepared.bytes, PartsOfWork()
     with pytest.raises(TrainingCacheError, match=r"the missing records of 12 pairs of 4 images need about [\d.]+ MB\."):
-        TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path, limit=needed - 20_000, progress=progress.reporter())
+        prepared_data(recipe(vit, cnn), pairs, tmp_path, limit=needed - 20_000, progress=progress.reporter())
     assert progress.descriptions[-1].startswith("pair ")
-    assert len(TrainingData.prepare(recipe(vit, cnn), pairs, tmp_path, limit=needed + 5_000)) == 12
+    assert len(prepared_data(recipe(vit, cnn), pairs, tmp_path, limit=needed + 5_000)) == 12
 
 
 def test_a_damaged_shard_is_refused_by_name(copied, two_pairs, vit, cnn):
     path = min(copied.glob("*.safetensors"))
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(TrainingCacheError, match=path.name):
-        TrainingData.prepare(recipe(vit, cnn), two_pairs, copied)
+        prepared_data(recipe(vit, cnn), two_pairs, copied)
     path.unlink()
-    assert len(TrainingData.prepare(recipe(vit, cnn), two_pairs, copied)) == 2
+    assert len(prepared_data(recipe(vit, cnn), two_pairs, copied)) == 2
 
 
 def test_crops_of_a_step_have_one_size_and_depend_on_the_image(data):
@@ -355,7 +355,7 @@ def test_crops_of_a_step_have_one_size_and_depend_on_the_image(data):
 
 def test_crops_that_are_not_square_are_refused(tmp_path, pairs, vit, cnn):
     with pytest.raises(ConfigError, match=r"views\.structure\.shape"):
-        TrainingData.prepare(recipe(vit, cnn, "views.structure.shape=image"), pairs, tmp_path)
+        prepared_data(recipe(vit, cnn, "views.structure.shape=image"), pairs, tmp_path)
 
 
 def records(folder):
@@ -371,7 +371,7 @@ def test_killed_work_resumes_from_its_finished_shards(tmp_path, prepared_two, tw
         killed = ProgressReporter(
             part=lambda *_: os.kill(os.getpid(), signal.SIGKILL) if next(number) == parts else None
         )
-        TrainingData.prepare(recipe(vit, cnn), two_pairs, tmp_path, progress=killed)
+        prepared_data(recipe(vit, cnn), two_pairs, tmp_path, progress=killed)
 
     number = itertools.count()
     process = multiprocessing.get_context("fork").Process(target=work)
@@ -381,7 +381,7 @@ def test_killed_work_resumes_from_its_finished_shards(tmp_path, prepared_two, tw
     before = records(tmp_path)
     finished = {path: path.read_bytes() for path in tmp_path.glob("*.safetensors")}
     remaining = PartsOfWork()
-    resumed = TrainingData.prepare(recipe(vit, cnn), two_pairs, tmp_path, progress=remaining.reporter())
+    resumed = prepared_data(recipe(vit, cnn), two_pairs, tmp_path, progress=remaining.reporter())
     assert {path: path.read_bytes() for path in finished} == finished
     assert len(finished) >= parts // 4  # records of a shard
     assert len(remaining.descriptions) == records(tmp_path) - before
@@ -400,5 +400,5 @@ def test_killed_work_resumes_from_its_finished_shards(tmp_path, prepared_two, tw
 def test_blur_that_is_too_large_for_the_crops_is_refused_before_anything_is_computed(tmp_path, pairs, vit, cnn):
     blur = "views.structure.blur={probability: 1, kernel: 101}"
     with pytest.raises(ConfigError, match="views.structure.blur.kernel: 101 is too large"):
-        TrainingData.prepare(recipe(vit, cnn, blur), pairs, tmp_path)
+        prepared_data(recipe(vit, cnn, blur), pairs, tmp_path)
     assert not any(tmp_path.iterdir())

@@ -9,9 +9,9 @@ from vitsplice.errors import ConfigError, NonFiniteLoss
 from vitsplice.models.model import Model
 from vitsplice.plugins import catalogue
 from vitsplice.presets.loading import load
-from vitsplice.training.data import TrainingData
 from vitsplice.training.loop import Training, generator_input
 from vitsplice.training.parts import TrainingParts
+from vitsplice.training.prepare import prepared_data
 from vitsplice.training.processes import Processes
 from vitsplice.training.schedule import average_decay, learning_rate_with_warm_up, pair_at
 
@@ -25,7 +25,7 @@ TRAINED = (
 
 def training(folder, pairs, *overrides):
     parts = TrainingParts.build(load(PRESET, "tiny", [*TRAINED, *overrides]))
-    return Training(parts, TrainingData.prepare(parts.recipe, pairs, folder / "cache"), Processes("cpu"))
+    return Training(parts, prepared_data(parts.recipe, pairs, folder / "cache"), Processes("cpu"))
 
 
 def same(state, other):

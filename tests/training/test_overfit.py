@@ -7,9 +7,9 @@ import pytest
 from vitsplice.datasets import Pair
 from vitsplice.images import example
 from vitsplice.presets.settings import settings_for
-from vitsplice.training.data import TrainingData
 from vitsplice.training.loop import Training
 from vitsplice.training.parts import TrainingParts
+from vitsplice.training.prepare import prepared_data
 from vitsplice.training.processes import Processes
 
 SMALL = (
@@ -31,6 +31,6 @@ def test_small_splicenet_loses_a_third_of_its_loss_on_two_pairs(tmp_path):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     pairs = [Pair(f"{a.stem}-{b.stem}", a, b) for a, b in (example(), example()[::-1])]
     parts = TrainingParts.build(settings_for("splicenet", steps=6, device="cpu", overrides=SMALL))
-    data = TrainingData.prepare(parts.recipe, pairs, tmp_path)
+    data = prepared_data(parts.recipe, pairs, tmp_path)
     totals = [step.total for step in Training(parts, data, Processes("cpu")).steps()]
     assert fmean(totals[-3:]) < 2 / 3 * totals[0]

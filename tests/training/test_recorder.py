@@ -24,10 +24,10 @@ from vitsplice.support.files import json_bytes
 from vitsplice.support.folder_lock import FolderLock
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.training.begin import begin_or_resume
-from vitsplice.training.data import TrainingData
-from vitsplice.training.held_out import HeldOut, spread
+from vitsplice.training.held_out import held_out_losses, held_out_preview, spread
 from vitsplice.training.loss_log import LossLog
 from vitsplice.training.plan import TrainingPlan
+from vitsplice.training.prepare import prepared_data
 from vitsplice.training.processes import Processes
 from vitsplice.training.tensorboard import TensorBoard
 
@@ -249,8 +249,9 @@ def test_held_out_pairs_are_chosen_at_equal_distances():
 def test_without_held_out_pairs_there_are_no_losses_and_no_preview(inputs, tmp_path):
     recorder = begin(plan_of(inputs), tmp_path)
     assert len(recorder.held_out) >= 2
-    without = HeldOut(TrainingData.prepare(recorder.training.parts.recipe, [], inputs / "cache"))
-    assert (len(without), without.losses(recorder.training), without.preview(recorder.training)) == (0, {}, None)
+    without = prepared_data(recorder.training.parts.recipe, [], inputs / "cache")
+    assert held_out_losses(recorder.training, without) == {}
+    assert held_out_preview(recorder.training, without) is None
 
 
 @pytest.mark.slow
@@ -365,7 +366,7 @@ def test_force_replaces_another_training_once_the_new_one_can_begin(inputs, tmp_
 @pytest.mark.slow
 def test_checkpoint_after_which_held_out_pairs_changed_is_refused(inputs, tmp_path):
     cached = begin(plan_of(inputs), tmp_path / "cached")
-    trained, held_out = cached.training.data.pairs, cached.held_out.data.pairs
+    trained, held_out = cached.training.data.pairs, cached.held_out.pairs
     plan = replace(plan_of(inputs), source=tmp_path / "pairs.csv")
     write(plan.source, [*trained, *held_out])
     begin(plan, tmp_path / "model").write_checkpoint(print)

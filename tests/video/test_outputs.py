@@ -30,9 +30,6 @@ class UnchangedFrames:
     def __init__(self):
         self.matched, self.computed = [], []
 
-    def to_device(self, pixels):
-        return pixels
-
     def match(self, frame, preference=None):
         self.matched.append(as_pixels(frame))
 

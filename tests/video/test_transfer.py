@@ -5,6 +5,7 @@ from clips import panned
 from tiny_models import write_tiny_model
 
 from vitsplice import splice
+from vitsplice.engine.backbones import BackboneLoader
 from vitsplice.images import encode_png
 from vitsplice.presets.settings import settings_for
 from vitsplice.video.appearances import Appearances
@@ -27,7 +28,7 @@ def test_a_model_without_match_and_a_guided_term_have_the_output_of_splice(tmp_p
     appearance = frame.flip(-1) if mirrored else as_tensor(panned(1, seed=5)[0])
     (tmp_path / "appearance.png").write_bytes(encode_png(appearance))
     settings = settings_for(tmp_path / "model", overrides=GUIDED)
-    transfer = load_transfer(Appearances.read(tmp_path / "appearance.png"), settings)
+    transfer = load_transfer(Appearances.read(tmp_path / "appearance.png"), settings, BackboneLoader())
     match = transfer.match(frame)
     start = transfer.start(frame, match)
     assert match.others[0].mirrored is mirrored
@@ -42,5 +43,5 @@ def test_a_model_without_match_and_guided_terms_is_not_matched(tmp_path):
     frame = as_tensor(panned(1)[0])
     (tmp_path / "appearance.png").write_bytes(encode_png(frame))
     settings = settings_for(tmp_path / "model", overrides=["metrics=none"])
-    transfer = load_transfer(Appearances.read(tmp_path / "appearance.png"), settings)
+    transfer = load_transfer(Appearances.read(tmp_path / "appearance.png"), settings, BackboneLoader())
     assert transfer.match(frame) is None

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -114,9 +114,10 @@ class ComparisonPlan:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if len(self.images) < 2:
+        number = len(self.images)
+        if number < 2:
             raise UserError("give at least two images: changes are measured relative to the change from image to image")
-        if not 0 <= self.transfers <= (number := len(self.images)):
+        if not 0 <= self.transfers <= number:
             raise UserError(
                 Argument("transfers", self.transfers),
                 f" is not allowed; it must be 0 to {number}, the number of images: each is the structure image of at "
@@ -250,7 +251,7 @@ class _Computation:
         readers: dict[str, EncodingReader] = {}
         digest, device = cache(lambda image: image.load().digest), pick_device(self.plan.device)
         for name, info in self.infos.items():
-            load = cache(partial(self._load, name))
+            backbone: Backbone | None = None
             files: dict[str, Path] = {}
             for image in self.images:
                 if self.progress.stopped():
@@ -259,12 +260,11 @@ class _Computation:
                 file = f"{safe_file_name(name)}-{_key(name, backbone_digests(info), digest(image))}.safetensors"
                 files[image.name] = path = inside(self.path, f"{ENCODINGS}/{file}")
                 if encoding.read_encoding(path) is None:
-                    encoding.write_encoding(path, encoding.encode_image(image.load(), load(), device))
+                    if backbone is None:
+                        backbone = load_backbone(name).to(device, torch.float32)
+                    encoding.write_encoding(path, encoding.encode_image(image.load(), backbone, device))
             readers[name] = encoding.cached_reader(files)
         return readers
-
-    def _load(self, name: str) -> Backbone:
-        return load_backbone(name).to(pick_device(self.plan.device), torch.float32)
 
     def transfer(self) -> dict[tuple[str, str], RunFolder] | None:
         """Run the transfers that are not finished yet; return the folders of all transfers by backbone and pair."""
@@ -295,16 +295,16 @@ class _Computation:
         settings = _transfer_settings(self.plan, name)
         key = _key(settings.model_dump_json(), digests, *(read(image).sha256 for image in images.values()))
         folder = inside(self.path, f"{TRANSFERS}/{safe_file_name(name)}-{key}")
-        try:
-            with _recording(images, settings, folder) as recording:
-                for step in recording.steps(self.progress.note):
-                    self.progress.part(f"step {step.index + 1} of {settings.steps}, {description}", done, self.total)
-                    if self.progress.stopped() and not recording.run.finished:
-                        recording.write_checkpoint(self.progress.note)
-                        return None
-                recording.save()
-        except AlreadyFinished:
-            pass
+        recording = _recording(images, settings, folder)
+        if recording is None:
+            return RunFolder(folder)
+        with recording:
+            for step in recording.steps(self.progress.note):
+                self.progress.part(f"step {step.index + 1} of {settings.steps}, {description}", done, self.total)
+                if self.progress.stopped() and not recording.run.finished:
+                    recording.write_checkpoint(self.progress.note)
+                    return None
+            recording.save()
         return RunFolder(folder)
 
     def collect(
@@ -334,16 +334,17 @@ class _Computation:
         )
 
 
-def _recording(images: Mapping[str, Path], settings: RunConfig, folder: Path) -> Recording:
-    """Begin or resume a transfer; begin it again if it cannot be resumed, or its output or record cannot be read.
+def _recording(images: Mapping[str, Path], settings: RunConfig, folder: Path) -> Recording | None:
+    """Begin or resume a transfer; None if it is finished already.
 
-    Raises AlreadyFinished if it is finished and both can be read.
+    It begins again if it cannot be resumed, or if its output or record cannot be read.
     """
     try:
         return Recording.begin_or_resume(images, settings, folder)
     except AlreadyFinished:
-        if is_readable(RunFolder(folder).output) and isinstance(RunFolder(folder).record().get("metrics"), list):
-            raise
+        run = RunFolder(folder)
+        if is_readable(run.output) and isinstance(run.record().get("metrics"), list):
+            return None
     except (CheckpointRejected, ImageError):  # for example, an image was moved
         pass
     return Recording.begin(images, settings, folder, force=True)

@@ -22,7 +22,7 @@ from vitsplice.analysis.comparison_images import STYLE
 from vitsplice.analysis.encoding import EncodingReader, cka, rms_difference
 from vitsplice.analysis.transforms import APPEARANCE_TRANSFORMS, STRUCTURE_TRANSFORMS
 from vitsplice.backbones import RANDOM_WEIGHTS
-from vitsplice.contracts import BackboneInfo, Role
+from vitsplice.contracts import ROLES, BackboneInfo, Role
 from vitsplice.metrics.statistics import LEVEL, Array
 from vitsplice.support.tables import csv_document
 
@@ -31,8 +31,6 @@ TRANSFORM_ROLES: dict[str, Role] = {
     **dict.fromkeys(STRUCTURE_TRANSFORMS, "structure"),
 }
 """The role that each transform changes."""
-
-ROLES: tuple[Role, Role] = ("structure", "appearance")
 
 MAX_OTHER_IMAGES = 8
 """Maximum number of other images that an image is compared with."""
@@ -131,11 +129,7 @@ class ComparisonData:
         chosen = [values for detail, values in table.items() if not details or detail in details]
         if not chosen:
             return np.full(len(self.images), np.nan)
-        values = np.array(chosen)
-        finite = np.isfinite(values)
-        count = finite.sum(0)
-        total: Array = np.where(finite, values, 0).sum(0)
-        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        return np.asarray(np.ma.masked_invalid(chosen).mean(0).filled(np.nan))
 
     def sensitivity(self, backbone: str, layer: int, role: Role, kind: Role) -> Array:
         """Average the change of the feature of ``role`` over the transforms that change ``kind``, per image."""

@@ -89,7 +89,7 @@ class ImageSource:
     def load(self) -> ComparedImage:
         """Read the image. It is not cached here, so that only images in use are in memory."""
         image = read(self.image)
-        labels = _labels(self.mask, self.image, image, self.size) if self.mask else None
+        labels = _labels(self.mask, image, self.size) if self.mask else None
         styled = read(self.styled).pixels if self.styled else None
         return ComparedImage(self.name, center_square(image.pixels, self.size), styled, labels)
 
@@ -120,7 +120,7 @@ def image_sources(images: Sequence[Path], masks: Path | None, size: int) -> list
     ]
     for source in sources:
         if source.mask:
-            _labels(source.mask, source.image, read(source.image), size)
+            _labels(source.mask, read(source.image), size)
     return sources
 
 
@@ -166,7 +166,7 @@ def _center_crop(image: Tensor) -> Tensor:
     return image[..., top : top + side, left : left + side]
 
 
-def _labels(file: Path, image: Path, loaded: LoadedImage, size: int) -> Tensor:
+def _labels(file: Path, image: LoadedImage, size: int) -> Tensor:
     """Read a mask as labels ``(size, size)``, one for each colour.
 
     A mask with more than `MAX_LABELS` colours has two labels, for dark and light.
@@ -174,10 +174,12 @@ def _labels(file: Path, image: Path, loaded: LoadedImage, size: int) -> Tensor:
     Raises:
         UserError: if the mask cannot be read, or has another size than its image.
     """
-    mask, pixels = read_mask(file).pixels, loaded.pixels
-    if mask.shape != pixels.shape:
-        (height, width), (mask_height, mask_width) = pixels.shape[-2:], mask.shape[-2:]
-        raise UserError(f"mask {file} has {mask_width}x{mask_height} px; its image {image} has {width}x{height} px")
+    mask = read_mask(file).pixels
+    if mask.shape != image.pixels.shape:
+        (height, width), (mask_height, mask_width) = image.pixels.shape[-2:], mask.shape[-2:]
+        raise UserError(
+            f"mask {file} has {mask_width}x{mask_height} px; its image {image.name} has {width}x{height} px"
+        )
     small = F.interpolate(_center_crop(mask), size=(size, size), mode="nearest")[0]
     red, green, blue = (small * 255).round().long()
     colours, labels = torch.unique((red * 256 + green) * 256 + blue, return_inverse=True)

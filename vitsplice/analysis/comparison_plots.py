@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vitsplice.analysis import comparison_statistics as stats
-from vitsplice.analysis.comparison import ROLES, ComparisonData, all_layers
-from vitsplice.contracts import Role
+from vitsplice.analysis.comparison import ComparisonData, all_layers
+from vitsplice.contracts import ROLES, Role
 from vitsplice.metrics.statistics import MeanInterval
 from vitsplice.support.page import Plot
 from vitsplice.support.plots import WIDTH, error_bars, plot, styles
@@ -82,19 +82,16 @@ def last_layer_plot(comparison: ComparisonData) -> Plot:
     quantities, names = stats.tested_quantities(comparison), list(comparison.infos)
 
     def draw(figure: Figure) -> None:
-        first = None
-        for number, quantity in enumerate(quantities, 1):
-            first = axes = figure.add_subplot(1, len(quantities), number, sharey=first)
+        row_of_axes = figure.subplots(1, len(quantities), sharey=True)
+        row_of_axes[0].set_ylim(len(names) - 0.5, -0.5)
+        for axes, quantity in zip(row_of_axes, quantities, strict=True):
             for row, (name, style) in enumerate(styles(names).items()):
                 mean = stats.interval(comparison, quantity, (name, -1))
                 axes.errorbar([mean.mean], [row], None, error_bars([mean]), **style, markersize=5, capsize=3)
             if quantity.ratio:
                 axes.axvline(1, linewidth=0.6, linestyle=":", color="#888888")
             axes.set_yticks(range(len(names)), names, fontsize=8)
-            axes.tick_params(axis="y", labelleft=number == 1)
             _label(axes, quantity.name, "", "")
-        if first is not None:
-            first.set_ylim(len(names) - 0.5, -0.5)
 
     caption = (
         f"Layer -1, the last, of each backbone; {len(comparison.images)} images. Selectivity of a feature: its change "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations, pairwise
 
 from vitsplice.analysis import comparison_statistics as stats
-from vitsplice.analysis.comparison import ROLES, TRANSFORM_ROLES, ComparisonData, all_layers
+from vitsplice.analysis.comparison import TRANSFORM_ROLES, ComparisonData, all_layers
 from vitsplice.analysis.comparison_plots import (
     agreement_plot,
     depth_plot,
@@ -13,7 +13,7 @@ from vitsplice.analysis.comparison_plots import (
     last_layer_plot,
     sensitivity_plot,
 )
-from vitsplice.contracts import Role, layer_label
+from vitsplice.contracts import ROLES, Role, layer_label
 from vitsplice.metrics.independent import CNN, CNN_METRICS
 from vitsplice.metrics.statistics import finite_or_none
 from vitsplice.runs.record import versions

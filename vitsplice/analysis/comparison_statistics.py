@@ -14,9 +14,9 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vitsplice.analysis.comparison import LAYER_COLUMNS, ROLES, ComparisonData, Layer, all_layers
+from vitsplice.analysis.comparison import LAYER_COLUMNS, ComparisonData, Layer, all_layers
 from vitsplice.analysis.encoding import PCK_ALPHA
-from vitsplice.contracts import Role
+from vitsplice.contracts import ROLES, Role
 from vitsplice.metrics.statistics import (
     FEWER_RESAMPLES,
     Array,

@@ -47,7 +47,10 @@ Keys: SHA-256 of the image, information on the backbone, features, grid, device,
 """
 
 CACHE_BYTES = 2**29
-"""Default of the maximum size of a `description_cache` in bytes."""
+"""Maximum size of a `description_cache` in bytes; two descriptions are cached whatever their size.
+
+A description by DINOv2 ViT-S/14 on 40 x 40 patches takes 20 MB, twice that if the mirror image is described too.
+"""
 
 
 @dataclass(frozen=True)
@@ -217,27 +220,30 @@ def match_images(
         raise UserError(f"grid={grid} is not allowed; it must be at least 2")
     check_assignment(temperature, balance)
     target = pick_device(device)
-    images = [read(image) for image in (first, second)]
+    images = read(first), read(second)
     network, substitution = backbone_or_default(backbone, target)
     info = network.info
     requests = _requests(info, facet, layer)
     cache = description_cache() if cache is None else cache
-    descriptions = [
-        cache.get(
-            (image.sha256, info, requests, grid, target, mirror),
-            partial(_describe, image, network, target, grid, mirror, requests),
-        )
-        for image, mirror in zip(images, (False, True), strict=True)
-    ]
+    descriptions = []
+    for image, mirror in zip(images, (False, True), strict=True):
+        key = (image.sha256, info, requests, grid, target, mirror)
+        compute = partial(_describe, image, network, target, grid, mirror, requests)
+        descriptions.append(cache.get(key, compute))
     correspondence = match_descriptions(*descriptions, temperature=temperature, balance=balance).cpu()
-    (first_name, first_sha256), (second_name, second_sha256) = (
-        (Path(image.name).name, image.sha256) for image in images
-    )
     return ImageCorrespondence(
-        images[0].pixels, images[1].pixels, correspondence, info, requests or descriptor_requests(info),
-        (first_name, second_name), (first_sha256, second_sha256), grid, temperature, balance,
-        (str(substitution),) if substitution else (),
-    )  # fmt: skip
+        first=images[0].pixels,
+        second=images[1].pixels,
+        correspondence=correspondence,
+        info=info,
+        requests=requests or descriptor_requests(info),
+        names=(Path(images[0].name).name, Path(images[1].name).name),
+        sha256=(images[0].sha256, images[1].sha256),
+        grid=grid,
+        temperature=temperature,
+        balance=balance,
+        notes=(str(substitution),) if substitution else (),
+    )
 
 
 def _describe(
@@ -254,16 +260,12 @@ def _describe(
     return description
 
 
-def description_cache(limit: int = CACHE_BYTES) -> DescriptionCache:
-    """Create a cache for `match_images`.
+def description_cache() -> DescriptionCache:
+    """Create a cache for `match_images`, of at most `CACHE_BYTES`.
 
     Loaded backbones with equal information share descriptions: create a new cache after you change weights in place.
-
-    Args:
-        limit: maximum size in bytes; two descriptions are cached whatever their size. A description by DINOv2 ViT-S/14
-            on 40 x 40 patches takes 20 MB, twice that if the mirror image is described too.
     """
-    return SizedCache(limit, attrgetter("nbytes"))
+    return SizedCache(CACHE_BYTES, attrgetter("nbytes"))
 
 
 def _requests(info: BackboneInfo, facet: str | None, layer: int | None) -> tuple[FeatureRequest, ...]:

@@ -280,11 +280,11 @@ def save(result: Cosegmentation, folder: str | os.PathLike[str], *, force: bool 
     for index, files in enumerate(names):
         segments = result.segments(index)
         contents = {
-            "foreground": encode_png(segments.foreground.expand(3, -1, -1)),
-            "parts": encode_labels(segments.labels, colours),
-            "overlay": encode_png(segments.overlay),
+            files["foreground"]: encode_png(segments.foreground.expand(3, -1, -1)),
+            files["parts"]: encode_labels(segments.labels, colours),
+            files["overlay"]: encode_png(segments.overlay),
         }
-        output_folder.write(path, {files[kind]: content for kind, content in contents.items()})
+        output_folder.write(path, contents)
     output_folder.write(path, {SHEET: encode_png(result.sheet)})
     return path / SHEET
 

@@ -26,7 +26,7 @@ from vitsplice.contracts import Backbone, FeatureRequest, Features, Role
 from vitsplice.errors import VitspliceError
 from vitsplice.losses.functional import self_similarity
 from vitsplice.matching import pck
-from vitsplice.metrics.clustering import CLUSTERS, cluster_patches, mean_iou
+from vitsplice.metrics.segments import CLUSTERS, cluster_patches, mean_iou
 from vitsplice.numerics import numerics
 from vitsplice.support import output_folder
 

@@ -1,4 +1,4 @@
-"""Check that features are finite: results of NaN or infinite features would be meaningless, or name a wrong cause."""
+"""Check that features are finite: NaN or infinity gives meaningless results, or a later error with a wrong cause."""
 
 from __future__ import annotations
 

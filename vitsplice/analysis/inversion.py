@@ -60,11 +60,11 @@ class InversionPlan:
     substitutions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for facet in (request.facet for request in self.settings):
-            if not FACET_NAME.fullmatch(facet):
+        for request in self.settings:
+            if not FACET_NAME.fullmatch(request.facet):
                 raise UserError(
-                    f"facet '{printable(facet)}' cannot be inverted: a folder is named after it, so its name must "
-                    "consist of 1 to 40 of the characters A-Z, a-z, 0-9, _ and -"
+                    f"facet '{printable(request.facet)}' cannot be inverted: a folder is named after it, so its name "
+                    "must consist of 1 to 40 of the characters A-Z, a-z, 0-9, _ and -"
                 )
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import Tensor
 from vitsplice.analysis.inversion import TERM, InversionPlan, Inversions
 from vitsplice.config import RunConfig
 from vitsplice.contracts import FeatureRequest
+from vitsplice.engine.values import last_loss
 from vitsplice.errors import AlreadyFinished, UserError
 from vitsplice.images import encode_png, read
 from vitsplice.runs.artifacts import RunFolder
@@ -55,10 +55,10 @@ def inversion_folder(
         UserError: if the image is a file in the folder that would be replaced or removed.
         OutputExists, OutputBusy: see `vitsplice.support.resumable_work.resumable`.
     """
-    image = _StoredImage(path=absolute(plan.image), sha256=read(plan.image).sha256)
+    path = Path(out)
     stored = _StoredPlan(
         format=FORMAT,
-        image=image,
+        image=_StoredImage(path=absolute(plan.image), sha256=read(plan.image).sha256),
         layers=plan.layers,
         substitutions=plan.substitutions,
         inversions=list(plan.settings.values()),
@@ -66,18 +66,13 @@ def inversion_folder(
     )
     folders = set(plan.run_folders.values())
     with suppress(UserError):
-        folders |= set(read_plan(out).run_folders.values())
-    _check_image_survives(plan.image, Path(out), folders)
-    work = ResumableWork("inversion", PLAN_FILE, results=(SHEET, *sorted(folders)), clear=_remove_run)
-    return resumable(Path(out), work, stored.model_dump(mode="json"), force=force)
-
-
-def _check_image_survives(image: Path, out: Path, folders: Iterable[str]) -> None:
-    """Raise UserError if the image is a file that inversions in these folders of ``out`` would replace or remove."""
-    output_folder.refuse_nul(out)
-    check_inputs_survive([image], [out / SHEET, out / PLAN_FILE])
+        folders |= set(read_plan(path).run_folders.values())
+    output_folder.refuse_nul(path)
+    check_inputs_survive([plan.image], [path / SHEET, path / PLAN_FILE])
     for name in folders:
-        RunFolder(inside(out, name)).check_inputs([image])
+        RunFolder(inside(path, name)).check_inputs([plan.image])
+    work = ResumableWork("inversion", PLAN_FILE, results=(SHEET, *sorted(folders)), clear=_remove_run)
+    return resumable(path, work, stored.model_dump(mode="json"), force=force)
 
 
 def _remove_run(folder: Path) -> None:
@@ -127,15 +122,15 @@ def record_inversion(plan: InversionPlan, request: FeatureRequest, out: Path) ->
 
 def read_inversions(plan: InversionPlan, out: Path) -> Inversions:
     """Read the results of finished inversions. Raises UserError if a result is missing."""
-    results = {request: _read_result(RunFolder(inside(out, name))) for request, name in plan.run_folders.items()}
-    outputs = {request: output for request, (output, _) in results.items()}
-    losses = {request: loss for request, (_, loss) in results.items()}
+    outputs, losses = {}, {}
+    for request, name in plan.run_folders.items():
+        outputs[request], losses[request] = _read_result(RunFolder(inside(out, name)))
     return Inversions(read(plan.image).pixels, outputs, losses, plan.layers)
 
 
 def _read_result(folder: RunFolder) -> tuple[Tensor, float]:
     """Read the output ``(3, h, w)`` and the loss of a finished inversion. Raises UserError if one cannot be read."""
-    return read(folder.output).pixels[0], folder.last_loss(TERM)
+    return read(folder.output).pixels[0], last_loss(folder.losses(), TERM)
 
 
 def save_sheet(inversions: Inversions, out: Path) -> Path:

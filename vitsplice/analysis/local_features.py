@@ -101,9 +101,10 @@ def read_images(images: Sequence[Source], size: int) -> tuple[LoadedImage, ...]:
     """
     if size < 1:
         raise UserError(Argument("size", size), " is not allowed; it must be at least 1")
-    if loaded := tuple(map(read, images)):
-        return loaded
-    raise UserError("give at least one image")
+    loaded = tuple(map(read, images))
+    if not loaded:
+        raise UserError("give at least one image")
+    return loaded
 
 
 def local_requests(info: BackboneInfo, facet: str, layer: int | None) -> list[FeatureRequest]:

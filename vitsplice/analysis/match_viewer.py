@@ -55,7 +55,7 @@ class MatchViewer:
     correspondence: Correspondence
     warped: Tensor = field(repr=False)
     record: Mapping[str, Any] = field(repr=False)
-    lead: str = ""
+    lead: str
 
     @property
     def title(self) -> str:
@@ -76,6 +76,7 @@ class MatchViewer:
 
     @numerics(grad=False)
     def _data(self) -> dict[str, Any]:
+        """Return the data for the page; arrays are little-endian bytes in base64, one row for each patch."""
         similarities = self.correspondence.similarity
         grids = (self.correspondence.grid, self.correspondence.other_grid)
         vectors = factorise(similarities, RANK)
@@ -83,13 +84,25 @@ class MatchViewer:
         features = [Features(values[None], grid) for values, grid in zip(vectors, grids, strict=True)]
         components, _ = principal_components(features, "features")
         count = min(NEAREST, *similarities.shape)
+        images = []
+        for side, values in enumerate((similarities, similarities.T)):
+            height, width = self.images[side].shape[-2:]
+            nearest = most_similar_patches(values, count)
+            images.append(
+                {
+                    "name": printable(self.names[side]),
+                    "height": height,
+                    "width": width,
+                    "grid": grids[side],
+                    "uri": data_uri(self.images[side], IMAGE_SIDE),
+                    "vectors": _base64(integers[side]),
+                    "components": _base64(to_uint8(components[side].flatten(1).T)),
+                    "nearest": _base64(nearest.to(torch.int32)),
+                    "similarities": _base64(values.gather(1, nearest)),
+                }
+            )
         return {
-            "images": [
-                _image(
-                    self.names[side], self.images[side], grids[side], integers[side], components[side], values, count
-                )
-                for side, values in enumerate((similarities, similarities.T))
-            ],
+            "images": images,
             "scales": (scales[0] * scales[1]).tolist(),
             "warped": _base64(to_uint8(self.warped)),
             "colours": _base64(to_uint8(_colour_map())),
@@ -97,31 +110,6 @@ class MatchViewer:
             "selected": _initial_patch(self.correspondence),
             "record": self.record,
         }
-
-
-def _image(
-    name: str,
-    pixels: Tensor,
-    grid: tuple[int, int],
-    integers: Tensor,
-    components: Tensor,
-    similarities: Tensor,
-    count: int,
-) -> dict[str, Any]:
-    """Return the data of one image for the page; arrays are little-endian bytes in base64, one row for each patch."""
-    height, width = pixels.shape[-2:]
-    nearest = most_similar_patches(similarities, count)
-    return {
-        "name": printable(name),
-        "height": height,
-        "width": width,
-        "grid": grid,
-        "uri": data_uri(pixels, IMAGE_SIDE),
-        "vectors": _base64(integers),
-        "components": _base64(to_uint8(components.flatten(1).T)),
-        "nearest": _base64(nearest.to(torch.int32)),
-        "similarities": _base64(similarities.gather(1, nearest)),
-    }
 
 
 def _quantised(vectors: Tensor) -> tuple[Tensor, Tensor]:

@@ -151,16 +151,13 @@ def _modes(features: dict[Path, AppearanceFeature], k: int) -> list[Mode]:
     paths = list(features)
     points = F.normalize(torch.from_numpy(np.stack([features[path].values for path in paths])).double(), dim=-1)
     labels = kmeans(points, k)
-    modes: list[tuple[int, int, Mode]] = []
-    for label in range(k):
-        members = torch.nonzero(labels == label).flatten()
-        if not len(members):
-            continue
+    clusters = [torch.nonzero(labels == label).flatten() for label in torch.unique(labels)]
+    modes = []
+    for members in sorted(clusters, key=lambda members: (-len(members), int(members[0]))):
         distances = (points[members] - points[members].mean(0)).norm(dim=-1)
         order = torch.argsort(distances, stable=True)
-        mode = Mode(tuple(paths[int(members[n])] for n in order), tuple(distances[order].tolist()))
-        modes.append((-len(members), int(members[0]), mode))
-    return [mode for *_, mode in sorted(modes, key=lambda entry: entry[:2])]
+        modes.append(Mode(tuple(paths[int(members[n])] for n in order), tuple(distances[order].tolist())))
+    return modes
 
 
 def outputs_of(model: Model, structure: str | os.PathLike[str], modes: AppearanceModes) -> list[Tensor]:

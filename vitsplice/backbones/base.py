@@ -70,14 +70,14 @@ class FrozenBackbone(nn.Module):
         self.model: Any = network.eval().requires_grad_(False)
         defaults = {"size_multiple": stride, "min_size": stride, "fixed_size": None, "cls_normalised": None}
         network_info = BackboneInfo(
-            structure=FeatureRequest(role_facets[0]),
-            appearance=FeatureRequest(role_facets[1]),
+            structure=structure or FeatureRequest(role_facets[0]),
+            appearance=appearance or FeatureRequest(role_facets[1]),
             stride=stride,
             parameters=sum(parameter.numel() for parameter in network.parameters()),
             sha256=digest(network.state_dict()),
             **{**defaults, **info},
         )
-        self.info = _with_roles(network_info, structure, appearance)
+        self.info = _with_checked_roles(network_info)
         self.eval()
 
     def train(self, mode: bool = True) -> Self:
@@ -100,16 +100,14 @@ class FrozenBackbone(nn.Module):
         raise NotImplementedError
 
 
-def _with_roles(
-    info: BackboneInfo, structure: FeatureRequest | None, appearance: FeatureRequest | None
-) -> BackboneInfo:
-    """Replace the default requests of ``info`` by those of the arguments that are not None.
+def _with_checked_roles(info: BackboneInfo) -> BackboneInfo:
+    """Return the info after a check of its default requests, with their layers counted from the last, -1.
 
     Raises ConfigError for an unknown facet or layer, or unless structure has a local and appearance a global facet.
     """
-    roles = {"structure": structure or info.structure, "appearance": appearance or info.appearance}
-    roles = {role: info.request(request.facet, request.layer) for role, request in roles.items()}
-    for role, request in roles.items():
+    structure = info.request(info.structure.facet, info.structure.layer)
+    appearance = info.request(info.appearance.facet, info.appearance.layer)
+    for role, request in (("structure", structure), ("appearance", appearance)):
         suitable = [facet for facet in info.facets if (facet in info.local_facets) == (role == "structure")]
         if request.facet not in suitable:
             kind = "global" if role == "appearance" else "local"
@@ -117,7 +115,7 @@ def _with_roles(
                 f"{role}={request} is not allowed: the default request for {role} of backbone '{info.name}' "
                 f"needs a {kind} facet: {', '.join(suitable)}"
             )
-    return replace(info, structure=roles["structure"], appearance=roles["appearance"])
+    return replace(info, structure=structure, appearance=appearance)
 
 
 def timm_info(model: Any) -> dict[str, Any]:

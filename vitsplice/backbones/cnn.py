@@ -66,7 +66,7 @@ class TimmCNN(MapBackbone):
     def _maps(self, inputs: Tensor) -> Sequence[Tensor]:
         with _HOOKS_LOCK if self._hooked else nullcontext():
             maps = self._run(inputs)
-        if getattr(getattr(self.model, "output_fmt", None), "value", "NCHW") == "NHWC":
+        if getattr(self.model, "output_fmt", "NCHW") == "NHWC":
             return [values.permute(0, 3, 1, 2) for values in maps]
         return maps
 

@@ -98,17 +98,15 @@ def spec_for(name: str) -> BackboneSpec | None:
     """
     import timm
 
-    if name.startswith(UNTRAINED):
-        trained_name = name.removeprefix(UNTRAINED)
-        timm_name = ALIASES[trained_name].timm_name if trained_name in ALIASES else trained_name
-        summary, build = f"timm {timm_name}, untrained", partial(_build_untrained, timm_name, name)
-        if not timm.is_model(timm_name):
-            return None
-        _pretrained_cfg(timm_name, UNTRAINED)  # raises UnknownName
-        return BackboneSpec(name, build, summary, "none", RANDOM_WEIGHTS)
-    if not timm.is_model(name):
+    timm_name, untrained = name.removeprefix(UNTRAINED), name.startswith(UNTRAINED)
+    if untrained and timm_name in ALIASES:
+        timm_name = ALIASES[timm_name].timm_name
+    if not timm.is_model(timm_name):
         return None
-    cfg = _pretrained_cfg(name)
+    cfg = _pretrained_cfg(timm_name, UNTRAINED if untrained else "")
+    if untrained:
+        build = partial(_build_untrained, timm_name, name)
+        return BackboneSpec(name, build, f"timm {timm_name}, untrained", "none", RANDOM_WEIGHTS)
     licence = (cfg.license if cfg else None) or NO_LICENCE
     return BackboneSpec(name, partial(_build, name, name), f"timm {name}", licence, f"hub timm/{name}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -168,17 +169,12 @@ def _create(
 
 def _create_for_any_size(timm_name: str, settings: dict[str, Any]) -> nn.Module:
     """Create a model that accepts any image size, if its architecture can."""
-    create: Any = timm.create_model
-    model: nn.Module
     if not settings.get("features_only"):
-        any_size = {"strict_img_size": False} if timm_name.startswith("swin") else {"dynamic_img_size": True}
-        try:
-            model = create(timm_name, **any_size, **settings)
-            return model
-        except TypeError:
-            pass
-    model = create(timm_name, **settings)
-    return model
+        swin = timm_name.startswith("swin")
+        any_size: dict[str, Any] = {"strict_img_size": False} if swin else {"dynamic_img_size": True}
+        with suppress(TypeError):
+            return timm.create_model(timm_name, **any_size, **settings)
+    return timm.create_model(timm_name, **settings)
 
 
 def _first_lines(error: Exception) -> str:

@@ -7,8 +7,7 @@ embedding: the keys of Tumanyan et al. 2022 are the plain projections, heads con
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -58,9 +57,13 @@ class TransformerBackbone(FrozenBackbone):
         raise NotImplementedError
 
     def _features(self, inputs: Tensor, requests: tuple[FeatureRequest, ...]) -> dict[FeatureRequest, Features]:
-        with captured(self.info.block(request.layer) for request in requests) as tensors:
+        call = _Call(frozenset(self.info.block(request.layer) for request in requests))
+        token = _CALL.set(call)
+        try:
             self._run(inputs)
-        return {request: self._facet(tensors, request, inputs) for request in requests}
+        finally:
+            _CALL.reset(token)
+        return {request: self._facet(call.tensors, request, inputs) for request in requests}
 
     def _facet(self, tensors: Captured, request: FeatureRequest, inputs: Tensor) -> Features:
         block = self.info.block(request.layer)
@@ -121,7 +124,7 @@ _CALL: ContextVar[_Call | None] = ContextVar("_CALL", default=None)
 def capture_input(
     module: nn.Module, kind: str, block: int, transform: Callable[[Any, Tensor], Tensor] | None = None
 ) -> None:
-    """Register a hook by which `captured` collects a module's first argument, or ``transform(module, argument)``.
+    """Register a hook that captures a module's first argument, or ``transform(module, argument)``.
 
     The hook has no state: tensors go to the call in progress, which a context variable holds. So concurrent calls of
     one network do not mix, and a deep copy is independent.
@@ -130,7 +133,7 @@ def capture_input(
 
 
 def capture_output(module: nn.Module, kind: str, block: int) -> None:
-    """Register a hook by which `captured` collects a module's output. See `capture_input`."""
+    """Register a hook that captures a module's output. See `capture_input`."""
     module.register_forward_hook(partial(_store, kind, block, None))
 
 
@@ -146,14 +149,3 @@ def _store(
     if call is not None and block in call.blocks:
         tensor: Tensor = output[0] if output else arguments[0]
         call.tensors[kind, block] = transform(module, tensor) if transform else tensor
-
-
-@contextmanager
-def captured(blocks: Iterable[int]) -> Iterator[Captured]:
-    """Collect the tensors of some blocks of a network that runs within this context."""
-    call = _Call(frozenset(blocks))
-    token = _CALL.set(call)
-    try:
-        yield call.tensors
-    finally:
-        _CALL.reset(token)

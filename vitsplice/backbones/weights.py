@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,11 +45,13 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise WeightsRejected(
             f"cannot read weights file '{name}' ({_read_problem(error)}); accepted is {ACCEPTED}"
         ) from error
-    tensors = _unwrap(content)
-    if tensors is None:
-        problem = _other_entries(content) or "no state dict"
-        raise WeightsRejected(f"weights file '{name}' contains {problem}; accepted is {ACCEPTED}")
-    return _strip(_strip(tensors, "module."), "backbone.")
+    candidates = _candidates(content)
+    for entries in candidates:
+        if all(_is_entry(key, value) for key, value in entries.items()):
+            tensors = {key: value.detach() for key, value in entries.items()}
+            return _strip(_strip(tensors, "module."), "backbone.")
+    problem = _other_entries(candidates) or "no state dict"
+    raise WeightsRejected(f"weights file '{name}' contains {problem}; accepted is {ACCEPTED}")
 
 
 def sha256_of(path: Path) -> str:
@@ -84,31 +87,21 @@ def _load(path: Path) -> object:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _unwrap(content: object) -> dict[str, Tensor] | None:
-    return next((tensors for value in _candidates(content) if (tensors := _tensors(value)) is not None), None)
+def _candidates(content: object) -> list[Mapping[Any, Any]]:
+    """Return the non-empty mappings that may be the state dict: the content of a file, and those under `WRAPPERS`."""
+    if not isinstance(content, Mapping):
+        return []
+    values = [content, *(content.get(key) for key in WRAPPERS)]
+    return [value for value in values if isinstance(value, Mapping) and value]
 
 
-def _candidates(content: object) -> list[object]:
-    """Return the content of a file, and what it holds under the keys of common wrappers."""
-    return [content, *(content.get(key) for key in WRAPPERS)] if isinstance(content, Mapping) else [content]
-
-
-def _other_entries(content: object) -> str:
+def _other_entries(candidates: Sequence[Mapping[Any, Any]]) -> str:
     """Return the number and names of the entries that prevent tensors from being a state dict; "" without tensors."""
-    for entries in _candidates(content):
-        if isinstance(entries, Mapping) and any(_is_dense(value) for value in entries.values()):
+    for entries in candidates:
+        if any(_is_dense(value) for value in entries.values()):
             others = [printable(str(name)) for name, value in entries.items() if not _is_entry(name, value)]
             return f"entries other than dense tensors with names: {counted(f'of {len(entries)}', others)}"
     return ""
-
-
-def _tensors(content: object) -> dict[str, Tensor] | None:
-    """Return a non-empty mapping from names to dense tensors as a dict; None for anything else."""
-    if not isinstance(content, Mapping) or not content:
-        return None
-    if all(_is_entry(name, value) for name, value in content.items()):
-        return {name: value.detach() for name, value in content.items()}
-    return None
 
 
 def _is_entry(name: object, value: object) -> bool:

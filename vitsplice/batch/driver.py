@@ -29,7 +29,7 @@ class Tally:
         done: jobs finished since then.
         refused: jobs that cannot succeed, because of their input.
         failed: jobs that failed and may succeed when retried.
-        stopped: outcomes ``stopped``; these jobs remain unfinished.
+        stopped: jobs that were stopped; they remain unfinished.
     """
 
     total: int
@@ -77,7 +77,7 @@ def run_batch(
     manifest: Path,
     variants: Mapping[str, RunConfig],
     executor: Executor,
-    total: int,
+    pair_count: int,
     *,
     retries: int = 1,
     on_lock: Callable[[], object] = lambda: None,
@@ -91,7 +91,7 @@ def run_batch(
         manifest: file of the pairs, without duplicate ids (`vitsplice.datasets.count` checks that).
         variants: settings that every pair is run with, by name.
         executor: executor of the jobs.
-        total: number of jobs.
+        pair_count: number of pairs in the manifest.
         retries: maximum number of rounds of retries. Each begins when all other jobs have ended, and retries the jobs
             that failed in the round before.
         on_lock: called once this process holds the lock of the folder.
@@ -107,15 +107,15 @@ def run_batch(
         OutputBusy: if another process is running this batch.
         UserError, VitspliceError: see `open_batch`, `Batch.jobs`, `Ledger` and `Failures`.
     """
-    output_folder.create(output_folder.check(out, (), "", force=True))
+    output_folder.create(output_folder.check_folder(out))
     lock = FolderLock(out)
     try:
         on_lock()
-        batch = open_batch(out, manifest, variants, executor.threads, total // max(1, len(variants)))
+        batch = open_batch(out, manifest, variants, executor.threads, pair_count)
         for path in (batch.stop, *temporary_files(batch.out)):  # left by a driver that was killed
             path.unlink(missing_ok=True)
         with Ledger(batch.out) as ledger, Failures(batch.out) as failures:
-            recorder = _OutcomeRecorder(ledger, failures, Tally(total), report)
+            recorder = _OutcomeRecorder(ledger, failures, Tally(pair_count * len(variants)), report)
             for attempt in range(retries + 1):
                 if stopped() or (attempt and not failures.start_retries()):
                     break

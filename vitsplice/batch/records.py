@@ -62,9 +62,8 @@ class Ledger(JsonLinesLog):
 class Failures(JsonLinesLog):
     """Log of the jobs that failed or were refused, emptied when it is opened.
 
-    The caller must hold the lock of the batch folder. Closing the log removes the records of jobs that a retry
-    has finished, and all but the last record of each other job. An empty file is then removed, if
-    possible.
+    The caller must hold the lock of the batch folder. Closing the log removes the records of jobs that a retry has
+    finished, and all but the last record of each other job. An empty file is then removed, if possible.
 
     Raises:
         VitspliceError: if the file cannot be written.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -97,10 +97,8 @@ def read_state(folder: str | os.PathLike[str]) -> BatchState:
         raise UserError(f"{out} holds no batch: it has no {BATCH}")
     finished, recent = _read_finished(results_path)
     failures = _read_failures(failures_path)
-    unsuccessful = {
-        name: _unsuccessful(failures.get(name, {}), finished.get(name, array("Q"))) for name in stored.variants
-    }
-    variants = {name: _variant_state(finished.get(name, array("Q")), unsuccessful[name]) for name in stored.variants}
+    unsuccessful = {name: _unsuccessful(failures[name], finished[name]) for name in stored.variants}
+    variants = {name: _variant_state(finished[name], unsuccessful[name]) for name in stored.variants}
     outputs = filter(None, (_output(out, run_folder) for run_folder in reversed(recent)))
     records = (
         {"variant": name, "id": failure.pair, "reason": failure.reason}
@@ -111,24 +109,24 @@ def read_state(folder: str | os.PathLike[str]) -> BatchState:
     return BatchState(variants, stored.pairs, is_locked(out), reasons, tuple(outputs))
 
 
-def _read_finished(results: Path) -> tuple[dict[str, array[int]], deque[Any]]:
+def _read_finished(results: Path) -> tuple[defaultdict[str, array[int]], deque[Any]]:
     """Read the keys of the finished runs of each variant, and the last `RECENT` folders."""
-    finished: dict[str, array[int]] = {}
+    finished: defaultdict[str, array[int]] = defaultdict(lambda: array("Q"))
     recent: deque[Any] = deque(maxlen=RECENT)
     for record in read_records(results):
         with suppress(*INVALID):
-            finished.setdefault(record["variant"], array("Q")).append(key_of(record["id"]))
+            finished[record["variant"]].append(key_of(record["id"]))
             recent.append(record["folder"])
     return finished, recent
 
 
-def _read_failures(failures: Path) -> dict[str, dict[int, _Failure]]:
+def _read_failures(failures: Path) -> defaultdict[str, dict[int, _Failure]]:
     """Read the last record of each run that failed or was refused, by variant and key."""
-    last: dict[str, dict[int, _Failure]] = {}
+    last: defaultdict[str, dict[int, _Failure]] = defaultdict(dict)
     for record in read_records(failures):
         with suppress(*INVALID):
             failure = _Failure(intern(str(record["state"])), str(record["id"]), intern(str(record["reason"])))
-            last.setdefault(record["variant"], {})[key_of(failure.pair)] = failure
+            last[record["variant"]][key_of(failure.pair)] = failure
     return last
 
 

@@ -108,24 +108,18 @@ def plan_in(out: Path, transfers: Sequence[Transfer], sources: Iterable[Path] = 
         UserError: if ``out`` is an existing file that is no image, has the suffix of another image format, or is a .png
             file for several outputs; or if the output folder is one of ``sources``.
     """
-    in_file = is_image_name(out) and not os.path.isdir(out)
-    plan = _plan_in_file(out, transfers) if in_file else _plan_in_folder(out, transfers)
+    if is_image_name(out) and not os.path.isdir(out):
+        if out.suffix.lower() != ".png":
+            raise UserError(f"outputs are PNG files; give {printable(str(out.with_suffix('.png')))}")
+        if len(transfers) != 1:
+            raise UserError(f"{len(transfers)} outputs need a folder, not the file {printable(str(out))}")
+        plan = TransferPlan(out.parent, [replace(transfers[0], name=out.name)], recorded=False)
+    elif os.path.exists(out) and not os.path.isdir(out):
+        raise UserError(f"{printable(str(out))} is a file; give the name of a folder, or of a .png file")
+    else:
+        plan = TransferPlan(out, transfers)
     check_is_no_source(plan.folder, sources, "the outputs")
     return plan
-
-
-def _plan_in_folder(out: Path, transfers: Sequence[Transfer]) -> TransferPlan:
-    if os.path.exists(out) and not os.path.isdir(out):
-        raise UserError(f"{printable(str(out))} is a file; give the name of a folder, or of a .png file")
-    return TransferPlan(out, transfers)
-
-
-def _plan_in_file(out: Path, transfers: Sequence[Transfer]) -> TransferPlan:
-    if out.suffix.lower() != ".png":
-        raise UserError(f"outputs are PNG files; give {printable(str(out.with_suffix('.png')))}")
-    if len(transfers) != 1:
-        raise UserError(f"{len(transfers)} outputs need a folder, not the file {printable(str(out))}")
-    return TransferPlan(out.parent, [replace(transfers[0], name=out.name)], recorded=False)
 
 
 def transfers_of_images(structures: Iterable[Path], appearance: Sequence[tuple[Path, float]]) -> list[Transfer]:

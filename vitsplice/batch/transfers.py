@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vitsplice.batch.transfer_plan import Transfer, TransferPlan, image_digests
 from vitsplice.batch.transfer_record import TransferRecord
-from vitsplice.engine.images import RunImages, masked, read_masks
+from vitsplice.engine.images import RunImages, check_mask, masked
 from vitsplice.engine.memory import out_of_memory_advice
 from vitsplice.errors import ImageError, VitspliceError
 from vitsplice.images import LoadedImage, encode_png, read, read_mask
@@ -101,8 +101,8 @@ def output_of(
     output = model(structure, appearance)
     if mask is None:
         return output
-    mask_pixels = read_masks({"structure": structure}, {"structure": mask})["structure"].pixels.mean(1, keepdim=True)
-    masks = masked(RunImages({}, {"structure": mask_pixels}), model.record.settings.mask).masks
+    check_mask(mask, structure, "structure mask", "structure image")
+    masks = masked(RunImages({}, {"structure": mask.pixels.mean(1, keepdim=True)}), model.record.settings.mask).masks
     pixels = structure.pixels.to(output.device)
     return torch.lerp(pixels, output, masks["structure"].to(output.device)) if masks else output
 

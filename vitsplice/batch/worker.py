@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -159,7 +160,7 @@ def _run(job: Job) -> Outcome:
     if recording is None:
         return Outcome(job.id, "stopped")
     with recording:
-        for _ in recording.steps(_discard):
+        for _ in recording.steps(lambda note: None):
             if stopped():
                 break
         if not recording.run.finished:
@@ -193,20 +194,15 @@ def _open(job: Job) -> Recording:
     An unfinished run with a corrupt checkpoint, or with other settings, images, regions or backbones, is replaced.
     """
     folder, settings = RunFolder(Path(job.folder)), RunConfig.model_validate_json(job.settings)
-    if folder.finished():
-        return Recording.resume(folder.path, backbones=_backbones())
-    if _started_as(job, settings, folder):
-        try:
+    if folder.finished() or _started_as(job, settings, folder):
+        with suppress(CheckpointRejected):
             return Recording.resume(folder.path, backbones=_backbones())
-        except CheckpointRejected:
-            pass
-    regions = regions_from(job.images, job.regions)
     return Recording.begin(
         job.images,
         settings,
         folder.path,
         weights=job.weights or None,
-        regions=regions,
+        regions=regions_from(job.images, job.regions),
         force=True,
         backbones=_backbones(),
     )
@@ -241,7 +237,3 @@ class StopFile:
         if not self._exists and time.monotonic() >= self._next_check:
             self._exists, self._next_check = self._path.exists(), time.monotonic() + POLL_SECONDS
         return self._exists
-
-
-def _discard(note: str) -> None:
-    """Ignore a note on a preview or checkpoint of a running job."""

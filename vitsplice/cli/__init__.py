@@ -12,15 +12,13 @@ from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
+from vitsplice.cli.interrupt import announce
 from vitsplice.errors import UserError, VitspliceError, allocation_failure
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 DEBUG = "--debug"
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
 
 WAIT_POLICY = ("OMP_WAIT_POLICY", "PASSIVE")
 """Environment variable and value that make CPU threads sleep while they wait for each other. By default they spin for
@@ -125,9 +123,8 @@ def stop_on_signal(number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt; during an import, exit at once, because imported modules may catch the exception."""
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
-            with suppress(OSError):
-                os.write(2, b"interrupted\n")
-            os._exit(INTERRUPTED)
+            announce("interrupted")
+            os._exit(130)
         frame = frame.f_back
     raise KeyboardInterrupt
 
@@ -137,7 +134,6 @@ def main(arguments: list[str]) -> int:
 
     0: success; 1: failure; 2: invalid request or out of memory; 130: Ctrl-C or SIGTERM.
     """
-    debug = DEBUG in arguments
     try:
         from vitsplice.cli.app import application
 
@@ -148,12 +144,12 @@ def main(arguments: list[str]) -> int:
         return _exit_code(stop)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return 130
     except BrokenPipeError:
         _discard_output(sys.stdout.fileno())
         return 1
     except Exception as error:
-        if debug:
+        if DEBUG in arguments:
             traceback.print_exc()
         return _print_error(error)
     return 0

@@ -70,27 +70,24 @@ def _unavailable(part: MessagePart) -> MessagePart:
 
 @cache
 def _command(spec: CommandSpec) -> Any:
-    """Return the click command of a spec, which is built once in a process."""
-    return _with_joined_lines(_click_command(spec))
-
-
-def _click_command(spec: CommandSpec) -> Any:
     """Convert a spec to a click command, by way of a typer application that has only this command."""
     if isinstance(spec.command, typer.Typer):
-        app = typer.Typer(pretty_exceptions_enable=False)
+        app = typer.Typer()
         app.add_typer(spec.command, name=spec.name, short_help=spec.summary)
-        group = get_group(app).commands[spec.name]
-        group.help = group.help or spec.summary
-        return group
-    text = inspect.getdoc(spec.command) or spec.summary
-    return _click_function(spec.name, spec.command, help=text, short_help=spec.summary)
+        command = get_group(app).commands[spec.name]
+        command.help = command.help or spec.summary
+    else:
+        text = inspect.getdoc(spec.command) or spec.summary
+        command = _click_function(spec.name, spec.command, help=text, short_help=spec.summary)
+    _join_lines(command)
+    return command
 
 
-def _with_joined_lines(command: Any) -> Any:
+def _join_lines(command: Any) -> None:
     """In the help of a command and its subcommands, join the lines of each paragraph.
 
     Otherwise typer would keep the line breaks. A paragraph is unchanged if any of its lines is indented or begins like
-    a list item, or if it begins with a backspace (click: preformatted). Return the command, which is changed in place.
+    a list item, or if it begins with a backspace (click: preformatted).
     """
     if command.help:
         command.help = "\n\n".join(
@@ -100,13 +97,12 @@ def _with_joined_lines(command: Any) -> Any:
             for paragraph in command.help.split("\n\n")
         )
     for subcommand in getattr(command, "commands", {}).values():
-        _with_joined_lines(subcommand)
-    return command
+        _join_lines(subcommand)
 
 
 def _click_function(name: str, function: Callable[..., object], **settings: Any) -> Any:
     """Convert a function to a click command, with settings of `typer.Typer.command`."""
-    app = typer.Typer(pretty_exceptions_enable=False)
+    app = typer.Typer()
     app.command(name, **settings)(function)
     return get_group(app).commands[name]
 

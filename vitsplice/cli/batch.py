@@ -70,9 +70,10 @@ def batch(
     variants = plan.variants(
         preset or ["quick"], backbone or [], seed or [], steps=steps, size=size, overrides=set_ or []
     )
-    total = count(pairs) * len(variants)
-    if not total:
+    pair_count = count(pairs)
+    if not pair_count:
         raise UserError(f"{printable(str(pairs))} has no pairs")
+    total = pair_count * len(variants)
     built_executor = build_part(spec, workers, threads or plan.stored_threads(out), options)
     lock_held = Event()
 
@@ -89,7 +90,7 @@ def batch(
             pairs,
             variants,
             built_executor,
-            total,
+            pair_count,
             retries=retries,
             on_lock=lock_held.set,
             stopped=lambda: interrupt.requested,

@@ -15,7 +15,10 @@ from vitsplice.cli.output import print_json, print_wide
 
 
 class BenchmarkName(StrEnum):
-    """Names of the benchmarks, as in `vitsplice.tools.bench.BENCHMARKS`."""
+    """Names of the benchmarks, as in `vitsplice.tools.bench.BENCHMARKS`.
+
+    An enum, because typer does not accept ``list[Literal[...]]``.
+    """
 
     PROCESSES = "processes"
     STEPS = "steps"

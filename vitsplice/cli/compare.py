@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.options import DEVICE, IMAGE_HELP, backbone_option
+from vitsplice.cli.options import DEVICE, IMAGE_HELP, OutputFolder, backbone_option
 from vitsplice.support.image_files import SUFFIXES
 
 
@@ -19,7 +19,7 @@ def compare(
     backbone: Annotated[
         list[str] | None, backbone_option("Required. Can be repeated; an untrained backbone is a control.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-comparison"),
+    out: OutputFolder = Path("vitsplice-comparison"),
     masks: Annotated[
         Path | None,
         typer.Option(

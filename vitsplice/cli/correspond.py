@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.options import DEVICE, IMAGE_HELP, Backbone, ReplaceResults
+from vitsplice.cli.options import DEVICE, IMAGE_HELP, Backbone, OutputFolder, ReplaceResults
 from vitsplice.cli.output import print_notes
 
 
@@ -20,7 +20,7 @@ def correspond(
             help="Image whose patches are the candidates. Its mirror image is tried, too; the better is used.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-matches"),
+    out: OutputFolder = Path("vitsplice-matches"),
     backbone: Backbone = None,
     facet: Annotated[
         str | None,

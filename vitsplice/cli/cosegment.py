@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.options import BACKBONE_SIDE, DEVICE, IMAGE_HELP, Backbone, ReplaceResults
+from vitsplice.cli.options import DEVICE, IMAGE_HELP, Backbone, BackboneSide, OutputFolder, ReplaceResults
 from vitsplice.cli.output import print_notes
 
 
@@ -15,7 +15,7 @@ def cosegment(
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGE...", help=f"Images with a common object. {IMAGE_HELP}")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-cosegment"),
+    out: OutputFolder = Path("vitsplice-cosegment"),
     backbone: Backbone = None,
     parts: Annotated[int, typer.Option(min=1, max=20, help="Number of parts of the foreground.")] = 4,
     clusters: Annotated[
@@ -27,7 +27,7 @@ def cosegment(
             "the elbow of the inertia of k-means.",
         ),
     ] = None,
-    size: Annotated[int, BACKBONE_SIDE] = 448,
+    size: BackboneSide = 448,
     device: Annotated[str, DEVICE] = "auto",
     force: ReplaceResults = False,
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import typer
 
 from vitsplice.cli.options import AsJson
@@ -10,8 +12,6 @@ from vitsplice.cli.output import print_json
 
 def doctor(as_json: AsJson = False) -> None:
     """Check versions, device, memory, plugins, weights and folders; exit with code 1 if `vitsplice run` cannot work."""
-    from dataclasses import asdict
-
     from vitsplice.plugins import catalogue
     from vitsplice.text import one_line
     from vitsplice.tools.doctor import diagnose

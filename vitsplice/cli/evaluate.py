@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from vitsplice.cli.options import DEVICE, SummaryAsJson, backbone_option
+from vitsplice.cli.options import DEVICE, OutputFolder, SummaryAsJson, backbone_option
 from vitsplice.cli.output import option, print_json, print_notes, print_wide
 from vitsplice.text import printable
-
-if TYPE_CHECKING:
-    from vitsplice.evaluation.summary import EvaluationSummary
 
 
 def evaluate(
@@ -27,7 +24,7 @@ def evaluate(
     pairs: Annotated[
         Path | None, typer.Option(help="Manifest of the pairs, .csv or .jsonl. Required.", metavar="FILE")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-evaluation"),
+    out: OutputFolder = Path("vitsplice-evaluation"),
     metric: Annotated[
         list[str] | None, typer.Option(help="Metric of `vitsplice list metrics`; can be repeated. Default: all.")
     ] = None,
@@ -55,6 +52,7 @@ def evaluate(
         raise typer.BadParameter("give the manifest of the pairs with --pairs FILE")
 
     from vitsplice.cli.progress import parts_progress, unless_stopped
+    from vitsplice.evaluation import report
     from vitsplice.evaluation.evaluate import evaluate
     from vitsplice.evaluation.plan import GALLERY, EvaluationPlan, parse_method
 
@@ -65,29 +63,22 @@ def evaluate(
     if as_json:
         print_json(summary.to_json())
         return
-    _show(summary)
+    print_wide(*report.score_table(summary))
+    typer.echo(report.LEGEND)
+    print_notes(report.warnings(summary, option), "WARNING")
+    print_notes(report.missing_values(summary))
     typer.echo(out / GALLERY)
 
 
 def _optimised_backbones(options: list[str]) -> dict[str, tuple[str, ...]]:
     """Parse ``METHOD=BACKBONE`` options to the names of the backbones of each method; none: ()."""
-    optimised: dict[str, tuple[str, ...]] = {}
+    optimised: dict[str, list[str]] = {}
     for text in options:
         method, _, backbone = text.partition("=")
         if not method or not backbone:
             raise typer.BadParameter(f"--optimised takes METHOD=BACKBONE, or METHOD=none, not '{printable(text)}'")
-        optimised[method] = (*optimised.get(method, ()), backbone)
+        optimised.setdefault(method, []).append(backbone)
     for method, backbones in optimised.items():
         if "none" in backbones and len({*backbones}) > 1:
             raise typer.BadParameter(f"--optimised {printable(method)}=none contradicts the backbones given for it")
     return {method: tuple(name for name in backbones if name != "none") for method, backbones in optimised.items()}
-
-
-def _show(summary: EvaluationSummary) -> None:
-    """Print the scores on standard output, and warnings and missing values on standard error."""
-    from vitsplice.evaluation import report
-
-    print_wide(*report.score_table(summary))
-    typer.echo(report.LEGEND)
-    print_notes(report.warnings(summary, option), "WARNING")
-    print_notes(report.missing_values(summary))

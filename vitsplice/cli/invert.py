@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vitsplice.cli.options import DEVICE, IMAGE_HELP, ReplaceResults, Seed, backbone_option
+from vitsplice.cli.options import DEVICE, IMAGE_HELP, OutputFolder, ReplaceResults, Seed, backbone_option
+from vitsplice.cli.output import print_notes
 
 if TYPE_CHECKING:
     from vitsplice.analysis.inversion import InversionPlan
@@ -19,7 +20,7 @@ def invert(
     image: Annotated[
         Path | None, typer.Argument(metavar="IMAGE", help=f"{IMAGE_HELP} Default: the packaged cat.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-inversions"),
+    out: OutputFolder = Path("vitsplice-inversions"),
     facet: Annotated[
         list[str] | None,
         typer.Option(
@@ -89,8 +90,7 @@ def _run(plan: InversionPlan, out: Path, *, force: bool) -> None:
     from vitsplice.analysis.inversion_folder import inversion_folder, read_inversions, record_inversion, save_sheet
     from vitsplice.cli.run import follow
 
-    for substitution in plan.substitutions:
-        typer.echo(f"SUBSTITUTION: {substitution}", err=True)
+    print_notes(plan.substitutions, "SUBSTITUTION")
     resume_command = f"vitsplice invert --resume {shlex.quote(str(out))}"
     with inversion_folder(plan, out, force=force):
         for number, request in enumerate(plan.settings, 1):

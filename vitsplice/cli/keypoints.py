@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from vitsplice.cli.options import DEVICE, IMAGE_HELP, SummaryAsJson, backbone_option
+from vitsplice.cli.options import DEVICE, IMAGE_HELP, OutputFolder, SummaryAsJson, backbone_option
 from vitsplice.cli.output import print_json, print_notes, print_wide
-
-if TYPE_CHECKING:
-    from vitsplice.keypoints.summary import BenchmarkSummary
 
 EVERY_LAYER = "all"
 
@@ -66,7 +63,7 @@ def keypoints(
             help="Images are resized to an area of about SIZE x SIZE pixels, preserving the aspect ratio.",
         ),
     ] = 448,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-keypoints"),
+    out: OutputFolder = Path("vitsplice-keypoints"),
     device: Annotated[str, DEVICE] = "auto",
     as_json: SummaryAsJson = False,
     force: Annotated[
@@ -79,9 +76,8 @@ def keypoints(
     A command with more backbones, facets, layers or thresholds measures only what is new.
     """
     from vitsplice.cli.progress import parts_progress, unless_stopped
-    from vitsplice.keypoints import KeypointBenchmark, load_dataset, run_benchmark
+    from vitsplice.keypoints import KeypointBenchmark, load_dataset, report, run_benchmark
     from vitsplice.keypoints.benchmark import ALPHAS
-    from vitsplice.keypoints.report import MARKDOWN
 
     data = load_dataset(sources or (), split, subset, appearance)
     benchmark = KeypointBenchmark(
@@ -92,8 +88,10 @@ def keypoints(
     if as_json:
         print_json(summary.to_json())
         return
-    _show(summary)
-    typer.echo(out / MARKDOWN)
+    print_wide(*report.score_table(summary))
+    typer.echo(report.legend(summary))
+    print_notes(report.notes(summary))
+    typer.echo(out / report.MARKDOWN)
 
 
 def _layers(values: list[str]) -> tuple[int, ...]:
@@ -102,12 +100,3 @@ def _layers(values: list[str]) -> tuple[int, ...]:
     except ValueError:
         raise typer.BadParameter(f"--layer takes whole numbers or {EVERY_LAYER}, not {', '.join(values)}") from None
     return () if EVERY_LAYER in values else numbers
-
-
-def _show(summary: BenchmarkSummary) -> None:
-    """Print the table on standard output, and notes on excluded pairs and keypoints on standard error."""
-    from vitsplice.keypoints import report
-
-    print_wide(*report.score_table(summary))
-    typer.echo(report.legend(summary))
-    print_notes(report.notes(summary))

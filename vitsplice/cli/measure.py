@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitsplice.cli.options import BACKBONE_SIDE, IMAGE_HELP, AsJson, Backbone
+from vitsplice.cli.options import IMAGE_HELP, AsJson, Backbone, BackboneSide
 from vitsplice.cli.output import print_json, print_notes
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def measure(
     appearance: Annotated[Path, typer.Option(help=f"The appearance image: {IMAGE_HELP}")],
     output: Annotated[Path, typer.Option(help=f"The output image: {IMAGE_HELP}")],
     backbone: Backbone = None,
-    size: Annotated[int, BACKBONE_SIDE] = 224,
+    size: BackboneSide = 224,
     as_json: AsJson = False,
 ) -> None:
     """Measure an output by all loss terms, unweighted, and by the metrics that a run reports. Lower is better."""
@@ -32,7 +32,8 @@ def measure(
     if as_json:
         print_json(asdict(measurement))
         return
-    print_notes([measurement.substitution] if measurement.substitution else [])
+    if measurement.substitution:
+        print_notes([measurement.substitution])
     print_notes(f"{image}: {note}" for image, image_notes in measurement.notes.items() for note in image_notes)
     typer.echo(f"loss terms with backbone {measurement.backbone}, shorter side {size} px; lower is better")
     _show(measurement.terms.values())

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitsplice.cli.options import DEVICE, IMAGE_HELP, ReplaceResults, backbone_option
+from vitsplice.cli.options import DEVICE, IMAGE_HELP, OutputFolder, ReplaceResults, backbone_option
 from vitsplice.cli.output import print_notes
 
 
@@ -15,7 +15,7 @@ def modes(
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGES...", help=f"Folders of images, or images. {IMAGE_HELP}")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-modes"),
+    out: OutputFolder = Path("vitsplice-modes"),
     k: Annotated[int, typer.Option("-k", "--k", min=1, max=1000, help="Number of modes.")] = 9,
     model: Annotated[
         Path | None,

@@ -17,7 +17,6 @@ BACKBONE_HELP = (
 )
 
 DEVICE: Any = typer.Option(help="auto, cpu, cuda, cuda:N or mps.")
-BACKBONE_SIDE: Any = typer.Option(min=16, max=4096, help="Shorter side of the backbone's input, in pixels.")
 
 
 def backbone_option(details: str = "Default: the first of the default preset.") -> Any:
@@ -26,28 +25,37 @@ def backbone_option(details: str = "Default: the first of the default preset.") 
 
 
 Backbone = Annotated[str | None, backbone_option()]
+BackboneSide = Annotated[int, typer.Option(min=16, max=4096, help="Shorter side of the backbone's input, in pixels.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of all random number generators.")]
 Precision = Annotated[str | None, typer.Option(help="Precision of the backbone: auto, float32 or bfloat16.")]
+OutputFolder = Annotated[Path, typer.Option("--out", "-o", help="Output folder.")]
 ReplaceResults = Annotated[bool, typer.Option("--force", help="Replace results in the output folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SummaryAsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 
-APPEARANCES: Any = typer.Argument(
-    metavar="APPEARANCE...",
-    help=f"Image that gives the appearance, or several: each patch of the structure image is matched with the patches "
-    f"of all of them. {IMAGE_HELP}",
-)
-
-WEIGHTED: Any = typer.Option(
-    "--appearance",
-    metavar="IMAGE[:WEIGHT]",
-    help="A further appearance image with its weight (default: 1), such as zebra.jpg:0.7. Repeatable.",
-)
-
-MASKS: Any = typer.Option(
-    help="Mask as large as APPEARANCE: only the region where the mask is white is used. For several appearance images, "
-    "repeat the option in the order of the images; - means no mask."
-)
+Appearances = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="APPEARANCE...",
+        help="Image that gives the appearance, or several: each patch of the structure image is matched with the "
+        f"patches of all of them. {IMAGE_HELP}",
+    ),
+]
+WeightedAppearances = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--appearance",
+        metavar="IMAGE[:WEIGHT]",
+        help="A further appearance image with its weight (default: 1), such as zebra.jpg:0.7. Repeatable.",
+    ),
+]
+AppearanceMasks = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Mask as large as APPEARANCE: only the region where the mask is white is used. For several appearance "
+        "images, repeat the option in the order of the images; - means no mask."
+    ),
+]
 
 
 def with_weights(appearances: list[Path] | None, weighted: list[str] | None) -> tuple[list[Path], list[float] | None]:

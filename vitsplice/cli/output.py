@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-UNLIMITED = 100_000
-"""Width of a console in characters at which no table is folded."""
-
 MEMORY_ADVICE = "try smaller images, a smaller --size (--grid of correspond), or a smaller backbone"
 
 
@@ -85,20 +82,19 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table with one line a row; on a terminal that is too narrow for the table, a paragraph a row."""
     from rich import box
     from rich.console import Console
-    from rich.text import Text
 
-    console = Console(highlight=False)
+    console, unfolded = Console(), _unfolded_console()
     terminal = on_terminal(console)
     table = _table(columns, rows, box.SIMPLE_HEAD if terminal else None)
-    if terminal and _width(table) > console.width:
-        console.print(Text("\n".join(paragraphs(columns, rows, console.width))), soft_wrap=True)
+    if terminal and unfolded.measure(table).maximum > console.width:
+        typer.echo("\n".join(paragraphs(columns, rows, console.width)))
     else:
-        _print_unfolded(table)
+        unfolded.print(table)
 
 
 def print_wide(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table with one line a row, as wide as needed; a narrow terminal folds long lines."""
-    _print_unfolded(_table(columns, rows, None))
+    _unfolded_console().print(_table(columns, rows, None))
 
 
 def paragraphs(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
@@ -136,22 +132,8 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], style: Box | N
     return table
 
 
-def _print_unfolded(table: Table) -> None:
+def _unfolded_console() -> Console:
+    """Return a console that is wider than any table; on a dumb terminal, rich ignores a width without a height."""
     from rich.console import Console
 
-    _console(max(_width(table), Console().width)).print(table)
-
-
-def _width(table: Table) -> int:
-    """Return the width of a table in characters if no cell is folded."""
-    from rich.measure import Measurement
-
-    unlimited = _console(UNLIMITED)
-    return Measurement.get(unlimited, unlimited.options, table).maximum
-
-
-def _console(width: int) -> Console:
-    """Return a console of this width; on a dumb terminal, rich ignores a width without a height."""
-    from rich.console import Console
-
-    return Console(width=width, height=1, highlight=False)
+    return Console(width=100_000, height=1, highlight=False)

@@ -11,9 +11,6 @@ import typer
 from vitsplice.errors import UserError
 from vitsplice.text import printable, truncate
 
-OUT = ("--out", "-o")
-"""Names of the option for an output path."""
-
 
 def check_out(arguments: Sequence[str]) -> None:
     """Raise UserError if the output path is empty, as in ``-o "$UNSET"``; as a `Path` it would be the current folder.
@@ -23,7 +20,7 @@ def check_out(arguments: Sequence[str]) -> None:
     """
     if "--" in arguments:
         arguments = arguments[: arguments.index("--")]
-    if f"{OUT[0]}=" in arguments or any(name in OUT and not value for name, value in pairwise(arguments)):
+    if "--out=" in arguments or any(name in ("--out", "-o") and not value for name, value in pairwise(arguments)):
         raise UserError("the output path is empty; give a file or folder, or . for the current folder")
 
 

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from vitsplice.cli.options import BACKBONE_SIDE, DEVICE, IMAGE_HELP, Backbone, ReplaceResults
+from vitsplice.cli.options import DEVICE, IMAGE_HELP, Backbone, BackboneSide, OutputFolder, ReplaceResults
 from vitsplice.cli.output import print_notes
 
 
 def pca(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help=f"{IMAGE_HELP} All share one colour map.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("vitsplice-pca"),
+    out: OutputFolder = Path("vitsplice-pca"),
     backbone: Backbone = None,
     facet: Annotated[
         str | None, typer.Option(help="key, query, value, token or map. Default: the backbone's facet for structure.")
@@ -31,7 +31,7 @@ def pca(
         bool,
         typer.Option("--foreground", help="Decompose only the common foreground of the images; the rest is black."),
     ] = False,
-    size: Annotated[int, BACKBONE_SIDE] = 448,
+    size: BackboneSide = 448,
     device: Annotated[str, DEVICE] = "auto",
     force: ReplaceResults = False,
 ) -> None:

@@ -11,10 +11,12 @@ import typer
 
 from vitsplice.cli.options import AsJson
 from vitsplice.cli.output import print_json, print_plugin_failures
+from vitsplice.errors import UnknownName, UserError
+from vitsplice.text import did_you_mean, truncate
 
 if TYPE_CHECKING:
     from vitsplice.plugins import Catalogue
-    from vitsplice.testing import CheckResult, Contract
+    from vitsplice.testing import Contract
 
 plugin = typer.Typer(no_args_is_help=True)
 
@@ -46,8 +48,13 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check the parts of a plugin against their contracts; the exit code is 1 if a check fails."""
+    from vitsplice.testing import CONTRACTS
+
     print_plugin_failures()
-    results = {f"{kind} '{part}'": _run_checks(kind, part) for kind, part in _parts(name)}
+    results = {}
+    for kind, part in _parts(name):
+        contract: type[Contract[Any]] = type(part, (CONTRACTS[kind],), {"name": part})
+        results[f"{kind} '{part}'"] = contract.run_checks()
     failed = sum(result.outcome == "failed" for checks in results.values() for result in checks)
     if as_json:
         print_json({title: [asdict(result) for result in checks] for title, checks in results.items()})
@@ -62,16 +69,8 @@ def check(
         raise typer.Exit(1)
 
 
-def _run_checks(kind: str, name: str) -> list[CheckResult]:
-    from vitsplice.testing import CONTRACTS
-
-    contract: type[Contract[Any]] = type(name, (CONTRACTS[kind],), {"name": name})
-    return contract.run_checks()
-
-
 def _parts(name: str) -> list[tuple[str, str]]:
     """Return kind and name of each part that has the name, or that belongs to a plugin or distribution of this name."""
-    from vitsplice.errors import UserError
     from vitsplice.plugins import catalogue
     from vitsplice.testing import CONTRACTS
 
@@ -103,9 +102,6 @@ def _parts(name: str) -> list[tuple[str, str]]:
 
 def _check_backbone(known: Catalogue, name: str, parts: list[str]) -> None:
     """Raise UnknownName unless a plugin provides a backbone of this name without listing it."""
-    from vitsplice.errors import UnknownName
-    from vitsplice.text import did_you_mean, truncate
-
     try:
         known.backbones[name]
     except UnknownName as error:

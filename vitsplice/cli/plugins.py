@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 
 from rich import box
 from rich.console import Console
@@ -21,7 +20,9 @@ def plugins(as_json: AsJson = False) -> None:
     """List plugins, the parts that they register, and why some failed."""
     known = catalogue()
     if DEBUG in sys.argv:
-        _print_tracebacks(known)
+        for record in known.plugins:
+            if record.traceback:
+                print(f"plugin '{record.name}':\n{record.traceback}", file=sys.stderr)
     if as_json:
         print_json(_json(known))
         return
@@ -37,25 +38,17 @@ def plugins(as_json: AsJson = False) -> None:
         console.print(_text(f"Conflict: {conflict_message(words[kind], name, owners)}", "red"))
 
 
-def _print_tracebacks(known: Catalogue) -> None:
-    """Print the traceback of each failed plugin on standard error."""
-    for record in known.plugins:
-        if record.traceback:
-            print(f"plugin '{record.name}':\n{record.traceback}", file=sys.stderr)
-
-
 def _json(known: Catalogue) -> dict[str, object]:
     fields = ("name", "distribution", "version", "specs", "any_backbone", "failure", "notes")
     return {
-        "plugins": [{field: _plain(getattr(record, field)) for field in fields} for record in known.plugins],
+        "plugins": [
+            {field: getattr(record, field) for field in fields} | {"specs": dict(record.specs)}
+            for record in known.plugins
+        ],
         "conflicts": [
             {"kind": kind, "name": name, "distributions": owners} for (kind, name), owners in known.conflicts.items()
         ],
     }
-
-
-def _plain(value: object) -> object:
-    return dict(value) if isinstance(value, Mapping) else value
 
 
 def _origin(record: PluginRecord) -> Text:

@@ -9,7 +9,7 @@ import typer
 from vitsplice.contracts import PresetSpec
 from vitsplice.plugins import catalogue
 
-presets = typer.Typer(no_args_is_help=False)
+presets = typer.Typer()
 
 
 @presets.callback(invoke_without_command=True)

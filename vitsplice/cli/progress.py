@@ -82,11 +82,9 @@ class ProgressDisplay:
             console=self._console, transient=True, disable=not self._live, get_time=clock,
         )  # fmt: skip
         self._task = self._bar.add_task("", total=total, eta="")
-        self._began = self._clock()
-        self._last_line = float("-inf")
+        self._last_line = -math.inf
 
     def __enter__(self) -> Self:
-        self._began = self._clock()
         self._bar.start()
         return self
 
@@ -97,23 +95,16 @@ class ProgressDisplay:
         """Print a line above the bar. Only the terminal folds it, so that a path or command can be copied."""
         self._console.print(Text(plain(line), style=style), soft_wrap=True)
 
-    def _show(self, done: int, text: str, *, total: int | None = None, always: bool = False) -> None:
+    def _show(self, done: int, total: int, text: str, eta: str, *, always: bool = False) -> None:
         """Update the bar.
 
         Without a bar, print a line if ``always`` is set, or `LINE_EVERY` seconds have passed since the last one.
         """
-        total = total if total is not None else int(self._bar.tasks[0].total or 0)
-        eta = self._eta(done, total)
         self._bar.text = plain(text)
         self._bar.update(self._task, completed=done, total=total, eta=eta)
-        if self._live or not (always or self._clock() - self._last_line >= LINE_EVERY):
-            return
-        self._last_line = self._clock()
-        self.note("  ".join(filter(None, [f"{done}/{total}", text, eta])))
-
-    def _eta(self, done: int, total: int) -> str:
-        """Return the time that remains, as text; "" if it is unknown."""
-        return ""
+        if not self._live and (always or self._clock() - self._last_line >= LINE_EVERY):
+            self._last_line = self._clock()
+            self.note("  ".join(filter(None, [f"{done}/{total}", text, eta])))
 
 
 class StepProgress(ProgressDisplay):
@@ -130,24 +121,23 @@ class StepProgress(ProgressDisplay):
         self, total: int, resumed_at: int, clock: Callable[[], float] = perf_counter, *, quiet: bool = False
     ) -> None:
         super().__init__(total, clock, quiet=quiet)
-        self._rate, self._always_printed = StepRate(clock=clock), (resumed_at + 1, total)
+        self._total, self._always_printed = total, (resumed_at + 1, total)
+        self._rate = StepRate(clock=clock)
 
     def step(self, step: Step) -> None:
         """Show the losses of a step; without a bar, the first and the last step always have a line."""
         self._rate.step_done()
-        taken = step.index + 1
+        taken, seconds = step.index + 1, self._rate.seconds
         losses = (f"{name} {value:.4g}" for name, value in step.losses.items())
-        rate = f"{1 / self._rate.seconds:.2f} steps/s" if self._rate.seconds else ""
+        rate = f"{1 / seconds:.2f} steps/s" if seconds else ""
         text = "  ".join(filter(None, [f"total {step.total:.4g}", *losses, rate]))
-        self._show(taken, text, always=taken in self._always_printed)
+        eta = f"ETA {duration(seconds * (self._total - taken))}" if seconds and taken < self._total else ""
+        self._show(taken, self._total, text, eta, always=taken in self._always_printed)
 
-    def _eta(self, done: int, total: int) -> str:
-        seconds = self._rate.seconds
-        return "" if seconds is None or done == total else f"ETA {duration(seconds * (total - done))}"
-
-    def _introduce_backbones(self, backbones: Iterable[Backbone]) -> None:
+    def introduce_backbones(self, backbones: Iterable[Backbone]) -> None:
         """Print name, network, licence and origin of the weights of each backbone."""
-        for info in (backbone.info for backbone in backbones):
+        for backbone in backbones:
+            info = backbone.info
             self.note(f"backbone {info.name} ({info.model}, {info.licence}), weights: {info.source}")
 
 
@@ -166,13 +156,11 @@ class PartsProgress(ProgressDisplay):
         if done < self._done or total != self._total:
             self._phase_began = self._clock(), done
         self._done, self._total = done, total
-        self._show(done, truncate(plain(name), MAX_NAME), total=total)
-
-    def _eta(self, done: int, total: int) -> str:
-        began, before = self._phase_began
-        if done in (before, total):
-            return ""
-        return f"ETA {duration((self._clock() - began) / (done - before) * (total - done))}"
+        began, done_before = self._phase_began
+        eta = ""
+        if done not in (done_before, total):
+            eta = f"ETA {duration((self._clock() - began) / (done - done_before) * (total - done))}"
+        self._show(done, total, truncate(plain(name), MAX_NAME), eta)
 
 
 class BatchProgress(ProgressDisplay):
@@ -184,6 +172,7 @@ class BatchProgress(ProgressDisplay):
 
     def __init__(self, total: int) -> None:
         super().__init__(total)
+        self._began = self._clock()
         self._reasons: deque[str] = deque(maxlen=100)
 
     def show(self, tally: Tally, outcome: Outcome | None) -> None:
@@ -197,7 +186,7 @@ class BatchProgress(ProgressDisplay):
         if tally.remaining:  # 0 while failed runs are retried
             eta = f"ETA {duration(tally.remaining / rate)}" if ended else "ETA unknown"
         counts = f"{tally.done_before + tally.done} done, {tally.failures} failed, {tally.remaining} left"
-        self._show(tally.total - tally.remaining, "  ".join(filter(None, [counts, f"{rate * 60:.3g}/min", eta])))
+        self._show(tally.total - tally.remaining, tally.total, f"{counts}  {rate * 60:.3g}/min", eta)
 
     def summarise(self, tally: Tally, out: Path, *, stopped: bool) -> None:
         """Print the result of the batch on standard error, and the path of its results on standard output."""

@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitsplice.cli.options import (
-    APPEARANCES,
     DEVICE,
     IMAGE_HELP,
-    MASKS,
-    WEIGHTED,
+    AppearanceMasks,
+    Appearances,
     Precision,
     Seed,
+    WeightedAppearances,
     backbone_option,
     masks_of,
     with_weights,
 )
 from vitsplice.cli.output import error_message, message, print_notes
+from vitsplice.errors import AlreadyFinished, NonFiniteLoss, VitspliceError
 
 if TYPE_CHECKING:
     from vitsplice.cli.run_progress import RunProgress
@@ -39,8 +40,8 @@ def run(
             metavar="STRUCTURE", help=f"Image that gives the structure. {IMAGE_HELP} Without images: the packaged pair."
         ),
     ] = None,
-    appearance: Annotated[list[Path] | None, APPEARANCES] = None,
-    weighted: Annotated[list[str] | None, WEIGHTED] = None,
+    appearance: Appearances = None,
+    weighted: WeightedAppearances = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the output and its records.")] = Path(
         "vitsplice-out"
     ),
@@ -79,7 +80,7 @@ def run(
             "--set mask.feather=0."
         ),
     ] = None,
-    appearance_mask: Annotated[list[Path] | None, MASKS] = None,
+    appearance_mask: AppearanceMasks = None,
     region: Annotated[
         list[str] | None,
         typer.Option(
@@ -135,7 +136,6 @@ def run(
     if resume is not None:
         _resume(context, resume, set_ or [], lut, force)
         return
-    from vitsplice.engine.backbones import BackboneCache
     from vitsplice.images import read_mask
     from vitsplice.luts import check_cube
     from vitsplice.presets.settings import settings_for
@@ -164,10 +164,12 @@ def run(
         check_cube(lut, force=force)
         if structure_mask is not None:
             checked_mask_of_lut(read_mask(structure_mask).pixels[0], settings.size)
-    backbones = BackboneCache() if auto_regions is not None else None  # for the proposal and the run
+    backbones = None
     if auto_regions is not None:
         from vitsplice.analysis.auto_regions import propose_for_run
+        from vitsplice.engine.backbones import BackboneCache
 
+        backbones = BackboneCache()  # shared by the proposal and the run
         proposed, messages = propose_for_run(
             images, auto_regions, settings, out, weights=weights, regions=regions, force=force, backbones=backbones
         )
@@ -184,7 +186,6 @@ def run(
 
 def _resume(context: typer.Context, path: Path, overrides: list[str], lut: Path | None, force: bool) -> None:
     """Resume a run; if it is finished, only print notes."""
-    from vitsplice.errors import AlreadyFinished
     from vitsplice.luts import check_cube
     from vitsplice.runs.lut import checked_mask_of_lut
     from vitsplice.runs.recorder import Recording
@@ -210,10 +211,11 @@ def _resume(context: typer.Context, path: Path, overrides: list[str], lut: Path 
 
 def check_alone(context: typer.Context, work: str, allowed: Sequence[str] = ()) -> None:
     """Raise BadParameter if --resume is combined with any argument or option that is not ``allowed``."""
-    sources = {name: context.get_parameter_source(name) for name in context.params if name not in ("resume", *allowed)}
-    if given := [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]:
-        option_names = {parameter.name: max(parameter.opts, key=len) for parameter in context.command.params}
-        raise typer.BadParameter(f"--resume uses the images and settings of {work}; leave out {option_names[given[0]]}")
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        if source and source.name == "COMMANDLINE" and parameter.name not in ("resume", *allowed):
+            name = max(parameter.opts, key=len)
+            raise typer.BadParameter(f"--resume uses the images and settings of {work}; leave out {name}")
 
 
 def _images(structure: Path | None, appearances: list[Path]) -> tuple[Path, list[Path]]:
@@ -261,7 +263,6 @@ def follow(recording: Recording, resume_command: str = "", lut: Path | None = No
     """
     from vitsplice.cli.interrupt import Interrupt
     from vitsplice.cli.run_progress import RunProgress
-    from vitsplice.errors import VitspliceError
 
     resume_command = resume_command or _resume_command(recording.folder.path, lut)
     progress = RunProgress(recording.run, resume_command)
@@ -294,8 +295,6 @@ def follow(recording: Recording, resume_command: str = "", lut: Path | None = No
 
 def _save_after_failure(recording: Recording, progress: RunProgress, failure: Exception) -> None:
     """Save the last good image of a run that failed. If that fails too, print a note and raise nothing."""
-    from vitsplice.errors import NonFiniteLoss
-
     try:
         recording.save()
     except Exception as error:

@@ -57,7 +57,8 @@ class RunProgress(StepProgress):
         settings = self._run.settings
         record = self._run.record()
         names = image_names(record)
-        for role, image in list(self._run.images.items())[: 1 if has_single_image(record) else None]:
+        images = list(self._run.images.items())
+        for role, image in images[:1] if has_single_image(record) else images:
             height, width = image.pixels.shape[-2:]
             self.note(f"{names[role]} {image.name}, {width}x{height} px{_notes(image)}")
         for role, mask in self._run.masks.items():
@@ -66,7 +67,7 @@ class RunProgress(StepProgress):
             mask, source = region.structure_mask, names[self._run.appearances[region.appearance]]
             extent = "a region for each colour" if is_coloured(mask) else f"{float(mask.pixels.mean()):.0%} white"
             self.note(f"region {number} {mask.name}, {extent}, from {source}")
-        self._introduce_backbones(self._run.backbones.values())
+        self.introduce_backbones(self._run.backbones.values())
         preset = f"preset {settings.preset}, " if settings.preset else ""
         self.note(f"{preset}{settings.steps} steps on {settings.device} in {settings.precision}, seed {settings.seed}")
         self.note(describe_sizes(record["sizes"]))

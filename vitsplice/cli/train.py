@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vitsplice.cli.options import DEVICE, Seed
 from vitsplice.cli.output import print_notes
+from vitsplice.support.progress import NULL_REPORTER
 
 if TYPE_CHECKING:
-    from vitsplice.config import RunConfig
+    from vitsplice.cli.progress import StepProgress
     from vitsplice.training.plan import TrainingPlan
-    from vitsplice.training.processes import Processes
     from vitsplice.training.recorder import TrainingRecorder
-
-DEFAULT_PRESET = "splicenet-residual"
 
 METRIC_COLUMNS = ("output", "start", "unchanged")
 """Columns of the metrics on held-out pairs."""
@@ -43,7 +42,7 @@ def train(
         typer.Option(
             help="A preset for training (splicenet, splicenet-residual), or a YAML file with the setting 'training'."
         ),
-    ] = DEFAULT_PRESET,
+    ] = "splicenet-residual",
     steps: Annotated[
         int | None, typer.Option(min=1, max=10_000_000, help="Number of steps, in place of the preset's.")
     ] = None,
@@ -119,29 +118,21 @@ def train(
             "give photographs or a manifest, and the folder of the model: vitsplice train SOURCE -o MODEL"
         )
     from vitsplice.presets.settings import check_given_once, settings_for
+    from vitsplice.training.parts import check_training
 
     options = {name: value for name, value in (("partners", partners), ("held_out", held_out)) if value is not None}
     check_given_once({f"training.{name}": name for name in options}, set_ or [])
     overrides = [*(set_ or []), *(f"training.{name}={value}" for name, value in options.items())]
-    settings = settings_for(_for_training(preset), steps=steps, seed=seed, device=device, overrides=overrides)
+    preset_settings = settings_for(preset)
+    check_training(preset_settings)  # before an override such as training.batch=8 adds the setting 'training'
+    settings = settings_for(preset_settings, steps=steps, seed=seed, device=device, overrides=overrides)
     plan = TrainingPlan.create(source, settings, licence=licence, cache=cache, initial=initial)
     _train(plan, out, None, force=force, tensorboard=tensorboard)
-
-
-def _for_training(preset: str) -> RunConfig:
-    """Load a preset. Raises ConfigError if it has no ``training``; an override such as training.batch would add it."""
-    from vitsplice.presets.settings import settings_for
-    from vitsplice.training.parts import check_training
-
-    settings = settings_for(preset)
-    check_training(settings)
-    return settings
 
 
 def _train(plan: TrainingPlan, out: Path, checkpoint: Path | None, *, force: bool, tensorboard: bool) -> None:
     """Prepare and train in the folder of the model; exit with 130 if the user stopped the work."""
     from vitsplice.cli.progress import parts_progress, unless_stopped
-    from vitsplice.support.progress import NULL_REPORTER
     from vitsplice.training.begin import begin_or_resume
     from vitsplice.training.processes import processes_on
     from vitsplice.training.tensorboard import TensorBoard
@@ -150,8 +141,9 @@ def _train(plan: TrainingPlan, out: Path, checkpoint: Path | None, *, force: boo
     with plan.locked_folder(out, force=force) if processes.main else nullcontext(out) as folder:
         processes.wait()
         if plan.finished(folder) and not force:
-            advice = "to replace it, repeat the command that began it, with --force"
-            print_notes([f"the training in {folder} is finished; {advice}"] if processes.main else [])
+            if processes.main:
+                advice = "to replace it, repeat the command that began it, with --force"
+                print_notes([f"the training in {folder} is finished; {advice}"])
             return
         board = TensorBoard(folder) if tensorboard and processes.main else None
         with parts_progress() if processes.main else nullcontext(NULL_REPORTER) as progress:
@@ -162,17 +154,26 @@ def _train(plan: TrainingPlan, out: Path, checkpoint: Path | None, *, force: boo
             if stopped_late and not processes.main:
                 raise typer.Exit(130)
             recorder = unless_stopped(None if stopped_late else prepared)
-        _follow(recorder, processes)
+        _follow(recorder)
 
 
-def _follow(recorder: TrainingRecorder, processes: Processes) -> None:
+def display_of(recorder: TrainingRecorder, clock: Callable[[], float] = perf_counter) -> StepProgress:
+    """Return the display of the steps of a training; only that of the main process prints anything."""
+    from vitsplice.cli.progress import StepProgress
+
+    training = recorder.training
+    return StepProgress(training.parts.config.steps, recorder.resumed_at, clock, quiet=not training.processes.main)
+
+
+def _follow(recorder: TrainingRecorder) -> None:
     """Take the steps, show their progress, and write the model; exit with 130 if the user stopped the training."""
     from vitsplice.cli.interrupt import Interrupt
     from vitsplice.cli.progress import parts_progress
-    from vitsplice.cli.training_progress import TrainingProgress
-    from vitsplice.support.progress import NULL_REPORTER
 
-    with Interrupt() as interrupt, TrainingProgress(recorder) as display:
+    processes, steps = recorder.training.processes, recorder.training.parts.config.steps
+    display = display_of(recorder)
+    with Interrupt() as interrupt, display:
+        introduce(recorder, display)
         for step in recorder.steps(display.note):
             display.step(step)
             if processes.any(interrupt.requested):
@@ -185,7 +186,7 @@ def _follow(recorder: TrainingRecorder, processes: Processes) -> None:
             processes.wait()
     if not (recorder.finished and recorder.measured):
         if processes.main:
-            taken, steps = recorder.training.next, recorder.training.parts.config.steps
+            taken = recorder.training.next
             state = "the model is written" if written else "the checkpoint or the model could not be written"
             when = "before its metrics were measured" if recorder.finished else f"after {taken} of {steps} steps"
             typer.echo(f"stopped {when}; {state}", err=True)
@@ -194,6 +195,20 @@ def _follow(recorder: TrainingRecorder, processes: Processes) -> None:
     if processes.main:
         _summarise(recorder)
         typer.echo(recorder.folder)
+
+
+def introduce(recorder: TrainingRecorder, display: StepProgress) -> None:
+    """Print generator, backbones, numbers of steps and pairs, seed, and the resumed step."""
+    training = recorder.training
+    parts, config = training.parts, training.parts.config
+    weights = sum(parameter.numel() for parameter in training.generator.parameters())
+    display.note(f"generator {parts.generator_spec.name}, {weights / 1e6:.1f} million weights, on {config.device}")
+    display.introduce_backbones(sized.backbone for sized in parts.recipe.backbones.values())
+    batches = f"{parts.training.accumulation} batches of " if parts.training.accumulation > 1 else ""
+    processes = f" in each of {training.processes.count} processes" if training.processes.count > 1 else ""
+    display.note(f"{config.steps} steps of {batches}{parts.training.batch} pairs{processes}, seed {config.seed}")
+    if recorder.resumed_at:
+        display.note(f"resuming after step {recorder.resumed_at}")
 
 
 def _summarise(recorder: TrainingRecorder) -> None:

@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from vitsplice.cli.options import (
-    APPEARANCES,
     DEVICE,
-    MASKS,
-    WEIGHTED,
+    AppearanceMasks,
+    Appearances,
     Precision,
     Seed,
+    WeightedAppearances,
     backbone_option,
     masks_of,
     with_weights,
@@ -26,8 +26,8 @@ def video(
     source: Annotated[
         Path, typer.Argument(metavar="VIDEO", help="Video that gives the structure, or a folder of images.")
     ],
-    appearance: Annotated[list[Path] | None, APPEARANCES] = None,
-    weighted: Annotated[list[str] | None, WEIGHTED] = None,
+    appearance: Appearances = None,
+    weighted: WeightedAppearances = None,
     out: Annotated[
         Path,
         typer.Option(
@@ -52,7 +52,7 @@ def video(
             help="Propagate matches and changes of key frames along the optical flow, or compute each frame alone.",
         ),
     ] = True,
-    appearance_mask: Annotated[list[Path] | None, MASKS] = None,
+    appearance_mask: AppearanceMasks = None,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -109,16 +109,12 @@ def video(
             overrides=set_ or [],
         )
     result = unless_stopped(result)
-    print_notes(result.record["notes"])
-    _show(result.record)
+    record = result.record
+    print_notes(record["notes"])
+    typer.echo(f"{record['frames']} frames, {record['seconds_per_frame']} s each", err=True)
+    errors = record["warping_error"]
+    if errors["output"] is not None:
+        typer.echo(f"warping error {errors['output']:.5f} (input {errors['input']:.5f})", err=True)
     if os.path.isfile(result.folder / REPORT):
         typer.echo(f"report {result.folder / REPORT}", err=True)
     typer.echo(result.path)
-
-
-def _show(record: dict[str, object]) -> None:
-    """Print number of frames, time, and warping errors."""
-    typer.echo(f"{record['frames']} frames, {record['seconds_per_frame']} s each", err=True)
-    errors = record["warping_error"]
-    if isinstance(errors, dict) and errors["output"] is not None:
-        typer.echo(f"warping error {errors['output']:.5f} (input {errors['input']:.5f})", err=True)

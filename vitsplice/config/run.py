@@ -113,15 +113,14 @@ class RunConfig(Settings):
             return data
         if "backbones" in data:
             raise ValueError("give either backbone or backbones, not both")
-        return {("backbones" if key == "backbone" else key): value for key, value in data.items()} | {
-            "backbones": {ONLY: data["backbone"]}
-        }
+        others = {key: value for key, value in data.items() if key != "backbone"}
+        return others | {"backbones": {ONLY: data["backbone"]}}
 
     @model_serializer(mode="wrap")
     def _write_as_read(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Write a single backbone with the key `ONLY` as ``backbone``, and ``model`` and ``training`` only if given."""
-        absent = (("model", None), ("training", None))
-        data: dict[str, Any] = {key: value for key, value in dump(self).items() if (key, value) not in absent}
+        optional = ("model", "training")
+        data = {key: value for key, value in dump(self).items() if value is not None or key not in optional}
         if list(self.backbones) != [ONLY] or "backbones" not in data:
             return data
         return {

@@ -7,23 +7,25 @@ from pydantic import Field
 from vitsplice.config.settings import Name, Settings
 
 MIN_TILED_AREA_RATIO = 3.0
-"""Minimum ratio of the area of a stage on tiles to that of the last stage before it that is not left out."""
+"""A stage on tiles is left out if its ``side ** 2`` is less than this many times that of the last stage before it that
+is not left out."""
 
 
 class StageConfig(Settings):
     """A stage of a coarse-to-fine run.
 
     Args:
-        side: images are resized to about ``(side / scale) ** 2`` pixels, preserving their aspect ratio, where ``scale``
-            is the largest scale of their crops (`ViewConfig.crop`). An image between ``side ** 2`` pixels and that area
-            keeps its area. One below ``side ** 2`` is enlarged to ``side ** 2``, but keeps its size in a stage on
-            tiles. ``side`` is limited to the square root of the output's number of pixels.
+        side: an image of A pixels is resized to about ``min((side / scale) ** 2, max(side ** 2, A))`` pixels, with its
+            aspect ratio, where ``scale`` is the largest scale of its crops (`ViewConfig.crop`). In a stage on tiles, an
+            image of at most ``side ** 2`` pixels keeps its size. ``side`` is limited to the square root of the number
+            of pixels of the run's output.
         share: the steps of the run are divided in proportion to it among the stages that are not left out.
         lr: learning rate; None: ``optimiser.lr``.
         tile: maximum side of a tile in pixels, before an overlap (up to 48 pixels) is added. In each step, the losses
-            are computed on one tile after another, so that the memory that this takes does not grow with ``side``.
-            A stage on tiles is left out if its ``side ** 2`` is less than `MIN_TILED_AREA_RATIO` times that of the last
-            stage before it that is not left out. None: each term is computed on its view (`TermConfig.view`).
+            are computed on one tile of the output after another, so that the memory for the output's features does not
+            grow with ``side``. The features of the appearance image are those of the entire image, computed without
+            gradients. Small stages on tiles are left out, see `MIN_TILED_AREA_RATIO`. None: each term is computed on
+            its view (`TermConfig.view`).
         terms: names of the terms that are active in this stage; None: all.
     """
 

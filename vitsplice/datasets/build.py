@@ -152,7 +152,7 @@ def _completed(options: BuildOptions, contents: SourceContents) -> BuildOptions:
             way = Argument("by", by) if by else "a source that defines the pairs"
             allowed = [part for each in ways for part in (" or ", Argument("by", each))][1:]
             raise UserError(Argument(option), " applies only to ", *allowed, ", not to ", way)
-    options = replace(options, by=by or None)
+    options = replace(options, by=by)
     _check_size(options, contents)
     return options
 
@@ -179,11 +179,12 @@ def _pairings(
 ) -> GroupPairings | None:
     """Pair the images; None if the progress reporter stopped the work. Raises UserError if no image has a partner."""
     number = options.per_structure
-    pairings: GroupPairings | None
     if options.by == "similarity":
         from vitsplice.datasets.similarity import pair_by_similarity
 
         pairings = pair_by_similarity(groups, number, options.backbone, options.device, cache, progress)
+        if pairings is None:
+            return None
     else:
         ways: dict[str | None, Callable[[ImageGroup], Iterator[Pairing]]] = {
             "random": lambda group: pair_at_random(group, number, options.seed or 0),
@@ -191,7 +192,7 @@ def _pairings(
             "all": pair_all,
         }
         pairings = [(group, pairing) for group in groups for pairing in ways[options.by](group)]
-    if pairings is not None and not any(appearances for _, (_, appearances) in pairings):
+    if not any(appearances for _, (_, appearances) in pairings):
         _remove_cache(cache, options)
         images = len({path for group in groups for path in (*group.structures, *group.appearances)})
         raise UserError(

@@ -255,8 +255,8 @@ def _pair_issues(index: ManifestIndex, fingerprints: Fingerprints) -> Iterator[I
     first: dict[tuple[object, ...], str] = {}
     for (pair, rows), weights in zip(index.pairs(), index.weights, strict=True):
         for structure, appearance in dict.fromkeys((row[0], row[1]) for row in rows):
-            same_file = structure == appearance
-            if same := _sameness(fingerprints[structure], fingerprints[appearance], same_file=same_file):
+            images = fingerprints[structure], fingerprints[appearance]
+            if same := "are one file" if structure == appearance else _sameness(*images):
                 message = f"its structure image and its appearance image {index.name(appearance)} {same}"
                 yield Issue("same-image", pair, 1, "", message)
         original = first.setdefault((weights, *map(tuple, rows)), pair)
@@ -264,10 +264,8 @@ def _pair_issues(index: ManifestIndex, fingerprints: Fingerprints) -> Iterator[I
             yield Issue("duplicate-pair", pair, 1, "", f"has the same files and weights as {original}")
 
 
-def _sameness(structure: Fingerprint | None, appearance: Fingerprint | None, *, same_file: bool) -> str:
-    """Describe how two images are or look the same; "" if they do not."""
-    if same_file:
-        return "are one file"
+def _sameness(structure: Fingerprint | None, appearance: Fingerprint | None) -> str:
+    """Describe how the images of two files are or look the same; "" if they do not."""
     if not structure or not appearance:
         return ""
     if structure.sha256 == appearance.sha256:

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import unicodedata
-from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -17,9 +16,10 @@ from typing import IO, Any
 import numpy as np
 
 from vitsplice.datasets.pair import FIELDS, TEXTS, Pair, check_fields, check_unique, pair_of, row_of
-from vitsplice.errors import ConfigError, UserError, VitspliceError
-from vitsplice.support.files import reading, write_atomically
+from vitsplice.errors import ConfigError, UserError
+from vitsplice.support.files import reading
 from vitsplice.support.jsonl import key_of
+from vitsplice.support.output_folder import write_file
 from vitsplice.support.tables import csv_document, unescape_csv
 from vitsplice.text import one_line, printable
 
@@ -63,7 +63,7 @@ def count(path: str | os.PathLike[str]) -> int:
     Raises:
         ConfigError, UserError: as `read`.
     """
-    keys = np.frombuffer(array("Q", (key_of(pair.id.lower()) for pair in read(path, unique=False))), np.uint64)
+    keys = np.fromiter((key_of(pair.id.lower()) for pair in read(path, unique=False)), np.uint64)
     if len(np.unique(keys)) < len(keys):
         for _ in read(path):  # raises the error that names the line
             pass
@@ -74,25 +74,20 @@ def write(path: str | os.PathLike[str], pairs: Iterable[Pair]) -> None:
     """Write a manifest atomically; paths below its folder become relative to it.
 
     Raises:
-        UserError: if its name does not end in .csv or .jsonl, a path is not UTF-8, or a path or region would not be
-            read back (`vitsplice.datasets.pair.row_of`).
+        UserError: if its name does not end in .csv or .jsonl, a path is not UTF-8, a path or region would not be read
+            back (`vitsplice.datasets.pair.row_of`), or the folder cannot be created.
         VitspliceError: if the file cannot be written.
     """
-    path, content = Path(path), content_of(path, pairs)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
-    except OSError as error:
-        raise VitspliceError(f"cannot write {path}: {error.strerror or error}") from error
+    write_file(Path(path), content_of(path, pairs))
 
 
 def content_of(path: str | os.PathLike[str], pairs: Iterable[Pair]) -> bytes:
     """Return the content that `write` writes; raises the same UserError."""
     path = Path(path)
-    formats = {".csv": _as_csv, ".jsonl": _as_jsonl}
-    if path.suffix.lower() not in formats:
+    format_rows = {".csv": _as_csv, ".jsonl": _as_jsonl}.get(path.suffix.lower())
+    if format_rows is None:
         raise UserError(f"{path} cannot be a manifest: its name must end in .csv or .jsonl")
-    text = formats[path.suffix.lower()]([row_of(pair, path.parent) for pair in pairs])
+    text = format_rows([row_of(pair, path.parent) for pair in pairs])
     try:
         return text.encode()
     except UnicodeEncodeError as error:

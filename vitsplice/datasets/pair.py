@@ -130,7 +130,7 @@ def pair_of(row: Mapping[str, Any], folder: Path, location: str) -> Pair:
     Raises:
         ConfigError: if a field is unknown, missing or invalid.
     """
-    check_fields([*map(str, row)], location)
+    check_fields([*row], location)
     values = {name: _text(name, value, location) for name, value in row.items()}
     if empty := [name for name in REQUIRED if not values[name]]:
         raise ConfigError(f"{location}: {empty[0]} is empty")

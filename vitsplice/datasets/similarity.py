@@ -185,10 +185,8 @@ def nearest(
     if not queries or not candidates:
         yield from ([] for _ in queries)
         return
-    numbers = {feature.sha256: index for index, feature in enumerate((*queries, *candidates))}
-    query_files, candidate_files = (
-        np.array([numbers[feature.sha256] for feature in group], np.int64) for group in (queries, candidates)
-    )
+    _, files = np.unique([feature.sha256 for feature in (*queries, *candidates)], return_inverse=True)
+    query_files, candidate_files = files[: len(queries)], files[len(queries) :]
     query_directions, candidate_directions = _normalised(queries), _normalised(candidates)
     for start in range(0, len(queries), QUERIES_AT_ONCE):
         rows = slice(start, start + QUERIES_AT_ONCE)
@@ -201,6 +199,6 @@ def nearest(
 
 def _normalised(features: Sequence[AppearanceFeature]) -> NDArray[np.float32]:
     """Stack features, each divided by its length: ``(N, D)``."""
-    values = np.array([feature.values for feature in features], np.float32).reshape(len(features), -1)
+    values = np.stack([feature.values for feature in features])
     directions: NDArray[np.float32] = values / np.linalg.norm(values, axis=1, keepdims=True).clip(1e-12)
     return directions

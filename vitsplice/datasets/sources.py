@@ -51,14 +51,14 @@ class SourceContents:
         layout: description of the layout that was recognised.
         groups: images to be paired.
         pairs: pairs that the source defines.
-        default_by: default way to pair the groups (`vitsplice.datasets.build.WAYS`); "" if the source defines pairs.
+        default_by: default way to pair the groups (`vitsplice.datasets.build.WAYS`); None if the source defines pairs.
         ignored: subfolders with images that are not used.
     """
 
     layout: str
     groups: tuple[ImageGroup, ...] = ()
     pairs: tuple[Pair, ...] = ()
-    default_by: str = ""
+    default_by: str | None = None
     ignored: tuple[Path, ...] = ()
 
     @property

@@ -113,11 +113,10 @@ def backbone_or_default(backbone: str | Backbone | None, device: torch.device) -
         UserError: if a loaded backbone was cast to a dtype of less than 32 bits.
         UnknownName, WeightsUnavailable, WeightsRejected: see `load_configured`.
     """
-    if not (backbone is None or isinstance(backbone, str)):
-        _check_not_rounded(backbone)
-        return backbone.to(device, torch.float32), None
-    network, substitution = load_configured(settings_for(backbone=backbone).backbone, catalogue())
-    return network.to(device, torch.float32), substitution
+    if backbone is None or isinstance(backbone, str):
+        return BackboneLoader().named(backbone, str(device))
+    _check_not_rounded(backbone)
+    return backbone.to(device, torch.float32), None
 
 
 def _check_not_rounded(backbone: Backbone) -> None:

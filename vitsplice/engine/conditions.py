@@ -5,7 +5,7 @@ What depends on one image only is computed separately (`described_image`), so th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,12 +168,13 @@ def crop_condition(condition: Condition, view: View, size: tuple[int, int]) -> C
         view: view of the structure image, whose colour changes are ignored.
         size: height and width of the structure image in pixels.
     """
-    grid = max(1, round(view.height / WARPED_STRIDE)), max(1, round(view.width / WARPED_STRIDE))
-    crop: Mapping[ConditionName, Callable[[Tensor], Tensor]] = {
-        "start": view.crop,
-        "warped": lambda maps: crop_maps(maps, view, size, grid),
-    }
-    return {name: crop[name](values) if name in crop else values for name, values in condition.items()}
+    cropped = dict(condition)
+    if "start" in condition:
+        cropped["start"] = view.crop(condition["start"])
+    if "warped" in condition:
+        grid = max(1, round(view.height / WARPED_STRIDE)), max(1, round(view.width / WARPED_STRIDE))
+        cropped["warped"] = crop_maps(condition["warped"], view, size, grid)
+    return cropped
 
 
 def in_batches(generate: Callable[[Tensor, Condition], Tensor], inputs: Sequence[ConditionedImage]) -> list[Tensor]:

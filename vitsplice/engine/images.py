@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vitsplice.config import MaskConfig, ViewsConfig
-from vitsplice.contracts import ImageName
+from vitsplice.contracts import ROLES, ImageName
 from vitsplice.engine.stack import AppearanceImage, Stack, StackedImage, stack
 from vitsplice.engine.views import View, draw_for, entire
 from vitsplice.errors import UserError
@@ -83,10 +83,10 @@ class RunImages:
     def views(self, config: ViewsConfig, seed: int, step: int) -> dict[ViewKey, View]:
         """Draw the views of a step, independent of the steps before it; start and structure image share views."""
         views: dict[ViewKey, View] = {}
-        names: tuple[ImageName, ImageName] = ("structure", "appearance")
-        for name, view in zip(names, (config.structure, config.appearance), strict=True):
-            views[name, "entire"] = entire(self.pixels[name])
-            views[name, "crop"] = draw_for(view, self.pixels[name], seed, step, name, self.masks.get(name))
+        for role in ROLES:
+            image, mask = self.pixels[role], self.masks.get(role)
+            views[role, "entire"] = entire(image)
+            views[role, "crop"] = draw_for(config.of(role), image, seed, step, role, mask)
         for kind in ("entire", "crop"):
             views["start", kind] = views["structure", kind]
         return views

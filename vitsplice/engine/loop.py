@@ -9,17 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from vitsplice.config import OptimiserConfig, RunConfig, ViewsConfig
-from vitsplice.contracts import ImageName
-from vitsplice.engine.feature_bank import MemoryBank
+from vitsplice.config import OptimiserConfig, RunConfig
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import RunImages, ViewKey
 from vitsplice.engine.state import load_state, state_of
-from vitsplice.engine.targets import Targets
+from vitsplice.engine.targets import MemoryBank, Targets
 from vitsplice.engine.terms import WeightedTerm
 from vitsplice.engine.tiles import draw_tiles
 from vitsplice.engine.values import PairOutputs, Step, add_gradients, check_gradients, pair_values, summed
-from vitsplice.engine.views import View
+from vitsplice.engine.views import View, entire
 from vitsplice.errors import NonFiniteLoss, PartRejected
 from vitsplice.matching import MatchVectors
 from vitsplice.rng import private_rng, seeded
@@ -68,11 +66,6 @@ def inside_mask(output: Tensor, structure: Tensor, mask: Tensor | None) -> Tenso
     return output if mask is None else torch.lerp(structure, output, mask)
 
 
-def without_structure_bank(views: ViewsConfig) -> ViewsConfig:
-    """Return the settings without the bank of the structure image: tiles differ from step to step."""
-    return views.model_copy(update={"structure": views.structure.model_copy(update={"bank": None})})
-
-
 def _output_mistake(output: object, image: Tensor) -> str:
     """Describe the mistake in what a generator returned for an image; "" if it is a valid image of the same size."""
     if not isinstance(output, Tensor):
@@ -104,7 +97,9 @@ class Optimisation:
         self.next = self.indices.start
         self.updated = False
         config = problem.config
-        views = config.views if problem.tile is None else without_structure_bank(config.views)
+        views = config.views
+        if problem.tile is not None:  # tiles differ from step to step, so that none of their features recur
+            views = views.model_copy(update={"structure": views.structure.model_copy(update={"bank": None})})
         self.targets = {
             name: Targets(problem.images, backbone, MemoryBank(views), problem.vectors)
             for name, backbone in problem.backbones.items()
@@ -148,7 +143,7 @@ class Optimisation:
 
     def image(self) -> Tensor:
         """The current output image, ``(1, 3, H, W)``."""
-        return self._masked(self.generated(), self._image("structure"))
+        return self._masked(self.generated(), entire(self.problem.generator_input))
 
     def generated(self) -> Tensor:
         """The current output of the generator, before the structure mask is applied, ``(1, 3, H, W)``."""
@@ -233,17 +228,16 @@ class Optimisation:
         The view is applied to the output of a canvas, but to the input of any other generator.
         """
         if self.problem.canvas:
-            output = self._masked(self._output(self.problem.generator_input), self._image("structure"))
+            output = self._masked(self._output(self.problem.generator_input), views[WHOLE])
             return {key: views[key](output) for key in keys}
-        return {key: self._apply(key[0], views[key]) for key in keys}
+        return {key: self._apply(key, views[key]) for key in keys}
 
-    def _apply(self, name: ImageName, view: View) -> Tensor:
-        """Apply the generator to a view of the appearance image, or, for any other name, of the generator's input."""
-        if name == "appearance":
-            rows = torch.split(view(self._image("appearance")), 1)
+    def _apply(self, key: ViewKey, view: View) -> Tensor:
+        """Apply the generator to a view of the appearance image if the key names it, else of the generator's input."""
+        if key[0] == "appearance":
+            rows = torch.split(view(self.problem.images.pixels["appearance"]), 1)
             return torch.cat([self._output(row) for row in rows])
-        output = self._output(view(self.problem.generator_input))
-        return self._masked(output, view(self._image("structure")), view)
+        return self._masked(self._output(view(self.problem.generator_input)), view)
 
     def _output(self, image: Tensor) -> Tensor:
         """Apply the generator to an image ``(1, 3, H, W)``. Raises PartRejected if it returns no such image."""
@@ -255,12 +249,12 @@ class Optimisation:
             )
         return output
 
-    def _image(self, name: ImageName) -> Tensor:
-        return self.problem.images.pixels[name]
-
-    def _masked(self, output: Tensor, structure: Tensor, view: View | None = None) -> Tensor:
+    def _masked(self, output: Tensor, view: View) -> Tensor:
+        """Apply the structure mask to an output for a view."""
         mask = self.problem.images.masks.get("structure")
-        return inside_mask(output, structure, view.crop(mask) if view and mask is not None else mask)
+        if mask is None:
+            return output
+        return inside_mask(output, view(self.problem.images.pixels["structure"]), view.crop(mask))
 
     def _update(self, index: int) -> None:
         rate = learning_rate(self.problem.config.optimiser, index - self.indices.start, len(self.indices))

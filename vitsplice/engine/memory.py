@@ -110,7 +110,6 @@ class Estimate:
         }
         self._canvas = components.generator.canvas
         self._guided = components.guided
-        self._needs_match = self._config.start != "structure" or self._guided
         self._input_counts: dict[str, Counter[ImageName]] = {}
         self._generator_bytes, self._parameter_bytes = 0.0, (0.0, 0)
         if self._config.steps:
@@ -159,7 +158,7 @@ class Estimate:
 
     def _match_bytes(self) -> float:
         """Estimate the bytes for matching one appearance image: features, and matrices over pairs of patches."""
-        if not self._needs_match:
+        if self._config.start == "structure" and not self._guided:
             return 0.0
         grid = self._config.match.grid
         sides = {name: patch_area(grid, self._infos[name]).side for name in self._config.matching_backbones}
@@ -222,19 +221,21 @@ class Estimate:
     def _backbone_pixels(self, name: str, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
         """Return the maximum number of pixels of a view after it is resized for a backbone."""
         side = self._config.backbones[name].side
-        if stage is None:
-            resized = max(self._resized_pixels(structure), self._resized_pixels(appearance))
-            native = max(math.prod(structure), math.prod(appearance))
-            return float(side**2) if isinstance(side, int) else float(resized if side is None else native)
-        if stage.tile:
+        if stage is not None and stage.tile:
             return float(min(stage.side, stage.tile + OVERLAP) ** 2)
-        return float(side**2 if isinstance(side, int) else stage.side**2)
+        if isinstance(side, int):
+            return float(side**2)
+        if stage is not None:
+            return float(stage.side**2)
+        if side == "view":
+            return float(max(math.prod(structure), math.prod(appearance)))
+        return max(self._resized_pixels(structure), self._resized_pixels(appearance))
 
     def _resized_pixels(self, size: Size) -> float:
         """Return the number of pixels of an image resized by the setting ``resize``."""
-        resize, (short, long) = self._config.resize, sorted(size)
-        longer = min(resize.size * long / short, resize.max_size or math.inf)
-        return resize.size * longer
+        resize = self._config.resize
+        scale = min(resize.size / min(size), (resize.max_size or math.inf) / max(size))
+        return scale**2 * math.prod(size)
 
 
 def _backbone_bytes_per_pixel(backbone: Backbone, device: torch.device) -> float:

@@ -287,24 +287,22 @@ def check_blur(role: Role, view: ViewConfig, side: int) -> None:
 
 def _check_effect(config: RunConfig, terms: Sequence[WeightedTerm], images: RunImages) -> None:
     """Raise ConfigError for a strength or mask that neither a term nor the start uses."""
-    if not config.steps:
-        return
     targets = {term.target[0] for term in terms}
-    start_uses_appearance = config.start != "structure"
+    is_compared, start_uses_appearance = "appearance" in targets, config.start != "structure"
     start_uses_strength = start_uses_appearance and config.appearance_strength < 1
     unused = {
-        "appearance_mask": "appearance" not in targets and not start_uses_appearance and images.appearance_masked,
-        "appearance_strength": config.appearance_strength != 1
-        and "appearance" not in targets
-        and not start_uses_strength,
+        "appearance_mask": not (is_compared or start_uses_appearance) and images.appearance_masked,
+        "appearance_strength": not (is_compared or start_uses_strength) and config.appearance_strength != 1,
         "structure_strength": config.structure_strength != 1 and targets == {"appearance"},
     }
-    for name in (name for name, without_effect in unused.items() if without_effect):
-        image = name.partition("_")[0]
-        reason = (
-            f" would have no effect: no term of these settings compares the output with the {image} image; leave it out"
-        )
-        raise ConfigError(Argument(name), reason)
+    for name, is_unused in unused.items():
+        if is_unused:
+            image = name.partition("_")[0]
+            raise ConfigError(
+                Argument(name),
+                " would have no effect: no term of these settings compares the output with the "
+                f"{image} image; leave it out",
+            )
 
 
 def _check_appearance_input(spec: GeneratorSpec, stage: StageConfig | None, term: WeightedTerm) -> None:

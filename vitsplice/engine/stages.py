@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -67,11 +67,10 @@ class StagedOptimisation:
     def __init__(self, components: Components, images: RunImages, start: Start | None = None) -> None:
         self._components, self._config = components, components.config
         height, width = images.pixels["structure"].shape[-2:]
-        self._stages = [(stage, steps) for stage, steps in stage_steps(self._config, (height, width)) if steps]
-        if self._config.steps:
-            stages: list[tuple[StageConfig | None, range]] = [*self._stages] or [(None, range(self._config.steps))]
-            check_stages(components, images, stages)
-            self._check_blur(images, [stage for stage, _ in stages])
+        self._stages = stage_steps(self._config, (height, width))
+        if self._stages:
+            check_stages(components, images, self._stages)
+            self._check_blur(images)
         if start is None:
             start = prepare(self._config, images, components.backbones, components.guided, components.model)
         images, self._vectors, self.shares = start.images, start.vectors, start.shares
@@ -81,18 +80,14 @@ class StagedOptimisation:
         self._number = 0
         self._stage_start: Tensor | None = None
         self._current: Optimisation | None = None
-        if self._config.steps and not self._config.stages:
-            problem = assemble(components, self._images, self._vectors, generator_input=self._start)
-            self._current = Optimisation(problem)
-        elif self._config.steps:
+        if self._stages:
             self._enter(0)
 
-    def _check_blur(self, images: RunImages, stages: Sequence[StageConfig | None]) -> None:
-        """Raise ConfigError if a blur kernel does not fit the images of a stage, or of a run without stages."""
+    def _check_blur(self, images: RunImages) -> None:
+        """Raise ConfigError if a blur kernel does not fit the images of a stage."""
         for role in ROLES:
-            maps, view = images.pixels[role], self._config.views.of(role)
-            for stage in stages:
-                check_blur(role, view, min(self._size(maps, role, stage) if stage else maps.shape[-2:]))
+            for stage, _ in self._stages:
+                check_blur(role, self._config.views.of(role), min(self._size(images.pixels[role], role, stage)))
 
     @property
     def output_size(self) -> tuple[int, int]:
@@ -109,8 +104,6 @@ class StagedOptimisation:
     def working_sizes(self) -> list[tuple[int, int]]:
         """Height and width of the output in each stage, or in a run without stages; empty without steps."""
         structure = self._images.pixels["structure"]
-        if not self._stages:
-            return [self.output_size] if self._config.steps else []
         return [self._size(structure, "structure", stage) for stage, _ in self._stages]
 
     def steps(self) -> Iterator[Step]:
@@ -145,7 +138,7 @@ class StagedOptimisation:
 
     def image(self) -> Tensor:
         """The current output image at full size, ``(1, 3, H, W)``."""
-        if self._current is not None and not self._stages:
+        if self._current is not None and not self._config.stages:
             return self._current.image()
         structure, mask = self._images.pixels["structure"], self._images.masks.get("structure")
         return inside_mask(self._changed(self._start), structure, mask)
@@ -168,12 +161,10 @@ class StagedOptimisation:
         stage, indices = self._stages[number]
         images = self._resized_images(stage)
         start = self._resized(self._start, "start", stage)
-        optimiser = self._config.optimiser.model_copy(update={"lr": stage.lr or self._config.optimiser.lr})
-        components = replace(
-            self._components,
-            config=self._config.model_copy(update={"optimiser": optimiser}),
-            generator_options=self._generator_options(number),
-        )
+        config = self._config
+        if stage is not None and stage.lr is not None:
+            config = config.model_copy(update={"optimiser": config.optimiser.model_copy(update={"lr": stage.lr})})
+        components = replace(self._components, config=config, generator_options=self._generator_options(number))
         if generator_input is None:
             generator_input = self._changed(start)
         problem = assemble(components, images, self._vectors, stage, generator_input)
@@ -185,27 +176,27 @@ class StagedOptimisation:
         init = self._components.generator.options.get("init")
         return {**options, "init": "start"} if number and init and "start" in init.choices else options
 
-    def _resized_images(self, stage: StageConfig) -> RunImages:
+    def _resized_images(self, stage: StageConfig | None) -> RunImages:
         pixels, masks = (
             {name: self._resized(maps, name, stage) for name, maps in named.items()}
             for named in (self._images.pixels, self._images.masks)
         )
         return replace(self._images, pixels=pixels, masks=masks)
 
-    def _resized(self, maps: Tensor, name: ImageName, stage: StageConfig) -> Tensor:
+    def _resized(self, maps: Tensor, name: ImageName, stage: StageConfig | None) -> Tensor:
         return resized(maps, self._size(maps, name, stage))
 
-    def _size(self, maps: Tensor, name: ImageName, stage: StageConfig) -> tuple[int, int]:
+    def _size(self, maps: Tensor, name: ImageName, stage: StageConfig | None) -> tuple[int, int]:
         """Size of an image in a stage, with its aspect ratio, rounded to a size that the first backbone accepts.
 
         If the image is large enough, its largest crop has about the area of the stage. A smaller image keeps its area
         if that is at least the area of the stage, and is enlarged to the area of the stage otherwise. In a stage on
-        tiles, an image that does not exceed the area of the stage keeps its size.
+        tiles, an image that does not exceed the area of the stage keeps its size; without stages, every image does.
         """
-        largest_crop = self._config.views.of(name).crop[1]
         height, width = maps.shape[-2:]
-        if stage.tile and math.isqrt(height * width) <= stage.side:
+        if stage is None or (stage.tile and math.isqrt(height * width) <= stage.side):
             return height, width
+        largest_crop = self._config.views.of(name).crop[1]
         side = min(round(stage.side / largest_crop), max(stage.side, math.isqrt(height * width)))
         info = replace(self._components.first_backbone.info, fixed_size=None)  # views are resized to a fixed size
         return Area(side).target_size(height, width, info)
@@ -225,12 +216,13 @@ def stages_for(config: RunConfig, output: tuple[int, int]) -> list[StageConfig]:
     return stages
 
 
-def stage_steps(config: RunConfig, output: tuple[int, int]) -> list[tuple[StageConfig, range]]:
-    """Return each stage (`stages_for`) with the indices of its steps.
+def stage_steps(config: RunConfig, output: tuple[int, int]) -> list[tuple[StageConfig | None, range]]:
+    """Return each stage that has steps (`stages_for`), with the indices of these steps.
 
-    The steps of the run are divided in proportion to ``share``.
+    The steps of the run are divided in proportion to ``share``. A run without stages counts as one stage, None.
     """
-    stages = stages_for(config, output)
-    shares = [stage.share for stage in stages]
+    stages: list[StageConfig | None] = [*stages_for(config, output)] or [None]
+    shares = [stage.share if stage else 1.0 for stage in stages]
     ends = [round(config.steps * sum(shares[: n + 1]) / sum(shares)) for n in range(len(shares))]
-    return list(zip(stages, map(range, [0, *ends[:-1]], ends), strict=True)) if shares else []
+    steps = map(range, [0, *ends[:-1]], ends)
+    return [(stage, indices) for stage, indices in zip(stages, steps, strict=True) if indices]

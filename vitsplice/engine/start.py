@@ -125,14 +125,15 @@ def start_with(
         match: the correspondence; None if nothing needs it.
         guided: whether a term requests the facet ``match``.
     """
+    images = replace(images, pixels={**images.pixels, "start": start})
     if match is None:
-        return Start(_with_start(images, start), None)
+        return Start(images, None)
     vectors = match_vectors(match, *(image.pixels for image in images.appearances)) if guided else None
-    with_start, shares = _with_start(images, start), match.shares.T.reshape(-1, *match.grid)
+    shares = match.shares.T.reshape(-1, *match.grid)
     mirrored = [other.mirrored for other in match.others]
     if config.start == "structure" or not any(mirrored):
-        return Start(with_start, vectors, shares)
-    return Start(with_start.mirrored(mirrored), vectors and _mirrored(vectors, mirrored), shares)
+        return Start(images, vectors, shares)
+    return Start(images.mirrored(mirrored), vectors and _mirrored(vectors, mirrored), shares)
 
 
 def describe_for_match(
@@ -158,10 +159,6 @@ def warm_start_strengths(config: RunConfig) -> tuple[float, float]:
     if config.steps:  # the weights of the terms apply the rest of the strengths
         return min(1.0, config.appearance_strength), 1.0
     return config.appearance_strength, config.structure_strength
-
-
-def _with_start(images: RunImages, start: Tensor) -> RunImages:
-    return replace(images, pixels={**images.pixels, "start": start})
 
 
 def _mirrored(vectors: MatchVectors, mirror: Sequence[bool]) -> MatchVectors:

@@ -1,13 +1,14 @@
-"""Features of the images of a run, computed without gradients."""
+"""Target features of the images of a run, computed without gradients, and the banks that store them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Protocol
 
 import torch
 
+from vitsplice.config import ViewsConfig
 from vitsplice.contracts import ENGINE_FACETS, MASK, MATCH, POSITIONS, FeatureRequest, Features, ImageName
-from vitsplice.engine.feature_bank import FeatureBank, ViewFeatures
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import RunImages, ViewKey
 from vitsplice.engine.stack import joined, joining_axis, separated
@@ -18,7 +19,45 @@ from vitsplice.matching import MatchVectors
 MASKED: ImageName = "appearance"
 """The image whose mask selects features; the structure mask is applied to the output instead."""
 
+ViewFeatures = dict[FeatureRequest, Features]
 FeatureTable = dict[ViewKey, ViewFeatures]
+
+
+class FeatureBank(Protocol):
+    """Stored features of views of a structure image and an appearance image in one backbone."""
+
+    def stores(self, key: ViewKey) -> bool:
+        """Return whether the bank is meant for this kind of view; if not, `get` and `put` are not called."""
+
+    def get(self, key: ViewKey, view: View, requests: Sequence[FeatureRequest]) -> ViewFeatures | None:
+        """Return the stored features of a view, at least those requested; None if they are not stored yet."""
+
+    def put(self, key: ViewKey, view: View, features: ViewFeatures) -> None:
+        """Store the features of a view."""
+
+
+class MemoryBank:
+    """Bank in memory, for those images of a run that have a fixed number of views (`ViewConfig.bank`).
+
+    Args:
+        config: how views are drawn.
+    """
+
+    def __init__(self, config: ViewsConfig) -> None:
+        self._config = config
+        self._features: dict[tuple[ViewKey, View, frozenset[FeatureRequest]], ViewFeatures] = {}
+
+    def stores(self, key: ViewKey) -> bool:
+        """Return whether the image of this view has a fixed number of views."""
+        return self._config.of(key[0]).bank is not None
+
+    def get(self, key: ViewKey, view: View, requests: Sequence[FeatureRequest]) -> ViewFeatures | None:
+        """Return the features of a view for exactly these requests; None if they are not stored yet."""
+        return self._features.get((key, view, frozenset(requests)))
+
+    def put(self, key: ViewKey, view: View, features: ViewFeatures) -> None:
+        """Store the features of a view."""
+        self._features[key, view, frozenset(features)] = features
 
 
 class Targets:
@@ -47,31 +86,24 @@ class Targets:
         All views that need the backbone, and that the bank does not store, get the union of their requests, so that
         they can share a pass. The facet ``mask`` is always added for an appearance image that has a mask.
         """
-        features: FeatureTable = {key: {} for key in requests}
-        for key, own in requests.items():
-            features[key] |= self._without_backbone(key, own, views)
+        features = {key: self._without_backbone(key, own, views[key]) for key, own in requests.items()}
         needs = {key: needed for key, own in requests.items() if (needed := backbone_requests(own))}
         for key, computed in self._through_backbone(needs, views).items():
             features[key] |= computed
         return features
 
-    def _without_backbone(
-        self, key: ViewKey, requests: Collection[FeatureRequest], views: Mapping[ViewKey, View]
-    ) -> ViewFeatures:
+    def _without_backbone(self, key: ViewKey, requests: Collection[FeatureRequest], view: View) -> ViewFeatures:
         """Return the features that need no pass of the backbone."""
         added = [MASK] if self._has_mask(key) else []
         computed = [r for r in (*requests, *added) if r.facet in ENGINE_FACETS and r not in (MATCH, POSITIONS)]
-        features = self._compute([key], computed, views)[key] if computed else {}
+        features = self._compute([key], computed, {key: view})[key] if computed else {}
         if MATCH in requests and self._vectors is not None:
-            features[MATCH] = self._match(self._vectors, key[0], views[key])
+            height, width = self._images.pixels[key[0]].shape[-2:]
+            features[MATCH] = view_vectors(self._vectors, key[0], view, (height, width), self._images.stacked)
         return features
 
     def _has_mask(self, key: ViewKey) -> bool:
         return key[0] == MASKED and MASKED in self._images.masks
-
-    def _match(self, vectors: MatchVectors, name: ImageName, view: View) -> Features:
-        height, width = self._images.pixels[name].shape[-2:]
-        return view_vectors(vectors, name, view, (height, width), self._images.stacked)
 
     def _through_backbone(
         self, needs: Mapping[ViewKey, tuple[FeatureRequest, ...]], views: Mapping[ViewKey, View]

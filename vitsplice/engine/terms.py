@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -67,7 +67,7 @@ def image_requests(terms: Iterable[WeightedTerm]) -> dict[ViewKey, list[FeatureR
 
 
 def term_values(
-    terms: Iterable[WeightedTerm], outputs: FeatureTable, targets: FeatureTable, *key: object
+    terms: Sequence[WeightedTerm], outputs: FeatureTable, targets: FeatureTable, *key: object
 ) -> dict[str, Tensor]:
     """Compute the unweighted value of each term, by name.
 
@@ -83,7 +83,6 @@ def term_values(
         LossTermRejected: if a term returns anything but a floating-point scalar, or a scalar that requires no gradient
             although a feature of the output requires one.
     """
-    terms = tuple(terms)
     uses_positions = any(POSITIONS in term.loss_term.requests for term in terms)
     output_positions, target_positions = (
         {POSITIONS: random_positions(*key, image)} if uses_positions else {} for image in ("output", "target")

@@ -1,4 +1,4 @@
-"""Tiles that cover an image, so that losses on a large image need the memory of one tile."""
+"""Tiles that cover an image, so that the gradients of losses on a large output need the memory of one tile."""
 
 from __future__ import annotations
 

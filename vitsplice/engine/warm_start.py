@@ -217,18 +217,14 @@ def _average(average: Callable[[Tensor], Tensor], image: Tensor, mask: Tensor | 
     return (average(image * mask) + SLIGHT * averages) / (average(mask) + SLIGHT)
 
 
-def _spread(values: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Interpolate values of patches ``(h * w, C)`` to ``(1, C, H, W)``."""
-    return F.interpolate(values.T.reshape(1, -1, *grid), size=size, mode="bilinear", align_corners=False)
-
-
 def _contrasts(lab: Tensor, grid: tuple[int, int], mask: Tensor | None = None) -> Tensor:
     """The mean squares of detail and fine detail of lightness, for each patch, ``(h * w, 2)``.
 
     Detail is the difference of lightness from its local mean. ``mask`` as for `_means`.
     """
     light = lab[:, :1]
-    slow = _spread(_means(light, grid, mask), grid, (light.shape[-2], light.shape[-1]))
+    means = _means(light, grid, mask).T.reshape(1, 1, *grid)
+    slow = F.interpolate(means, size=light.shape[-2:], mode="bilinear", align_corners=False)
     return _means(torch.cat([light - slow, _fine(light, mask)], 1).square(), grid, mask)
 
 

@@ -53,12 +53,13 @@ def gallery(
         for name, metric in summary.metrics.items()
         if metric.over == "pair" and any(score.known for score in metric.methods.values())
     ]
-    appearances = max((len(pair.appearances) for pair in read(plan.pairs, unique=False)), default=1)
+    appearances = max(len(pair.appearances) for pair in read(plan.pairs, unique=False))
     max_cases = MAX_IMAGES // (1 + appearances + len(plan.methods))
     chosen = choose_cases(summary, names, max_cases) if names else {}
     cards: list[Card] = []
-    pairs = ((index, pair) for index, pair in enumerate(read(plan.pairs, unique=False)) if index in chosen)
-    for index, pair in pairs:
+    for index, pair in enumerate(read(plan.pairs, unique=False)):
+        if index not in chosen:
+            continue
         if progress.stopped():
             return None
         progress.part("gallery", len(cards), len(chosen))

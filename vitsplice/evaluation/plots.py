@@ -102,13 +102,12 @@ def _scatter(summary: EvaluationSummary, metrics: Sequence[MetricSummary]) -> li
 
 def _orient_axes(axes: Axes, across: MetricSummary, up: MetricSummary) -> None:
     """Label the axes, and orient them so that better values are right and up."""
-    for metric, invert, label in (
-        (across, axes.invert_xaxis, axes.set_xlabel),
-        (up, axes.invert_yaxis, axes.set_ylabel),
-    ):
-        if metric.better == "lower":
-            invert()
-        label(f"{metric.name} ({metric.better} is better)")
+    axes.set_xlabel(f"{across.name} ({across.better} is better)")
+    axes.set_ylabel(f"{up.name} ({up.better} is better)")
+    if across.better == "lower":
+        axes.invert_xaxis()
+    if up.better == "lower":
+        axes.invert_yaxis()
     axes.grid(alpha=0.2)
 
 

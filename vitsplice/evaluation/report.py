@@ -41,15 +41,14 @@ def write_report(path: Path, summary: EvaluationSummary, log: JsonLinesLog, keys
     Raises:
         VitspliceError: if a file cannot be written.
     """
+    rows = (row.encode() for row in _csv_rows(summary, log, keys))
     data = json.dumps(summary.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    output_folder.write(path, {CSV: (row.encode() for row in _csv_rows(summary, log, keys))})
-    output_folder.write(path, {JSON: data.encode(), MARKDOWN: markdown(summary).encode()})
+    output_folder.write(path, {CSV: rows, JSON: data.encode(), MARKDOWN: markdown(summary).encode()})
     drawn = {f"{drawing.name}.png": drawing.png() for drawing in plots.drawings(summary)}
     output_folder.write(path, drawn)
-    for name in PLOTS:
-        if name not in drawn:
-            with suppress(OSError):
-                (path / name).unlink()
+    for name in {*PLOTS} - drawn.keys():
+        with suppress(OSError):
+            (path / name).unlink()
 
 
 def _csv_rows(summary: EvaluationSummary, log: JsonLinesLog, keys: Keys) -> Iterator[str]:

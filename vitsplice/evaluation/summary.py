@@ -240,7 +240,7 @@ def summarise_pairs(
         leakages: leakage by method, in the order of the rows.
     """
     higher = spec.better == "higher"
-    means, ranks = common_means(values), _ranks(values, higher=higher)
+    means, ranks = common_means(values), mean_ranks(values, higher=higher)
     scores, distributions = {}, {}
     for row, (name, leaked) in enumerate(leakages.items()):
         interval, extremes = mean_with_interval(values[row]), extreme_indices(values[row], EXTREMES, higher=higher)
@@ -261,7 +261,7 @@ def _summarise_sets(
     spec: MetricSpec, metric: Metric, records: Sequence[Mapping[str, Any]], leakages: Mapping[str, Leakage]
 ) -> MetricSummary:
     values = [math.nan if record["value"] is None else record["value"] for record in records]
-    ranks = _ranks(np.array(values)[:, None], higher=spec.better == "higher")
+    ranks = mean_ranks(np.array(values)[:, None], higher=spec.better == "higher")
     scores = {}
     for (name, leaked), record, value, rank in zip(leakages.items(), records, values, ranks, strict=True):
         interval = MeanInterval(value, math.nan, math.nan, record["cases"], "")
@@ -297,8 +297,3 @@ def _compare(names: Sequence[str], values: Array) -> tuple[MetricComparison, ...
         MetricComparison(names[i], names[j], test, interval, p)
         for (i, j), test, interval, p in zip(rows, tests, intervals, adjusted, strict=True)
     )
-
-
-def _ranks(values: Array, *, higher: bool) -> Array:
-    """Compute the mean rank of each method, from values ``(methods, pairs)``; NaN for a single method."""
-    return mean_ranks(values, higher=higher) if len(values) > 1 else np.full(1, np.nan)

@@ -8,18 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+MARGIN = 0.01
+"""Values are clamped to [MARGIN, 1 - MARGIN] before their logits are computed, so that these are finite."""
+
 
 class Pixels(nn.Module):
     """One image, parametrised by logits so that it stays in (0, 1).
 
     Args:
-        start: initial image ``(1, 3, H, W)`` in [0, 1].
-        margin: the initial image is clamped to [margin, 1 - margin], so that its logits are finite.
+        start: initial image ``(1, 3, H, W)`` in [0, 1]; its values are clamped (`MARGIN`).
     """
 
-    def __init__(self, start: Tensor, margin: float = 0.01) -> None:
+    def __init__(self, start: Tensor) -> None:
         super().__init__()
-        self.logits = nn.Parameter(torch.logit(start.detach().clamp(margin, 1 - margin)))
+        self.logits = nn.Parameter(torch.logit(start.detach().clamp(MARGIN, 1 - MARGIN)))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the image ``(1, 3, H, W)``; the input is ignored."""

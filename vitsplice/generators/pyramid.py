@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitsplice.generators.pixels import initial_image
+from vitsplice.generators.pixels import MARGIN, initial_image
 
 OPPONENT = ((1 / 3, 1 / 3, 1 / 3), (1.0, -1.0, 0.0), (0.5, 0.5, -1.0))
 """Transform of RGB to lightness, red - green and yellow - blue."""
@@ -30,19 +30,18 @@ class Pyramid(nn.Module):
     """One image, parametrised by Laplacian pyramids of the logit of lightness and of colour differences.
 
     Args:
-        start: initial image ``(1, 3, H, W)`` in [0, 1].
+        start: initial image ``(1, 3, H, W)`` in [0, 1]; its lightness is clamped (`MARGIN`).
         levels: number of levels; each has half the height and width of the previous one.
         chroma_from: index of the finest level whose colour differences are optimised; 0 is the full resolution. At
             finer levels the initial differences remain. An index beyond the coarsest level means the coarsest.
-        margin: the initial lightness is clamped to [margin, 1 - margin], so that its logits are finite.
     """
 
-    def __init__(self, start: Tensor, levels: int = 5, chroma_from: int = 2, margin: float = 0.01) -> None:
+    def __init__(self, start: Tensor, levels: int = 5, chroma_from: int = 2) -> None:
         super().__init__()
         opponent = torch.tensor(OPPONENT, dtype=torch.float32)
         self.register_buffer("to_rgb", torch.linalg.inv(opponent))
         maps = torch.einsum("ij,bjhw->bihw", opponent.to(start), start.detach())
-        self.light = nn.ParameterList(split(torch.logit(maps[:, :1].clamp(margin, 1 - margin)), levels))
+        self.light = nn.ParameterList(split(torch.logit(maps[:, :1].clamp(MARGIN, 1 - MARGIN)), levels))
         self.chroma = nn.ParameterList(split(CHROMA_SCALE * maps[:, 1:], levels))
         for level in self.chroma[: min(chroma_from, levels - 1)]:
             level.requires_grad_(False)

@@ -12,27 +12,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vitsplice.generators.pixels import MARGIN
 from vitsplice.generators.unet import UNet
 
 
 class ResidualUNet(nn.Module):
     """The generator ``sigmoid(logit(image) + unet(image))``; the last convolution is initialised with zeros.
 
+    Images are clamped to [MARGIN, 1 - MARGIN] first, so that their logits are finite.
+
     Args:
-        margin: images are clamped to [margin, 1 - margin], so that their logits are finite.
         settings: arguments of `UNet`, except ``init_gain`` and ``squash``.
     """
 
-    def __init__(self, margin: float = 0.01, **settings: Any) -> None:
+    def __init__(self, **settings: Any) -> None:
         super().__init__()
-        self.margin = margin
         self.unet = UNet(**settings, init_gain=0.0, squash=False)
         for parameter in self.unet.net[1].parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, images: Tensor) -> Tensor:
         """Correct images ``(B, 3, H, W)`` in [0, 1]; the output has the same shape and range."""
-        logits = torch.logit(images.clamp(self.margin, 1 - self.margin))
+        logits = torch.logit(images.clamp(MARGIN, 1 - MARGIN))  # `eps` would give other bits for crops
         corrected: Tensor = torch.sigmoid(logits + self.unet(images))
         return corrected
 

@@ -62,8 +62,8 @@ class Level(nn.Module):
         slope: float,
         down_convs: int,
         up_1x1: bool,
-        kernel: int = 3,
-        padding: Padding = "zeros",
+        kernel: int,
+        padding: Padding,
     ) -> None:
         super().__init__()
         self.output_channels = channels

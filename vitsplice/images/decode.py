@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from torch import Tensor
 
-from vitsplice.errors import ImageError, ImageNotFound, allocation_failure
+from vitsplice.errors import ImageError, ImageNotFound
 from vitsplice.images.channels import AlphaHandler, Values, scaled, to_pixels, unit_values
 from vitsplice.images.checks import LARGEST, check_range, check_size
 from vitsplice.text import printable
@@ -212,9 +212,7 @@ def _frame_notes(image: Image.Image) -> list[str]:
 def _has_second_frame(image: Image.Image) -> bool:
     try:
         image.seek(1)
-    except Exception as error:  # EOFError at the end of the file; others if what follows the first frame is corrupt
-        if allocation_failure(error):
-            raise
+    except Exception:  # EOFError at the end of the file; others if what follows the first frame is corrupt
         return False
     finally:
         image.seek(0)

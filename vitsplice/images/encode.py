@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
@@ -83,29 +82,18 @@ def contact_sheet(rows: Sequence[Sequence[tuple[str, Tensor]]], height: int = 18
         ``(3, H', W')`` in [0, 1].
     """
     font = ImageFont.load_default(12)
-    cells = [[_Cell(printable(caption), _resized(image, height), font) for caption, image in row] for row in rows]
-    width = max(sum(cell.width + GAP for cell in row) for row in cells)
+    cells = [[(printable(caption), _resized(image, height)) for caption, image in row] for row in rows]
+    widths = [[GAP + max(image.width, ceil(font.getlength(caption)) + 2) for caption, image in row] for row in cells]
     row_height = height + CAPTION_HEIGHT + GAP
-    canvas = Image.new("RGB", (width, len(cells) * row_height), "white")
+    canvas = Image.new("RGB", (max(map(sum, widths)), len(cells) * row_height), "white")
     draw = ImageDraw.Draw(canvas)
     for number, row in enumerate(cells):
         left, top = 0, number * row_height
-        for cell in row:
-            canvas.paste(cell.image, (left, top))
-            draw.text((left + 2, top + height + 1), cell.caption, fill="black", font=font)
-            left += cell.width + GAP
+        for (caption, image), width in zip(row, widths[number], strict=True):
+            canvas.paste(image, (left, top))
+            draw.text((left + 2, top + height + 1), caption, fill="black", font=font)
+            left += width
     return from_pil(canvas)
-
-
-@dataclass(frozen=True)
-class _Cell:
-    caption: str
-    image: Image.Image
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont
-
-    @property
-    def width(self) -> int:
-        return max(self.image.width, ceil(self.font.getlength(self.caption)) + 2)
 
 
 def _resized(pixels: Tensor, height: int) -> Image.Image:

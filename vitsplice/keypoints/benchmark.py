@@ -5,7 +5,6 @@ Finished pairs are stored, so that a stopped benchmark can be resumed.
 
 from __future__ import annotations
 
-import math
 import os
 from array import array
 from dataclasses import dataclass, field
@@ -72,7 +71,7 @@ class KeypointBenchmark:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if not self.alphas or not all(math.isfinite(alpha) and 0 < alpha <= 1 for alpha in self.alphas):
+        if not self.alphas or not all(0 < alpha <= 1 for alpha in self.alphas):
             given = ", ".join(map(str, self.alphas)) or "none"
             raise UserError(f"give one or more thresholds, each above 0 and at most 1; given: {given}")
         if self.size < 1:

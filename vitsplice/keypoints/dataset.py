@@ -28,7 +28,7 @@ class KeypointImage:
         path: path of the image file.
         warp, appearance: names of the warp and of the appearance transform (`vitsplice.analysis.transforms`) that are
             applied to the image; "": none.
-        size: size of the image file according to its annotation; None if unknown.
+        size: height and width of the image file according to its annotation; None if unknown.
     """
 
     path: Path
@@ -46,9 +46,10 @@ class KeypointPair:
         category: category of the object, or name of the warp.
         source, target: the images.
         source_points, target_points: corresponding points ``(N, 2)``, (y, x).
-        unit: ``pixels`` for pixel coordinates from 0 that denote pixel centres, ``sides`` for fractions of the sides.
-        reference_length: length in pixels of the target; thresholds are fractions of it. None: the longer side of the
-            target.
+        unit: unit of the points. ``pixels``: (0, 0) is the centre of the top left pixel. ``sides``: fractions of height
+            and width, (0, 0) is the top left corner.
+        reference_length: length in pixels of the target image, of which PCK's alpha is a fraction, such as the larger
+            side of the object's box. None: the longer side of the target image.
     """
 
     id: str
@@ -61,7 +62,7 @@ class KeypointPair:
     reference_length: float | None = None
 
     def key(self) -> int:
-        """Compute a 64-bit key of all fields, and of the sizes and modification times of the image files.
+        """Compute a 64-bit key of all fields, and of the sizes in bytes and the modification times of the image files.
 
         Raises:
             ImageNotFound: if an image file does not exist.

@@ -20,7 +20,6 @@ from vitsplice.images import read, resize_to
 from vitsplice.images.checks import LARGEST_AREA, LARGEST_SIDE
 from vitsplice.keypoints.dataset import KeypointImage, Size
 from vitsplice.keypoints.matching import upsampled_norms
-from vitsplice.numerics import numerics
 from vitsplice.support.sized_cache import SizedCache
 from vitsplice.text import printable
 
@@ -135,7 +134,6 @@ class FeatureExtractor:
         self._selected, self._size, self._device = selected, size, device
         self._cache = SizedCache[KeypointImage, ImageFeatures](cache_bytes, attrgetter("nbytes"))
 
-    @numerics(grad=False)
     def __call__(self, image: KeypointImage) -> ImageFeatures:
         """Return the features of an image.
 

@@ -33,25 +33,28 @@ def load_dataset(
         appearance: appearance transform of warped images; see `synthetic_warps`. None: ``jitter``.
 
     Raises:
-        UserError: if there is no such data set, split or subset, or an argument does not apply to these sources.
+        UserError: if a source does not exist, there is no such split, subset or transform, or an argument does not
+            apply to these sources.
     """
-    folders = [path for path in sources if os.path.isdir(path)]
-    if folders and len(sources) > 1:
-        raise UserError(f"give one folder, or images: {printable(str(folders[0]))} is a folder among other sources")
-    if folders and appearance:
+    root = next((path for path in sources if os.path.isdir(path)), None)
+    if root and len(sources) > 1:
+        raise UserError(f"give one folder, or images: {printable(str(root))} is a folder among other sources")
+    if missing := [path for path in sources if path != root and not os.path.isfile(path)]:
+        raise UserError(f"{printable(str(missing[0]))} does not exist; give images, or the folder of a data set")
+    if root and appearance:
         raise UserError(
             "the images of a data set are not transformed; leave out ", Argument("appearance"), ", or give images"
         )
-    if folders and spair.has_layout(folders[0]):
-        return spair.load(folders[0], split or "test", subset or spair.SUBSETS[0])
+    if root and spair.has_layout(root):
+        return spair.load(root, split or "test", subset or "large")
     if subset:
-        given = f"{printable(str(folders[0]))} is not such a folder" if folders else "no folder is given"
+        given = f"{printable(str(root))} is not such a folder" if root else "no folder is given"
         raise UserError(f"only the folder of a data set in the layout of SPair-71k has a subset; {given}")
-    if folders and pfpascal.has_layout(folders[0]):
-        return pfpascal.load(folders[0], split or "test")
-    if folders:
+    if root and pfpascal.has_layout(root):
+        return pfpascal.load(root, split or "test")
+    if root:
         raise UserError(
-            f"{printable(str(folders[0]))} has neither the layout of SPair-71k ({spair.LAYOUT}) nor that of PF-PASCAL "
+            f"{printable(str(root))} has neither the layout of SPair-71k ({spair.LAYOUT}) nor that of PF-PASCAL "
             f"({pfpascal.LAYOUT}); give images for synthetic warps"
         )
     if split:
@@ -75,12 +78,10 @@ def synthetic_warps(images: Sequence[Path], appearance: str = DEFAULT_APPEARANCE
         appearance: appearance transform of the warped image, one of `APPEARANCES`.
 
     Raises:
-        UserError: if an image does not exist, or there is no such transform.
+        UserError: if there is no such transform.
     """
     if appearance not in APPEARANCES:
         raise UserError(f"unknown appearance '{printable(appearance)}'; choose one of {', '.join(APPEARANCES)}")
-    if missing := [path for path in images if not os.path.isfile(path)]:
-        raise UserError(f"{printable(str(missing[0]))} does not exist; give images, or the folder of a data set")
     images = tuple(map(absolute, first_of_each_file(images)))
     details = {
         "warps": list(WARPS),

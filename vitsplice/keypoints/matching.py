@@ -39,10 +39,11 @@ def match_points(source: Tensor, target: Tensor, points: Tensor, size: tuple[int
     if not len(points):
         return torch.empty(0, 2, dtype=torch.float64)
     products = sample_bilinear(source, points[None])[0] @ target.flatten(2)[0]
-    best = [
-        (_upsample(chunk.reshape(1, -1, *target.shape[2:]), size) / norms).flatten(2)[0].argmax(1)
-        for chunk in torch.split(products, CHUNK)
-    ]
+    best = []
+    for chunk in torch.split(products, CHUNK):
+        maps = chunk.reshape(1, -1, *target.shape[2:])
+        upsampled = F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+        best.append((upsampled / norms).flatten(2)[0].argmax(1))
     index = torch.cat(best).cpu()
     centres = torch.stack([index // size[1], index % size[1]], 1).double() + 0.5
     return centres / torch.tensor(size, dtype=torch.float64)
@@ -65,7 +66,3 @@ def upsampled_norms(maps: Tensor, size: tuple[int, int]) -> Tensor:
     t = x - left
     norms = (1 - t).square() * squares[:, left] + t.square() * squares[:, left + 1]
     return (norms + 2 * t * (1 - t) * neighbours[:, left]).clamp(min=0).sqrt().clamp(min=1e-12)
-
-
-def _upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)

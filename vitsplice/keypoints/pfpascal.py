@@ -46,7 +46,7 @@ Row = Mapping[str, str]
 
 def has_layout(root: Path) -> bool:
     """Return True if a folder has this layout."""
-    return any(True for name in LISTS for _ in root.glob(name.format("*")))
+    return any(any(root.glob(name.format("*"))) for name in LISTS)
 
 
 def load(root: Path, split: str) -> KeypointDataset:

@@ -23,7 +23,6 @@ from vitsplice.support.files import absolute, folder_name
 from vitsplice.text import one_line, printable
 
 ANNOTATIONS, IMAGES, LISTS = "PairAnnotation", "JPEGImages", "Layout"
-SUBSETS = ("large", "small")
 LEAST_LENGTH = 1e-6
 """Minimum reference length in pixels; distances are divided by it."""
 
@@ -64,7 +63,7 @@ def load(root: Path, split: str, subset: str) -> KeypointDataset:
 
 def _names(root: Path, split: str, subset: str) -> list[str]:
     path = root / LISTS / subset / f"{split}.txt"
-    if not os.path.isdir(root / LISTS) and subset == SUBSETS[0]:
+    if not os.path.isdir(root / LISTS) and subset == "large":
         return sorted(path.stem for path in (root / ANNOTATIONS / split).glob("[!.]*.json"))
     try:
         names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]

@@ -206,15 +206,17 @@ class TermsLoss(nn.Module):
             return targets
 
     def _prepare(self, images: Batches, guided: bool) -> tuple[Batches, list[MatchVectors]]:
-        """Return the images and a start image, and for each pair the vectors of the facet ``match`` if ``guided``.
+        """Return the images with a start image, and the vectors of the facet ``match`` for each pair.
 
-        ``guided``: whether a term requests the facet ``match``.
+        Args:
+            guided: whether a term requests that facet; if not, the list of vectors is empty.
         """
-        pairs = paired_rows(images["structure"], images["appearance"])
-        return {**images, "start": images["structure"]}, [self._vectors(*pair) for pair in pairs] if guided else []
-
-    def _vectors(self, structure: Tensor, appearance: Tensor) -> MatchVectors:
-        return match_vectors(correspond(structure, appearance, self.backbone, grid=MATCH_GRID), appearance)
+        vectors = []
+        if guided:
+            for structure, appearance in paired_rows(images["structure"], images["appearance"]):
+                match = correspond(structure, appearance, self.backbone, grid=MATCH_GRID)
+                vectors.append(match_vectors(match, appearance))
+        return {**images, "start": images["structure"]}, vectors
 
     def _features(
         self, backbone: str, images: Batches, requests: Mapping[ViewKey, list[FeatureRequest]]
@@ -223,7 +225,7 @@ class TermsLoss(nn.Module):
         features: dict[tuple[int, ViewKey], dict[FeatureRequest, Features]] = {}
         for shared in {frozenset(own): own for own in requests.values()}.values():
             keys = [key for key in requests if set(requests[key]) == set(shared)]
-            rows = {(row, key): image for key in keys for row, image in enumerate(split_batch(images[key[0]]))}
+            rows = {(row, key): image for key in keys for row, image in enumerate(torch.split(images[key[0]], 1))}
             requested = [request for request in shared if request not in (MATCH, POSITIONS)]
             features |= self.backbones[backbone].features(rows, requested)
         counts = {key: len(images[key[0]]) for key in requests}
@@ -304,7 +306,7 @@ def _with_vectors(
 
 def paired_rows(first: Tensor, second: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Pair the images of two batches; a batch of one image serves all images of the other batch."""
-    firsts, seconds = split_batch(first), split_batch(second)
+    firsts, seconds = torch.split(first, 1), torch.split(second, 1)
     return [(firsts[r % len(firsts)], seconds[r % len(seconds)]) for r in range(max(len(firsts), len(seconds)))]
 
 
@@ -322,8 +324,3 @@ def _target_batch(source: Any, name: str) -> Tensor:
         if isinstance(source, Tensor):
             return image_batch(source.detach(), name, tolerance=OVERSHOOT).clone()
         return read(source).pixels.clone()
-
-
-def split_batch(batch: Tensor) -> list[Tensor]:
-    """Split a batch into images ``(1, 3, H, W)``."""
-    return [batch[row : row + 1] for row in range(len(batch))]

@@ -89,12 +89,11 @@ def texture(context: TermContext) -> LossTerm:
     match = match_requests(context)
 
     def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
-        ours, theirs = (
-            sampled_hypercolumns(features, layers, match, number)
-            if samples
-            else grid_hypercolumns(features, layers, match)
-            for features, number in ((output, samples), (target, 2 * samples))
-        )
+        if samples:
+            ours = sampled_hypercolumns(output, layers, match, samples)
+            theirs = sampled_hypercolumns(target, layers, match, 2 * samples)
+        else:
+            ours, theirs = (grid_hypercolumns(features, layers, match) for features in (output, target))
         excluded = EXCLUDED_COST * (1 + guide) * ~usable(theirs.coverage)
         cost = cosine_cost(ours.values, theirs.values) + excluded
         if ours.match is None or theirs.match is None:

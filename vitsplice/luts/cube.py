@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -76,21 +75,22 @@ def read_cube(path: str | os.PathLike[str]) -> Lut:
             keyword, keywords that contradict each other, a size or domain that is not allowed, a wrong number of rows,
             or a value that is not a finite number. The message names the file, and the line if one is wrong.
     """
+    name = printable(os.fspath(path))
     if "\0" in os.fspath(path):
-        raise UserError(f"cannot read {printable(os.fspath(path))}: no file name has a NUL character")
+        raise UserError(f"cannot read {name}: no file name has a NUL character")
     with reading(path):
         if os.path.getsize(path) > LARGEST_FILE:
-            raise UserError(f"{printable(os.fspath(path))} is too large for a .cube file, which has at most 1 GiB")
+            raise UserError(f"{name} is too large for a .cube file, which has at most 1 GiB")
         text = read_regular(Path(path)).decode("utf-8-sig", errors="replace")
     if "\0" in text:
-        name = printable(os.fspath(path))
         raise UserError(f"{name} is not a .cube file, which is text; give the file of a LUT, not an image")
-    return _Parser(printable(os.fspath(path))).parse(text)
+    return _Parser(name).parse(text)
 
 
 def _text(lut: Lut, title: str) -> str:
     """Format a LUT as the content of a file. Red varies fastest."""
-    head = [f'TITLE "{one_line(title).replace(chr(34), chr(39))}"'] if title else []
+    quoted = one_line(title).replace('"', "'")
+    head = [f'TITLE "{quoted}"'] if title else []
     head.append(f"LUT_3D_SIZE {lut.size}")
     for name, end in zip(("DOMAIN_MIN", "DOMAIN_MAX"), lut.domain, strict=True):
         head.append(" ".join([name, *map(_domain_text, end)]))
@@ -117,8 +117,11 @@ class _Parser:
 
     def parse(self, text: str) -> Lut:
         """Return the LUT of a file."""
-        lines, rows = LINE_END.split(text), list[Triple]()
-        for number, words in _content(lines):
+        rows: list[Triple] = []
+        for number, line in enumerate(LINE_END.split(text), 1):
+            words = line.split()
+            if not words or words[0].startswith("#"):
+                continue
             if words[0][0].isalpha() and words[0].lower() not in ("nan", "inf", "infinity"):
                 if rows:
                     self._fail(number, f"keyword {_shown(words[0])} after the table; keywords must come before it")
@@ -158,10 +161,11 @@ class _Parser:
         self._domain |= ends
 
     def _parsed_size(self, number: int, words: list[str]) -> int:
-        digits = words[1].lstrip("0") if len(words) == 2 and words[1].isdecimal() and words[1].isascii() else ""
-        if not SMALLEST <= int(digits[:9] or 0) <= LARGEST:
+        digits = re.fullmatch("0*([0-9]{1,3})", " ".join(words[1:]))
+        size = int(digits[1]) if digits else 0
+        if not SMALLEST <= size <= LARGEST:
             self._fail(number, f"LUT_3D_SIZE must be one number from {SMALLEST} to {LARGEST}")
-        return int(digits)
+        return size
 
     def _triple(self, number: int, words: list[str]) -> Triple:
         """Parse three finite numbers."""
@@ -185,13 +189,6 @@ class _Parser:
 
     def _fail(self, number: int, problem: str) -> NoReturn:
         raise UserError(f"{self._name}, line {number}: {problem}")
-
-
-def _content(lines: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield number and words of each line that is neither empty nor a comment."""
-    for number, line in enumerate(lines, 1):
-        if (words := line.split()) and not words[0].startswith("#"):
-            yield number, words
 
 
 def _shown(text: str) -> str:

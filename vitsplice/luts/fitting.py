@@ -19,7 +19,6 @@ pulling it to 0. Between the source colours the change is interpolated; away fro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -62,6 +61,7 @@ SHARE_OF_DATA = 0.1
 Other fractions need more iterations."""
 
 Colours = NDArray[np.float32]
+Array = NDArray[np.float64]
 
 
 def fitted_values(source: Colours, target: Colours, identity: Colours, smoothness: float) -> Colours:
@@ -78,52 +78,45 @@ def fitted_values(source: Colours, target: Colours, identity: Colours, smoothnes
     """
     size, every = len(identity), -(-len(source) // PIXELS)
     colours, changes = source[::every].astype(np.float64), (target - source)[::every].astype(np.float64)
-    weights = trilinear_weights(colours, size)
+    weights = _trilinear_weights(colours, size)
     points = int(np.count_nonzero(weights.sum(axis=0)))
     share = max(points, MIN_POINTS * _scale(size) ** 3) / len(colours)
     data, right_side = share * (weights.T @ weights), share * (weights.T @ changes)
-    penalty = _Penalty.create(size, smoothness)
-    matrix = LinearOperator(data.shape, lambda x: data @ x + penalty.times(x, penalty.eigenvalues), dtype=np.float64)
-    inverse = 1 / (penalty.eigenvalues + SHARE_OF_DATA * data.diagonal().mean())
-    preconditioner = LinearOperator(data.shape, lambda x: penalty.times(x, inverse), dtype=np.float64)
+    vectors, eigenvalues = _penalty(size, smoothness)
+    matrix = LinearOperator(data.shape, lambda x: data @ x + _multiply(vectors, eigenvalues, x), dtype=np.float64)
+    inverse = 1 / (eigenvalues + SHARE_OF_DATA * data.diagonal().mean())
+    preconditioner = LinearOperator(data.shape, lambda x: _multiply(vectors, inverse, x), dtype=np.float64)
     options = {"rtol": TOLERANCE, "M": preconditioner, "maxiter": ITERATIONS}
     solutions = [cg(matrix, right_side[:, channel], **options)[0] for channel in range(3)]
     values: Colours = (identity + np.stack(solutions, axis=-1).reshape(size, size, size, 3)).astype(np.float32)
     return values.clip(0, 1)
 
 
-@dataclass(frozen=True)
-class _Penalty:
-    """The matrix ``(N^3, N^3)`` of the terms that do not depend on the colours, by its eigenvectors.
+def _penalty(size: int, smoothness: float) -> tuple[Array, Array]:
+    """Decompose the matrix ``(N^3, N^3)`` of the terms that do not depend on the colours.
 
     Except for a multiple of the identity, it is the sum over the axes of the same matrix ``(N, N)`` along each of them.
     So its eigenvectors are the products of three eigenvectors of that matrix, one for each axis.
 
-    Args:
-        vectors: eigenvectors of the matrix of an axis, in columns, ``(N, N)``.
-        eigenvalues: eigenvalue of each product of three eigenvectors, ``(N, N, N)``.
+    Returns:
+        The eigenvectors of the matrix of an axis, in columns, ``(N, N)``; and the eigenvalue of each product of three
+        eigenvectors, ``(N, N, N)``.
     """
+    scale = _scale(size)
+    weight, decay, reach = smoothness * scale**4, min(smoothness, DECAY) * scale**4, REACH * scale
+    of_axis, vectors = np.linalg.eigh(weight * _roughness(size, 2) + decay / reach**2 * _roughness(size, 1))
+    return vectors, of_axis[:, None, None] + of_axis[:, None] + of_axis + decay / reach**4
 
-    vectors: NDArray[np.float64]
-    eigenvalues: NDArray[np.float64]
 
-    @classmethod
-    def create(cls, size: int, smoothness: float) -> _Penalty:
-        scale = _scale(size)
-        weight, decay, reach = smoothness * scale**4, min(smoothness, DECAY) * scale**4, REACH * scale
-        of_axis, vectors = np.linalg.eigh(weight * _roughness(size, 2) + decay / reach**2 * _roughness(size, 1))
-        eigenvalues = of_axis[:, None, None] + of_axis[:, None] + of_axis + decay / reach**4
-        return cls(vectors, eigenvalues)
-
-    def times(self, values: NDArray[np.float64], eigenvalues: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Multiply values ``(N^3,)`` by the matrix that has these eigenvectors and the given eigenvalues."""
-        rotated = values.reshape(eigenvalues.shape)
-        for _ in range(3):  # each product moves the next axis to the front
-            rotated = np.tensordot(rotated, self.vectors, axes=(0, 0))
-        rotated = rotated * eigenvalues
-        for _ in range(3):
-            rotated = np.tensordot(rotated, self.vectors, axes=(0, 1))
-        return rotated.ravel()
+def _multiply(vectors: Array, eigenvalues: Array, values: Array) -> Array:
+    """Multiply values ``(N^3,)`` by a matrix, given the eigenvectors and eigenvalues that `_penalty` returns for it."""
+    rotated = values.reshape(eigenvalues.shape)
+    for _ in range(3):  # each product moves the next axis to the front
+        rotated = np.tensordot(rotated, vectors, axes=(0, 0))
+    rotated = rotated * eigenvalues
+    for _ in range(3):
+        rotated = np.tensordot(rotated, vectors, axes=(0, 1))
+    return rotated.ravel()
 
 
 def _scale(size: int) -> float:
@@ -131,7 +124,7 @@ def _scale(size: int) -> float:
     return (size - 1) / (LATTICE - 1)
 
 
-def trilinear_weights(colours: NDArray[np.float64], size: int) -> Any:
+def _trilinear_weights(colours: Array, size: int) -> Any:
     """Return the sparse matrix ``(n, N^3)`` of the weights by which colours are interpolated from lattice points."""
     positions = colours * (size - 1)
     lower = np.minimum(positions.astype(np.int64), size - 2)
@@ -145,7 +138,7 @@ def trilinear_weights(colours: NDArray[np.float64], size: int) -> Any:
     return sparse.coo_array(entries, shape=(len(colours), size**3)).tocsr()
 
 
-def _roughness(size: int, order: int) -> NDArray[np.float64]:
+def _roughness(size: int, order: int) -> Array:
     """Return the matrix ``(N, N)`` of the sum of squared differences of an order along an axis."""
     differences = np.diff(np.eye(size), order, axis=0)
     return differences.T @ differences

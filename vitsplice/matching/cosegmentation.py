@@ -136,8 +136,10 @@ def common_parts(descriptors: Sequence[Features], foreground: Sequence[Tensor], 
     labels = kmeans(torch.cat(list(map(_centred, inside))), parts)
     by_size = torch.bincount(labels, minlength=parts).argsort(descending=True, stable=True)
     ranks = torch.split(by_size.argsort()[labels] + 1, [len(points) for points in inside])
-    zeros = (torch.zeros_like(mask, dtype=torch.int64) for mask in masks)
-    return [zero.masked_scatter(mask, own) for zero, mask, own in zip(zeros, masks, ranks, strict=True)]
+    return [
+        torch.zeros_like(mask, dtype=torch.int64).masked_scatter(mask, own)
+        for mask, own in zip(masks, ranks, strict=True)
+    ]
 
 
 def mask_on_grid(mask: Tensor, grid: tuple[int, int] | None) -> Tensor:

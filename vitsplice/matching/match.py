@@ -179,6 +179,7 @@ def match_candidates(
     grids = [candidate.description.grid for candidate in candidates]
     limits = match_regions(regions, first.grid, list(zip(usable_patches, grids, strict=True)))
     included = torch.cat(usable_patches)
+    are_masked = any(candidate.mask is not None for candidate in candidates)
     permitted = None if limits is None else limits.permitted
     possible = included.expand(len(first.colours), -1) if permitted is None else permitted > 0
     possible_by_image = torch.split(possible, [len(patches) for patches in usable_patches], 1)
@@ -189,7 +190,7 @@ def match_candidates(
     ]
     others = tuple(other for other, _ in pairs)
     similarities = torch.cat([image_similarities for _, image_similarities in pairs], 1)
-    coverage = None if all(candidate.mask is None for candidate in candidates) else included.to(similarities)
+    coverage = included.to(similarities) if are_masked else None
     prior = temperature * _log_weights(candidates, similarities) + (preference.scores if preference else 0.0)
     spots = None
     if not agreement:
@@ -201,15 +202,14 @@ def match_candidates(
                 pairs, usable_patches, possible_by_image, strict=True
             )
         ]
-        scores = torch.cat(scores_by_image, 1)
-        if coverage is not None or permitted is not None:
-            scores = scores.masked_fill(~possible, IMPOSSIBLE)
+        scores = torch.cat(scores_by_image, 1).masked_fill(~possible, IMPOSSIBLE)
         spots = shared_spots(first.spots, _conspicuous(candidates), scores, first.grid)
         neighbours = agreement * affinity(first.colours, first.descriptors[0], first.grid)
         colours = concatenated([candidate.description.colours for candidate in candidates])
         weights = agreed_assignment(scores + prior, neighbours, colours, temperature, balance, coverage, limits)
-    included_by_masks = None if coverage is None else included
-    return Correspondence(weights, similarities, first.grid, others, first.colours, spots, permitted, included_by_masks)
+    return Correspondence(
+        weights, similarities, first.grid, others, first.colours, spots, permitted, included if are_masked else None
+    )
 
 
 def _check_candidates(candidates: Sequence[Candidate]) -> None:

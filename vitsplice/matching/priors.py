@@ -43,9 +43,9 @@ RIDGE = (0.02, 0.02, 0.001)
 def match_scores(
     similarities: Tensor,
     grids: tuple[tuple[int, int], tuple[int, int]],
-    mirrored: bool = False,
-    included: Tensor | None = None,
-    possible: Tensor | None = None,
+    mirrored: bool,
+    included: Tensor,
+    possible: Tensor,
 ) -> Tensor:
     """Correct similarities for hubs and layout.
 
@@ -53,15 +53,14 @@ def match_scores(
         similarities: ``(N, M)``.
         grids: ``(h, w)`` of both images.
         mirrored: whether the second image is matched as its mirror image.
-        included: ``(M,)`` bool, patches of the second image that may be used; None: all.
-        possible: ``(N, M)`` bool, the matches that the layout may be fitted to; None: all with included patches.
+        included: ``(M,)`` bool, patches of the second image that may be used.
+        possible: ``(N, M)`` bool, the matches that the layout may be fitted to.
 
     Returns:
         ``(N, M)``; of excluded patches, the uncorrected similarities.
     """
-    included = torch.ones_like(similarities[0], dtype=torch.bool) if included is None else included
     scores = similarities - HUBNESS * hubness(similarities, included)
-    scores = scores - LAYOUT * layout_cost(similarities, grids, mirrored, included if possible is None else possible)
+    scores = scores - LAYOUT * layout_cost(similarities, grids, mirrored, possible)
     return torch.where(included, scores, similarities)
 
 
@@ -72,15 +71,15 @@ def hubness(similarities: Tensor, included: Tensor) -> Tensor:
 
 
 def layout_cost(
-    similarities: Tensor, grids: tuple[tuple[int, int], tuple[int, int]], mirrored: bool, included: Tensor
+    similarities: Tensor, grids: tuple[tuple[int, int], tuple[int, int]], mirrored: bool, possible: Tensor
 ) -> Tensor:
     """Compute the cost of the distance of each match from the layout, ``(N, M)`` in [0, 1]; see `match_scores`.
 
-    The layout is fitted to mutual nearest neighbours among the matches ``included``, ``(M,)`` or ``(N, M)`` bool.
+    The layout is fitted to mutual nearest neighbours among the matches ``possible``, ``(N, M)`` bool.
     """
     points, others = (_locations(grid, similarities) for grid in grids)
     others = others * others.new_tensor([1, -1]) if mirrored else others
-    similarities = similarities.masked_fill(~included, -1)
+    similarities = similarities.masked_fill(~possible, -1)
     best, mutual = similarities.argmax(1), mutual_nearest(similarities)
     layout, agreeing_fraction = fit_layout(
         points[mutual], others[best[mutual]], similarities.amax(1)[mutual].clamp(min=0)

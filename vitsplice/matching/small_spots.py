@@ -161,18 +161,15 @@ def darken_spots(output: Tensor, structure: Tensor, spots: SmallSpots, grid: tup
     for centre, radius, strength in zip(
         spots.centres.tolist(), spots.radii.tolist(), spots.strengths.tolist(), strict=True
     ):
-        axes = [
-            torch.arange(
-                max(0, int((c - RING[1] * radius) * size)), min(side, math.ceil((c + RING[1] * radius) * size))
-            )
-            for c, size, side in zip(centre, patch_size, structure.shape[-2:], strict=True)
-        ]
-        down, across = (
-            ((axis + 0.5) / size - c) / radius for axis, size, c in zip(axes, patch_size, centre, strict=True)
-        )
-        window = (..., slice(int(axes[0][0]), int(axes[0][-1]) + 1), slice(int(axes[1][0]), int(axes[1][-1]) + 1))
-        distances = down.to(structure), across.to(structure)
-        output[window] = _darkened(output[window], structure[window], *distances, strength)
+        slices, distances = [], []
+        for c, size, side in zip(centre, patch_size, structure.shape[-2:], strict=True):
+            first = max(0, int((c - RING[1] * radius) * size))
+            end = min(side, math.ceil((c + RING[1] * radius) * size))
+            slices.append(slice(first, end))
+            distances.append((((torch.arange(first, end) + 0.5) / size - c) / radius).to(structure))
+        (rows, columns), (down, across) = slices, distances
+        window = (..., rows, columns)
+        output[window] = _darkened(output[window], structure[window], down, across, strength)
     return output
 
 
@@ -221,10 +218,7 @@ def _darkness(light: Tensor, radius: float) -> tuple[Tensor, Tensor]:
 
 def _sectors(down: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:
     """Return the ring ``(h, w)`` and its sectors ``(SECTORS, h, w)`` of 0 and 1 for distances in radii."""
-    distance, angle = (
-        torch.hypot(down[:, None], across),
-        torch.atan2(down[:, None].expand(-1, len(across)), across.expand(len(down), -1)),
-    )
+    distance, angle = torch.hypot(down[:, None], across), torch.atan2(down[:, None], across)
     ring = (distance >= RING[0]) & (distance <= RING[1])
     turns = 2 * math.pi * torch.arange(SECTORS, device=down.device, dtype=down.dtype) / SECTORS
     return ring.to(down), (ring & ((angle - turns[:, None, None]).cos() > math.cos(1.2 * math.pi / SECTORS))).to(down)

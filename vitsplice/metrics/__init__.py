@@ -65,7 +65,7 @@ METRICS = (
     MetricSpec(
         "clip-similarity",
         lazy(f"{__name__}.features", "clip_similarity"),
-        "cosine of the image features of CLIP",
+        "cosine of the [CLS] tokens of CLIP",
         better="higher",
         against="appearance",
     ),

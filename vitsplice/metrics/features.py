@@ -24,7 +24,9 @@ GRID = 32
 """`local_appearance` matches images on grids of about ``GRID * GRID`` patches, with the aspect ratios of the images."""
 
 PATCH = 8
-"""Side in pixels of the patches that `local_appearance` compares; images are resized so that patches have this side."""
+"""Side in pixels of a patch in `colour_statistics`: the image is resized so that each patch of the grid has this side.
+
+For the matching, the images are resized separately, to patches of the backbone."""
 
 
 def structure_distance(context: MetricContext) -> Metric:
@@ -46,13 +48,12 @@ def cls_similarity(context: MetricContext) -> Metric:
 
 
 def clip_similarity(context: MetricContext) -> Metric:
-    """Build the metric: cosine of CLIP's features of output and appearance image.
+    """Build the metric: cosine of CLIP's [CLS] tokens of output and appearance image.
 
-    Needs the plugin vitsplice-openclip.
+    They are taken after the final norm, before the projection to CLIP's embedding. Needs the plugin vitsplice-openclip.
     """
     backbone = context.load(CLIP)
-    pooled = FeatureRequest("pooled")
-    return _cosine(backbone, pooled if "pooled" in backbone.info.facets else backbone.info.appearance)
+    return _cosine(backbone, backbone.info.appearance)
 
 
 def _cosine(backbone: Backbone, request: FeatureRequest) -> Metric:
@@ -82,7 +83,11 @@ def local_appearance(context: MetricContext) -> Metric:
 
 
 def colour_statistics(image: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Compute Lab / 100 means and the standard deviation of lightness of each patch of a grid, ``(h * w, 4)``."""
+    """For each patch of a grid, compute the means of L, a and b and the standard deviation of L, all divided by 100.
+
+    Returns:
+        ``(h * w, 4)``.
+    """
     lab = to_lab(resized(image, (grid[0] * PATCH, grid[1] * PATCH)))
     mean = F.avg_pool2d(lab, PATCH)
     centred = lab[:, :1] - F.interpolate(mean[:, :1], scale_factor=PATCH, mode="nearest")
@@ -104,7 +109,9 @@ def local_request(backbone: Backbone) -> FeatureRequest:
     """Return the backbone's default request for structure. Raises ConfigError if that requests a global feature."""
     request = backbone.info.structure
     if request.facet in GLOBAL_FACETS:
-        raise ConfigError(f"backbone '{backbone.info.name}' has no local features")
+        raise ConfigError(
+            f"the default feature for structure of backbone '{backbone.info.name}', {request}, is not local"
+        )
     return request
 
 

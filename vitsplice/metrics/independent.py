@@ -9,8 +9,6 @@ is measured at the size of the resized structure image.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import kornia
 import torch
 import torch.nn.functional as F
@@ -20,7 +18,7 @@ from vitsplice.backbones.inputs import Resize
 from vitsplice.contracts import Backbone, Case, FeatureRequest, Metric, MetricContext
 from vitsplice.errors import UnknownName
 from vitsplice.images.transforms import to_lab
-from vitsplice.losses.functional import self_similarity
+from vitsplice.losses.functional import structure_loss
 from vitsplice.losses.regularisers import gradients
 from vitsplice.rng import stream
 
@@ -58,23 +56,26 @@ def lab_patches(context: MetricContext) -> Metric:
 
 
 def cnn_self_similarity(context: MetricContext) -> Metric:
-    """Build the metric: `_self_similarity_distance` of output and structure image, on the last map of the CNN."""
+    """Build the metric: `structure_loss` of the CNN's last map of output and structure image."""
     cnn = load_cnn(context)
-    requests = [FeatureRequest("map")]
+    last_map = FeatureRequest("map")
 
     def value(case: Case) -> float:
-        return _mean_distance(cnn, requests, *_resized(case, case.structure, cnn), _self_similarity_distance)
+        images = _resized(case, case.structure, cnn)
+        output, structure = (cnn(image, [last_map])[last_map].values for image in images)
+        return float(structure_loss(output, structure))
 
     return Metric(value, (cnn.info,), {"facet": "map", "layer": -1, "shorter_side": SIZE})
 
 
 def cnn_statistics(context: MetricContext) -> Metric:
-    """Build the metric: `_statistics_distance` of output and appearance image, averaged over all maps of the CNN."""
+    """Build the metric: `statistics_distance` of output and appearance image, averaged over all maps of the CNN."""
     cnn = load_cnn(context)
     requests = [FeatureRequest("map", layer) for layer in cnn.info.every_layer]
 
     def value(case: Case) -> float:
-        return _mean_distance(cnn, requests, *_resized(case, case.appearance, cnn), _statistics_distance)
+        output, appearance = (cnn(image, requests) for image in _resized(case, case.appearance, cnn))
+        return sum(statistics_distance(output[r].values, appearance[r].values) for r in requests) / len(requests)
 
     return Metric(value, (cnn.info,), {"facet": "map", "layer": "all", "shorter_side": SIZE}, ("statistics",))
 
@@ -121,24 +122,12 @@ def _resized_image(image: Tensor, cnn: Backbone | None) -> Tensor:
     return Resize().to(image, (round(height * scale), round(width * scale)))
 
 
-def _mean_distance(
-    cnn: Backbone,
-    requests: list[FeatureRequest],
-    output: Tensor,
-    target: Tensor,
-    distance: Callable[[Tensor, Tensor], float],
-) -> float:
-    ours, theirs = cnn(output, requests), cnn(target, requests)
-    return sum(distance(ours[r].values, theirs[r].values) for r in requests) / len(requests)
+def statistics_distance(output: Tensor, target: Tensor) -> float:
+    """Average the differences of channel means and standard deviations, each in deviations of the target, at most 5.
 
-
-def _self_similarity_distance(output: Tensor, target: Tensor) -> float:
-    """Compute the mean squared difference of the self-similarities of two maps, ``(1, N, D)`` each."""
-    return float((self_similarity(output) - self_similarity(target)).square().mean())
-
-
-def _statistics_distance(output: Tensor, target: Tensor) -> float:
-    """Average the differences of channel means and standard deviations, each in deviations of the target, at most 5."""
+    Args:
+        output, target: maps ``(1, N, D)`` of N locations and D channels.
+    """
     unit = target.std(1) + 1e-3 * target.std()
     means = (output.mean(1) - target.mean(1)).abs() / unit
     deviations = (output.std(1) - target.std(1)).abs() / unit

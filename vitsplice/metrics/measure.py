@@ -72,9 +72,15 @@ def measure_images(
     case = Case("output", structure.pixels, appearance.pixels, output.pixels)
     terms = measure(loss_metrics(registered.losses.values(), size), context, case)
     metrics = measure(select_run_metrics(registered.metrics), context, case)
-    notes = _notes_by_name((structure, appearance, output))
-    by_name = ({value.name: value for value in values} for values in (terms, metrics))
-    return Measurement(info.name, info.sha256, size, backbones.substitution, notes, *by_name)
+    return Measurement(
+        backbone=info.name,
+        weights_sha256=info.sha256,
+        size=size,
+        substitution=backbones.substitution,
+        notes=_notes_by_name((structure, appearance, output)),
+        terms={value.name: value for value in terms},
+        metrics={value.name: value for value in metrics},
+    )
 
 
 def _notes_by_name(images: Iterable[LoadedImage]) -> dict[str, tuple[str, ...]]:

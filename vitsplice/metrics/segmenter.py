@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from vitsplice.backbones.hub import torch_cache
 from vitsplice.backbones.inputs import Resize
+from vitsplice.backbones.weights import load_into
 from vitsplice.contracts import Case, Metric, MetricContext
 from vitsplice.errors import WeightsRejected, WeightsUnavailable, allocation_failure
-from vitsplice.metrics.clustering import mean_iou
+from vitsplice.metrics.segments import mean_iou
 from vitsplice.rng import private_rng
 from vitsplice.support.files import file_sha256
 from vitsplice.text import first_line, printable
@@ -92,7 +93,7 @@ def load(path: Path) -> nn.Module:
             network: nn.Module = getattr(segmentation, model)(
                 weights=None, weights_backbone=None, num_classes=len(biases[-1]), **aux
             )
-        network.load_state_dict(state)
+        load_into(network, state, "its state dict")
     except Exception as error:  # a hostile file can make a reader raise anything
         if allocation_failure(error):
             raise

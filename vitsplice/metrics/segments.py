@@ -1,4 +1,4 @@
-"""IoU of clusters of local features, which are computed jointly for the structure image and the output."""
+"""IoU of clusters of local features (compare Amir et al. 2021, co-segmentation from keys)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitsplice.contracts import Backbone, Case, Metric, MetricContext
-from vitsplice.metrics.clustering import CLUSTERS, COMPONENTS, cluster_patches, mean_iou
+from vitsplice.matching.clustering import kmeans
 from vitsplice.metrics.features import local_features, local_request, metric_parameters
 
 SIZE = 336
 """Shorter side of the backbone's input, in pixels."""
+
+CLUSTERS, COMPONENTS = 6, 6
+"""Number of clusters, and number of principal components that patches are clustered by."""
 
 
 def cosegmentation(context: MetricContext) -> Metric:
@@ -44,10 +47,7 @@ def cluster_mask_iou(context: MetricContext) -> Metric:
 
 
 def joint_clusters(backbone: Backbone, case: Case) -> tuple[Tensor, Tensor, tuple[int, int]]:
-    """Cluster the patches of the structure image and of the output jointly.
-
-    Local features of both are projected on their principal components and clustered by k-means (compare Amir et al.
-    2021, co-segmentation from keys).
+    """Cluster the patches of the structure image and of the output jointly, by their local features.
 
     Returns:
         Labels of the structure image's and of the output's patches, each ``(N,)``, and their grid.
@@ -56,6 +56,20 @@ def joint_clusters(backbone: Backbone, case: Case) -> tuple[Tensor, Tensor, tupl
     patches = torch.cat([structure.patches[0], output.patches[0]])
     structure_labels, output_labels = cluster_patches(patches).chunk(2)
     return structure_labels, output_labels, structure.grid or (1, 1)
+
+
+def cluster_patches(patches: Tensor) -> Tensor:
+    """Cluster features of patches ``(N, D)`` by k-means on their principal components; return labels ``(N,)``."""
+    values = patches.cpu().double()  # MPS has no float64
+    centred = values - values.mean(0)
+    scores = centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:COMPONENTS].T
+    return kmeans(scores, CLUSTERS).to(patches.device)
+
+
+def mean_iou(labels: Tensor, target: Tensor) -> float:
+    """Compute the mean, in [0, 1], of the IoU of ``labels`` and ``target`` for each label that occurs in ``target``."""
+    segments = [(labels == label, target == label) for label in torch.unique(target)]
+    return float(torch.stack([(ours & theirs).sum() / (ours | theirs).sum() for ours, theirs in segments]).mean())
 
 
 def clusters_inside(labels: Tensor, mask: Tensor) -> Tensor:

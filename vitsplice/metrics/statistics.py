@@ -61,7 +61,7 @@ class MeanInterval:
         return number(self.mean) + (f" [{number(self.low)}, {number(self.high)}]" if self.interval_type else "")
 
 
-def mean_with_interval(values: Array, seed: int = 0, resamples: int = RESAMPLES) -> MeanInterval:
+def mean_with_interval(values: Array, resamples: int = RESAMPLES) -> MeanInterval:
     """Compute the mean of the finite values with a percentile bootstrap interval (Efron 1979).
 
     More than `MAX_RESAMPLED` values get the normal interval. Fewer than two values get no interval.
@@ -69,18 +69,18 @@ def mean_with_interval(values: Array, seed: int = 0, resamples: int = RESAMPLES)
     values = values[np.isfinite(values)]
     n = len(values)
     if n < 2:
-        return MeanInterval(float(values[0]) if n else float("nan"), float("nan"), float("nan"), n, "")
+        return MeanInterval(float(values[0]) if n else math.nan, math.nan, math.nan, n, "")
     mean = float(values.mean())
     if n > MAX_RESAMPLED:
         half = float(scipy.stats.norm.ppf((1 + LEVEL) / 2) * values.std(ddof=1) / np.sqrt(n))
         return MeanInterval(mean, mean - half, mean + half, n, "normal")
     # scipy.stats.bootstrap draws the same resamples, but its quantiles can differ in the last bit.
-    low, high = np.quantile(_resampled_means(values, seed, resamples), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(_resampled_means(values, resamples), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return MeanInterval(mean, float(low), float(high), n, "bootstrap")
 
 
-def _resampled_means(values: Array, seed: int, resamples: int) -> Array:
-    rng, n = np.random.default_rng(seed), len(values)
+def _resampled_means(values: Array, resamples: int) -> Array:
+    rng, n = np.random.default_rng(0), len(values)
     step = max(1, MAX_DRAWS // n)
     sizes = [min(step, resamples - start) for start in range(0, resamples, step)]
     return np.concatenate([values[rng.integers(0, n, (size, n))].mean(1) for size in sizes])
@@ -123,11 +123,14 @@ def paired_test(first: Array, second: Array) -> PairedTest:
     finite = np.isfinite(first - second)
     first, second = first[finite], second[finite]
     differences = first - second
-    n, mean = len(differences), float(differences.mean()) if len(differences) else float("nan")
+    n = len(differences)
+    if not n:
+        return PairedTest(0, math.nan, math.nan, "no pairs")
+    mean = float(differences.mean())
     rounded = _rounded(differences, np.maximum(np.abs(first), np.abs(second)))
     nonzero = rounded[rounded != 0]
     if not len(nonzero):
-        return PairedTest(n, mean, 1.0 if n else float("nan"), "all equal" if n else "no pairs")
+        return PairedTest(n, mean, 1.0, "all equal")
     if len(nonzero) < MIN_WILCOXON:
         return PairedTest(n, mean, sign_flip_p(nonzero), "sign flips")
     return PairedTest(n, mean, float(scipy.stats.wilcoxon(nonzero).pvalue), "Wilcoxon")
@@ -209,10 +212,11 @@ def common_means(table: Array) -> Array:
 def mean_ranks(table: Array, *, higher: bool) -> Array:
     """Compute the mean rank of each method over the pairs that all methods have, ``(methods,)``.
 
-    1 is best, and ties share the mean of their ranks; NaN without such pairs. ``higher``: higher values are better.
+    1 is best, and ties share the mean of their ranks; NaN if there are no such pairs, or only one method. ``higher``:
+    higher values are better.
     """
     common = common_pairs(table)
-    if not common.shape[1]:
+    if len(table) == 1 or not common.shape[1]:
         return np.full(len(table), np.nan)
     ranks: Array = scipy.stats.rankdata(-common if higher else common, axis=0)
     return np.asarray(ranks.mean(1), dtype=np.float64)

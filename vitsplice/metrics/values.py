@@ -87,18 +87,14 @@ def build_metrics(specs: Iterable[MetricSpec], context: MetricContext) -> BuiltM
     metrics, unavailable = [], {}
     for spec in specs:
         try:
-            metrics.append((spec, _checked(build_part(spec, context))))
+            metric = build_part(spec, context)
+            json.dumps(dict(metric.parameters), allow_nan=False)  # raises if they are not JSON
+            metrics.append((spec, metric))
         except VitspliceError as error:  # ADVICE concerns the backbone of a run
             unavailable[spec.name] = one_line(format_message(part for part in error.parts if part not in ADVICE))
         except Exception as error:
             unavailable[spec.name] = reason(error)
     return BuiltMetrics(tuple(metrics), unavailable)
-
-
-def _checked(metric: Metric) -> Metric:
-    """Return a metric. Raises TypeError or ValueError unless its parameters can be written as JSON."""
-    json.dumps(dict(metric.parameters), allow_nan=False)
-    return metric
 
 
 @numerics(grad=False)

@@ -58,7 +58,6 @@ def mixed(conditions: Sequence[Condition], weights: Sequence[float]) -> Conditio
         conditions: the conditions of one structure image with each appearance image.
         weights: see `Mix`.
     """
-    check_weights(weights)
     shares = [weight / sum(weights) for weight in weights]
     means = {
         name: torch.stack([share * condition[name] for share, condition in zip(shares, conditions, strict=True)]).sum(0)

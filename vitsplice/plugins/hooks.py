@@ -36,7 +36,7 @@ def _message(error: BaseException) -> str:
     """Return the message of an exception, or "" if its own code fails to give one."""
     try:
         return str(error)
-    except INTERRUPTS:
+    except (*INTERRUPTS, TookTooLong):
         raise
     except BaseException:
         return ""

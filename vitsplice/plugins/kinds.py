@@ -26,17 +26,7 @@ Spec = (
     | ExecutorSpec
     | CommandSpec
 )
-SpecT = TypeVar(
-    "SpecT",
-    BackboneSpec,
-    LossSpec,
-    GeneratorSpec,
-    ConditionalGeneratorSpec,
-    MetricSpec,
-    PresetSpec,
-    ExecutorSpec,
-    CommandSpec,
-)
+SpecT = TypeVar("SpecT", bound=Spec)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def process_defaults_restored(changed: list[str]) -> Iterator[None]:
         if random.getstate() != python_state:
             random.setstate(python_state)
             changed.append("Python's random state")
-        if numpy and numpy_state and not _same(numpy.random.get_state(), numpy_state):
+        if numpy and not _same(numpy.random.get_state(), numpy_state):
             numpy.random.set_state(numpy_state)
             changed.append("numpy's random state")
         if sys.modules.get("torch"):
@@ -105,18 +105,14 @@ def _defaults() -> dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]:
     """Defaults of torch: functions that read and restore each."""
     import torch
 
+    from vitsplice.numerics import deterministic_mode, set_deterministic_mode
+
     return {
         RANDOM_STATE: (torch.get_rng_state, torch.set_rng_state),
         "default dtype": (torch.get_default_dtype, torch.set_default_dtype),
         "default device": (torch.get_default_device, _set_device),
         "gradient mode": (torch.is_grad_enabled, torch.set_grad_enabled),
-        "deterministic mode": (
-            lambda: (
-                torch.are_deterministic_algorithms_enabled(),
-                torch.is_deterministic_algorithms_warn_only_enabled(),
-            ),
-            lambda modes: torch.use_deterministic_algorithms(modes[0], warn_only=modes[1]),
-        ),
+        "deterministic mode": (deterministic_mode, set_deterministic_mode),
         "number of threads": (torch.get_num_threads, torch.set_num_threads),
     }
 

@@ -81,7 +81,7 @@ def fallback_of_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     data = {FALLBACK: changes}
     for override in sorted(overrides, key=_order):
-        if _path(override)[0] == FALLBACK:
+        if path_of(override)[0] == FALLBACK:
             _apply(override, data)
     return data[FALLBACK]
 
@@ -92,7 +92,8 @@ def _parsed(text: str) -> Any:
     return bounded_yaml.parse(text)
 
 
-def _path(override: str) -> tuple[str, ...]:
+def path_of(override: str) -> tuple[str, ...]:
+    """Return the keys from the root to the setting that an override changes."""
     return tuple(part.strip() for part in override.partition("=")[0].split("."))
 
 
@@ -103,7 +104,7 @@ def _order(override: str) -> tuple[bool, int]:
     do not remove what another override sets. All overrides remove their setting from ``with_fallback``; its own
     overrides are therefore applied last.
     """
-    path = _path(override)
+    path = path_of(override)
     of_fallback = path[0] == FALLBACK
     match path[1:] if of_fallback else path:
         case ():
@@ -218,7 +219,7 @@ def _checked_path(value: str, folder: Path, allow_outside: bool, sha256: object,
 def _apply(override: str, data: dict[str, Any]) -> Location:
     """Apply an override to settings, and return its location."""
     key, equals, value = override.partition("=")
-    path, setting = _path(override), Setting(truncate(key))
+    path, setting = path_of(override), Setting(truncate(key))
     if not equals or not all(path) or len(path) > bounded_yaml.MAX_DEPTH:
         raise ConfigError(
             f"override {truncate(override)!r}: write it as dotted.key=value, such as terms.structure.weight=2"

@@ -14,6 +14,7 @@ from vitsplice.errors import Argument, UserError
 from vitsplice.plugins import catalogue
 from vitsplice.presets import loading
 from vitsplice.presets.model_folder import pinned_model, settings_of_model
+from vitsplice.support.validation_errors import Location
 from vitsplice.text import type_with_article
 
 DEFAULT_PRESET = "quick"
@@ -86,26 +87,34 @@ def settings_for(
     first = next(iter(settings.backbones))
     overridden = {setting: override for override in overrides if (setting := _setting_of(first, override)) is not None}
     name = name_of(backbone)
-    changed: dict[str, Any] = {}
-    if based_on := settings.preset or (None if isinstance(preset, RunConfig) else os.fspath(preset)):
-        changed["preset"] = based_on
+    replacement: dict[str, Any] = {}
     if backbone is not None and not isinstance(backbone, str):
         if refused := [overridden[setting] for setting in overridden if setting not in CHANGEABLE_IF_LOADED]:
             raise UserError(
                 f"the override {refused[0]!r} is not allowed: only side and precision of a loaded backbone can be "
                 "changed; leave it out"
             )
-        changed["backbone"] = {"name": name, "network_sha256": backbone.info.sha256 or None}
+        replacement = {"name": name, "network_sha256": backbone.info.sha256 or None}
     elif name is not None:
         remaining = {"weights", "sha256"} if name == settings.backbone.name else set()
         remaining |= REMOVED_BY_ARGUMENT & overridden.keys()
-        changed["backbone"] = {"name": name, **settings.backbone.model_dump(include=remaining)}
+        replacement = {"name": name, **settings.backbone.model_dump(include=remaining)}
     renamed = bool(overridden.keys() & {"", "name"})
     if backbone is not None and renamed:
         raise UserError(Argument("backbone"), " and an override of its name exclude each other; leave one out")
-    replaced = renamed or "backbone" in changed
-    data, locations = _merged(settings, changed), [*((key,) for key in changed), ("backbones", first)]
-    if replaced:
+    data = settings.model_dump()
+    locations: list[Location] = [("backbones", first)]
+    if not settings.preset and not isinstance(preset, RunConfig):
+        data["preset"] = os.fspath(preset)
+        locations.append(("preset",))
+    if replacement:
+        first_backbone = settings.backbone.model_dump(include={"side", "precision"}) | replacement
+        if "backbone" in data:
+            data["backbone"] = first_backbone
+        else:
+            data["backbones"][first] = first_backbone
+        locations.append(("backbone",))
+    if replacement or renamed:
         data["with_fallback"] = loading.fallback_of_overrides(overrides)
         locations.append(("with_fallback",))
     return pinned(loading.validate(data, source, locations))
@@ -125,19 +134,8 @@ def _checked_overrides(overrides: Any) -> list[str]:
 def check_given_once(arguments: Mapping[str, str], overrides: Iterable[str]) -> None:
     """Raise UserError if an override sets what an argument sets too; ``arguments`` maps settings to argument names."""
     for override in overrides:
-        if argument := arguments.get(override.partition("=")[0].strip()):
+        if argument := arguments.get(".".join(loading.path_of(override))):
             raise UserError(Argument(argument), f" and the override {override!r} exclude each other; leave one out")
-
-
-def _merged(settings: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Change settings; ``backbone`` replaces the first backbone, except for its side and precision."""
-    data = settings.model_dump() | {key: value for key, value in changes.items() if key != "backbone"}
-    if "backbone" not in changes:
-        return data
-    first = settings.backbone.model_dump(include={"side", "precision"}) | changes["backbone"]
-    if "backbone" in data:
-        return data | {"backbone": first}
-    return data | {"backbones": data["backbones"] | {next(iter(data["backbones"])): first}}
 
 
 def name_of(backbone: str | Backbone | None) -> str | None:
@@ -157,10 +155,10 @@ def _setting_of(key: str, override: str) -> str | None:
 
     "" means the entire backbone; None: the override changes another setting. ``key`` is the key of the first backbone.
     """
-    path = [part.strip() for part in override.partition("=")[0].split(".")]
-    if path == ["backbones"]:
+    path = loading.path_of(override)
+    if path == ("backbones",):
         return ""
-    for prefix in (["backbone"], ["backbones", key]):
+    for prefix in (("backbone",), ("backbones", key)):
         if path[: len(prefix)] == prefix:
             return ".".join(path[len(prefix) :])
     return None

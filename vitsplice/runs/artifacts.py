@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vitsplice.engine.values import Step, last_loss
+from vitsplice.engine.values import Step
 from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
 from vitsplice.images import encode_png
 from vitsplice.runs.losses_plot import losses_png, stage_marks
 from vitsplice.runs.provenance import provenance_map
 from vitsplice.runs.report import report
+from vitsplice.support import output_folder
 from vitsplice.support.checkpoints import checkpoint_parts
 from vitsplice.support.files import (
     inside,
     inside_file,
     json_bytes,
-    read_regular,
+    read_json_object,
     reading,
     temporary_files,
     write_atomically,
@@ -50,65 +50,41 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], *, force: bool = False) -> RunFolder:
-        """Create the folder, or accept an existing one.
-
-        Args:
-            path: path of the folder.
-            force: accept a folder that holds a run; its files remain until `clear`.
-
-        Raises:
-            OutputExists: if the folder holds a run and ``force`` is not given.
-            OutputBusy: instead, if another process is writing that run.
-            UserError: if the folder cannot be created or written to, or one of its artifacts is not a regular file
-                inside it.
-        """
-        folder = cls.check(path, force=force)
-        try:
-            folder.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot write to output folder {path}: {error.strerror or error}") from error
-        if not os.access(folder.path, os.W_OK | os.X_OK):
-            raise UserError(
-                f"cannot write to output folder {path}: no permission, or a read-only file system; choose another"
-            )
-        return folder
-
-    @classmethod
     def check(cls, path: str | os.PathLike[str], *, force: bool = False, locked: bool = False) -> RunFolder:
         """Return the folder if a run may be written to it; write nothing.
 
         Args:
-            path: path of the folder.
-            force: accept a folder that holds a run.
+            path: path of the folder; it need not exist.
+            force: accept a folder that holds a run; its files remain until `clear`.
             locked: whether the caller holds the lock of the folder.
 
-        Raises the errors of `create`, except those of a folder that cannot be created or written to.
+        Raises:
+            OutputExists: if the folder holds a run and ``force`` is not given.
+            OutputBusy: instead, if another process is writing that run.
+            UserError: if the path is a file or below a file, the folder cannot be read, or one of its artifacts is not
+                a regular file inside it.
         """
-        folder = cls(Path(path))
+        folder = cls(output_folder.check_folder(path))
         try:
-            is_file = folder.path.exists() and not folder.path.is_dir()
             artifacts = folder._artifacts()
         except OSError as error:
             raise UserError(f"cannot use output folder {path}: {error.strerror or error}") from error
-        if is_file:
-            raise UserError(f"output folder {path} is a file; choose another folder")
-        if artifacts and not force and folder.has_begun() and not folder.finished():
+        if force or not artifacts:
+            return folder
+        if folder.has_begun() and not folder.finished():
             if not locked and is_locked(folder.path):
                 raise busy_error(path)
             unfinished = f"{path} already holds an unfinished run; resume it with "
             raise OutputExists(
                 unfinished, Argument("resume", str(path)), ", choose another folder, or replace it with ", REPLACE
             )
-        if artifacts and not force:
-            names = ", ".join(artifact.name for artifact in artifacts[:3])
-            is_run = (folder.path / RECORD).is_file()
-            content = "a run" if is_run else f"files with the names of a run's files ({names})"
-            pronoun = "it" if is_run else "them"
-            raise OutputExists(
-                f"{path} already holds {content}; choose another folder, or replace {pronoun} with ", REPLACE
-            )
-        return folder
+        names = ", ".join(artifact.name for artifact in artifacts[:3])
+        is_run = (folder.path / RECORD).is_file()
+        content = "a run" if is_run else f"files with the names of a run's files ({names})"
+        pronoun = "it" if is_run else "them"
+        raise OutputExists(
+            f"{path} already holds {content}; choose another folder, or replace {pronoun} with ", REPLACE
+        )
 
     def _artifacts(self) -> list[Path]:
         """List the files of a run in the folder. Raises PathRejected if one is outside of it or not a file."""
@@ -205,19 +181,13 @@ class RunFolder:
         except (csv.Error, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} is corrupt") from error
 
-    def last_loss(self, term: str) -> float:
-        """Read the unweighted value of a term at its last active step; NaN if it was never active."""
-        return last_loss(self.losses(), term)
-
     def write_inputs(self, inputs: dict[str, Any]) -> None:
         """Write the inputs file, which `inputs` reads when the run is resumed."""
         self._write(f"{CHECKPOINTS}/{INPUTS}", json_bytes(inputs))
 
     def write_settings(self, settings: RunConfig) -> None:
-        """Write the resolved settings, unless the file is up to date."""
-        text = settings.to_yaml().encode()
-        if not _has_content(self.path / SETTINGS, text):
-            self._write(SETTINGS, text)
+        """Write the resolved settings."""
+        self._write(SETTINGS, settings.to_yaml().encode())
 
     def write_output(self, pixels: Tensor) -> None:
         """Write the output image ``(3, H, W)``."""
@@ -255,7 +225,7 @@ class RunFolder:
             yield PROVENANCE, encode_png(provenance_map(result.provenance, (height, width)))
         if result.settings.plots == "all":
             if any(step.losses for step in result.losses):
-                yield PLOT, losses_png(result.losses, names, stage_marks(result.settings, result.record["sizes"]))
+                yield PLOT, losses_png(result.losses, names, stage_marks(result))
             yield REPORT, report(result, previews, self.path).encode()
         yield RECORD, json_bytes(result.record | {"metrics": [asdict(metric) for metric in result.metrics]})
 
@@ -264,16 +234,9 @@ class RunFolder:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, data)
-        except OSError as error:
+        except OSError as error:  # not a UserError: a batch retries the run
             raise VitspliceError(f"cannot write {path}: {error.strerror or error}") from error
         return path
-
-
-def _has_content(path: Path, data: bytes) -> bool:
-    try:
-        return read_regular(path) == data
-    except OSError:
-        return False
 
 
 def _loss_row(row: dict[str, str]) -> Step:
@@ -283,12 +246,8 @@ def _loss_row(row: dict[str, str]) -> Step:
 
 def _read_json(path: Path, problem: str) -> dict[str, Any]:
     """Read a JSON object. Raises UserError, whose message begins with ``problem``, if there is none."""
-    try:
-        content = json.loads(read_regular(path))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{problem}: {path} is missing or corrupt") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{problem}: {path} is not a JSON object")
+    if not (content := read_json_object(path)):
+        raise UserError(f"{problem}: {path} is missing or corrupt")
     return content
 
 

@@ -30,17 +30,15 @@ WITHOUT_EFFECT = {"name", "facets", "parameters", "licence", "source"}
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of a run between two steps.
+    """The state of a run between two steps, read from a checkpoint.
 
     Args:
         snapshot: state of the optimisation.
         history: all steps taken so far.
-        belongs_to: what the output depends on, by name: see `digests`.
     """
 
     snapshot: Snapshot
     history: tuple[Step, ...]
-    belongs_to: Mapping[str, str]
 
 
 def digests(run: Run) -> dict[str, str]:
@@ -89,16 +87,15 @@ def fixed_settings(settings: RunConfig, without: Set[str] = CHANGEABLE_SETTINGS)
     return settings.model_copy(update={"with_fallback": fallback}).model_dump_json(exclude={*without})
 
 
-def write(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, and remove all but the last few; see `CheckpointFormat.write`."""
-    snapshot = checkpoint.snapshot
+def write(folder: Path, run: Run) -> None:
+    """Write a checkpoint of a run between two steps, and remove all but the last few; see `CheckpointFormat.write`."""
+    snapshot = run.snapshot()
     content = {
         "stage": snapshot.stage,
         "step": snapshot.step,
-        "belongs_to": dict(checkpoint.belongs_to),
-        "history": [[step.index, step.total, dict(step.losses)] for step in checkpoint.history],
+        "history": [[step.index, step.total, dict(step.losses)] for step in run.history],
     }
-    FORMAT.write(folder, snapshot.step, content, snapshot.tensors)
+    FORMAT.write(folder, snapshot.step, digests(run), content, snapshot.tensors)
 
 
 def _parse(content: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
@@ -115,7 +112,7 @@ def _parse(content: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
     )
     if len(history) != content["step"] or any(step.index != number for number, step in enumerate(history)):
         raise ValueError("the history must have one entry for each step taken")
-    return Checkpoint(Snapshot(content["stage"], content["step"], tensors), history, dict(content["belongs_to"]))
+    return Checkpoint(Snapshot(content["stage"], content["step"], tensors), history)
 
 
 FORMAT = CheckpointFormat("run", VERSION, _parse)

@@ -140,7 +140,7 @@ def region_masks(regions: Iterable[Any]) -> dict[str, Any]:
     return {name: mask for name, mask in named.items() if mask is not None}
 
 
-def regions_from(images: Mapping[str, Any], appearances: Sequence[int | str]) -> list[Region]:
+def regions_from(images: Mapping[str, Any], appearances: Sequence[int]) -> list[Region]:
     """Return regions, given images by name and the appearance image of each region; the inverse of `region_masks`."""
     masks = [(f"region_{n}_structure_mask", f"region_{n}_appearance_mask") for n in range(1, len(appearances) + 1)]
     return [

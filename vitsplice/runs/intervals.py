@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from time import perf_counter
 
 from vitsplice.config import CheckpointConfig
@@ -24,20 +23,18 @@ def preview_is_due(steps: int, every: int) -> bool:
     return every > 0 and (steps % every == 0 or (steps in EARLY_PREVIEWS and steps < every))
 
 
-@dataclass
 class CheckpointTimer:
     """Decides when a checkpoint is due."""
 
-    config: CheckpointConfig
-    _last: float = field(default_factory=lambda: perf_counter())
-    _cost: float = 0.0
+    def __init__(self, config: CheckpointConfig) -> None:
+        self._config, self._last, self._cost = config, perf_counter(), 0.0
 
     def due(self, steps: int) -> bool:
         """Return whether a checkpoint is due after a number of steps."""
-        if self.config.every and steps % self.config.every == 0:
+        if self._config.every and steps % self._config.every == 0:
             return True
         waited = perf_counter() - self._last
-        return self.config.seconds > 0 and waited >= max(self.config.seconds, self._cost / MAX_CHECKPOINT_SHARE)
+        return self._config.seconds > 0 and waited >= max(self._config.seconds, self._cost / MAX_CHECKPOINT_SHARE)
 
     @contextmanager
     def writing(self) -> Iterator[None]:

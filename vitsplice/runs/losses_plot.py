@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from vitsplice.config import RunConfig
 from vitsplice.engine.stages import stage_steps
 from vitsplice.support.plots import png
 
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from vitsplice.engine.values import Step
+    from vitsplice.runs.record import RunOutput
 
 MAX_POINTS = 400
 """Maximum number of points of a curve."""
@@ -30,22 +30,17 @@ Points = list[tuple[int, float]]
 Marks = Sequence[tuple[int, str]]
 
 
-def stage_marks(settings: RunConfig, sizes: Mapping[str, Any]) -> list[tuple[int, str]]:
+def stage_marks(result: RunOutput) -> list[tuple[int, str]]:
     """Return a mark for each stage but the first: the index of its first step, and its working size as a label.
 
-    Args:
-        settings: settings of the run.
-        sizes: ``sizes`` of the run's record.
+    Stages that a stopped run has not reached are left out.
     """
+    sizes = result.record["sizes"]
     output = sizes["output"]["height"], sizes["output"]["width"]
-    first_steps = [indices.start for _, indices in stage_steps(settings, output) if indices]
+    first_steps = [indices.start for _, indices in stage_steps(result.settings, output)]
     labels = [f"{size['width']}x{size['height']} px" for size in sizes["working"]]
-    return list(zip(first_steps, labels, strict=False))[1:]
-
-
-def reached_marks(steps: Sequence[Step], marks: Marks) -> list[tuple[int, str]]:
-    """Return the marks of steps that were taken; a stopped run may not have reached every stage."""
-    return [(step, label) for step, label in marks if step < len(steps)]
+    marks = list(zip(first_steps, labels, strict=False))[1:]
+    return [(step, label) for step, label in marks if step < len(result.losses)]
 
 
 def curves(steps: Sequence[Step], names: Sequence[str]) -> dict[str, Points]:
@@ -80,7 +75,7 @@ def losses_figure(figure: Figure, steps: Sequence[Step], names: Sequence[str], m
         figure: matplotlib figure to draw into.
         steps: all steps that the run has taken.
         names: names of the terms.
-        marks: steps to mark, with labels; steps that were not taken are not marked.
+        marks: steps to mark, with labels.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -93,7 +88,7 @@ def losses_figure(figure: Figure, steps: Sequence[Step], names: Sequence[str], m
         axes.set_ylabel(name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-        for step, label in reached_marks(steps, marks):
+        for step, label in marks:
             axes.axvline(step, linestyle="--", linewidth=1, color="tab:orange")
             if row == 0:
                 axes.text(step, 1.03, f" {label}", transform=axes.get_xaxis_transform(), fontsize="small")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor
 
 COLOURS = {
     "orange": (0.90, 0.62, 0.0),
@@ -36,8 +34,6 @@ def provenance_map(shares: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         ``(3, H, W)`` in [0, 1]; each patch is one rectangle.
     """
-    import torch.nn.functional as F
-
     colours = shares.new_tensor([COLOURS[colour_name(index)] for index in range(len(shares))])
     patches = (shares[:, None] * colours[:, :, None, None]).sum(0)
     return F.interpolate(patches[None], size=size, mode="nearest")[0].clamp(0, 1)

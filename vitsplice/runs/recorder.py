@@ -15,14 +15,14 @@ from vitsplice.images import LoadedImage
 from vitsplice.presets.settings import pinned
 from vitsplice.runs import checkpoints
 from vitsplice.runs.artifacts import RunFolder
-from vitsplice.runs.checkpoints import Checkpoint
 from vitsplice.runs.inputs import Region, appearance_number, appearances_of, region_masks
 from vitsplice.runs.intervals import CheckpointTimer, preview_is_due
 from vitsplice.runs.lut import write_lut
 from vitsplice.runs.result import Result
 from vitsplice.runs.run import Run
-from vitsplice.runs.saved_inputs import SavedInputs, check_resumable, files_of, read_images
+from vitsplice.runs.saved_inputs import SavedInputs, read_images
 from vitsplice.support.checkpoints import folder_and_checkpoint
+from vitsplice.support.files import absolute
 from vitsplice.support.folder_lock import FolderLock
 from vitsplice.support.output_folder import created
 
@@ -68,8 +68,8 @@ class Recording:
         Raises:
             OutputBusy: if another process is writing to the folder.
             UserError: if an image is a file of the run that is replaced.
-            VitspliceError: see `vitsplice.Run` and `RunFolder.create`. If this run cannot begin, an earlier
-                one is unchanged, and folders that were created are removed.
+            VitspliceError: see `vitsplice.Run` and `RunFolder.check`, or if the folder cannot be created or written to.
+                If this run cannot begin, an earlier one is unchanged, and folders that were created are removed.
         """
         folder = RunFolder.check(out, force=force)
         images = {**images, **region_masks(regions)}
@@ -77,16 +77,13 @@ class Recording:
         folder.check_inputs(images.values())
         names = [loaded[name].name for name in appearances_of(loaded)]
         appearances = [appearance_number(region.appearance, names, n) for n, region in enumerate(regions, 1)]
-        inputs = SavedInputs(
-            settings=pinned(settings), files=files_of(images, loaded), weights=weights, appearances=appearances
-        )
+        files = {name: (str(absolute(path)), loaded[name].sha256) for name, path in images.items()}
+        inputs = SavedInputs(settings=pinned(settings), files=files, weights=weights, appearances=appearances)
         with created(folder.path):
-            folder = RunFolder.create(out, force=force)
             lock = FolderLock(folder.path)
             try:
-                # again: another process may have written a run before the lock
-                replaces = RunFolder.check(out, force=force, locked=True).holds_a_run()
-                run = _begin(folder, inputs, loaded, backbones, replaces=replaces)
+                RunFolder.check(out, force=force, locked=True)  # another process may have written a run before the lock
+                run = _begin(folder, inputs, loaded, backbones, replaces=folder.holds_a_run())
             except BaseException:
                 lock.release()
                 raise
@@ -113,14 +110,17 @@ class Recording:
         """
         path, chosen = folder_and_checkpoint(Path(path))
         folder = RunFolder(path)
-        check_resumable(folder)
+        if not folder.finished():
+            folder.inputs()  # raises UserError if there is no run to resume
+        elif not folder.has_begun():  # no checkpoints to remove
+            raise _already_finished(folder)
         RunFolder.check(folder.path, force=True)
         lock = FolderLock(folder.path)
         try:
             folder.remove_leftovers()
             if folder.finished():
                 folder.remove_checkpoints()
-                raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
+                raise _already_finished(folder)
             inputs = SavedInputs.read(folder).with_overrides(overrides)
             run = inputs.run(inputs.unchanged_images(folder), backbones)
             checkpoints.FORMAT.resume(
@@ -186,9 +186,8 @@ class Recording:
         """Write a checkpoint, unless the run is finished; call ``note`` with a message if it cannot be written."""
         if self.run.finished:
             return
-        checkpoint = Checkpoint(self.run.snapshot(), tuple(self.run.history), checkpoints.digests(self.run))
         try:
-            checkpoints.write(self.folder.checkpoints, checkpoint)
+            checkpoints.write(self.folder.checkpoints, self.run)
         except VitspliceError as error:
             note(f"no checkpoint: {error}")
 
@@ -223,6 +222,10 @@ class Recording:
                 with suppress(VitspliceError):
                     self.folder.remove_checkpoints()
         return result
+
+
+def _already_finished(folder: RunFolder) -> AlreadyFinished:
+    return AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
 
 
 def _begin(

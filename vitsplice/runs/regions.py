@@ -22,11 +22,11 @@ MOST_LABELS = 32
 """Maximum number of colours of a label image; a JPEG has many more."""
 
 MOST_UNCOVERED = 0.01
-"""Maximum fraction of the structure image outside of all regions; with a larger one, they do not cover the image."""
+"""Regions cover the structure image if at most this fraction of it is outside of all of them."""
 
 LEAST_LABEL = 1e-3
-"""Minimum fraction of the pixels of a mask: with fewer coloured pixels, it is not a mask in colour; a colour with fewer
-pixels is not a region."""
+"""A mask is in colour if more than this fraction of its pixels is coloured; a colour of at least this fraction is a
+region."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,19 @@ def read_regions(regions: Sequence[Region], images: Mapping[str, LoadedImage]) -
         if not isinstance(region, Region):
             raise UserError(f"regions must be a list of vitsplice.Region; it contains {type_with_article(region)}")
         index = appearance_number(region.appearance, [images[name].name for name in names], number)
-        structure_mask, appearance_mask = (
-            None if each is None else read_mask(each, f"region {number}: {role} mask")
-            for role, each in (("structure", region.structure_mask), ("appearance", region.appearance_mask))
-        )
-        if structure_mask is None:
+        if region.structure_mask is None:
             raise UserError(
                 f"region {number} has no structure mask; give an image of the structure image's size that is white "
                 "inside the region"
             )
-        check_mask(structure_mask, images["structure"], f"region {number}: structure mask", "structure image")
-        if appearance_mask is not None:
-            check_mask(appearance_mask, images[names[index]], f"region {number}: appearance mask", "appearance image")
+        role = f"region {number}: structure mask"
+        structure_mask = read_mask(region.structure_mask, role)
+        check_mask(structure_mask, images["structure"], role, "structure image")
+        appearance_mask = None
+        if region.appearance_mask is not None:
+            role = f"region {number}: appearance mask"
+            appearance_mask = read_mask(region.appearance_mask, role)
+            check_mask(appearance_mask, images[names[index]], role, "appearance image")
         read.append(ReadRegion(structure_mask, index, appearance_mask))
     return read
 

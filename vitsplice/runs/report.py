@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from vitsplice.contracts import FeatureRequest
 from vitsplice.engine.backbones import Substitution
 from vitsplice.errors import ImageError
+from vitsplice.images import read
 from vitsplice.metrics.leakage import REMARKS
 from vitsplice.presets.changes import Changes
 from vitsplice.runs.inputs import Region, appearances_of, described, parse_region, region_text
-from vitsplice.runs.losses_plot import CAPTION, height_for, losses_figure, reached_marks, stage_marks
+from vitsplice.runs.losses_plot import CAPTION, height_for, losses_figure, stage_marks
 from vitsplice.runs.provenance import colour_name, provenance_map
 from vitsplice.runs.record import describe_seconds, describe_sizes, has_single_image, image_names, input_entries
 from vitsplice.runs.repeat import command_line
@@ -97,16 +98,12 @@ def _images(result: RunOutput) -> list[Block]:
     output = ImageBlock(result.pixels, "output", "the output image")
     blocks: list[Block] = [replace(output, caption=f"output, {sizes['width']}x{sizes['height']} px")]
     if not _inverted_features(result):
-        blocks.append(_inputs(result))
+        blocks.append(ImageRow([ImageBlock(pixels, described(name)) for name, pixels in result.inputs.items()]))
     if "structure" in result.inputs:
         name = image_names(result.record)["structure"]
         structure = ImageBlock(result.inputs["structure"], name, f"the {name}")
         blocks += [Heading(f"Output over {name}"), Slider(structure, output)]
     return blocks
-
-
-def _inputs(result: RunOutput) -> ImageRow:
-    return ImageRow([ImageBlock(pixels, described(name)) for name, pixels in result.inputs.items()])
 
 
 def _provenance(result: RunOutput) -> list[Block]:
@@ -158,8 +155,6 @@ def _previews(previews: Sequence[tuple[int, Path]]) -> list[Block]:
 
 def _read(path: Path) -> Tensor | None:
     """Read a preview; None if it cannot be read, so that the report is written without it."""
-    from vitsplice.images import read
-
     try:
         return read(path).pixels[0]
     except ImageError:
@@ -169,8 +164,7 @@ def _read(path: Path) -> Tensor | None:
 def _losses(result: RunOutput) -> list[Block]:
     if not any(step.losses for step in result.losses):
         return []
-    steps, names = result.losses, list(result.settings.terms)
-    marks = reached_marks(steps, stage_marks(result.settings, result.record["sizes"]))
+    steps, names, marks = result.losses, list(result.settings.terms), stage_marks(result)
     size = (7, height_for(steps, names))
     caption = f"{CAPTION}{' Dashed lines: first step of each later stage, with its working size.' if marks else ''}"
     return [Heading("Losses"), plot(lambda figure: losses_figure(figure, steps, names, marks), size, caption)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vitsplice.images import encode_png, to_pil
 from vitsplice.runs.artifacts import RunFolder
 from vitsplice.runs.record import RunOutput, input_entries
+from vitsplice.support import output_folder
 from vitsplice.support.folder_lock import FolderLock
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class Result(RunOutput):
             UserError: if an image or mask of this run is a file of the run that is replaced.
             VitspliceError: if a file cannot be written.
         """
-        run_folder = RunFolder.create(folder, force=force)
+        run_folder = RunFolder.check(folder, force=force)
+        output_folder.create(run_folder.path)
         with FolderLock(run_folder.path):
             RunFolder.check(folder, force=force, locked=True)  # another process may have saved a run before the lock
             run_folder.check_inputs(entry["name"] for entry in input_entries(self.record))

@@ -27,7 +27,7 @@ from vitsplice.metrics.values import MetricValue, mean_values, measure
 from vitsplice.models.loading import model_of
 from vitsplice.numerics import describe as describe_numerics
 from vitsplice.numerics import numerics
-from vitsplice.plugins import Catalogue, catalogue
+from vitsplice.plugins import catalogue
 from vitsplice.presets.merging import changed_keys
 from vitsplice.presets.settings import pinned
 from vitsplice.runs.inputs import Region, region_masks
@@ -66,7 +66,7 @@ class Run:
         backbones: BackboneLoader | None = None,
     ) -> None:
         began = perf_counter()
-        known: Catalogue = catalogue()
+        known = catalogue()
         requested = pinned(settings)
         check_run(requested, known)
         device = pick_device(requested.device)
@@ -111,12 +111,14 @@ class Run:
             for name, weight in zip(self.appearances, self.weights, strict=True)
         ]
         stacked = stack_appearances(appearances, size, device)
-        mask_of: dict[ImageName, Tensor | None] = {"appearance": stacked.mask}
+        mask_of: dict[ImageName, Tensor] = {}
+        if stacked.mask is not None:
+            mask_of["appearance"] = stacked.mask
         if "structure" in masks:
             mask_of["structure"] = on_device(masks["structure"])
         images = RunImages(
             {"structure": on_device(self.images["structure"].pixels), "appearance": stacked.pixels},
-            {name: mask for name, mask in mask_of.items() if mask is not None},
+            mask_of,
             stacked.images,
             tuple(masked_region(region, device) for region in regions),
         )

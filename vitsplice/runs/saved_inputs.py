@@ -9,7 +9,7 @@ from typing import Any
 
 from vitsplice.config import RunConfig
 from vitsplice.engine.backbones import BackboneLoader
-from vitsplice.errors import AlreadyFinished, CheckpointRejected, ConfigError
+from vitsplice.errors import CheckpointRejected, ConfigError
 from vitsplice.images import LoadedImage, read, read_mask
 from vitsplice.presets import loading
 from vitsplice.runs.artifacts import RunFolder
@@ -17,7 +17,6 @@ from vitsplice.runs.checkpoints import CHANGEABLE_SETTINGS, fixed_settings
 from vitsplice.runs.inputs import as_arguments, described, is_input_name, regions_from
 from vitsplice.runs.record import versions
 from vitsplice.runs.run import Run
-from vitsplice.support.files import absolute
 from vitsplice.support.output_folder import REPLACE
 
 FORMAT = 2
@@ -32,13 +31,13 @@ class SavedInputs:
         settings: requested settings.
         files: path and SHA-256 of each image and mask by name (`vitsplice.runs.inputs`).
         weights: weight of each appearance image; None: all are equal.
-        appearances: appearance image of each region: its number (from 0) or its path.
+        appearances: number of the appearance image of each region, from 0.
     """
 
     settings: RunConfig
     files: Mapping[str, tuple[str, str]]
     weights: Sequence[float] | None
-    appearances: Sequence[int | str]
+    appearances: Sequence[int]
 
     @classmethod
     def read(cls, folder: RunFolder) -> SavedInputs:
@@ -63,7 +62,7 @@ class SavedInputs:
                 settings=loading.validate(inputs["settings"], f"{folder.path}"),
                 files=required | {name: file for name, file in files.items() if is_input_name(name)},
                 weights=None if inputs.get("weights") is None else [float(weight) for weight in inputs["weights"]],
-                appearances=[each if isinstance(each, int) else str(each) for each in inputs.get("regions", ())],
+                appearances=[int(number) for number in inputs.get("regions", ())],
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointRejected(
@@ -112,21 +111,6 @@ class SavedInputs:
         )
 
 
-def check_resumable(folder: RunFolder) -> None:
-    """Raise AlreadyFinished for a finished run with nothing to clean up, UserError if there is no run to resume."""
-    if not folder.finished():
-        folder.inputs()
-    elif not folder.has_begun():
-        raise AlreadyFinished(f"the run in {folder.path} is finished: {folder.output}")
-
-
 def read_images(paths: Mapping[str, str | os.PathLike[str]]) -> dict[str, LoadedImage]:
     """Read images and masks by name (`vitsplice.runs.inputs`)."""
     return {name: read_mask(path) if name.endswith("mask") else read(path) for name, path in paths.items()}
-
-
-def files_of(
-    paths: Mapping[str, str | os.PathLike[str]], images: Mapping[str, LoadedImage]
-) -> dict[str, tuple[str, str]]:
-    """Return the absolute path and the SHA-256 of each image by name."""
-    return {name: (str(absolute(path)), images[name].sha256) for name, path in paths.items()}

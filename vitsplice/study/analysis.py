@@ -152,10 +152,12 @@ def analyse_study(
         raise UserError(f"all {len(excluded)} results are excluded:\n" + "\n".join(map(str, excluded[:10])))
     votes = [(rater, trial) for rater, result in enumerate(accepted) for trial in result.comparisons]
     trials = [trial for _, trial in votes]
-    sets = sorted({pair.set for pair in plan.pairs})
     overall = _compare_all("", votes, plan.methods, seed)
-    in_set = {name: [vote for vote in votes if vote[1].set == name] for name in sets}
-    by_set = [c for name in sets if name for c in _compare_all(name, in_set[name], plan.methods, seed)]
+    sets = {pair.set for pair in plan.pairs}
+    named_sets = sorted(sets - {""}) if len(sets) > 1 else []
+    by_set = list[MethodComparison]()
+    for name in named_sets:
+        by_set += _compare_all(name, [vote for vote in votes if vote[1].set == name], plan.methods, seed)
     planned = comb(len(plan.methods), 2)
     checks = _checks_passed(first_submissions(matching, plan.trials_with_checks).values())
     return StudyAnalysis(
@@ -165,10 +167,7 @@ def analyse_study(
         question=plan.question,
         raters=tuple(result.rater for result in accepted),
         excluded=tuple(excluded),
-        comparisons=(
-            *_adjust_holm(overall, planned),
-            *(_adjust_holm(by_set, planned * sum(map(bool, sets))) if len(sets) > 1 else ()),
-        ),
+        comparisons=(*_adjust_holm(overall, planned), *_adjust_holm(by_set, planned * len(named_sets))),
         preferences=_preferences(votes, plan.methods, seed) if len(plan.methods) > 2 else (),
         checks_passed=checks,
         left_rate=sum(trial.choice == "left" for trial in trials) / len(trials),

@@ -163,15 +163,17 @@ def trials_per_rater(requested: int | None, pairs: int, methods: int) -> int:
         ConfigError: if more comparisons are requested than there are, or fewer than 1.
     """
     available = pairs * comb(methods, 2)
-    if requested is not None and requested < 1:
+    if requested is None:
+        return min(available, DEFAULT_TRIALS)
+    if requested < 1:
         raise ConfigError(Argument("trials", requested), " is not allowed; give at least 1")
-    if requested is not None and requested > available:
+    if requested > available:
         raise ConfigError(
             Argument("trials", requested),
             f" is more than the {available} comparisons of {pairs} pairs of images and {comb(methods, 2)} pairs of "
             f"methods; give at most {available}",
         )
-    return min(available, DEFAULT_TRIALS) if requested is None else requested
+    return requested
 
 
 def choose_checks(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 from vitsplice.metrics.statistics import Interval
 from vitsplice.study.analysis import MethodComparison, MethodPreference, PreferenceRate, StudyAnalysis
 from vitsplice.study.results import ANALYSIS_JSON
+from vitsplice.support.files import json_bytes
 from vitsplice.support.tables import csv_document, escape_markdown, markdown_table
 from vitsplice.text import with_count
 
@@ -38,9 +38,8 @@ LEGEND = """\
 
 def report_files(analysis: StudyAnalysis) -> dict[str, bytes]:
     """Return the content of the files of an analysis by name (`FILES`)."""
-    data = json.dumps(asdict(analysis), indent=2) + "\n"
-    texts = (data, _csv(analysis), markdown(analysis))
-    return {name: text.encode() for name, text in zip(FILES, texts, strict=True)}
+    contents = (json_bytes(asdict(analysis)), _csv(analysis).encode(), markdown(analysis).encode())
+    return dict(zip(FILES, contents, strict=True))
 
 
 def summary_line(analysis: StudyAnalysis) -> str:

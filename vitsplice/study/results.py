@@ -138,8 +138,8 @@ class RaterResult(StrictModel):
 
     @property
     def median_ms(self) -> float:
-        """Median time of all trials in milliseconds; 0 without trials."""
-        return median(trial.milliseconds for trial in self.trials) if self.trials else 0.0
+        """Median time of all trials in milliseconds; there must be at least one trial."""
+        return median(trial.milliseconds for trial in self.trials)
 
 
 def read_results(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[RaterResult], list[ExcludedResult]]:
@@ -173,11 +173,12 @@ def read_results(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[RaterRes
 def unread_files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """List the files in folders that `read_results` does not read because they do not end in ``.json``.
 
-    Hidden files and those of an analysis are left out.
+    Hidden files, files of an analysis, and files that are among ``paths`` are left out.
     """
-    files = dict.fromkeys(file for path in paths if os.path.isdir(path) for file in _entries(Path(path)))
+    given = list(map(Path, paths))
+    files = first_of_each_file([*given, *(file for path in given if os.path.isdir(path) for file in _entries(path))])
     unread = (file for file in files if not _is_json(file) and not file.name.startswith((".", "analysis.")))
-    return list(filter(os.path.isfile, unread))
+    return [file for file in unread if os.path.isfile(file) and file not in given]
 
 
 def _entries(folder: Path) -> list[Path]:

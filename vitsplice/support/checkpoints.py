@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -31,16 +31,7 @@ JSON_PATTERN = f"{PATTERN}.json"
 MAX_CHECKPOINTS = 2
 """Maximum number of checkpoints in a folder; older ones are removed."""
 
-
-class ParsedCheckpoint(Protocol):
-    """Content of a checkpoint, as `CheckpointFormat.parse` returns it."""
-
-    @property
-    def belongs_to(self) -> Mapping[str, str]:
-        """Digests of everything that the work depended on, by name."""
-
-
-Parsed = TypeVar("Parsed", bound=ParsedCheckpoint)
+Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True)
@@ -62,7 +53,14 @@ class CheckpointFormat(Generic[Parsed]):
     selectable: bool = True
     restarts: bool = True
 
-    def write(self, folder: Path, step: int, content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    def write(
+        self,
+        folder: Path,
+        step: int,
+        belongs_to: Mapping[str, str],
+        content: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+    ) -> None:
         """Write a checkpoint, then remove those of later steps and, of the others, all but the last `MAX_CHECKPOINTS`.
 
         Later ones exist if the work was resumed from an earlier checkpoint; they will be written again. Checkpoints
@@ -71,7 +69,8 @@ class CheckpointFormat(Generic[Parsed]):
         Args:
             folder: folder of the checkpoints; created if it does not exist.
             step: number of steps taken, which determines the name of the files.
-            content: JSON data.
+            belongs_to: digests of everything that the work depends on, by name.
+            content: further JSON data.
             tensors: tensors on any device.
 
         Raises:
@@ -79,7 +78,8 @@ class CheckpointFormat(Generic[Parsed]):
         """
         path, tensors_path = (inside(folder, f"step-{step:08d}{end}") for end in (".json", ".safetensors"))
         data = save(unshared(tensors))
-        complete = {"format": self.version, "tensors": hashlib.sha256(data).hexdigest(), **content}
+        digest = hashlib.sha256(data).hexdigest()
+        complete = {"format": self.version, "tensors": digest, "belongs_to": dict(belongs_to), **content}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(tensors_path, data)
@@ -91,8 +91,8 @@ class CheckpointFormat(Generic[Parsed]):
         with suppress(OSError):
             _remove(part for part in checkpoint_parts(folder) if part.stem not in remaining)
 
-    def read(self, path: Path) -> Parsed:
-        """Read a checkpoint by the path of its JSON file.
+    def read(self, path: Path) -> tuple[Parsed, dict[str, str]]:
+        """Read a checkpoint, given its JSON file; return the result of ``parse``, and its ``belongs_to``.
 
         Raises:
             CheckpointRejected: if it is missing, truncated or altered, or of another format; the message names
@@ -107,12 +107,12 @@ class CheckpointFormat(Generic[Parsed]):
         if content.get("tensors") != hashlib.sha256(data).hexdigest():
             raise CheckpointRejected(f"checkpoint {path.with_suffix('.safetensors')} is truncated or was altered")
         try:
-            return self.parse(content, load(data))
+            return self.parse(content, load(data)), dict(content["belongs_to"])
         except (ValueError, AttributeError, LookupError, TypeError, OverflowError, SafetensorError) as error:
             raise CheckpointRejected(f"checkpoint {path} is not a checkpoint of a {self.work}") from error
 
-    def read_last(self, folder: Path) -> Parsed | None:
-        """Read the last checkpoint of a folder; None if there is none.
+    def read_last(self, folder: Path) -> tuple[Parsed, dict[str, str]] | None:
+        """Read the last checkpoint of a folder as `read`; None if there is none.
 
         Raises:
             CheckpointRejected: as `read`; the message also says which earlier checkpoint is valid, if any.
@@ -143,18 +143,18 @@ class CheckpointFormat(Generic[Parsed]):
         Args:
             folder: folder of the checkpoints.
             chosen: path of the JSON file of a checkpoint; None: the last one.
-            current: digests of everything that the work depends on, by name.
+            current: digests of everything that the work depends on, by name; they must equal those in the checkpoint.
             restore: function that loads the checkpoint into the work. It may raise a LookupError, ValueError or
                 RuntimeError if the checkpoint does not fit. It is not called if there is no checkpoint.
 
         Raises:
             CheckpointRejected: as `read` and `read_last`, or if the checkpoint belongs to other work.
         """
-        checkpoint = self.read(chosen) if chosen else self.read_last(folder)
-        if checkpoint is None:
+        read = self.read(chosen) if chosen else self.read_last(folder)
+        if read is None:
             return
+        checkpoint, stored = read
         path = chosen or checkpoint_files(folder)[0]
-        stored = checkpoint.belongs_to
         if differing := [name for name in {**stored, **current} if stored.get(name) != current.get(name)]:
             raise CheckpointRejected(
                 f"checkpoint {path} belongs to another {self.work}, which differs in: {', '.join(differing)}"

@@ -91,8 +91,10 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
         OSError: if the folder does not exist or is not writable, if the disk is full, or if ``path`` exists and is not
             a regular file.
     """
-    with atomic_replacement(path) as temporary:
-        _write_new(temporary, [data] if isinstance(data, bytes) else data)
+    with atomic_replacement(path) as temporary, temporary.open("xb") as file:
+        file.writelines([data] if isinstance(data, bytes) else data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextmanager
@@ -266,11 +268,3 @@ def _mode_of(path: Path) -> int | None:
     if not stat.S_ISREG(mode):
         raise FileExistsError(errno.EEXIST, "exists and is not a regular file", str(path))
     return stat.S_IMODE(mode)
-
-
-def _write_new(path: Path, pieces: Iterable[bytes]) -> None:
-    """Write and sync a file that does not exist yet ("x": O_EXCL)."""
-    with path.open("xb") as file:
-        file.writelines(pieces)
-        file.flush()
-        os.fsync(file.fileno())

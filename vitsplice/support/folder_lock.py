@@ -48,7 +48,8 @@ class FolderLock:
         except Timeout as error:
             raise busy_error(folder) from error
         except OSError as error:
-            raise UserError(f"cannot write to output folder {folder}: {error.strerror or error}") from error
+            reason = error.strerror or error
+            raise UserError(f"cannot write to output folder {folder}: {reason}; choose another folder") from error
 
     def __enter__(self) -> FolderLock:
         return self

@@ -21,9 +21,8 @@ from vitsplice.support.files import write_atomically
 Keys = NDArray[np.uint64]
 
 RECENT = 256
-"""Minimum number of new records, which are in a dict, at which they are merged into the sorted arrays.
-
-If a 64th of the length of the arrays is more, that is the number."""
+"""Keys of new records are in a dict until there are this many, or a 64th of the length of the sorted arrays if that is
+more; then they are merged into the arrays."""
 
 _INDEX = np.dtype([("key", np.uint64), ("offset", np.int64)])
 

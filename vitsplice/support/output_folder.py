@@ -13,16 +13,27 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vitsplice.errors import Argument, OutputExists, UserError, VitspliceError
-from vitsplice.support.files import (
-    MAX_NAME_BYTES,
-    inside,
-    read_json_object,
-    write_atomically,
-)
+from vitsplice.support.files import MAX_NAME_BYTES, inside, read_json_object, write_atomically
 from vitsplice.text import printable, with_count
 
 REPLACE = Argument("force", True)
 """The argument that allows existing results to be replaced."""
+
+
+def check_folder(folder: str | os.PathLike[str]) -> Path:
+    """Check that a path can be that of an output folder, and return it. Nothing is written.
+
+    Raises:
+        UserError: if the path is a file, is below a file, or has a NUL.
+    """
+    path = Path(folder)
+    refuse_nul(path)
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise UserError(f"output folder {path} is a file; choose another folder")
+    if above := _file_above(path):
+        file = printable(str(above))
+        raise UserError(f"output folder {path} cannot be created, because {file} is a file; choose another folder")
+    return path
 
 
 def check(folder: str | os.PathLike[str], names: Iterable[str], contents: str, *, force: bool) -> Path:
@@ -35,16 +46,10 @@ def check(folder: str | os.PathLike[str], names: Iterable[str], contents: str, *
         force: allow results to be replaced.
 
     Raises:
-        UserError: if the path is a file, is below a file, or has a NUL.
+        UserError: see `check_folder`.
         OutputExists: if the folder holds results and ``force`` is not given.
     """
-    path = Path(folder)
-    refuse_nul(path)
-    if os.path.exists(path) and not os.path.isdir(path):
-        raise UserError(f"output folder {path} is a file; choose another folder")
-    if above := _file_above(path):
-        file = printable(str(above))
-        raise UserError(f"output folder {path} cannot be created, because {file} is a file; choose another folder")
+    path = check_folder(folder)
     if not force and any(os.path.exists(path / name) for name in names):
         raise OutputExists(
             f"{path} already holds {contents}; choose another folder, or replace those results with ", REPLACE

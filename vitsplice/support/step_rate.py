@@ -19,15 +19,12 @@ class StepRate:
     `seconds` is a mean, not a median: some terms are active only every few steps, and saving takes time too.
 
     Args:
-        warm_up: number of first steps that are not timed; 0 acts as 1, because a step is timed from the end of the one
-            before.
-        window: number of recent steps whose mean duration is taken.
         clock: returns the current time in seconds.
     """
 
-    def __init__(self, warm_up: int = WARM_UP, window: int = WINDOW, clock: Callable[[], float] = perf_counter) -> None:
-        self._untimed, self._clock = warm_up, clock
-        self._ends: deque[float] = deque(maxlen=window + 1)
+    def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
+        self._untimed, self._clock = WARM_UP, clock
+        self._ends: deque[float] = deque(maxlen=WINDOW + 1)
 
     def step_done(self) -> None:
         """Record that a step has ended now."""

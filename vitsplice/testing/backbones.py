@@ -7,8 +7,6 @@ import math
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -349,34 +347,28 @@ class BackboneContract(Contract[BackboneSpec]):
 
     def test_memory_does_not_grow(self) -> None:
         """Repeated calls leave no additional tensors in memory."""
-        with collection_paused():
-            growth = self._growth(lambda: None)
+        collects = gc.isenabled()
+        gc.disable()  # a collection would free tensors of the caller too
+        try:
+            growth = self._growth(collect=False)
+        finally:
+            if collects:
+                gc.enable()
         if growth > 0:  # perhaps only until a collection, which takes longer than the calls
-            growth = self._growth(gc.collect)
+            growth = self._growth(collect=True)
         assert growth <= 0, f"{growth} more tensors after {CALLS} calls"
 
-    def _growth(self, collect: Callable[[], object]) -> int:
+    def _growth(self, *, collect: bool) -> int:
         """Return how many more tensors there are after repeated calls."""
         image, request = self.images(1), self.backbone().info.appearance
         counts = []
         for calls in (3, CALLS):
             for _ in range(calls):
                 self._values(image, request)
-            collect()
+            if collect:
+                gc.collect()
             counts.append(count_tensors())
         return counts[1] - counts[0]
-
-
-@contextmanager
-def collection_paused() -> Iterator[None]:
-    """Pause the garbage collection, which would free tensors of the caller too."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def count_tensors() -> int:

@@ -36,9 +36,11 @@ def with_square(image: Tensor, centre: tuple[float, float], side: int = 16) -> T
 
 def invalid_sizes(info: BackboneInfo) -> list[tuple[int, int]]:
     """Return sizes that the info does not allow."""
-    sizes = [(info.min_size - 1, info.min_size - 1)] if info.min_size > 1 and info.fixed_size is None else []
+    sizes = []
     if info.fixed_size:
         sizes.append((info.fixed_size[0] + info.size_multiple, info.fixed_size[1] + 2 * info.size_multiple))
+    elif info.min_size > 1:
+        sizes.append((info.min_size - 1, info.min_size - 1))
     if info.size_multiple > 1:
         side = 4 * info.size_multiple
         sizes += [(side + 1, side), (side, side + 1)]

@@ -137,7 +137,7 @@ class LossContract(Contract[LossSpec]):
         """A facet that the backbone does not have is rejected with a ConfigError."""
         spec = self.spec()
         try:
-            term = self._build(TermContext(tiny_vit().info, "no-such-facet", None, complete(spec, {})))
+            term = build_part(spec, TermContext(tiny_vit().info, "no-such-facet", None, complete(spec, {})))
         except ConfigError:
             return
         if any(request.facet == "no-such-facet" for request in term.requests):
@@ -148,12 +148,9 @@ class LossContract(Contract[LossSpec]):
         spec = self.spec()
         for backbone in (tiny_vit(), tiny_cnn()):
             try:
-                yield backbone, self._build(TermContext(backbone.info, options=complete(spec, {})))
+                yield backbone, build_part(spec, TermContext(backbone.info, options=complete(spec, {})))
             except ConfigError:
                 continue
-
-    def _build(self, context: TermContext) -> LossTerm:
-        return build_part(self.spec(), context)
 
     def _evaluations(
         self, target_size: tuple[int, int] = SIZE, *, masked: bool = False

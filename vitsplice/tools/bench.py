@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -111,22 +111,6 @@ class PlainLoop(Optimisation):
         return backbone.features({0: image}, requests)[0]
 
 
-@dataclass(frozen=True)
-class StepTime:
-    """Time of a step of one loop.
-
-    Args:
-        loop: name of the loop.
-        seconds: median over the steps.
-        of_plain: ``median``, ``minimum`` and ``maximum`` over the steps of the ratio of a step's time to the time of
-            the plain loop's step with the same index.
-    """
-
-    loop: str
-    seconds: float
-    of_plain: dict[str, float]
-
-
 def bench(
     settings: RunConfig,
     command: Callable[[Path], Sequence[str]],
@@ -162,16 +146,17 @@ def bench(
         check_before_loading(checked, catalogue())
     measurements: dict[str, Callable[[], Any]] = {
         "processes": lambda: process_times(command),
-        "steps": lambda: [asdict(loop) for loop in step_times(available_name(backbone), steps)],
+        "steps": lambda: step_times(available_name(backbone), steps),
         "passes": lambda: pass_times(available_name(backbone)),
-        "run": lambda: preset_times(settings),
+        "run": lambda: {"preset": settings.preset, "parts": [asdict(part) for part in run_times(*example(), settings)]},
     }
     results: dict[str, Any] = {"machine": {"threads": torch.get_num_threads(), "torch": torch.__version__}}
     done("machine", results["machine"])
-    for name in filter(names.__contains__, BENCHMARKS):
-        note(BENCHMARKS[name])
-        results[name] = measurements[name]()
-        done(name, results[name])
+    for name, description in BENCHMARKS.items():
+        if name in names:
+            note(description)
+            results[name] = measurements[name]()
+            done(name, results[name])
     return results
 
 
@@ -190,11 +175,6 @@ def available_name(backbone: str | None) -> str:
     """
     loaded, _ = load_configured(settings_for("official", backbone=backbone).backbone, catalogue())
     return loaded.info.name
-
-
-def preset_times(settings: RunConfig) -> dict[str, Any]:
-    """Times of the parts of a run on the packaged pair, as plain data."""
-    return {"preset": settings.preset, "parts": [asdict(part) for part in run_times(*example(), settings)]}
 
 
 def process_times(command: Callable[[Path], Sequence[str]]) -> dict[str, Any]:
@@ -284,10 +264,15 @@ def _pass(network: Backbone, number: int, size: tuple[int, int]) -> None:
     torch.stack([features[request].values.sum() for request in requests]).sum().backward()  # type: ignore[no-untyped-call]
 
 
-def step_times(backbone: str, steps: int) -> list[StepTime]:
+def step_times(backbone: str, steps: int) -> list[dict[str, Any]]:
     """Times of the steps of all loops.
 
     The loops take turns step by step, so that what slows the machine slows all of them.
+
+    Returns:
+        Plain data of each loop: ``loop``, its name; ``seconds``, the median over the steps; and ``of_plain``, the
+        median, the minimum and the maximum over the steps of the ratio of a step's time to the time of the plain loop's
+        step with the same index.
     """
     loops = loops_by_name(backbone)
     times: dict[str, list[float]] = {name: [] for name in loops}
@@ -297,7 +282,10 @@ def step_times(backbone: str, steps: int) -> list[StepTime]:
             if step >= WARM_UP:
                 times[name].append(seconds)
     plain = next(iter(times.values()))
-    return [StepTime(name, statistics.median(seconds), _ratios(seconds, plain)) for name, seconds in times.items()]
+    return [
+        {"loop": name, "seconds": statistics.median(seconds), "of_plain": _ratios(seconds, plain)}
+        for name, seconds in times.items()
+    ]
 
 
 def loops_by_name(backbone: str) -> dict[str, Iterator[Step]]:

@@ -60,7 +60,8 @@ def diagnose(catalogue: Catalogue) -> list[Diagnosis]:
     try:
         os.getcwd()
     except OSError:
-        return [*diagnoses, _no_current_folder()]
+        advice = "change to a folder that exists, and run the command again"
+        return [*diagnoses, Diagnosis("folders", "outputs", "the current folder was removed", advice, fatal=True)]
     if any(diagnosis.fatal for diagnosis in diagnoses):
         return diagnoses
     return [*diagnoses, *_machine(), *_folders(), *_plugins(catalogue), *_weights(catalogue)]
@@ -71,11 +72,6 @@ def _versions() -> Iterator[Diagnosis]:
         missing = version == "not installed"
         advice = f"pip install {name}" if missing and name != "vitsplice" else ""
         yield Diagnosis("versions", name, version, advice, fatal=bool(advice))
-
-
-def _no_current_folder() -> Diagnosis:
-    advice = "change to a folder that exists, and run the command again"
-    return Diagnosis("folders", "outputs", "the current folder was removed", advice, fatal=True)
 
 
 def _machine() -> Iterator[Diagnosis]:
@@ -117,7 +113,7 @@ def _cache() -> Diagnosis:
 
 def _folder(name: str, path: Path, advice: str) -> Diagnosis:
     """Check that a folder, or its first existing parent, can be written to and has free space."""
-    existing = next((folder for folder in (path, *path.parents) if os.path.exists(folder)), Path("/"))
+    existing = next(folder for folder in (path, *path.parents) if os.path.exists(folder))
     free_bytes = shutil.disk_usage(existing).free
     value = f"{path} ({free_bytes / GIB:.1f} GiB free)"
     if not os.access(existing, os.W_OK | os.X_OK):

@@ -7,8 +7,8 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -65,27 +65,20 @@ def run_together(commands: Sequence[Sequence[str]]) -> ProcessTimes:
     Raises:
         VitspliceError: as soon as one command fails; the others are killed.
     """
+    started: list[Started] = []
     with ExitStack() as stack:
         began = perf_counter()
-        usages = _wait([stack.enter_context(_started(command)) for command in commands])
+        for command in commands:
+            errors = stack.enter_context(TemporaryFile())
+            process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors))
+            stack.callback(process.kill)  # without effect if it has ended
+            started.append((process, errors))
+        usages = _wait(started)
         seconds = perf_counter() - began
     cpu_seconds = sum(usage.ru_utime + usage.ru_stime for usage in usages)
     # macOS reports bytes, Linux KiB.
     per_mib = 2**20 if sys.platform == "darwin" else 2**10
     return ProcessTimes(seconds, cpu_seconds, max(usage.ru_maxrss for usage in usages) / per_mib)
-
-
-@contextmanager
-def _started(command: Sequence[str]) -> Iterator[Started]:
-    """Start a command; yield its process and the file with its standard error.
-
-    At the end of the block, a process that still runs is killed.
-    """
-    with TemporaryFile() as errors, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors) as process:
-        try:
-            yield process, errors
-        finally:
-            process.kill()
 
 
 def _wait(started: Sequence[Started]) -> list[resource.struct_rusage]:

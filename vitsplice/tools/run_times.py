@@ -123,7 +123,10 @@ def run_times(structure: Any, appearance: Any, settings: RunConfig) -> list[Part
 
 
 def _stage_times(run: Run, loader: TimedLoader, device: torch.device) -> list[PartTime]:
-    """Take all steps, and return the time of each stage, with its setup; that of the first is part of the start."""
+    """Take all steps, and return the time of each stage.
+
+    It includes the setup of the stage, except for the first, whose setup is part of ``start``.
+    """
     began, before, taken_before = _now(device), loader.seconds(), 0
     ends: dict[int, tuple[float, dict[str, float], int]] = {}
     for number, _ in enumerate(run.steps(), 1):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,11 +15,12 @@ from vitsplice.support.output_folder import REPLACE
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import first_line, printable, with_count
 from vitsplice.training.data import TrainingData
-from vitsplice.training.held_out import MAX_MEASURED, HeldOut, spread
+from vitsplice.training.held_out import MAX_MEASURED, spread
 from vitsplice.training.loop import Training
 from vitsplice.training.pairs import SplitPairs, training_pairs
 from vitsplice.training.parts import TrainingParts
 from vitsplice.training.plan import CHECKPOINTS, HELD_OUT, TrainingPlan, remove_training
+from vitsplice.training.prepare import prepared_data
 from vitsplice.training.processes import Processes
 from vitsplice.training.recorder import TrainingRecorder
 from vitsplice.training.tensorboard import TensorBoard
@@ -69,8 +69,13 @@ def begin_or_resume(
     parts = TrainingParts.build(settings, plan.initial)
     for substitution in parts.substitutions.values():
         progress.note(f"SUBSTITUTION: {substitution}")
-    with processes.main_first(), _cache_advice(plan.cache_folder):
-        prepared = _prepare(plan, parts, folder, progress)
+    try:
+        with processes.main_first():
+            prepared = _prepare(plan, parts, folder, progress)
+    except OutputBusy as error:  # nothing but the cache, or a file in it, is locked above
+        cache = printable(str(plan.cache_folder))
+        busy = f"another process is writing to the cache {cache}; wait for it, or choose another with "
+        raise OutputBusy(busy, Argument("cache")) from error
     if prepared is None:
         return None
     pairs, data, held_out = prepared
@@ -81,7 +86,7 @@ def begin_or_resume(
 
     def restored(path: Path | None) -> TrainingRecorder:
         training = Training(parts, data, processes)
-        recorder = TrainingRecorder(folder, training, HeldOut(held_out), plan.licence, tensorboard)
+        recorder = TrainingRecorder(folder, training, held_out, plan.licence, tensorboard)
         recorder.restore(path)
         return recorder
 
@@ -133,26 +138,12 @@ def _prepare(
         return None
     _report_split(pairs, parts.training.held_out, progress)
     manifest.content_of(folder / HELD_OUT, pairs.held_out)  # refuses names now, not after the features are computed
-    prepare = partial(TrainingData.prepare, recipe, folder=cache, device=parts.device, progress=progress)
+    prepare = partial(prepared_data, recipe, folder=cache, device=parts.device, progress=progress)
     if (data := prepare(pairs.training)) is None:
         return None
     if (held_out := prepare(spread(pairs.held_out, MAX_MEASURED))) is None:
         return None
     return pairs, data, held_out
-
-
-@contextmanager
-def _cache_advice(cache: Path) -> Iterator[None]:
-    """Add advice to choose another cache to an OutputBusy of the block; the block locks only the cache.
-
-    OutputBusy is raised if records are missing and another process is writing to the cache, or if another process uses
-    the file `FEATURES` for longer than `vitsplice.datasets.image_cache.WAIT`.
-    """
-    try:
-        yield
-    except OutputBusy as error:
-        busy = f"another process is writing to the cache {printable(str(cache))}; wait for it, or choose another with "
-        raise OutputBusy(busy, Argument("cache")) from error
 
 
 def _report_split(pairs: SplitPairs, fraction: float, progress: ProgressReporter) -> None:

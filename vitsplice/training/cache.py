@@ -11,7 +11,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ class TensorCache:
         self._load_index()
 
     def __contains__(self, key: str) -> bool:
-        return key in self._shards or key in self._pending
+        return key in self._records or key in self._pending
 
     def __getitem__(self, key: str) -> Record:
         """Return the tensors of a record, on the CPU; they must not be changed.
@@ -86,10 +87,10 @@ class TensorCache:
         """
         if key in self._pending:
             return self._pending[key]
-        shard_name = self._shards[key]
+        shard_name, tensor_names = self._records[key]
         try:
             shard = self._opened(shard_name)
-            return {name.partition("/")[2]: shard.get_tensor(name) for name in self._tensor_names[key]}
+            return {name.partition("/")[2]: shard.get_tensor(name) for name in tensor_names}
         except (OSError, SafetensorError) as error:
             raise self._damaged(shard_name) from error
 
@@ -98,7 +99,8 @@ class TensorCache:
         """Size of all complete shards in bytes."""
         return sum(self._sizes.values())
 
-    def writing(self) -> FolderLock:
+    @contextmanager
+    def writing(self) -> Iterator[None]:
         """Lock the folder for writing, and remove what a killed process left.
 
         Raises:
@@ -107,22 +109,18 @@ class TensorCache:
             PathRejected: if a file to remove is a link to outside the folder.
         """
         output_folder.create(self.folder)
-        lock = FolderLock(self.folder)
-        try:
-            self._load_index()
-            incomplete = [path for path in self._shard_files() if path.stem not in self._sizes]
-            for path in (*temporary_files(self.folder), *incomplete):
-                inside(self.folder, path.name).unlink(missing_ok=True)
-        except OSError as error:
-            lock.release()
-            cache = printable(str(self.folder))
-            raise TrainingCacheError(
-                f"the cache {cache} cannot be used: {error.strerror}; choose another with ", Argument("cache")
-            ) from error
-        except BaseException:
-            lock.release()
-            raise
-        return lock
+        with FolderLock(self.folder):
+            try:
+                self._load_index()
+                incomplete = [path for path in self._shard_files() if path.stem not in self._sizes]
+                for path in (*temporary_files(self.folder), *incomplete):
+                    inside(self.folder, path.name).unlink(missing_ok=True)
+            except OSError as error:
+                cache = printable(str(self.folder))
+                raise TrainingCacheError(
+                    f"the cache {cache} cannot be used: {error.strerror}; choose another with ", Argument("cache")
+                ) from error
+            yield
 
     def add(self, key: str, tensors: Mapping[str, Tensor]) -> None:
         """Add a record within `writing`, and write a shard when there are enough records for it.
@@ -167,8 +165,7 @@ class TensorCache:
         return f"The cache {shown} holds {format_size(self.bytes)} of at most {limit}"
 
     def _load_index(self) -> None:
-        self._shards: dict[str, str] = {}
-        self._tensor_names: dict[str, list[str]] = {}
+        self._records: dict[str, tuple[str, list[str]]] = {}  # by key: shard, and names of the tensors in it
         self._sizes: dict[str, int] = {}
         self._digests: dict[str, str] = {}
         self._opened.cache_clear()
@@ -182,13 +179,13 @@ class TensorCache:
     def _add_to_index(self, shard: str, content: Mapping[str, Any]) -> None:
         """Add the records of a shard, given the content of its JSON file; ignore the shard if that is invalid."""
         try:
-            tensor_names = {str(key): [f"{key}/{name}" for name in names] for key, names in content["records"].items()}
+            names_by_key = content["records"].items()
+            records = {str(key): (shard, [f"{key}/{name}" for name in names]) for key, names in names_by_key}
             size, digest = int(content["bytes"]), str(content["sha256"])
         except (KeyError, ValueError, TypeError, AttributeError, OverflowError):
             return
         self._sizes[shard], self._digests[shard] = size, digest
-        self._tensor_names |= tensor_names
-        self._shards |= dict.fromkeys(tensor_names, shard)
+        self._records |= records
 
     def _open(self, name: str) -> Any:
         """Map a shard into memory. Raises TrainingCacheError if its SHA-256, checked once, is not the stored one."""

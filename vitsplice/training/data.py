@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -13,19 +12,13 @@ from torch import Tensor
 from vitsplice.contracts import ROLES, Condition, ConditionName, FeatureRequest, ImageName, Role
 from vitsplice.datasets import Pair
 from vitsplice.engine.conditions import DescribedImage, pair_condition
-from vitsplice.engine.feature_bank import ViewFeatures
 from vitsplice.engine.images import RunImages, ViewKey
-from vitsplice.engine.targets import Targets
+from vitsplice.engine.targets import Targets, ViewFeatures
 from vitsplice.engine.views import View
 from vitsplice.matching import MatchVectors
-from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.training.cache import Record, TensorCache
-from vitsplice.training.prepare import prepare
 from vitsplice.training.records import Recipe, from_uint8, to_features
 from vitsplice.training.views import draw_views
-
-LIMIT = 32 * 10**9
-"""Default maximum size of a cache in bytes."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +40,8 @@ class StoredFeatures:
     device: torch.device
 
     def stores(self, key: ViewKey) -> bool:
-        """Return whether features of a view are stored."""
-        return self.recipe.stores(key)
+        """Return whether features of a view are stored: of the entire image, or of crops from a bank."""
+        return key[1] == "entire" or self.recipe.config.views.of(key[0]).bank is not None
 
     def get(self, key: ViewKey, view: View, requests: Sequence[FeatureRequest]) -> ViewFeatures | None:
         """Read the features of a view; None if they are not stored."""
@@ -60,7 +53,7 @@ class StoredFeatures:
         return {request: features[request] for request in requests}
 
     def put(self, key: ViewKey, view: View, features: ViewFeatures) -> None:
-        """Do nothing: `prepare` has stored the features of all views that recur."""
+        """Do nothing: `prepared_data` has stored the features of all views that recur."""
 
 
 @dataclass(frozen=True)
@@ -126,25 +119,6 @@ class TrainingData:
         self.recipe, self.pairs, self.digests, self.device = recipe, tuple(pairs), dict(digests), device
         self._cache = cache
 
-    @classmethod
-    def prepare(
-        cls,
-        recipe: Recipe,
-        pairs: Sequence[Pair],
-        folder: Path,
-        *,
-        limit: int = LIMIT,
-        device: torch.device | str = "cpu",
-        progress: ProgressReporter = NULL_REPORTER,
-    ) -> TrainingData | None:
-        """Compute what the folder does not have yet (`vitsplice.training.prepare.prepare`), and return the examples.
-
-        Returns None if the progress reporter stopped the work.
-        """
-        device = torch.device(device)
-        prepared = prepare(recipe, pairs, folder, limit=limit, device=device, progress=progress)
-        return None if prepared is None else cls(recipe, pairs, *prepared, device)
-
     def __len__(self) -> int:
         return len(self.pairs)
 
@@ -160,6 +134,8 @@ class TrainingData:
         record = self._cache[recipe.pair_key(*digests)]
         mirrored = bool(record["mirrored"])
         structure, appearance = map(self._pixels, digests)
+        names: tuple[ImageName, ...] = ("structure", "appearance", "start")
+        identities = {name: recipe.pixels_id(name, *digests, mirrored) for name in names}
         return TrainingExample(
             pair,
             dict(zip(ROLES, digests, strict=True)),
@@ -173,7 +149,7 @@ class TrainingData:
             self._condition(record, *digests),
             self._own_condition(digests[1], mirrored) if recipe.applied_to_appearance else None,
             self._vectors(record) if recipe.has_guided_terms else None,
-            {name: self._bank(name, digests, mirrored) for name in recipe.backbones},
+            {name: StoredFeatures(self._cache, recipe, name, identities, self.device) for name in recipe.backbones},
             recipe,
         )
 
@@ -203,8 +179,3 @@ class TrainingData:
         if not mirrored:
             return condition
         return {name: value if name == "cls" else value.flip(-1) for name, value in condition.items()}
-
-    def _bank(self, backbone: str, digests: tuple[str, str], mirrored: bool) -> StoredFeatures:
-        names = cast(tuple[ImageName, ...], ("structure", "appearance", "start"))
-        identities = {name: self.recipe.pixels_id(name, *digests, mirrored) for name in names}
-        return StoredFeatures(self._cache, self.recipe, backbone, identities, self.device)

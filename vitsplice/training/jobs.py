@@ -59,9 +59,6 @@ def by_neighbourhood(pairs: Sequence[Pair]) -> list[Pair]:
 class JobLists:
     """Lists the jobs for the records of pairs; a record may occur several times in a list.
 
-    Attributes:
-        pairs: the pairs in the order in which they are computed.
-
     Args:
         recipe: what the records depend on.
         pairs: the pairs.
@@ -79,7 +76,7 @@ class JobLists:
         device: torch.device,
     ) -> None:
         self._recipe, self._digests, self._cache = recipe, digests, cache
-        self.pairs = by_neighbourhood(pairs)
+        self._pairs = by_neighbourhood(pairs)
         appearances = frozenset(pair.appearance for pair in pairs)
         self._computer = RecordComputer(recipe, digests, appearances, cache, device)
 
@@ -91,9 +88,9 @@ class JobLists:
 
     def conditions(self) -> Iterator[Job]:
         """List the jobs for pairs, and for each appearance image with itself if a term applies the generator to it."""
-        yield from (self._pair_job(pair, PAIR) for pair in self.pairs)
+        yield from (self._pair_job(pair, PAIR) for pair in self._pairs)
         if self._recipe.applied_to_appearance:
-            appearances = dict.fromkeys(pair.appearance for pair in self.pairs)
+            appearances = dict.fromkeys(pair.appearance for pair in self._pairs)
             yield from (self._pair_job(Pair("", path, path), ("appearance with itself",)) for path in appearances)
 
     def _pair_job(self, pair: Pair, kind: tuple[str, ...]) -> Job:
@@ -113,7 +110,7 @@ class JobLists:
             number: number of pairs; None: all.
         """
         seen: set[tuple[str, ViewKey, str]] = set()
-        for pair in self.pairs[:number]:
+        for pair in self._pairs[:number]:
             yield from self._views_of_pair(pair, self._mirrored(pair), seen)
 
     def _mirrored(self, pair: Pair) -> bool:

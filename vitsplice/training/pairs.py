@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -108,9 +108,13 @@ def training_pairs(
     split = split_fingerprints(fingerprints, config.held_out, trained)
     if contents.pairs:
         return pairs_within_subsets(contents.pairs, split)
-    return pairs_by_similarity(
-        contents.groups, split, config.partners, backbone, device, cache, progress, precision=precision
-    )
+    images = [*split.training, *split.held_out]
+    described = appearance_features(images, backbone, device, cache, progress, precision=precision)
+    if described is None:
+        return None
+    features, errors = described
+    note_skipped(errors, progress)
+    return pairs_by_similarity(contents.groups, split, features, config.partners)
 
 
 def _has_previews(group: ImageGroup) -> bool:
@@ -120,16 +124,8 @@ def _has_previews(group: ImageGroup) -> bool:
 
 
 def pairs_by_similarity(
-    groups: Iterable[ImageGroup],
-    split: Split,
-    partners: int,
-    backbone: Backbone,
-    device: torch.device,
-    cache: Path,
-    progress: ProgressReporter,
-    *,
-    precision: str = "float32",
-) -> SplitPairs | None:
+    groups: Sequence[ImageGroup], split: Split, features: Mapping[Path, AppearanceFeature], partners: int
+) -> SplitPairs:
     """Pair each image with the most similar ones of its group and subset, by cosine similarity (`most_similar`).
 
     SpliceNet selects its training pairs in this way ("dataset distillation", Tumanyan et al. 2023, supplement).
@@ -137,22 +133,12 @@ def pairs_by_similarity(
     Args:
         groups: images to be paired.
         split: the images by subset.
+        features: features of the images; images without one are left out.
         partners: maximum number of appearance images for each structure image.
-        backbone, device, cache, progress, precision: see `training_pairs`.
-
-    Returns:
-        The pairs; None if the progress reporter stopped the work.
 
     Raises:
         UserError: if there is no training pair.
     """
-    images = [*split.training, *split.held_out]
-    computed = appearance_features(images, backbone, device, cache, progress, precision=precision)
-    if computed is None:
-        return None
-    features, errors = computed
-    note_skipped(errors, progress)
-    groups = tuple(groups)
     training, held_out = (
         _most_similar(groups, {path: features[path] for path in subset if path in features}, partners)
         for subset in (split.training, split.held_out)

@@ -17,23 +17,29 @@ from vitsplice.datasets import Pair
 from vitsplice.engine.problem import check_blur
 from vitsplice.errors import Argument, Setting, TrainingCacheError
 from vitsplice.support.files import file_sha256, reading
-from vitsplice.support.progress import ProgressReporter
+from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.training.cache import TensorCache, format_size, record_bytes
+from vitsplice.training.data import TrainingData
 from vitsplice.training.jobs import PAIR, Job, JobLists
 from vitsplice.training.records import START, Recipe
 from vitsplice.training.views import check_shapes
 
+LIMIT = 32 * 10**9
+"""Default maximum size of a cache in bytes."""
 
-def prepare(
+
+def prepared_data(
     recipe: Recipe,
     pairs: Sequence[Pair],
     folder: Path,
     *,
-    limit: int,
-    device: torch.device,
-    progress: ProgressReporter,
-) -> tuple[dict[Path, str], TensorCache] | None:
-    """Compute the records that a cache lacks. The next call resumes a stopped or killed preparation.
+    limit: int = LIMIT,
+    device: torch.device | str = "cpu",
+    progress: ProgressReporter = NULL_REPORTER,
+) -> TrainingData | None:
+    """Compute the records that a cache lacks, and return the examples of the pairs.
+
+    The next call resumes a stopped or killed preparation.
 
     Args:
         recipe: what the records depend on; its backbones are on the device.
@@ -44,7 +50,7 @@ def prepare(
         progress: reports each record (of an image, pair or view); if it stops the work, what is computed stays.
 
     Returns:
-        SHA-256 of each image file, and the cache; None if the progress reporter stopped the work.
+        The examples; None if the progress reporter stopped the work.
 
     Raises:
         ConfigError: if the crops of the settings are not square, or a blur kernel is too large for them.
@@ -58,18 +64,17 @@ def prepare(
     check_shapes(views)
     for role in ROLES:
         check_blur(role, views.of(role), recipe.training.side)
-    cache = TensorCache(folder, limit)
+    device, cache = torch.device(device), TensorCache(folder, limit)
     work = _Preparation(recipe, pairs, cache, device, progress)
-    if work.complete():
-        return work.digests, cache
-    with cache.writing():
-        try:
-            work.run()
-        except _Stopped:
-            return None
-        finally:
-            cache.flush()
-    return work.digests, cache
+    if not work.complete():
+        with cache.writing():
+            try:
+                work.run()
+            except _Stopped:
+                return None
+            finally:
+                cache.flush()
+    return TrainingData(recipe, pairs, work.digests, cache, device)
 
 
 def file_digests(pairs: Iterable[Pair]) -> dict[Path, str]:

@@ -34,10 +34,6 @@ class Processes:
         device: see `vitsplice.engine.device.pick_device`.
     """
 
-    count: int
-    index: int
-    device: torch.device
-
     def __init__(self, device: str) -> None:
         self.count, self.index, self.device = 1, 0, pick_device(device)
 

@@ -24,7 +24,7 @@ from vitsplice.support.checkpoints import CheckpointFormat, remove_checkpoints
 from vitsplice.support.files import json_sha256
 from vitsplice.support.progress import ProgressReporter
 from vitsplice.training.data import TrainingData
-from vitsplice.training.held_out import HeldOut
+from vitsplice.training.held_out import held_out_losses, held_out_metrics, held_out_preview
 from vitsplice.training.loop import Training
 from vitsplice.training.loss_log import ROW_INTERVAL, LossLog
 from vitsplice.training.plan import CHECKPOINTS, METRICS, PREVIEWS
@@ -39,20 +39,18 @@ class TrainingCheckpoint:
         step: index of the next step.
         tensors: state of the training.
         log: state of the `LossLog`.
-        belongs_to: digests of pairs, settings and backbones, and the number of processes, by name.
     """
 
     step: int
     tensors: dict[str, Tensor]
     log: Mapping[str, Any]
-    belongs_to: Mapping[str, str]
 
 
 def _parse(content: dict[str, Any], tensors: dict[str, Tensor]) -> TrainingCheckpoint:
     if type(content["step"]) is not int or content["step"] < 0:
         raise ValueError("step must be an integer of at least 0")
     LossLog(()).restore(content["log"])
-    return TrainingCheckpoint(content["step"], tensors, content["log"], dict(content["belongs_to"]))
+    return TrainingCheckpoint(content["step"], tensors, content["log"])
 
 
 CHECKPOINT = CheckpointFormat("training", 2, _parse, restarts=False)
@@ -63,14 +61,14 @@ class TrainingRecorder:
 
     Attributes:
         resumed_at: number of steps of the checkpoint that the training was resumed from; 0 without one.
-        metrics: metrics on held-out pairs (`HeldOut.metrics`); empty before `finish`.
+        metrics: metrics on held-out pairs (`held_out_metrics`); empty before `finish`.
         measured: False if `finish` was stopped before all metrics were computed; always True in processes other than
             the main one, because only the main one measures.
 
     Args:
         folder: folder of the model, which the caller has locked.
         training: the training.
-        held_out: pairs of held-out images.
+        held_out: pairs of held-out images, at most `vitsplice.training.held_out.MAX_MEASURED`.
         licence: licence of the model, as stated by the person who trains it.
         tensorboard: also receives losses and previews, until it fails; None: they are only written into the folder.
     """
@@ -79,7 +77,7 @@ class TrainingRecorder:
         self,
         folder: Path,
         training: Training,
-        held_out: HeldOut,
+        held_out: TrainingData,
         licence: str = "",
         tensorboard: TensorBoard | None = None,
     ) -> None:
@@ -135,10 +133,11 @@ class TrainingRecorder:
 
     def write_checkpoint(self, note: Note) -> bool:
         """Write a checkpoint and the model, if this is the main process; return True if both were written."""
-        step, content = self.training.next, {"log": self._log.state(), "belongs_to": self._digests()}
 
         def write() -> None:
-            CHECKPOINT.write(self.folder / CHECKPOINTS, step, {"step": step, **content}, self.training.state())
+            step = self.training.next
+            content = {"step": step, "log": self._log.state()}
+            CHECKPOINT.write(self.folder / CHECKPOINTS, step, self._digests(), content, self.training.state())
 
         resumable = self._attempt(write, "checkpoint", note)
         return self._attempt(self._write_model, "model", note) and resumable
@@ -160,7 +159,7 @@ class TrainingRecorder:
         if not self.training.processes.main or not self.finished:
             return written
         if self.training.parts.config.metrics == "all":
-            metrics = self.held_out.metrics(self.training, progress)
+            metrics = held_out_metrics(self.training, self.held_out, progress)
             if metrics is None:
                 self.measured = False
                 return written
@@ -171,13 +170,13 @@ class TrainingRecorder:
         return True
 
     def _write_losses(self, steps: int, note: Note, *, with_held_out: bool) -> None:
-        losses = self.held_out.losses(self.training) if with_held_out and self.training.processes.main else {}
+        losses = held_out_losses(self.training, self.held_out) if with_held_out and self.training.processes.main else {}
         row = self._log.end_row(steps, losses)
         self._attempt(lambda: output_folder.write(self.folder, {METRICS: self._log.csv().encode()}), METRICS, note)
         self._write_to_tensorboard(lambda board: board.add_row(row), note)
 
     def _write_preview(self, steps: int, note: Note) -> None:
-        if not self.training.processes.main or (png := self.held_out.preview(self.training)) is None:
+        if not self.training.processes.main or (png := held_out_preview(self.training, self.held_out)) is None:
             return
         name = f"step-{steps:08d}.png"
         if self._attempt(lambda: output_folder.write(self.folder / PREVIEWS, {name: png}), "preview", note):
@@ -224,12 +223,12 @@ class TrainingRecorder:
         return True
 
     def _digests(self) -> dict[str, str]:
-        """Return `TrainingCheckpoint.belongs_to` of this training; it is the same in all processes."""
+        """Return digests of what this training depends on, by name; they are the same in all processes."""
         parts = self.training.parts
         backbones = {name: sized.backbone for name, sized in parts.recipe.backbones.items()}
         return {
             "set of pairs": _pairs_digest(self.training.data),
-            "held-out pairs": _pairs_digest(self.held_out.data),
+            "held-out pairs": _pairs_digest(self.held_out),
             "settings": settings_digest(parts.config.model_copy(update={"device": parts.device.type})),
             "number of processes": str(self.training.processes.count),
             **backbone_digests(backbones),

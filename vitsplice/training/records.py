@@ -11,10 +11,9 @@ from torch import Tensor
 
 from vitsplice.config import RunConfig, TrainingConfig
 from vitsplice.contracts import MATCH, SPATIAL, ConditionName, FeatureRequest, Features, ImageName
-from vitsplice.engine.feature_bank import ViewFeatures
 from vitsplice.engine.features import SizedBackbone
 from vitsplice.engine.images import ViewKey
-from vitsplice.engine.targets import backbone_requests
+from vitsplice.engine.targets import ViewFeatures, backbone_requests
 from vitsplice.engine.terms import WeightedTerm, image_requests
 from vitsplice.engine.views import View
 from vitsplice.runs.checkpoints import features_sha256
@@ -96,10 +95,6 @@ class Recipe:
             }
             for name in self.backbones
         }
-
-    def stores(self, key: ViewKey) -> bool:
-        """Return whether features of a view are stored: of the entire image, or of crops from a bank."""
-        return key[1] == "entire" or self.config.views.of(key[0]).bank is not None
 
     def pixels_key(self, sha256: str) -> str:
         """Return the key of the pixels of an image."""

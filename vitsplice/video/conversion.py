@@ -76,7 +76,7 @@ class Conversion:
     ) -> None:
         self._video, self._transfer, self._destination, self._folder = video, transfer, destination, folder
         self._appearances, self._plan, self._progress, self._size = appearances, plan, progress, size
-        self._state = State(belongs_to=plan["inputs"])
+        self._state = State()
         self._excerpt = Excerpt(folder, video.info.frames or 0)
 
     def resume(self) -> None:
@@ -101,7 +101,7 @@ class Conversion:
         for segment in segments(frames, self._plan["key_every"], after_cut=state.key is None):
             self._add(segment)
             state.seconds = perf_counter() - began
-            state.write(self._folder)
+            state.write(self._folder, self._plan["inputs"])
 
     def _resized(self, frame: Frame) -> Frame:
         """Resize a frame to the size of the output."""

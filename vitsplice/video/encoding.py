@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from vitsplice.errors import UserError, VitspliceError
-from vitsplice.support.files import absolute, atomic_replacement
-from vitsplice.text import one_line, printable
+from vitsplice.support.files import atomic_replacement
+from vitsplice.text import printable
 from vitsplice.video.colours import Pixels, from_rgb
 from vitsplice.video.packages import pyav
-from vitsplice.video.source import LOCAL_FILES, VideoInfo
+from vitsplice.video.source import VideoInfo, open_container, reason_of
 
 THREADS = 4
 """Number of threads of an encoder: the same on every machine, because the encoded bytes may depend on it."""
@@ -119,7 +119,8 @@ def write_segment(path: Path, frames: Iterable[tuple[Pixels, int]], encoding: En
 
 def _set_context(context: Any, encoding: Encoding) -> None:
     info = encoding.info
-    context.time_base = info.time_base if encoding.codec != "mpeg4" else _coarse(info.time_base)
+    too_fine = encoding.codec == "mpeg4" and info.time_base.denominator > MAX_DENOMINATOR
+    context.time_base = Fraction(1, MAX_DENOMINATOR) if too_fine else info.time_base
     context.sample_aspect_ratio = info.pixel_aspect
     _set_colours(context, info)
     context.thread_count, context.options = THREADS, encoding.options
@@ -129,11 +130,6 @@ def _set_context(context: Any, encoding: Encoding) -> None:
 def _set_colours(context: Any, info: VideoInfo) -> None:
     context.color_range, context.colorspace = info.colours.range_number, info.colours.matrix
     context.color_primaries, context.color_trc = info.colours.primaries, info.colours.transfer
-
-
-def _coarse(time_base: Fraction) -> Fraction:
-    """Limit the denominator of a time base to what MPEG-4 part 2 allows."""
-    return time_base if time_base.denominator <= MAX_DENOMINATOR else Fraction(1, MAX_DENOMINATOR)
 
 
 def join(segments: Sequence[Path], out: Path, info: VideoInfo, audio: Path | None) -> list[str]:
@@ -188,7 +184,7 @@ def _audio(path: Path, container: Any, start: Fraction, notes: list[str]) -> lis
 
     The time ``start`` in seconds becomes 0. ``notes`` gets a note for each stream that the container cannot hold.
     """
-    with _opened(path, options=LOCAL_FILES) as source:
+    with _opened(path) as source:
         copied = []
         for stream in source.streams.audio:
             if not stream.codec_context:
@@ -237,7 +233,7 @@ def _audio_packets(path: Path, index: int, target: Any, start: Fraction, has_edi
 
     Without edit lists in the output, which hide packets that must not be heard, these are left out.
     """
-    with _opened(path, options=LOCAL_FILES) as source:
+    with _opened(path) as source:
         stream = source.streams[index]
         for packet in source.demux(stream):
             if packet.dts is not None:
@@ -257,15 +253,13 @@ def _is_needed(packet: Any, delay: int) -> bool:
 
 
 @contextmanager
-def _opened(path: Path, **options: Any) -> Iterator[Any]:
+def _opened(path: Path) -> Iterator[Any]:
     """Open a container for reading. Raises VitspliceError, which names the file, if it cannot be read."""
-    av = pyav()
     try:
-        name = str(absolute(path))  # FFmpeg takes "12:30.mp4" for an address
-        with av.open(name, metadata_errors="replace", **options) as container:
+        with open_container(path) as container:
             yield container
-    except (av.FFmpegError, OSError) as error:
-        raise VitspliceError(f"cannot read {printable(str(path))}: {_reason(error)}") from error
+    except (pyav().FFmpegError, OSError) as error:
+        raise VitspliceError(f"cannot read {printable(str(path))}: {reason_of(error)}") from error
 
 
 @contextmanager
@@ -279,8 +273,4 @@ def _muxed(path: Path, container_format: str, **options: Any) -> Iterator[Any]:
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
     except (av.FFmpegError, OSError) as error:
-        raise VitspliceError(f"cannot write {printable(str(path))}: {_reason(error)}") from error
-
-
-def _reason(error: Any) -> str:
-    return one_line(error.strerror or str(error))
+        raise VitspliceError(f"cannot write {printable(str(path))}: {reason_of(error)}") from error

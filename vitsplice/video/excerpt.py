@@ -52,11 +52,10 @@ class Excerpt:
 
     def holds(self, frames: int) -> bool:
         """Return whether all files that `add` stored for the first ``frames`` frames of the video still exist."""
-        film = [f"{index:05d}-{when}.jpg" for index in range(min(frames, FILM)) for when in ("before", "after")]
-        samples = [
-            f"{index:05d}-{when}.png" for index in self._samples() for when in ("before", "after") if index < frames
-        ]
-        return all(os.path.isfile(self.folder / EXCERPT / name) for name in (*film, *samples))
+        stored = [(index, "jpg") for index in range(min(frames, FILM))]
+        stored += [(index, "png") for index in self._samples() if index < frames]
+        names = [f"{index:05d}-{when}.{suffix}" for index, suffix in stored for when in ("before", "after")]
+        return all(os.path.isfile(self.folder / EXCERPT / name) for name in names)
 
     def film(self) -> tuple[list[bytes], list[bytes]]:
         """Return the frames of the film as JPEG: of the input, and of the output."""

@@ -7,8 +7,6 @@ applies at any resolution.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,8 +117,13 @@ def motions(earlier: Pixels, later: Pixels) -> tuple[Motion, Motion]:
     Args:
         earlier, later: two frames, as `working_image` returns them.
     """
-    with _one_thread():
+    cv2 = opencv()
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # the result of DIS depends on the number of threads
+    try:
         backward, forward = _flow(later, earlier), _flow(earlier, later)
+    finally:
+        cv2.setNumThreads(threads)
     size = torch.tensor([backward.shape[-1], backward.shape[-2]]).reshape(1, 2, 1, 1)
     return Motion(backward / size, consistent(backward, forward)), Motion(forward / size, consistent(forward, backward))
 
@@ -151,15 +154,3 @@ def _flow(first: Pixels, second: Pixels) -> Tensor:
     cv2 = opencv()
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(first, second, None)
     return torch.from_numpy(np.ascontiguousarray(flow.transpose(2, 0, 1)))[None]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Context in which OpenCV uses one thread: the result of DIS depends on the number of threads."""
-    cv2 = opencv()
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)

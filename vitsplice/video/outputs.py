@@ -76,12 +76,12 @@ def propagated(transfer: FrameTransfer, segment: Segment, first: Key | None, rep
     """
     if first is None:
         report(segment.start)
-        first = _key(transfer, transfer.to_device(segment.frames[0].tensor()))
+        first = _key(transfer, segment.frames[0].tensor().to(transfer.device))
     if segment.last_key is None:
         return SegmentOutputs([as_pixels(first.output)], None)
     motions = [_on_device(each, transfer.device) for each in key_motions(segment)]
     report(segment.start + 1)
-    last = _key(transfer, transfer.to_device(segment.last_key.tensor()), first, motions[-1].earlier)
+    last = _key(transfer, segment.last_key.tensor().to(transfer.device), first, motions[-1].earlier)
     forward = moved_spots(first.match, [pair.forward for pair in segment.pairs])
     backward = moved_spots(last.match, [pair.backward for pair in reversed(segment.pairs)])
     outputs = [as_pixels(first.output)]
@@ -90,7 +90,7 @@ def propagated(transfer: FrameTransfer, segment: Segment, first: Key | None, rep
             outputs.append(as_pixels(last.output))
             continue
         report(frame.index)
-        pixels, fraction = transfer.to_device(frame.tensor()), motions[number].fraction
+        pixels, fraction = frame.tensor().to(transfer.device), motions[number].fraction
         spots = [*faded(forward[number], 1 - fraction), *faded(backward[-1 - number], fraction)]
         outputs.append(as_pixels(_between(transfer, pixels, first, last, motions[number], spots)))
     return SegmentOutputs(outputs, last if segment.following else None)
@@ -115,11 +115,11 @@ def frame_by_frame(transfer: FrameTransfer, segment: Segment, first: Key | None,
     keys: list[Key] = [first] if first else []
     for frame in segment.frames[len(keys) :]:
         report(frame.index)
-        keys.append(_key(transfer, transfer.to_device(frame.tensor())))
+        keys.append(_key(transfer, frame.tensor().to(transfer.device)))
     following = None
     if segment.following is not None:
         report(segment.following.index)
-        following = _key(transfer, transfer.to_device(segment.following.tensor()))
+        following = _key(transfer, segment.following.tensor().to(transfer.device))
     return SegmentOutputs([as_pixels(key.output) for key in keys], following)
 
 

@@ -8,21 +8,19 @@ from typing import Any
 
 from vitsplice.errors import UserError
 
-PACKAGES = {"av": "PyAV", "cv2": "OpenCV"}
-
 
 def pyav() -> Any:
     """Import PyAV. Raises UserError if it is not installed."""
-    return _imported("av")
+    return _imported("av", "PyAV")
 
 
 def opencv() -> Any:
     """Import OpenCV. Raises UserError if it is not installed."""
-    return _imported("cv2")
+    return _imported("cv2", "OpenCV")
 
 
-def _imported(module: str) -> ModuleType:
+def _imported(module: str, package: str) -> ModuleType:
     try:
         return import_module(module)
     except ImportError as error:
-        raise UserError(f"videos require the package {PACKAGES[module]}: pip install 'vitsplice[video]'") from error
+        raise UserError(f"videos require the package {package}: pip install 'vitsplice[video]'") from error

@@ -60,7 +60,8 @@ def report(
     blocks += [*substitutions(record), *(Text(note, highlighted=True) for note in record["notes"])]
     blocks += [Heading("Flicker"), *_flicker(record, errors)]
     blocks += [Heading("Metrics of frames"), _metrics(record)] if record["metrics"] else []
-    blocks += [Heading("Settings"), Properties(_properties(record)), Details("versions", _lines(record["versions"]))]
+    versions = "\n".join(f"{name} {version}" for name, version in record["versions"].items())
+    blocks += [Heading("Settings"), Properties(_properties(record)), Details("versions", versions)]
     appearance_names = " and ".join(Path(name).name for name in appearances)
     title = f"The structure of {folder_name(Path(source))}, the appearance of {appearance_names}"
     return render(title, blocks, lead)
@@ -122,7 +123,3 @@ def _input_label(name: str, backbones: Mapping[str, Mapping[str, Any]]) -> str:
     if kind not in DIGESTS:
         return f"SHA-256 of {name}"
     return f"SHA-256 of the {DIGESTS[kind]} of {backbones[key or next(iter(backbones))]['name']}"
-
-
-def _lines(values: dict[str, str]) -> str:
-    return "\n".join(f"{name} {value}" for name, value in values.items())

@@ -246,12 +246,11 @@ class VideoFile(VideoSource):
                 yield Frame(index, pixels, time)
 
     def _opened(self) -> Any:
-        av = pyav()
         try:
-            return av.open(str(absolute(self.path)), options=LOCAL_FILES, metadata_errors="replace")
-        except (av.FFmpegError, ValueError) as error:
+            return open_container(self.path)
+        except (pyav().FFmpegError, ValueError) as error:
             advice = "give a video file or a folder of images"
-            raise ImageError(f"'{self.name}' is no video, or is damaged: {_reason(error)}; {advice}") from error
+            raise ImageError(f"'{self.name}' is no video, or is damaged: {reason_of(error)}; {advice}") from error
 
     def _decoded(self, container: Any) -> Iterator[Any]:
         """Decode the frames of the first video stream."""
@@ -263,7 +262,7 @@ class VideoFile(VideoSource):
                     number += 1
         except pyav().FFmpegError as error:
             after = f"after frame {number - 1}" if number else "at its first frame"
-            raise ImageError(f"'{self.name}' is damaged {after}: {_reason(error)}") from error
+            raise ImageError(f"'{self.name}' is damaged {after}: {reason_of(error)}") from error
 
 
 def _complete(packets: Iterable[Any]) -> Iterator[Any]:
@@ -343,5 +342,12 @@ def _check_frame(name: str, pixels: Pixels, info: VideoInfo) -> None:
         )
 
 
-def _reason(error: Exception) -> str:
+def open_container(path: Path) -> Any:
+    """Open a video or audio file for reading by FFmpeg, restricted to `LOCAL_FILES`. Raises the errors of PyAV."""
+    name = str(absolute(path))  # FFmpeg takes "12:30.mp4" for an address
+    return pyav().open(name, options=LOCAL_FILES, metadata_errors="replace")
+
+
+def reason_of(error: Exception) -> str:
+    """Return the reason of an error of PyAV or of the operating system, on one line."""
     return one_line(getattr(error, "strerror", None) or str(error))

@@ -62,16 +62,12 @@ class FrameTransfer:
         """Whether the preset takes steps."""
         return self.settings.steps > 0
 
-    def to_device(self, pixels: Tensor) -> Tensor:
-        """Move a frame ``(1, 3, H, W)`` to the device."""
-        return pixels.to(self.device)
-
     @numerics(grad=False)
     def match(self, frame: Tensor, preference: Callable[[Tensor], Preference] | None = None) -> Correspondence | None:
         """Match a frame with the appearance images; return None if neither start nor loss terms use the correspondence.
 
         Args:
-            frame: ``(1, 3, H, W)``, see `to_device`.
+            frame: ``(1, 3, H, W)``, on the device.
             preference: function of the mean colours of the patches of the appearance images, ``(M, 3)``, that returns
                 the preferred matches; None: no matches are preferred.
         """
@@ -106,7 +102,7 @@ class FrameTransfer:
         """Compute the output of a frame before any step, ``(1, 3, H, W)``.
 
         Args:
-            frame: ``(1, 3, H, W)``, see `to_device`.
+            frame: ``(1, 3, H, W)``, on the device.
             match: correspondence of the frame; None if it was not matched.
             maps: maps of the warm start of the frame; None if the preset has no warm start.
         """
@@ -140,15 +136,13 @@ class FrameTransfer:
 
 
 @numerics()
-def load_transfer(
-    appearances: Appearances, settings: RunConfig, backbones: BackboneLoader | None = None
-) -> FrameTransfer:
+def load_transfer(appearances: Appearances, settings: RunConfig, backbones: BackboneLoader) -> FrameTransfer:
     """Load what a preset needs, and describe the appearance images.
 
     Args:
         appearances: the appearance images.
         settings: settings of a run.
-        backbones: loader of the backbones; None: a new `BackboneLoader`.
+        backbones: loader of the backbones.
 
     Raises:
         UserError: if the preset starts from the unchanged frame, or is a model and there are several images.
@@ -157,7 +151,7 @@ def load_transfer(
     known, settings = catalogue(), pinned(settings)
     check_run(settings, known)
     _check_preset(settings, len(appearances.images))
-    loaded = load_settings(settings, backbones or BackboneLoader(), known)
+    loaded = load_settings(settings, backbones, known)
     settings, device = loaded.settings, loaded.device
     _check_preset(settings, len(appearances.images))  # a fallback of the backbone may have other settings
 

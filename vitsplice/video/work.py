@@ -48,7 +48,6 @@ class State:
         cuts: number of the first frame after each cut.
         errors: number of a frame, warping error of the input from this frame to the next, and that of the output.
         seconds: time that the work has taken, in seconds.
-        belongs_to: digests of what the work depends on, by name.
     """
 
     next: int = 0
@@ -57,20 +56,19 @@ class State:
     cuts: list[int] = field(default_factory=list)
     errors: list[tuple[int, float, float]] = field(default_factory=list)
     seconds: float = 0.0
-    belongs_to: Mapping[str, str] = field(default_factory=dict)
 
-    def write(self, folder: Path) -> None:
-        """Write the state as a checkpoint, and remove all checkpoints but the last two (`CheckpointFormat.write`)."""
+    def write(self, folder: Path, belongs_to: Mapping[str, str]) -> None:
+        """Write the state as a checkpoint of the work with these digests (`CheckpointFormat.write`)."""
         content = {
             "next": self.next,
             "sizes": self.sizes,
             "cuts": self.cuts,
             "errors": self.errors,
             "seconds": self.seconds,
-            "belongs_to": dict(self.belongs_to),
             "key": None if self.key is None else _key_data(self.key),
         }
-        CHECKPOINT.write(folder / CHECKPOINTS, self.next, content, {} if self.key is None else _key_tensors(self.key))
+        tensors = {} if self.key is None else _key_tensors(self.key)
+        CHECKPOINT.write(folder / CHECKPOINTS, self.next, belongs_to, content, tensors)
 
 
 def _key_data(key: Key) -> dict[str, Any]:
@@ -98,7 +96,6 @@ def _parse(content: dict[str, Any], tensors: dict[str, Tensor]) -> State:
         cuts=[int(number) for number in content["cuts"]],
         errors=errors,
         seconds=float(content["seconds"]),
-        belongs_to=dict(content["belongs_to"]),
     )
 
 

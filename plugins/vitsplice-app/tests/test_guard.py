@@ -274,6 +274,19 @@ def test_uploaded_web_page_is_never_opened_with_the_rights_of_the_page(server):
     assert headers["content-disposition"].startswith("attachment")
 
 
+def test_size_is_computed_while_a_folder_is_removed(tmp_path, monkeypatch):
+    def removed_after_it_was_listed(folder):
+        if Path(folder) == gone:
+            gone.rmdir()
+        return scandir(folder)
+
+    gone, scandir = tmp_path / "gone", os.scandir
+    gone.mkdir()
+    (tmp_path / "upload.png").write_bytes(b"image")
+    monkeypatch.setattr(os, "scandir", removed_after_it_was_listed)
+    assert guard._size(tmp_path) == 5
+
+
 def test_upload_to_a_full_folder_is_refused(ask, monkeypatch):
     body = b"--edge--"
     monkeypatch.setattr(guard, "MAX_STORED", len(body))

@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vitsplice.contracts import BackboneInfo
     from vitsplice.engine.backbones import BackboneCache
 
 
@@ -15,3 +16,12 @@ def shared_backbones() -> BackboneCache:
     from vitsplice.engine.backbones import BackboneCache
 
     return BackboneCache()
+
+
+def backbone_info(backbone: str) -> BackboneInfo:
+    """Return the info of a backbone or of its fallback, after loading it unless it is cached.
+
+    Raises:
+        UnknownName, WeightsUnavailable, WeightsRejected: see `vitsplice.engine.backbones.BackboneLoader.named`.
+    """
+    return shared_backbones().named(backbone)[0].info

@@ -1,8 +1,8 @@
-"""Choices of the page, from the registry: presets, backbones, facets and layers."""
+"""Choices of the page, from the registry: presets, backbones and facets."""
 
 from __future__ import annotations
 
-from vitsplice.contracts import BackboneInfo, BackboneSpec, layer_label
+from vitsplice.contracts import BackboneSpec
 from vitsplice.errors import UnknownName, VitspliceError
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
@@ -57,8 +57,3 @@ def default_backbone() -> str:
 def is_installed(spec: BackboneSpec) -> bool:
     """Return False only if the weights of a backbone are known to be missing on this machine."""
     return spec.weights_location() != ""
-
-
-def layer_choices(info: BackboneInfo) -> list[tuple[str, int]]:
-    """Return the label (see `layer_label`) and the negative number of each layer, from the first to the last."""
-    return [(layer_label(layer, info.layers), layer) for layer in info.every_layer]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -144,7 +145,12 @@ class Guard:
         # component_server, which heeds the case, reads a body of any other type as JSON; upload refuses it
         is_form = (kind.lower() if path == UPLOAD else kind).startswith("multipart/form-data")
         is_upload = path in UPLOADS and is_form
-        limit = _limit(path) if is_upload else MAX_BODY
+        if not is_upload:
+            limit = MAX_BODY
+        elif path == UPLOAD:  # it may have several files; Gradio limits each of them
+            limit = MAX_STORED
+        else:
+            limit = MAX_UPLOAD
         if int(length) > limit:
             await _discard(request, 4 * MAX_UPLOAD)
             raise Refused(413, f"too large: at most {limit // 10**6} MB are allowed")
@@ -171,11 +177,6 @@ class Guard:
             return False
 
 
-def _limit(path: str) -> int:
-    """Return the maximum size in bytes of an upload, which may have several files; Gradio limits the size of each."""
-    return MAX_STORED if path == UPLOAD else MAX_UPLOAD
-
-
 def _named_paths(value: Any) -> Iterator[str]:
     """Yield the path of every file in the JSON data of a request: the text at the key ``path`` of each mapping."""
     values = [value]
@@ -195,11 +196,15 @@ def has_room(files: Path) -> bool:
 
 
 def _size(folder: Path) -> int:
-    """Return the total size in bytes of the files in a folder and its subfolders."""
+    """Return the total size in bytes of the files in a folder and its subfolders.
+
+    `os.walk` accepts that a folder disappears meanwhile; `Path.rglob` does so only from Python 3.12 on.
+    """
     size = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):  # moved or removed by another request
-            size += path.lstat().st_size if path.is_file() else 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # moved or removed by another request
+                size += os.lstat(os.path.join(parent, name)).st_size
     return size
 
 
@@ -217,15 +222,11 @@ def _replayed(body: bytes) -> Receive:
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Message:
-        return messages.pop() if messages else await _never()
+        if not messages:
+            await anyio.sleep_forever()  # a disconnection of the client is not reported
+        return messages.pop()
 
     return receive
-
-
-async def _never() -> Message:
-    """Wait until cancelled. A disconnection of the client is not reported."""
-    await anyio.sleep_forever()
-    return {"type": "http.disconnect"}
 
 
 def _with_headers(send: Send) -> Send:

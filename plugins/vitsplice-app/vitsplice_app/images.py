@@ -57,6 +57,10 @@ def files_input(label: str, *, multiple: bool = False) -> gr.File:
 def image_inputs(workspace: Workspace, *labels: str, height: int = 240, **settings: Any) -> list[gr.Image]:
     """Create inputs for images, side by side, and below them buttons that fill the inputs with packaged images.
 
+    Two inputs have a button for each packaged pair, one input has a button for each packaged image. Unlike
+    ``gr.Examples``, the buttons change nothing but the values of the inputs (see `image_input`), and the keyboard can
+    reach them.
+
     Args:
         workspace: temporary folder of the server.
         labels: label of each input, one or two.
@@ -65,7 +69,14 @@ def image_inputs(workspace: Workspace, *labels: str, height: int = 240, **settin
     """
     with gr.Row():
         images = [image_input(label, height=height, **settings) for label in labels]
-    packaged_examples(workspace, *images)
+    choices = packaged_pairs(workspace) if len(images) == 2 else [[path] for path in packaged_images(workspace)]
+    with gr.Row(elem_classes="examples"):
+        for paths in choices:
+            names = " and ".join(Path(path).stem for path in paths)
+            button = gr.Button(f"Example: {names}", icon=paths[0], size="sm", min_width=120)
+            values = dict(zip(images, paths, strict=True))
+            # A lambda would return the values of the last button.
+            button.click(partial(dict, values), None, list(images), **IMMEDIATE)
     return images
 
 
@@ -102,27 +113,6 @@ def _paths(payload: Any) -> list[str]:
     if payload is None:
         return []
     return [file.path for file in (payload.root if hasattr(payload, "root") else [payload])]
-
-
-def packaged_examples(workspace: Workspace, *images: gr.Image) -> None:
-    """Create buttons that fill the inputs.
-
-    For two inputs there is a button for each packaged pair, for one input a button for each packaged image. Unlike
-    ``gr.Examples``, the buttons change nothing but the values of the inputs (see `image_input`), and the keyboard can
-    reach them.
-
-    Args:
-        workspace: temporary folder of the server.
-        images: one or two inputs, see `image_input`.
-    """
-    choices = packaged_pairs(workspace) if len(images) == 2 else [[path] for path in packaged_images(workspace)]
-    with gr.Row(elem_classes="examples"):
-        for paths in choices:
-            names = " and ".join(Path(path).stem for path in paths)
-            button = gr.Button(f"Example: {names}", icon=paths[0], size="sm", min_width=120)
-            values = dict(zip(images, paths, strict=True))
-            # A lambda would return the values of the last button.
-            button.click(partial(dict, values), None, list(images), **IMMEDIATE)
 
 
 def packaged_images(workspace: Workspace) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from time import perf_counter
@@ -83,41 +83,18 @@ class Progress:
 
 
 @dataclass
-class Pace:
-    """Decides when the next state of a run is due, so that `MIN_INTERVAL` and `MAX_SHARE` are observed.
-
-    Args:
-        clock: returns the current time in seconds.
-    """
-
-    clock: Callable[[], float] = perf_counter
-    _next: float = field(default=float("-inf"), init=False)
-
-    def due(self) -> bool:
-        """Return whether a state is due."""
-        return self.clock() >= self._next
-
-    def shown(self, began: float) -> None:
-        """Record that a state is shown now; its preparation began at the time ``began`` of the clock, in seconds."""
-        now = self.clock()
-        self._next = now + max(MIN_INTERVAL, (now - began) / MAX_SHARE)
-
-
-@dataclass
 class Display:
-    """Prepares the states of a run that the page shows.
+    """Prepares the states of a run that the page shows, at a pace that observes `MIN_INTERVAL` and `MAX_SHARE`.
 
     Args:
         run: the run.
-        pace: decides when the next state is due.
-        rate: measures the duration of the steps, from which the remaining time is estimated.
         notes: messages for the user, to which those about fallbacks are added.
     """
 
     run: Run
-    pace: Pace = field(default_factory=Pace)
-    rate: StepRate = field(default_factory=StepRate)
     notes: list[str] = field(default_factory=list)
+    _rate: StepRate = field(default_factory=StepRate, init=False)
+    _next: float = field(default=-math.inf, init=False)
 
     def __post_init__(self) -> None:
         self.notes += map(str, self.run.substitutions.values())
@@ -129,33 +106,34 @@ class Display:
 
     def step_done(self) -> bool:
         """Record that a step has ended now; return whether a state is due."""
-        self.rate.step_done()
-        return self.pace.due()
+        self._rate.step_done()
+        return perf_counter() >= self._next
 
     def state(self, doing: str) -> Progress:
-        """Return the state of the run, with a preview of its current output, and record it as shown.
+        """Return the state of the run, with a preview of its current output; set when the next one is due.
 
         Args:
             doing: current activity.
         """
         from vitsplice.support.page import data_uri
 
-        began, run = self.pace.clock(), self.run
+        began, run = perf_counter(), self.run
         pixels = run.pixels()
         taken, left = len(run.history), run.settings.steps - len(run.history)
         state = Progress(
             doing,
-            taken,
-            run.settings.steps,
-            None if self.rate.seconds is None else self.rate.seconds * left,
-            data_uri(pixels, PREVIEW_SIDE),
-            pixels.shape[-1],
-            pixels.shape[-2],
-            tuple(run.history),
-            list(run.settings.terms),
-            tuple(self.notes),
+            taken=taken,
+            total=run.settings.steps,
+            seconds_left=None if self._rate.seconds is None else self._rate.seconds * left,
+            preview=data_uri(pixels, PREVIEW_SIDE),
+            width=pixels.shape[-1],
+            height=pixels.shape[-2],
+            history=tuple(run.history),
+            terms=list(run.settings.terms),
+            notes=tuple(self.notes),
         )
-        self.pace.shown(began)
+        now = perf_counter()
+        self._next = now + max(MIN_INTERVAL, (now - began) / MAX_SHARE)
         return state
 
 

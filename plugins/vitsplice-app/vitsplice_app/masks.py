@@ -17,8 +17,9 @@ from vitsplice.errors import ImageError
 def mask_input(label: str, **settings: Any) -> gr.ImageEditor:
     """Create an editor in which the user paints a mask in white over an image.
 
-    The value of the editor is the painted layer as an encoded image, or None; `painted_mask` makes a mask of it.
-    Browsers do not display TIFF files: the editor gets a PNG of such a background.
+    A handler receives the painted layer as an encoded image, or None (`painted_mask` makes a mask of it), and returns
+    Gradio's dictionary with ``background``, ``layers`` and ``composite``. Most browsers cannot display TIFF, so a
+    background that is a TIFF file is sent as PNG.
 
     Args:
         label: label, also for screen readers.
@@ -49,7 +50,7 @@ def painted_mask(layer: bytes | None, image: str | Path) -> bytes | None:
 
     if layer is None:
         return None
-    mask = read_mask(read_header(io.BytesIO(layer), "painted mask")).pixels
+    mask = read_mask(read_header(io.BytesIO(layer), "painted mask"), "painted mask").pixels
     if is_black(mask):
         return None
     height, width = read(image).pixels.shape[-2:]
@@ -70,9 +71,9 @@ def _layer(editor: gr.ImageEditor, payload: Any) -> bytes | None:
 
 
 def _postprocess(postprocess: Callable[[Any], Any], value: dict[str, Any] | None) -> Any:
-    """Return Gradio's data for the value of an editor, with a TIFF background replaced by its decoded pixels.
+    """Return Gradio's data for what a handler returns, with a TIFF background replaced by its decoded pixels.
 
-    A background that cannot be read is not replaced; its error is shown when it is uploaded.
+    A TIFF that cannot be read is not replaced; `check_uploads` shows its error at the image input that it comes from.
     """
     from vitsplice.images import read, to_pil
 

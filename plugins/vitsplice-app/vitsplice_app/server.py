@@ -16,8 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from vitsplice.errors import Argument, UserError
-from vitsplice.text import one_line, printable
+from vitsplice.errors import Argument, UserError, reason
+from vitsplice.text import printable
 from vitsplice_app.account import Account, check_access, is_local
 from vitsplice_app.context import AppContext
 from vitsplice_app.workspace import ENDING, Workspace, signals_handled, temporary_workspace
@@ -81,7 +81,7 @@ class Service:
         self.server.run(sockets=[self.listener])
 
 
-def serve(settings: ServerSettings, on_ready: Callable[[str], object] = lambda url: None) -> None:
+def serve(settings: ServerSettings, on_ready: Callable[[str], object]) -> None:
     """Serve the page until Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
@@ -110,7 +110,7 @@ def service(settings: ServerSettings) -> Iterator[Service]:
         temporary_workspace() as workspace,
         closing(listen(settings.host, settings.port)) as listener,
         _gradio_configured(workspace),
-        ThreadPoolExecutor(1) as pool,
+        ThreadPoolExecutor(1) as pool,  # asyncio.run fails in a thread with a running event loop
     ):
         application = pool.submit(asyncio.run, _application(settings, workspace)).result()
         yield Service(_server(application), listener, workspace)
@@ -135,11 +135,11 @@ def listen(host: str, port: int | None) -> socket.socket:
             return socket.create_server((host, candidate), family=family)
         except OSError as error:
             if error.errno == errno.EADDRNOTAVAIL:
-                problem = f"{printable(host)} is not an address of this machine; choose another "
-                raise UserError(problem, Argument("host")) from error
-            reason = os.strerror(error.errno) if error.errno else str(error)
+                message = f"{printable(host)} is not an address of this machine; choose another "
+                raise UserError(message, Argument("host")) from error
+            problem = os.strerror(error.errno) if error.errno else str(error)
     tried = f"ports {ports[0]} to {ports[-1]}" if port is None else f"port {port}"
-    raise UserError(f"cannot listen on {host}, {tried}: {reason}; choose another ", Argument("port"))
+    raise UserError(f"cannot listen on {host}, {tried}: {problem}; choose another ", Argument("port"))
 
 
 def _family(host: str) -> socket.AddressFamily:
@@ -199,8 +199,8 @@ async def _application(settings: ServerSettings, workspace: Workspace) -> Guard:
         import fastapi
         import gradio as gr
     except Exception as error:  # a broken installation may raise any exception
-        reason = one_line(f"{type(error).__name__}: {error}")
-        raise UserError(f"gradio cannot be imported ({reason}); install it: pip install 'gradio>=6.20,<7'") from error
+        advice = "install it: pip install 'gradio>=6.20,<7'"
+        raise UserError(f"gradio cannot be imported ({reason(error)}); {advice}") from error
     from vitsplice_app.frames import FRAMES
     from vitsplice_app.guard import MAX_UPLOAD, Guard
     from vitsplice_app.page import SPOKEN, build_page

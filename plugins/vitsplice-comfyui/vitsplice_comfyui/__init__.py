@@ -5,11 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .extension import VitspliceExtension
+    from comfy_api.latest import ComfyExtension, io
 
 
-async def comfy_entrypoint() -> VitspliceExtension:
-    """Return the extension; ComfyUI calls this once, when it starts."""
-    from .extension import VitspliceExtension
+async def comfy_entrypoint() -> ComfyExtension:
+    """Return the extension with the nodes of vitsplice; ComfyUI calls this once, when it starts."""
+    from comfy_api.latest import ComfyExtension
+
+    from .correspond import Correspond
+    from .pca import PCA
+    from .transfer import Transfer
+
+    class VitspliceExtension(ComfyExtension):
+        async def get_node_list(self) -> list[type[io.ComfyNode]]:
+            return [Transfer, Correspond, PCA]
 
     return VitspliceExtension()

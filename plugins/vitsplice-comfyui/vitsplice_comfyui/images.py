@@ -34,7 +34,7 @@ def batch_size(**batches: Tensor | None) -> int:
     for name, size in sizes.items():
         if not size:
             raise UserError(f"the batch '{name}' is empty; give at least 1 image")
-    largest = max(1, *sizes.values())
+    largest = max(sizes.values())
     if set(sizes.values()) - {1, largest}:
         listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
         raise UserError(

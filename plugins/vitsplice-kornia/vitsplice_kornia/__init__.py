@@ -22,22 +22,15 @@ LEVELS = Option(3, "maximum number of pyramid levels, each half the size of the 
 @hookimpl
 def vitsplice_losses() -> list[LossSpec]:
     """Loss terms that compare the pixels of the output with those of the structure image."""
-    spec = partial(LossSpec, input="structure", target="structure")
     return [
-        spec("ssim", partial(_build, "ssim"), "1 - SSIM of lightness", options={"window": WINDOW, "scales": SCALES}),
-        spec(
-            "sobel",
-            partial(_build, "sobel"),
-            "distance of gradient magnitudes of lightness",
-            options={"scales": SCALES},
-        ),
-        spec(
-            "laplacian",
-            partial(_build, "laplacian"),
-            "distance of Laplacian pyramids of lightness",
-            options={"levels": LEVELS},
-        ),
+        _spec("ssim", "1 - SSIM of lightness", window=WINDOW, scales=SCALES),
+        _spec("sobel", "distance of gradient magnitudes of lightness", scales=SCALES),
+        _spec("laplacian", "distance of Laplacian pyramids of lightness", levels=LEVELS),
     ]
+
+
+def _spec(name: str, summary: str, **options: Option) -> LossSpec:
+    return LossSpec(name, partial(_build, name), summary, input="structure", target="structure", options=options)
 
 
 def _build(name: str, context: TermContext) -> LossTerm:

@@ -52,5 +52,5 @@ def _location(asset: str) -> str:
 def _build(function: str, asset: str, name: str, source: str, weights: Path | None) -> Backbone:
     from vitsplice_offline import build, files
 
-    backbone: Backbone = getattr(build, function)(weights, getattr(files, asset), name, LICENCE, source)
+    backbone: Backbone = getattr(build, function)(weights, getattr(files, asset), name, source)
     return backbone

@@ -14,6 +14,7 @@ from vitsplice.backbones.vit import TimmViT
 from vitsplice.backbones.weights import load_into, read_state_dict
 from vitsplice.contracts import Backbone
 from vitsplice.rng import private_rng
+from vitsplice_offline import LICENCE
 from vitsplice_offline.cache import state_dict
 from vitsplice_offline.files import Asset
 
@@ -21,16 +22,16 @@ HEAD = ("conv_head.", "bn2.", "classifier.")
 """Beginnings of the names of the tensors of an EfficientNet's head, which is not built."""
 
 
-def dinov2_vits14(weights: Path | None, asset: Asset, name: str, licence: str, source: str) -> Backbone:
+def dinov2_vits14(weights: Path | None, asset: Asset, name: str, source: str) -> Backbone:
     """Build DINOv2 ViT-S/14 for input sizes that are multiples of 14, with [CLS] after the final norm."""
     model, source = _load(asset, weights, source, num_classes=0, img_size=518, dynamic_img_size=True)
-    return TimmViT(model, name=name, licence=licence, source=source, cls_normalised=True)
+    return TimmViT(model, name=name, licence=LICENCE, source=source, cls_normalised=True)
 
 
-def efficientnet_lite(weights: Path | None, asset: Asset, name: str, licence: str, source: str) -> Backbone:
+def efficientnet_lite(weights: Path | None, asset: Asset, name: str, source: str) -> Backbone:
     """Build the five stages of an EfficientNet-Lite, without its classifier."""
     model, source = _load(asset, weights, source, features_only=True)
-    return TimmCNN(model, name=name, licence=licence, source=source)
+    return TimmCNN(model, name=name, licence=LICENCE, source=source)
 
 
 def _load(asset: Asset, weights: Path | None, source: str, **settings: Any) -> tuple[nn.Module, str]:

@@ -10,10 +10,8 @@ import torch
 from torch import Tensor
 
 from vitsplice.backbones.weights import read_state_dict
-from vitsplice.errors import WeightsRejected, WeightsUnavailable
-from vitsplice.text import one_line
+from vitsplice.errors import WeightsRejected, WeightsUnavailable, reason
 
-INSTALL_ONNX = "pip install --upgrade onnx"
 BLOCKS = 12
 EMBEDDINGS = "backbone.embeddings."
 
@@ -65,9 +63,9 @@ def _graph(path: Path) -> Any:
     try:
         import onnx
     except Exception as error:  # a broken installation may raise any exception
-        reason = one_line(f"{type(error).__name__}: {error}")
         raise WeightsUnavailable(
-            f"reading '{path}' needs the package onnx, which cannot be imported ({reason}); install it: {INSTALL_ONNX}"
+            f"reading '{path}' needs the package onnx, which cannot be imported ({reason(error)}); "
+            "install it: pip install --upgrade onnx"
         ) from error
     return onnx.load(path).graph
 

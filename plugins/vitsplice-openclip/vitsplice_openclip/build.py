@@ -7,16 +7,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vitsplice.backbones.base import BackboneArguments
 from vitsplice.backbones.initialisation import SkipInitialisation
 from vitsplice.backbones.timm_loading import load_with_weights
 from vitsplice.backbones.weights import load_into
 from vitsplice.contracts import Backbone
-from vitsplice.errors import UserError, WeightsUnavailable
+from vitsplice.errors import UserError, WeightsUnavailable, reason
 from vitsplice.rng import private_rng
-from vitsplice.text import one_line
 
-INSTALL = "pip install open-clip-torch"
 LIST_MODELS = "python -c 'import open_clip; print(open_clip.list_models())'"
 
 
@@ -44,8 +41,8 @@ def build(name: str, model: str, tag: str, licence: str, weights: Path | None) -
         raise UserError(f"open_clip has no model '{model}'{hint}; to list all: {LIST_MODELS}")
     model = models[model.lower()]
     state_dict, source = tower_state_dict(name, model, tag, weights)
-    arguments: BackboneArguments = {"name": name, "licence": licence, "source": source}
-    return assemble(open_clip.get_model_config(model), state_dict, preprocessing(model, tag), arguments)
+    cfg, inputs = open_clip.get_model_config(model), preprocessing(model, tag)
+    return assemble(cfg, state_dict, inputs, name=name, licence=licence, source=source)
 
 
 def preprocessing(model: str, tag: str) -> dict[str, Any]:
@@ -54,7 +51,8 @@ def preprocessing(model: str, tag: str) -> dict[str, Any]:
     Without a tag, the weights are a file of the user. Then ``mean`` and ``std`` are those that all tags of the model
     share, or else open_clip's defaults, and ``quick_gelu`` is False.
     """
-    open_clip = _open_clip()
+    import open_clip
+
     from vitsplice_openclip.files import same_tag
 
     tags = open_clip.list_pretrained_tags_by_model(model)
@@ -68,7 +66,13 @@ def preprocessing(model: str, tag: str) -> dict[str, Any]:
 
 
 def assemble(
-    cfg: dict[str, Any], state_dict: dict[str, Tensor], inputs: dict[str, Any], arguments: BackboneArguments
+    cfg: dict[str, Any],
+    state_dict: dict[str, Tensor],
+    inputs: dict[str, Any],
+    *,
+    name: str,
+    licence: str,
+    source: str,
 ) -> Backbone:
     """Build a backbone from the tensors of an image tower.
 
@@ -76,8 +80,7 @@ def assemble(
         cfg: open_clip's configuration, with ``embed_dim`` and ``vision_cfg``.
         state_dict: tensors of the tower.
         inputs: result of `preprocessing`.
-        arguments: ``name``, ``licence`` and ``source`` of the backbone, and optionally ``structure`` and
-            ``appearance``, which are ignored for towers that contain a network of timm.
+        name, licence, source: see `vitsplice.contracts.BackboneInfo`.
     """
     from vitsplice_openclip.resnet import ClipResNet
     from vitsplice_openclip.vit import ClipViT
@@ -91,14 +94,14 @@ def assemble(
             cls_normalised=True,
             overlay=statistics,
             pool=_trunk_pool(cfg["vision_cfg"]),
-            name=arguments["name"],
-            licence=arguments["licence"],
-            source=arguments["source"],
+            name=name,
+            licence=licence,
+            source=source,
         )
     tower = _tower(cfg, inputs["quick_gelu"] or bool(cfg.get("quick_gelu")))
-    load_into(tower, state_dict, arguments["source"])
+    load_into(tower, state_dict, source)
     backbone = ClipViT if hasattr(tower, "transformer") else ClipResNet
-    return backbone(tower, **statistics, **arguments)
+    return backbone(tower, **statistics, name=name, licence=licence, source=source)
 
 
 def _trunk_pool(vision_cfg: dict[str, Any]) -> str | None:
@@ -122,6 +125,6 @@ def _open_clip() -> Any:
     try:
         import open_clip
     except Exception as error:  # a broken installation may raise any exception
-        reason = one_line(f"{type(error).__name__}: {error}")
-        raise WeightsUnavailable(f"open_clip cannot be imported ({reason}); install it: {INSTALL}") from error
+        advice = "install it: pip install open-clip-torch"
+        raise WeightsUnavailable(f"open_clip cannot be imported ({reason(error)}); {advice}") from error
     return open_clip

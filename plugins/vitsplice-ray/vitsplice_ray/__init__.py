@@ -19,7 +19,6 @@ OPTIONS = {
     "ahead": Option(1.0, "number of runs queued in Ray per run that the cluster has room for", minimum=0, maximum=10),
 }
 
-
 PREDEFINED = ("CPU", "GPU", "memory", "object_store_memory")
 """Resources of Ray that are not custom."""
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitsplice.contracts import Job, Outcome
-from vitsplice.errors import Argument, ConfigError, VitspliceError
+from vitsplice.errors import Argument, ConfigError, VitspliceError, reason
 from vitsplice.text import one_line
 
 Work = Callable[[Job], Outcome]
@@ -188,11 +188,11 @@ class RayExecutor:
             if not connected:
                 ray.shutdown()
 
-    def _unreachable(self, reason: str) -> VitspliceError:
+    def _unreachable(self, problem: str) -> VitspliceError:
         if self.address == LOCAL:
-            return VitspliceError(f"Ray cannot start on this machine ({reason})")
+            return VitspliceError(f"Ray cannot start on this machine ({problem})")
         return VitspliceError(
-            f"Ray cannot be reached at '{self.address}' ({reason}); give the address of a cluster with ",
+            f"Ray cannot be reached at '{self.address}' ({problem}); give the address of a cluster with ",
             Argument("option", "address=host:port"),
             ", or start one on this machine with ",
             Argument("option", "address=local"),
@@ -206,8 +206,8 @@ def _import_ray() -> Any:
     try:
         import ray
     except Exception as error:  # a broken installation may raise any exception
-        reason = one_line(f"{type(error).__name__}: {error}")
-        raise VitspliceError(f"Ray cannot be imported ({reason}); install it: pip install 'ray>=2.40'") from error
+        advice = "install it: pip install 'ray>=2.40'"
+        raise VitspliceError(f"Ray cannot be imported ({reason(error)}); {advice}") from error
     return ray
 
 
@@ -291,5 +291,5 @@ def _outcome(ray: Any, reference: Any, job: str) -> Outcome:
     try:
         outcome: Outcome = ray.get(reference)
     except ray.exceptions.RayError as error:
-        return Outcome(job, "failed", one_line(f"{type(error).__name__}: {error}"))
+        return Outcome(job, "failed", reason(error))
     return outcome

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def vitsplice_generators() -> list[GeneratorSpec]:
-    """The generator ``siren``."""
+    """Return the generator ``siren``."""
     options = {
         "width": Option(96, "width of each layer with sine activation", minimum=4, maximum=4096),
         "layers": Option(3, "number of layers with sine activation", minimum=1, maximum=16),

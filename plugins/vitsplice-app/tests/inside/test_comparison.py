@@ -9,7 +9,7 @@ import pytest
 from vitsplice_app.context import AppContext
 from vitsplice_app.events import Work
 from vitsplice_app.inside import comparison_tab
-from vitsplice_app.inside.comparison import ComparisonForm, compare, folder_of, with_short_names
+from vitsplice_app.inside.comparison import compare, comparison_plan, folder_of, with_short_names
 
 from vitsplice.analysis.compare import METRICS
 from vitsplice.errors import ImageError, UserError
@@ -21,7 +21,7 @@ from vitsplice.support.folder_lock import is_locked
 @pytest.fixture
 def plan():
     images = [str(path) for path in example("cat-dog")]
-    return replace(ComparisonForm(images, ["tiny-cnn"], 0, 1, False).plan(), size=64)
+    return replace(comparison_plan(images, ["tiny-cnn"], 0, 1, False), size=64)
 
 
 @pytest.mark.slow
@@ -96,14 +96,14 @@ def test_comparison_that_was_closed_can_be_repeated_at_once(plan, tmp_path):
 
 def test_numbers_with_a_fraction_are_refused(plan):
     with pytest.raises(UserError, match="field Transfers with each backbone has the value 0.7; give a whole number"):
-        ComparisonForm([*map(str, plan.images)], ["tiny-cnn"], 0.7, 1, False).plan()
+        comparison_plan([*map(str, plan.images)], ["tiny-cnn"], 0.7, 1, False)
     with pytest.raises(UserError, match="field Steps of a transfer has the value 2.5"):
-        ComparisonForm([*map(str, plan.images)], ["tiny-cnn"], 0, 2.5, False).plan()
+        comparison_plan([*map(str, plan.images)], ["tiny-cnn"], 0, 2.5, False)
 
 
 def test_empty_number_is_refused(plan):
     with pytest.raises(UserError, match="field Steps of a transfer is empty; give a whole number"):
-        ComparisonForm([*map(str, plan.images)], ["tiny-cnn"], 0, None, False).plan()
+        comparison_plan([*map(str, plan.images)], ["tiny-cnn"], 0, None, False)
 
 
 @pytest.mark.slow
@@ -121,9 +121,9 @@ def test_unreadable_image_is_reported_when_it_is_uploaded(build_page, workspace,
 def test_unusable_form_is_reported(plan, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"broken")
     with pytest.raises(UserError, match="at least two images"):
-        ComparisonForm([str(plan.images[0])], ["tiny-cnn"], 0, 1, False).plan()
+        comparison_plan([str(plan.images[0])], ["tiny-cnn"], 0, 1, False)
     with pytest.raises(UserError, match="at least one backbone"):
-        ComparisonForm([*map(str, plan.images)], [], 0, 1, False).plan()
+        comparison_plan([*map(str, plan.images)], [], 0, 1, False)
     broken = replace(plan, images=(plan.images[0], tmp_path / "broken.png"))
     with pytest.raises(ImageError, match=r"broken\.png"):
         list(compare(broken, tmp_path / "out"))

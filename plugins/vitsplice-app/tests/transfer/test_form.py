@@ -2,57 +2,58 @@
 
 import pytest
 import yaml
-from vitsplice_app.transfer.form import AS_IN_PRESET, Form, Sliders, preset_yaml, read_yaml
+from vitsplice_app.transfer.form import AS_IN_PRESET, Sliders, form_settings, preset_yaml, read_yaml
 
 from vitsplice.errors import ConfigError, UnknownName, UserError
 from vitsplice.presets.settings import settings_for
 
 
-def form(preset, text=None, **values):
-    """The form as it is when a preset is chosen and its YAML is edited, with other values changed."""
+def settings_of(folder, preset, text=None, **values):
+    """The settings of the form when a preset is chosen and its YAML is edited, with other values changed."""
     sliders = vars(Sliders.of(settings_for(preset) if text is None else read_yaml(preset, text, None)))
     del sliders["max_steps"]
-    return Form(**{"preset": preset, "yaml": text or preset_yaml(preset), "backbone": AS_IN_PRESET} | sliders | values)
+    form = {"yaml": text or preset_yaml(preset), "backbone": AS_IN_PRESET} | sliders | values
+    return form_settings(folder, preset, **form)
 
 
 @pytest.mark.parametrize("preset", ["instant", "quick", "official", "tiny"])
 def test_unchanged_form_gives_the_settings_of_the_preset(preset, tmp_path):
-    assert form(preset).settings(tmp_path) == settings_for(preset)
+    assert settings_of(tmp_path, preset) == settings_for(preset)
 
 
 @pytest.mark.parametrize("preset", ["quick", "official"])
 def test_changed_values_give_the_settings_of_the_same_arguments(preset, tmp_path):
     values = {"steps": 7, "size": 64, "seed": 3, "structure_strength": 2, "backbone": "dino-vitb8"}
-    assert form(preset, **values).settings(tmp_path) == settings_for(preset, **values)
+    assert settings_of(tmp_path, preset, **values) == settings_for(preset, **values)
 
 
 def test_cleared_number_fields_are_as_in_the_preset(tmp_path):
     cleared = dict.fromkeys(("steps", "size", "seed", "structure_strength", "appearance_strength"))
-    assert form("quick", **cleared).settings(tmp_path) == settings_for("quick")
+    assert settings_of(tmp_path, "quick", **cleared) == settings_for("quick")
 
 
 @pytest.mark.parametrize("name", ["steps", "size", "seed"])
 def test_number_that_is_not_whole_is_refused_by_its_field(name, tmp_path):
     with pytest.raises(UserError, match=f"field {name.capitalize()} has the value 7.5; give a whole number, such as 8"):
-        form("tiny", **{name: 7.5}).settings(tmp_path)
+        settings_of(tmp_path, "tiny", **{name: 7.5})
 
 
 def test_seed_that_the_browser_rounds_is_that_of_the_yaml(tmp_path):
     seed = 2**53 + 1
     text = preset_yaml("tiny") + f"\nseed: {seed}\n"
-    assert form("tiny", text, seed=int(float(seed))).settings(tmp_path).seed == seed
-    assert form("tiny", text, seed=7).settings(tmp_path).seed == 7
+    assert settings_of(tmp_path, "tiny", text, seed=int(float(seed))).seed == seed
+    assert settings_of(tmp_path, "tiny", text, seed=7).seed == 7
 
 
 def test_size_of_a_preset_can_be_removed(tmp_path):
-    assert form("tiny", size=0).settings(tmp_path) == settings_for("tiny", overrides=["size=null"])
+    assert settings_of(tmp_path, "tiny", size=0) == settings_for("tiny", overrides=["size=null"])
 
 
 def test_edited_yaml_is_the_preset_with_overrides(tmp_path):
     text = preset_yaml("quick").replace("steps: 160", "steps: 20").replace("grid: 40", "grid: 20")
     overrides = ["steps=20", "match.grid=20"]
-    assert form("quick", text).settings(tmp_path) == settings_for("quick", overrides=overrides)
-    assert form("quick", text, steps=30).settings(tmp_path).steps == 30
+    assert settings_of(tmp_path, "quick", text) == settings_for("quick", overrides=overrides)
+    assert settings_of(tmp_path, "quick", text, steps=30).steps == 30
 
 
 @pytest.mark.parametrize(

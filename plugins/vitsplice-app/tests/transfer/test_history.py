@@ -58,17 +58,17 @@ def test_run_without_a_record_is_removed_and_its_number_is_used_again(session, n
 
 
 def test_latest_run_is_shown_and_a_second_one_is_compared(session, runs):
-    assert session.shown_runs() == [runs[1]]
-    session.choose(1)
-    assert session.shown_runs() == [runs[1], runs[0]]
-    session.choose(1)
-    assert session.shown_runs() == [runs[0]]
-    session.choose(1)
-    assert session.shown_runs() == [runs[0]]
+    assert session.shown == [runs[1]]
+    session.choose(runs[0])
+    assert session.shown == [runs[1], runs[0]]
+    session.choose(runs[0])
+    assert session.shown == [runs[0]]
+    session.choose(runs[0])
+    assert session.shown == [runs[0]]
 
 
 def test_gallery_marks_the_run_that_was_chosen_last(session, runs, new_run):
-    session.choose(1)
+    session.choose(runs[0])
     assert session.gallery() == (runs[::-1], 1)
     session.keep(ended(new_run()))
     latest_first, chosen = session.gallery()
@@ -82,7 +82,7 @@ def test_gallery_without_runs_marks_none(session):
 def test_resumed_run_keeps_its_number(session, runs):
     session.keep(session.runs[0])
     assert [run.number for run in session.runs] == [2, 1]
-    assert [run.number for run in session.shown_runs()] == [1]
+    assert [run.number for run in session.shown] == [1]
 
 
 def test_oldest_runs_are_removed(session, new_run, monkeypatch):

@@ -16,8 +16,8 @@ MATCHED = ("backbone.name=tiny-vit", "start=match", "match.grid=8", "steps=2")
 def test_run_with_several_images_and_regions_is_repeated_by_its_command(new_run, sources, tmp_path, monkeypatch):
     other = tmp_path / "other.png"
     other.write_bytes(encode_png(noise(3, 40, 36)))
-    regions = [str(write_labels(path)) for path in (*sources.values(), other)]
-    run = new_run(*MATCHED, **several_sources([str(other)], regions[:1], regions[1:]))
+    structure_labels, *appearance_labels = (str(write_labels(path)) for path in (*sources.values(), other))
+    run = new_run(*MATCHED, **several_sources([str(other)], [structure_labels], appearance_labels))
     list(running.begin(run))
     record = run.folder.record()
     assert list(record["inputs"]) == ["structure", "appearance", "appearance_2"]
@@ -41,6 +41,6 @@ def test_without_files_a_run_has_no_further_images():
         (["s.png"], ["a.png", "b.png", "c.png"], "3 images with regions for 2 appearance images"),
     ],
 )
-def test_regions_are_required_on_both_sides(structure, appearance, message):
+def test_label_images_of_only_one_role_or_of_too_many_images_are_refused(structure, appearance, message):
     with pytest.raises(UserError, match=message):
         several_sources(["b.png"], structure, appearance)

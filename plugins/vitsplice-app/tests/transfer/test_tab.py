@@ -74,7 +74,7 @@ def test_run_shown_at_the_click_on_resume_is_resumed_although_another_is_chosen_
     resumed = []
     monkeypatch.setattr(tab.running, "resume", lambda run, stopped: iter(resumed.append(run) or ()))
     session.begin()
-    session.choose(1)
+    session.choose(session.runs[0])
     assert list(events.resume(session)) == []
     assert [run.number for run in resumed] == [2]
 

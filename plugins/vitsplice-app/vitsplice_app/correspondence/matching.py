@@ -12,7 +12,6 @@ from vitsplice_app.backbones import shared_backbones
 
 if TYPE_CHECKING:
     from vitsplice.analysis.correspondence import DescriptionCache, ImageCorrespondence
-    from vitsplice.contracts import BackboneInfo
 
 TOGETHER = "several together"
 """Choice of the facet that matches several features together, those of `vitsplice.matching.descriptor_requests`."""
@@ -24,15 +23,6 @@ def shared_descriptions() -> DescriptionCache:
     from vitsplice.analysis.correspondence import description_cache
 
     return description_cache()
-
-
-def backbone_info(backbone: str) -> BackboneInfo:
-    """Return the info of a backbone or of its fallback, after loading it unless it is cached.
-
-    Raises:
-        UnknownName, WeightsUnavailable, WeightsRejected: see `vitsplice.engine.backbones.BackboneLoader.named`.
-    """
-    return shared_backbones().named(backbone)[0].info
 
 
 def match(

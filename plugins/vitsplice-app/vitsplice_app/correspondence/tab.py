@@ -6,9 +6,11 @@ from typing import Any
 
 import gradio as gr
 
-from vitsplice_app.choices import LOCAL_FACETS, layer_choices
+from vitsplice.contracts import layer_label
+from vitsplice_app.backbones import backbone_info
+from vitsplice_app.choices import LOCAL_FACETS
 from vitsplice_app.context import AppContext
-from vitsplice_app.correspondence.matching import TOGETHER, backbone_info, match, viewer_html
+from vitsplice_app.correspondence.matching import TOGETHER, match, viewer_html
 from vitsplice_app.dropdowns import backbone_dropdown
 from vitsplice_app.errors import error_card, guarded
 from vitsplice_app.events import IMMEDIATE, SHOW_OUTCOME, disable_gradio_check
@@ -56,7 +58,8 @@ def build(context: AppContext) -> None:
         if chosen_facet == TOGETHER:
             return {facet: gr.update(choices=FACETS), layer: gr.update(visible=False)}
         info = backbone_info(backbone_name)
-        facets, layers = [TOGETHER, *info.local_facets], layer_choices(info)
+        facets = [TOGETHER, *info.local_facets]
+        layers = [(layer_label(number, info.layers), number) for number in info.every_layer]
         chosen_facet = chosen_facet if chosen_facet in facets else TOGETHER
         chosen_layer = chosen_layer if -chosen_layer <= info.layers else -1
         return {

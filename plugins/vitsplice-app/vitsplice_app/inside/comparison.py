@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
@@ -27,9 +26,10 @@ _THREAD = ThreadPoolExecutor(1)
 """Thread of all comparisons: each begins only after the one before it has stopped and released its folder."""
 
 
-@dataclass(frozen=True)
-class ComparisonForm:
-    """Values of the form.
+def comparison_plan(
+    images: Sequence[str], backbones: Sequence[str], transfers: float | None, steps: float | None, style: bool
+) -> ComparisonPlan:
+    """Return the plan of a comparison with the values of the form.
 
     Args:
         images: paths of the images.
@@ -37,31 +37,21 @@ class ComparisonForm:
         transfers: number of transfers with each backbone, at most the number of images.
         steps: number of steps of each transfer.
         style: whether the images are also compared under the transform 'style', see `ComparisonPlan`.
+
+    Raises:
+        UserError: if there are fewer than two images, more transfers than images or no backbone, or if a number is
+            missing or has a fraction.
     """
+    from vitsplice.analysis.compare import ComparisonPlan
 
-    images: Sequence[str]
-    backbones: Sequence[str]
-    transfers: int
-    steps: int
-    style: bool
-
-    def plan(self) -> ComparisonPlan:
-        """Return the plan of the comparison.
-
-        Raises:
-            UserError: if there are fewer than two images, more transfers than images, no backbone, or a number with a
-                fraction.
-        """
-        from vitsplice.analysis.compare import ComparisonPlan
-
-        return ComparisonPlan(
-            images=tuple(map(Path, self.images)),
-            backbones=tuple(self.backbones),
-            transfers=whole_number("Transfers with each backbone", self.transfers),
-            preset=PRESET,
-            steps=whole_number("Steps of a transfer", self.steps),
-            style="instant" if self.style else None,
-        )
+    return ComparisonPlan(
+        images=tuple(map(Path, images)),
+        backbones=tuple(backbones),
+        transfers=whole_number("Transfers with each backbone", transfers),
+        preset=PRESET,
+        steps=whole_number("Steps of a transfer", steps),
+        style="instant" if style else None,
+    )
 
 
 def with_short_names(images: Sequence[str], runs: Path) -> list[str]:

@@ -12,7 +12,7 @@ from vitsplice_app.context import AppContext
 from vitsplice_app.errors import error_card, guarded
 from vitsplice_app.events import IMMEDIATE, Work, connect_start_and_stop, disable_gradio_check, stop_button
 from vitsplice_app.images import check_images, packaged_images
-from vitsplice_app.inside.comparison import ComparisonForm, compare, folder_of, with_short_names
+from vitsplice_app.inside.comparison import compare, comparison_plan, folder_of, with_short_names
 from vitsplice_app.live import Progress
 
 INTRODUCTION = (
@@ -66,7 +66,7 @@ def build(context: AppContext) -> None:
         from vitsplice.analysis.compare import REPORT  # takes seconds: it imports the compiler of torch
 
         runs = context.workspace.runs
-        plan = ComparisonForm(with_short_names([path for path, _ in chosen or []], runs), *values).plan()
+        plan = comparison_plan(with_short_names([path for path, _ in chosen or []], runs), *values)
         folder = folder_of(plan, runs)
         yield {live: Progress("loading the backbones").html(), report: ""}
         for state in compare(plan, folder, lambda: work.stopped):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vitsplice.errors import UserError
-from vitsplice_app.backbones import shared_backbones
+from vitsplice_app.backbones import backbone_info, shared_backbones
 from vitsplice_app.images import NO_IMAGE
 from vitsplice_app.live import Display, Progress
 from vitsplice_app.numbers import whole_number
@@ -24,9 +23,16 @@ LONGER_SIDE = 448
 """Maximum longer side in pixels of the images that the tab shows."""
 
 
-@dataclass(frozen=True)
-class InversionForm:
-    """Values of the form.
+def inversion_plan(
+    image: str | None,
+    roles: Sequence[Role],
+    backbone: str,
+    layer: float | None,
+    steps: float | None,
+    size: float,
+    seed: float | None,
+) -> InversionPlan:
+    """Return the features, and the settings of their inversions, with the values of the form.
 
     Args:
         image: path of the image; None if there is none.
@@ -37,56 +43,33 @@ class InversionForm:
             feature; None if the field is empty.
         size: shorter side of the output in pixels.
         seed: seed of all random number generators; None if the field is empty.
+
+    Raises:
+        UserError: if a value is missing or has a fraction; see also `plan_inversions`.
+        WeightsUnavailable: see `plan_inversions`.
     """
+    from vitsplice.analysis.inversion import plan_inversions
 
-    image: str | None
-    roles: Sequence[Role]
-    backbone: str
-    layer: int | None
-    steps: int | None
-    size: int
-    seed: int | None
-
-    def plan(self) -> InversionPlan:
-        """Return the features and the settings of their inversions.
-
-        Raises:
-            UserError: if a value is missing or has a fraction; see also `plan_inversions`.
-            WeightsUnavailable: see `plan_inversions`.
-        """
-        from vitsplice.analysis.inversion import plan_inversions
-
-        if not self.image:
-            raise UserError(NO_IMAGE)
-        if not self.roles:
-            raise UserError("choose at least one feature to invert")
-        info = shared_backbones().named(self.backbone)[0].info
-        return plan_inversions(
-            self.image,
-            [info.default_request(role).facet for role in self.roles],
-            [whole_number("Layer", self.layer)],
-            backbone=self.backbone,
-            steps=whole_number("Steps", self.steps) or None,
-            size=whole_number("Size (px)", self.size),
-            seed=whole_number("Seed", self.seed),
-            backbones=shared_backbones(),
-        )
+    if not image:
+        raise UserError(NO_IMAGE)
+    if not roles:
+        raise UserError("choose at least one feature to invert")
+    info = backbone_info(backbone)
+    return plan_inversions(
+        image,
+        [info.default_request(role).facet for role in roles],
+        [whole_number("Layer", layer)],
+        backbone=backbone,
+        steps=whole_number("Steps", steps) or None,
+        size=whole_number("Size (px)", size),
+        seed=whole_number("Seed", seed),
+        backbones=shared_backbones(),
+    )
 
 
-@dataclass(frozen=True)
-class InversionState:
-    """The state of inversions between two steps.
-
-    Args:
-        progress: state of the current inversion.
-        images: the image, then each inversion that has ended or was stopped; with captions.
-    """
-
-    progress: Progress
-    images: Sequence[tuple[Image, str]] = field(repr=False)
-
-
-def invert(plan: InversionPlan, stopped: Callable[[], bool] = lambda: False) -> Iterator[InversionState]:
+def invert(
+    plan: InversionPlan, stopped: Callable[[], bool] = lambda: False
+) -> Iterator[tuple[Progress, list[tuple[Image, str]]]]:
     """Invert features one after the other.
 
     Args:
@@ -94,23 +77,24 @@ def invert(plan: InversionPlan, stopped: Callable[[], bool] = lambda: False) -> 
         stopped: called after each step and each inversion; True ends the current inversion, and no other begins.
 
     Yields:
-        The state before the first inversion, after steps at the pace of `vitsplice_app.live.Pace`, and after each
-        inversion.
+        The state of the current inversion, and the images so far with captions (the input, then each inversion that has
+        ended or was stopped): before the first inversion, after steps at the pace of `vitsplice_app.live.Display`, and
+        after each inversion.
     """
     from vitsplice.analysis.inversion import inversion_runs
     from vitsplice.images import read
 
     images = [(_small(read(plan.image).pixels[0]), "image")]
-    yield InversionState(Progress("preparing the inversions"), list(images))
+    yield Progress("preparing the inversions"), list(images)
     for request, run in inversion_runs(plan, shared_backbones()):
         name, display = request.label(plan.layers), Display(run)
         for _ in run.steps():
             if display.step_done():
-                yield InversionState(display.state(name), list(images))
+                yield display.state(name), list(images)
             if stopped():
                 break
         images.append((_small(run.pixels()), f"{name}: {_ending(run)}"))
-        yield InversionState(display.state(name), list(images))
+        yield display.state(name), list(images)
         if stopped():
             return
         del run, display  # their memory is free before the next run is built

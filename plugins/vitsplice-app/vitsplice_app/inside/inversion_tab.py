@@ -12,7 +12,7 @@ from vitsplice_app.dropdowns import backbone_dropdown
 from vitsplice_app.errors import error_card, guarded
 from vitsplice_app.events import Work, connect_start_and_stop, stop_button
 from vitsplice_app.images import check_uploads, image_inputs
-from vitsplice_app.inside.inversion import InversionForm, invert
+from vitsplice_app.inside.inversion import inversion_plan, invert
 from vitsplice_app.live import Progress
 
 INTRODUCTION = (
@@ -57,9 +57,8 @@ def build(context: AppContext) -> None:
 
     def run(work: Work, *values: Any) -> Iterator[Updates]:
         yield {live: Progress("loading the backbone").html()}
-        for state in invert(InversionForm(*values).plan(), lambda: work.stopped):
-            shown = gr.update(value=list(state.images), visible=True)
-            yield {live: state.progress.html(), images: shown}
+        for progress, outputs in invert(inversion_plan(*values), lambda: work.stopped):
+            yield {live: progress.html(), images: gr.update(value=outputs, visible=True)}
 
     inputs = [image, roles, backbone, layer, steps, size, seed]
     connect_start_and_stop(button, stop, guarded(card, run), inputs, [card, live, images], live)

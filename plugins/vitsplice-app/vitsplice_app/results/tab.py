@@ -12,8 +12,6 @@ from vitsplice_app.events import IMMEDIATE, disable_gradio_check
 from vitsplice_app.results import listing
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from vitsplice.results import StoredResult
 
 Updates = dict[Any, Any]
@@ -36,7 +34,11 @@ def build(context: AppContext) -> None:
     )  # fmt: skip
 
     def scan(chosen: str | None = None) -> Updates:
-        stored = _results_in(context.folder) if context.folder else []
+        stored: list[StoredResult] = []
+        if context.folder:
+            from vitsplice.results import find_results  # takes seconds: it imports the compiler of torch
+
+            stored = find_results(context.folder)
         labels = {listing.key(result): listing.label(result) for result in stored}
         chosen = chosen if chosen in labels else None
         choices = gr.update(choices=[(label, key) for key, label in labels.items()], value=chosen, visible=bool(labels))
@@ -52,9 +54,3 @@ def build(context: AppContext) -> None:
     gr.on(fn=guarded(card, scan), outputs=outputs, **IMMEDIATE)  # without triggers, it runs when the page is opened
     refresh.click(guarded(card, scan), choice, outputs, **IMMEDIATE)
     choice.input(guarded(card, open_result), [results, choice], [card, page, images], **IMMEDIATE)
-
-
-def _results_in(folder: Path) -> list[StoredResult]:
-    from vitsplice.results import find_results  # takes seconds: it imports the compiler of torch
-
-    return find_results(folder)

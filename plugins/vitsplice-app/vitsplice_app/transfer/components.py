@@ -86,7 +86,7 @@ class Controls:
         """Create the components in the current column."""
         images = [*_images(workspace), *_several()]
         preset = gr.Dropdown(preset_choices(), value=PRESET, label="Preset", info=about_preset(PRESET))
-        backbones = [("as in the preset", AS_IN_PRESET), *backbone_choices()]
+        backbones = [(AS_IN_PRESET, AS_IN_PRESET), *backbone_choices()]
         backbone = described_dropdown(backbones, AS_IN_PRESET, "Backbone", _about_replacement, allow_custom_value=True)
         sliders = _sliders(Sliders.of(loading.load(preset_yaml(PRESET), PRESET)))
         with gr.Accordion("Advanced: the preset as YAML", open=False):

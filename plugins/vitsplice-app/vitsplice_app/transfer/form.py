@@ -23,55 +23,48 @@ YAML = "YAML"
 """Name, in messages, of the origin of the settings."""
 
 
-@dataclass(frozen=True)
-class Form:
-    """Values of the form. For a number that is None, the number in the YAML is used.
+def form_settings(
+    folder: Path,
+    preset: str,
+    yaml: str,
+    backbone: str,
+    structure_strength: float | None,
+    appearance_strength: float | None,
+    steps: float | None,
+    size: float | None,
+    seed: float | None,
+) -> RunConfig:
+    """Return the settings of a run: those in the YAML, changed by the fields that differ from the YAML.
 
-    For a field that was cleared, the browser sends 0, not None.
+    They are equal to the settings of `vitsplice run` with the same values. For a number that is None, the number in the
+    YAML is used; for a field that was cleared, the browser sends 0, not None.
 
     Args:
+        folder: folder that must contain the weights files and model folders that the YAML names.
         preset: name of the preset.
         yaml: the preset's YAML, as the user edited it.
         backbone: name of the backbone that replaces the first one in the YAML, or `AS_IN_PRESET`.
         structure_strength, appearance_strength, steps, seed: see `vitsplice.settings_for`.
         size: shorter side in pixels, or `UNCHANGED`.
+
+    Raises:
+        UserError: if a setting is invalid or not the whole number that is required, or a part that the YAML names does
+            not exist.
     """
+    from vitsplice.presets.settings import settings_for
 
-    preset: str
-    yaml: str
-    backbone: str
-    structure_strength: float | None
-    appearance_strength: float | None
-    steps: int | None
-    size: int | None
-    seed: int | None
-
-    def settings(self, folder: Path) -> RunConfig:
-        """Return the settings: those in the YAML, changed by the fields that differ from the YAML.
-
-        They are equal to the settings of `vitsplice run` with the same values.
-
-        Args:
-            folder: folder that must contain the weights files and model folders that the YAML names.
-
-        Raises:
-            UserError: if a setting is invalid or not the whole number that is required, or a part that the YAML names
-                does not exist.
-        """
-        from vitsplice.presets.settings import settings_for
-
-        written = read_yaml(self.preset, self.yaml, folder)
-        size = written.size if self.size is None else _whole("Size", self.size) or None
-        return settings_for(
-            written,
-            backbone=None if self.backbone == AS_IN_PRESET else self.backbone,
-            steps=_unless_equal(_whole("Steps", self.steps), written.steps),
-            size=_unless_equal(size, written.size),
-            seed=_unless_equal(_whole("Seed", self.seed), written.seed),
-            structure_strength=_unless_equal(self.structure_strength, written.structure_strength),
-            appearance_strength=_unless_equal(self.appearance_strength, written.appearance_strength),
-            overrides=["size=null"] if size is None and written.size is not None else [],
-        )
+    written = read_yaml(preset, yaml, folder)
+    shorter_side = written.size if size is None else _whole("Size", size) or None
+    return settings_for(
+        written,
+        backbone=None if backbone == AS_IN_PRESET else backbone,
+        steps=_unless_equal(_whole("Steps", steps), written.steps),
+        size=_unless_equal(shorter_side, written.size),
+        seed=_unless_equal(_whole("Seed", seed), written.seed),
+        structure_strength=_unless_equal(structure_strength, written.structure_strength),
+        appearance_strength=_unless_equal(appearance_strength, written.appearance_strength),
+        overrides=["size=null"] if shorter_side is None and written.size is not None else [],
+    )
 
 
 @dataclass(frozen=True)
@@ -79,7 +72,7 @@ class Sliders:
     """The settings that have sliders.
 
     Args:
-        structure_strength, appearance_strength, steps, size, seed: as in `Form`, but never None.
+        structure_strength, appearance_strength, steps, size, seed: as for `form_settings`, but never None.
         max_steps: maximum of the slider Steps; 0: the number of steps cannot be changed.
     """
 
@@ -109,7 +102,7 @@ def preset_yaml(name: str) -> str:
 
 
 def read_yaml(preset: str, text: str, folder: Path) -> RunConfig:
-    """Read settings from the edited YAML of a preset, and check their parts. Raises as `Form.settings`."""
+    """Read settings from the edited YAML of a preset, and check their parts. Raises the errors of `form_settings`."""
     from vitsplice.engine.problem import check_run
 
     settings = loading.load(text, YAML, folder=folder, allow_outside=False).model_copy(update={"preset": preset})

@@ -63,13 +63,13 @@ class Session(Work):
 
     Args:
         runs: the runs that have a record, in the order in which they ended; a resumed run counts by its latest end.
-        shown: numbers of the runs that are shown: none, one, or two that are compared.
+        shown: the runs that are shown, in the order in which they were chosen: none, one, or two that are compared.
         shown_at_begin: run that was shown at the latest click on Run or Resume (of two, the one that was chosen last);
             None if none was shown.
     """
 
     runs: list[TransferRun] = field(default_factory=list)
-    shown: list[int] = field(default_factory=list)
+    shown: list[TransferRun] = field(default_factory=list)
     shown_at_begin: TransferRun | None = None
 
     def begin(self) -> None:
@@ -78,7 +78,7 @@ class Session(Work):
         The run is recorded now because the user may choose another run while the work waits in the queue.
         """
         super().begin()
-        self.shown_at_begin = next(reversed(self.shown_runs()), None)
+        self.shown_at_begin = self.shown[-1] if self.shown else None
 
     def new_run(self, path: Path, settings: RunConfig, sources: Mapping[str, Path | bytes | None]) -> TransferRun:
         """Create a run with copies of its images in its folder.
@@ -120,25 +120,20 @@ class Session(Work):
             shutil.rmtree(run.path, ignore_errors=True)
             return [run]
         self.runs = [*(other for other in self.runs if other.number != run.number), run]
-        self.shown = [run.number]
+        self.shown = [run]
         removed, self.runs = self.runs[:-MAX_RUNS], self.runs[-MAX_RUNS:]
         for old in removed:
             shutil.rmtree(old.path, ignore_errors=True)
         return removed
 
-    def choose(self, number: int) -> None:
-        """Show the run with this number; if exactly one other run is shown, the two are compared."""
-        self.shown = [*self.shown, number] if len(self.shown) == 1 and self.shown != [number] else [number]
+    def choose(self, run: TransferRun) -> None:
+        """Show a run; if exactly one other run is shown, the two are compared."""
+        self.shown = [*self.shown, run] if len(self.shown) == 1 and self.shown != [run] else [run]
 
     def gallery(self) -> tuple[list[TransferRun], int | None]:
         """Return all runs, the latest first, and the position of the shown run that was chosen last, or None."""
-        runs, shown = self.runs[::-1], self.shown_runs()
-        return runs, runs.index(shown[-1]) if shown else None
-
-    def shown_runs(self) -> list[TransferRun]:
-        """Return the runs that are shown, in the order in which they were chosen."""
-        by_number = {run.number: run for run in self.runs}
-        return [by_number[number] for number in self.shown if number in by_number]
+        runs, shown = self.runs[::-1], self.shown[-1:]
+        return runs, runs.index(shown[0]) if shown and shown[0] in runs else None
 
 
 def _copy(source: Path | bytes, folder: Path, name: str) -> str:

@@ -26,7 +26,7 @@ def begin(run: TransferRun, stopped: Stopped = lambda: False) -> Iterator[Progre
         stopped: called after each step; True stops the run, which `resume` can continue.
 
     Yields:
-        The state of the run: before the first step, after steps at the pace of `vitsplice_app.live.Pace`, and before
+        The state of the run: before the first step, after steps at the pace of `vitsplice_app.live.Display`, and before
         the run is saved.
 
     Raises:
@@ -37,7 +37,7 @@ def begin(run: TransferRun, stopped: Stopped = lambda: False) -> Iterator[Progre
 
     yield Progress("loading backbones, matching the images")
     images = {name: run.path / path for name, path in run.images.items()}
-    regions = regions_from(images, [int(region.appearance) for region in run.regions])
+    regions = regions_from(images, range(len(run.regions)))
     recording = Recording.begin(images, run.settings, run.path, regions=regions, backbones=shared_backbones())
     yield from _follow(recording, run, stopped)
 

@@ -22,7 +22,7 @@ from vitsplice_app.live import Progress
 from vitsplice_app.masks import painted_mask
 from vitsplice_app.transfer import outcome, running
 from vitsplice_app.transfer.components import Controls, Results, slider_updates
-from vitsplice_app.transfer.form import Form, Sliders, preset_yaml, read_yaml
+from vitsplice_app.transfer.form import Sliders, form_settings, preset_yaml, read_yaml
 from vitsplice_app.transfer.history import Session, TransferRun
 from vitsplice_app.transfer.several import several_sources
 
@@ -183,14 +183,13 @@ class Events:
     def begin(
         self, session: Session, structure: str | None, appearance: str | None, structure_mask: bytes | None,
         appearance_mask: bytes | None, others: list[str], structure_labels: list[str], appearance_labels: list[str],
-        *values: Any,
+        preset: str, *values: Any,
     ) -> Iterator[Updates]:  # fmt: skip
         """Take the steps of a new run with the values of the form, and yield the updates of the page.
 
         At the end, the run is added to the history.
         """
-        form = Form(*values)
-        settings = form.settings(self.trusted_folder)
+        settings = form_settings(self.trusted_folder, preset, *values)
         sources: dict[str, Any] = {
             "structure": structure and Path(structure),
             "appearance": appearance and Path(appearance),
@@ -198,7 +197,7 @@ class Events:
             "appearance_mask": appearance and painted_mask(appearance_mask, appearance),
             **several_sources(others, structure_labels, appearance_labels),
         }
-        run = session.new_run(self.context.workspace.new_run(form.preset), settings, sources)
+        run = session.new_run(self.context.workspace.new_run(preset), settings, sources)
         yield from self._updates(session, run, running.begin(run, lambda: session.stopped))
 
     def resume(self, session: Session) -> Iterator[Updates]:
@@ -226,12 +225,12 @@ class Events:
         runs, _ = session.gallery()
         if not runs:
             raise UserError("the runs of this page were removed because it seemed closed; press Run for a new one")
-        session.choose(runs[event.index].number)
+        session.choose(runs[event.index])
         return self.show(session)
 
     def show(self, session: Session) -> Updates:
         """Return the updates that show the chosen runs, and enable the buttons that can be pressed."""
-        controls, results, runs = self.controls, self.results, session.shown_runs()
+        controls, results, runs = self.controls, self.results, session.shown
         can_resume = bool(runs) and not session.running and not runs[-1].folder.finished()
         updates = {
             controls.run: run_button_update(session),
