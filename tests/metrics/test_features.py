@@ -62,10 +62,11 @@ def test_structure_distance_requires_local_features(context):
         structure_distance(context)
 
 
-def test_clip_similarity_loads_clip(vit):
+def test_clip_similarity_compares_the_cls_tokens_of_clip(vit):
     loaded = []
-    clip_similarity(MetricContext(lambda name: loaded.append(name) or vit, "tiny-vit"))
+    metric = clip_similarity(MetricContext(lambda name: loaded.append(name) or vit, "tiny-vit"))
     assert loaded == [CLIP]
+    assert metric.parameters["facet"] == "cls"
 
 
 def test_colour_statistics_equal_direct_computation():
