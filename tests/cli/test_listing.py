@@ -25,7 +25,7 @@ def test_filter_by_part_of_the_name(vitsplice):
 
 
 def test_a_backbone_that_cannot_tell_where_its_weights_are_is_listed_as_unknown(vitsplice):
-    whole_name = "tiny-vi[t]"  # with a wildcard, so that "tiny-vit" is not a part of a name
+    whole_name = "tiny-vi[t]"  # a pattern with a wildcard has to match the entire name
     (row,) = json.loads(vitsplice("list", "backbones", "--filter", whole_name, "--json").stdout)
     assert (row["name"], row["cached"]) == ("tiny-vit", "unknown")
 
@@ -65,7 +65,7 @@ def test_no_match_and_unknown_kind_are_errors(vitsplice):
     assert "'things' is not one of" in vitsplice("list", "things").stderr
 
 
-def test_piped_table_has_one_line_for_each_part_even_at_80_columns(vitsplice, monkeypatch):
+def test_piped_table_has_one_line_for_each_row_even_at_80_columns(vitsplice, monkeypatch):
     monkeypatch.setattr("os.get_terminal_size", lambda *_: (80, 24))
     head, *rows = vitsplice("list", "backbones", "--filter", "dino", COLUMNS="80").stdout.splitlines()
     assert head.split() == ["name", "stride", "size", "parameters", "licence", "weights", "cached", "summary"]
@@ -73,7 +73,7 @@ def test_piped_table_has_one_line_for_each_part_even_at_80_columns(vitsplice, mo
     assert all("hub timm/" in row or "offline" in row for row in rows)
 
 
-def test_narrow_terminal_shows_a_paragraph_for_each_part():
+def test_narrow_terminal_shows_a_paragraph_for_each_row():
     rows = [["dino-vitb8", "8", "-", "hub timm/vit_base_patch8_224.dino", "DINO v1 ViT-B/8, as in Splice"]]
     lines = paragraphs(["name", "stride", "size", "weights", "summary"], rows, 40)
     assert lines == [
@@ -94,7 +94,7 @@ def test_paragraph_of_a_narrow_terminal_leaves_paths_whole():
     ]
 
 
-def test_forced_colour_leaves_a_table_in_a_file_with_one_line_a_row(capsys, monkeypatch):
+def test_table_in_a_file_has_one_line_a_row_even_if_colour_is_forced(capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "20")
     print_table(("name", "stride", "summary"), [("dino-vitb8", "8", "DINO v1 ViT-B/8, as in Splice")])

@@ -1,9 +1,9 @@
-"""Measure time and memory of the driver when a batch of a million finished runs is restarted.
+"""Measure time and memory when a batch is resumed whose million runs are all finished.
 
 python tests/helpers/million.py [RUNS]
 
-Generates a manifest and a ledger with one line per run, and empty run folders; then the driver counts the pairs, opens
-the ledger and skips every run as finished.
+Writes a manifest and a ledger with one line per run, and empty run folders. Then counts the pairs of the manifest,
+opens and closes the ledger, and calls the driver, which opens the ledger again and skips every run as finished.
 """
 
 import argparse
@@ -35,7 +35,7 @@ class NoJobs:
 
 def write_batch(out, number):
     """Write a manifest to ``out``, and a ledger of finished runs to ``out/batch``."""
-    manifest, grid = out / "pairs.csv", variants(["instant"])
+    manifest = out / "pairs.csv"
     with manifest.open("w") as pairs, (out / "batch" / RESULTS).open("w") as results:
         pairs.write("id,structure,appearance\n")
         for index in range(number):
@@ -45,12 +45,12 @@ def write_batch(out, number):
             line = {"id": name, "variant": "instant", "folder": run_folder("instant", name), "images": images}
             (out / "batch" / line["folder"]).mkdir(parents=True)
             results.write(json.dumps(line | RECORD | {"metrics": METRICS}) + "\n")
-    return manifest, grid
+    return manifest
 
 
 def report(stage, start):
-    """Print the seconds of a stage and the peak memory; return the start of the next stage."""
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Print the seconds of a stage, and the peak memory of the process so far; return the start of the next stage."""
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # in KiB on Linux
     print(f"{stage}: {time.perf_counter() - start:.1f} s, peak memory {memory:.0f} MiB", flush=True)
     return time.perf_counter()
 
@@ -59,9 +59,10 @@ def main(number):
     with tempfile.TemporaryDirectory() as name:
         out = Path(name)
         (out / "batch").mkdir()
-        open_batch(out / "batch", out / "pairs.csv", variants(["instant"]), 1)
+        settings = variants(["instant"])
+        open_batch(out / "batch", out / "pairs.csv", settings, 1)
         start = time.perf_counter()
-        manifest, grid = write_batch(out, number)
+        manifest = write_batch(out, number)
         size = (out / "batch" / RESULTS).stat().st_size
         start = report(f"wrote {number} lines of {size / number:.0f} bytes, and folders", start)
         pairs = count(manifest)
@@ -69,8 +70,8 @@ def main(number):
         with Ledger(out / "batch"):
             pass
         start = report("opened the ledger", start)
-        tally = run_batch(out / "batch", manifest, grid, NoJobs(), number)
-        report(f"restarted; {tally.done_before} of {tally.total} runs are finished", start)
+        tally = run_batch(out / "batch", manifest, settings, NoJobs(), number)
+        report(f"resumed; {tally.done_before} of {tally.total} runs are finished", start)
 
 
 if __name__ == "__main__":

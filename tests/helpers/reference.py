@@ -36,7 +36,11 @@ Generated from the code by `make docs`. `vitsplice list KIND` lists the parts of
 
 
 def cell(value):
-    """Format a cell of a Markdown table; pipes in code become HTML entities, since they cannot be escaped."""
+    """Format a cell of a Markdown table.
+
+    Code with a pipe becomes ``<code>`` with an entity: GitHub needs pipes escaped even in code, and the site
+    (Python-Markdown) would show the backslash.
+    """
     text = str(value).replace("\n", " ")
     code = re.compile(r"`([^`]*\|[^`]*)`")
     text = code.sub(lambda match: f"<code>{html.escape(match[1], quote=False).replace('|', '&#124;')}</code>", text)
@@ -68,7 +72,7 @@ def backbones():
 
 def losses():
     rows = [(f"`{s.name}`", s.summary, f"{s.target} image", options(s)) for s in builtin.vitsplice_losses()]
-    return table(["name", "description", "compares with", "options"], rows)
+    return table(["name", "description", "default target", "options"], rows)
 
 
 def generators():
@@ -144,7 +148,10 @@ def unquoted(annotation):
 
 
 def signature(value):
-    """Format the parameters of a function or class, with types and defaults unless these are long."""
+    """Format the signature of a function or class; "" for other values.
+
+    It has only the names of the parameters if it would be too long (`LONGEST_SIGNATURE`) or show an address in memory.
+    """
     if not callable(value):
         return ""
     try:
@@ -154,7 +161,7 @@ def signature(value):
     parameters = [p.replace(annotation=unquoted(p.annotation)) for p in own.parameters.values()]
     returns = Unquoted(own.return_annotation) if inspect.isfunction(value) else inspect.Signature.empty
     text = str(inspect.Signature(parameters, return_annotation=returns))
-    return text if len(text) < LONGEST_SIGNATURE and " at 0x" not in text else f"({', '.join(own.parameters)})"
+    return text if len(text) <= LONGEST_SIGNATURE and " at 0x" not in text else f"({', '.join(own.parameters)})"
 
 
 def summary(value):
@@ -173,8 +180,8 @@ def module_section(name):
 
 def error_section():
     classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.VitspliceError)]
-    rows = [(f"`{c.__name__}`", c.__base__.__name__, summary(c)) for c in classes]
-    return f"### `vitsplice.errors`\n\n{table(['name', 'base class', 'raised when'], rows)}"
+    rows = [(f"`{c.__name__}`", ", ".join(base.__name__ for base in c.__bases__), summary(c)) for c in classes]
+    return f"### `vitsplice.errors`\n\n{table(['name', 'base classes', 'raised when'], rows)}"
 
 
 def text():

@@ -50,7 +50,7 @@ def quiet(_):
 
 
 def through(recording, until=None):
-    """Take all steps, or stop with a checkpoint after ``until`` steps; save the run and return its result."""
+    """Take all steps, or stop with a checkpoint once ``until`` are taken in all; save the run; return its result."""
     with recording:
         for step in recording.steps(quiet):
             if step.index + 1 == until:
@@ -77,7 +77,7 @@ def artifacts(folder):
 
 @pytest.fixture(scope="module")
 def whole(image_files, tmp_path_factory):
-    """Digests of the artifacts of an uninterrupted run of each recipe, and of two steps of the preset."""
+    """Digests of the artifacts of uninterrupted runs: one of each recipe, and one of two steps of the preset tiny."""
     folder = tmp_path_factory.mktemp("whole")
     for name, overrides in (RECIPES | {"tiny": ["steps=2"]}).items():
         run_tiny(image_files, folder / name, *overrides)
@@ -135,8 +135,8 @@ def stopped(stopped_once, image_files, png, tmp_path):
     path = tmp_path / "out" / "checkpoint" / "begun.json"
     path.write_text(path.read_text().replace(str(image_files[0].parent), str(tmp_path)))
     names = sorted(path.name for path in (tmp_path / "out" / "checkpoint").iterdir())
-    tensors = ["step-00000004.json", "step-00000004.safetensors", "step-00000005.json", "step-00000005.safetensors"]
-    assert names == ["begun.json", *tensors]
+    steps = ["step-00000004.json", "step-00000004.safetensors", "step-00000005.json", "step-00000005.safetensors"]
+    assert names == ["begun.json", *steps]
     return tmp_path / "out"
 
 
@@ -192,7 +192,7 @@ def test_resume_with_changed_settings_or_weights_is_refused(stopped, changed, me
         Recording.resume(stopped)
 
 
-def test_settings_that_do_not_affect_the_output_are_changed_also_if_the_fallback_sets_them(png, tmp_path):
+def test_resume_may_change_settings_that_do_not_affect_the_output_also_if_with_fallback_sets_them(png, tmp_path):
     images = dict(zip(("structure", "appearance"), png, strict=True))
     settings = tiny("with_fallback={previews: 1, plots: none}", "checkpoint.every=1", "steps=3")
     through(Recording.begin(images, settings, tmp_path / "out"), until=2)
@@ -203,7 +203,7 @@ def test_settings_that_do_not_affect_the_output_are_changed_also_if_the_fallback
     through(resumed)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"images": [], "settings": 3}', "[" * 100_000])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 2, "images": [], "settings": 3}', "[" * 100_000])
 def test_resume_with_an_invalid_begun_json_is_refused(stopped, content):
     (stopped / "checkpoint" / "begun.json").write_text(content)
     with pytest.raises(UserError, match="out"):
@@ -271,7 +271,7 @@ def test_invalid_settings_leave_the_output_folder_unchanged(png, tmp_path):
 
 
 @pytest.mark.parametrize(("force", "error"), [(False, OutputExists), (True, UnknownName)])
-def test_run_that_another_process_finishes_before_the_lock_survives_a_refused_one(
+def test_refused_run_leaves_a_run_that_another_process_finished_just_before_the_lock(
     png, tmp_path, monkeypatch, force, error
 ):
     def lock_late(folder):
@@ -387,7 +387,7 @@ def _without_first(tensors, prefix):
         lambda tensors: tensors | {"optimiser.9999.step": torch.zeros(())},
     ],
 )
-def test_checkpoint_with_tensors_of_another_run_is_refused(stopped, changed):
+def test_checkpoint_with_missing_extra_or_reshaped_tensors_is_refused(stopped, changed):
     path = checkpoints.checkpoint_files(stopped / "checkpoint")[0]
     tensors = save(changed(load_file(path.with_suffix(".safetensors"))))
     path.with_suffix(".safetensors").write_bytes(tensors)
@@ -481,14 +481,14 @@ def test_run_killed_while_measuring_resumes_with_metrics_none(png, tmp_path, mon
 
 
 @pytest.mark.parametrize("override", ["seed=5", "steps=1", "terms.structure.weight=3", "metrics=some", "nonsense=1"])
-def test_resume_refuses_overrides_of_settings_that_change_the_output(stopped, override):
+def test_resume_refuses_overrides_that_change_the_output_or_are_invalid(stopped, override):
     with pytest.raises(UserError, match=r"can be changed|is not allowed|unknown key"):
         Recording.resume(stopped, overrides=[override])
 
 
 @pytest.fixture
 def weights(tmp_path):
-    """Weights of the tiny ViT, other than its own."""
+    """Path of a weights file that fits the tiny ViT: its own weights times 1.01."""
     folder = tmp_path / "weights"
     folder.mkdir()
     tensors = vitsplice_tiny.tiny_vit().model.state_dict()
@@ -521,7 +521,9 @@ def test_weights_file_gives_identical_bytes_from_any_working_directory(png, tmp_
 
 
 @pytest.mark.parametrize("change", ["another", "gone", "folder"])
-def test_changed_weights_file_is_refused_by_preset_and_resume(png, tmp_path, weights, change):
+def test_changed_weights_file_is_refused_by_run_yaml_and_resume_and_a_copy_of_the_original_accepted(
+    png, tmp_path, weights, change
+):
     images = dict(zip(("structure", "appearance"), png, strict=True))
     named = [f"backbone.weights={weights}", "checkpoint.every=1"]
     settings = settings_for("tiny", backbone="tiny-vit", overrides=named)
@@ -557,14 +559,14 @@ def test_resume_of_a_quick_run_with_a_mask_and_a_cut_out_gives_identical_bytes(t
     for role, mask in (("structure_mask", strip), ("appearance_mask", cut_out)):
         paths[role] = tmp_path / f"{role}.png"
         mask.save(paths[role])
-    stages = [
+    overrides = [
         *TINY_SECOND,
         "stages=[{side: 48, share: 2}, {side: 64}]",
         "match.grid=8",
         "checkpoint.every=2",
         "precision=float32",
     ]
-    settings = settings_for("quick", backbone="tiny-vit", steps=3, overrides=[*stages, "metrics=none", "plots=none"])
+    settings = settings_for("quick", backbone="tiny-vit", steps=3, overrides=[*overrides, "metrics=none", "plots=none"])
     through(Recording.begin(paths, settings, tmp_path / "whole"))
     through(Recording.begin(paths, settings, tmp_path / "parts"), 1)
     through(Recording.resume(tmp_path / "parts"))

@@ -1,6 +1,8 @@
 import pytest
 import torch
+from PIL import Image
 
+import vitsplice
 from vitsplice.errors import OutputExists, UserError
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs import result
@@ -9,10 +11,10 @@ from vitsplice.runs.result import Result
 from vitsplice.support.folder_lock import FolderLock
 
 
-def black(plots="none", structure="structure.png"):
+def black(plots="none", input_paths=()):
     settings = settings_for("tiny", overrides=[f"plots={plots}"])
-    record = {"inputs": {"structure": {"name": str(structure)}}, "masks": {}}
-    return Result(pixels=torch.zeros(3, 4, 4), losses=(), settings=settings, record=record, finished=True)
+    record = {"inputs": {"structure": {"name": "structure.png"}}, "masks": {}}
+    return Result(torch.zeros(3, 4, 4), (), settings, record, finished=True, input_paths=input_paths)
 
 
 def test_results_can_be_compared_and_hashed():
@@ -45,10 +47,25 @@ def test_run_whose_output_is_an_input_is_not_replaced(tmp_path):
     black().save(tmp_path)
     before = (tmp_path / "output.png").read_bytes()
     with pytest.raises(UserError, match=r"output\.png is an output file in .*; move it, or choose another"):
-        black(structure=tmp_path / "output.png").save(tmp_path, force=True)
+        black(input_paths=(str(tmp_path / "output.png"),)).save(tmp_path, force=True)
     assert (tmp_path / "output.png").read_bytes() == before
     assert not (tmp_path / ".lock").exists()
-    black(structure=tmp_path / "output.png").save(tmp_path / "another")
+    black(input_paths=(str(tmp_path / "output.png"),)).save(tmp_path / "another")
+
+
+@pytest.mark.slow
+def test_image_given_by_a_relative_path_is_not_replaced_from_another_working_directory(png, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "output.png").write_bytes(png[0].read_bytes())
+    monkeypatch.chdir(tmp_path)
+    settings = {"preset": "tiny", "steps": 1, "overrides": ["plots=none"]}
+    with Image.open("out/output.png") as opened:
+        results = [vitsplice.splice(structure, png[1], **settings) for structure in ("out/output.png", opened)]
+    monkeypatch.chdir("/")
+    for each in results:
+        with pytest.raises(UserError, match=r"output\.png is an output file"):
+            each.save(out, force=True)
 
 
 def test_records_without_plots_remove_those_of_an_earlier_part_of_the_run(tmp_path):

@@ -11,6 +11,9 @@ import typer
 from vitsplice.errors import UserError
 from vitsplice.text import printable, truncate
 
+OUT = ("-o", "--out", "--onnx")
+"""Names of the options for the output path of a command."""
+
 
 def check_out(arguments: Sequence[str]) -> None:
     """Raise UserError if the output path is empty, as in ``-o "$UNSET"``; as a `Path` it would be the current folder.
@@ -20,7 +23,8 @@ def check_out(arguments: Sequence[str]) -> None:
     """
     if "--" in arguments:
         arguments = arguments[: arguments.index("--")]
-    if "--out=" in arguments or any(name in ("--out", "-o") and not value for name, value in pairwise(arguments)):
+    joined = any(f"{name}=" in arguments for name in OUT[1:])
+    if joined or any(name in OUT and not value for name, value in pairwise(arguments)):
         raise UserError("the output path is empty; give a file or folder, or . for the current folder")
 
 

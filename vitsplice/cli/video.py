@@ -45,13 +45,14 @@ def video(
     key_every: Annotated[
         int, typer.Option(min=1, max=120, help="Maximum number of frames from one key frame to the next.")
     ] = 12,
-    temporal: Annotated[
+    no_temporal: Annotated[
         bool,
         typer.Option(
-            "--temporal/--no-temporal",
-            help="Propagate matches and changes of key frames along the optical flow, or compute each frame alone.",
+            "--no-temporal",
+            help="Compute each frame alone, instead of propagating matches and changes of key frames along the optical "
+            "flow.",
         ),
-    ] = True,
+    ] = False,
     appearance_mask: AppearanceMasks = None,
     steps: Annotated[
         int | None,
@@ -92,7 +93,7 @@ def video(
             appearances,
             out,
             preset,
-            temporal=temporal,
+            temporal=not no_temporal,
             key_every=key_every,
             appearance_mask=masks_of(appearance_mask),
             appearance_weights=weights,

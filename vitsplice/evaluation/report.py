@@ -21,18 +21,21 @@ from vitsplice.text import with_count
 BEST = "*"
 MARKS = {"network": "†", "term": "‡", "unknown": "?", "none": ""}
 LEGEND = (
-    f"mean [95 % interval]; {BEST} best mean over the pairs that all methods have; biased in favour of the method: "
-    f"{MARKS['network']} it used the metric's network, {MARKS['term']} it optimised a loss term like the metric; "
-    f"{MARKS['unknown']} it is unknown what it used; mean rank: over metrics that "
-    f"have {MARKS['network']} or {MARKS['term']} at no method"
+    f"mean [95 % interval]; {BEST} best mean over the pairs that all methods have, or best value of a set; biased "
+    f"in favour of the method: {MARKS['network']} it used the metric's network, {MARKS['term']} it optimised a loss "
+    f"term like the metric; {MARKS['unknown']} it is unknown what it used; mean rank: over the metrics that rank all "
+    f"methods and are marked {MARKS['network']} or {MARKS['term']} for none"
 )
 
 FEW_PAIRS = 10
 """Minimum number of pairs without a warning; intervals over fewer pairs are much too narrow."""
 
-METRIC_COLUMNS = ["metric", "definition", "against", "over", "networks", "parameters"]
+METRIC_COLUMNS = ["metric", "definition", "compared with", "one value per", "networks", "parameters"]
 TEST_COLUMNS = ["metric", "methods", "pairs", "difference", "low", "high", "test", "p", "p (Holm)"]
-TEST_CAPTION = "Difference of the means, first minus second, over the pairs that both methods have."
+TEST_CAPTION = (
+    "Difference of the means, first minus second, over the pairs that both methods have; low, high: its 95 % interval; "
+    "p (Holm): p adjusted over the pairs of methods."
+)
 
 
 def write_report(path: Path, summary: EvaluationSummary, log: JsonLinesLog, keys: Keys) -> None:
@@ -52,7 +55,10 @@ def write_report(path: Path, summary: EvaluationSummary, log: JsonLinesLog, keys
 
 
 def _csv_rows(summary: EvaluationSummary, log: JsonLinesLog, keys: Keys) -> Iterator[str]:
-    """One row per output, in the order of the pairs; one column per metric over pairs, empty without a value."""
+    """One row per measured output, in the order of the pairs; one column per metric over pairs, empty without a value.
+
+    ``keys``: keys of the records, ``(methods, pairs)``; 0: not measured.
+    """
     names = [name for name, metric in summary.metrics.items() if metric.over == "pair"]
     yield csv_row(["method", "id", *names])
     for key in keys.T.ravel():
@@ -122,7 +128,8 @@ def warnings(summary: EvaluationSummary, write: Callable[[Argument | Setting], s
     if differing := [name for name, metric in summary.metrics.items() if _pairs_differ(metric)]:
         yield (
             f"the means of {', '.join(differing)} are over different pairs for different methods and cannot be "
-            f"compared; {BEST}, ranks and tests are over the pairs that all, or both, methods have"
+            f"compared; the marks {BEST} and the ranks are over the pairs that all methods have, each test over those "
+            "that both of its methods have"
         )
     if differing := [name for name, metric in summary.metrics.items() if _set_sizes_differ(metric)]:
         yield (

@@ -1,10 +1,10 @@
-"""A canvas generator: the output image as a Laplacian pyramid, so that all frequencies are optimised alike.
+"""A generator that holds the output image, as a Laplacian pyramid, so that coarse and fine detail change together.
 
 STROTSS (Kolkin et al. 2019) optimises a Laplacian pyramid of pixels. This generator differs from it in two ways.
-Lightness and colour differences are separate, and colour differences are by default optimised at coarse levels only:
-photographs have no fine coloured noise, and so the optimisation adds none. Lightness is optimised as logits, and colour
-differences are not: a black that becomes lighter stays as grey as it was, whereas equal differences of logits would
-make it colourful.
+Lightness and colour differences are separate, and colour differences are by default optimised at coarse levels only, so
+that the optimisation adds no fine coloured noise, which photographs do not have. Lightness is optimised as logits, and
+colour differences are not: a nearly black pixel that becomes lighter keeps its small differences between R, G and B,
+and so stays neutral. If R, G and B were logits, the same differences of logits would be large differences of colour.
 """
 
 from __future__ import annotations

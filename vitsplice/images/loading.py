@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -46,12 +46,14 @@ class LoadedImage:
         notes: how the image was converted, and which of several frames was read.
         sha256: digest of the bytes of the file if the image was read from a path, otherwise of the bytes of ``pixels``.
         name: the path, also of a PIL image opened from a file, or else "PIL image", "array" or "tensor"; safe to print.
+        path: absolute path of the file, also of a PIL image opened from a file; "" if there is none.
     """
 
     pixels: Tensor = field(compare=False, repr=False)
     notes: tuple[str, ...]
     sha256: str
     name: str
+    path: str = field(default="", compare=False, repr=False)
 
 
 Source = str | os.PathLike[Any] | Image.Image | NDArray[Any] | Tensor | LoadedImage
@@ -183,14 +185,15 @@ def _read_path(path: str, handle_alpha: AlphaHandler) -> LoadedImage:
             pixels, notes = decode(image, name, handle_alpha)
         file.seek(0)
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return LoadedImage(pixels, notes, sha256, name)
+    return LoadedImage(pixels, notes, sha256, name, os.path.abspath(path))
 
 
 def _read_pil(image: Image.Image, handle_alpha: AlphaHandler) -> LoadedImage:
-    name = printable(str(getattr(image, "filename", ""))) or "PIL image"
+    path = str(getattr(image, "filename", ""))
+    name = printable(path) or "PIL image"
     with _without_warnings():
         pixels, notes = decode(image, name, handle_alpha)
-    return _loaded_from_memory(pixels, notes, name)
+    return replace(_loaded_from_memory(pixels, notes, name), path=path and os.path.abspath(path))
 
 
 def _read_array(array: NDArray[Any], handle_alpha: AlphaHandler) -> LoadedImage:

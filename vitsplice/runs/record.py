@@ -38,6 +38,7 @@ class RunOutput:
         metrics: metrics of the output; empty if they were not measured.
         inputs: the images and masks, ``(3, H, W)`` each, by name (`vitsplice.runs.inputs`).
         provenance: see `vitsplice.Run.provenance`.
+        input_paths: absolute paths of the files of the images and masks, without those that were read from memory.
     """
 
     pixels: Tensor
@@ -48,6 +49,7 @@ class RunOutput:
     metrics: tuple[MetricValue, ...] = ()
     inputs: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     provenance: Tensor | None = field(default=None, repr=False)
+    input_paths: tuple[str, ...] = ()
 
 
 def versions() -> dict[str, str]:

@@ -25,8 +25,8 @@ MOST_UNCOVERED = 0.01
 """Regions cover the structure image if at most this fraction of it is outside of all of them."""
 
 LEAST_LABEL = 1e-3
-"""A mask is in colour if more than this fraction of its pixels is coloured; a colour of at least this fraction is a
-region."""
+"""A mask is in colour if more than this fraction of its pixels is coloured; it has a colour if at least this fraction
+of its pixels has it."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,12 @@ def limited_masks(
     """Limit the masks of appearance images to the parts that regions use.
 
     So terms that compare entire images do not take colours and textures from the other parts. All masks are unchanged
-    if the regions do not cover the structure image, because its other patches may be matched with every patch of the
-    appearance images. The mask of an image is unchanged if no region uses that image, a region that uses it has no
-    appearance mask, or the limited mask would be black.
+    if the regions do not cover the structure image, because patches outside of all regions may be matched with all
+    patches that the images' own masks include. The mask of an image is unchanged if no region uses that image, a region
+    that uses it has no appearance mask, or the limited mask would be black.
 
     Args:
-        masks: masks of the run by name.
+        masks: masks of images by the name of the image.
         regions: regions as `split_by_colour` returns them, without masks in colour.
         appearances: names of the appearance images.
 
@@ -110,7 +110,7 @@ def limited_masks(
         if not parts or len(parts) < len(region_masks):
             continue
         pixels = torch.stack(parts).amax(0) * limited.get(name, 1)
-        if not is_black(pixels):  # if it is black, the matching reports the region without patches
+        if not is_black(pixels):  # a black mask would hide which region has no patches in the image's own mask
             limited[name] = pixels
     return limited
 
@@ -121,7 +121,7 @@ def _uncovered(regions: Sequence[ReadRegion]) -> float:
 
 
 def split_by_colour(regions: Sequence[ReadRegion]) -> list[ReadRegion]:
-    """Replace each region whose masks are two colour images by a region for each colour that both have.
+    """Replace each region whose masks are both in colour by a region for each colour that both masks have.
 
     Args:
         regions: regions in order.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vitsplice.images import encode_png, to_pil
 from vitsplice.runs.artifacts import RunFolder
-from vitsplice.runs.record import RunOutput, input_entries
+from vitsplice.runs.record import RunOutput
 from vitsplice.support import output_folder
 from vitsplice.support.folder_lock import FolderLock
 
@@ -39,16 +39,18 @@ class Result(RunOutput):
             force: replace a run in the folder.
 
         Raises:
-            OutputExists: if the folder already holds a run and ``force`` is not given.
+            OutputExists: if the folder holds a run, or a file with the name of one of its files, and ``force`` is not
+                given.
             OutputBusy: if another process is writing to the folder.
-            UserError: if an image or mask of this run is a file of the run that is replaced.
+            UserError: if the folder cannot be used, or one of the files that would be replaced is an image or mask of
+                this run.
             VitspliceError: if a file cannot be written.
         """
         run_folder = RunFolder.check(folder, force=force)
         output_folder.create(run_folder.path)
         with FolderLock(run_folder.path):
             RunFolder.check(folder, force=force, locked=True)  # another process may have saved a run before the lock
-            run_folder.check_inputs(entry["name"] for entry in input_entries(self.record))
+            run_folder.check_inputs(self.input_paths)
             run_folder.replace(self)
         return run_folder.path
 

@@ -213,6 +213,8 @@ class Run:
     def result(self) -> Result:
         """Return the current output with its record and metrics."""
         pixels = self.pixels()
+        masks = {f"{name}_mask": mask for name, mask in self.masks.items()} | region_masks(self.regions)
+        inputs = self.images | masks
         return Result(
             pixels=pixels,
             losses=tuple(self.history),
@@ -220,9 +222,8 @@ class Run:
             record=self.record(),
             metrics=tuple(self.metrics(pixels)),
             finished=self.finished,
-            inputs={name: image.pixels[0] for name, image in self.images.items()}
-            | {f"{name}_mask": mask.pixels[0] for name, mask in self.masks.items()}
-            | {name: mask.pixels[0] for name, mask in region_masks(self.regions).items()},
+            inputs={name: image.pixels[0] for name, image in inputs.items()},
+            input_paths=tuple(image.path for image in inputs.values() if image.path),
             provenance=self.provenance(),
         )
 

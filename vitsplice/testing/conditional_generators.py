@@ -24,10 +24,10 @@ GRID = (5, 6)
 """Grid of the warped features."""
 
 EDGES = {"below": (2, 0), "above": (2, -1), "to the right of": (3, 0), "to the left of": (3, -1)}
-"""Axis of ``(B, 3, H, W)`` and index of the edge that the check of ``reach`` changes, by direction of the effect."""
+"""Axis of ``(B, 3, H, W)`` and index of the row or column that the check of ``reach`` changes, by where it compares."""
 
 BEYOND = 63
-"""Number of pixels beyond ``reach`` in which that change may have no effect."""
+"""Number of rows or columns beyond ``reach`` that the check of ``reach`` compares; they must not change."""
 
 
 class ConditionalGeneratorContract(ImageNetworkContract[ConditionalGeneratorSpec]):
@@ -83,7 +83,7 @@ class ConditionalGeneratorContract(ImageNetworkContract[ConditionalGeneratorSpec
             assert_close(alone, output[index], f"image {k} of a batch and the same image alone")
 
     def test_reach_bounds_the_effect_of_a_pixel(self) -> None:
-        """Pixels of the structure image and of the start further away than ``reach`` do not affect an output pixel."""
+        """A pixel of the structure image or of the condition ``start`` has no effect further away than ``reach``."""
         reach = getattr(self.build(self.inputs()[0]), "reach", None)
         if reach is None:
             raise SkipTest("the generator states no reach")
@@ -91,13 +91,13 @@ class ConditionalGeneratorContract(ImageNetworkContract[ConditionalGeneratorSpec
         for direction, (axis, edge) in EDGES.items():
             side = reach + 1 + BEYOND
             images, condition = self.inputs((side, SIZES[0][1]) if axis == 2 else (SIZES[0][0], side))
-            changed = [images, *(condition[name] for name in condition if name == "start")]
-            start = reach + 1 if edge == 0 else 0
+            to_change = [images, *(condition[name] for name in condition if name == "start")]
+            first = reach + 1 if edge == 0 else 0
             with torch.no_grad():
-                before = self.output(generator, images, condition).narrow(axis, start, BEYOND)
-                for values in changed:
+                before = self.output(generator, images, condition).narrow(axis, first, BEYOND)
+                for values in to_change:
                     values.select(axis, edge).fill_(1)
-                after = self.output(generator, images, condition).narrow(axis, start, BEYOND)
+                after = self.output(generator, images, condition).narrow(axis, first, BEYOND)
             assert_close(after, before, f"output more than {reach} px {direction} a change", 1e-5)
 
     def _conditions(self) -> tuple[ConditionName, ...]:
@@ -115,7 +115,7 @@ class ConditionalGeneratorContract(ImageNetworkContract[ConditionalGeneratorSpec
 
 
 def _random_condition(name: ConditionName, size: tuple[int, int], batch: int, seed: int) -> Tensor:
-    """Return a random condition of the shape and range that `ConditionName` states."""
+    """Return a random condition as `ConditionName` describes it; ``warped`` has the grid `GRID` at any size."""
     rng = stream(seed, "testing", name)
     if name == "cls":
         return F.normalize(torch.randn(batch, CHANNELS[name], generator=rng), dim=-1)

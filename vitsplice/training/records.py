@@ -24,11 +24,12 @@ START: ConditionName = "start"
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that the features of the training images depend on, besides the images.
+    """Everything that the records of the cache depend on, besides the image files and the version of vitsplice.
 
     Args:
         config: settings with ``training``, with resolved device and precision.
-        backbones: backbones by their keys in the settings; the first matches the images.
+        backbones: backbones by their keys in the settings; the first computes the features for the correspondence and
+            the conditions.
         terms: the weighted loss terms; empty: examples have no target features.
         conditions: conditions that the generator requests.
     """
@@ -81,19 +82,22 @@ class Recipe:
 
     @cached_property
     def computed_conditions(self) -> tuple[ConditionName, ...]:
-        """`stored_conditions`, plus ``start`` if `needs_match`: ``start`` makes `pair_condition` match the images."""
+        """`stored_conditions`, plus ``start`` if `needs_match`.
+
+        `vitsplice.engine.conditions.pair_condition` matches images only for a condition, not for guided terms alone.
+        """
         return tuple(dict.fromkeys([*self.stored_conditions, START] if self.needs_match else self.stored_conditions))
 
     @cached_property
     def requests_by_view(self) -> dict[str, dict[ViewKey, tuple[FeatureRequest, ...]]]:
-        """Requests for target features, by the key of their backbone and by view."""
+        """Requests for target features that need a pass of a backbone, by the key of the backbone and by view."""
         return {
-            name: {
-                key: needed
-                for key, requests in image_requests(term for term in self.terms if term.backbone == name).items()
+            backbone: {
+                view: needed
+                for view, requests in image_requests(term for term in self.terms if term.backbone == backbone).items()
                 if (needed := backbone_requests(requests))
             }
-            for name in self.backbones
+            for backbone in self.backbones
         }
 
     def pixels_key(self, sha256: str) -> str:
@@ -101,7 +105,11 @@ class Recipe:
         return record_key("pixels", image=sha256, side=self.training.side)
 
     def pair_key(self, structure: str, appearance: str) -> str:
-        """Return the key of the record of a pair (conditions, start and vectors), given the SHA-256 of both files."""
+        """Return the key of the record of a pair, given the SHA-256 of both files.
+
+        The record has `stored_conditions`, whether the appearance image was matched as its mirror image, and with
+        guided terms the vectors of the facet ``match``.
+        """
         return record_key(
             "pair",
             images=[structure, appearance],
@@ -141,7 +149,7 @@ class Recipe:
 
 
 def from_uint8(values: Tensor) -> Tensor:
-    """Convert values from 0 to 255 to float32 in [0, 1]."""
+    """Convert values in [0, 255] to float32 in [0, 1]."""
     return values.float() / 255
 
 
@@ -154,8 +162,8 @@ def half(values: Tensor) -> Tensor:
 def from_features(features: ViewFeatures) -> Record:
     """Convert features to tensors (see `half`) whose names hold request, grid and number of prefix tokens."""
     return {
-        ":".join(map(str, (request.facet, request.layer, *(local.grid or (0, 0)), local.prefix))): half(local.values)
-        for request, local in features.items()
+        ":".join(map(str, (request.facet, request.layer, *(each.grid or (0, 0)), each.prefix))): half(each.values)
+        for request, each in features.items()
     }
 
 

@@ -1,8 +1,8 @@
 """Optical flow between frames, its composition, and where it can be trusted.
 
 The flow is that of OpenCV's DIS (Kroeger et al. 2016, "Fast Optical Flow using Dense Inverse Search"), which needs no
-weights. A flow maps each pixel x of one frame to x + flow(x) in another, in fractions of the frame's sides, so that it
-applies at any resolution.
+weights. A flow maps each pixel x of one frame to x + flow(x) in another. `Motion` and `sample_at` have it in fractions
+of the frame's sides, so that it applies at any resolution; `consistent` and private functions have it in pixels.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vitsplice.images.transforms import sample_bilinear
@@ -29,9 +30,13 @@ RELATIVE, ABSOLUTE = 0.01, 0.5
 (Sundaram et al. 2010; Ruder et al. 2016)."""
 
 
+Grey = NDArray[np.uint8]
+"""Grey image, ``(h, w)``."""
+
+
 @dataclass(frozen=True)
 class Motion:
-    """Flow from the pixels of one frame to another frame, and where it can be trusted.
+    """Flow from the pixels of a first frame to another, earlier or later frame, and where it can be trusted.
 
     Args:
         flow: ``(1, 2, h, w)``: right and down, as fractions of width and height.
@@ -53,7 +58,7 @@ class Motion:
         return sample_at(maps, self.resized((maps.shape[-2], maps.shape[-1])).flow)
 
     def then(self, following: Motion) -> Motion:
-        """Return the motion from the first frame to a third one, given that from the other frame to the third."""
+        """Return the motion from the first frame to a third one; ``following`` is that from the other frame to it."""
         maps = self.sample(torch.cat([following.flow, following.valid], 1))
         return Motion(self.flow + maps[:, :2], self.valid * maps[:, 2:])
 
@@ -101,7 +106,7 @@ def no_motion(size: tuple[int, int]) -> Motion:
     return Motion(torch.zeros(1, 2, *size), torch.ones(1, 1, *size))
 
 
-def working_image(pixels: Pixels) -> Pixels:
+def working_image(pixels: Pixels) -> Grey:
     """Return the lightness of a frame at the size at which flow is computed, ``(h, w)`` uint8."""
     cv2 = opencv()
     height, width = pixels.shape[:2]
@@ -111,7 +116,7 @@ def working_image(pixels: Pixels) -> Pixels:
     return np.asarray(grey if scale == 1 else cv2.resize(grey, size, interpolation=cv2.INTER_AREA))
 
 
-def motions(earlier: Pixels, later: Pixels) -> tuple[Motion, Motion]:
+def motions(earlier: Grey, later: Grey) -> tuple[Motion, Motion]:
     """Compute the motion from the later frame back to the earlier one, and from the earlier one to the later one.
 
     Args:
@@ -143,14 +148,15 @@ def consistent(flow: Tensor, opposite: Tensor) -> Tensor:
 
 
 def _inside(flow: Tensor) -> Tensor:
-    """Return whether each pixel stays inside of the frame, ``(1, 1, h, w)``."""
+    """Return whether each pixel stays inside of the frame, ``(1, 1, h, w)``; the flow is in pixels."""
     height, width = flow.shape[-2:]
     columns = torch.arange(width) + flow[:, :1]
     rows = torch.arange(height)[:, None] + flow[:, 1:]
     return (columns >= -0.5) & (columns <= width - 0.5) & (rows >= -0.5) & (rows <= height - 0.5)
 
 
-def _flow(first: Pixels, second: Pixels) -> Tensor:
+def _flow(first: Grey, second: Grey) -> Tensor:
+    """Compute the flow in pixels, ``(1, 2, h, w)``."""
     cv2 = opencv()
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(first, second, None)
     return torch.from_numpy(np.ascontiguousarray(flow.transpose(2, 0, 1)))[None]
