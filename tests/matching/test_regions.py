@@ -9,7 +9,7 @@ from vitsplice.matching.guide import FORBIDDEN, guide
 from vitsplice.matching.regions import MatchRegions, match_regions, softmax
 
 GRID = (6, 6)
-ALL = torch.ones(36, dtype=torch.bool)
+ALL = torch.ones(36)
 IMAGES = [torch.nn.functional.interpolate(noise(1, 3, 6, 6, seed=seed), size=(48, 48)) for seed in (4, 5, 6)]
 
 
@@ -21,6 +21,7 @@ def half(side, value=1.0):
 
 
 LEFT, RIGHT = (half(side)[0, 0, ::8, ::8].flatten().bool() for side in ("left", "right"))
+"""Patches of each half."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def described(vit):
 
 
 def regions_of(*regions, used=(ALL, ALL)):
-    return match_regions(regions, GRID, [(patches, GRID) for patches in used])
+    return match_regions(regions, GRID, [(coverage.float(), GRID) for coverage in used])
 
 
 def test_without_regions_everything_is_permitted():
@@ -94,6 +95,24 @@ def test_grey_regions_mix_what_is_permitted():
     weights = softmax(torch.zeros(36, 72), limits)
     torch.testing.assert_close(weights[LEFT, 36:].sum(1), torch.full((18,), 0.25 + 0.75 / 2))
     torch.testing.assert_close(weights.sum(1), torch.ones(36))
+
+
+def test_a_thin_region_may_be_matched_although_the_mask_of_its_image_covers_little_of_its_patches():
+    thin = columns((32, 34))  # a quarter of the patches of the fifth column
+    coverage = torch.where(LEFT, 1.0, 0.25)
+    allowed = regions_of(MaskedRegion(half("left"), 0, thin), used=(coverage, ALL)).allowed
+    assert allowed[0, :36].reshape(GRID)[:, 4].all()
+    assert allowed[0].sum() == 6
+    assert torch.equal(allowed[1], torch.cat([LEFT, ALL.bool()]))
+
+
+def test_a_thin_region_is_matched_beside_a_region_that_covers_its_patches(described):
+    first, (one, other) = described
+    thin = columns((32, 34))
+    candidates = [Candidate(one.description, half("left") + thin), other]
+    regions = [MaskedRegion(half("left"), 0, half("left")), MaskedRegion(half("right"), 0, thin)]
+    weights = match_candidates(first, candidates, regions=regions).weights
+    torch.testing.assert_close(weights[RIGHT][:, 4:36:6].sum(1), torch.ones(18))
 
 
 def test_a_region_without_a_usable_patch_is_refused():

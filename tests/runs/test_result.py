@@ -58,10 +58,13 @@ def test_image_given_by_a_relative_path_is_not_replaced_from_another_working_dir
     out = tmp_path / "out"
     out.mkdir()
     (out / "output.png").write_bytes(png[0].read_bytes())
+    (out / "sub").mkdir()
+    (tmp_path / "link").symlink_to(out / "sub")
     monkeypatch.chdir(tmp_path)
     settings = {"preset": "tiny", "steps": 1, "overrides": ["plots=none"]}
-    with Image.open("out/output.png") as opened:
-        results = [vitsplice.splice(structure, png[1], **settings) for structure in ("out/output.png", opened)]
+    with Image.open(b"out/output.png") as opened:
+        structures = ("out/output.png", "link/../output.png", opened)
+        results = [vitsplice.splice(structure, png[1], **settings) for structure in structures]
     monkeypatch.chdir("/")
     for each in results:
         with pytest.raises(UserError, match=r"output\.png is an output file"):

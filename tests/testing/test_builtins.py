@@ -1,4 +1,7 @@
-"""The built-in parts, and those of the plugin vitsplice-offline, fulfil the contracts of plugins."""
+"""Built-in parts, and backbones of the plugin vitsplice-offline and of the tests, fulfil the contracts of plugins.
+
+The built-in executor is tested in tests/batch/test_local_executor.py.
+"""
 
 from functools import cache
 
@@ -54,7 +57,7 @@ load_once = cache(load_backbone)
 
 
 class _SmallMetricContract(MetricContract):
-    """The checks with images that are resized to a smaller size than in an evaluation, each network loaded once."""
+    """The checks with smaller images or grids than in an evaluation for most metrics, each network loaded once."""
 
     @pytest.fixture(autouse=True)
     def _small(self, small_metrics, monkeypatch):
@@ -68,15 +71,15 @@ define_tests(BackboneContract, ["tiny-vit", "tiny-cnn"])
 define_tests(GeneratorContract, BUILTIN["generators"])
 define_tests(ConditionalGeneratorContract, BUILTIN["conditional_generators"])
 define_tests(LossContract, BUILTIN["losses"])
-# kid takes one minute for its 50 pairs
+# without kid, which needs at least 50 cases (kid.MIN_CASES); tests/metrics/test_kid.py tests it
 define_tests(_SmallMetricContract, [name for name in BUILTIN["metrics"] if name != "kid"])
 define_tests(PresetContract, BUILTIN["presets"])
 define_tests(_OfflineContract, ["dinov2-vits14-offline", "efficientnet-lite1-offline"], pytest.mark.weights)
 
 
 @pytest.mark.weights
-def test_info_of_the_smaller_lite_is_that_of_its_spec():
-    """It is built as efficientnet-lite1-offline is, so that the other checks are those of that one."""
+def test_efficientnet_lite0_passes_the_checks_of_its_info():
+    """The other checks would repeat those of efficientnet-lite1-offline, which the same function builds."""
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     contract = type("Lite0", (BackboneContract,), {"name": "efficientnet-lite0-offline"})
     outcomes = {result.check: result.outcome for result in contract.run_checks("info")}

@@ -61,7 +61,10 @@ def correspond(
     device: Annotated[str, DEVICE] = "auto",
     force: ReplaceResults = False,
 ) -> None:
-    """Match the patches of two images; write mutual nearest neighbours, the colours warped to FIRST, and a viewer."""
+    """Match the patches of two images; write mutual nearest neighbours, and a viewer.
+
+    Also writes the colours of SECOND warped to FIRST (means weighted by the matches), and the confidence.
+    """
     from vitsplice.analysis import correspondence as analysis
 
     analysis.check_output(out, (first, second), force=force)

@@ -12,7 +12,10 @@ from vitsplice.cli.output import print_notes
 
 
 def pca(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help=f"{IMAGE_HELP} All share one colour map.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE...", help=f"{IMAGE_HELP} At each layer, a colour means the same in all."),
+    ],
     out: OutputFolder = Path("vitsplice-pca"),
     backbone: Backbone = None,
     facet: Annotated[
@@ -25,7 +28,7 @@ def pca(
     ] = "self-similarity",
     upsampling: Annotated[
         Literal["edges", "blocks"],
-        typer.Option(help="edges: upsample maps along the edges of the image; blocks: show each patch as a block."),
+        typer.Option(help="edges: smooth maps that follow the edges in the image; blocks: show each patch as a block."),
     ] = "edges",
     foreground: Annotated[
         bool,

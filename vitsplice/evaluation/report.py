@@ -21,10 +21,10 @@ from vitsplice.text import with_count
 BEST = "*"
 MARKS = {"network": "†", "term": "‡", "unknown": "?", "none": ""}
 LEGEND = (
-    f"mean [95 % interval]; {BEST} best mean over the pairs that all methods have, or best value of a set; biased "
-    f"in favour of the method: {MARKS['network']} it used the metric's network, {MARKS['term']} it optimised a loss "
-    f"term like the metric; {MARKS['unknown']} it is unknown what it used; mean rank: over the metrics that rank all "
-    f"methods and are marked {MARKS['network']} or {MARKS['term']} for none"
+    f"mean [95 % interval]; {BEST} best mean over the pairs for which all methods have a value, or best value of a "
+    f"metric over all outputs; biased in favour of the method: {MARKS['network']} it used the metric's network, "
+    f"{MARKS['term']} it optimised a loss term like the metric; {MARKS['unknown']} it is unknown what it used; mean "
+    f"rank: over the metrics that rank all methods and are marked {MARKS['network']} or {MARKS['term']} for none"
 )
 
 FEW_PAIRS = 10
@@ -34,7 +34,7 @@ METRIC_COLUMNS = ["metric", "definition", "compared with", "one value per", "net
 TEST_COLUMNS = ["metric", "methods", "pairs", "difference", "low", "high", "test", "p", "p (Holm)"]
 TEST_CAPTION = (
     "Difference of the means, first minus second, over the pairs that both methods have; low, high: its 95 % interval; "
-    "p (Holm): p adjusted over the pairs of methods."
+    "p (Holm): p adjusted by Holm's method for the number of comparisons of the metric."
 )
 
 

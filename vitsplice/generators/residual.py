@@ -33,7 +33,9 @@ class ResidualUNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Correct images ``(B, 3, H, W)`` in [0, 1]; the output has the same shape and range."""
-        logits = torch.logit(images.clamp(MARGIN, 1 - MARGIN))  # `eps` would give other bits for crops
+        logits = torch.logit(
+            images.clamp(MARGIN, 1 - MARGIN)
+        )  # `eps=` would give a strided crop other bits than its copy
         corrected: Tensor = torch.sigmoid(logits + self.unet(images))
         return corrected
 

@@ -46,7 +46,8 @@ class LoadedImage:
         notes: how the image was converted, and which of several frames was read.
         sha256: digest of the bytes of the file if the image was read from a path, otherwise of the bytes of ``pixels``.
         name: the path, also of a PIL image opened from a file, or else "PIL image", "array" or "tensor"; safe to print.
-        path: absolute path of the file, also of a PIL image opened from a file; "" if there is none.
+        path: absolute path of the file, without links, also of a PIL image opened from a file; "" if there is none. A
+            relative path is completed by the working directory at the time of reading.
     """
 
     pixels: Tensor = field(compare=False, repr=False)
@@ -185,15 +186,15 @@ def _read_path(path: str, handle_alpha: AlphaHandler) -> LoadedImage:
             pixels, notes = decode(image, name, handle_alpha)
         file.seek(0)
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return LoadedImage(pixels, notes, sha256, name, os.path.abspath(path))
+    return LoadedImage(pixels, notes, sha256, name, os.path.realpath(path))
 
 
 def _read_pil(image: Image.Image, handle_alpha: AlphaHandler) -> LoadedImage:
-    path = str(getattr(image, "filename", ""))
+    path = os.fsdecode(getattr(image, "filename", ""))
     name = printable(path) or "PIL image"
     with _without_warnings():
         pixels, notes = decode(image, name, handle_alpha)
-    return replace(_loaded_from_memory(pixels, notes, name), path=path and os.path.abspath(path))
+    return replace(_loaded_from_memory(pixels, notes, name), path=path and os.path.realpath(path))
 
 
 def _read_array(array: NDArray[Any], handle_alpha: AlphaHandler) -> LoadedImage:

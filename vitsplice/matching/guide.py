@@ -2,9 +2,9 @@
 
 The guide of patch i of the structure image and patch j of the appearance image is the mean of two values in [-1, 1]:
 the similarity s_ij of their descriptors, and 2 exp(-|c_i - a_j|^2 / (2 sigma^2)) - 1, with a_j the mean colour around
-patch j (`NEIGHBOURHOOD`) and c_i the colour that patch i takes (`Correspondence.warp_colours`). The second value keeps
-parts apart: patches with similar descriptors, such as the black and the white of one coat, differ in it. The guide is
-not part of Splice.
+patch j (`NEIGHBOURHOOD`) and c_i the mean of all a_j, weighted by the soft assignment of patch i
+(`Correspondence.warp_colours`, which also corrects dark spots). The second value keeps parts apart: patches with
+similar descriptors, such as the black and the white of one coat, differ in it. The guide is not part of Splice.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ NEIGHBOURHOOD = 5
 """Side in patches of the square over which colours are averaged: larger than stripes and spots, smaller than parts."""
 
 FORBIDDEN = 2.0
-"""Subtracted from the guide of matches that regions do not permit, so that these are worse than any other match."""
+"""Multiplied by the share of a patch that regions do not permit to match, and subtracted from the guide.
+
+A match that is not permitted at all is at most as good as the worst match that is entirely permitted."""
 
 RANK = 64
 """Maximum dimension of the vectors. On photographs their dot products differ from the guide by 0.002 (RMS)."""
@@ -47,7 +49,7 @@ class MatchVectors:
     appearance: Tensor
 
     def features(self) -> tuple[Features, Features]:
-        """Return the vectors of the structure image and of the appearance image as features."""
+        """Return the vectors of the structure image, and those of the K appearance images as one batch, as features."""
         return Features.from_maps(self.structure), Features.from_maps(self.appearance)
 
 

@@ -46,11 +46,11 @@ class Candidate:
     weight: float = 1.0
 
     @property
-    def usable(self) -> Tensor:
-        """``(M,)`` bool: the patches that may be used. Raises UserError if the mask is invalid or excludes them all."""
+    def coverage(self) -> Tensor:
+        """Fraction of each patch that the mask covers, ``(M,)``; see `usable`. Raises UserError if it is invalid."""
         if self.mask is None:
-            return torch.ones_like(self.description.colours[:, 0], dtype=torch.bool)
-        return usable(mask_coverage(self.mask, self.description.grid))
+            return torch.ones_like(self.description.colours[:, 0])
+        return mask_coverage(self.mask, self.description.grid)
 
 
 @dataclass(frozen=True)
@@ -175,10 +175,11 @@ def match_candidates(
     """
     check_agreement(agreement)
     _check_candidates(candidates)
-    usable_patches = [candidate.usable for candidate in candidates]
+    coverages = [candidate.coverage for candidate in candidates]
     grids = [candidate.description.grid for candidate in candidates]
-    limits = match_regions(regions, first.grid, list(zip(usable_patches, grids, strict=True)))
-    included = torch.cat(usable_patches)
+    limits = match_regions(regions, first.grid, list(zip(coverages, grids, strict=True)))
+    included = torch.cat(list(map(usable, coverages))) if limits is None else limits.allowed.any(0)
+    usable_patches = torch.split(included, list(map(len, coverages)))
     are_masked = any(candidate.mask is not None for candidate in candidates)
     permitted = None if limits is None else limits.permitted
     possible = included.expand(len(first.colours), -1) if permitted is None else permitted > 0

@@ -77,16 +77,17 @@ def match_regions(
     """Compute which matches regions permit; None without regions.
 
     A region covers those before it. Regions with equal masks are one region, which may be matched with what any of
-    them allows. Outside of all regions, the first image may be matched with all patches that may be used.
+    them allows. Outside of all regions, the first image may be matched with all patches that masks include (`usable`).
+    A region may be matched with the patches that its own mask and that of the image cover enough.
 
     Args:
         regions: regions in order. Masks of different sizes are enlarged to a common size.
         grid: ``(h, w)`` of the first image.
-        others: patches of each other image that may be used, bool ``(M,)``, and its grid ``(h, w)``.
+        others: fraction of each patch of each other image that its mask covers, ``(M,)``, and its grid ``(h, w)``.
 
     Raises:
-        UserError: if a mask is invalid, there is no image of the number of a region, or the mask of a region in another
-            image excludes every patch that may be used.
+        UserError: if a mask is invalid or excludes every patch, there is no image of the number of a region, or the
+            mask of a region in another image excludes every patch that the mask of that image includes.
     """
     if not regions:
         return None
@@ -101,7 +102,7 @@ def match_regions(
         if not equal:
             masks.append(region.mask)
             allowed.append(patches)
-    all_usable = torch.cat([patches for patches, _ in others])
+    all_usable = torch.cat([usable(coverage) for coverage, _ in others])
     return MatchRegions(_shares(masks, grid), torch.stack([*allowed, all_usable]))
 
 
@@ -128,10 +129,11 @@ def _allowed(region: MaskedRegion, others: Sequence[tuple[Tensor, tuple[int, int
         raise UserError(
             f"other={region.other} of a region is not the number of an image; it must be 0 to {len(others) - 1}"
         )
-    parts = [torch.zeros_like(patches) for patches, _ in others]
-    patches, grid = others[region.other]
+    parts = [torch.zeros_like(coverage, dtype=torch.bool) for coverage, _ in others]
+    coverage, grid = others[region.other]
     if region.other_mask is not None:
-        inside = mask_coverage(region.other_mask, grid) * patches
-        patches = usable(inside)
-    parts[region.other] = patches
+        coverage = torch.minimum(mask_coverage(region.other_mask, grid), coverage)
+        if not coverage.any():
+            raise UserError("the mask of a region excludes every patch that the mask of its image includes")
+    parts[region.other] = usable(coverage)
     return torch.cat(parts)

@@ -26,7 +26,7 @@ GRID = 32
 PATCH = 8
 """Side in pixels of a patch in `colour_statistics`: the image is resized so that each patch of the grid has this side.
 
-For the matching, the images are resized separately, to patches of the backbone."""
+The matching resizes the images by itself, to suit the backbone's patch size."""
 
 
 def structure_distance(context: MetricContext) -> Metric:

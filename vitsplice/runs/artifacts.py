@@ -59,10 +59,11 @@ class RunFolder:
             locked: whether the caller holds the lock of the folder.
 
         Raises:
-            OutputExists: if the folder holds a run and ``force`` is not given.
+            OutputExists: if the folder holds a run, or a file with the name of a run's file, and ``force`` is not
+                given.
             OutputBusy: instead, if another process is writing that run.
-            UserError: if the path is a file or below a file, the folder cannot be read, or one of its artifacts is not
-                a regular file inside it.
+            UserError: if the path is a file, is below a file or has a NUL, the folder cannot be read, or one of its
+                artifacts is not a regular file inside it.
         """
         folder = cls(output_folder.check_folder(path))
         try:

@@ -102,11 +102,12 @@ class Recording:
 
         Raises:
             AlreadyFinished: if the run has taken all its steps.
-            CheckpointRejected: if an image has changed, the inputs file is corrupt or of another format, or the
+            CheckpointRejected: if an image has changed, the inputs file has invalid content or another format, or the
                 checkpoint is truncated or belongs to other images, settings, weights or features.
             ConfigError: if an override changes a setting that affects the output, or its value is not allowed.
             OutputBusy: if another process is writing to the folder.
-            VitspliceError: if the folder holds no run; see also `vitsplice.Run`.
+            VitspliceError: if the folder holds no run, or its inputs file is missing or no JSON object; see also
+                `vitsplice.Run`.
         """
         path, chosen = folder_and_checkpoint(Path(path))
         folder = RunFolder(path)

@@ -110,7 +110,7 @@ def limited_masks(
         if not parts or len(parts) < len(region_masks):
             continue
         pixels = torch.stack(parts).amax(0) * limited.get(name, 1)
-        if not is_black(pixels):  # a black mask would hide which region has no patches in the image's own mask
+        if not is_black(pixels):  # with a black mask, the error would not say that a region is the reason
             limited[name] = pixels
     return limited
 

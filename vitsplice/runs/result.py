@@ -39,11 +39,11 @@ class Result(RunOutput):
             force: replace a run in the folder.
 
         Raises:
-            OutputExists: if the folder holds a run, or a file with the name of one of its files, and ``force`` is not
+            OutputExists: if the folder holds a run, or a file with the name of a run's file, and ``force`` is not
                 given.
             OutputBusy: if another process is writing to the folder.
-            UserError: if the folder cannot be used, or one of the files that would be replaced is an image or mask of
-                this run.
+            UserError: if the folder cannot be used, or one of the files that would be replaced or removed is an image
+                or mask of this run.
             VitspliceError: if a file cannot be written.
         """
         run_folder = RunFolder.check(folder, force=force)

@@ -23,11 +23,11 @@ LEGEND = """\
   trials in which it was chosen.
 - *95 %, raters*: BCa bootstrap interval that resamples raters, each with all of their trials. **Report this one**: it
   generalises to other raters, for these pairs of images.
-- *95 %, trials*: Wilson's interval, as if all trials were independent. The trials of a rater are not independent, so
-  this interval is too narrow.
-- *p*: exact two-sided binomial test against one half, as if all trials were independent; *p, Holm*: adjusted for the
-  number of planned comparisons, including those without votes (those over all pairs are one family, those by set
-  another).
+- *95 %, trials*: Wilson's interval, as if all trials were independent. It is too narrow where raters differ in taste,
+  because the trials of one rater are then not independent.
+- *p*: exact two-sided binomial test against one half, as if all trials were independent; *p, Holm*: adjusted by
+  Holm's method for the number of planned comparisons, also counting those without votes. The comparisons over all pairs
+  of images (set *all*) are one family of tests; the comparisons within the named sets together are another.
 - *agree*: how often two raters chose the same method for the same pair of images; *alpha*: Krippendorff's alpha for
   nominal data: 1 is full agreement, 0 is chance. Where nearly all raters prefer one method, alpha can be near 0
   although they agree.

@@ -24,7 +24,9 @@ GRID = (5, 6)
 """Grid of the warped features."""
 
 EDGES = {"below": (2, 0), "above": (2, -1), "to the right of": (3, 0), "to the left of": (3, -1)}
-"""Axis of ``(B, 3, H, W)`` and index of the row or column that the check of ``reach`` changes, by where it compares."""
+"""What the check of ``reach`` changes: axis of ``(B, 3, H, W)``, and index of the row or column on it.
+
+Keys: where the compared part of the output is, seen from there."""
 
 BEYOND = 63
 """Number of rows or columns beyond ``reach`` that the check of ``reach`` compares; they must not change."""
