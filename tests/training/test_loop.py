@@ -101,6 +101,7 @@ def test_entire_images_of_several_sizes_are_inputs(folder, pairs):
     assert step.losses["structure"] > 0
 
 
+@pytest.mark.slow
 def test_output_has_the_size_of_the_structure_image_and_losses_are_those_of_all_terms(folder, pairs):
     trained = training(folder, pairs)
     example = trained.data[0]

@@ -127,6 +127,7 @@ def test_checkpoint_of_another_training_is_refused(inputs, tmp_path, monkeypatch
     assert begin(plan_of(inputs), tmp_path, force=True).resumed_at == 0
 
 
+@pytest.mark.slow
 def test_unfinished_model_without_a_checkpoint_is_removed_only_with_force(inputs, tmp_path):
     write_tiny_model(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
