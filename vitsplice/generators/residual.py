@@ -33,9 +33,8 @@ class ResidualUNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Correct images ``(B, 3, H, W)`` in [0, 1]; the output has the same shape and range."""
-        logits = torch.logit(
-            images.clamp(MARGIN, 1 - MARGIN)
-        )  # `eps=` would give a strided crop other bits than its copy
+        # not torch.logit(images, MARGIN): it gives a strided crop other bits than its copy
+        logits = torch.logit(images.clamp(MARGIN, 1 - MARGIN))
         corrected: Tensor = torch.sigmoid(logits + self.unet(images))
         return corrected
 
