@@ -59,7 +59,7 @@ def read_values(path):
 
 
 def measured(result, name):
-    """Return the values of the metrics of a run; exit if one has none."""
+    """Return the values of the metrics of a run; exit if a metric has no value."""
     metrics = [metric for metric in result.metrics if metric.name in RUN_METRICS]
     for metric in metrics:
         if metric.value is None:

@@ -1,4 +1,4 @@
-"""Compare the metrics of the same transfer with a ViT and with a CNN.
+"""Compare the metrics of `quick` with a ViT and with a CNN as its first backbone.
 
 python examples/07_vit_or_cnn.py [BACKBONE BACKBONE] [--steps N] [--size PIXELS]
 """

@@ -9,7 +9,8 @@ import sys
 from vitsplice.analysis.pca import pca, save
 from vitsplice.images import example
 
-BACKBONE = sys.argv[1] if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else "dinov2-vits14-offline"
+ARGUMENTS = [] if "".join(sys.argv[1:2]).startswith("-") else sys.argv[1:]  # Jupyter passes options to a kernel
+BACKBONE = ARGUMENTS[0] if ARGUMENTS else "dinov2-vits14-offline"
 
 # %% All layers of the cat and the dog; a notebook displays the result
 maps = pca(example("cat-dog"), backbone=BACKBONE, size=224)

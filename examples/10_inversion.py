@@ -9,7 +9,7 @@ import sys
 from vitsplice.analysis.inversion import invert, plan_inversions
 from vitsplice.images import encode_png, example
 
-ARGUMENTS = [] if "".join(sys.argv[1:2]).startswith("-") else sys.argv[1:]  # a notebook kernel has options
+ARGUMENTS = [] if "".join(sys.argv[1:2]).startswith("-") else sys.argv[1:]  # Jupyter passes options to a kernel
 BACKBONE = ARGUMENTS[0] if ARGUMENTS else "dinov2-vits14-offline"
 STEPS = int(ARGUMENTS[1]) if len(ARGUMENTS) > 1 else 60
 

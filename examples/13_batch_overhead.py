@@ -1,4 +1,4 @@
-"""Measure the overhead of a batch in addition to its runs, and the memory of its processes, by executor.
+"""Measure the overhead of a batch over its runs, and the memory of its processes, by executor.
 
     python examples/13_batch_overhead.py [--pairs 2000] [--workers 2] [--executor local] [--executor ray]
 

@@ -1,4 +1,4 @@
-"""Check the IoU metrics of `vitsplice evaluate` on shifted squares, whose IoU is known.
+"""Check iou-mask of `vitsplice evaluate`, and print iou-cosegmentation, on shifted squares, whose IoU is known.
 
 python examples/14_known_masks.py FOLDER
 

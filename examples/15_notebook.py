@@ -1,6 +1,6 @@
 # %% [markdown]
-# # A run and its matches, live in a notebook
-# Run it cell by cell, in Jupyter or an editor; as a script, it saves the results:
+# # A run and a viewer of matches, live in a notebook
+# Run this file cell by cell, in Jupyter or an editor, or as a script:
 # `python examples/15_notebook.py [BACKBONE PRESET]`
 
 # %%
@@ -11,8 +11,8 @@ from vitsplice.analysis.correspondence import match_images, save
 from vitsplice.images import example
 from vitsplice.notebook import Preview
 
-given = len(sys.argv) > 2 and not sys.argv[1].startswith("-")
-BACKBONE, PRESET = sys.argv[1:3] if given else ("dinov2-vits14-offline", "quick")
+has_arguments = len(sys.argv) > 2 and not sys.argv[1].startswith("-")  # Jupyter passes options to a kernel
+BACKBONE, PRESET = sys.argv[1:3] if has_arguments else ("dinov2-vits14-offline", "quick")
 structure, appearance = example("cat-dog")
 
 # %% The output image changes while the run takes its steps
@@ -28,4 +28,4 @@ match_images(structure, appearance, backbone=BACKBONE, facet="query", layer=0)
 
 # %% Save the result and the viewer to folders
 print("saved:", result.save("out/example-notebook", force=True))
-print("saved:", save(matches, "out/example-matches", 60, force=True))
+print("saved:", save(matches, "out/example-matches", limit=60, force=True))

@@ -53,10 +53,10 @@ def main() -> None:
     background = Image.open(options.background).convert("RGB")
     shorter = min(background.size)
     background = background.crop((0, 0, shorter, shorter))
-    part = options.side * SUPERSAMPLING // 3
-    cut_out = Image.open(options.cut_out).convert("RGB").resize((part, part), Image.Resampling.LANCZOS)
+    cut_out_side = options.side * SUPERSAMPLING // 3
+    cut_out = Image.open(options.cut_out).convert("RGB").resize((cut_out_side, cut_out_side), Image.Resampling.LANCZOS)
     mask = Image.new("L", cut_out.size)
-    ImageDraw.Draw(mask).ellipse((8, 8, part - 8, part - 8), fill=255)
+    ImageDraw.Draw(mask).ellipse((8, 8, cut_out_side - 8, cut_out_side - 8), fill=255)
     mask = mask.filter(ImageFilter.GaussianBlur(2))
 
     with av.open(str(options.out), "w") as container:

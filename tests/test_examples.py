@@ -7,11 +7,13 @@ import sys
 from functools import partial, wraps
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
 from vitsplice.analysis.compare import ComparisonPlan
 from vitsplice.engine.backbones import BackboneCache
+from vitsplice.errors import AlreadyFinished
 from vitsplice.images import encode_png, example, read, resize_to
 from vitsplice.loss_modules import StructureLoss, from_preset
 from vitsplice.matching.description import describe_image
@@ -215,6 +217,15 @@ def test_example_of_identity_refuses_runs_of_other_settings(run, photographs, op
     arguments = {"--steps": 3, "--size": 64} | {option: 40}
     with pytest.raises(SystemExit, match=f"{folder} holds a run with {message}"):
         run("08_identity.py", "runs", "sheet.png", photographs[0].parent, *sum(arguments.items(), ()))
+
+
+def test_example_of_identity_prints_a_dash_for_a_metric_without_a_value(run, photographs, monkeypatch):
+    record = {"metrics": [{"name": "gradient-ssim", "value": None}], "last": {"losses": {"identity": 0.5}}}
+    monkeypatch.setattr("vitsplice.runs.recorder.Recording.begin_or_resume", Mock(side_effect=AlreadyFinished("run")))
+    monkeypatch.setattr("vitsplice.runs.artifacts.RunFolder.record", lambda _: record)
+    monkeypatch.setattr("vitsplice.runs.artifacts.RunFolder.output", photographs[0])
+    printed = run("08_identity.py", "runs", "sheet.png", photographs[0].parent)
+    assert "| pair: on the appearance image | - | 0.5 |" in printed
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from vitsplice.runs.run import Run
 
 
 def loss_values(images, backbone, losses):
-    """Measure loss terms, with the structure image in the place of the output."""
+    """Measure loss terms, with the structure image as the output."""
     context = MetricContext(lambda name: backbone, backbone.info.name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vitsplice.metrics.loss_terms.correspond", partial(correspond, grid=8))
@@ -41,7 +41,7 @@ def changed(read, write, value):
         write(before)
 
 
-def attribute(owner, name, value):
+def changed_attribute(owner, name, value):
     return changed(lambda: getattr(owner, name), lambda new: setattr(owner, name, new), value)
 
 
@@ -56,12 +56,12 @@ MODES = {
     "matmul precision medium": lambda: changed(
         torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "medium"
     ),
-    "allow_tf32": lambda: attribute(CUDA.matmul, "allow_tf32", True),
-    "mkldnn.all": lambda: attribute(type(BACKENDS.mkldnn.matmul)("mkldnn", "all"), "fp32_precision", "bf16"),
-    "fp32_precision": lambda: attribute(BACKENDS, "fp32_precision", "tf32"),
-    "mkldnn.matmul": lambda: attribute(BACKENDS.mkldnn.matmul, "fp32_precision", "bf16"),
-    "mkldnn.conv": lambda: attribute(BACKENDS.mkldnn.conv, "fp32_precision", "bf16"),
-    "no mkldnn": lambda: attribute(BACKENDS.mkldnn, "enabled", False),
+    "allow_tf32": lambda: changed_attribute(CUDA.matmul, "allow_tf32", True),
+    "mkldnn.all": lambda: changed_attribute(type(BACKENDS.mkldnn.matmul)("mkldnn", "all"), "fp32_precision", "bf16"),
+    "fp32_precision": lambda: changed_attribute(BACKENDS, "fp32_precision", "tf32"),
+    "mkldnn.matmul": lambda: changed_attribute(BACKENDS.mkldnn.matmul, "fp32_precision", "bf16"),
+    "mkldnn.conv": lambda: changed_attribute(BACKENDS.mkldnn.conv, "fp32_precision", "bf16"),
+    "no mkldnn": lambda: changed_attribute(BACKENDS.mkldnn, "enabled", False),
     "deterministic": lambda: changed(
         torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms, True
     ),
@@ -76,13 +76,13 @@ SOME_MODES = ("no_grad", "inference_mode", "float64", "default device", "autocas
 """Modes of different kinds."""
 
 EXCLUSIVE = ("matmul precision medium", "fp32_precision", "mkldnn.all", "mkldnn.matmul")
-"""Modes that cannot be combined with all others: torch refuses its older precision setting beside newer ones, and
-"mkldnn.conv" would restore the value of "mkldnn.all"."""
+"""Modes that cannot be combined with all others: torch refuses mixtures of its older and newer precision settings, and
+"mkldnn.conv" would read the value of "mkldnn.all" as its own, and later restore it."""
 
 
 @contextmanager
-def all_modes(names):
-    """Enter several modes."""
+def combined(names):
+    """Enter several of `MODES`, one within the other."""
     with ExitStack() as stack:
         for name in names:
             stack.enter_context(MODES[name]())
@@ -141,7 +141,7 @@ def plain(images):
 )
 def test_a_run_gives_the_same_bytes_in_any_mode_and_restores_the_mode(images, plain, modes, name):
     states = []
-    with all_modes(modes):
+    with combined(modes):
         before = state()
         result = splice(images, name, on_step=lambda *_: states.append(state()))
         assert state() == before
@@ -165,7 +165,7 @@ def measured(images):
 @pytest.mark.slow
 def test_metrics_are_the_same_in_some_modes(measured):
     run, expected = measured
-    with all_modes(SOME_MODES):
+    with combined(SOME_MODES):
         before = state()
         assert run.metrics() == expected
         assert state() == before
@@ -182,7 +182,7 @@ def saved(images, tmp_path_factory):
 @pytest.mark.slow
 def test_a_result_is_saved_to_the_same_bytes_in_some_modes(saved, tmp_path):
     result, expected = saved
-    with all_modes(SOME_MODES):
+    with combined(SOME_MODES):
         out = result.save(tmp_path / "out")
     for name in ("output.png", "losses.csv", "losses.png", "run.yaml"):
         assert (out / name).read_bytes() == (expected / name).read_bytes(), name
@@ -198,7 +198,7 @@ def losses_and_weights(images):
 @pytest.mark.slow
 def test_losses_and_correspondences_are_the_same_in_some_modes(images):
     values, weights = losses_and_weights(images)
-    with all_modes(SOME_MODES):
+    with combined(SOME_MODES):
         again, weights_again = losses_and_weights(images)
     assert again == values
     assert torch.equal(weights_again, weights)
@@ -210,7 +210,7 @@ def value_of_quick(images, output):
 
 @pytest.fixture(scope="module")
 def quick_value(images):
-    """An output, its loss and the gradient in torch's default state."""
+    """An output, and its loss and gradient in torch's default state."""
     output = images[0].clone().requires_grad_()
     value = value_of_quick(images, output)
     return output, value.detach(), torch.autograd.grad(value, output)[0]
@@ -219,9 +219,9 @@ def quick_value(images):
 @pytest.mark.slow
 @pytest.mark.parametrize("modes", [SOME_MODES[:2], SOME_MODES[2:]], ids=" ".join)
 def test_loss_modules_give_the_same_value_and_gradient_in_some_modes(images, quick_value, modes):
-    """The caller runs the backward pass, here outside the modes; without gradients there is none."""
+    """The caller runs the backward pass, here outside the modes; a loss computed without gradients has none."""
     output, expected, gradient = quick_value
-    with all_modes(modes):
+    with combined(modes):
         with_gradient = torch.is_grad_enabled()
         value = value_of_quick(images, output)
     assert torch.equal(value, expected)

@@ -53,7 +53,7 @@ def test_options_are_parsed_as_yaml():
 
 
 @pytest.mark.parametrize("word", ["depth", "=3", "", "x" * 1000])
-def test_option_of_another_form_is_quoted_briefly(word):
+def test_option_that_is_not_name_equals_value_is_quoted_briefly(word):
     with pytest.raises(ConfigError, match=r"--option '.*': write it as name=value") as caught:
         parse([word], "--option")
     assert len(str(caught.value)) < 200

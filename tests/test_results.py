@@ -16,15 +16,15 @@ from vitsplice.study.build import StudySettings, build_study
 from vitsplice.support.folder_lock import FolderLock
 
 
-def write_files(folder, **contents):
+def write_files(folder, contents):
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in contents.items():
-        (folder / name.replace("_", ".")).write_text(text)
+        (folder / name).write_text(text)
     return folder
 
 
-def write_evaluation(folder, **contents):
-    return write_files(folder, **({"evaluate_json": '{"format": 3}', "gallery_html": "<p>gallery</p>"} | contents))
+def write_evaluation(folder):
+    return write_files(folder, {"evaluate.json": '{"format": 3}', "gallery.html": "<p>gallery</p>"})
 
 
 def write_batch(folder, pairs=2):
@@ -38,7 +38,7 @@ def write_study(folder):
     structure, appearance = write_pair(folder)
     write(folder / "pairs.csv", [Pair("one", structure, appearance)])
     for method in ("a", "b"):
-        write_files(folder / method)
+        (folder / method).mkdir()
         (folder / method / "one.png").write_bytes(structure.read_bytes())
     methods = [Method(name, folder / name) for name in ("a", "b")]
     build_study(folder / "pairs.csv", methods, StudySettings(checks=0)).write(folder / "study.html")
@@ -51,7 +51,7 @@ def states(root):
 
 def test_result_of_every_kind_is_found_with_its_page_and_left_unchanged(tmp_path):
     write_evaluation(tmp_path / "a")
-    write_files(tmp_path / "b" / "c", compare_json='{"format": 2}', report_html="<p>report</p>")
+    write_files(tmp_path / "b" / "c", {"compare.json": '{"format": 2}', "report.html": "<p>report</p>"})
     write_batch(tmp_path / "d")
     write_study(tmp_path / "e")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
@@ -78,7 +78,7 @@ def test_results_are_sorted_by_date_the_newest_first(tmp_path):
     assert results[0].date.timestamp() == 1.2e9
 
 
-def test_work_is_running_while_locked_and_unfinished_without_its_page(tmp_path):
+def test_evaluation_is_running_while_locked_and_unfinished_without_its_page(tmp_path):
     folder = write_evaluation(tmp_path / "a")
     (folder / "gallery.html").unlink()
     with FolderLock(folder):
@@ -101,8 +101,8 @@ def test_batch_with_runs_of_an_earlier_manifest_is_not_finished(tmp_path):
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"format": 99}', "\x00\xff", "[" * 10_000])
 def test_damaged_results_are_listed_with_the_reason(tmp_path, content):
-    write_files(tmp_path / "a", batch_json=content)
-    write_files(tmp_path / "b", **{"study.plan_json": content})
+    write_files(tmp_path / "a", {"batch.json": content})
+    write_files(tmp_path / "b", {"study.plan.json": content})
     write_evaluation(tmp_path / "c")
     results = {result.name: result for result in find_results(tmp_path)}
     assert [(results[name].kind, results[name].state) for name in "ab"] == [("batch", "damaged"), ("study", "damaged")]
@@ -141,7 +141,7 @@ def test_folder_with_the_name_of_a_study_is_not_its_page(tmp_path):
 
 def test_links_out_of_the_folder_are_not_followed(tmp_path):
     outside, root = write_evaluation(tmp_path / "outside"), tmp_path / "root"
-    write_files(root)
+    root.mkdir()
     (root / "linked").symlink_to(outside)
     assert find_results(root) == []
     for name in ("evaluate.json", "gallery.html"):
@@ -175,7 +175,7 @@ def test_marker_that_is_no_regular_file_is_a_damaged_result(tmp_path):
     assert "is not a regular file; remove it" in result.problem
 
 
-def test_dates_are_at_most_the_latest_that_every_system_has(tmp_path, monkeypatch):
+def test_dates_are_at_most_the_latest_that_every_system_supports(tmp_path, monkeypatch):
     write_evaluation(tmp_path)
     assert datetime.fromtimestamp(results.LATEST).year in (2999, 3000)
     monkeypatch.setattr(results, "LATEST", 1e9)

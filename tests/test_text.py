@@ -1,4 +1,4 @@
-"""Escaping of untrusted text for terminals."""
+"""Untrusted text is escaped for terminals; types have articles in messages."""
 
 import numpy as np
 import pytest

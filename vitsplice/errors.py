@@ -156,7 +156,7 @@ class WeightsRejected(UserError):
 
 
 class ModelRejected(UserError):
-    """A folder holds no trained model, or one that is damaged, or of another format, generator or backbone."""
+    """A folder holds no trained model, or one that is damaged or does not fit (format, generator, backbone, digest)."""
 
 
 class PartRejected(VitspliceError):

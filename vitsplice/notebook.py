@@ -44,7 +44,7 @@ class _Display:
 class Preview:
     """Show the output image, the progress and the remaining time of a run while it takes its steps.
 
-    One `Preview` may show several runs, also in turns, each in a display of its own.
+    One `Preview` may show several runs, also interleaved ones, each in a display of its own.
 
     Args:
         every: minimum number of seconds between two updates. The first and the last step are always shown.

@@ -54,7 +54,7 @@ def process_settings() -> tuple[TorchSetting, ...]:
     cuda = torch.backends.cuda
     return (
         TorchSetting("default_dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32),
-        # General settings first: a specific setting of "none" reads as the general value, and would be restored to it.
+        # General settings first: a specific "none" reads as the general value, and would be restored to that value.
         _backend("fp32_precision", "none"),
         _onednn_precision(),
         _backend("cudnn.fp32_precision", "none"),
@@ -95,7 +95,7 @@ def _onednn_precision() -> TorchSetting:
 
 
 def _matmul_precision() -> str | None:
-    """Return torch's older precision setting; None if the newer settings contradict it, so that torch refuses."""
+    """Return torch's older precision setting; None if the newer settings contradict it, because torch then raises."""
     try:
         return torch.get_float32_matmul_precision()
     except RuntimeError:

@@ -11,14 +11,14 @@ from vitsplice.errors import ConfigError
 from vitsplice.support import bounded_yaml
 from vitsplice.text import did_you_mean, truncate
 
-_KINDS = {
+_TYPE_NAMES = {
     bool: ("true or false", "true or false"),
     int: ("an integer", "integers"),
     float: ("a number", "numbers"),
     str: ("text", "texts"),
     dict: ("a mapping", "mappings"),
 }
-"""Description of one value of a type, and of several, for messages."""
+"""Names of one value of a type, and of several, for messages."""
 
 
 def parse(words: Iterable[str], where: str) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def complete(
 def _checked(option: Option, value: Any, key: str) -> Any:
     if not _same_type(option.default, value):
         raise ConfigError(
-            f"{key}: {value!r} is not allowed; it must be {_kind(option.default)}, such as {option.default!r}"
+            f"{key}: {value!r} is not allowed; it must be {_type_name(option.default)}, such as {option.default!r}"
         )
     for element in value if isinstance(value, list | tuple) else [value]:
         if option.choices and element not in option.choices:
@@ -95,8 +95,8 @@ def _same_type(default: Any, value: Any) -> bool:
     return isinstance(value, type(default))
 
 
-def _kind(default: Any) -> str:
+def _type_name(default: Any) -> str:
     is_list = isinstance(default, list | tuple)
-    kind = type(default[0] if is_list else default)
-    singular, plural = _KINDS.get(kind, (kind.__name__, kind.__name__))
+    type_ = type(default[0] if is_list else default)
+    singular, plural = _TYPE_NAMES.get(type_, (type_.__name__, type_.__name__))
     return f"a list of one or more {plural}" if is_list else singular

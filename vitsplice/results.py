@@ -31,7 +31,7 @@ MAX_DEPTH = 4
 """Maximum depth of the folder of a result below the searched folder."""
 
 PAGE_SUFFIXES = (".html", ".htm", "")
-"""Suffixes (in any case) that the page of a study, named by the user, can have; they are tried in this order."""
+"""Suffixes, in upper or lower case, of the page of a study in order of preference; other pages count as missing."""
 
 MAX_FOLDERS = 20_000
 """Maximum number of folders that are searched."""

@@ -73,7 +73,7 @@ class _Redirection(TorchDispatchMode):  # type: ignore[no-untyped-call]
         draws = _is_random(func) and not _is_attention_without_dropout(func, args, kwargs)
         if in_private_state or not draws or not _on_cpu(args, kwargs):
             return func(*args, **kwargs)
-        overload, position = _with_generator(func)
+        overload, position = _generator_overload(func)
         if overload is None:
             return self._run_with_global(func, args, kwargs)
         if position < len(args):
@@ -123,8 +123,8 @@ def _on_cpu(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 
 @cache
-def _with_generator(func: Any) -> tuple[Any, int]:
-    """Return an operation's overload with a generator, and that argument's position; (None, 0) if there is none."""
+def _generator_overload(func: Any) -> tuple[Any, int]:
+    """Return an operation's overload with an argument ``generator``, and its position; (None, 0) if there is none."""
     other_names = [argument.name for argument in func._schema.arguments if argument.name != "generator"]
     packet = func.overloadpacket
     for overload in (func, *(getattr(packet, name) for name in packet.overloads())):

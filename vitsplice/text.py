@@ -28,7 +28,7 @@ def plain(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Replace what is not printable and every run of whitespace by a space, and truncate to `MAX_LINE` characters."""
+    """Replace each run of whitespace and unprintable characters by one space, strip, and truncate to `MAX_LINE`."""
     return truncate(" ".join("".join(c if c.isprintable() else " " for c in text).split()), MAX_LINE)
 
 

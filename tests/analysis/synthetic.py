@@ -1,4 +1,4 @@
-"""Comparisons with known numbers, of any backbones, layers and images."""
+"""Synthetic comparisons of backbones with known values."""
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ def comparison(infos, selectivity, images=20, spread=0.3):
         infos: backbones.
         selectivity: selectivity of each backbone, equal at all layers.
         images: number of images.
-        spread: standard deviation over images of its logarithm.
+        spread: standard deviation of the logarithm of the selectivity over the images.
     """
     rng, names, measures = np.random.default_rng(0), [f"image {n}" for n in range(images)], []
     for backbone in infos:
@@ -38,9 +38,9 @@ def comparison(infos, selectivity, images=20, spread=0.3):
                         Measure(backbone.name, facet, layer, f"{role} change", transform, image, float(value))
                         for image, value in zip(names, values, strict=True)
                     ]
-            local = backbone.structure.facet
+            facet = backbone.structure.facet
             measures += [
-                Measure(backbone.name, local, layer, "pck", warp, image, 0.5) for warp in WARPS for image in names
+                Measure(backbone.name, facet, layer, "pck", warp, image, 0.5) for warp in WARPS for image in names
             ]
     by_name = {backbone.name: backbone for backbone in infos}
     total = len(all_layers(by_name))

@@ -18,12 +18,13 @@ from vitsplice.presets.settings import settings_for
 from vitsplice.runs.inputs import Region
 from vitsplice.runs.recorder import Recording
 
-STRUCTURE, OTHER = disc()[0], disc((60, 68), 40, seed=1)[0]
-GREEN = disc(colours=((0.1, 0.8, 0.2), (0.1, 0.6, 0.1)), background=(0.5, 0.5, 0.5), seed=2)[0]
+small_disc = partial(disc, side=64)
+STRUCTURE, OTHER = small_disc((32, 32), 19)[0], small_disc((30, 34), 20, seed=1)[0]
+GREEN = small_disc((32, 32), 19, (0.5, 0.5, 0.5), ((0.1, 0.8, 0.2), (0.1, 0.6, 0.1)), seed=2)[0]
 SMALL = {"backbone": "tiny-cnn", "size": 128}
 
 
-def files(folder):
+def write_images(folder):
     """Write a structure image and an appearance image."""
     paths = [folder / name for name in ("s.png", "a.png")]
     for path, image in zip(paths, (STRUCTURE, OTHER), strict=True):
@@ -32,13 +33,13 @@ def files(folder):
 
 
 def named_files(folder):
-    return dict(zip(("structure", "appearance"), files(folder), strict=True))
+    return dict(zip(("structure", "appearance"), write_images(folder), strict=True))
 
 
 @pytest.fixture
 def coarse(monkeypatch):
-    """Find the parts of a run's images at half the size."""
-    monkeypatch.setattr("vitsplice.analysis.auto_regions.cosegment", partial(cosegment, size=224))
+    """Find the parts of a run's images at a quarter of the default size."""
+    monkeypatch.setattr("vitsplice.analysis.auto_regions.cosegment", partial(cosegment, size=112))
 
 
 @pytest.mark.slow
@@ -52,18 +53,18 @@ def test_there_is_a_region_for_each_appearance_image_with_label_images_of_common
 
 
 @pytest.mark.slow
-def test_the_ground_takes_from_the_ground_and_the_disc_from_the_disc():
+def test_background_and_disc_take_the_colours_of_the_background_and_of_the_disc():
     result = vitsplice.splice(
         STRUCTURE, GREEN, "tiny", regions=propose_regions(STRUCTURE, GREEN, 1, **SMALL), **INSTANT
     )
     greenness = result.pixels[1] - result.pixels[[0, 2]].amax(0)
-    assert greenness[56:72, 56:72].mean() > 0.2
-    assert greenness[:16, :16].abs().mean() < 0.1
+    assert greenness[28:36, 28:36].mean() > 0.2
+    assert greenness[:8, :8].abs().mean() < 0.1
 
 
 @pytest.mark.slow
 def test_written_regions_give_the_bytes_of_those_in_memory(tmp_path):
-    paths = files(tmp_path)
+    paths = write_images(tmp_path)
     regions, sheet = write_regions(cosegment(paths, parts=2, **SMALL), tmp_path / "out")
     assert sheet == tmp_path / "out" / "regions" / "cosegment.png"
     proposed = propose_regions(*paths, 2, **SMALL)
@@ -92,13 +93,13 @@ def test_regions_of_a_run_are_proposed_with_the_backbone_that_matches_its_images
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("its_part", [0, 2])
-def test_an_appearance_image_without_a_common_part_has_no_region_and_is_noted(tmp_path, monkeypatch, its_part):
-    def with_common_background(*arguments, **options):  # the structure image has part 1 only
-        half = torch.arange(4).view(2, 2) // 2
-        return replace(cosegment(*arguments, size=224, **options), labels=(half, its_part * half))
+@pytest.mark.parametrize("appearance_part", [0, 2])
+def test_an_appearance_image_without_a_common_part_has_no_region_and_is_noted(tmp_path, monkeypatch, appearance_part):
+    def with_common_background_only(*arguments, **options):
+        part_1 = torch.arange(4).view(2, 2) // 2
+        return replace(cosegment(*arguments, size=112, **options), labels=(part_1, appearance_part * part_1))
 
-    monkeypatch.setattr("vitsplice.analysis.auto_regions.cosegment", with_common_background)
+    monkeypatch.setattr("vitsplice.analysis.auto_regions.cosegment", with_common_background_only)
     settings = settings_for("tiny", overrides=["start=match"])
     regions, notes = propose_for_run(named_files(tmp_path), 2, settings, tmp_path / "out")
     assert regions == []
@@ -161,7 +162,7 @@ def test_a_stopped_run_with_written_regions_resumes_unless_one_is_edited(tmp_pat
     through(begun("parts"), until=2)
     mask = tmp_path / "parts" / "regions" / "2-a_parts.png"
     before = mask.read_bytes()
-    mask.write_bytes(encode_png(torch.rand(3, 128, 128)))
+    mask.write_bytes(encode_png(torch.rand(3, 64, 64)))
     with pytest.raises(CheckpointRejected, match="appearance mask of region 1"):
         Recording.resume(tmp_path / "parts")
     mask.write_bytes(before)

@@ -2,7 +2,7 @@ import json
 import shutil
 import weakref
 from dataclasses import replace
-from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -47,28 +47,29 @@ def plan(image_files):
 
 
 @pytest.fixture(scope="module")
-def compared(image_files, tmp_path_factory):
-    """Folder of a finished comparison of two backbones."""
-    folder = tmp_path_factory.mktemp("compared")
-    compare.compare(plan_of(image_files, "tiny-vit", "tiny-cnn"), folder)
-    return folder
+def finished(image_files, tmp_path_factory):
+    """A finished comparison of two backbones: its result, its folder, and the reports of its progress."""
+    folder, reports = tmp_path_factory.mktemp("finished"), []
+    progress = ProgressReporter(lambda *report: reports.append(report))
+    result = compare.compare(plan_of(image_files, "tiny-vit", "tiny-cnn"), folder, progress=progress)
+    return SimpleNamespace(result=result, folder=folder, reports=reports)
 
 
 @pytest.fixture
-def out(compared, tmp_path):
+def out(finished, tmp_path):
     """A copy of the folder of the finished comparison."""
-    return shutil.copytree(compared, tmp_path / "out")
+    return shutil.copytree(finished.folder, tmp_path / "out")
 
 
 @pytest.fixture(scope="module")
 def table_with_transfer(image_files, tmp_path_factory):
-    """Table of a comparison with a transfer, which nothing interrupts."""
+    """Table of an uninterrupted comparison with a transfer."""
     return compare.compare(plan_of(image_files, **TRANSFER), tmp_path_factory.mktemp("uninterrupted")).csv()
 
 
 @pytest.fixture
 def encoded(monkeypatch):
-    """Images that are encoded."""
+    """Names of the images that are encoded."""
     calls, encode_image = [], encoding.encode_image
 
     def counted(image, backbone, device):
@@ -84,11 +85,14 @@ def upgraded(monkeypatch):
     """Function that gives the backbone tiny-vit another default facet, as a new version of its plugin might."""
 
     def upgrade():
-        built = backbones.build_part
-        query = {"tiny-vit": lambda weights: tiny_vit(weights, structure=FeatureRequest("query"))}
-        monkeypatch.setattr(
-            backbones, "build_part", lambda spec, weights: query.get(spec.name, partial(built, spec))(weights)
-        )
+        build_part = backbones.build_part
+
+        def build_upgraded(spec, weights):
+            if spec.name == "tiny-vit":
+                return tiny_vit(weights, structure=FeatureRequest("query"))
+            return build_part(spec, weights)
+
+        monkeypatch.setattr(backbones, "build_part", build_upgraded)
 
     return upgrade
 
@@ -100,23 +104,21 @@ def noise_images(folder, number, side=64):
     return images
 
 
-def test_every_backbone_has_measures_of_every_image(plan, tmp_path):
-    reports = []
-    progress = ProgressReporter(lambda *report: reports.append(report))
-    result = compare.compare(plan, tmp_path / "out", progress=progress)
+def test_every_backbone_has_measures_of_every_image(finished):
+    result = finished.result
     assert list(result.infos) == ["tiny-vit", "tiny-cnn"]
     assert result.images == ("structure", "appearance")
     assert {(m.backbone, m.image) for m in result.measures if m.metric == "pck"} == {
         (name, image) for name in result.infos for image in result.images
     }
-    assert [total for _, _, total in reports] == [4, 4, 4, 4, 3, 3, 3, 3]
-    assert reports[-1] == ("report", 3, 3)
-    assert (tmp_path / "out" / "metrics.csv").read_text() == result.csv()
+    assert [total for _, _, total in finished.reports] == [4, 4, 4, 4, 3, 3, 3, 3]
+    assert finished.reports[-1] == ("report", 3, 3)
+    assert (finished.folder / "metrics.csv").read_text() == result.csv()
 
 
 def test_resume_gives_identical_metrics_wherever_it_was_stopped(image_files, table_with_transfer, tmp_path):
     plan, out = plan_of(image_files, **TRANSFER), tmp_path / "out"
-    # checked before each of 2 images, before the transfer, and after each of its 2 steps
+    # `stopped` is called before each of 2 images, before the transfer, and after each of its 2 steps
     for checks in (0, 1, 2, 3):
         calls = iter(range(1_000))
         progress = ProgressReporter(stopped=lambda calls=calls, checks=checks: next(calls) >= checks)
@@ -133,7 +135,7 @@ def test_resume_gives_identical_metrics_wherever_it_was_stopped(image_files, tab
 def test_transfer_that_ends_as_it_is_stopped_is_saved(plan, out):
     plan = replace(plan, **TRANSFER | {"steps": 1})
     calls, notes = iter(range(1_000)), []
-    # checked before each of 2 images, before the transfer, and after its step
+    # `stopped` is called before each of 2 images, before the transfer, and after its step
     progress = ProgressReporter(stopped=lambda: next(calls) >= 3, note=notes.append)
     assert compare.compare(plan, out, force=True, progress=progress) is not None
     (run,) = (out / "transfers").iterdir()
@@ -229,7 +231,7 @@ def test_folder_is_locked_during_a_comparison(plan, tmp_path):
     assert compare.compare(plan, tmp_path / "out", progress=ProgressReporter(stopped=stopped)) is None
 
 
-def test_backbones_whose_file_names_are_alike_have_encodings_of_their_own(plan, tmp_path, monkeypatch, encoded):
+def test_backbones_with_equal_file_names_have_encodings_of_their_own(plan, tmp_path, monkeypatch, encoded):
     monkeypatch.setattr(compare, "safe_file_name", lambda name: "backbone")
     compare.compare(plan, tmp_path / "out")
     assert len(list((tmp_path / "out" / "encodings").iterdir())) == len(encoded) == 4
@@ -280,6 +282,15 @@ def test_transfer_that_cannot_be_resumed_or_has_no_output_or_metrics_begins_agai
     (run / "output.png").write_bytes(b"no image")
     assert compare.compare(plan, out).csv() == table_with_transfer
     (run / "run.json").write_text('{"finished": true}')
+    assert compare.compare(plan, out).csv() == table_with_transfer
+
+
+def test_transfer_with_a_corrupt_inputs_file_begins_again(table_with_transfer, png, tmp_path):
+    plan, out = plan_of(png, **TRANSFER), tmp_path / "out"
+    calls = iter(range(1_000))
+    assert compare.compare(plan, out, progress=ProgressReporter(stopped=lambda: next(calls) >= 3)) is None
+    (inputs,) = out.glob("transfers/*/checkpoint/begun.json")
+    inputs.write_text("{")
     assert compare.compare(plan, out).csv() == table_with_transfer
 
 
@@ -347,19 +358,19 @@ def test_images_with_equal_file_names_are_all_compared(tmp_path):
     assert {measure.image for measure in result.measures} == {*result.images, ""}
 
 
-def test_files_name_the_compared_features(compared):
-    features = json.loads((compared / "compare.json").read_text())["features"]
+def test_files_name_the_compared_features(finished):
+    features = json.loads((finished.folder / "compare.json").read_text())["features"]
     assert features["tiny-vit"] == {"structure": "key", "appearance": "cls", "layers": [-3, -2, -1]}
     assert features["tiny-cnn"]["structure"] == "map"
     for name in ("metrics.csv", "intervals.csv"):
         assert {"key", "cls", "map", "pooled"} <= {
-            line.split(",")[1] for line in (compared / name).read_text().splitlines()[1:]
+            line.split(",")[1] for line in (finished.folder / name).read_text().splitlines()[1:]
         }
 
 
 @pytest.fixture
 def encodings_in_memory(monkeypatch):
-    """Numbers of encodings in memory, one after each reading of an encoding."""
+    """Number of encodings in memory after each reading of an encoding."""
     alive, counts, read_encoding = weakref.WeakSet(), [], encoding.read_encoding
 
     def counted(file):
@@ -375,9 +386,9 @@ def encodings_in_memory(monkeypatch):
 def test_feature_comparisons_are_linear_in_the_number_of_images_and_encodings_in_memory_are_limited(
     tmp_path, monkeypatch, encodings_in_memory
 ):
-    images, calls, rms_difference = noise_images(tmp_path, 8), [], encoding.rms_difference
-    monkeypatch.setattr(encoding, "MAX_IN_MEMORY", 4)
-    monkeypatch.setattr(comparison, "MAX_OTHER_IMAGES", 3)
+    images, calls, rms_difference = noise_images(tmp_path, 5), [], encoding.rms_difference
+    monkeypatch.setattr(encoding, "MAX_IN_MEMORY", 2)
+    monkeypatch.setattr(comparison, "MAX_OTHER_IMAGES", 2)
     for module in (encoding, comparison):
         monkeypatch.setattr(module, "rms_difference", lambda *pair: calls.append(1) or rms_difference(*pair))
     compare.compare(plan_of(images, "tiny-vit"), tmp_path / "out")

@@ -52,7 +52,7 @@ def test_changes_are_relative_to_the_mean_change_by_other_images():
 
 
 @pytest.mark.parametrize("value", [float("nan"), 0.0])
-def test_change_relative_to_an_unknown_one_or_to_none_is_nan(value):
+def test_change_relative_to_a_mean_change_of_nan_or_zero_is_nan(value):
     toy = Toy(colour)
     constant = {
         name: replace(encoding, appearance=(torch.full((3,), value),) * 2)
@@ -104,7 +104,7 @@ def test_agreement_of_equal_backbones_is_1():
 
 
 def test_agreement_is_the_mean_cka_with_a_t_interval():
-    first, second = (encodings_of(Toy(see)) for see in (colour, luma))
+    first, second = (encodings_of(Toy(function)) for function in (colour, luma))
     pairs = zip(first.values(), second.values(), strict=True)
     expected = [float(cka(torch.stack([a.structure[0], b.structure[1]]))[0, 1]) for a, b in pairs]
     agreement = layer_agreement(list(first), [first.__getitem__, second.__getitem__])
@@ -116,7 +116,7 @@ def test_agreement_is_the_mean_cka_with_a_t_interval():
 
 
 def test_interval_of_the_agreement_stays_in_its_range_for_two_images():
-    first, second = (encodings_of(Toy(see)) for see in (colour, luma))
+    first, second = (encodings_of(Toy(function)) for function in (colour, luma))
     agreement = layer_agreement(list(first)[:2], [first.__getitem__, second.__getitem__])
     assert (agreement.low >= 0).all()
     assert (agreement.high <= 1).all()

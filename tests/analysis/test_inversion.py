@@ -99,6 +99,8 @@ def test_an_unknown_prior_and_overrides_as_one_text_are_refused(png):
     for overrides in ("steps=3", {"seed": 1}):
         with pytest.raises(UserError, match=r"overrides must be a list, such as overrides=\['terms"):
             plan_inversions(png[0], overrides=overrides)
+    with pytest.raises(UserError, match="overrides must be a list of texts, .* not a list with an int"):
+        plan_inversions(png[0], overrides=[1])
 
 
 @pytest.mark.parametrize("wrong", [{"facets": "cls"}, {"layers": -1}])

@@ -129,6 +129,20 @@ def test_only_inputs_that_would_be_replaced_or_removed_are_refused(tmp_path):
     assert modes.check_output(tmp_path, [tmp_path / "mode-3.png"], 2, force=True) == tmp_path
 
 
+def test_saving_refuses_to_replace_an_image_of_a_mode(tmp_path, vit):
+    image = tmp_path / "mode-1.png"
+    image.write_bytes(content := encode_png(noise(3, 32, 32)))
+    result = modes.AppearanceModes((modes.Mode((image,), (0.0,)),), vit.info, {image: ""})
+    with pytest.raises(UserError, match=r"mode-1\.png is an output file in .* and would be replaced or removed"):
+        modes.save(result, tmp_path, [torch.zeros(3, 8, 8)], force=True)
+    assert image.read_bytes() == content
+
+
+def test_an_output_folder_with_a_nul_is_refused(tmp_path):
+    with pytest.raises(UserError, match="NUL"):
+        modes.check_output(f"{tmp_path}/a\0b", [tmp_path], force=True)
+
+
 @pytest.mark.slow
 def test_files_that_would_be_replaced_are_refused_without_force(photos, tmp_path):
     (tmp_path / "mode-2.png").write_text("mine")

@@ -28,6 +28,14 @@ def test_two_images_of_one_name_are_refused(photos):
         outputs_of_images([photos, photos.parent / "more"])
 
 
+def test_the_two_images_of_one_name_are_reported_among_several(photos):
+    more = photos.parent / "more"
+    for folder in (photos, more):
+        (folder / "b.png").touch()
+    with pytest.raises(UserError, match=r"photos/a\.png and \S*more/a\.png would have the same output a\.png"):
+        outputs_of_images([photos, more])
+
+
 def test_a_folder_given_in_place_of_structure_images_is_refused_as_output_folder(photos):
     outputs = outputs_of_images([photos])
     for out in (photos.parent / "more" / ".." / "photos", photos / "out.png"):

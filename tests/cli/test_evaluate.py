@@ -31,7 +31,7 @@ def test_prints_a_table_and_writes_files(vitsplice, pairs, tmp_path):
     assert done.stdout.strip().endswith("out/gallery.html")
     assert "WARNING: it is unknown what these methods optimised: two;" in done.stderr
     assert "with --optimised two=BACKBONE, or that it used none, with --optimised two=none\n" in done.stderr
-    assert "WARNING: few pairs are measured (2 of one, 3 of two)" in done.stderr
+    assert "WARNING: few pairs are measured (one: 2, two: 3)" in done.stderr
     assert "note: one: 2 of 3 pairs measured, 1 missing, 0 unusable" in done.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "evaluate.json", "values.jsonl", "sets.jsonl", "values.csv", "summary.json", "summary.md", "gallery.html",

@@ -48,7 +48,7 @@ def test_stop_that_a_signal_requested_exits_with_130(vitsplice, png, monkeypatch
         (("empty",), "PairAnnotation"),
         (("gone.png",), "does not exist"),
         (("structure.png", "--split", "val"), "no splits"),
-        (("structure.png", "--layer", "last"), "whole numbers"),
+        (("structure.png", "--layer", "1", "--layer", "last"), "--layer takes whole numbers or all, not last"),
         (("structure.png", "--layer", "all", "--layer", "last"), "whole numbers"),
         (("structure.png", "--facet", "cls"), "is global"),
         (("structure.png", "--facet", "kee"), "it has key"),

@@ -1,4 +1,5 @@
 import json
+import shlex
 from functools import partial
 
 import pytest
@@ -110,6 +111,8 @@ def test_finished_run_that_is_resumed_names_the_command_that_fits_a_lut(vitsplic
     assert done.returncode == 0
     assert "vitsplice lut fit STRUCTURE out/output.png -o x.cube; " in done.stderr
     assert not (tmp_path / "x.cube").exists()
+    by_checkpoint = vitsplice("run", "--resume", "out/checkpoint/step-000001.json", "--lut", "x.cube")
+    assert f"STRUCTURE {shlex.quote(str(tmp_path / 'out' / 'output.png'))} -o x.cube; " in by_checkpoint.stderr
 
 
 @pytest.mark.slow

@@ -50,6 +50,11 @@ def test_paths_are_relative_to_the_manifest(tmp_path, monkeypatch):
         ("p.jsonl", '{"id": "a", "structure": "a\\u0000", "appearance": "b"}', "structure must be text"),
         (
             "p.jsonl",
+            '{"id": "a", "structure": "s", "appearance": "b", "appearance_weight": true}',
+            "appearance_weight must be a number, not True",
+        ),
+        (
+            "p.jsonl",
             '{"id": "a", "structure": "\\ud800.png", "appearance": "b"}',
             "line 1: structure has an incomplete Unicode character",
         ),

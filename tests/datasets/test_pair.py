@@ -96,6 +96,13 @@ def test_mask_with_an_equals_sign_beside_the_manifest_is_found(tmp_path, monkeyp
     assert list(read(tmp_path / "data" / "pairs.csv")) == [pair]
 
 
+@pytest.mark.parametrize("name", ["'", "-1", "+.5"])
+def test_region_mask_whose_name_resembles_a_formula_is_read_back(tmp_path, name):
+    pair = Pair("p", tmp_path / "s", tmp_path / "a", regions=(Region(tmp_path / name, 0),))
+    write(tmp_path / "pairs.csv", [pair])
+    assert list(read(tmp_path / "pairs.csv")) == [pair]
+
+
 def test_region_that_would_not_be_read_back_is_refused(tmp_path):
     pair = Pair("p", tmp_path / "s", tmp_path / "a", regions=(Region(tmp_path / "m=1.png", 0),))
     with pytest.raises(

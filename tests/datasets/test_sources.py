@@ -94,6 +94,13 @@ def test_subfolders_that_a_folder_of_one_pair_does_not_use_are_listed(tree, role
     assert (len(contents.pairs), relative(contents.ignored, folder)) == (1, ignored)
 
 
+def test_ignored_subfolder_with_a_pair_is_not_called_one_without(tree):
+    pair = ("structure.png", "appearance.png")
+    folder = tree(*pair, *(f"more/{name}" for name in pair))
+    note = read_source(folder).note_on_ignored
+    assert note.startswith(f"1 subfolder with images is not used, such as {folder}/more;")
+
+
 @pytest.mark.parametrize("files", [["structure.png", "other.png"], ["A/1.png", "A/2.png", "B/3.png", "B/4.png"]])
 def test_folders_without_both_roles_are_no_pair(tree, files):
     assert read_source(tree(*files)).default_by == "random"

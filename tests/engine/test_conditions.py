@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -33,6 +35,12 @@ def test_conditions_have_the_stated_channels(backbone):
     assert {name: value.shape[1] for name, value in values.items()} == condition_channels(NAMES, backbone)
     assert values["start"].shape == values["appearance"].shape == STRUCTURE.shape
     assert values["cls"].norm() == pytest.approx(1)
+
+
+def test_channels_are_counted_with_a_minimum_size_that_is_no_multiple(vit, monkeypatch):
+    expected = condition_channels(NAMES, vit)
+    monkeypatch.setattr(vit, "info", replace(vit.info, min_size=20))  # sizes must be multiples of 8
+    assert condition_channels(NAMES, vit) == expected
 
 
 def test_start_is_that_of_a_run_that_matches_by_one_backbone(vit):

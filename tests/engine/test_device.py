@@ -10,7 +10,7 @@ def test_auto_selects_an_available_accelerator():
     assert pick_device("auto").type == expected
 
 
-@pytest.mark.parametrize("name", ["tpu", "cpu:3", "cuda:99", "meta", ""])
+@pytest.mark.parametrize("name", ["tpu", "cpu:3", "cpu:256", "cuda:99", "meta", ""])
 def test_unavailable_device_is_refused_with_the_available_ones(name):
     with pytest.raises(UserError, match=r"unavailable here; available are .*cpu and auto|allowed are auto, cpu, cuda"):
         pick_device(name)

@@ -1,5 +1,6 @@
 import gc
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -79,6 +80,11 @@ def test_estimate_covers_the_generator_of_a_model_up_to_the_size_of_its_tiles(vi
     for side, pixels in ((512, 512**2), (4096, memory.MODEL_SIDE**2)):
         difference = estimate.required_bytes((side, side), (64, 64)) - without.required_bytes((side, side), (64, 64))
         assert difference == pytest.approx(memory.MARGIN * 4 * memory.MODEL_FLOATS * pixels, rel=0.05)
+
+
+def test_backbone_whose_minimum_size_is_no_multiple_is_measured(vit, estimate_for, monkeypatch):
+    monkeypatch.setattr(vit, "info", replace(vit.info, min_size=132))  # sizes must be multiples of 8
+    assert estimate_for().required_bytes((400, 400), (400, 400)) > 0
 
 
 def test_run_too_large_for_memory_is_refused_with_a_size_that_fits(estimate_for):

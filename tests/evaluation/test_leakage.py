@@ -23,6 +23,9 @@ def test_leakage_warnings_name_metrics_and_networks():
     assert "mine used vit, cnn, one of them the network of a; this metric is biased" in next(
         leakage_warnings("mine", several, {"a": "network"})
     )
+    assert "mine used vit, cnn, among them networks of a, c; these metrics are biased" in next(
+        leakage_warnings("mine", several, {"a": "network", "c": "network"})
+    )
     assert not [*leakage_warnings("mine", PARTS, {"b": "none"}), *leakage_warnings("mine", None, {"a": "unknown"})]
 
 

@@ -54,7 +54,7 @@ def test_warnings_cover_leakage_unknown_methods_different_pairs_and_few_pairs(su
     assert unknown.startswith("it is unknown what these methods optimised: two;")
     assert "each of them used, with optimised={'two': ('BACKBONE',)}, or that it used none" in unknown
     assert different.startswith("the means of a_b|c are over different pairs")
-    assert few.startswith("few pairs are measured (3 of one, 1 of two)")
+    assert few.startswith("few pairs are measured (one: 3, two: 1)")
 
 
 def test_means_over_the_same_pairs_have_no_warning(summary):

@@ -169,8 +169,8 @@ def test_masked_and_nested_tensors_are_refused():
 
 
 def test_sparse_masks_are_refused():
-    with pytest.raises(ImageError, match="must be a dense tensor"):
-        read_mask(torch.zeros(H, W).to_sparse())
+    with pytest.raises(ImageError, match="^structure mask: .*must be a dense tensor"):
+        read_mask(torch.zeros(H, W).to_sparse(), "structure mask")
 
 
 def test_refusal_of_another_type_names_the_accepted_ones():

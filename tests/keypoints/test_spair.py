@@ -86,6 +86,7 @@ def test_pair_without_keypoints_has_no_points(tmp_path):
         (VALID | {"src_kps": [["a", "b"]]}, "is not the annotation"),
         (VALID | {"trg_bndbox": [5, 5, 5, 5]}, "empty"),
         (VALID | {"trg_bndbox": [0, 0, 1e-320, 0]}, "empty"),
+        (VALID | {"trg_bndbox": [0, 0, float("inf"), 5]}, "not finite"),
         (VALID | {"trg_bndbox": [5, 5]}, "is not the annotation"),
         (VALID | {"src_imsize": [5]}, "is not the annotation"),
         (VALID | {"src_kps": [[10**400, 1]]}, "is not the annotation"),

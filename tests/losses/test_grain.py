@@ -4,7 +4,7 @@ import torch
 from tests.losses.test_neighbourhoods import features_of, halves, stripes
 from vitsplice.contracts import INPUT, LAB, MASK, MATCH, Features, TermContext
 from vitsplice.images.transforms import to_lab, to_rgb
-from vitsplice.losses.grain import INVISIBLE, SMALLEST, fine_variance
+from vitsplice.losses.grain import DIFFERENCE_OFFSET, INVISIBLE, fine_variance
 from vitsplice.losses.terms import GRAIN
 from vitsplice.options import complete
 
@@ -68,7 +68,7 @@ def test_variation_of_lightness_and_chroma_is_measured_separately_at_two_scales(
     lab[:, channel, :, ::2] = 0.1
     values = fine_variance(lab, 0.5).flatten(2).mean(2)[0].reshape(2, 2)
     other = 1 - measured
-    assert values[:, other].max().item() == pytest.approx(SMALLEST**2, rel=1e-3)
+    assert values[:, other].max().item() == pytest.approx(DIFFERENCE_OFFSET**2, rel=1e-3)
     torch.testing.assert_close(values[:, measured], torch.full((2,), 0.05**2), rtol=0.1, atol=0)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vitsplice.luts import Lut
-from vitsplice.luts.fitting import DECAY, LATTICE, REACH, fitted_values
+from vitsplice.luts.fitting import LATTICE, MAX_DECAY, REACH, fitted_values
 
 
 def least_squares(colours, targets, size, smoothness):
@@ -12,7 +12,7 @@ def least_squares(colours, targets, size, smoothness):
     positions, points = colours * (size - 1), list(product(range(size), repeat=3))
     interpolation = np.prod(np.maximum(0, 1 - abs(positions[:, None] - np.array(points))), axis=-1)
     scale, identity = (size - 1) / (LATTICE - 1), np.eye(size)
-    weight, decay, reach = smoothness * scale**4, min(smoothness, DECAY) * scale**4, REACH * scale
+    weight, decay, reach = smoothness * scale**4, min(smoothness, MAX_DECAY) * scale**4, REACH * scale
 
     def differences(order):
         difference = np.diff(identity, order, axis=0)

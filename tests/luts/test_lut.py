@@ -55,6 +55,17 @@ def test_colour_difference_of_no_pixel_or_of_other_sizes_is_refused(second, mask
         colour_difference(noise(3, 16, 20), second, mask)
 
 
+def test_colour_difference_accepts_images_that_require_gradients():
+    image = noise(3, 16, 16).requires_grad_()
+    assert colour_difference(image, image * 0.5).mean > 0
+
+
+@pytest.mark.parametrize("function", [colour_difference, fit_lut])
+def test_an_image_that_is_not_a_tensor_is_refused(function):
+    with pytest.raises(UserError, match="must be a tensor"):
+        function(noise(3, 16, 16).tolist(), noise(3, 16, 16))
+
+
 def test_colours_far_from_those_of_the_image_hardly_change():
     dark = noise(3, 32, 32) * 0.05
     lut = Lut.fit(dark, dark + 0.3, size=17)

@@ -94,7 +94,7 @@ def test_descriptors_without_patches_are_refused(vit, pair):
 
 @pytest.mark.parametrize("grid", [0, -3, math.nan, math.inf])
 def test_invalid_grid_is_refused(vit, pair, grid):
-    with pytest.raises(UserError, match="grid=.* must be at least 1"):
+    with pytest.raises(UserError, match="grid=.* must be at least 1, and finite"):
         correspond(*pair, vit, grid=grid)
 
 

@@ -68,7 +68,7 @@ from vitsplice.plugins import catalogue
             returning("generators", "GeneratorSpec('a', print, 's', {'o': Option(1, minimum='0')})"),
             "as minimum and maximum (None",
         ),
-        (returning("generators", "GeneratorSpec('a', print, 's', {'o': Option('x', maximum=1)})"), "minimum and"),
+        (returning("generators", "GeneratorSpec('a', print, 's', {'o': Option('x', maximum=1)})"), "list of numbers)"),
         (
             returning("generators", "GeneratorSpec('a', print, 's', {'o': Option([{}], minimum=0)})"),
             "as minimum and maximum (None",

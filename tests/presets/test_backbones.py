@@ -66,7 +66,7 @@ def test_first_backbone_is_that_of_terms_which_name_none():
         (SEVERAL, ["backbone.nam=x"], r"^backbones\.vit\.nam: unknown key"),
         (SEVERAL, ["backbones.main.side=32"], r"^backbones\.main\.name: is missing; .*Existing names: vit, cnn"),
         (SEVERAL, ["backbones.third.side=32"], r"backbones\.third\.name: is missing"),
-        (SEVERAL, ["backbones.a b={name: tiny-vit}"], r"'a b' cannot be the key of a backbone, which has 1 to 64"),
+        (SEVERAL, ["backbones.a b={name: tiny-vit}"], r"'a b' cannot be the key of a backbone; a key has 1 to 64"),
         (SEVERAL, ["terms.c.loss=structure"], r"terms\.c\.weight: is missing"),
         (TERMS + "backbones: {}", (), "preset: backbones: "),
     ],

@@ -87,10 +87,10 @@ def test_numbers_in_exponent_notation_are_parsed_everywhere():
         ("terms.new.weight=1", "terms.new.loss: is missing; terms.new requires loss and weight. Existing names: app"),
         ("terms.structre.weight=1", "Did you mean terms.structure"),
         ("terms.weight.typo=2", "terms.weight.typo: unknown key|terms.weight.loss"),
-        ("terms={step: {loss: structure, weight: 1}}", "'step' cannot be the name of a term, .*neither step nor total"),
+        ("terms={step: {loss: structure, weight: 1}}", "'step' cannot be the name of a term; .*neither step nor total"),
         (
             "terms={a$b: {loss: structure, weight: 1}}",
-            r"'a\$b' cannot be the name of a term, which has 1 to 64 letters, digits",
+            r"'a\$b' cannot be the name of a term; a name has 1 to 64 letters, digits",
         ),
         ("steps=true", "steps: True is not allowed"),
         (
@@ -111,6 +111,13 @@ def test_numbers_in_exponent_notation_are_parsed_everywhere():
 def test_invalid_setting_is_named_by_its_key(override, message):
     with pytest.raises(ConfigError, match=message):
         settings_yaml.load(PAPER, "paper", [override])
+
+
+@pytest.mark.parametrize(("mistakes", "more"), [(5, "$"), (6, "\nand 1 more mistake$"), (7, "\nand 2 more mistakes$")])
+def test_mistakes_beyond_the_fifth_are_counted(mistakes, more):
+    overrides = ["steps=-1", "size=-1", "seed=-1", "device=5", "preset=3", "precision=3", "metrics=3"][:mistakes]
+    with pytest.raises(ConfigError, match=f"is not allowed: .*{more}"):
+        settings_yaml.load(PAPER, "paper", overrides)
 
 
 def test_key_that_an_override_leaves_missing_is_not_blamed_on_the_preset():

@@ -426,6 +426,14 @@ def test_resume_without_records_of_both_images_is_refused(stopped, images):
         Recording.resume(stopped)
 
 
+@pytest.mark.parametrize("changed", [{"weights": [10**400]}, {"regions": [float("inf")]}])
+def test_resume_with_numbers_that_are_too_large_is_refused(stopped, changed):
+    path = stopped / "checkpoint" / "begun.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    with pytest.raises(CheckpointRejected, match="are corrupt"):
+        Recording.resume(stopped)
+
+
 @pytest.mark.usefixtures("small_metrics", "no_plots")
 def test_output_is_written_before_metrics_and_survives_their_failure(png, tmp_path, monkeypatch):
     run_tiny(png, tmp_path / "whole", "steps=1")

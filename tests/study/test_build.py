@@ -107,7 +107,7 @@ def test_notes_report_equal_outputs_and_other_aspect_ratios(make_images, tmp_pat
     for path in b.folder.iterdir():
         Image.new("RGB", (48, 48), "red").save(tmp_path / path.name)
     notes = build_study(manifest, [a, Method("square", tmp_path)], StudySettings()).notes
-    assert [note for note in notes if "square has another aspect ratio" in note and "3 of 3" in note]
+    assert [note for note in notes if "outputs of square have another aspect ratio" in note and "3 of 3" in note]
     assert not build_study(manifest, [a, b], StudySettings()).notes
 
 

@@ -203,6 +203,11 @@ def test_careless_raters_are_excluded_with_all_reasons(screened):
     }
 
 
+def test_median_just_below_the_limit_is_not_rounded_to_the_limit(screened):
+    reasons = screened(make_result(PLAN, "r", CAREFUL, milliseconds=799.5))[1]
+    assert reasons == {"0000": ("too fast: median 799.5 ms, at least 800 required",)}
+
+
 def test_same_side_in_eight_or_more_trials_is_careless(screened):
     for pairs, reasons in ((8, {"0000": ("always the right side",)}), (7, {})):
         plan = make_plan(pairs)

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 from contextlib import suppress
 from dataclasses import replace
@@ -225,17 +226,19 @@ def test_folder_with_the_name_of_a_part_is_not_removed(tmp_path):
         assert (tmp_path / "parts.jsonl" / "mine").exists()
 
 
-def test_part_that_cannot_be_removed_is_an_error(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["parts.jsonl", ".0123456789abcdef.tmp"])
+def test_part_or_temporary_file_that_cannot_be_removed_is_an_error(tmp_path, monkeypatch, name):
+    (tmp_path / name).touch()
     plain = Path.unlink
 
     def unlink(path, missing_ok=False):
-        if path.name == "parts.jsonl":
+        if path.name == name:
             raise PermissionError(13, "Permission denied", str(path))
         plain(path, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", unlink)
     with (
-        pytest.raises(VitspliceError, match=r"cannot remove .*parts\.jsonl: Permission denied"),
+        pytest.raises(VitspliceError, match=rf"cannot remove .*{re.escape(name)}: Permission denied"),
         resumable(tmp_path, WORK, PLAN, force=True),
     ):
         pass

@@ -74,3 +74,11 @@ def test_long_value_is_truncated():
     with pytest.raises(ValidationError) as raised:
         Tree.model_validate(data)
     assert len(explain(raised.value, Tree, data)[0][1]) < 250
+
+
+def test_names_that_are_no_text_are_listed_too():
+    data = {"named": {1: {"side": 1}, "two": {}}}
+    with pytest.raises(ValidationError) as raised:
+        Tree.model_validate(data)
+    messages = dict(explain(raised.value, Tree, data))
+    assert messages["named", "two"] == "named.two.side: is missing; named.two requires side. Existing names: 1."

@@ -52,7 +52,7 @@ def test_invalid_default_request_is_rejected(roles, message):
 
 
 class Mutant:
-    """A tiny ViT with a mistake: in its info, in its inputs or in the features that it returns."""
+    """A tiny ViT to which a subclass or ``info`` adds a mistake: in its info, its inputs or its features."""
 
     def __init__(self, **info):
         self.inner = copy.deepcopy(tiny_vit())
@@ -145,7 +145,7 @@ class Trainable(TimmViT):
 
 
 class Network(torch.nn.Module):
-    """An ordinary module, with the only difference that it returns features."""
+    """An ordinary module around a backbone: unlike the backbone, it has a training mode."""
 
     def __init__(self):
         super().__init__()
@@ -267,7 +267,7 @@ class RoundsGridDown(Mutant):
 
 
 def with_info(**info):
-    """A mutant whose info has one wrong entry, for which the entry is the id of the test."""
+    """Return a function that builds a mutant with a wrong entry in its info; its name has that of the entry."""
     build = lambda: Mutant(**info)  # noqa: E731
     build.__name__ = f"states-{'-'.join(info)}"
     return build
@@ -339,10 +339,10 @@ def test_module_in_a_slot_is_not_searched():
 
 
 @pytest.mark.parametrize(("weights", "failed"), [(Path("w.pth"), False), (None, True)])
-def test_source_is_compared_unless_the_weights_are_of_a_file(weights, failed):
+def test_source_is_compared_unless_the_weights_are_from_a_file(weights, failed):
     backbone = Mutant(source="file w.pth")
-    results = type("Of", (BackboneContract,), {"name": "tiny-vit", "weights": weights, "backbone": lambda _: backbone})
-    (result,) = results.run_checks("spec_matches_info")
+    members = {"name": "tiny-vit", "weights": weights, "backbone": lambda _: backbone}
+    (result,) = type("TinyContract", (BackboneContract,), members).run_checks("spec_matches_info")
     assert result.outcome == ("failed" if failed else "passed"), result.reason
 
 

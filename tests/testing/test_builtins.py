@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 
 def define_tests(contract, names, mark=lambda test: test):
-    """Define the contract as a test class for each name."""
+    """Define a test class of the contract for each name."""
     for name in names:
         title = f"Test_{name.replace('-', '_')}_{contract.kind}"
         globals()[title] = mark(type(title, (contract,), {"name": name, "__module__": __name__}))
@@ -57,7 +57,7 @@ load_once = cache(load_backbone)
 
 
 class _SmallMetricContract(MetricContract):
-    """The checks with smaller images or grids than in an evaluation for most metrics, each network loaded once."""
+    """Checks of metrics: most use smaller images or grids than in an evaluation, and each network is loaded once."""
 
     @pytest.fixture(autouse=True)
     def _small(self, small_metrics, monkeypatch):

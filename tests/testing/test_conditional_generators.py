@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 class Net(torch.nn.Module):
-    """Adds a change of colour to the warm start, which the [CLS] and the structure image determine."""
+    """A convolution of structure image and warm start, with a bias computed from the [CLS] token."""
 
     def __init__(self, channels):
         super().__init__()

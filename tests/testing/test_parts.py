@@ -294,7 +294,7 @@ def test_executor_that_runs_no_job_in_other_processes_between_outcomes_is_detect
     assert list(reasons.values()) == ["no other process started a job within 0.2 s of the first outcome"]
 
 
-def test_job_that_kills_its_process_spares_that_of_the_check():
+def test_job_in_the_process_of_the_check_does_not_kill_it():
     reasons = failures(ExecutorContract, "killed_process", spec=executor(SequentialExecutor))
     assert list(reasons.values()) == ["a job runs in the caller's process"]
 
@@ -306,7 +306,7 @@ def test_listing_that_ends_without_a_message_is_reported(monkeypatch):
 
 
 class Panic(BaseException):
-    """What an extension in Rust raises."""
+    """Stands for the exception that a panic in a Rust extension raises."""
 
 
 def test_panic_in_the_code_of_a_part_fails_the_check():

@@ -107,7 +107,7 @@ def test_diagnosis_downloads_no_fallback_of_a_backbone_that_does_not_load():
 
 
 @pytest.mark.parametrize("fallback", ["untrained-test_vit", "tiny-vit"])
-def test_backbone_of_which_the_location_is_unknown_is_not_said_to_be_downloaded(fallback):
+def test_unknown_location_of_weights_is_reported_as_unknown(fallback):
     config = BackboneConfig(name="no-such-backbone", fallback=(fallback,))
     finding = doctor._backbone("backbone", config, catalogue(), "")
     assert not finding.fatal
@@ -168,7 +168,7 @@ def test_unknown_home_folder_is_reported_with_advice(monkeypatch):
 
 
 @pytest.mark.weights
-def test_weights_that_need_the_home_folder_are_reported_with_the_same_advice(monkeypatch):
+def test_weights_that_need_an_unknown_home_folder_are_fatal_with_advice(monkeypatch):
     monkeypatch.setenv("VITSPLICE_CACHE", "~no-such-user/x")
     fatal = [finding for finding in doctor.diagnose(catalogue()) if finding.fatal]
     assert fatal

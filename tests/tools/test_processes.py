@@ -26,7 +26,7 @@ from vitsplice.tools.processes import run_together
 small, large = ([sys.executable, "-c", code] for code in ("", "bytearray(150 * 2**20)"))
 print(run_together([small]).peak_memory_mib, run_together([large, small]).peak_memory_mib)
 """
-"""Started from this large process, every process would have its peak memory (see `ProcessTimes`)."""
+"""Measures in a small process: processes started from this large one would have at least its peak memory."""
 
 
 def python(code, *arguments):

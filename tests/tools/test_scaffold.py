@@ -16,8 +16,8 @@ from vitsplice.tools import scaffold
 SUPPORT = Path(__file__).resolve().parents[1] / "helpers"
 
 
-def installed(root):
-    """Write the metadata that pip would write, and return the path to import it from."""
+def install(root):
+    """Write the metadata that pip would write; return a ``PYTHONPATH`` for the plugin and the tests' helpers."""
     module = next(path.name for path in root.iterdir() if path.name.startswith("vitsplice_"))
     metadata = root / f"{module}-0.1.0.dist-info"
     metadata.mkdir()
@@ -35,7 +35,7 @@ def check_plugins(names):
 @pytest.mark.slow
 def test_new_plugins_pass_their_tests_and_are_used_by_run(processes, tmp_path, png):
     names = {kind: f"my-{kind.replace('_', '-')}" for kind in scaffold.TEMPLATES_BY_KIND}
-    paths = {root: installed(root) for root in (scaffold.write(name, kind, tmp_path) for kind, name in names.items())}
+    paths = {root: install(root) for root in (scaffold.write(name, kind, tmp_path) for kind, name in names.items())}
     all_paths = os.pathsep.join(paths.values())
 
     def printed(*words, folder=tmp_path, path=all_paths, program=main):
@@ -92,7 +92,7 @@ def test_name_that_yaml_reads_as_another_type_is_refused(tmp_path, name):
 
 
 def test_invalid_name_or_kind_and_existing_folder_are_refused(tmp_path):
-    for name in ("My", "a b", "../up", "a--b", "1st", "vitsplice-1st", "vitsplice-", ""):
+    for name in ("My", "a b", "../up", "a--b", "a-", "1st", "vitsplice-1st", "vitsplice-", ""):
         with pytest.raises(UserError, match="is not allowed as the name of a plugin"):
             scaffold.write(name, "loss", tmp_path)
     with pytest.raises(UserError, match="allowed are backbone, loss, generator, conditional_generator, metric, preset"):

@@ -14,7 +14,7 @@ INFINITE = '{"records": {}, "bytes": Infinity, "sha256": ""}'
 
 
 def filled(folder, numbers, limit=LIMIT):
-    """A cache with a record for each number, all in one shard."""
+    """Write a record for each number to a cache, and return the cache."""
     tensors = TensorCache(folder, limit)
     with tensors.writing():
         for number in numbers:
@@ -103,7 +103,7 @@ def test_what_a_killed_process_left_is_removed_and_finished_shards_stay(tmp_path
 
 
 def test_index_of_a_deleted_shard_is_removed(tmp_path):
-    """A process killed while it writes a shard of that name would otherwise leave it with the index of the old one."""
+    """Else a process killed while it writes a shard of that name would leave the new shard with the old index."""
     filled(tmp_path, [0])
     (tmp_path / "shard-000001.safetensors").unlink()
     with TensorCache(tmp_path, LIMIT).writing():

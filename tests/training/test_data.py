@@ -301,23 +301,23 @@ def test_features_of_another_backbone_are_not_mixed_up(prepared_two, two_pairs, 
 def test_too_little_space_is_refused_with_what_would_fit(tmp_path, pairs, vit, cnn):
     with pytest.raises(
         TrainingCacheError,
-        match=r"the remaining space is enough for no records of pairs: give fewer images, or lower any of training",
+        match=r"the remaining space is enough for no features of pairs: give fewer images, or lower any of training",
     ):
         prepared_data(recipe(vit, cnn), pairs, tmp_path, limit=100_000)
     many_partners = recipe(vit, cnn, "training.partners=8")
-    with pytest.raises(TrainingCacheError, match=r"records of 12 pairs of 4 images need about") as refused:
+    with pytest.raises(TrainingCacheError, match=r"features of 12 pairs of 4 images need about") as refused:
         prepared_data(many_partners, pairs, tmp_path, limit=120_000)
     needed, for_pairs = (float(size) * 1e6 for size in re.findall(r"([\d.]+) MB", str(refused.value))[:2])
     computed = TensorCache(tmp_path, 0).bytes
     with pytest.raises(
         TrainingCacheError,
-        match=r"enough for about (59|60|61) % of the missing records of pairs: give fewer pairs or images, or lower "
+        match=r"enough for about (59|60|61) % of the missing features of pairs: give fewer pairs or images, or lower "
         r"any of training\.side, training\.partners, views\.structure\.bank, views\.appearance\.bank;",
     ):
         # 60 % of them fit
         prepared_data(many_partners, pairs, tmp_path, limit=int(computed + needed - 0.4 * for_pairs))
     with pytest.raises(
-        TrainingCacheError, match="enough for less than 1 % of the missing records of pairs: give fewer pairs"
+        TrainingCacheError, match="enough for less than 1 % of the missing features of pairs: give fewer pairs"
     ):
         prepared_data(many_partners, pairs, tmp_path, limit=int(computed + needed - 0.999 * for_pairs))
 
@@ -326,7 +326,7 @@ def test_space_for_the_stored_views_is_enough_and_less_is_refused_once_all_pairs
     prepared, tmp_path, pairs, vit, cnn
 ):
     needed, progress = prepared.bytes, PartsOfWork()
-    with pytest.raises(TrainingCacheError, match=r"the missing records of 12 pairs of 4 images need about [\d.]+ MB\."):
+    with pytest.raises(TrainingCacheError, match=r"missing features of 12 pairs of 4 images need about [\d.]+ MB\."):
         prepared_data(recipe(vit, cnn), pairs, tmp_path, limit=needed - 20_000, progress=progress.reporter())
     assert progress.descriptions[-1].startswith("pair ")
     assert len(prepared_data(recipe(vit, cnn), pairs, tmp_path, limit=needed + 5_000)) == 12

@@ -40,6 +40,12 @@ def test_several_images_have_their_own_masks_and_weights():
     ]  # fmt: skip
 
 
+def test_weights_that_differ_in_the_seventh_digit_have_different_digests():
+    first, second = (Appearances.read([image(), image()], None, [1, weight]) for weight in (0.1234567, 0.1234568))
+    assert first.digests() != second.digests()
+    assert Appearances.read([image(), image()], None, [1, 0.5]).digests()["appearance weights"] == "1, 0.5"
+
+
 def test_images_and_masks_are_resized():
     images = Appearances.read(image(), mask()).on_device(DEVICE, 16, MaskConfig())
     assert images.pixels["appearance"].shape == (1, 3, 16, 24)

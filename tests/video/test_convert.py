@@ -603,7 +603,7 @@ def test_frames_of_odd_sides_keep_them_without_a_size(tmp_path, appearance):
 
 
 def test_the_encoder_is_part_of_the_plan(stopped, clip, appearance, monkeypatch):
-    monkeypatch.setitem(encoding.ENCODERS, ".mp4", {"mpeg4": encoding.H264["mpeg4"]})
+    monkeypatch.setitem(encoding.ENCODERS, ".mp4", {"mpeg4": encoding.MPEG4_ENCODERS["mpeg4"]})
     with pytest.raises(OutputExists, match="holds another video: it differs in encoder"):
         transfer(clip, appearance, stopped)
 

@@ -8,7 +8,7 @@ from clips import audio_packets, panned, read_clip, remuxed, write_clip
 
 from vitsplice.errors import UserError, VitspliceError
 from vitsplice.video import encoding as module
-from vitsplice.video.encoding import encoding_for, join, write_segment
+from vitsplice.video.encoding import encoding_for, join_segments, write_segment
 from vitsplice.video.source import VideoInfo, open_source
 
 
@@ -18,7 +18,7 @@ def encoded(tmp_path, source, name="out.mp4", audio=None, split=2):
     paths = [tmp_path / "0.nut", tmp_path / "1.nut"]
     for path, part in zip(paths, (frames[:split], frames[split:]), strict=True):
         write_segment(path, ((frame.pixels, frame.time) for frame in part), encoding)
-    return tmp_path / name, join(paths, tmp_path / name, source.info, audio)
+    return tmp_path / name, join_segments(paths, tmp_path / name, source.info, audio)
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.mov", "out.webm"])
@@ -157,7 +157,7 @@ def test_file_names_may_have_colons(tmp_path, monkeypatch):
     info = open_source("12:30.mp4").info
     encoding, frames = encoding_for(Path("12:31.mp4"), info), panned(4)
     write_segment(Path("12:31.nut"), ((pixels, 100 * n) for n, pixels in enumerate(frames)), encoding)
-    assert join([Path("12:31.nut")], Path("12:31.mp4"), info, Path("12:30.mp4")) == []
+    assert join_segments([Path("12:31.nut")], Path("12:31.mp4"), info, Path("12:30.mp4")) == []
     assert audio_packets(tmp_path / "12:31.mp4") == audio_packets(path)
 
 
@@ -166,10 +166,10 @@ def test_a_segment_or_audio_that_cannot_be_read_is_named(tmp_path):
     encoded(tmp_path, source)
     first, second = tmp_path / "0.nut", tmp_path / "1.nut"
     with pytest.raises(VitspliceError, match=r"cannot read .*gone\.mp4: "):
-        join([first], tmp_path / "out.mp4", source.info, tmp_path / "gone.mp4")
+        join_segments([first], tmp_path / "out.mp4", source.info, tmp_path / "gone.mp4")
     second.write_bytes(b"damaged")
     with pytest.raises(VitspliceError, match=r"cannot read .*1\.nut: "):
-        join([first, second], tmp_path / "out.mp4", source.info, None)
+        join_segments([first, second], tmp_path / "out.mp4", source.info, None)
 
 
 @pytest.mark.parametrize(("name", "options"), [("out.mkv", {}), ("out.mov", {"movflags": "+faststart"})])
@@ -196,14 +196,13 @@ def test_odd_sizes_are_kept(tmp_path):
     pixels = panned(2, 33, 51)
     encoding = encoding_for(tmp_path / "out.mp4", VideoInfo(51, 33, Fraction(10), Fraction(1, 10)))
     write_segment(tmp_path / "0.nut", [(pixels[0], 0), (pixels[1], 1)], encoding)
-    join([tmp_path / "0.nut"], tmp_path / "out.mp4", encoding.info, None)
+    join_segments([tmp_path / "0.nut"], tmp_path / "out.mp4", encoding.info, None)
     assert [frame.shape for frame in read_clip(tmp_path / "out.mp4")[0]] == [(33, 51, 3)] * 2
 
 
 def test_the_next_encoder_is_used_where_the_first_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        module, "ENCODERS", {".mp4": {"missing": {}} | {"mpeg4": module.H264["mpeg4"]}, ".mov": {"missing": {}}}
-    )
+    encoders = {"missing": {}, "mpeg4": module.MPEG4_ENCODERS["mpeg4"]}
+    monkeypatch.setattr(module, "ENCODERS", {".mp4": encoders, ".mov": {"missing": {}}})
     source = open_source(write_clip(tmp_path / "clip.mp4", panned(4)))
     assert encoding_for(tmp_path / "a.mp4", source.info).codec == "mpeg4"
     assert len(read_clip(encoded(tmp_path, source)[0])[0]) == 4

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vitsplice.video.flicker import warping_error, without_edges
+from vitsplice.video.flicker import warping_error, without_boundaries
 from vitsplice.video.flow import Motion, no_motion
 
 STILL = no_motion((24, 32))
@@ -29,9 +29,9 @@ def test_the_error_is_none_where_no_motion_is_trusted():
     assert warping_error(image, 1 - image, Motion(STILL.flow, torch.zeros(1, 1, 24, 32))) is None
 
 
-def test_edges_of_a_motion_are_excluded():
+def test_motion_boundaries_are_excluded():
     flow = torch.zeros(1, 2, 24, 32)
     flow[:, 0, :, 16:] = 5 / 32
-    valid = without_edges(Motion(flow, torch.ones(1, 1, 24, 32))).valid
+    valid = without_boundaries(Motion(flow, torch.ones(1, 1, 24, 32))).valid
     assert not valid[..., 15:17].any()
     assert valid[..., :13].all()

@@ -97,8 +97,8 @@ def propose_for_run(
 
     Raises:
         ConfigError: if the settings do not use regions.
-        UserError: if an image or a mask of the run is a file that would be replaced, or the folder of the regions is a
-            link that leads out of that of the run.
+        UserError: if an image or a mask of the run would be replaced or is in ``regions`` in the folder of the run, or
+            ``regions`` is a link out of that folder.
         VitspliceError: if a backbone cannot be loaded; see also `RunInputs.read`, `propose_regions` and
             `write_regions`.
     """
@@ -122,7 +122,7 @@ def propose_for_run(
 
 
 def _check_inputs(paths: Sequence[str | os.PathLike[str]], folder: RunFolder) -> None:
-    """Raise UserError if the run, or the regions proposed for it, would replace an input."""
+    """Raise UserError if the run would replace an input, or an input is in the folder of the proposed regions."""
     folder.check_inputs(paths)
     proposed = os.path.realpath(inside(folder.path, FOLDER))
     for path in paths:
@@ -149,8 +149,7 @@ def write_regions(
     Raises:
         OutputExists: if the folder holds a run and ``force`` is not set.
         OutputBusy: if another process is writing to the folder.
-        UserError: if an image is a file that would be replaced, or the folder of the regions is a link that leads out
-            of that of the run.
+        UserError: if an image is a file that would be replaced, or ``regions`` in the folder is a link out of it.
         VitspliceError: if a file cannot be written.
     """
     path = RunFolder.check(folder, force=force).path

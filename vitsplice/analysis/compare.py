@@ -1,6 +1,6 @@
 """Compare what backbones encode of images.
 
-Finished encodings and transfers are stored, so that a stopped comparison can be resumed.
+Finished encodings, styled images and transfers are stored, so that a stopped comparison can be resumed.
 """
 
 from __future__ import annotations
@@ -42,8 +42,6 @@ from vitsplice.engine.device import pick_device
 from vitsplice.errors import (
     AlreadyFinished,
     Argument,
-    CheckpointRejected,
-    ImageError,
     UserError,
     WeightsUnavailable,
 )
@@ -71,7 +69,8 @@ WORK = ResumableWork(
 )
 """Files and folders of a comparison.
 
-The name of each encoding, styled image and transfer has a digest of its inputs, so that those of another plan can stay.
+Encodings, styled images and transfers are named by a digest of their inputs, so those of an earlier plan need not be
+removed.
 """
 
 FORMAT = 2
@@ -94,9 +93,8 @@ class ComparisonPlan:
             appearance of the next one; the first image follows the last.
         preset: preset of the transfers.
         steps: number of steps of the transfers; None: that of the preset.
-        style: preset of the transform ``style``, which gives each image the appearance of the next one. It is one of
-            the transforms under which changes of features are measured. It is left out for None, and if the weights of
-            the preset are unavailable.
+        style: preset of the transform ``style``, which gives each image the appearance of the next one. The transform
+            is left out if this is None, or if the weights of the preset are unavailable.
         device: see `vitsplice.engine.device.pick_device`.
 
     Raises:
@@ -213,7 +211,7 @@ def _transfer_settings(plan: ComparisonPlan, backbone: str) -> RunConfig:
 def _styled_if_available(
     settings: RunConfig | None, path: Path, images: list[ImageSource], progress: ProgressReporter
 ) -> list[ImageSource] | None:
-    """Add the style transform, unless there are no settings or their weights are unavailable; None if stopped."""
+    """Add styled versions to the images; leave them out without settings or weights. None if stopped."""
     if settings is None:
         return images
     try:
@@ -249,7 +247,7 @@ class _Computation:
     def encode(self) -> dict[str, EncodingReader] | None:
         """Compute and store the encodings that are not stored yet; return a reader of all encodings by backbone."""
         readers: dict[str, EncodingReader] = {}
-        digest, device = cache(lambda image: image.load().digest), pick_device(self.plan.device)
+        digest_of, device = cache(lambda image: image.load().digest), pick_device(self.plan.device)
         for name, info in self.infos.items():
             backbone: Backbone | None = None
             files: dict[str, Path] = {}
@@ -257,7 +255,7 @@ class _Computation:
                 if self.progress.stopped():
                     return None
                 self.progress.part(f"{name}, {image.name}", len(readers) * len(self.images) + len(files), self.total)
-                file = f"{safe_file_name(name)}-{_key(name, backbone_digests(info), digest(image))}.safetensors"
+                file = f"{safe_file_name(name)}-{_key(name, backbone_digests(info), digest_of(image))}.safetensors"
                 files[image.name] = path = inside(self.path, f"{ENCODINGS}/{file}")
                 if encoding.read_encoding(path) is None:
                     if backbone is None:
@@ -269,21 +267,21 @@ class _Computation:
     def transfer(self) -> dict[tuple[str, str], RunFolder] | None:
         """Run the transfers that are not finished yet; return the folders of all transfers by backbone and pair."""
         folders: dict[tuple[str, str], RunFolder] = {}
-        digests = cache(self._digests_of_backbones)
+        digests_of = cache(self._digests_of_backbones)
         for name, (structure, appearance) in product(self.infos, self._pairs):
             if self.progress.stopped():
                 return None
             pair = f"{structure.name} from {appearance.name}"
             done = len(self.infos) * len(self.images) + len(folders)
             images = {"structure": structure.image, "appearance": appearance.image}
-            folder = self._run_transfer(name, digests(name), images, f"{name}, {pair}", done)
+            folder = self._run_transfer(name, digests_of(name), images, f"{name}, {pair}", done)
             if folder is None:
                 return None
             folders[name, pair] = folder
         return folders
 
     def _digests_of_backbones(self, name: str) -> str:
-        """Return digests of all backbones of a transfer with the named one; the preset may add others to it."""
+        """Return digests of all backbones of a transfer: the named one, and those that the preset adds."""
         settings = pinned(_transfer_settings(self.plan, name))
         backbones = load_settings(settings, BackboneLoader(), catalogue()).backbones
         return "".join(backbone_digests(backbone.info) for backbone in backbones.values())
@@ -337,7 +335,7 @@ class _Computation:
 def _recording(images: Mapping[str, Path], settings: RunConfig, folder: Path) -> Recording | None:
     """Begin or resume a transfer; None if it is finished already.
 
-    It begins again if it cannot be resumed, or if its output or record cannot be read.
+    The transfer is restarted if it cannot be resumed, or if its output or metrics cannot be read.
     """
     try:
         return Recording.begin_or_resume(images, settings, folder)
@@ -345,7 +343,7 @@ def _recording(images: Mapping[str, Path], settings: RunConfig, folder: Path) ->
         run = RunFolder(folder)
         if is_readable(run.output) and isinstance(run.record().get("metrics"), list):
             return None
-    except (CheckpointRejected, ImageError):  # for example, an image was moved
+    except UserError:  # for example, an image was moved; `begin` repeats errors of the inputs and of the folder
         pass
     return Recording.begin(images, settings, folder, force=True)
 

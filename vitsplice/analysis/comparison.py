@@ -95,7 +95,7 @@ class ComparisonData:
         agreement: agreement of all layers, in the order of `all_layers`.
         transfers: output image by backbone and pair, ``(3, H, W)``, for the pairs that the report shows.
         inputs: structure image and appearance image of these pairs, by pair, ``(3, H, W)`` each.
-        transformed: the first image under each transform, ``(3, S, S)``.
+        transformed: the first image under each transform, ``(3, H, W)``.
     """
 
     infos: Mapping[str, BackboneInfo]
@@ -208,14 +208,14 @@ def other_indices(number: int, total: int) -> list[int]:
 
 
 def _changes_by_others(images: Sequence[str], read: EncodingReader, number: int) -> dict[str, list[float]]:
-    """Average the change of each layer's feature when the image is replaced by another one, by role."""
+    """Average over other images the change of the feature at each layer, the first layer first, by role."""
     own = read(images[number])
     changes: dict[str, list[list[float]]] = {role: [] for role in ROLES}
     for index in other_indices(number, len(images)):
         other = read(images[index])
         for role in ROLES:
             changes[role].append(list(map(rms_difference, own.features(role), other.features(role))))
-    return {role: [fmean(values) for values in zip(*layers, strict=True)] for role, layers in changes.items()}
+    return {role: [fmean(values) for values in zip(*by_image, strict=True)] for role, by_image in changes.items()}
 
 
 def layer_agreement(images: Sequence[str], readers: Sequence[EncodingReader]) -> LayerAgreement:

@@ -110,9 +110,9 @@ def image_sources(images: Sequence[Path], masks: Path | None, size: int) -> list
     """
     if masks is not None and not os.path.isdir(masks):
         raise UserError(f"{masks} is not a folder; give a folder of masks")
-    names, first = unique_names(images), dict[str, str]()
+    names, names_by_digest = unique_names(images), dict[str, str]()
     for name, image in zip(names, images, strict=True):
-        if (other := first.setdefault(_pixels_digest(image), name)) != name:
+        if (other := names_by_digest.setdefault(_pixels_digest(image), name)) != name:
             raise UserError(f"duplicate image: {other} and {name} are equal images; leave one out")
     sources = [
         ImageSource(name, image, _mask_of(masks, name, image) if masks else None, size)

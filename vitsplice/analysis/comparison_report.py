@@ -175,7 +175,7 @@ def _transfer_metrics(comparison: ComparisonData) -> list[Table]:
     caption += f"Means over {pairs} pairs." if pairs > 1 else "One pair: an illustration, not a comparison."
     if CNN in comparison.infos and set(CNN_METRICS) & set(metrics):
         names = " and ".join(CNN_METRICS)
-        caption += f" {names} are measured with {CNN}, the backbone of the transfers in its row (metric leakage)."
+        caption += f" In the row of {CNN}, {names} are measured with the backbone of the transfers (metric leakage)."
     return [Table(["backbone", *metrics], rows, caption)]
 
 

@@ -30,14 +30,14 @@ from vitsplice.metrics.statistics import (
 from vitsplice.support.tables import csv_document
 
 MIN_IMAGES = 6
-"""With fewer images no difference is supported: the exact sign-flip test of 5 has p >= 2 / 2^5 = 0.0625."""
+"""With fewer images no difference is supported: the exact sign-flip test of 5 images has p >= 2 / 2^5 = 0.0625."""
 
 MAX_LISTED = 4
 """Maximum number of backbones or pairs that a sentence lists."""
 
 CAUTION = (
     "Backbones differ in training data, objective, architecture and size at once: no difference can be attributed to "
-    "one of these alone, and each holds for images of this kind."
+    "one of these alone, and each holds only for images of this kind."
 )
 
 
@@ -91,8 +91,10 @@ def interval(comparison: ComparisonData, quantity: Quantity, layer: Layer) -> Me
 def mean_interval(values: ArrayLike, *, ratio: bool = False) -> MeanInterval:
     """Compute the mean of values ``(n,)`` with its interval; for logarithms of ratios, the geometric mean."""
     mean = mean_with_interval(np.asarray(values, np.float64), resamples=FEWER_RESAMPLES)
-    middle, low, high = np.exp([mean.mean, mean.low, mean.high]).tolist()
-    return MeanInterval(middle, low, high, mean.n, mean.interval_type) if ratio else mean
+    if not ratio:
+        return mean
+    geometric_mean, low, high = np.exp([mean.mean, mean.low, mean.high]).tolist()
+    return MeanInterval(geometric_mean, low, high, mean.n, mean.interval_type)
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def findings(comparison: ComparisonData) -> list[str]:
     number = len(comparison.images)
     if number < MIN_IMAGES:
         return [
-            f"{number} images are too few to support a difference: the exact test needs {MIN_IMAGES}. "
+            f"{number} images are too few to support a difference: the exact sign-flip test needs {MIN_IMAGES}. "
             "Plots and tables describe these images only."
         ]
     rankings = [_last_layer_sentence(comparison, quantity) for quantity in tested_quantities(comparison)]
@@ -193,15 +195,15 @@ def findings(comparison: ComparisonData) -> list[str]:
 
 def _last_layer_sentence(comparison: ComparisonData, quantity: Quantity) -> str:
     """Rank the backbones by a quantity at the last layer; "" unless at least one difference is supported."""
-    pairs = [contrast for contrast in last_layer_contrasts(comparison, quantity) if contrast.mean.n]
+    all_pairs = last_layer_contrasts(comparison, quantity)
+    pairs = [contrast for contrast in all_pairs if contrast.mean.n]
     if not any(contrast.supported for contrast in pairs):
         return ""
-    layers = list(dict.fromkeys(layer for contrast in pairs for layer in (contrast.first, contrast.second)))
-    means = [
-        f"{_marked(comparison, layer[0])} {format_mean(interval(comparison, quantity, layer))}" for layer in layers
-    ]
-    missing = [name for name in comparison.infos if not interval(comparison, quantity, (name, -1)).n]
-    without = f"; no value: {', '.join(_marked(comparison, name) for name in missing)}" if missing else ""
+    ranked = dict.fromkeys(layer for contrast in all_pairs for layer in (contrast.first, contrast.second))
+    intervals = {layer[0]: interval(comparison, quantity, layer) for layer in ranked}
+    means = [f"{_marked(comparison, name)} {format_mean(mean)}" for name, mean in intervals.items() if mean.n]
+    missing = [_marked(comparison, name) for name, mean in intervals.items() if not mean.n]
+    without = f"; no value: {', '.join(missing)}" if missing else ""
     listed = ", ".join(means) if len(means) <= MAX_LISTED else f"highest {means[0]}, lowest {means[-1]}"
     return f"{_capitalised(quantity.name)}, layer -1: {listed}; {_indistinct_pairs(comparison, pairs)}{without}."
 

@@ -1,4 +1,4 @@
-"""Co-segmentation of images into foreground and parts, and its output folder (`vitsplice.matching.cosegmentation`)."""
+"""Co-segmentation of images into foreground and parts (`vitsplice.matching.cosegmentation`), and its output folder."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Cosegmentation:
         pixels, labels = shrink_to(self.images[index].pixels, side), self.labels[index]
         background = _upsampled(labels == 0, pixels)
         part, largest = torch.zeros_like(background, dtype=torch.int64), torch.zeros_like(background)
-        for label in torch.unique(labels[labels > 0]).tolist():  # one at a time: all need much memory
+        for label in torch.unique(labels[labels > 0]).tolist():  # one label at a time, to save memory
             share = _upsampled(labels == label, pixels)
             part[share > largest] = label
             largest = torch.maximum(largest, share)

@@ -77,10 +77,10 @@ def cka(kernels: Tensor) -> Tensor:
         (`FLAT_KERNEL`).
     """
     centred = kernels - kernels.mean(1, keepdim=True) - kernels.mean(2, keepdim=True) + kernels.mean((1, 2), True)
-    flat = centred.flatten(1)
-    norms = flat.norm(dim=1, keepdim=True)
-    flat = torch.where(norms < FLAT_KERNEL * kernels.shape[1], 0.0, flat / norms.clamp(min=1e-12))
-    return flat @ flat.T
+    vectors = centred.flatten(1)
+    norms = vectors.norm(dim=1, keepdim=True)
+    vectors = torch.where(norms < FLAT_KERNEL * kernels.shape[1], 0.0, vectors / norms.clamp(min=1e-12))
+    return vectors @ vectors.T
 
 
 def warp_pck(features: Features, warped: Features, source_of: PointMap, alpha: float = PCK_ALPHA) -> float:

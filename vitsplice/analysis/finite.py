@@ -1,4 +1,4 @@
-"""Check that features are finite: NaN or infinity gives meaningless results, or a later error with a wrong cause."""
+"""Check that features are finite: NaN or infinity gives meaningless results, or later an error that hides the cause."""
 
 from __future__ import annotations
 

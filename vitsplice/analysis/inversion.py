@@ -142,9 +142,9 @@ def plan_inversions(
     overrides = _listed("overrides", overrides, "terms.inversion.weight=2")
     loader = BackboneCache() if backbones is None else backbones
     configured = settings_for(
-        chosen_preset or PRESETS["network"],
+        chosen_preset or PRESETS["network"],  # all `PRESETS` have the same backbone
         backbone=backbone,
-        overrides=list(filter(_affects_backbone, overrides)),
+        overrides=[text for text in overrides if not isinstance(text, str) or _affects_backbone(text)],
         device=settings.get("device"),
         precision=settings.get("precision"),
     )
@@ -163,8 +163,8 @@ def _affects_backbone(override: str) -> bool:
     """Return whether an override affects which backbone the term `TERM` uses, on which device, in which precision."""
     parts = override.partition("=")[0].split(".")
     key = ".".join(part.strip() for part in parts).removeprefix("with_fallback.")
-    whole = key in ("with_fallback", "terms", f"terms.{TERM}", f"terms.{TERM}.backbone")
-    return whole or key.startswith(("backbone", "device", "precision"))
+    mappings = ("with_fallback", "terms", f"terms.{TERM}")
+    return key in (*mappings, f"terms.{TERM}.backbone") or key.startswith(("backbone", "device", "precision"))
 
 
 def _inversion_term(settings: RunConfig) -> TermConfig:
@@ -187,8 +187,8 @@ def combined_requests(
     """Combine the facets with the layers.
 
     Without layers, facets are taken from the last layer. Without facets, the layers are combined with the backbone's
-    facets for appearance and structure. If neither is given, its default requests for appearance and structure are
-    returned.
+    facets for appearance and structure. Without both, the backbone's default requests for appearance and structure
+    are returned.
 
     Raises:
         UserError: if the backbone has no such facet or layer, or facets or layers are not lists.
@@ -225,7 +225,7 @@ def inversion_settings(
         settings: further arguments of `vitsplice.presets.settings.settings_for`.
 
     Raises:
-        UserError: if the preset has no such term, or a setting is invalid.
+        UserError: if the preset has no term ``inversion``, or a setting is invalid.
     """
     if preset is None:
         preset = PRESETS["pixels" if request.facet in GLOBAL_FACETS else "network"]

@@ -76,7 +76,7 @@ def inversion_folder(
 
 
 def _remove_run(folder: Path) -> None:
-    """Remove the files of a run, and its folder if that is empty then."""
+    """Remove the files of a run, and its folder if nothing else is in it."""
     RunFolder(folder).clear()
     output_folder.remove_empty([folder])
 
@@ -109,7 +109,10 @@ def _request_of(settings: RunConfig, layers: int) -> FeatureRequest:
 
 
 def record_inversion(plan: InversionPlan, request: FeatureRequest, out: Path) -> Recording | None:
-    """Begin or resume the run of one feature, also if its results cannot be read; None if it is finished already."""
+    """Begin or resume the run of one feature; None if it is finished.
+
+    A finished run whose results cannot be read is restarted.
+    """
     images, folder = {"structure": plan.image, "appearance": plan.image}, inside(out, plan.run_folders[request])
     try:
         return Recording.begin_or_resume(images, plan.settings[request], folder)
@@ -121,7 +124,7 @@ def record_inversion(plan: InversionPlan, request: FeatureRequest, out: Path) ->
 
 
 def read_inversions(plan: InversionPlan, out: Path) -> Inversions:
-    """Read the results of finished inversions. Raises UserError if a result is missing."""
+    """Read the results of finished inversions. Raises UserError if one cannot be read."""
     outputs, losses = {}, {}
     for request, name in plan.run_folders.items():
         outputs[request], losses[request] = _read_result(RunFolder(inside(out, name)))
@@ -129,7 +132,7 @@ def read_inversions(plan: InversionPlan, out: Path) -> Inversions:
 
 
 def _read_result(folder: RunFolder) -> tuple[Tensor, float]:
-    """Read the output ``(3, h, w)`` and the loss of a finished inversion. Raises UserError if one cannot be read."""
+    """Read the output ``(3, h, w)`` and the loss of a finished inversion. Raises UserError if either cannot be read."""
     return read(folder.output).pixels[0], last_loss(folder.losses(), TERM)
 
 

@@ -108,7 +108,7 @@ def read_images(images: Sequence[Source], size: int) -> tuple[LoadedImage, ...]:
 
 
 def local_requests(info: BackboneInfo, facet: str, layer: int | None) -> list[FeatureRequest]:
-    """Return the requests for a local facet at one layer, or at all layers for None.
+    """Return the requests for a local facet at one layer, or at all layers if ``layer`` is None.
 
     Raises:
         UserError: if the backbone has no such facet or layer, or the facet is not local.
@@ -127,8 +127,8 @@ def _on_cpu(features: Features) -> Features:
 def similarity_map(query: Features, patch: tuple[int, int], features: Features) -> Tensor:
     """Compute the cosine similarity of one patch to all patches of the same or another image.
 
-    With the keys of one image, the result is a row of the self-similarity of this image (Tumanyan et al. 2022, equation
-    2), without [CLS].
+    If both arguments are the keys of one image, the result is a row of its self-similarity (Tumanyan et al. 2022,
+    equation 2), without [CLS].
 
     Args:
         query: local features of the image with the patch, ``(1, N, D)``.
@@ -180,7 +180,7 @@ def heat_map(values: Tensor, image: Tensor, opacity: float = OPACITY, patch: tup
 
 
 def _outline(pixels: Tensor, patch: tuple[int, int], grid: tuple[int, int]) -> None:
-    """Draw a white frame with a black border around a patch into an image ``(3, H, W)``."""
+    """Outline a patch of an image ``(3, H, W)``, in place, by a white frame with black edges."""
     (row, column), (rows, columns), (height, width) = patch, grid, pixels.shape[-2:]
     top, bottom = row * height // rows, -(-(row + 1) * height // rows)
     left, right = column * width // columns, -(-(column + 1) * width // columns)

@@ -1,9 +1,8 @@
 """Page of two images in which a patch of either can be selected, to see its similarities and matches in the other.
 
-The page is one HTML file that needs no server. Instead of the similarities of all pairs of patches it has vectors whose
-dot products approximate them (`vitsplice.matching.guide.factorise`), as 8-bit integers: on photographs the products
-differ from the similarities by 0.002 (RMS), and by 0.01 at most. The best matches of each patch are those of the exact
-similarities.
+The page is one HTML file that needs no server. It stores 8-bit vectors whose dot products approximate the similarities
+of all pairs of patches (`vitsplice.matching.guide.factorise`): on photographs, the RMS error is 0.002, and the maximum
+0.01. The best matches of each patch are determined by the exact similarities.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ class MatchViewer:
         return f"Matches of {' and '.join(map(printable, self.names))}"
 
     def html(self) -> str:
-        """Return the page. The same correspondence gives the same bytes."""
+        """Return the page. Viewers with equal arguments return the same bytes."""
         data = self._data()
         return render_script_page("vitsplice.analysis", "matches", title=self.title, lead=self.lead, data=data)
 
@@ -76,7 +75,7 @@ class MatchViewer:
 
     @numerics(grad=False)
     def _data(self) -> dict[str, Any]:
-        """Return the data for the page; arrays are little-endian bytes in base64, one row for each patch."""
+        """Return the data for the page; arrays are little-endian bytes in base64, row by row."""
         similarities = self.correspondence.similarity
         grids = (self.correspondence.grid, self.correspondence.other_grid)
         vectors = factorise(similarities, RANK)

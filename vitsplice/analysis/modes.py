@@ -35,7 +35,7 @@ from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import printable, with_count
 
 SHEET, DATA, FEATURES = "modes.png", "modes.json", "features.jsonl"
-"""The sheet, the modes as JSON, and the cached features."""
+"""File names of the sheet, the modes as JSON, and the cached features."""
 
 OUTPUT = re.compile(r"mode-[0-9]+\.png")
 """File names of outputs; `save` removes such files of an earlier call that it does not write again."""
@@ -198,10 +198,11 @@ def check_output(
 
     Raises:
         OutputExists: if the folder holds modes, or a file that would be replaced, and ``force`` is not given.
-        UserError: if the path is a file or one of the sources, or a source is a file that would be replaced or removed.
+        UserError: if the path has a NUL, is a file or is one of the sources, or a source would be replaced or removed.
     """
-    check_is_no_source(folder, sources, SHEET)
     path = Path(folder)
+    output_folder.refuse_nul(path)
+    check_is_no_source(folder, sources, SHEET)
     listed, written = output_folder.listed_files(path, DATA, OUTPUT), [*map(_output_name, range(number_of_outputs))]
     check_inputs_survive(sources, (path / name for name in (SHEET, DATA, *listed, *written)))
     output_folder.check(folder, (SHEET, DATA), "appearance modes", force=force)
@@ -224,10 +225,11 @@ def save(
     Raises:
         OutputExists: if the folder holds modes, or a file that would be replaced, and ``force`` is not given.
         ImageError: if an image of a mode can no longer be read.
-        UserError: if the folder cannot be created.
+        UserError: if the folder cannot be created, or an image of a mode is a file that would be replaced or removed.
         VitspliceError: if a file cannot be written.
     """
-    path = check_output(folder, number_of_outputs=len(outputs), force=force)
+    images = [image for mode in modes.modes for image in mode.images]
+    path = check_output(folder, images, len(outputs), force=force)
     files = {_output_name(mode): encode_png(output) for mode, output in enumerate(outputs)}
     data = json_bytes(modes.to_json() | {"files": list(files)})
     drawn = encode_png(sheet(modes, outputs))

@@ -157,13 +157,13 @@ class ComponentMaps:
             index: index of the image.
             side: maximum shorter side of the result in pixels; None: that of the image.
         """
-        maps, image = self.maps[layer][index], shrink_to(self.images[index].pixels, side)
+        components, image = self.maps[layer][index], shrink_to(self.images[index].pixels, side)
         if self.masks is None:
-            return upsample(maps, image, self.upsampling)
-        mask = mask_on_grid(self.masks[index], (maps.shape[-2], maps.shape[-1]))[None]
-        *colours, share = upsample(torch.cat([maps, mask]), image, self.upsampling)
-        lifted = LEAST_BRIGHTNESS + (1 - LEAST_BRIGHTNESS) * torch.stack(colours) / share.clamp(min=0.1)
-        upsampled: Tensor = lifted.clamp(0, 1) * sharpened(share)
+            return upsample(components, image, self.upsampling)
+        mask = mask_on_grid(self.masks[index], (components.shape[-2], components.shape[-1]))[None]
+        *colours, soft_mask = upsample(torch.cat([components, mask]), image, self.upsampling)
+        lifted = LEAST_BRIGHTNESS + (1 - LEAST_BRIGHTNESS) * torch.stack(colours) / soft_mask.clamp(min=0.1)
+        upsampled: Tensor = lifted.clamp(0, 1) * sharpened(soft_mask)
         return upsampled
 
     def caption(self, layer: int) -> str:

@@ -76,7 +76,7 @@ def flip(points: Tensor) -> Tensor:
 def turn(points: Tensor) -> Tensor:
     """Rotation by 20 degrees about the centre, with magnification by 1.2, in fractions of the sides.
 
-    It is exact for square images; others are sheared too.
+    Images that are not square are also sheared.
     """
     angle = math.radians(20)
     rotation = points.new_tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]) / 1.2

@@ -14,7 +14,7 @@ from vitsplice.errors import UserError
 Upsampling = Literal["edges", "blocks"]
 
 SHARPNESS = 2.5
-"""Factor of the slope of soft edges, which upsampling makes about as wide as a patch."""
+"""Factor by which `sharpened` steepens edges, which upsampling makes about as wide as a patch."""
 
 EPSILON = 1e-3
 """Regularisation of the guided filter, which smooths edges that are weaker than the square root of this value."""
@@ -41,6 +41,6 @@ def upsample(maps: Tensor, image: Tensor, mode: Upsampling = "edges") -> Tensor:
     return guided[0].clamp(0, 1)
 
 
-def sharpened(share: Tensor) -> Tensor:
+def sharpened(mask: Tensor) -> Tensor:
     """Make the soft edges of an upsampled mask narrower; values stay in [0, 1], and 0.5 is unchanged."""
-    return ((share - 0.5) * SHARPNESS + 0.5).clamp(0, 1)
+    return ((mask - 0.5) * SHARPNESS + 0.5).clamp(0, 1)

@@ -101,7 +101,7 @@ class FrozenBackbone(nn.Module):
 
 
 def _with_checked_roles(info: BackboneInfo) -> BackboneInfo:
-    """Return the info after a check of its default requests, with their layers counted from the last, -1.
+    """Check the default requests, and return the info with their layers counted from the end (-1 is the last).
 
     Raises ConfigError for an unknown facet or layer, or unless structure has a local and appearance a global facet.
     """

@@ -16,7 +16,7 @@ from vitsplice.errors import Argument, MessagePart, Setting, WeightsUnavailable
 from vitsplice.text import first_line
 
 PROBE_SECONDS = 4.0
-"""Time limit for the hub to answer whether it has a file."""
+"""Time limit for an answer of the hub."""
 
 REACHABLE = "answers"
 """State of a hub that answers."""
@@ -85,7 +85,7 @@ def file_names(name: str | None = None) -> list[str]:
 
 
 def in_hub_cache(repo: str, names: list[str], revision: str | None = None) -> Path | None:
-    """Return the path of the first named file that is in huggingface_hub's cache, or None; do not use the network."""
+    """Return the path of the first named file in huggingface_hub's cache, or None, without using the network."""
     from huggingface_hub import try_to_load_from_cache
 
     paths = (try_to_load_from_cache(repo, name, revision=revision) for name in names)

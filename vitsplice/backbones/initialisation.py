@@ -19,12 +19,11 @@ _SKIPPED = {
     Tensor.add_,
     Tensor.clamp_,
 }
-"""Functions that give a parameter its initial values, and the operations of which others, such as
-`nn.init.trunc_normal_`, consist."""
+"""Initialisers of parameters, and the operations of which others, such as `nn.init.trunc_normal_`, consist."""
 
 
 class SkipInitialisation(TorchFunctionMode):
-    """Context in which networks are created without random values for their parameters, which take most of the time.
+    """Context in which networks are created without random initial values, whose generation takes most of the time.
 
     The caller has to load every parameter, in the context or after it. Buffers are initialised as usual.
     """
@@ -40,7 +39,7 @@ class SkipInitialisation(TorchFunctionMode):
         kwargs = kwargs or {}
         target = args[0] if args else kwargs.get("tensor")
         if isinstance(target, nn.Parameter):
-            self._loading = self._loading or func is Tensor.copy_  # what follows may change loaded parameters
+            self._loading = self._loading or func is Tensor.copy_  # later operations may change loaded parameters
             if func in _SKIPPED and not self._loading:
                 return target
         return func(*args, **kwargs)

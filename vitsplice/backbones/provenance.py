@@ -28,7 +28,7 @@ class Provenance(TorchFunctionMode):
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self._file = tensors
+        self._file_tensors = tensors
         self._origins: Any = WeakIdKeyDictionary({tensor: frozenset([name]) for name, tensor in tensors.items()})
         self._copied: set[str] = set()
         self._loading = False
@@ -38,7 +38,7 @@ class Provenance(TorchFunctionMode):
     ) -> Any:
         """Call the function, and record the origins of its results."""
         result = func(*args, **(kwargs or {}))
-        # the other argument of __deepcopy__ holds all tensors that were copied before
+        # the other argument of __deepcopy__, its memo, holds all tensors that were copied before
         sources = args[:1] if func is Tensor.__deepcopy__ else (args, kwargs)
         origins = frozenset[str]().union(*(self._origins.get(t, ()) for t in _tensors(sources)))
         self._loading = self._loading or bool(origins)
@@ -71,7 +71,7 @@ class Provenance(TorchFunctionMode):
             if tensor not in self._origins and not key.endswith(OPTIONAL)
         ]
         kinds = {_kind(key) for key in self._copied}
-        unused_layers = [key for key in self._file if key not in self._copied and _kind(key) in kinds]
+        unused_layers = [key for key in self._file_tensors if key not in self._copied and _kind(key) in kinds]
         problems = [
             counted("missing", missing),
             counted("of layers that the model does not have", unused_layers),
@@ -86,13 +86,15 @@ class Provenance(TorchFunctionMode):
         for module in model.modules():
             if isinstance(module, nn.Conv2d) and len(origins := self._origins.get(module.weight, ())) == 1:
                 key = next(iter(origins))
-                if self._file[key].numel() != module.weight.numel():
-                    yield f"{key} {tuple(self._file[key].shape)} instead of {tuple(module.weight.shape)}"
+                tensor = self._file_tensors[key]
+                if tensor.numel() != module.weight.numel():
+                    yield f"{key} {tuple(tensor.shape)} instead of {tuple(module.weight.shape)}"
 
     def _integers(self, model: nn.Module) -> Iterator[str]:
         """Yield the names, in the file, of integer tensors that were loaded into parameters."""
         for parameter in model.parameters():
-            yield from (key for key in self._origins.get(parameter, ()) if not self._file[key].is_floating_point())
+            origins = self._origins.get(parameter, ())
+            yield from (key for key in origins if not self._file_tensors[key].is_floating_point())
 
 
 def _kind(key: str) -> str:

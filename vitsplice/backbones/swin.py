@@ -1,8 +1,8 @@
 """Swin transformers of timm (v1 and v2), which have attention within shifted windows.
 
-The query, key and value of a token depend on that token alone, so no windows are needed: they are computed for the
-entire map from the input of a block's attention. Layers are the blocks of all stages in order; each has the grid of
-its stage.
+The query, key and value of a token depend on that token alone, so they are computed without windows, for the entire
+map, from the input of a block's attention. Layers are the blocks of all stages in order; each has the grid of its
+stage.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ def spec_for(name: str) -> BackboneSpec | None:
 def _pretrained_cfg(timm_name: str, prefix: str = "") -> Any:
     """Return timm's configuration of a model; None if timm has no configuration, as for a deprecated name.
 
-    Raises UnknownName for weights that timm does not list; ``prefix`` precedes the similar name that it suggests.
+    Raises UnknownName for weights that timm does not list; ``prefix`` precedes a similar name that the error suggests.
     """
     import timm
 
@@ -134,7 +134,7 @@ def _find_weights(timm_name: str) -> str:
 
     if in_hub_cache(f"timm/{timm_name}", file_names()):
         return "in the hub's cache"
-    if not torch_cache().is_dir():  # else timm is needed, whose import takes seconds
+    if not torch_cache().is_dir():  # avoids the import of timm, which takes seconds
         return ""
     cfg = _pretrained_cfg(timm_name)  # not None, as no name in `ALIASES` is deprecated
     return "in torch.hub's cache" if in_torch_cache(cfg.url or "") else ""

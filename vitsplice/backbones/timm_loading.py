@@ -42,7 +42,7 @@ def load(timm_name: str, name: str, weights: Path | None) -> Backbone:
         weights: file of weights; None: the pretrained weights of timm (`hub_state_dict`).
 
     Raises:
-        UserError: if timm cannot create such a model.
+        UserError: if timm cannot create the model.
         WeightsUnavailable: see `hub_state_dict`.
         WeightsRejected: if the weights cannot be read, or do not fit.
     """
@@ -70,7 +70,7 @@ def load_untrained(timm_name: str, name: str) -> Backbone:
 
 
 def _cls_normalised(cfg: Mapping[str, Any]) -> bool:
-    """Return whether [CLS] is taken after the final norm (`TimmViT`): not of DINO v1, as in Splice."""
+    """Return whether [CLS] is taken after the final norm (`TimmViT`): False for DINO v1, as in Splice."""
     return cfg.get("tag") != "dino"
 
 
@@ -87,8 +87,8 @@ def random_weights(timm_name: str) -> dict[str, Tensor]:
 
 def _scales_branch(name: str, value: Tensor) -> bool:
     """Return whether a tensor of initial weights is a scale that makes a residual branch nearly or entirely 0."""
-    zeros = value.numel() == max(value.shape, default=1) and not value.any()
-    return bool(_LAYER_SCALE.fullmatch(name)) or (zeros and bool(_GAIN.fullmatch(name)))
+    zero_vector = value.numel() == max(value.shape, default=1) and not value.any()
+    return bool(_LAYER_SCALE.fullmatch(name)) or (zero_vector and bool(_GAIN.fullmatch(name)))
 
 
 def load_with_weights(
@@ -114,7 +114,7 @@ def load_with_weights(
             ignored for networks with feature maps.
 
     Raises:
-        UserError: if timm cannot create such a model.
+        UserError: if timm cannot create the model.
         WeightsRejected: if the state dict is empty, or does not fit.
     """
     if not state_dict:
@@ -149,7 +149,8 @@ def _create(
 ) -> nn.Module:
     """Create a timm model without a classifier; timm converts and loads the state dict if there is one."""
     settings: dict[str, Any] = {"features_only": True} if features_only else {"num_classes": 0}
-    settings |= {} if pool is None or features_only else {"global_pool": pool}
+    if pool is not None and not features_only:
+        settings["global_pool"] = pool
     if state_dict is not None:
         # timm drops the classifier and loads non-strictly only if the model's num_classes differs from the
         # configuration's. With num_classes=0 both are 0 for some models, so the configuration gets 1.

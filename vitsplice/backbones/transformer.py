@@ -58,11 +58,11 @@ class TransformerBackbone(FrozenBackbone):
 
     def _features(self, inputs: Tensor, requests: tuple[FeatureRequest, ...]) -> dict[FeatureRequest, Features]:
         call = _Call(frozenset(self.info.block(request.layer) for request in requests))
-        token = _CALL.set(call)
+        previous = _CALL.set(call)
         try:
             self._run(inputs)
         finally:
-            _CALL.reset(token)
+            _CALL.reset(previous)
         return {request: self._facet(call.tensors, request, inputs) for request in requests}
 
     def _facet(self, tensors: Captured, request: FeatureRequest, inputs: Tensor) -> Features:

@@ -14,7 +14,7 @@ from vitsplice.errors import UserError
 def is_vit(model: nn.Module) -> bool:
     """Return True for a module with the attributes of a plain timm ViT, whose blocks have one attention each.
 
-    CaiT is none: its last blocks take the [CLS] token only, and its [CLS] token is in none of the others.
+    CaiT is none: its last blocks update the [CLS] token only, and its other blocks have no [CLS] token.
     """
     blocks = getattr(model, "blocks", None)
     return (
@@ -41,8 +41,8 @@ class TimmViT(TransformerBackbone):
         model: a timm ViT without a classifier.
         cls_normalised: whether the facets ``cls``, ``token`` and ``pooled`` of every layer are taken after the final
             norm. Splice takes them before the norm, which suits DINO v1; but before the norm, the [CLS] token of DINOv2
-            is dominated by a few channels. The argument is ignored for a model without a norm. It is also ignored for a
-            model without a [CLS] token: these facets are taken after the norm, and ``info.cls_normalised`` is None.
+            is dominated by a few channels. The argument is ignored for a model without a norm, and for one without a
+            [CLS] token, whose ``token`` and ``pooled`` are taken after the norm (``info.cls_normalised`` is None).
         arguments: see `vitsplice.backbones.base.BackboneArguments`.
 
     Raises:

@@ -4,5 +4,5 @@
 hands jobs to the executor. A job is finished if it has a record with the same inputs, and its run folder exists.
 Without such a record, the ``run.json`` in the run folder says whether the job is finished; the record is then rebuilt.
 
-Two modules do without jobs: `transfers` applies a model to many images, and `lut_images` applies a LUT.
+Without jobs, `transfers` applies a model to many images, and `lut_images` applies a LUT.
 """

@@ -95,9 +95,9 @@ def run_batch(
         retries: maximum number of rounds of retries. Each begins when all other jobs have ended, and retries the jobs
             that failed in the round before.
         on_lock: called once this process holds the lock of the folder.
-        stopped: function that returns True when no further jobs should start. `vitsplice.batch.plan.request_stop`
-            also stops running jobs. Call it only after ``on_lock`` was called: earlier, it would stop the jobs of the
-            process that holds the lock.
+        stopped: function that returns True when no further jobs should start. To stop running jobs too, call
+            `vitsplice.batch.plan.request_stop`, but only after ``on_lock`` was called: earlier, that would stop the
+            jobs of the process that holds the lock.
         report: called after each job, see `Report`.
 
     Returns:

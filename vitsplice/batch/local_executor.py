@@ -30,8 +30,8 @@ Work = Callable[[Job], Outcome]
 def build(workers: int, threads: int, options: Mapping[str, Any]) -> Executor:
     """Build the executor.
 
-    With 0 workers, there is one for each GPU, or without GPUs one for every two cores. With 0 threads, the workers
-    share the cores equally, with at most ``OMP_NUM_THREADS`` threads each if that variable is set.
+    If ``workers`` is 0, there is one worker for each GPU, or without GPUs one for every two cores. If ``threads`` is 0,
+    the workers share the cores equally, with at most ``OMP_NUM_THREADS`` threads each if that variable is set.
     """
     gpus, cores = _gpus(), _cores()
     workers = workers or len(gpus) or max(1, cores // 2)
@@ -121,7 +121,7 @@ class _Worker:
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
     """Block `SIGNALS` in the driver; a process that is started meanwhile inherits the block, which `_serve` removes."""
-    resource_tracker.ensure_running()  # else it would start with the process and unblock the signals
+    resource_tracker.ensure_running()  # started later, by the process, it would unblock the signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield

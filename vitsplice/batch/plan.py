@@ -114,7 +114,7 @@ def variants(
     seeds: Sequence[int] = (),
     **settings: Any,
 ) -> dict[str, RunConfig]:
-    """Combine every preset with every backbone and seed, and return the settings by name of the variant.
+    """Combine every preset with every backbone and seed, and return the settings of each variant by its name.
 
     Args:
         presets: names of presets, or paths of YAML files or model folders.
@@ -151,7 +151,7 @@ def variants(
 
 
 def open_batch(out: Path, manifest: Path, variants: Mapping[str, RunConfig], threads: int, pairs: int = 0) -> Batch:
-    """Create or update ``batch.json``. Variants without runs are removed from it.
+    """Create or update ``batch.json``. Variants of earlier calls are removed from it if they have no runs.
 
     The caller must hold the lock of the folder.
 
@@ -219,7 +219,7 @@ def names_in(folder: Path) -> list[str]:
     """Return the names in a folder; [] if it is a file, or has been removed.
 
     Raises:
-        VitspliceError: if the folder cannot be listed, such as for a fault of a file server.
+        VitspliceError: if the folder cannot be listed, for example because a file server fails.
     """
     try:
         return os.listdir(folder)

@@ -1,7 +1,7 @@
 """Functions that run jobs, by which `vitsplice.testing.ExecutorContract` checks an executor.
 
-The ``settings`` of these jobs are the process id of the caller. Jobs neither kill that process nor run in it endlessly,
-so that an executor that runs jobs there fails its checks.
+The ``settings`` of these jobs are the id of the process that runs the checks. If the executor runs a job in that
+process, the job returns at once: it neither kills the process nor blocks it, so that the check can fail.
 
 The worker processes of the executor import this module: it imports no torch, so that they start fast.
 """

@@ -145,7 +145,7 @@ def _job_key(record: Mapping[str, Any]) -> int:
 
 
 def _run_keys(out: Path, variants: set[str]) -> Iterator[int]:
-    """Yield the keys of the runs of the given variants that have a folder.
+    """Yield the key of each run of the given variants whose folder exists.
 
     Each shard (`vitsplice.batch.plan.run_folder`) is listed, which is faster on a file server than checking the folder
     of each run.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -150,15 +149,16 @@ def outputs_of_images(structures: Iterable[Path]) -> list[Transfer]:
     for given in structures:
         for path in images_at(given):
             unique.setdefault(absolute(path), Transfer(f"{path.stem}.png", path, ()))
-    transfers = list(unique.values())
-    counts = Counter(transfer.name.lower() for transfer in transfers)
-    if repeated := [transfer for transfer in transfers if counts[transfer.name.lower()] > 1]:
-        first, second = (printable(str(transfer.structure)) for transfer in repeated[:2])
-        raise UserError(
-            f"{first} and {second} would have the same output {repeated[0].name}; give them in separate calls, with "
-            "different output folders"
-        )
-    return transfers
+    by_name: dict[str, Transfer] = {}
+    for transfer in unique.values():
+        first = by_name.setdefault(transfer.name.lower(), transfer)
+        if first is not transfer:
+            paths = " and ".join(printable(str(each.structure)) for each in (first, transfer))
+            raise UserError(
+                f"{paths} would have the same output {first.name}; give them in separate calls, with different output "
+                "folders"
+            )
+    return list(unique.values())
 
 
 def transfers_of_manifest(manifest: Path) -> list[Transfer]:

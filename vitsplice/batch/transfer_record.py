@@ -27,7 +27,7 @@ class TransferRecord:
     Args:
         folder: output folder.
         model: model whose outputs are added.
-        recorded: whether outputs are added to the file `RECORD`. The first one creates the file and locks the folder.
+        recorded: whether outputs are added to the file `RECORD`. The first output creates it and locks the folder.
     """
 
     def __init__(self, folder: Path, model: Model, *, recorded: bool) -> None:

@@ -130,9 +130,9 @@ _Preparation = Callable[[Path, Path | None], _Prepared]
 
 
 def _cached_preparation(model: Model) -> _Preparation:
-    """Return a function that reads and prepares an appearance image, cached by its paths.
+    """Return a function that reads and prepares an appearance image; it caches its results by the two paths.
 
-    If a file is replaced meanwhile, the one that was read is recorded.
+    The digests are those of the bytes that were read, even if a file is replaced later.
     """
 
     @lru_cache(CACHED_DESCRIPTIONS)
@@ -150,12 +150,12 @@ def _read_mask(path: Path | None) -> LoadedImage | None:
 def _apply(
     model: Model, transfer: Transfer, prepare: _Preparation, record: TransferRecord, applied: Applied
 ) -> Mapping[str, Any] | None:
-    """Write one output and return the digests of its images; if that fails, add the error to the failures."""
+    """Write one output and return the digests of its images; if that fails, record the error and return None."""
     began = perf_counter()
     try:
         record.check_name(transfer.name)
         with out_of_memory_advice():
-            data, digests = _computed(model, transfer, prepare)
+            data, digests = _compute(model, transfer, prepare)
     except VitspliceError as error:
         applied.failures[transfer.name] = error
         return None
@@ -169,7 +169,7 @@ def _apply(
     return digests
 
 
-def _computed(model: Model, transfer: Transfer, prepare: _Preparation) -> tuple[bytes, dict[str, Any]]:
+def _compute(model: Model, transfer: Transfer, prepare: _Preparation) -> tuple[bytes, dict[str, Any]]:
     """Compute the PNG file of an output, and the digests of the images that it was computed from."""
     structure, mask = read(transfer.structure), _read_mask(transfer.structure_mask)
     masked_parts = zip_longest(transfer.appearance, transfer.appearance_masks)
@@ -186,6 +186,6 @@ def _computed(model: Model, transfer: Transfer, prepare: _Preparation) -> tuple[
 
 def _trained_on(model: Model, transfer: Transfer, digests: Mapping[str, Any]) -> dict[str, Path]:
     """Return the images of a transfer that the model was trained on, by their SHA-256 (see `image_digests`)."""
-    each = [digests["structure"], *(digest for digest, _ in digests["appearance"])]
+    of_images = [digests["structure"], *(digest for digest, _ in digests["appearance"])]
     paths = [transfer.structure, *(path for path, _ in transfer.appearance)]
-    return {digest: path for digest, path in zip(each, paths, strict=True) if digest in model.images}
+    return {digest: path for digest, path in zip(of_images, paths, strict=True) if digest in model.images}

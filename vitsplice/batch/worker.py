@@ -39,7 +39,7 @@ RETRYABLE = (OutputBusy, OutOfMemory)
 """User errors that may not occur again when the job is retried or runs on another machine."""
 
 INPUT_ENTRIES = ("weights", "regions")
-"""Entries of a record that describe its inputs besides the images.
+"""Entries of a record that describe the inputs of its run besides the images.
 
 They are the weights, if there are several appearance images, and the index of the appearance image of each region.
 """
@@ -48,7 +48,7 @@ OTHER_ID = "give the pair another id, or remove that folder"
 
 
 def run_job(job: Job) -> Outcome:
-    """Run a job and return its outcome; it raises KeyboardInterrupt and GeneratorExit only.
+    """Run a job and return its outcome. Raises only KeyboardInterrupt and GeneratorExit.
 
     Backbones stay loaded for the next job of this process.
     """
@@ -155,7 +155,7 @@ def _run(job: Job) -> Outcome:
     try:
         recording = _open_when_unlocked(job, stopped)
     except AlreadyFinished:
-        FolderLock(Path(job.folder)).release()  # it removes the lock file of a killed process
+        FolderLock(Path(job.folder)).release()  # acquired and released, to remove the lock file of a killed process
         return Outcome(job.id, "done", record=_read_record(job) or {})
     if recording is None:
         return Outcome(job.id, "stopped")
@@ -191,7 +191,8 @@ def _open_when_unlocked(job: Job, stopped: StopFile) -> Recording | None:
 def _open(job: Job) -> Recording:
     """Resume the unfinished run of a job, or begin it. Raises AlreadyFinished if the folder holds a finished run.
 
-    An unfinished run with a corrupt checkpoint, or with other settings, images, regions or backbones, is replaced.
+    An unfinished run is replaced if it has a corrupt checkpoint, or other settings, images, weights, regions or
+    backbones.
     """
     folder, settings = RunFolder(Path(job.folder)), RunConfig.model_validate_json(job.settings)
     if folder.finished() or _started_as(job, settings, folder):

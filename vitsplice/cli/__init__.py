@@ -80,7 +80,7 @@ def bytes_or_escapes(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 class OutputFile(io.FileIO):
-    """Standard output: what cannot be written, unless the pipe is closed, is a VitspliceError instead of an OSError."""
+    """Standard output. A failed write, except to a closed pipe, raises VitspliceError instead of OSError."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         """Write bytes, and return the number of those written."""
@@ -114,7 +114,7 @@ def prepare_streams() -> None:
 
 
 def _text_stream(stream: TextIO, kind: type[io.FileIO], errors: str | None, *, line_buffering: bool) -> TextIO:
-    """Return a stream that writes to the same descriptor by a file of this kind."""
+    """Return a text stream that writes to the descriptor of ``stream`` through a file of class ``kind``."""
     file = io.BufferedWriter(kind(stream.fileno(), "w", closefd=False))
     return io.TextIOWrapper(file, stream.encoding, errors, line_buffering=line_buffering)
 
@@ -156,7 +156,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _discard_output(descriptor: int) -> None:
-    """Redirect standard output to the null device, so that the interpreter does not fail to flush it at its end."""
+    """Redirect standard output to the null device, so that flushing it at exit does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 

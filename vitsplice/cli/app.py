@@ -64,7 +64,7 @@ def _has_settings(command: Any) -> bool:
 
 
 def _unavailable(part: MessagePart) -> MessagePart:
-    """Return a part of a message; of a setting, say that the command has no option for it."""
+    """Return a part of a message; if it is a setting, add that the command has no option for it."""
     return f"{option(part)} (not an option of this command)" if isinstance(part, Setting) else part
 
 

@@ -120,7 +120,7 @@ def report_applied(applied: Applied, total: int, advice: str) -> None:
         advice: how to continue, printed if the work was stopped.
 
     Raises:
-        UserError: the failure, if there is only one output and it failed.
+        VitspliceError: the error of the output, if there is only one and it failed.
     """
     failures = list(applied.failures.items())
     if failures and total == 1:

@@ -104,15 +104,15 @@ def _show_passes(passes: dict[str, Any]) -> None:
 
 def _show_run(run: dict[str, Any]) -> None:
     typer.echo(f"\na run of {run['preset']}")
-    backbones = list(dict.fromkeys(name for phase in run["parts"] for name in phase["backbones"]))
+    backbones = list(dict.fromkeys(name for part in run["parts"] for name in part["backbones"]))
     rows = []
-    for phase in run["parts"]:
-        seconds, steps = phase["seconds"], phase["steps"]
-        pass_seconds = [phase["backbones"].get(name, 0.0) for name in backbones]
+    for part in run["parts"]:
+        seconds, steps = part["seconds"], part["steps"]
+        pass_seconds = [part["backbones"].get(name, 0.0) for name in backbones]
         shares = [f"{time / seconds:.0%}" if time else "" for time in (*pass_seconds, seconds - sum(pass_seconds))]
         per_step = f"{seconds / steps:.3f}" if steps else ""
-        rows.append([phase["name"], f"{seconds:.1f}", str(steps or ""), per_step, *shares])
-    print_wide(["phase", "seconds", "steps", "s per step", *backbones, "other"], rows)
+        rows.append([part["name"], f"{seconds:.1f}", str(steps or ""), per_step, *shares])
+    print_wide(["part", "seconds", "steps", "s per step", *backbones, "other"], rows)
     typer.echo("percentages: time in passes of each backbone; other: the rest, including passes for metrics")
 
 

@@ -71,7 +71,7 @@ def evaluate(
 
 
 def _optimised_backbones(options: list[str]) -> dict[str, tuple[str, ...]]:
-    """Parse ``METHOD=BACKBONE`` options to the names of the backbones of each method; none: ()."""
+    """Parse ``METHOD=BACKBONE`` options to the names of backbones by method; ``METHOD=none`` gives ()."""
     optimised: dict[str, list[str]] = {}
     for text in options:
         method, _, backbone = text.partition("=")

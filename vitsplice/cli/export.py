@@ -27,10 +27,10 @@ def export(
     from vitsplice.text import printable
     from vitsplice.training.plan import WORK as TRAINING
 
-    # The files and folders that a training writes; other names in the model folder are free.
-    model_paths = {os.path.realpath(model / name) for name in TRAINING.files}
+    # ONNX files with other names may be written to the model folder.
+    training_paths = {os.path.realpath(model / name) for name in TRAINING.files}
     target = os.path.realpath(onnx)
-    if {target, os.path.dirname(target)} & model_paths:
+    if {target, os.path.dirname(target)} & training_paths:
         raise UserError(
             f"{printable(str(onnx))} is a file of the model or in one of its folders; choose another name or folder"
         )

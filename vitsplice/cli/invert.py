@@ -60,8 +60,8 @@ def invert(
         Path | None,
         typer.Option(
             metavar="OUT",
-            help="Resume the inversions in this folder. The only other option allowed is --force: if the image or a "
-            "package has changed, it restarts all inversions.",
+            help="Resume the inversions in this folder. The only other option allowed is --force, which restarts all "
+            "inversions if the image or a package has changed.",
         ),
     ] = None,
 ) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from vitsplice.cli.options import DEVICE, IMAGE_HELP, OutputFolder, SummaryAsJson, backbone_option
 from vitsplice.cli.output import print_json, print_notes, print_wide
+from vitsplice.text import printable
 
 EVERY_LAYER = "all"
 
@@ -44,7 +45,7 @@ def keypoints(
         list[float] | None,
         typer.Option(
             help="Threshold of PCK as a fraction of a reference length: the longer side of the object (SPair-71k) or "
-            "of the image (others); can be repeated. Default: 0.05, 0.1 and 0.15.",
+            "of the image (other data); can be repeated. Default: 0.05, 0.1 and 0.15.",
         ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split of the data set. Default: test.")] = None,
@@ -95,8 +96,13 @@ def keypoints(
 
 
 def _layers(values: list[str]) -> tuple[int, ...]:
-    try:
-        numbers = tuple(int(value) for value in values if value != EVERY_LAYER)
-    except ValueError:
-        raise typer.BadParameter(f"--layer takes whole numbers or {EVERY_LAYER}, not {', '.join(values)}") from None
+    """Return the numbers of layers; () for all layers."""
+    numbers = tuple(_layer(value) for value in values if value != EVERY_LAYER)
     return () if EVERY_LAYER in values else numbers
+
+
+def _layer(value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise typer.BadParameter(f"--layer takes whole numbers or {EVERY_LAYER}, not {printable(value)}") from None

@@ -35,8 +35,8 @@ def fit(
     mask: Annotated[
         Path | None,
         typer.Option(
-            help="Mask of the same size: only pixels whose mean of red, green and blue is at least half are used. If "
-            "its alpha channel varies, that channel is the mask."
+            help="Mask of the same size: only pixels where the mean of its red, green and blue is at least 50 % are "
+            "used. If its alpha channel varies, that channel is the mask."
         ),
     ] = None,
     size: Annotated[

@@ -28,7 +28,7 @@ def modes(
     device: Annotated[str, DEVICE] = "auto",
     force: ReplaceResults = False,
 ) -> None:
-    """Find the appearance modes of a collection. Each line of the sheet shows a mode, the most central images first."""
+    """Find the appearance modes of a collection. Each row of modes.png shows a mode, its most central images first."""
     if (model is None) != (structure is None):
         raise typer.BadParameter("give --model and --structure together")
     from vitsplice.analysis import modes as analysis

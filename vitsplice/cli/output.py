@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-MEMORY_ADVICE = "try smaller images, a smaller --size (--grid of correspond), or a smaller backbone"
+MEMORY_ADVICE = "try smaller images, a smaller --size (for correspond: --grid), or a smaller backbone"
 
 
 def print_notes(lines: Iterable[object], label: str = "note") -> None:
@@ -74,7 +74,7 @@ def option(named: Argument | Setting) -> str:
 
 
 def on_terminal(console: Console) -> bool:
-    """Return whether a console writes to a terminal; with FORCE_COLOR, rich takes a file for one, too."""
+    """Return whether a console writes to a terminal; with FORCE_COLOR, ``is_terminal`` is True for a file, too."""
     return console.is_terminal and console.file.isatty()
 
 

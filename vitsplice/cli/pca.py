@@ -14,7 +14,7 @@ from vitsplice.cli.output import print_notes
 def pca(
     images: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGE...", help=f"{IMAGE_HELP} At each layer, a colour means the same in all."),
+        typer.Argument(metavar="IMAGE...", help=f"{IMAGE_HELP} At each layer, a colour means the same in all images."),
     ],
     out: OutputFolder = Path("vitsplice-pca"),
     backbone: Backbone = None,

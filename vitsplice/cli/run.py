@@ -76,7 +76,7 @@ def run(
         Path | None,
         typer.Option(
             help="Mask as large as STRUCTURE: the output may differ from STRUCTURE where the mask is white; grey "
-            "blends both. If the file has an alpha channel that varies, that is the mask. Edges are feathered, unless "
+            "blends both. If its alpha channel varies, that channel is the mask. Edges are feathered, unless "
             "--set mask.feather=0."
         ),
     ] = None,
@@ -187,8 +187,10 @@ def run(
 def _resume(context: typer.Context, path: Path, overrides: list[str], lut: Path | None, force: bool) -> None:
     """Resume a run; if it is finished, only print notes."""
     from vitsplice.luts import check_cube
+    from vitsplice.runs.artifacts import RunFolder
     from vitsplice.runs.lut import checked_mask_of_lut
     from vitsplice.runs.recorder import Recording
+    from vitsplice.support.checkpoints import folder_and_checkpoint
 
     check_alone(context, "the run", allowed=("set_", "lut", "force") if lut else ("set_",))
     if lut is not None:
@@ -198,7 +200,8 @@ def _resume(context: typer.Context, path: Path, overrides: list[str], lut: Path 
     except AlreadyFinished as finished:
         print_notes([message(finished)])
         if lut is not None:
-            command = shlex.join(["vitsplice", "lut", "fit", "STRUCTURE", str(path / "output.png"), "-o", str(lut)])
+            output = RunFolder(folder_and_checkpoint(path)[0]).output
+            command = shlex.join(["vitsplice", "lut", "fit", "STRUCTURE", str(output), "-o", str(lut)])
             advice = "resize STRUCTURE to the size of the output first; give --mask if the run had a structure mask"
             print_notes([f"no LUT is written; fit one to the finished run: {command}; {advice}"])
         return
@@ -219,7 +222,7 @@ def check_alone(context: typer.Context, work: str, allowed: Sequence[str] = ()) 
 
 
 def _images(structure: Path | None, appearances: list[Path]) -> tuple[Path, list[Path]]:
-    """Return the given structure image and appearance images, or the packaged pair if there are none."""
+    """Return the given structure image and appearance images, or the packaged pair if none is given."""
     from vitsplice.images import example
 
     if structure is not None and appearances:
@@ -231,7 +234,7 @@ def _images(structure: Path | None, appearances: list[Path]) -> tuple[Path, list
 
 
 def _resume_command(folder: Path, lut: Path | None) -> str:
-    """Return the command that resumes the run in a folder and writes a LUT, unless ``lut`` is None."""
+    """Return the command that resumes the run in a folder and, unless ``lut`` is None, writes a LUT."""
     command = f"vitsplice run --resume {shlex.quote(str(folder))}"
     return f"{command} --lut {shlex.quote(str(lut))}{' --force' if os.path.exists(lut) else ''}" if lut else command
 
@@ -240,7 +243,7 @@ def _resume_command(folder: Path, lut: Path | None) -> str:
 def _resume_advice(folder: RunFolder, command: str) -> Iterator[None]:
     """Print the command that resumes the run in a folder if KeyboardInterrupt ends the block after the run has begun.
 
-    Ctrl-C raises it, and so does a second SIGTERM.
+    Within an `Interrupt`, a second Ctrl-C or SIGTERM raises it; elsewhere, Ctrl-C does.
     """
     try:
         yield

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vitsplice.runs.result import Result
     from vitsplice.runs.run import Run
 
-MOST_SETTINGS = 600
+MAX_SETTINGS_LENGTH = 600
 """Maximum number of characters of a printed list of settings."""
 
 LONG = 20 * 60.0
@@ -78,7 +78,7 @@ class RunProgress(StepProgress):
         for substitution in self._run.substitutions.values():
             self.note(f"SUBSTITUTION: {substitution}", style="bold yellow")
         if self._run.changed_for_fallback:
-            keys = truncate(", ".join(self._run.changed_for_fallback), MOST_SETTINGS)
+            keys = truncate(", ".join(self._run.changed_for_fallback), MAX_SETTINGS_LENGTH)
             self.note(f"with this substitute, the preset changes these settings: {keys}", style="bold yellow")
 
     def step(self, step: Step) -> None:

@@ -31,8 +31,8 @@ def make(
         list[str],
         typer.Option(
             metavar="NAME=FOLDER",
-            help="Name of a method and the folder of its outputs, by the ID of the pair: FOLDER/ID.png (or .jpg, "
-            ".webp, .tif ...), run folders FOLDER/ID, or a folder of `vitsplice batch`. Give this option for each "
+            help="Name of a method and the folder of its outputs: for each pair, an image FOLDER/ID.png (or .jpg, "
+            ".webp, .tif ...) or a run folder FOLDER/ID; or a folder of `vitsplice batch`. Give this option for each "
             "method, at least twice.",
         ),
     ],
@@ -121,7 +121,7 @@ def analyse(
     """Compute how often each method was preferred, with intervals, tests and the agreement of raters.
 
     Results of another study are excluded and listed, and so are incomplete, altered and duplicate results, results with
-    too many failed checks, too short times or always the same side, and files that are not results.
+    too many failed checks, too short times or the same side in every answer, and files that are not results.
     """
     if plan is None:
         raise typer.BadParameter("give the plan with --plan, such as --plan study.plan.json for study.html")

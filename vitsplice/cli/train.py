@@ -87,8 +87,8 @@ def train(
         bool,
         typer.Option(
             "--force",
-            help="Replace the training in the folder of the model. If that training is unfinished and its last "
-            "checkpoint fits, resume from it.",
+            help="Replace the training in the folder of the model. If that training is unfinished and has the same "
+            "source and settings, resume from its last checkpoint if possible.",
         ),
     ] = False,
     resume: Annotated[

@@ -53,8 +53,8 @@ class RunConfig(Settings):
         structure_strength: factor applied to the weights of all terms whose target is the structure image or the start.
             In a run without steps, it scales the detail of the warm start.
         appearance_strength: factor applied to the weights of all terms whose target is the appearance image. A value
-            below 1 also moves the start ``match`` or ``model`` towards the structure image. In a run without steps, the
-            warm start depends on both strengths (`vitsplice.engine.warm_start`).
+            below 1 also moves the start ``match`` or ``model`` towards the structure image. In a run without steps, a
+            value above 1 increases the differences of colours in the warm start (`vitsplice.engine.warm_start`).
         steps: number of steps; 0 returns the start.
         size: shorter side, in pixels, to which all images are resized first; None: no resizing. Not allowed with
             ``training``, which has `TrainingConfig.side`.
@@ -103,7 +103,7 @@ class RunConfig(Settings):
     def _check_with_fallback(cls, changes: dict[str, Any]) -> dict[str, Any]:
         if fixed := sorted(FIXED_WITH_FALLBACK.intersection(changes)):
             raise ValueError(f"with_fallback cannot change {', '.join(fixed)}")
-        return _with_complete_files(changes)
+        return _with_complete_paths(changes)
 
     @model_validator(mode="before")
     @classmethod
@@ -134,7 +134,7 @@ class RunConfig(Settings):
         for name in terms:
             if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) or name in {"step", "total"}:
                 raise ValueError(
-                    f"{truncate(name)!r} cannot be the name of a term, which has 1 to 64 letters, digits, - or _, and "
+                    f"{truncate(name)!r} cannot be the name of a term; a name has 1 to 64 letters, digits, - or _, and "
                     "is neither step nor total"
                 )
         return terms
@@ -145,7 +145,7 @@ class RunConfig(Settings):
         for key in backbones:
             if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", key):
                 raise ValueError(
-                    f"{truncate(key)!r} cannot be the key of a backbone, which has 1 to 64 letters, digits, - or _"
+                    f"{truncate(key)!r} cannot be the key of a backbone; a key has 1 to 64 letters, digits, - or _"
                 )
         return backbones
 
@@ -207,7 +207,7 @@ class RunConfig(Settings):
         return self
 
     @model_validator(mode="after")
-    def _check_work(self) -> RunConfig:
+    def _check_steps(self) -> RunConfig:
         if self.steps == 0 and self.start == "structure":
             raise ValueError(
                 "steps: 0 is not allowed unless start is match or model; the output would be the structure image"
@@ -228,7 +228,7 @@ class RunConfig(Settings):
 
     @property
     def matching_backbones(self) -> tuple[str, ...]:
-        """Keys of the backbones by which images are matched, the first included."""
+        """Keys of the backbones that match images; with the start ``model`` only the first."""
         return (next(iter(self.backbones)), *(() if self.start == "model" else self.match.further_backbones))
 
     def backbone_key_of(self, term: TermConfig) -> str:
@@ -237,10 +237,10 @@ class RunConfig(Settings):
 
     @property
     def optimised_losses(self) -> set[str]:
-        """Registered names (`TermConfig.loss`) of the terms that are active at any step of the run, and in any stage.
+        """Registered names (`TermConfig.loss`) of the terms that are active at any step and belong to any stage.
 
-        The steps of single stages are ignored, because they depend on the size of the output. Strengths are ignored,
-        because the registered loss terms decide which of them applies (`LossSpec.target`).
+        A term counts even if it is not active at the steps of its stages, because these depend on the size of the
+        output, or if a strength is 0, because `LossSpec.target` decides which strength applies.
         """
         return {
             term.loss for name, term in self.terms.items() if term.ever_active(self.steps) and self._is_in_a_stage(name)
@@ -255,8 +255,11 @@ class RunConfig(Settings):
         return str(yaml.dump(self.model_dump(mode="json"), Dumper=bounded_yaml.Dumper, sort_keys=False))
 
 
-def _with_complete_files(changes: dict[str, Any]) -> dict[str, Any]:
-    """Make the paths in ``with_fallback`` absolute, and give its model all keys, so that a merge retains no old one."""
+def _with_complete_paths(changes: dict[str, Any]) -> dict[str, Any]:
+    """Make the paths in ``with_fallback`` absolute, and give its ``model`` all keys.
+
+    A merge with other settings (`vitsplice.presets.merging`) then retains no value of the other model.
+    """
     changes = deepcopy(changes)
     if isinstance(model := changes.get("model"), str | Path):
         changes["model"] = model = {"folder": model}

@@ -7,8 +7,8 @@ from pydantic import Field
 from vitsplice.config.settings import Name, Settings
 
 MIN_TILED_AREA_RATIO = 3.0
-"""A stage on tiles is left out if its ``side ** 2`` is less than this many times that of the last stage before it that
-is not left out."""
+"""Minimum ratio of ``side ** 2`` of a stage on tiles to that of the preceding stage; with a smaller ratio, the stage on
+tiles is left out. Stages that are left out do not count as the preceding one."""
 
 
 class StageConfig(Settings):
@@ -19,14 +19,15 @@ class StageConfig(Settings):
             aspect ratio, where ``scale`` is the largest scale of its crops (`ViewConfig.crop`). In a stage on tiles, an
             image of at most ``side ** 2`` pixels keeps its size. ``side`` is limited to the square root of the number
             of pixels of the run's output.
-        share: the steps of the run are divided in proportion to it among the stages that are not left out.
+        share: relative number of steps: the steps of the run are divided in proportion to the shares of the stages that
+            are not left out.
         lr: learning rate; None: ``optimiser.lr``.
         tile: maximum side of a tile in pixels, before an overlap (up to 48 pixels) is added. In each step, the losses
             are computed on one tile of the output after another, so that the memory for the output's features does not
             grow with ``side``. The features of the appearance image are those of the entire image, computed without
             gradients. Small stages on tiles are left out, see `MIN_TILED_AREA_RATIO`. None: each term is computed on
             its view (`TermConfig.view`).
-        terms: names of the terms that are active in this stage; None: all.
+        terms: names of the terms that belong to this stage; None: all.
     """
 
     side: int = Field(ge=16, le=16384)
@@ -36,5 +37,5 @@ class StageConfig(Settings):
     terms: tuple[Name, ...] | None = None
 
     def has(self, term: str) -> bool:
-        """Return whether a term is active in the stage."""
+        """Return whether a term belongs to the stage."""
         return self.terms is None or term in self.terms

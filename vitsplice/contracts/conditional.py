@@ -15,9 +15,9 @@ ConditionName = Literal["cls", "appearance", "start", "warped"]
 """Inputs that a conditional generator can request in addition to the structure image ``(B, 3, H, W)``:
 
 ``cls``: the first backbone's default appearance feature of the appearance image, normalised to unit length, ``(B, D)``;
-``appearance``: the appearance image, resized to the size of the entire structure image, ``(B, 3, H', W')``: of another
-    size where ``structure`` is a view or a tile;
-``start``: the structure image with colours by the correspondence (`vitsplice.engine.warm_start`), ``(B, 3, H, W)``;
+``appearance``: the appearance image, resized to the size of the entire structure image, ``(B, 3, H', W')``, even if the
+    generator gets a view or a tile of the structure image;
+``start``: the warm start (`vitsplice.engine.warm_start`), ``(B, 3, H, W)``;
 ``warped``: shallow features of the appearance image, carried over to the structure image by the correspondence, at
     about one location per 12 px, ``(B, D, h, w)``.
 """
@@ -33,9 +33,10 @@ SPATIAL: tuple[ConditionName, ...] = ("start", "warped")
 class ConditionalGeneratorSpec:
     """A generator that is trained on many pairs of images; its inputs are the structure image and conditions.
 
-    Large images are computed in overlapping tiles. The module may have an attribute ``reach``: the maximum distance in
-    pixels at which a pixel of the structure image or of ``start`` affects an output pixel. The tiles then overlap by
-    enough to leave no seams, as far as their size allows; without the attribute they overlap by a default margin.
+    The generator is applied to large images in overlapping tiles. The module may have an attribute ``reach``: the
+    maximum distance in pixels at which a pixel of the structure image or of ``start`` affects an output pixel. The
+    tiles then overlap by enough to leave no seams, as far as their size allows; without the attribute they overlap by a
+    default margin.
 
     Args:
         name: name, unique among conditional generators.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Role = Literal["structure", "appearance"]
-"""Role of a feature: a backbone has a default request for each."""
+"""Role of a feature: a backbone has a default request for each role."""
 
 ROLES: tuple[Role, Role] = ("structure", "appearance")
 
@@ -33,9 +33,9 @@ ENGINE_FACETS = frozenset({"pixels", "lab", "input", "match", "mask", "positions
 
 ``pixels``: pixels of the image as it is resized for the backbone, ``(B, H * W, 3)``;
 ``lab``: those pixels in CIE Lab / 100 (`vitsplice.images.transforms.to_lab`), ``(B, H * W, 3)``;
-``input``: for an output, the pixels of the term's input image in the same view: of the appearance image or of the
-    structure image itself, even if the output starts from a warm start or a model's output. For other images the same
-    as ``pixels``;
+``input``: for an output, the pixels of the term's input image in the same view: of the appearance image, or of the
+    structure image, even if the run starts from a warm start or a model's output. For other images the same as
+    ``pixels``;
 ``match``: the correspondence of structure image and appearance image: vectors ``(B, N, D)`` on a grid of their own. The
     dot product of a vector of one image and a vector of the other is high where the images correspond, and at most
     about 1 (`vitsplice.matching.match_vectors`); it is lowest where regions do not permit a match. The vectors are

@@ -53,7 +53,8 @@ class MetricContext:
 class Metric:
     """A built metric.
 
-    An output that was optimised with one of its ``networks`` or ``optimised_by`` is marked (metric leakage).
+    Its value is marked (metric leakage) if the output was optimised with one of the ``networks``, or by one of the loss
+    terms ``optimised_by``.
 
     Args:
         value: function of a `Case`, or of an iterable of cases for a metric over sets. It is called without gradients.

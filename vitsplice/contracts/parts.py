@@ -105,20 +105,19 @@ class GeneratorSpec:
     """A generator that a preset can select by name.
 
     If the module has a method ``set_progress(fraction)``, that method is called before each step with the fraction of
-    the run's steps that are done (in a run of stages, of the stage's steps), 0.0 at the first step. It is called with
+    the run's steps that are done (in a run with stages, of the stage's steps), 0.0 at the first step. It is called with
     1.0 before the output image or a preview is computed.
 
     Args:
         name: name, unique among generators.
         build: function ``build(start, options)`` that returns an ``nn.Module``, which maps an image ``(1, 3, H, W)`` to
             an image of the same size in [0, 1]. ``start`` is the generator's input for the output image: the image
-            that the output starts from, in the size of the stage and with the changes of earlier stages.
+            that the output starts from, at the size of the stage and with the changes of earlier stages.
         summary: description in one line.
         options: options that the generator accepts. If ``init`` has the choice ``start``, all stages but the first get
             that value, so that they begin with the output of the stage before.
-        canvas: whether the module holds one image, the output itself, and ignores its input. Views, with their
-            changes of colour and blur, are then those of that image, and terms whose input is the appearance image are
-            refused.
+        canvas: whether the module holds the output image itself and ignores its input. Views, with their colour jitter
+            and blur, are then taken of the output image, and terms whose input is the appearance image are refused.
     """
 
     name: str

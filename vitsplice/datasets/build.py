@@ -44,7 +44,7 @@ class BuildOptions:
         source: origin of all pairs; if empty, the origin of a pair is the name of its group (see `ImageGroup`).
 
     Raises:
-        UserError: if there is no such way to pair, ``k`` is below 1, or the licence or the source cannot be recorded.
+        UserError: if ``by`` is not in `WAYS`, ``k`` is below 1, or the licence or the source cannot be recorded.
     """
 
     path: Path
@@ -153,14 +153,14 @@ def _completed(options: BuildOptions, contents: SourceContents) -> BuildOptions:
             allowed = [part for each in ways for part in (" or ", Argument("by", each))][1:]
             raise UserError(Argument(option), " applies only to ", *allowed, ", not to ", way)
     options = replace(options, by=by)
-    _check_size(options, contents)
+    _check_pair_count(options, contents)
     return options
 
 
-def _check_size(options: BuildOptions, contents: SourceContents) -> None:
-    """Raise UserError for more than `MAX_PAIRS` pairs; the number is an upper bound, as nothing is paired yet."""
-    number = None if options.by == "all" else options.per_structure
-    pairs = sum(len(group.structures) * len(group.appearances[:number]) for group in contents.groups)
+def _check_pair_count(options: BuildOptions, contents: SourceContents) -> None:
+    """Raise UserError if an upper bound of the number of pairs exceeds `MAX_PAIRS`; nothing is paired yet."""
+    per_structure = None if options.by == "all" else options.per_structure
+    pairs = sum(len(group.structures) * len(group.appearances[:per_structure]) for group in contents.groups)
     pairs += len(contents.pairs)
     if pairs <= MAX_PAIRS:
         return
@@ -221,7 +221,7 @@ def _pairs(pairings: GroupPairings, options: BuildOptions) -> Iterator[Pair]:
 
 
 def _note_missing(contents: SourceContents, note: Callable[[str], object]) -> None:
-    """Note files that a list names and that do not exist."""
+    """Note files that a list or a scene names and that do not exist."""
     files = [path for pair in contents.pairs for path in pair.images.values()]
     for group in contents.groups:
         files += [*group.structures, *group.appearances, *group.masks.values()]

@@ -104,7 +104,7 @@ class ManifestIndex:
         rows: file numbers, ``(M, 4)``: structure image, appearance image, and their masks or `ABSENT`.
         starts: index of the first row of each pair, and at the end the number of rows, ``(N + 1,)``.
         weights: for each pair, the weights of its appearance images; empty if they are equal.
-        files: path of each file and the first pair that has it, in the order of their first use.
+        files: path of each file and id of the first pair that has the file, in the order of first use.
         uses: number of pairs that have each file.
         unlicensed: ids of the pairs without a licence.
     """
@@ -235,23 +235,23 @@ def _fingerprints(
 
 def _mask_size_issues(index: ManifestIndex, fingerprints: Fingerprints) -> Iterator[Issue]:
     """Find masks that differ in size from their image."""
-    pairs: dict[tuple[int, str], list[str]] = {}
+    pairs_by_issue: dict[tuple[int, str], list[str]] = {}
     for pair, rows in index.pairs():
-        masked = dict.fromkeys(each for row in rows for each in zip(row[:2], row[2:], strict=True))
-        for image_number, mask_number in masked:
+        images_and_masks = dict.fromkeys(each for row in rows for each in zip(row[:2], row[2:], strict=True))
+        for image_number, mask_number in images_and_masks:
             image = fingerprints[image_number]
             mask = None if mask_number == ABSENT else fingerprints[mask_number]
             if image and mask and image.size != mask.size:
                 sizes = [f"{width}x{height}" for height, width in (mask.size, image.size)]
                 name, image_name = index.name(mask_number), index.name(image_number)
                 message = f"{name} has {sizes[0]} pixels, but its image {image_name} has {sizes[1]}"
-                pairs.setdefault((mask_number, message), []).append(pair)
-    for (mask_number, message), ids in pairs.items():
+                pairs_by_issue.setdefault((mask_number, message), []).append(pair)
+    for (mask_number, message), ids in pairs_by_issue.items():
         yield Issue("mask-size", ids[0], len(ids), str(index.files[mask_number][0]), message)
 
 
 def _pair_issues(index: ManifestIndex, fingerprints: Fingerprints) -> Iterator[Issue]:
-    """Find pairs whose two images are or look the same, and pairs with the files and weights of an earlier one."""
+    """Find pairs whose structure image is or resembles an appearance image, and pairs that repeat an earlier pair."""
     first: dict[tuple[object, ...], str] = {}
     for (pair, rows), weights in zip(index.pairs(), index.weights, strict=True):
         for structure, appearance in dict.fromkeys((row[0], row[1]) for row in rows):
@@ -265,7 +265,7 @@ def _pair_issues(index: ManifestIndex, fingerprints: Fingerprints) -> Iterator[I
 
 
 def _sameness(structure: Fingerprint | None, appearance: Fingerprint | None) -> str:
-    """Describe how the images of two files are or look the same; "" if they do not."""
+    """Return "have the same bytes" or "look the same"; "" if neither is true, or a file cannot be read."""
     if not structure or not appearance:
         return ""
     if structure.sha256 == appearance.sha256:
@@ -274,7 +274,7 @@ def _sameness(structure: Fingerprint | None, appearance: Fingerprint | None) -> 
 
 
 def _duplicate_issues(index: ManifestIndex, fingerprints: Fingerprints, images: NDArray[np.int64]) -> Iterator[Issue]:
-    """Find images with the bytes of an earlier one, and images that look the same as an earlier one."""
+    """Find images that have the same bytes as an earlier image, or look the same."""
     originals: dict[str, int] = {}
     readable = {number: image for number in images.tolist() if (image := fingerprints[number])}
     for number, image in readable.items():

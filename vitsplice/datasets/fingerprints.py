@@ -157,9 +157,9 @@ def _compared(fingerprints: Sequence[Fingerprint]) -> Iterator[tuple[int, NDArra
     """Compare each image with all earlier ones, `ROWS` images at a time.
 
     Yields:
-        The index of the first image of a block of `ROWS` images, and a matrix with a row for each image of the block
-        and a column for each image up to its end. An entry is the number of differing bits if the column's image is an
-        earlier near-duplicate, otherwise infinity.
+        The index of the first image of a block of at most `ROWS` images, and a matrix with a row for each image of the
+        block and a column for each image up to the end of the block. An entry is the number of differing bits if the
+        column's image is an earlier near-duplicate, otherwise infinity.
     """
     if not fingerprints:
         return
@@ -178,5 +178,5 @@ def _compared(fingerprints: Sequence[Fingerprint]) -> Iterator[tuple[int, NDArra
 
 
 def are_near_duplicates(first: Fingerprint, second: Fingerprint) -> bool:
-    """Return True if two images are near-duplicates: hash and colours differ by at most the limits."""
+    """Return True if two images are near-duplicates, within `NEAR_BITS` and `NEAR_COLOURS`."""
     return bool(earlier_near_duplicates([first, second])[1] == 0)

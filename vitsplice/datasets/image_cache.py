@@ -16,7 +16,8 @@ ValueT = TypeVar("ValueT")
 
 WAIT = 60.0
 """Seconds to wait for another process that uses the cache. Of processes that train together, the main one fills the
-cache first and the others read it; but if an image is unreadable, its value is missing, and each locks the cache."""
+cache first and the others read it; but if an image is unreadable, the cache lacks its value, and every process locks
+the cache."""
 
 
 def cached_by_image(
@@ -70,14 +71,14 @@ def cached_by_image(
 
 
 def lock_name(cache: Path) -> str:
-    """Return the name of the file, beside a cache, by which a process locks it."""
+    """Return the name of the lock file of a cache; it lies beside the cache."""
     return f".{cache.name}.lock"
 
 
 def _stored(
     images: Sequence[Path], key: tuple[object, ...], decode: Callable[[Mapping[str, Any]], ValueT | None], cache: Path
 ) -> dict[Path, ValueT] | None:
-    """Read the value of each image without the lock of the cache; None if one is missing or an image is unreadable."""
+    """Read the value of each image without the lock of the cache; None if a value is missing or an image unreadable."""
     try:
         image_keys = {path: f"{key_of(*key, *image_stamp(path)):016x}" for path in images}
     except ImageError:

@@ -65,7 +65,7 @@ def count(path: str | os.PathLike[str]) -> int:
     """
     keys = np.fromiter((key_of(pair.id.lower()) for pair in read(path, unique=False)), np.uint64)
     if len(np.unique(keys)) < len(keys):
-        for _ in read(path):  # raises the error that names the line
+        for _ in read(path):  # raises ConfigError for a duplicate id
             pass
     return len(keys)
 
@@ -82,7 +82,7 @@ def write(path: str | os.PathLike[str], pairs: Iterable[Pair]) -> None:
 
 
 def content_of(path: str | os.PathLike[str], pairs: Iterable[Pair]) -> bytes:
-    """Return the content that `write` writes; raises the same UserError."""
+    """Return the content that `write` writes; raises UserError as `write`, except for the folder."""
     path = Path(path)
     format_rows = {".csv": _as_csv, ".jsonl": _as_jsonl}.get(path.suffix.lower())
     if format_rows is None:
@@ -119,7 +119,7 @@ class PairIds:
         return pair_id
 
     def _valid(self, name: str, length: int) -> str:
-        """Remove accents, replace characters not allowed in ids by ``_``, and shorten a long name, ending in a hash."""
+        """Remove accents, replace characters not allowed in ids by ``_``; a hash replaces the end of a long name."""
         decomposed = unicodedata.normalize("NFKD", name)
         valid = re.sub(r"[^A-Za-z0-9._-]+", "_", "".join(c for c in decomposed if not unicodedata.combining(c)))
         valid = valid.lstrip("._-")

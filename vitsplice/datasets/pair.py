@@ -46,10 +46,10 @@ last no ``.``."""
 
 @dataclass(frozen=True)
 class Pair:
-    """A structure image with an appearance image, or several.
+    """A structure image with one or several appearance images.
 
     Args:
-        id: unique in its manifest, regardless of case; names folders and files (`ID`).
+        id: identifier, unique in its manifest regardless of case; names folders and files (`ID`).
         structure: path of the structure image.
         appearance: path of the only or first appearance image.
         structure_mask: path of the mask of the structure image, of the same size (`vitsplice.api.splice`).
@@ -58,7 +58,7 @@ class Pair:
         source: origin of the images; "" if unknown.
         others: path of each further appearance image, with the path of its mask or None.
         weights: weight of each appearance image; empty: all are equal.
-        regions: regions, with paths of masks, and numbers of appearance images from 0.
+        regions: regions; their masks are paths, and their appearance images are numbers from 0.
     """
 
     id: str
@@ -84,7 +84,7 @@ class Pair:
         return named_inputs(self.structure, paths, self.structure_mask, masks)
 
     def check_plain(self, reason: str) -> None:
-        """Raise UserError if the pair has several appearance images, or regions; ``reason`` says why it must not."""
+        """Raise UserError, with ``reason`` in its message, if the pair has several appearance images, or regions."""
         if self.others or self.regions:
             given = "regions" if self.regions else "several appearance images"
             raise UserError(f"pair {self.id} has {given}; {reason}")
@@ -96,7 +96,8 @@ def check_fields(names: Sequence[str], location: str) -> None:
         hint = "; fields are separated by commas" if len(names) == 1 else ""
         raise ConfigError(
             f"{location}: unknown field {unknown[0]!r}; allowed: {', '.join(FIELDS)}; for several appearance images "
-            f"appearance_2, appearance_2_mask, appearance_weight, appearance_2_weight ...; region_1 ...{hint}"
+            f"appearance_2, appearance_2_mask, appearance_weight, appearance_2_weight ...; for regions region_1 ..."
+            f"{hint}"
         )
     check_unique(names, location)
     if missing := [name for name in REQUIRED if name not in names]:
@@ -168,7 +169,7 @@ def row_of(pair: Pair, folder: Path) -> dict[str, str]:
     row |= {f"{name}_weight": str(weight) for name, weight in zip(names, pair.weights, strict=False)}
     for number, region in enumerate(pair.regions, 1):
         structure_mask, appearance_mask = (
-            mask and _relative(mask, folder) for mask in (region.structure_mask, region.appearance_mask)
+            mask and _relative(mask, folder, "=") for mask in (region.structure_mask, region.appearance_mask)
         )
         written = replace(region, structure_mask=structure_mask, appearance_mask=appearance_mask)
         text = region_text(written)
@@ -192,7 +193,8 @@ def _text(name: str, value: Any, location: str) -> str:
         return str(value)
     text = "" if value is None else value
     if not isinstance(text, str) or "\0" in text:
-        raise ConfigError(f"{location}: {name} must be text, not {text!r}")
+        allowed = "a number" if name.endswith("_weight") else "text"
+        raise ConfigError(f"{location}: {name} must be {allowed}, not {text!r}")
     if not (is_valid_text(text) if name in TEXTS else _is_file_name(text)):
         raise ConfigError(f"{location}: {name} has an incomplete Unicode character: {text!r}")
     return text.strip()
@@ -244,10 +246,12 @@ def _regions(values: Mapping[str, str], images: Sequence[str], folder: Path, loc
         yield Region(folder / region.structure_mask, index, folder / mask if mask else None)
 
 
-def _relative(path: Path, folder: Path) -> str:
+def _relative(path: Path, folder: Path, after: str = "") -> str:
+    """Return a path relative to a folder that contains it, else absolute; ``after`` follows the path in its field."""
     file, base = absolute(path), absolute(folder)
     if not file.is_relative_to(base):
         return str(file)
     relative = file.relative_to(base).as_posix()
-    unchanged = relative == relative.lstrip() and escape_csv(relative) == relative
+    field = f"{relative}{after}"
+    unchanged = field == field.lstrip() and escape_csv(field) == field
     return relative if unchanged else f"./{relative}"  # a manifest's reader strips white space and unescapes no paths

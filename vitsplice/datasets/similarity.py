@@ -164,7 +164,7 @@ def _decoded(record: Mapping[str, object]) -> AppearanceFeature | None:
 def most_similar(
     group: ImageGroup, features: Mapping[Path, AppearanceFeature], per_structure: int
 ) -> Iterator[Pairing]:
-    """Yield the ``per_structure`` most similar appearance images of each structure image, or as many as there are.
+    """Pair each structure image with at most ``per_structure`` appearance images, the most similar first.
 
     Images without a feature are skipped.
     """

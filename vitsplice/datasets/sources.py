@@ -33,7 +33,7 @@ class ImageGroup:
     Args:
         structures: paths of the structure images, in order.
         appearances: paths of the appearance images, in order.
-        name: name of the group in its source, such as ``test/cat``; "" if it is the only one.
+        name: name of the group in a tree of domains, such as ``test/cat``; "" in other layouts.
         masks: path of the mask of each structure image that has one, by the path of the image.
     """
 
@@ -51,7 +51,8 @@ class SourceContents:
         layout: description of the layout that was recognised.
         groups: images to be paired.
         pairs: pairs that the source defines.
-        default_by: default way to pair the groups (`vitsplice.datasets.build.WAYS`); None if the source defines pairs.
+        default_by: default way to pair the images of a group (`vitsplice.datasets.build.WAYS`); None if the source
+            defines pairs.
         ignored: subfolders with images that are not used.
     """
 
@@ -66,13 +67,12 @@ class SourceContents:
         """Note on the subfolders that are not used; "" if there are none."""
         if not self.ignored:
             return ""
+        verb = "is" if len(self.ignored) == 1 else "are"
         number, first = with_count(len(self.ignored), "subfolder"), _shown(self.ignored[0])
-        if self.pairs:
-            return (
-                f"{number} with images but without a pair, such as {first}; a pair is structure.* and appearance.*, in "
-                "small letters, or one image in A/ and one in B/"
-            )
-        return f"{number} with images {'is' if len(self.ignored) == 1 else 'are'} not used, such as {first}"
+        note = f"{number} with images {verb} not used, such as {first}"
+        if not self.pairs:
+            return note
+        return f"{note}; a pair is structure.* and appearance.*, in lower case, or one image in A/ and one in B/"
 
 
 def read_source(path: Path, appearance: Path | None = None) -> SourceContents:
@@ -108,7 +108,7 @@ def _read_folder(path: Path) -> SourceContents:
     if images:
         group = ImageGroup(images, images)
         return SourceContents("a folder of images", (group,), default_by="random", ignored=_with_images(subfolders))
-    if all(map(_may_hold_domains, subfolders)):
+    if all(map(_may_be_split_or_domain, subfolders)):
         groups, ignored = _domains(path)
         return SourceContents("a tree of domains", groups, default_by="random", ignored=ignored)
     folders = {folder: _folder_pair(folder, ids) for folder in subfolders}
@@ -190,10 +190,10 @@ def _is_pair(folder: Path, images: Sequence[Path]) -> bool:
     )
 
 
-def _may_hold_domains(folder: Path) -> bool:
+def _may_be_split_or_domain(folder: Path) -> bool:
     """Return True unless a folder holds a pair, or a part of one.
 
-    A folder of domains has no ``structure.*`` or ``appearance.*``, and either no images in ``A/`` and ``B/`` or several
+    A split or a domain has no ``structure.*`` or ``appearance.*``, and either no images in ``A/`` and ``B/`` or several
     in each.
     """
     named = {path.stem for path in images_in(folder)} & {*RELEASED_FOLDERS}
@@ -223,9 +223,9 @@ def _single(images: Sequence[Path], pattern: Path, hint: str = "") -> Path | Non
 
 
 def _listed_pairs(path: Path) -> tuple[Pair, ...]:
-    """List the pairs of a text file: two paths a line, separated by a tab, or by spaces with quotes around names.
+    """List the pairs of a text file: two paths a line, separated by a tab or by spaces.
 
-    Empty lines and lines that begin with ``#`` are ignored.
+    Between spaces, a name that contains spaces is in quotes. Empty lines and lines that begin with ``#`` are ignored.
     """
     ids, pairs = PairIds(), []
     for number, line in enumerate(_text(path).split("\n"), 1):

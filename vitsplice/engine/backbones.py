@@ -185,7 +185,7 @@ class BackboneLoader:
         return backbone.to(device, DTYPES[precision]), substitution
 
     def named(self, name: str | None, device: str = "auto") -> Loaded:
-        """Load the backbone of a name, or that of the default preset or its fallback, in float32 onto a device.
+        """Load a backbone by name, in float32, onto a device.
 
         Args:
             name: name of a backbone, which has no fallback; None: the backbone of the default preset, or its fallback.
@@ -210,13 +210,13 @@ class BackboneLoader:
 class FixedBackbone(BackboneLoader):
     """Returns a loaded backbone where settings have its name and SHA-256; others are loaded on every call.
 
-    The backbone is moved to the run's device and stays there; for a precision other than float32 a copy is moved.
+    A run in float32 moves the backbone itself to its device and casts it; a run in another precision uses a copy.
 
     Args:
-        backbone: loaded backbone, in float32 or float64; it is cast to the precision of the run.
+        backbone: loaded backbone, in float32 or float64.
 
     Raises:
-        UserError: if it was cast to a dtype of less than 32 bits.
+        UserError: if the backbone was cast to a dtype of less than 32 bits.
     """
 
     def __init__(self, backbone: Backbone) -> None:
@@ -309,7 +309,7 @@ def _in_use(config: BackboneConfig, substitution: Substitution | None, device: t
 
 
 def _check_file(config: BackboneConfig) -> None:
-    """Raise WeightsRejected if the weights file cannot be read or its SHA-256 is not that in the settings."""
+    """Raise WeightsRejected unless the weights file has the SHA-256 in the settings, if both are set."""
     if config.weights is None or not config.sha256:
         return
     if (digest := sha256_of(config.weights)) != config.sha256:
@@ -326,7 +326,8 @@ def _check_network(config: BackboneConfig, info: BackboneInfo) -> None:
     if config.network_sha256 and info.sha256 != config.network_sha256:
         raise WeightsRejected(
             f"these settings were made with a backbone '{config.name}' whose weights differ from those of the "
-            f"registered one:\nits SHA-256 is {config.network_sha256},\nregistered is  {info.sha256 or 'none'}.\n"
+            f"registered one:\nSHA-256 in the settings: {config.network_sha256}\n"
+            f"registered SHA-256:      {info.sha256 or 'none'}\n"
             "Load the backbone with the first SHA-256, and pass it as ",
             Argument("backbone"),
         )

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vitsplice.backbones.inputs import fitting_size
 from vitsplice.config import MatchConfig
 from vitsplice.contracts import SPATIAL, Backbone, BackboneInfo, Condition, ConditionName, FeatureRequest
 from vitsplice.engine.stack import AppearanceImage
@@ -147,8 +148,8 @@ def condition_channels(
 ) -> dict[ConditionName, int]:
     """Return the number of channels of each condition in ``names``, for a backbone on a device."""
     info = backbone.info
-    side = max(info.min_size, 2 * info.size_multiple)
-    image = torch.zeros(1, 3, *(info.fixed_size or (side, side)), device=device)
+    side = 2 * info.size_multiple
+    image = torch.zeros(1, 3, *fitting_size(info, side, side), device=device)
     cls, warped = feature_requests(info)
     features = backbone(image, [cls, warped])
     channels: dict[ConditionName, int] = {

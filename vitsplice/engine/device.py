@@ -20,7 +20,8 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise UserError(f"there is no device '{name}'; allowed are auto, cpu, cuda, cuda:N and mps") from error
-    if device.type not in available or not _is_valid_index(device):
+    is_exact = str(device) == str(name)  # torch wraps a large index: "cuda:256" gives cuda:0
+    if not is_exact or device.type not in available or not _is_valid_index(device):
         raise UserError(f"device '{name}' is unavailable here; available are {', '.join(available)} and auto")
     return device
 

@@ -29,7 +29,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True)
 class SizedBackbone:
-    """A backbone on the device of the images, and the resizing that is applied to images before it."""
+    """A backbone on the device of the images, and the resizing of its inputs."""
 
     backbone: Backbone
     resize: Resizing

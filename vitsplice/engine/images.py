@@ -67,7 +67,7 @@ class RunImages:
     def mirrored(self, mirror: Sequence[bool]) -> RunImages:
         """Mirror the appearance images that ``mirror`` marks, and their masks.
 
-        ``regions`` are not mirrored: they are used before, for matching.
+        ``regions`` are not mirrored: only matching uses them, which comes before.
         """
 
         def flipped(maps: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ def check_mask(mask: LoadedImage, image: LoadedImage, name: str, image_name: str
 
     Args:
         mask, image: the mask and the image that it belongs to.
-        name, image_name: what they are, for the message.
+        name, image_name: names of both in the message, such as ``structure mask``.
 
     Raises:
         UserError: if the mask differs in size from the image, or is black everywhere.
@@ -128,7 +128,7 @@ def check_mask(mask: LoadedImage, image: LoadedImage, name: str, image_name: str
 
 
 def masked(images: RunImages, config: MaskConfig) -> RunImages:
-    """Feather the structure mask, and neutralise the appearance image outside of its mask.
+    """Feather the structure mask, and replace the appearance image outside of its mask (`neutralised`).
 
     A mask that is white everywhere is dropped.
     """
@@ -144,7 +144,7 @@ def masked(images: RunImages, config: MaskConfig) -> RunImages:
 def stack_appearances(images: Sequence[AppearanceImage], size: int | None, device: torch.device) -> Stack:
     """Resize appearance images to a shorter side of ``size`` pixels (None: not resized), and stack them on a device.
 
-    Pixels where a mask is 0 are replaced (`neutralised`) before they are resized, so that their colours do not mix into
+    Pixels where a mask is 0 are replaced (`neutralised`) before resizing, so that their colours do not mix into
     other pixels. Pixels where a mask is grey are blended later, by `masked`.
     """
 

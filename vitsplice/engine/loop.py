@@ -23,7 +23,7 @@ from vitsplice.matching import MatchVectors
 from vitsplice.rng import private_rng, seeded
 from vitsplice.text import type_with_article
 
-WHOLE: ViewKey = ("structure", "entire")
+ENTIRE_STRUCTURE: ViewKey = ("structure", "entire")
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Optimisation:
         self.updated = False
         config = problem.config
         views = config.views
-        if problem.tile is not None:  # tiles differ from step to step, so that none of their features recur
+        if problem.tile is not None:  # tiles differ from step to step, so stored features would not be reused
             views = views.model_copy(update={"structure": views.structure.model_copy(update={"bank": None})})
         self.targets = {
             name: Targets(problem.images, backbone, MemoryBank(views), problem.vectors)
@@ -210,7 +210,7 @@ class Optimisation:
         image_views = problem.images.views(problem.config.views, seed, index)
         rng = seeded(seed + index)
         with private_rng(rng):
-            output = self._generate([WHOLE], image_views)[WHOLE]
+            output = self._generate([ENTIRE_STRUCTURE], image_views)[ENTIRE_STRUCTURE]
         detached = output.detach().requires_grad_()
         tiles = draw_tiles(detached.shape[-2], detached.shape[-1], problem.tile or 0, seed, index)
         steps = []
@@ -228,12 +228,12 @@ class Optimisation:
         The view is applied to the output of a canvas, but to the input of any other generator.
         """
         if self.problem.canvas:
-            output = self._masked(self._output(self.problem.generator_input), views[WHOLE])
+            output = self._masked(self._output(self.problem.generator_input), views[ENTIRE_STRUCTURE])
             return {key: views[key](output) for key in keys}
         return {key: self._apply(key, views[key]) for key in keys}
 
     def _apply(self, key: ViewKey, view: View) -> Tensor:
-        """Apply the generator to a view of the appearance image if the key names it, else of the generator's input."""
+        """Apply the generator to a view: of the appearance image if the key names it, else of the generator's input."""
         if key[0] == "appearance":
             rows = torch.split(view(self.problem.images.pixels["appearance"]), 1)
             return torch.cat([self._output(row) for row in rows])

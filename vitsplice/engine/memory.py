@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from vitsplice.backbones.inputs import fitting_size
 from vitsplice.config import StageConfig
 from vitsplice.contracts import Backbone, BackboneInfo, FeatureRequest, ImageName
 from vitsplice.engine.images import RunImages
@@ -52,7 +53,7 @@ SELF_SIMILARITY_FLOATS = 4
 
 NEIGHBOURHOODS = 1000
 """Upper limit of the number of neighbourhoods (`vitsplice.losses.neighbourhoods`) of a square image, with the default
-options. It is proportional to the aspect ratio."""
+options. For other images, the limit is multiplied by the aspect ratio."""
 
 METRIC_FLOATS = 150
 """Float32 numbers per pixel of the output resized for the metrics; mostly unfolded patches."""
@@ -105,13 +106,13 @@ class Estimate:
         self._config = components.config
         device = torch.device(self._config.device)
         self._infos = {name: backbone.info for name, backbone in components.backbones.items()}
-        self._backbone_bytes = {
+        self._backbone_bytes_per_pixel = {
             name: _backbone_bytes_per_pixel(backbone, device) for name, backbone in components.backbones.items()
         }
         self._canvas = components.generator.canvas
         self._guided = components.guided
         self._input_counts: dict[str, Counter[ImageName]] = {}
-        self._generator_bytes, self._parameter_bytes = 0.0, (0.0, 0)
+        self._generator_bytes_per_pixel, self._parameter_bytes = 0.0, (0.0, 0)
         if self._config.steps:
             self._measure_generator(components)
 
@@ -130,12 +131,12 @@ class Estimate:
             sample = torch.rand(1, 3, SAMPLE_SIDE, SAMPLE_SIDE)
         generator = components.build_generator(sample)
         with private_rng(self._config.seed):
-            self._generator_bytes = saved_for_backward(lambda: generator(sample), generator) / SAMPLE_SIDE**2
-        fixed, per_pixel = _parameter_bytes(generator), 0.0
+            self._generator_bytes_per_pixel = saved_for_backward(lambda: generator(sample), generator) / SAMPLE_SIDE**2
+        sample_bytes, per_pixel = _parameter_bytes(generator), 0.0
         if self._canvas:
             doubled = _parameter_bytes(components.build_generator(sample.repeat(1, 1, 2, 1)))
-            per_pixel = (doubled - fixed) / SAMPLE_SIDE**2
-        self._parameter_bytes = (per_pixel, round(fixed - per_pixel * SAMPLE_SIDE**2))
+            per_pixel = (doubled - sample_bytes) / SAMPLE_SIDE**2
+        self._parameter_bytes = (per_pixel, round(sample_bytes - per_pixel * SAMPLE_SIDE**2))
 
     def required_bytes(self, structure: Size, appearance: Size, number: int = 1) -> int:
         """Estimate the bytes: `MARGIN` times the sum of all images at full size and the phase that needs most.
@@ -162,7 +163,7 @@ class Estimate:
             return 0.0
         grid = self._config.match.grid
         sides = {name: patch_area(grid, self._infos[name]).side for name in self._config.matching_backbones}
-        features = max(self._backbone_bytes[name] * side**2 for name, side in sides.items())
+        features = max(self._backbone_bytes_per_pixel[name] * side**2 for name, side in sides.items())
         return 4 * MATCH_FLOATS * grid**4 + FORWARD_FRACTION * features
 
     def _model_bytes(self, structure: Size) -> float:
@@ -186,7 +187,8 @@ class Estimate:
         parameter_bytes = 4 * (per_pixel * pixels + fixed)  # parameters, gradients, Adam's two moments
         feature_bytes = sum(self._feature_bytes(name, structure, appearance, number, stage) for name in self._infos)
         neighbourhood_bytes = self._neighbourhood_bytes(structure, appearance, number)
-        return outputs * self._generator_bytes * pixels + parameter_bytes + feature_bytes + neighbourhood_bytes
+        generator_bytes = outputs * self._generator_bytes_per_pixel * pixels
+        return generator_bytes + parameter_bytes + feature_bytes + neighbourhood_bytes
 
     def _neighbourhood_bytes(self, structure: Size, appearance: Size, number: int) -> float:
         """Estimate the bytes for the matrices over pairs of neighbourhoods, if a term may compare them."""
@@ -215,8 +217,8 @@ class Estimate:
         pixels = self._backbone_pixels(name, structure, appearance, stage)
         patches = pixels / self._infos[name].stride ** 2
         pairs = 4 * SELF_SIMILARITY_FLOATS * number * patches**2
-        images = self._output_count(name, number) + FORWARD_FRACTION * (number - 1)  # `MARGIN` covers one target
-        return images * self._backbone_bytes[name] * pixels + pairs
+        images = self._output_count(name, number) + FORWARD_FRACTION * (number - 1)  # targets; `MARGIN` covers one
+        return images * self._backbone_bytes_per_pixel[name] * pixels + pairs
 
     def _backbone_pixels(self, name: str, structure: Size, appearance: Size, stage: StageConfig | None) -> float:
         """Return the maximum number of pixels of a view after it is resized for a backbone."""
@@ -241,8 +243,8 @@ class Estimate:
 def _backbone_bytes_per_pixel(backbone: Backbone, device: torch.device) -> float:
     """Measure the bytes that autograd saves per pixel of the backbone's input."""
     info: BackboneInfo = backbone.info
-    side = max(info.min_size, math.ceil(SAMPLE_SIDE / info.size_multiple) * info.size_multiple)
-    height, width = info.fixed_size or (side, side)
+    side = math.ceil(SAMPLE_SIDE / info.size_multiple) * info.size_multiple
+    height, width = fitting_size(info, side, side)
     last = FeatureRequest(info.structure.facet, -1)
 
     def features() -> Tensor:

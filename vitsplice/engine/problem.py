@@ -89,7 +89,7 @@ class Components:
         """Build the generator for an image ``(1, 3, H, W)``, on the CPU and in training mode.
 
         Raises:
-            PartRejected: see `build_part`; or if no parameter can be optimised, or a part of the state is not a tensor.
+            PartRejected: see `build_part`; or if the engine cannot optimise the generator or store its state.
         """
         with private_rng(self.config.seed):
             generator = build_part(self.generator, image.cpu(), self.generator_options).train()

@@ -142,7 +142,7 @@ class Targets:
 
         The joined facet ``mask`` excludes the borders between the images (`separated`).
         """
-        weights, axis = self._images.weights, joining_axis(*self._images.pixels[MASKED].shape[-2:])
+        weights, axis = self._images.weights, joining_axis(*self._images.pixels["appearance"].shape[-2:])
         of_one_image = {request: joined(each, weights, axis) for request, each in features.items()}
         if MASK in of_one_image:
             of_one_image[MASK] = separated(of_one_image[MASK], axis, len(features[MASK].values))

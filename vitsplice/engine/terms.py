@@ -16,8 +16,9 @@ from vitsplice.errors import LossTermRejected, UserError
 from vitsplice.text import type_with_article
 
 OF_THE_INPUT = (INPUT, MATCH, MASK)
-"""Requests that, for the output, are answered with features of the term's input view. A view of ``structure`` gives
-features of the structure image itself, even if the output is generated from the start image."""
+"""Requests that are not computed from the output: a term gets the features of its input view instead. If that is a
+view of ``structure``, they are features of the structure image itself, even if the output is generated from the start
+image."""
 
 NOT_OF_THE_OUTPUT = (*OF_THE_INPUT, POSITIONS)
 """Requests that are answered for the output without computing features of it."""
@@ -73,10 +74,10 @@ def term_values(
 
     Args:
         terms: active terms of one backbone.
-        outputs: features of the output for each view that is a term's input (`output_requests`); any requests of
-            `OF_THE_INPUT` among them take the place of the features of the input view.
+        outputs: features of the output (`output_requests`), by input view of the terms; a feature in `OF_THE_INPUT`
+            that is given here replaces that of the input view.
         targets: features of the target views and of the input views (`image_requests`).
-        key: determines the facet ``positions``.
+        key: seed of the random facet ``positions``.
 
     Raises:
         UserError: if a term cannot compare its images.

@@ -12,20 +12,21 @@ from vitsplice.engine.views import View
 from vitsplice.rng import stream
 
 OVERLAP, SHIFT = 48, 16
-"""`OVERLAP`: pixels added to the side of a tile, so that neighbours overlap. `SHIFT`: maximum in pixels of two random
-changes in each step, which keep borders from showing: all tiles along an axis are made smaller by one random number,
-and each of them but the first and the last is moved in either direction. Before they are moved, neighbours overlap by
-at least ``OVERLAP - SHIFT``; two that are moved apart lose at most ``2 * SHIFT``, so the tiles cover the image if
-``OVERLAP >= 3 * SHIFT``."""
+"""`OVERLAP`: pixels added to the side of a tile, so that neighbours overlap.
+
+`SHIFT`: maximum, in pixels, of two random changes in each step, which keep tile borders from showing. First, all tiles
+along an axis are shortened by the same random number; neighbours still overlap by at least ``OVERLAP - SHIFT``. Then
+each tile except the first and the last is moved by its own random number, in either direction; this reduces an overlap
+by at most ``2 * SHIFT``. So the tiles cover the image if ``OVERLAP >= 3 * SHIFT``."""
 
 
 def draw_tiles(height: int, width: int, tile: int, seed: int, step: int) -> list[View]:
-    """Draw the tiles of a step, row by row: all of one size, at most ``tile + OVERLAP`` pixels high and wide.
+    """Draw the tiles of a step, row by row, all of the same size: at most ``tile + OVERLAP`` pixels high and wide.
 
     Args:
         height, width: size of the image in pixels.
         tile: maximum side of a tile in pixels, without overlap.
-        seed, step: determine the random changes of the borders.
+        seed, step: determine the random changes (`SHIFT`).
     """
     rng = stream(seed, step, "tiles")
     rows, columns = (_intervals(length, tile, rng) for length in (height, width))

@@ -42,8 +42,8 @@ class PairOutputs:
         views: views of the images.
         targets: key of a backbone -> the object that computes the features of the images.
         rng: random numbers of the loss terms.
-        key: seed and step (in a training also the index of the pair in the step), from which the random positions of
-            the facet ``positions`` are drawn.
+        key: seed of the random facet ``positions``: seed and step, in a training also the index of the pair in the
+            step.
     """
 
     outputs: Mapping[ViewKey, Tensor]

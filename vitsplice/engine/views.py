@@ -108,13 +108,13 @@ def _happens(rng: Generator, probability: float) -> bool:
 
 
 def draw_for(config: ViewConfig, image: Tensor, seed: int, step: int, role: str, mask: Tensor | None = None) -> View:
-    """Draw the view of an image at a step, from the bank if the settings have one.
+    """Draw the view of an image at a step.
 
     Args:
-        config: how views are drawn.
+        config: how views are drawn; with ``bank``, the view is one of that many fixed views.
         image: ``(B, 3, H, W)``.
         seed, step, role: determine the random numbers.
-        mask: ``(B, 1, H, W)`` in [0, 1]; the crop contains enough of it (see `_with_enough_mask`). None: no mask.
+        mask: ``(B, 1, H, W)`` in [0, 1]; the crop contains enough of the mask (see `ENOUGH`). None: no mask.
     """
     rng = stream(seed, step, role)
     if config.bank is not None:

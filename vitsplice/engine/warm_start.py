@@ -2,11 +2,12 @@
 
 The warm start gives each patch of the structure image the mean colour and the local contrast of the patches of the
 appearance images that the correspondence assigns to it; small dark spots stay darker than their surroundings
-(`vitsplice.matching.spots` and `vitsplice.matching.small_spots`). Each pixel takes these values from nearby patches
-whose colour in the structure image is similar to its own (joint bilateral upsampling, Kopf et al. 2007), at a moderate
-size; a guided filter (He, Sun, Tang 2013) aligns them with the edges of the structure image at full size. The structure
-image's own detail is added back: in lightness scaled to the local contrast, in chroma by a constant factor. Fine detail
-of lightness, which includes noise, is not amplified where the match has none. The warm start is not part of Splice.
+(`vitsplice.matching.spots` and `vitsplice.matching.small_spots`). Joint bilateral upsampling (Kopf et al. 2007), to at
+most `WORKING_SIDE` pixels, gives each pixel the values of nearby patches whose colour in the structure image is similar
+to its own. A guided filter (He, Sun, Tang 2013) at full size aligns the values with the edges of the structure image.
+The structure image's own detail is added back: in lightness scaled to the local contrast, in chroma by a constant
+factor. Fine detail of lightness, which includes noise, is amplified at most to its contrast in the matched patches. The
+warm start is not part of Splice.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from vitsplice.matching import Correspondence, concatenated
 from vitsplice.matching.small_spots import darken_spots
 from vitsplice.numerics import numerics
 
-WORKING = 512
+WORKING_SIDE = 512
 """Maximum of the longer side, in pixels, at which the joint bilateral upsampling runs."""
 
-REACH, NEAR, ALIKE = 2, 0.9, 0.06
+REACH, DISTANCE_SIGMA, COLOUR_SIGMA = 2, 0.9, 0.06
 """Joint bilateral upsampling: reach in patches, standard deviation of the distance in patches, and standard deviation
 of the colour difference in Lab / 100."""
 
@@ -42,7 +43,7 @@ GAIN = (0.5, 2.5)
 """Minimum and maximum of the local contrast gain, by which detail of lightness is multiplied."""
 
 FINE_SIGMA = 1.5
-"""Fine detail is lightness, or its detail, minus its Gaussian blur of this standard deviation in image pixels."""
+"""Fine detail is lightness, or detail, minus its Gaussian blur with this standard deviation in image pixels."""
 
 CHROMA_DETAIL = 0.3
 """Factor of the structure image's detail in the chroma channels."""
@@ -50,13 +51,13 @@ CHROMA_DETAIL = 0.3
 BAND = 64
 """Number of pixel rows that the joint bilateral upsampling computes at once on a CPU, so that they fit its cache."""
 
-FAINT = 1e-8
+COLOUR_FLOOR = 1e-8
 """Added to the colour weight of a patch, which is at most 1, so that the weights never sum to 0."""
 
-SLIGHT = 1e-6
-"""Weight of the average over all pixels, which is added to the average inside the mask: some patches are outside."""
+OUTSIDE_WEIGHT = 1e-6
+"""Weight of the average over all pixels relative to the average inside the mask: some patches are outside the mask."""
 
-FLOOR = 1e-5
+CONTRAST_FLOOR = 1e-5
 """Added to the contrasts, which are mean squares, so that the gain is about 1 where both patches are flat."""
 
 
@@ -89,7 +90,7 @@ def warm_start(
 def warm_start_maps(
     structure: Tensor, appearances: Sequence[AppearanceImage], match: Correspondence, strength: float = 1.0
 ) -> Tensor:
-    """Compute the maps that `warm_start_from_maps` turns into the warm start, at a moderate size.
+    """Compute the maps that `warm_start_from_maps` turns into the warm start.
 
     Args:
         structure: ``(1, 3, H, W)`` in [0, 1].
@@ -98,8 +99,9 @@ def warm_start_maps(
         strength: see `warm_start`.
 
     Returns:
-        ``(1, 8, h, w)``, the longer side at most `WORKING`: the colours of the matches and those of the structure image
-        itself, both Lab / 100 without detail, and the gains for the detail and the fine detail of the structure image.
+        ``(1, 8, h, w)``, the longer side at most `WORKING_SIDE`: the colours of the matched patches and those of the
+        structure image itself, both Lab / 100 without detail, and the gains of the structure image's detail and fine
+        detail.
     """
     structure_lab = to_lab(structure)
     mean = _means(structure_lab, match.grid)
@@ -139,7 +141,7 @@ def eased(strength: float) -> float:
 
 
 def _working_scale(structure: Tensor) -> float:
-    return min(1.0, WORKING / max(structure.shape[-2:]))
+    return min(1.0, WORKING_SIDE / max(structure.shape[-2:]))
 
 
 def joint_bilateral(values: Tensor, mean: Tensor, grid: tuple[int, int], lab: Tensor) -> Tensor:
@@ -168,9 +170,9 @@ def joint_bilateral(values: Tensor, mean: Tensor, grid: tuple[int, int], lab: Te
 
 
 def _nearby(patches: Tensor, positions: Tensor, offset: int, dim: int) -> tuple[Tensor, Tensor]:
-    """Along one axis, select for each pixel the patch at an offset from the pixel's own, and its squared distance.
+    """Along one axis, return the patch at an offset from each pixel's own, and its squared distance from the pixel.
 
-    Outside the grid are copies of the patches at its border.
+    Beyond the border of the grid, the patches at the border are repeated.
     """
     indices = (positions.round() + offset).long()
     return patches.index_select(dim, indices.clamp(0, patches.shape[dim] - 1)), (positions - indices).square()
@@ -181,16 +183,16 @@ def _joint_bilateral_rows(columns: list[tuple[Tensor, Tensor]], down: Tensor, la
 
     Args:
         columns: for each horizontal offset, the patch of each column of pixels, and its squared horizontal distance.
-        down: positions of the rows on the grid.
-        lab: Lab / 100 of the rows.
+        down: vertical positions of the rows of pixels, in patches.
+        lab: Lab / 100 of the pixels.
     """
     total: Tensor | float = 0.0
     weights: Tensor | float = 0.0
     for offset, (patches, squared_across) in itertools.product(range(-REACH, REACH + 1), columns):
         near, squared_down = _nearby(patches, down, offset, 2)
-        distance = (squared_down[:, None] + squared_across) / NEAR**2
-        difference = (near[:, -3:] - lab).square_().sum(1, keepdim=True).div_(ALIKE**2)
-        weight = difference.add_(distance).neg_().div_(2).exp_() + FAINT * torch.exp(-distance / 2)
+        distance = (squared_down[:, None] + squared_across) / DISTANCE_SIGMA**2
+        difference = (near[:, -3:] - lab).square_().sum(1, keepdim=True).div_(COLOUR_SIGMA**2)
+        weight = difference.add_(distance).neg_().div_(2).exp_() + COLOUR_FLOOR * torch.exp(-distance / 2)
         total, weights = total + weight * near[:, :-3], weights + weight
     return torch.as_tensor(total / weights)
 
@@ -205,16 +207,16 @@ def _guided(guide: Tensor, values: Tensor, radius: int) -> Tensor:
 
 
 def _means(image: Tensor, grid: tuple[int, int], mask: Tensor | None = None) -> Tensor:
-    """The mean of each patch of ``(1, C, H, W)``, ``(h * w, C)``; with a mask, over its pixels inside the mask."""
+    """The mean ``(h * w, C)`` of ``(1, C, H, W)`` over each patch; with a mask, over the pixels inside the mask."""
     return _average(lambda values: F.adaptive_avg_pool2d(values, grid), image, mask).flatten(2)[0].T
 
 
 def _average(average: Callable[[Tensor], Tensor], image: Tensor, mask: Tensor | None) -> Tensor:
-    """Apply an average over nearby pixels to ``(1, C, H, W)``, only those inside a mask ``(1, 1, H, W)`` if given."""
+    """Apply a local average to ``(1, C, H, W)``; with a mask ``(1, 1, H, W)``, over the pixels inside the mask."""
     averages = average(image)
     if mask is None:
         return averages
-    return (average(image * mask) + SLIGHT * averages) / (average(mask) + SLIGHT)
+    return (average(image * mask) + OUTSIDE_WEIGHT * averages) / (average(mask) + OUTSIDE_WEIGHT)
 
 
 def _contrasts(lab: Tensor, grid: tuple[int, int], mask: Tensor | None = None) -> Tensor:
@@ -229,7 +231,7 @@ def _contrasts(lab: Tensor, grid: tuple[int, int], mask: Tensor | None = None) -
 
 
 def _fine(light: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Lightness, or its detail, ``(1, 1, H, W)``, minus its Gaussian blur; ``mask`` as for `_means`."""
+    """Fine detail of lightness, or of its detail, ``(1, 1, H, W)``; ``mask`` as for `_means`."""
     return light - _average(_blurred, light, mask)
 
 
@@ -240,9 +242,9 @@ def _blurred(values: Tensor) -> Tensor:
 
 
 def _gains(contrasts: Tensor, target: Tensor) -> Tensor:
-    """Compute the gains by which detail and fine detail get the contrasts of their matches; all ``(h * w, 2)``.
+    """Compute the gains that give detail and fine detail the contrasts ``target`` of the match; all ``(h * w, 2)``.
 
-    Fine detail has the gain of other detail, except that it is amplified at most to the contrast of the match.
+    Fine detail has the gain of all detail, but is amplified at most to its own contrast in the match.
     """
-    gain, fine_gain = torch.split(((target + FLOOR) / (contrasts + FLOOR)).sqrt().clamp(*GAIN), 1, 1)
+    gain, fine_gain = torch.split(((target + CONTRAST_FLOOR) / (contrasts + CONTRAST_FLOOR)).sqrt().clamp(*GAIN), 1, 1)
     return torch.cat([gain, torch.minimum(gain, fine_gain.clamp(min=1))], 1)

@@ -25,7 +25,7 @@ from vitsplice.text import printable
 MAX_ASPECT_RATIO = 8
 """Maximum ratio of an image's longer side to its shorter side.
 
-Networks get the entire image, at a shorter side of up to 520 px, so an even longer one would be too large for them.
+Networks get the entire image, with a shorter side of up to 520 px; with a larger ratio, it would be too large for them.
 """
 
 MAX_EXAMPLES = 5
@@ -96,12 +96,12 @@ class CaseCounts:
     unusable: int = 0
     examples: list[str] = field(default_factory=list)
 
-    def add_failure(self, case: str, reason: str, *, missing: bool) -> None:
+    def add_failure(self, pair_id: str, reason: str, *, missing: bool) -> None:
         """Count a missing or unusable output."""
         self.missing += missing
         self.unusable += not missing
         if len(self.examples) < MAX_EXAMPLES:
-            self.examples.append(f"{case}: {reason}")
+            self.examples.append(f"{pair_id}: {reason}")
 
     @property
     def failures(self) -> str:

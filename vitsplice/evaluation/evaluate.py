@@ -128,7 +128,7 @@ def _check_no_file_counts_as_output(plan: EvaluationPlan, out: Path) -> None:
 
 
 def _images(plan: EvaluationPlan) -> Iterator[Path]:
-    """Yield the paths of all images, masks and outputs that are PNG files; the outputs need not exist."""
+    """Yield the paths of all images and masks, and those of outputs ``FOLDER/ID.png``, which need not exist."""
     for pair in read(plan.pairs, unique=False):
         yield from (pair.images | region_masks(pair.regions)).values()
         yield from (method.folder / f"{pair.id}.png" for method in plan.methods)
@@ -242,14 +242,14 @@ class _Evaluation:
 
 
 def _record(pair: Pair, method: Method, output: Path, before: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record of a case: the values of its earlier record ``before``, and the networks and losses behind it.
+    """Return the record of a case, with the values of its earlier record ``before``.
 
-    The networks and losses are read again, because the record of the output's run may have changed.
+    The networks and loss terms behind the output are read again, because the record of its run may have changed.
 
     Raises ImageError for the output of an unfinished run.
     """
     optimised = read_optimised(output)
-    # through JSON, as the log returns it: lists, not tuples
+    # JSON turns tuples into lists, so that the record can be compared with one from the log.
     parts = {"optimised": json.loads(json.dumps(asdict(optimised)))} if optimised else {}
     values = {name: before[name] for name in ("metrics", "reasons") if name in before}
     return {"method": method.name, "id": pair.id, "metrics": {}} | parts | values
@@ -277,7 +277,7 @@ def compute_rounded(
 
 
 def choose_pairs(manifest: Path, keys: NDArray[np.uint64], max_pairs: int) -> list[tuple[Pair, int]]:
-    """Choose at most ``max_pairs`` pairs of which one method's case is measured; return each with the key of that case.
+    """Choose at most ``max_pairs`` pairs with a measured case of one method; return each with the key of that case.
 
     The pairs with the smallest hashes of ids are chosen, so the order of the manifest does not matter.
 

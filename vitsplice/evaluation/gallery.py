@@ -72,10 +72,10 @@ def gallery(
 
 
 def choose_cases(summary: EvaluationSummary, metrics: Iterable[str], max_cases: int) -> dict[int, CellNotes]:
-    """Choose the pairs of the page: index of the pair -> notes on its cases.
+    """Choose the pairs that the page shows: index of the pair -> notes on its cases.
 
-    If there are at most ``max_cases`` pairs, all are chosen. Otherwise the worst case of each method by each metric
-    comes first, then the best ones, then the second worst, and so on.
+    If there are at most ``max_cases`` pairs, all are chosen. Otherwise the worst case of each method by each metric is
+    chosen first, then the best cases, then the second worst cases, and so on.
     """
     cases: dict[int, CellNotes] = {index: {} for index in range(summary.pairs)} if summary.pairs <= max_cases else {}
     extremes = (
@@ -110,7 +110,7 @@ def _card(plan: EvaluationPlan, pair: Pair, values: list[list[float | None]], no
 
 
 def _output_uri(method: Method, pair: str) -> str:
-    """Encode a small copy of the output for a pair's id; ``""`` if there is not exactly one."""
+    """Encode a small copy of the output for a pair's id; ``""`` if there are none or several, or it cannot be read."""
     try:
         return _data_uri(method.output(pair))
     except ImageError:

@@ -42,7 +42,7 @@ def read_optimised(output: Path) -> OptimisedParts | None:
 
 
 def _optimised_by_model(output: Path) -> OptimisedParts | None:
-    """Read the networks behind the output of a model; None if it is not recorded, or was changed since."""
+    """Read the networks and loss terms of the model of an output; None if no record has the output as it is now."""
     record = output.parent / TRANSFERS
     if not record.is_file():
         return None
@@ -97,7 +97,10 @@ def leakage_warnings(method: str, optimised: OptimisedParts | None, leakages: Ma
         return
     if metrics := [name for name, leaked in leakages.items() if leaked == "network"]:
         networks = ", ".join(printable(network.name) for network in optimised.networks)
-        role = "the network" if len(optimised.networks) == 1 else "one of them the network"
+        if len(optimised.networks) == 1:
+            role = "the network"
+        else:
+            role = "one of them the network" if len(metrics) == 1 else "among them networks"
         yield f"{method} used {networks}, {role} of {', '.join(metrics)}; {_biased(metrics)} in its favour"
     if metrics := [name for name, leaked in leakages.items() if leaked == "term"]:
         yield f"{method} optimised loss terms like {', '.join(metrics)}; {_biased(metrics)} in its favour"

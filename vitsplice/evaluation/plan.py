@@ -146,8 +146,8 @@ class EvaluationPlan:
     def record(self, built: BuiltMetrics, device: str) -> dict[str, Any]:
         """Return the plan as JSON data, for ``evaluate.json``.
 
-        Stored values are kept if the keys `WORK.part_keys` of this record are unchanged. Each is reused if the key of
-        its case is the same (`vitsplice.evaluation.cases.case_key`).
+        Stored values are kept if the keys `WORK.part_keys` of this record are unchanged. The values of a case are
+        reused if the key of the case is unchanged (`vitsplice.evaluation.cases.case_key`).
 
         Args:
             built: the metrics, with their networks and parameters.

@@ -22,7 +22,7 @@ BEST = "*"
 MARKS = {"network": "†", "term": "‡", "unknown": "?", "none": ""}
 LEGEND = (
     f"mean [95 % interval]; {BEST} best mean over the pairs for which all methods have a value, or best value of a "
-    f"metric over all outputs; biased in favour of the method: {MARKS['network']} it used the metric's network, "
+    f"metric over a set; biased in favour of the method: {MARKS['network']} it used the metric's network, "
     f"{MARKS['term']} it optimised a loss term like the metric; {MARKS['unknown']} it is unknown what it used; mean "
     f"rank: over the metrics that rank all methods and are marked {MARKS['network']} or {MARKS['term']} for none"
 )
@@ -143,7 +143,7 @@ def warnings(summary: EvaluationSummary, write: Callable[[Argument | Setting], s
             "narrow and p values too small"
         )
     measured = {name: counts.measured for name, counts in summary.counts.items()}
-    if few := [f"{number} of {name}" for name, number in measured.items() if number < FEW_PAIRS]:
+    if few := [f"{name}: {pairs}" for name, pairs in measured.items() if pairs < FEW_PAIRS]:
         yield (
             f"few pairs are measured ({', '.join(few)}): with fewer than {FEW_PAIRS} the intervals are much too "
             "narrow, and differences hardly generalise to other pairs"

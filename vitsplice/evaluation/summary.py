@@ -42,7 +42,7 @@ MAX_POINTS = 300
 """Maximum number of points of a method in a plot."""
 
 EXTREMES = 5
-"""Number of worst and of best cases listed for each method."""
+"""Maximum number of worst and of best cases listed for each method and metric."""
 
 Indices = Annotated[tuple[int, ...], Field(exclude=True)]
 
@@ -59,7 +59,7 @@ class MethodScore:
         leakage: kind of metric leakage for this method.
         missing: number of measured outputs without a value; for a metric over sets 1 if it has no value, else 0.
         reason: error message of the first value that is missing because of an error.
-        worst, best: indices of pairs, the worst and the best first; not in JSON.
+        worst, best: indices of at most `EXTREMES` pairs each, the worst and the best first; not in JSON.
     """
 
     interval: MeanInterval
@@ -108,8 +108,8 @@ class MetricSummary:
         name, definition, better, over, against: see `MetricSpec`.
         networks, parameters: see `Metric`.
         methods: score by name of the method.
-        best: methods whose common mean equals the best one when rounded to `DIGITS`; empty for a single method, or if
-            a method has no common mean.
+        best: methods whose common mean, rounded to `DIGITS`, equals the best; empty for a single method, or if a method
+            has no common mean.
         comparisons: comparison of each pair of methods; empty for a metric over sets.
         common_pairs: number of pairs for which all methods have a value; 0 for a metric over sets.
         distributions: distribution of each method's values, not in JSON; empty for a metric over sets.
@@ -270,7 +270,7 @@ def _summarise_sets(
 
 
 def _summary(spec: MetricSpec, metric: Metric, scores: Mapping[str, MethodScore], **over_pairs: Any) -> MetricSummary:
-    """Combine definition and scores of a metric with the fields that only a metric over pairs has."""
+    """Combine definition and scores of a metric; ``over_pairs``: the fields that only a metric over pairs has."""
     means = {name: score.common_mean for name, score in scores.items() if math.isfinite(score.common_mean)}
     best = (max if spec.better == "higher" else min)(means.values(), default=math.nan)
     equal = [name for name, mean in means.items() if f"{mean:.{DIGITS}g}" == f"{best:.{DIGITS}g}"]

@@ -1,4 +1,4 @@
-"""A canvas generator: the parameters are the pixels of the output image, as logits."""
+"""A generator that holds the output image: its parameters are the logits of the pixels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,13 @@ class Pixels(nn.Module):
 
 
 def initial_image(start: Tensor, init: str) -> Tensor:
-    """Return an image as large as the start image; ``init``: ``start`` itself, ``grey``, or ``noise`` around grey."""
+    """Return the initial image, of the size of ``start``.
+
+    Args:
+        start: start image, in [0, 1].
+        init: ``"start"``: the start image; ``"grey"``: 0.5; ``"noise"``: 0.5 plus Gaussian noise of standard deviation
+            0.1.
+    """
     if init == "start":
         return start
     grey = torch.full_like(start, 0.5)

@@ -18,7 +18,7 @@ from vitsplice.errors import ConfigError
 from vitsplice.generators.unet import UNet
 
 AMPLITUDE = 0.1
-"""Upper end of the uniform distribution of the fixed noise, which starts at 0 (Ulyanov et al. 2018)."""
+"""The fixed noise is uniform in [0, AMPLITUDE) (Ulyanov et al. 2018)."""
 
 
 class Prior(nn.Module):
@@ -51,7 +51,7 @@ class Prior(nn.Module):
         self.set_progress(1.0)
 
     def set_progress(self, fraction: float) -> None:
-        """Select the noise for a fraction of the run, in [0, 1]."""
+        """Select the standard deviation of the added noise at a fraction of the run, in [0, 1]."""
         self.sigma = next(sigma for sigma, end in self._schedule if fraction < end)
 
     def forward(self, images: Tensor) -> Tensor:

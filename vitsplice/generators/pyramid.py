@@ -4,8 +4,8 @@ STROTSS (Kolkin et al. 2019) optimises a Laplacian pyramid of pixels. This gener
 Lightness and colour differences are separate, and colour differences are by default optimised at coarse levels only, so
 that the optimisation adds no fine coloured noise, which photographs do not have. Lightness is optimised as logits, and
 colour differences are not: a nearly black pixel that becomes lighter keeps its small differences between R, G and B,
-and so stays neutral. If R, G and B were logits, it would keep its differences of logits, which are large differences of
-colour in a lighter pixel.
+and so stays neutral. If R, G and B were optimised as logits, it would keep the differences of these logits, which are
+large colour differences in a lighter pixel.
 """
 
 from __future__ import annotations

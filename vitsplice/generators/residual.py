@@ -19,7 +19,7 @@ from vitsplice.generators.unet import UNet
 class ResidualUNet(nn.Module):
     """The generator ``sigmoid(logit(image) + unet(image))``; the last convolution is initialised with zeros.
 
-    Images are clamped to [MARGIN, 1 - MARGIN] first, so that their logits are finite.
+    Values are clamped to [MARGIN, 1 - MARGIN] for the logit only, so that it is finite.
 
     Args:
         settings: arguments of `UNet`, except ``init_gain`` and ``squash``.
@@ -33,7 +33,7 @@ class ResidualUNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Correct images ``(B, 3, H, W)`` in [0, 1]; the output has the same shape and range."""
-        # not torch.logit(images, MARGIN): it gives a strided crop other bits than its copy
+        # not torch.logit(images, MARGIN), which rounds a strided crop and a contiguous copy of it differently
         logits = torch.logit(images.clamp(MARGIN, 1 - MARGIN))
         corrected: Tensor = torch.sigmoid(logits + self.unet(images))
         return corrected

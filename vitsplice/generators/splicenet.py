@@ -6,9 +6,9 @@ image, of 64 to 1024 channels; symmetric residual blocks that double it, whose 3
 [CLS] of the appearance image through an MLP; residual modulated blocks in the skip connections; a modulated 1x1
 convolution and a sigmoid; LeakyReLU.
 
-The description that we know leaves these open, and we chose: two convolutions for each residual block; the second
-convolution of a block that halves the image has stride 2; bilinear upsampling; skip connections are concatenated; a
-slope of 0.2; an equalised learning rate, and no demodulation in the last layer, as in StyleGAN2; and no
+This description leaves the following open. The choices here are: two convolutions for each residual block; stride 2
+in the second convolution of a block that halves the image; bilinear upsampling; concatenation of skip connections;
+slope 0.2 of LeakyReLU; an equalised learning rate, and no demodulation in the last layer, as in StyleGAN2; and no
 normalisation. The U-Net that Splice optimises for one pair has BatchNorm, but statistics of a batch would make an
 output depend on the other images of the batch and on the size of the image.
 """
@@ -86,6 +86,6 @@ class SpliceNet(nn.Module):
         return output[..., :height, :width]
 
 
-def build(channels: Mapping[ConditionName, int], options: Mapping[str, Any]) -> nn.Module:
+def build(condition_channels: Mapping[ConditionName, int], options: Mapping[str, Any]) -> nn.Module:
     """Build the generator of a preset."""
-    return SpliceNet(channels, **options)
+    return SpliceNet(condition_channels, **options)

@@ -5,9 +5,9 @@ appearance image, carried over to the corresponding patches of the structure ima
 image, which modulates the convolutions of the decoder. The network learns what the warm start lacks. Before training,
 its output is the warm start, because the last convolution is initialised with zeros.
 
-There is no normalisation. Apart from the [CLS], an output pixel depends only on the pixels of the images within
-`SpliceNetResidual.reach`, and on shallow features interpolated within that distance. An image computed in tiles
-that overlap enough is therefore the same as one computed in one pass.
+There is no normalisation. Apart from the [CLS], an output pixel depends only on pixels of the structure image and of
+the warm start within `SpliceNetResidual.reach`, and on shallow features interpolated within that distance. An image
+computed in tiles that overlap enough is therefore the same as one computed in one pass.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class SpliceNetResidual(nn.Module):
 
     Attributes:
         multiple: factor between the sizes of the first and the last level; images are padded to multiples of it.
-        reach: distance in pixels, a multiple of ``multiple``, beyond which the images have no effect on an output
-            pixel.
+        reach: distance in pixels, a multiple of ``multiple``, beyond which a pixel of the structure image or of the
+            start has no effect on an output pixel.
 
     Args:
         condition_channels: number of channels of each condition by name; ``cls`` and ``warped`` are required.

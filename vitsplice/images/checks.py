@@ -80,13 +80,16 @@ def check_range(name: str, values: NDArray[Any] | Tensor, tolerance: float = 0.0
 
 def check_dense(tensor: Tensor, name: str) -> None:
     """Raise ImageError for a masked, nested, sparse, quantised or meta tensor."""
-    kind = type(tensor).__name__
-    if kind != "MaskedTensor":
-        kinds = {"nested": tensor.is_nested, "quantised": tensor.is_quantized, "on the meta device": tensor.is_meta}
-        kinds[str(tensor.layout)] = tensor.layout != torch.strided
-        kind = next((kind for kind, applies in kinds.items() if applies), "")
-    if kind:
-        raise ImageError(f"'{name}' must be a dense tensor; this one is {kind}")
+    kinds = {
+        "MaskedTensor": type(tensor).__name__ == "MaskedTensor",
+        "nested": tensor.is_nested,
+        "quantised": tensor.is_quantized,
+        "on the meta device": tensor.is_meta,
+        str(tensor.layout): tensor.layout != torch.strided,
+    }
+    for kind, applies in kinds.items():
+        if applies:
+            raise ImageError(f"'{name}' must be a dense tensor; this one is {kind}")
 
 
 def image_batch(pixels: Tensor, name: str, *, tolerance: float = 0.0, check: bool = True) -> Tensor:

@@ -42,7 +42,7 @@ def to_uint8(values: Tensor) -> Tensor:
 
 
 def from_pil(image: Image.Image) -> Tensor:
-    """Convert an 8-bit RGB PIL image to ``(3, H, W)`` in [0, 1]; the way back is `to_pil`. For files, use `read`."""
+    """Convert an 8-bit RGB PIL image to ``(3, H, W)`` in [0, 1]; the inverse of `to_pil`. For files, use `read`."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
 
 

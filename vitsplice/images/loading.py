@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -46,8 +46,8 @@ class LoadedImage:
         notes: how the image was converted, and which of several frames was read.
         sha256: digest of the bytes of the file if the image was read from a path, otherwise of the bytes of ``pixels``.
         name: the path, also of a PIL image opened from a file, or else "PIL image", "array" or "tensor"; safe to print.
-        path: absolute path of the file, without links, also of a PIL image opened from a file; "" if there is none. A
-            relative path is completed by the working directory at the time of reading.
+        path: absolute path of the file, symbolic links resolved, also of a PIL image opened from a file; "" if there is
+            no file. A relative path is resolved against the working directory at the time of reading.
     """
 
     pixels: Tensor = field(compare=False, repr=False)
@@ -111,7 +111,7 @@ def read_mask(source: Source, role: str = "") -> LoadedImage:
     Raises:
         ImageError: as `read`.
     """
-    return _read(_mask_as_image(source), role, alpha_as_mask)
+    return _read(source, role, alpha_as_mask, prepare=_mask_as_image)
 
 
 def _mask_as_image(mask: Any) -> Any:
@@ -149,13 +149,15 @@ def image_stamp(path: Path) -> tuple[str, int, int]:
 
 
 @torch.inference_mode(False)
-def _read(source: Source, role: str, handle_alpha: AlphaHandler) -> LoadedImage:
+def _read(
+    source: Source, role: str, handle_alpha: AlphaHandler, prepare: Callable[[Any], Any] = lambda source: source
+) -> LoadedImage:
     if isinstance(source, LoadedImage):
         return source
     if isinstance(source, str | os.PathLike):
         return _read_path(os.fsdecode(source), handle_alpha)
     try:
-        return _read_object(source, handle_alpha)
+        return _read_object(prepare(source), handle_alpha)
     except ImageError as error:
         if not role:
             raise

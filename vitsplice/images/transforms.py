@@ -29,8 +29,8 @@ def to_rgb(lab: Tensor) -> Tensor:
 def sample_bilinear(maps: Tensor, points: Tensor) -> Tensor:
     """Interpolate maps ``(B, D, h, w)`` bilinearly at points ``(B, N, 2)``: ``(B, N, D)``. Differentiable.
 
-    A point is (y, x) as fractions of the sides, in [0, 1]. Beyond the centres of the outermost cells, a point has the
-    values at the nearest point that is not beyond these centres.
+    A point is (y, x) as fractions of the sides, in [0, 1]. Between the border and the centres of the outermost cells,
+    values are those at the nearest point of the rectangle of these centres.
     """
     grid = points.flip(-1).to(maps)[:, None] * 2 - 1
     return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)[:, :, 0].transpose(1, 2)

@@ -48,8 +48,8 @@ class KeypointPair:
         source_points, target_points: corresponding points ``(N, 2)``, (y, x).
         unit: unit of the points. ``pixels``: (0, 0) is the centre of the top left pixel. ``sides``: fractions of height
             and width, (0, 0) is the top left corner.
-        reference_length: length in pixels of the target image, of which PCK's alpha is a fraction, such as the larger
-            side of the object's box. None: the longer side of the target image.
+        reference_length: length that PCK's alpha is multiplied by, in pixels of the target image, such as the larger
+            side of the object's bounding box. None: the longer side of the target image.
     """
 
     id: str

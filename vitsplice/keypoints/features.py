@@ -174,6 +174,6 @@ def load_pixels(image: KeypointImage, size: int) -> Tensor:
 
 
 def warped_side(height: int, width: int, size: int) -> int:
-    """Return the shorter side in pixels at which an image is warped: ``size``, or less to keep it within the limits."""
+    """Return the shorter side of a warped image in pixels: ``size``, or less to respect the size limits."""
     aspect = max(height, width) / min(height, width)
     return min(size, int(LARGEST_SIDE / aspect), int(math.sqrt(LARGEST_AREA / aspect)))

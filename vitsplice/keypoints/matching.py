@@ -5,10 +5,10 @@ the greatest cosine similarity to the source's feature at the point, sampled bil
 al. 2023). Such a match can lie between the centres of patches. If similarities were upsampled instead of features, the
 match would always be at the centre of a patch.
 
-The upsampled features, which are large, are not computed: upsampling is linear, so that the products with them are the
-upsampled products, and their norms follow from the products of neighbouring features. Between the border and the
-nearest patch centres, upsampled features are constant towards the border up to rounding. So rounding decides which of
-the pixels there is the match.
+The upsampled features, which are large, are not computed. Upsampling is linear, so that dot products with the source's
+features are upsampled instead; the norms follow from the dot products of neighbouring features. Between the border and
+the nearest patch centres, upsampled features are constant towards the border, except for rounding. If the match is
+there, rounding decides which pixel it is.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ Row = Mapping[str, str]
 
 
 def has_layout(root: Path) -> bool:
-    """Return True if a folder has this layout."""
+    """Return True if a folder has this layout, which means that it contains a list of pairs (`LISTS`)."""
     return any(any(root.glob(name.format("*"))) for name in LISTS)
 
 

@@ -62,9 +62,9 @@ def load(root: Path, split: str, subset: str) -> KeypointDataset:
 
 
 def _names(root: Path, split: str, subset: str) -> list[str]:
-    path = root / LISTS / subset / f"{split}.txt"
-    if not os.path.isdir(root / LISTS) and subset == "large":
+    if subset == "large" and not os.path.isdir(root / LISTS):
         return sorted(path.stem for path in (root / ANNOTATIONS / split).glob("[!.]*.json"))
+    path = root / LISTS / subset / f"{split}.txt"
     try:
         names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
@@ -99,7 +99,7 @@ def _parse(root: Path, id_: str, annotation: Mapping[str, Any]) -> KeypointPair:
     left, top, right, bottom = (float(edge) for edge in annotation["trg_bndbox"])
     reference = max(right - left, bottom - top)
     if not LEAST_LENGTH <= reference < float("inf"):
-        raise ValueError(f"trg_bndbox {annotation['trg_bndbox']} is empty")
+        raise ValueError(f"trg_bndbox {annotation['trg_bndbox']} is empty or not finite")
     return KeypointPair(
         id_, printable(category), source, target, source_points, target_points, reference_length=reference
     )

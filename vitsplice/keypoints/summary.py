@@ -17,7 +17,7 @@ from vitsplice.metrics.statistics import FEWER_RESAMPLES, MeanInterval, finite_o
 from vitsplice.support.jsonl import JsonLinesLog, Keys
 
 ALL = ""
-"""Category of all pairs."""
+"""Key of the metrics of all pairs in `FeaturePCK.categories`."""
 
 Counts = NDArray[np.int64]
 

@@ -23,8 +23,8 @@ Example:
 
     The terms of a preset:
 
-    >>> without = ["terms.identity.weight=0", "terms.identity-entire.weight=0"]
-    >>> loss = from_preset("paper", structure, appearance, backbone="untrained-test_vit", size=64, overrides=without)
+    >>> overrides = ["terms.identity.weight=0", "terms.identity-entire.weight=0"]
+    >>> loss = from_preset("paper", structure, appearance, backbone="untrained-test_vit", size=64, overrides=overrides)
     >>> loss(output).backward()
     >>> list(loss(output, unreduced=True))
     ['appearance', 'structure', 'appearance-entire', 'structure-entire']

@@ -31,7 +31,7 @@ from vitsplice.matching import MatchVectors, correspond, match_vectors
 from vitsplice.numerics import numerics
 
 MATCH_GRID = 24
-"""Value of the setting ``match.grid`` for a loss without a preset, whose terms may request the facet ``match``."""
+"""Grid of the correspondence (`vitsplice.matching.correspond`) in a loss without a preset."""
 
 SIDES = range(16, 4097)
 """Allowed values of ``size``, the shorter side in pixels that images are resized to before a backbone."""
@@ -39,7 +39,7 @@ SIDES = range(16, 4097)
 Batches = Mapping[ImageName, Tensor]
 """Batches ``(B, 3, H, W)`` in [0, 1], by name of the image."""
 
-Targets = dict[str, list[FeatureTable]]
+TargetFeatures = dict[str, list[FeatureTable]]
 """Features of the targets: key of a backbone -> a table for each image (row) of a batch."""
 
 CacheKey = tuple[torch.device, tuple[tuple[torch.dtype, int, int], ...]]
@@ -65,7 +65,7 @@ class TermsLoss(nn.Module):
         self.terms = terms
         self.check = check
         self._images: Batches = {}
-        self._cache: tuple[CacheKey, Targets] | None = None
+        self._cache: tuple[CacheKey, TargetFeatures] | None = None
         self._calls: int = 0
         self.register_load_state_dict_post_hook(_drop_cached_targets)  # type: ignore[no-untyped-call]
 
@@ -158,7 +158,7 @@ class TermsLoss(nn.Module):
                 weight.requires_grad_(False)
 
     def _position_key(self, row: int) -> tuple[int, ...]:
-        """Return the key of the random positions: different in each call and row, but always the same after `eval`."""
+        """Return the key of the random positions: different in each call and row, but always () in eval mode."""
         return (self._calls, row) if self.training else ()
 
     def _terms_of(self, backbone: str) -> list[WeightedTerm]:
@@ -180,14 +180,14 @@ class TermsLoss(nn.Module):
         ]
         return {term.name: torch.stack([value[term.name] for value in values]).mean() for term in terms}
 
-    def _cached_targets(self, device: torch.device) -> Targets:
+    def _cached_targets(self, device: torch.device) -> TargetFeatures:
         tensors = (*self.networks.parameters(), *self.networks.buffers())
         key = device, tuple((t.dtype, id(t), 0 if t.is_inference() else t._version) for t in tensors)
         if self._cache is None or self._cache[0] != key:
             self._cache = key, self._targets(self._images, device)
         return self._cache[1]
 
-    def _targets(self, images: Batches, device: torch.device) -> Targets:
+    def _targets(self, images: Batches, device: torch.device) -> TargetFeatures:
         """Compute the features of the targets by backbone and row of a batch, without gradients."""
         with numerics(grad=False):
             images = {image: batch.to(device) for image, batch in images.items()}
@@ -234,10 +234,10 @@ class TermsLoss(nn.Module):
     def _check_images(self, outputs: Batches, images: Batches) -> None:
         """Raise UserError unless all required images are set, and the sizes of batches and images match."""
         available = {*images, *(["start"] if "structure" in images else [])}
-        # `_prepare` makes these from both images: a mirror image of the appearance, and the start unless it is given.
-        made_from_both = {"appearance", *({"start"} - images.keys())} if self._mirrors else set()
+        # `_prepare` computes these from both images: the appearance image, which it may mirror, and a start not given.
+        computed_from_both = {"appearance", *({"start"} - images.keys())} if self._mirrors else set()
         for term in self.terms:
-            needs_both = MATCH in term.loss_term.requests or term.target[0] in made_from_both
+            needs_both = MATCH in term.loss_term.requests or term.target[0] in computed_from_both
             both = ("structure", "appearance") if needs_both else ()
             for image in (*(image for image, _ in image_requests([term])), *both):
                 if image not in available:
@@ -255,11 +255,10 @@ class TermsLoss(nn.Module):
                 self._check_sizes(term, outputs[term.input[0]], images)
 
     def _check_sizes(self, term: WeightedTerm, output: Tensor, images: Batches) -> None:
-        """Raise UserError unless the output is resized to the size of the images with which it shares locations.
+        """Raise UserError unless, at the backbone's input, the output is as large as images that share its locations.
 
-        A term whose target is its own input image shares locations with that image; a term whose target is the start,
-        with the start and its input image; a term that requests the facet ``input`` or ``match``, with its input image.
-        An image that is not in ``images`` is not checked.
+        These images are the term's target and input image, if the target is the input image or the start; and the input
+        image, if the term requests the facet ``input`` or ``match``. An image that is not in ``images`` is not checked.
         """
         shared = {term.target[0], term.input[0]} if term.target[0] in (term.input[0], "start") else set()
         if not {INPUT, MATCH}.isdisjoint(term.loss_term.requests):

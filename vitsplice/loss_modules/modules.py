@@ -84,8 +84,8 @@ class FeatureLoss(TermsLoss):
             output: generated images ``(B, 3, H, W)`` or ``(3, H, W)`` in [0, 1]. Gradients flow to them, in their
                 dtype.
             target: images of the same layout that replace the term's target image of `set_targets` in this call; the
-                other images that were set are still used. No gradients flow to the targets. The features of all images
-                are then computed in each call.
+                other images that were set are still used. No gradients flow to the target. With a target, the features
+                of all images are computed in each call.
 
         Raises:
             UserError: if a batch is invalid, or an image that the term needs is not set.
@@ -144,12 +144,13 @@ class PresetLoss(TermsLoss):
             raise ConfigError(
                 "a loss module does not apply models; choose another start with ", Setting("start", "match")
             )
-        entire = {
+        terms_on_entire = {
             name: term.model_copy(update={"view": "entire", "target_view": None, "start": 0})
             for name, term in config.terms.items()
             if not config.stages or any(stage.has(name) for stage in config.stages)
         }
-        config = config.model_copy(update={"terms": entire, "steps": max(1, config.steps)})
+        # At least 1 step: `weighted_terms` rejects settings whose terms are never active, as in a run without steps.
+        config = config.model_copy(update={"terms": terms_on_entire, "steps": max(1, config.steps)})
         terms = problem.weighted_terms(config, backbones, catalogue())
         averaged = tuple(replace(term, weight=term.weight / term.config.every) for term in terms)
         sized = {
@@ -220,13 +221,13 @@ class PresetLoss(TermsLoss):
 
 def _resizer(config: RunConfig, backbone: str) -> Resizing:
     """Return the resizing of entire images for a backbone of a preset."""
-    sides = [stage.side for stage in config.stages if not stage.tile]
-    own = config.backbones[backbone].side
-    if isinstance(own, int):
-        return Area(own, enlarge=False)
-    if sides:
-        return Area(sides[-1], enlarge=False)
-    return Fit() if own == "view" else Resize(**config.resize.model_dump())
+    side = config.backbones[backbone].side
+    stage_sides = [stage.side for stage in config.stages if not stage.tile]
+    if isinstance(side, int):
+        return Area(side, enlarge=False)
+    if stage_sides:
+        return Area(stage_sides[-1], enlarge=False)
+    return Fit() if side == "view" else Resize(**config.resize.model_dump())
 
 
 def from_preset(

@@ -28,9 +28,9 @@ def contrast(context: TermContext) -> LossTerm:
 
     def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
         ours, theirs = (neighbourhoods(features, side, variance_of_lightness) for features in (output, target))
-        wanted = corresponding_deviation(ours, theirs, temperature)
-        lack = (share * wanted - ours.deviation).clamp_min(0)
-        scale = (ours.weight.sum() * wanted.mean()).clamp_min(VARIANCE_EPSILON)
+        target_deviation = corresponding_deviation(ours, theirs, temperature)
+        lack = (share * target_deviation - ours.deviation).clamp_min(0)
+        scale = (ours.weight.sum() * target_deviation.mean()).clamp_min(VARIANCE_EPSILON)
         return torch.as_tensor((ours.weight * lack).sum() / scale)
 
     return LossTerm((LAB, MATCH, MASK), function)

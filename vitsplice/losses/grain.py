@@ -18,8 +18,8 @@ from vitsplice.losses.neighbourhoods import corresponding_deviation, deviations,
 SCALES = (7, 21)
 """Sides in pixels of the blocks whose interpolated means are subtracted from an image: finer variation remains."""
 
-SMALLEST = 0.001
-"""The square of this is added to squared differences of Lab / 100, so that their roots have a finite gradient."""
+DIFFERENCE_OFFSET = 0.001
+"""Its square is added to squared differences of Lab / 100, so that their roots have a finite gradient."""
 
 INVISIBLE = 0.003
 """Deviation of Lab / 100 that cannot be seen, added to the bound above which variation is excess."""
@@ -60,7 +60,7 @@ def fine_variance(lab: Tensor, side: float) -> Tensor:
     for scale in SCALES:
         square = (lab - _coarse(lab, scale)).square()
         squares += [square[:, :1], square[:, 1:].sum(1, keepdim=True)]
-    roots = (torch.cat(squares, 1) + SMALLEST**2).sqrt().sqrt()
+    roots = (torch.cat(squares, 1) + DIFFERENCE_OFFSET**2).sqrt().sqrt()
     return means(roots, side).square().square()
 
 

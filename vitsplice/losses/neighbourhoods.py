@@ -90,7 +90,7 @@ def corresponding_deviation(output: Neighbourhoods, target: Neighbourhoods, temp
     The target's neighbourhoods are weighted by the assignment and by their own weights; those that the mask excludes
     are left out. ``temperature``: see `vitsplice.matching.assignment`. At most `PAIRS` pairs are compared at once, in
     blocks of rows, because their number grows with the aspect ratios of both images. The number of rows of a block is a
-    power of two: results were then equal to those without blocks, to the bit.
+    power of two: with such blocks, measured results equal those without blocks, bit for bit.
     """
     preference = temperature * target.weight[:, 0].clamp_min(LEAST_WEIGHT).log()
     logarithms = (target.deviation + DEVIATION_OFFSET).log()

@@ -9,10 +9,10 @@ from torch import Tensor
 from vitsplice.errors import UserError
 
 NEIGHBOURHOOD = 20.0
-"""Standard deviation in pixels of the neighbourhood that an edge is compared with."""
+"""Standard deviation in pixels of the Gaussian blur in `edge_weight`."""
 
 INVISIBLE_GRADIENT = 0.004
-"""A gradient of lightness that cannot be seen, added to the mean gradient of the neighbourhood."""
+"""Length of a lightness gradient that cannot be seen; added to the denominator in `edge_weight`."""
 
 
 def total_variation(maps: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ def structure(context: TermContext) -> LossTerm:
 def identity(context: TermContext) -> LossTerm:
     """Build the term `vitsplice.losses.functional.identity_loss`.
 
-    The terms ``identity`` and ``feature`` (feature inversion) both use it, on different images.
+    This function builds the terms ``identity`` and ``feature`` (feature inversion), which compare different images.
     """
     return _distance_term(identity_loss, "structure", context)
 

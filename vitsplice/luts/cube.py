@@ -18,13 +18,13 @@ from vitsplice.support import output_folder
 from vitsplice.support.files import read_regular, reading
 from vitsplice.text import one_line, printable
 
-KEYWORDS = "TITLE, LUT_3D_SIZE, DOMAIN_MIN and DOMAIN_MAX; or LUT_3D_INPUT_RANGE"
+KEYWORDS = "TITLE, LUT_3D_SIZE, DOMAIN_MIN, DOMAIN_MAX and LUT_3D_INPUT_RANGE"
 
 LINE_END = re.compile(r"\r\n|\r|\n")
 """Ends of lines. `str.splitlines` also splits at characters that a title may contain."""
 
 SUFFIX = ".cube"
-"""Suffix of the files, which may be in any case."""
+"""Suffix of the files; upper case is allowed too."""
 
 LARGEST_FILE = 1 << 30
 """Maximum size of a file in bytes; 256 points an axis with 10 digits a number take 600 MB."""
@@ -169,7 +169,7 @@ class _Parser:
 
     def _triple(self, number: int, words: list[str]) -> Triple:
         """Parse three finite numbers."""
-        is_plain = all(word.isascii() and "_" not in word for word in words)  # Python also reads 1_0
+        is_plain = all(word.isascii() and "_" not in word for word in words)  # `float` also accepts 1_0
         try:
             red, green, blue = map(float, words if is_plain else ())
         except ValueError:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from vitsplice.images.checks import single_image
@@ -30,22 +31,24 @@ class ColourDifference:
         return f"delta E mean {self.mean:.2f}, 95th percentile {self.percentile_95:.2f}"
 
 
+@torch.no_grad()
 def colour_difference(first: Tensor, second: Tensor, mask: Tensor | None = None) -> ColourDifference:
     r"""Compute the CIE 1976 colour difference :math:`\Delta E^*_{ab}`, the Euclidean distance in CIE Lab.
 
     Args:
         first, second: images of equal size, as for `Lut.fit`.
-        mask: ``(1, H, W)``; only pixels where it is at least 0.5 count. None: all pixels.
+        mask: ``(H, W)`` or ``(1, H, W)``; only pixels where it is at least 0.5 count. None: all pixels.
 
     Raises:
-        UserError: if an image is not allowed, the sizes differ, or the mask has another shape or excludes every pixel.
+        UserError: if an image is not allowed, the sizes of images and mask differ, or the mask has several channels or
+            excludes every pixel.
     """
-    check_sizes(first, second, mask)
     first, second = single_image(first, "first"), single_image(second, "second")
+    check_sizes(first, second, mask)
     distances = (to_lab(first) - to_lab(second)).norm(dim=1).mul(LAB_SCALE)
     if mask is not None:
         distances = distances[included(mask).reshape(distances.shape)]
-    return ColourDifference(float(distances.mean()), float(np.percentile(distances.detach().cpu().numpy(), 95)))
+    return ColourDifference(float(distances.mean()), float(np.percentile(distances.cpu().numpy(), 95)))
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class FittedLut:
         return f"{self.error}; without the LUT: {self.unchanged}"
 
 
+@torch.no_grad()
 def fit_lut(
     structure: Tensor,
     output: Tensor,
@@ -79,7 +83,6 @@ def fit_lut(
     smoothness: float = SMOOTHNESS,
 ) -> FittedLut:
     """Fit a LUT to a structure image and an output, and measure its error; arguments as for `Lut.fit`."""
-    structure, output = structure.detach(), output.detach()
     lut = Lut.fit(structure, output, mask=mask, size=size, smoothness=smoothness)
     error = colour_difference(lut.apply(structure), output, mask)
     return FittedLut(lut, error, colour_difference(structure, output, mask))

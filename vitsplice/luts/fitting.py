@@ -33,13 +33,13 @@ SMOOTHNESS = 400.0
 LATTICE = 33
 """Number of lattice points of an axis that smoothness and `REACH` refer to; for other numbers they are scaled."""
 
-DECAY = 20.0
-"""Smoothness above which the weights of the other two penalties, which pull the change to 0, grow no more."""
+MAX_DECAY = 20.0
+"""Maximum weight of the other two penalties, which pull the change to 0; up to it, their weight is the smoothness."""
 
 REACH = 8.0
 """Distance from the source colours, in points of `LATTICE`, over which a change decays to about 1/e.
 
-With a smoothness above `DECAY` the distance is larger."""
+With a smoothness above `MAX_DECAY` the distance is larger."""
 
 MIN_POINTS = 1000
 """Minimum of :math:`P`, for `LATTICE` points an axis.
@@ -93,19 +93,20 @@ def fitted_values(source: Colours, target: Colours, identity: Colours, smoothnes
 
 
 def _penalty(size: int, smoothness: float) -> tuple[Array, Array]:
-    """Decompose the matrix ``(N^3, N^3)`` of the terms that do not depend on the colours.
+    """Compute the eigenvectors and eigenvalues of the matrix ``(N^3, N^3)`` of the penalties.
 
-    Except for a multiple of the identity, it is the sum over the axes of the same matrix ``(N, N)`` along each of them.
-    So its eigenvectors are the products of three eigenvectors of that matrix, one for each axis.
+    Except for a multiple of the identity, this matrix is a Kronecker sum: one matrix ``(N, N)`` is applied along each
+    axis, and the results are added. So its eigenvectors are products of three eigenvectors of the small matrix.
 
     Returns:
-        The eigenvectors of the matrix of an axis, in columns, ``(N, N)``; and the eigenvalue of each product of three
-        eigenvectors, ``(N, N, N)``.
+        The eigenvectors of the small matrix, in columns, ``(N, N)``; and the eigenvalue of each product of three of
+        them, ``(N, N, N)``.
     """
     scale = _scale(size)
-    weight, decay, reach = smoothness * scale**4, min(smoothness, DECAY) * scale**4, REACH * scale
-    of_axis, vectors = np.linalg.eigh(weight * _roughness(size, 2) + decay / reach**2 * _roughness(size, 1))
-    return vectors, of_axis[:, None, None] + of_axis[:, None] + of_axis + decay / reach**4
+    weight, decay, reach = smoothness * scale**4, min(smoothness, MAX_DECAY) * scale**4, REACH * scale
+    axis_eigenvalues, vectors = np.linalg.eigh(weight * _roughness(size, 2) + decay / reach**2 * _roughness(size, 1))
+    eigenvalues = axis_eigenvalues[:, None, None] + axis_eigenvalues[:, None] + axis_eigenvalues + decay / reach**4
+    return vectors, eigenvalues
 
 
 def _multiply(vectors: Array, eigenvalues: Array, values: Array) -> Array:

@@ -20,8 +20,8 @@ DISTANCE_SIGMA, COLOUR_SIGMA, DESCRIPTOR_SIGMA = 3.0, 0.12, 0.25
 """Standard deviations of the affinity: distance in patches, colour in Lab / 100, and 1 - cosine of descriptors."""
 
 SELF_WEIGHT = 3.0
-"""Added to the sum of a patch's weights, so that patches with few similar neighbours, such as those of eyes, are
-hardly influenced by them."""
+"""Added to the sum by which a patch's affinities are divided, so that patches with few similar neighbours, such as
+those of eyes, are hardly influenced by these neighbours."""
 
 BIN_SIZE, DIFFERENT_COLOUR = 0.1, 0.15
 """Side of a colour bin, and distance at which the penalty for different colours saturates (Lab / 100)."""
@@ -51,11 +51,11 @@ def affinity(colours: Tensor, descriptors: Tensor, grid: tuple[int, int]) -> Ten
     """
     rows, columns = (torch.arange(side, device=colours.device, dtype=colours.dtype) for side in grid)
     unit = F.normalize(descriptors - descriptors.mean(0), dim=-1)
-    difference = torch.cdist(colours, colours).square() / COLOUR_SIGMA**2
-    difference = difference + ((1 - unit @ unit.T) / DESCRIPTOR_SIGMA).square()
+    squared_distance = torch.cdist(colours, colours).square() / COLOUR_SIGMA**2
+    squared_distance = squared_distance + ((1 - unit @ unit.T) / DESCRIPTOR_SIGMA).square()
     locations = torch.cartesian_prod(rows, columns)
-    difference = difference + torch.cdist(locations, locations).square() / DISTANCE_SIGMA**2
-    weights = F.threshold(torch.exp(-difference / 2), NEGLIGIBLE, 0).fill_diagonal_(0)
+    squared_distance = squared_distance + torch.cdist(locations, locations).square() / DISTANCE_SIGMA**2
+    weights = F.threshold(torch.exp(-squared_distance / 2), NEGLIGIBLE, 0).fill_diagonal_(0)
     return weights / (weights.sum(1, keepdim=True) + SELF_WEIGHT)
 
 
@@ -92,7 +92,7 @@ def agreed_assignment(
     """
     bins, bin_means = _binned(colours)
     bin_members = F.one_hot(bins, len(bin_means)).to(similarities)
-    difference = (torch.cdist(bin_means, bin_means) / DIFFERENT_COLOUR).square().clamp(max=1)
+    colour_penalty = (torch.cdist(bin_means, bin_means) / DIFFERENT_COLOUR).square().clamp(max=1)
     scores = masked_similarities(similarities, temperature, balance, coverage)
     usable_patches = int(scores[:1].isfinite().sum())
     usage_penalty = torch.zeros_like(scores[:1])
@@ -100,7 +100,7 @@ def agreed_assignment(
     for progress in torch.linspace(0, 1, ITERATIONS).tolist():
         current_temperature = temperature * ANNEALING ** (1 - progress)
         bin_weights = F.threshold(weights @ bin_members, NEGLIGIBLE, 0)
-        disagreement = (neighbours @ bin_weights @ difference).index_select(1, bins)
+        disagreement = (neighbours @ bin_weights @ colour_penalty).index_select(1, bins)
         weights = softmax((scores - disagreement - usage_penalty) / current_temperature, regions)
         share = weights.mean(0, keepdim=True) * usable_patches
         usage_penalty = usage_penalty + balance * current_temperature * torch.log(share + SHARE_EPSILON).clamp(min=-3)

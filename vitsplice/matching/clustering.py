@@ -16,8 +16,8 @@ MOST_CLUSTERS, ELBOW = 15, 0.975
 def kmeans(points: Tensor, clusters: int) -> Tensor:
     """Cluster points ``(N, D)`` by Lloyd's algorithm from farthest-point initialisation; return labels ``(N,)``.
 
-    The result is deterministic. An empty cluster keeps its centre. (`scipy.cluster.vq.kmeans2` warns of empty clusters,
-    and runs only on the CPU.)
+    The result is deterministic. An empty cluster keeps its centre. `scipy.cluster.vq.kmeans2` is not used: it warns of
+    empty clusters, and runs only on the CPU.
     """
     mean = points.mean(0, keepdim=True)
     first_centres = [int(torch.cdist(points, mean).argmin())]

@@ -95,7 +95,7 @@ def _centred(descriptors: Tensor) -> Tensor:
 def _votes(labels: Tensor, saliency: Tensor) -> Tensor:
     """Return for each patch of an image whether the mean saliency of its cluster in this image is high, ``(N,)``.
 
-    High is above the midpoint between the centres of two clusters of the saliency.
+    The threshold is the midpoint between the centres of the two clusters into which `kmeans` divides the saliency.
     """
     salient = kmeans(saliency[:, None], 2)
     threshold = torch.stack([saliency[salient == side].mean() for side in torch.unique(salient)]).mean()
@@ -145,9 +145,9 @@ def common_parts(descriptors: Sequence[Features], foreground: Sequence[Tensor], 
 def mask_on_grid(mask: Tensor, grid: tuple[int, int] | None) -> Tensor:
     """Resize a mask ``(h, w)`` bool to another patch grid; None: that of the mask.
 
-    A patch of a coarser grid is inside if at least half of the patches of the mask that it overlaps are; one of a finer
-    grid, if the mask, interpolated bilinearly, is at least 0.5 there. If there is no such patch, the patches with the
-    greatest value are inside, unless the mask is empty.
+    On a coarser grid, a patch is inside if at least half of the patches of the mask that it overlaps are inside; on a
+    finer grid, if the mask, interpolated bilinearly, is at least 0.5 there. If no patch is inside by this rule, those
+    with the greatest value are, unless the mask is empty.
     """
     size, values = grid or (mask.shape[0], mask.shape[1]), mask[None, None].float()
     coarser = size[0] * size[1] < mask.numel()

@@ -10,7 +10,7 @@ from vitsplice.errors import UserError
 from vitsplice.images.checks import OVERSHOOT, check_range
 
 SMALL_MASK = 0.9
-"""If this fraction of the greatest coverage is less than the minimum, as with a small mask, it is enough."""
+"""Fraction of the greatest coverage that is always enough, so that a small or thin mask includes patches."""
 
 
 def mask_coverage(mask: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -42,7 +42,7 @@ def usable(coverage: Tensor, least: float = 0.5) -> Tensor:
 
     Args:
         coverage: fraction of each patch that the mask covers, in [0, 1], any shape.
-        least: minimum coverage, unless `SMALL_MASK` times the greatest coverage is less, which is then the minimum.
+        least: minimum coverage, or `SMALL_MASK` times the greatest coverage if that is less.
 
     Returns:
         bool, of the same shape, with at least one True.

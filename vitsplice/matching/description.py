@@ -74,7 +74,7 @@ def describe_image(
         image: ``(3, H, W)`` or ``(1, 3, H, W)`` in [0, 1], on the device of the backbone.
         backbone: a loaded backbone.
         grid: the image is resized to about ``grid * grid`` patches; the aspect ratio is preserved.
-        mirror: whether its mirror image is described too, for the second image of a match.
+        mirror: whether the mirror image is described too, as required of the second image of a match.
         requests: further features to return.
         descriptors: local features that form the descriptors; empty: those of `descriptor_requests`. If they are given,
             and finer than the grid, as the early maps of a CNN are, they are averaged over squares of patches.
@@ -82,11 +82,11 @@ def describe_image(
             over the image of `FURTHER_VARIANCE` times that of the descriptors.
 
     Raises:
-        UserError: if the image is invalid, the grid is not positive, a descriptor is not local, or the backbone is not
-            loaded.
+        UserError: if the image is invalid, the grid is less than 1 or not finite, a descriptor is not local, or a
+            backbone is not loaded.
     """
     if not 1 <= grid < inf:
-        raise UserError(f"grid={grid} is not allowed; it must be at least 1")
+        raise UserError(f"grid={grid} is not allowed; it must be at least 1, and finite")
     if names := [each for each in (backbone, *further_backbones) if isinstance(each, str)]:
         raise UserError(f"backbone must be a loaded one, not a name; load it: vitsplice.load_backbone({names[0]!r})")
     image = single_image(image, "image", tolerance=OVERSHOOT)
@@ -98,9 +98,9 @@ def describe_image(
         raise UserError(f"{not_local[0]} is global and has no patches; local facets of {info.name}: {local}")
 
     def joined(pixels: Tensor, fine_features: Features) -> Features:
-        both = _with_coarse(fine_features, describe(backbone, resize_coarse(pixels, info), local_requests))
-        both = _averaged(both, grid) if descriptors else both
-        return _with_further(both, pixels, further_backbones, grid)
+        combined = _with_coarse(fine_features, describe(backbone, resize_coarse(pixels, info), local_requests))
+        combined = _averaged(combined, grid) if descriptors else combined
+        return _with_further(combined, pixels, further_backbones, grid)
 
     features = backbone(resize_fine(image, info), tuple(dict.fromkeys([*local_requests, *requested])))
     described = joined(image, join_features(features, local_requests))
@@ -116,7 +116,7 @@ def describe_image(
 
 
 def patch_area(grid: int, info: BackboneInfo) -> Area:
-    """Return the resizing to about ``grid * grid`` patches of the backbone's stride, or of half the stride of a CNN."""
+    """Return the resizing to about ``grid * grid`` patches; their side is the backbone's stride, or half of a CNN's."""
     return Area(grid * (max(1, info.stride // 2) if info.structure.facet == "map" else info.stride))
 
 
@@ -147,7 +147,7 @@ def _variance(maps: Tensor) -> Tensor:
 
 
 def _averaged(features: Features, grid: int) -> Features:
-    """Average features over squares of patches, so that about ``grid * grid`` remain; fewer are returned unchanged."""
+    """Average features over squares of patches to about ``grid * grid`` patches, unless there are hardly more."""
     maps = features.maps
     height, width = maps.shape[-2:]
     factor = max(1, round((height * width) ** 0.5 / grid))

@@ -35,7 +35,7 @@ class Candidate:
     """An image whose patches may be matched.
 
     Args:
-        description: its description; if it has no mirrored descriptors, the image is not tried mirrored.
+        description: description of the image; without mirrored descriptors, the mirror image is not tried.
         mask: ``(1, 1, H, W)`` in [0, 1], the part of the image that may be used; None: all of it.
         weight: above 0, and finite. It multiplies the weights of the image's patches in the assignment, so it decides
             between patches of several images that are about equally similar.
@@ -47,7 +47,7 @@ class Candidate:
 
     @property
     def coverage(self) -> Tensor:
-        """Fraction of each patch that the mask covers, ``(M,)``; see `usable`. Raises UserError if it is invalid."""
+        """Fraction of each patch that the mask covers, ``(M,)``. Raises UserError if the mask is invalid."""
         if self.mask is None:
             return torch.ones_like(self.description.colours[:, 0])
         return mask_coverage(self.mask, self.description.grid)
@@ -55,11 +55,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Preference:
-    """Matches that are preferred, such as those with the colours that another frame of a video took.
+    """Matches that are preferred, such as those with the colours that another frame of a video matches.
 
     Args:
         scores: ``(N, M)``, added to the scores of the matches, in units of similarity.
-        others: the other images, one for each candidate, and whether each is matched as its mirror image.
+        others: for each candidate, whether it is matched as its mirror image (`MatchedImage.mirrored`).
     """
 
     scores: Tensor = field(repr=False)
@@ -135,8 +135,8 @@ def match_descriptions(
     """Match the patches of two images, given by their descriptions.
 
     Args:
-        first, second: descriptions by the same backbones. If the second has no mirrored descriptors, it is not tried
-            mirrored.
+        first, second: descriptions by the same backbones. If the second has no mirrored descriptors, its
+            mirror image is not tried.
         temperature, balance, agreement, mask: see `correspond`.
 
     Raises:

@@ -1,7 +1,7 @@
 """Percentage of correct keypoints (PCK; Yang and Ramanan 2013), the definition that every benchmark here uses.
 
 A match is correct if its Euclidean distance from the true point is at most ``alpha`` times a reference length. How
-matches are searched is up to the caller: `vitsplice.keypoints` interpolates between patches, the comparison of
+matches are computed is up to the caller: `vitsplice.keypoints` interpolates between patches, the comparison of
 backbones (`vitsplice.analysis.encoding`) uses the centres of patches.
 """
 

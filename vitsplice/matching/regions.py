@@ -33,7 +33,7 @@ class MaskedRegion:
 
 @dataclass(frozen=True)
 class MatchRegions:
-    """Permitted matches of the ``N`` patches of an image, in ``R`` regions.
+    """Permitted matches of the ``N`` patches of an image, in ``R`` regions; the last is the area outside of the others.
 
     Args:
         shares: ``(R, N)`` in [0, 1], how much of each patch is in each region; the shares of a patch sum to 1.
@@ -77,8 +77,9 @@ def match_regions(
     """Compute which matches regions permit; None without regions.
 
     A region covers those before it. Regions with equal masks are one region, which may be matched with what any of
-    them allows. Outside of all regions, the first image may be matched with all patches that masks include (`usable`).
-    A region may be matched with the patches that its own mask and that of the image cover enough.
+    them allows. A region may be matched with the patches that both its ``other_mask`` and the mask of its other image
+    cover enough (`usable`). The area outside of all regions may be matched with the patches that the masks of the other
+    images cover enough.
 
     Args:
         regions: regions in order. Masks of different sizes are enlarged to a common size.
@@ -86,8 +87,8 @@ def match_regions(
         others: fraction of each patch of each other image that its mask covers, ``(M,)``, and its grid ``(h, w)``.
 
     Raises:
-        UserError: if a mask is invalid or excludes every patch, there is no image of the number of a region, or the
-            mask of a region in another image excludes every patch that the mask of that image includes.
+        UserError: if a mask is invalid or excludes every patch, ``other`` of a region is not the number of an image, or
+            the ``other_mask`` of a region excludes every patch that the mask of its other image includes.
     """
     if not regions:
         return None
@@ -134,6 +135,9 @@ def _allowed(region: MaskedRegion, others: Sequence[tuple[Tensor, tuple[int, int
     if region.other_mask is not None:
         coverage = torch.minimum(mask_coverage(region.other_mask, grid), coverage)
         if not coverage.any():
-            raise UserError("the mask of a region excludes every patch that the mask of its image includes")
+            raise UserError(
+                "the mask of a region in another image excludes every patch that the mask of that image includes; "
+                "enlarge one of the masks"
+            )
     parts[region.other] = usable(coverage)
     return torch.cat(parts)

@@ -6,8 +6,8 @@ ring, or lighter, its match is considered wrong, and the spot takes the colour c
 
     c = o + (r' - r)
 
-with o the own colours of its patches, and r, r' the mean own and matched colour of the ring. The chroma of c is limited
-to that of o. This is not part of Splice.
+with o the colour of a patch in the structure image, and r, r' the mean structure and matched colour of the ring. The
+chroma of c is limited to that of o. This is not part of Splice.
 """
 
 from __future__ import annotations

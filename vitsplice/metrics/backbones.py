@@ -36,7 +36,8 @@ class CachingBackbone:
     def __call__(self, images: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
         """Return features, cached or computed, without gradients.
 
-        For images that are not cached, the pass also computes the default features of both roles, for other metrics.
+        For images that are not cached, the pass also computes the default features for structure and appearance, for
+        other metrics.
         """
         requests = tuple(requests)
         digest = _digest(images)
@@ -89,6 +90,6 @@ class MetricBackbones:
 
 
 def _digest(images: Tensor) -> str:
-    total = hashlib.blake2b(str(tuple(images.shape)).encode())
-    total.update(images.contiguous().cpu().numpy().reshape(-1).data)
-    return total.hexdigest()
+    hasher = hashlib.blake2b(str(tuple(images.shape)).encode())
+    hasher.update(images.contiguous().cpu().numpy().reshape(-1).data)
+    return hasher.hexdigest()

@@ -90,8 +90,8 @@ def load_cnn(context: MetricContext) -> Backbone:
 
 def gradient_ssim_distance(output: Tensor, target: Tensor) -> float:
     """Compute 1 - SSIM (Wang et al. 2004, window 11) of 4 times the gradient magnitudes of lightness, in [0, 2]."""
-    ours, theirs = (torch.hypot(*gradients(to_lab(image)[:, :1])) * 4 for image in (output, target))
-    return float(1 - kornia.metrics.ssim(ours, theirs, 11, eps=0.0).mean())
+    edges, target_edges = (torch.hypot(*gradients(to_lab(image)[:, :1])) * 4 for image in (output, target))
+    return float(1 - kornia.metrics.ssim(edges, target_edges, 11, eps=0.0).mean())
 
 
 def patch_distance(output: Tensor, target: Tensor) -> float:
@@ -123,7 +123,9 @@ def _resized_image(image: Tensor, cnn: Backbone | None) -> Tensor:
 
 
 def statistics_distance(output: Tensor, target: Tensor) -> float:
-    """Average the differences of channel means and standard deviations, each in deviations of the target, at most 5.
+    """Average the differences of channel means and standard deviations.
+
+    Each is divided by the target's standard deviation in its channel, and is at most 5.
 
     Args:
         output, target: maps ``(1, N, D)`` of N locations and D channels.

@@ -82,7 +82,7 @@ def _match(case: Case, backbone: Backbone) -> Correspondence:
 def _features(
     backbone: Backbone, resize: Resize, images: dict[str, Tensor], name: str, request: FeatureRequest
 ) -> Features:
-    """Compute features of the image ``name``. The output has the structure image's facets ``input`` and ``mask``."""
+    """Compute features of the image ``name``. ``input`` and ``mask`` of the output are those of the structure image."""
     if name == "output" and request in (INPUT, MASK):
         name = "structure"
     height, width = images[name if request.facet in GLOBAL_FACETS else "structure"].shape[-2:]

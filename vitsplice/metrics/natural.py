@@ -21,7 +21,7 @@ from vitsplice.errors import VitspliceError
 from vitsplice.images.transforms import resized
 
 SIZE = 512
-"""Shorter side in pixels at which images are measured, or that of the smaller photograph if it is less."""
+"""Shorter side in pixels at which images are measured; the shortest side of either photograph if that is less."""
 
 MAX_RATIO = 8
 """Maximum of the longer side of a measured image, relative to the shorter side that `SIZE` describes."""

@@ -69,7 +69,7 @@ def cluster_patches(patches: Tensor) -> Tensor:
 def mean_iou(labels: Tensor, target: Tensor) -> float:
     """Compute the mean, in [0, 1], of the IoU of ``labels`` and ``target`` for each label that occurs in ``target``."""
     segments = [(labels == label, target == label) for label in torch.unique(target)]
-    return float(torch.stack([(ours & theirs).sum() / (ours | theirs).sum() for ours, theirs in segments]).mean())
+    return float(torch.stack([(first & second).sum() / (first | second).sum() for first, second in segments]).mean())
 
 
 def clusters_inside(labels: Tensor, mask: Tensor) -> Tensor:

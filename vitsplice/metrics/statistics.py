@@ -41,7 +41,7 @@ SIGNIFICANCE = 0.05
 
 @dataclass(frozen=True)
 class MeanInterval:
-    """Mean of an array with its 95 % interval.
+    """Mean of an array with its 95 % confidence interval.
 
     Args:
         mean: mean of the finite values; NaN if there are none.

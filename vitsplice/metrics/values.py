@@ -99,7 +99,7 @@ def build_metrics(specs: Iterable[MetricSpec], context: MetricContext) -> BuiltM
 
 @numerics(grad=False)
 def compute(spec: MetricSpec, metric: Metric, cases: Case | Iterator[Case]) -> MetricValue:
-    """Compute a metric of a case or, for a metric over sets, of cases. An exception becomes the reason of the value."""
+    """Compute a metric of a case, or of cases if it is over sets. An exception is the reason for a missing value."""
     value, why = None, ""
     try:
         number = float(metric.value(cases))
@@ -160,7 +160,7 @@ def _mean_value(values: Sequence[MetricValue], weights: Sequence[float]) -> Metr
         return sum(weight * number for weight, number in zip(weights, known, strict=True)) / sum(weights)
 
     candidates = [value for value in values if value.value is None] or values[:1]
-    # The first, but a failure is preferred to an undefined value.
+    # The first failure; without one, the first candidate.
     representative = max(candidates, key=lambda value: value.failed)
     averaged: dict[str, Any] = {key: mean([getattr(value, key) for value in values]) for key in AVERAGED}
     return replace(representative, **averaged)

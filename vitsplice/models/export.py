@@ -35,10 +35,10 @@ TOLERANCE = 1e-3
 """Maximum difference of an output value of the graph from torch's; values are in [0, 1]."""
 
 TRACED_SIZE = (150, 173)
-"""Height and width of the image with which the generator is traced; no multiples of 4, so that padding is traced."""
+"""Height and width of the image with which the generator is traced; not multiples of 4, so that padding is traced."""
 
 COMPARED_SIZES = ((192, 192), (131, 217))
-"""Heights and widths of the images whose outputs are compared."""
+"""Heights and widths of the images for which the outputs of graph and torch are compared."""
 
 STRUCTURE, OUTPUT = "structure", "output"
 
@@ -67,8 +67,8 @@ def to_onnx(model: Model) -> tuple[bytes, float]:
 
     Raises:
         UserError: if the package onnx is not installed.
-        VitspliceError: if the generator cannot be exported, the graph fails for a batch, or the outputs differ in shape
-            or by more than `TOLERANCE`.
+        VitspliceError: if the generator cannot be exported, generator or graph fails for a batch, or the outputs differ
+            in shape or by more than `TOLERANCE`.
     """
     if find_spec("onnx") is None:
         raise UserError("export to ONNX needs the package onnx; install it: pip install onnx")
@@ -94,7 +94,7 @@ def graph_inputs(data: bytes) -> list[str]:
 
 
 def example_inputs(model: Model, size: tuple[int, int], batch: int = 1) -> dict[str, Tensor]:
-    """Return random inputs of the graph, by name, for ``batch`` images of a height and width."""
+    """Return random inputs of the generator, by name, for ``batch`` images of height and width ``size``."""
     height, width = size
     grid = (max(1, round(height / WARPED_STRIDE)), max(1, round(width / WARPED_STRIDE)))
     shapes: dict[ConditionName, tuple[int, ...]] = {"cls": (), "appearance": size, "start": size, "warped": grid}
@@ -109,7 +109,7 @@ def _exported(module: nn.Module, inputs: Mapping[str, Tensor]) -> bytes:
     axes = {name: {0: "batch"} | _spatial_axes(name) for name in (*inputs, OUTPUT)}
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         path = Path(folder, "generator.onnx")
-        warnings.simplefilter("ignore")  # tracing warns of sizes that are constants; the check covers other sizes
+        warnings.simplefilter("ignore")  # tracing warns that sizes become constants; to_onnx compares other sizes
         with _errors_as("the generator cannot be exported to ONNX"):
             # The exporter by torch.export needs a further package, onnxscript.
             torch.onnx.export(
@@ -151,7 +151,7 @@ def _difference(
     names: Sequence[str],
     inputs: Mapping[str, Tensor],
 ) -> float:
-    """Compute the largest difference between outputs of graph and module; the graph has only the inputs ``names``."""
+    """Compute the largest difference between outputs of graph and module; of ``inputs``, the graph takes ``names``."""
     shape = tuple(inputs[STRUCTURE].shape)
     with _errors_as(f"the generator fails for images of {shape}"):
         expected = module(*inputs.values()).numpy()

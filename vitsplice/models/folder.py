@@ -121,7 +121,7 @@ def read_model(model: ModelConfig, advice: Sequence[MessagePart] = USE_AS_PRESET
 
 
 def _read_files(folder: Path, name: str) -> tuple[ModelRecord, bytes]:
-    """Read the record and the content of the weights file; while a training replaces them, again until they match."""
+    """Read the record and the weights file; while a training replaces them, at most `READS` times until they match."""
     for attempt in range(READS):
         time.sleep(READ_INTERVAL if attempt else 0)
         before = _identities(folder)
@@ -134,7 +134,7 @@ def _read_files(folder: Path, name: str) -> tuple[ModelRecord, bytes]:
 
 
 def _identities(folder: Path) -> list[tuple[int, int]]:
-    """Return inode and modification time of both files, which differ once they are replaced; [] if one is missing."""
+    """Return inode and modification time of record and weights file, to detect replacement; [] if one is missing."""
     try:
         return [(status.st_ino, status.st_mtime_ns) for status in (os.stat(folder / n) for n in (RECORD, WEIGHTS))]
     except OSError:

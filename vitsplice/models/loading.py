@@ -50,9 +50,9 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "auto", precisio
 
 @numerics()
 def model_of(config: ModelConfig, backbone: Backbone, device: torch.device) -> Model:
-    """Build the model that settings name, with a loaded backbone.
+    """Build the model that ``config`` names, with a loaded backbone.
 
-    If the settings have the digest of the model, its generator is cached. The cache holds one generator.
+    If ``config`` has the digest of the model, the generator is cached. The cache holds one generator.
 
     Raises:
         ModelRejected, UnknownName: see `load_model`.
@@ -78,7 +78,7 @@ def check_backbone(record: ModelRecord, info: BackboneInfo, name: str) -> None:
         return
     raise ModelRejected(
         f"model {name} was trained with other weights of its backbone '{trained.name}' than those of '{info.name}' "
-        f"here:\nSHA-256 {trained.sha256 or 'none'}, here {info.sha256 or 'none'}.\n"
+        f"here:\nSHA-256 {trained.sha256 or 'unknown'}, here {info.sha256 or 'unknown'}.\n"
         "Install the weights that the model was trained with, or train it again"
     )
 

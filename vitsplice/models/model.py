@@ -55,7 +55,7 @@ class Model:
         backbone: backbone that describes and matches images.
         device: device of generator and backbone.
         images: SHA-256 of the files of the training images.
-        tile: larger images are computed in tiles of at most this height and width, in pixels; at least `MIN_TILE`.
+        tile: maximum height and width of a tile in pixels, at least `MIN_TILE`; larger images are computed in tiles.
 
     Raises:
         UserError: if ``tile`` is too small.
@@ -79,11 +79,11 @@ class Model:
 
     @numerics(grad=False)
     def prepare(self, image: Source, *, mask: Source | None = None) -> Appearance:
-        """Compute what conditions need of an appearance image, once for all structure images.
+        """Describe an appearance image, for its matching and conditions with any structure image.
 
         Args:
             image: a path, a PIL image, an array ``(H, W, 3)`` or a tensor ``(3, H, W)`` (`vitsplice.images.read`).
-            mask: only the region where it is white is used; of any type that ``image`` may have, and as large.
+            mask: white where ``image`` is used; of the same size as ``image``, and any of its types.
 
         Raises:
             UserError: if the image or the mask cannot be read, their sizes differ, or the mask is black everywhere.
@@ -100,7 +100,7 @@ class Model:
 
     @numerics(grad=False)
     def prepare_structure(self, image: Source) -> DescribedImage:
-        """Compute what conditions need of a structure image, once for all appearance images.
+        """Describe a structure image, for its matching with any appearance image.
 
         Raises UserError if the image cannot be read.
         """

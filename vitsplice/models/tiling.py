@@ -1,8 +1,8 @@
 """Computing large images in overlapping tiles, without seams.
 
-A tile consists of its own area of the image and a margin around it. It equals the output for the whole image if the
-network has no normalisation, tiles begin at cells of its grid, and the margin contains all pixels that an output pixel
-depends on. Otherwise it may differ. Neighbouring tiles are blended linearly.
+A tile consists of its own area of the image and a margin around it. In that area, its output equals that of the whole
+image if the network has no normalisation, tiles begin at cells of the network's grid, and no output pixel depends on
+pixels farther away than the margin. Otherwise the outputs may differ. Neighbouring tiles are blended linearly.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Discovery of plugins, loading in isolation, and lookup of their parts by name.
 
 A plugin is an entry point in the group ``vitsplice``; the built-ins are one more plugin. Each is loaded into a pluggy
-manager of its own. A plugin that fails does not affect the others: its record has the reason, and it is not used.
+manager of its own. A plugin that fails is not used, and does not affect the others; its record has the reason.
 Nothing is loaded before the first call of `catalogue`.
 """
 

@@ -65,8 +65,8 @@ def build_part(spec: BuildableSpec[PartT], *arguments: Any) -> PartT:
     A `VitspliceError` and the error of a failed allocation are raised unchanged.
 
     Raises:
-        PartRejected: if ``build`` raises any other exception, or returns an object that is no instance of the class in
-            `PARTS` or, where that is a protocol, lacks one of its `MEMBERS`.
+        PartRejected: if ``build`` raises any other exception, or returns an object that is not an instance of the class
+            in `PARTS` (or, if the class is a protocol, lacks one of its `MEMBERS`).
     """
     kind: Kind[Any] = next(kind for kind in KINDS if isinstance(spec, kind.spec))
     try:

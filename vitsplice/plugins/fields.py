@@ -86,7 +86,7 @@ FIELDS: dict[str, Rule] = {
         _are_options,
         "a mapping of names to Option, with defaults that are true or false, numbers, texts, mappings or non-empty "
         "lists of these, a text as help, a tuple of choices with the default among them, and numbers or None as "
-        "minimum and maximum (None unless the default is a number)",
+        "minimum and maximum (None unless the default is a number or a list of numbers)",
     ),
     "build": (callable, "a function"),
     "path": (lambda value: hasattr(value, "open"), "a path, such as files(PACKAGE) / NAME"),

@@ -45,8 +45,8 @@ def _message(error: BaseException) -> str:
 def located_reason(error: BaseException, entry_point: str) -> str:
     """Return where and why a plugin failed to load.
 
-    The place is omitted for a violation of the contract, because its reason names the hook, and for a syntax error in a
-    file, because its reason names file and line.
+    The place is omitted for a violation of the contract, whose reason names the hook or the entry point, and for a
+    syntax error in a file, whose reason names file and line.
 
     Args:
         error: exception that ended the loading or a hook.
@@ -144,7 +144,7 @@ def checked_specs(items: Sequence[object], hook: str, expected: type[Spec]) -> t
 
 
 def call_backbone_for(manager: pluggy.PluginManager, name: str) -> BackboneSpec | None:
-    """Ask one plugin for a backbone of a name that no plugin lists; return None if it does not provide it.
+    """Ask one plugin for a backbone of a name that no plugin lists; return None if the plugin has none.
 
     Raises InvalidPlugin if the answer is not a valid spec of that name.
     """

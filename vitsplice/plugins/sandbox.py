@@ -54,7 +54,7 @@ def process_defaults_restored(changed: list[str]) -> Iterator[None]:
     These are the random states of Python, numpy (if it was imported before) and torch, and torch's defaults. If the
     block imports torch, torch's initial state is restored, except for the number of threads. If torch was imported
     before, the block draws torch's random numbers from a private generator, and torch's global random state, which
-    other threads may use, is restored only if the block set a seed.
+    other threads may use, is restored only if the block changed its seed.
     """
     torch_imported = bool(sys.modules.get("torch"))
     before = {name: read() for name, (read, _) in _defaults().items() if name != RANDOM_STATE} if torch_imported else {}
@@ -77,7 +77,7 @@ def process_defaults_restored(changed: list[str]) -> Iterator[None]:
 
 @contextmanager
 def _torch_random(changed: list[str]) -> Iterator[None]:
-    """Draw from a private generator in the block. If the block seeds torch's global generator, undo and record it."""
+    """Draw from a private generator in the block. Undo and record a change of the seed of torch's global generator."""
     import torch
 
     from vitsplice.rng import private_rng
@@ -102,7 +102,7 @@ def _restore(before: dict[str, Any]) -> list[str]:
 
 
 def _defaults() -> dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]:
-    """Defaults of torch: functions that read and restore each."""
+    """Return the functions that read and set each default of torch."""
     import torch
 
     from vitsplice.numerics import deterministic_mode, set_deterministic_mode
@@ -125,7 +125,7 @@ def _set_device(device: Any) -> None:
 
 
 def _initial_defaults() -> dict[str, Any]:
-    """Initial defaults of torch; its number of threads depends on the machine and is unknown."""
+    """Return the initial defaults of torch, except for the number of threads, which depends on the machine."""
     import torch
 
     return {

@@ -74,7 +74,7 @@ def _arguments(before: RunConfig, after: RunConfig) -> dict[str, Any]:
 
 
 def _before(preset: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings of a preset as JSON values, changed by arguments that may be valid only with overrides."""
+    """Return settings of a preset as JSON values, with arguments merged in; they may be valid only with overrides."""
     others = {name: value for name, value in arguments.items() if name != "backbone"}
     return settings_for(preset, backbone=arguments.get("backbone")).model_dump(mode="json") | others
 

@@ -24,7 +24,7 @@ from vitsplice.errors import ConfigError, Setting
 from vitsplice.presets import merging
 from vitsplice.support import bounded_yaml
 from vitsplice.support.validation_errors import Location, explain
-from vitsplice.text import truncate
+from vitsplice.text import truncate, with_count
 
 MAX_LENGTH = 1_000_000
 """Maximum length of a preset in characters."""
@@ -77,7 +77,7 @@ def load(
 
 
 def fallback_of_overrides(overrides: Iterable[str]) -> dict[str, Any]:
-    """Return ``with_fallback`` as overrides that `load` accepted set it, without that of the preset."""
+    """Return the ``with_fallback`` that overrides alone set, without the preset's; `load` must have accepted them."""
     changes: dict[str, Any] = {}
     data = {FALLBACK: changes}
     for override in sorted(overrides, key=_order):
@@ -158,12 +158,12 @@ def _validate(
             for at, text in mistakes[:MAX_MISTAKES]
         ]
         if len(mistakes) > MAX_MISTAKES:
-            lines.append(f"and {len(mistakes) - MAX_MISTAKES} more mistakes")
+            lines.append(f"and {with_count(len(mistakes) - MAX_MISTAKES, 'more mistake')}")
         raise ConfigError("\n".join(lines)) from error
 
 
 def _as_written(mistake: tuple[Location, str]) -> tuple[Location, str]:
-    """Return a mistake in a single backbone with the key ``backbone``, as it is written in settings."""
+    """Write ``backbones.ONLY`` in a mistake as ``backbone``, the key of a single backbone in settings."""
     location, text = mistake
     if location[:2] == ("backbones", ONLY):
         return ("backbone", *location[2:]), text.replace(f"backbones.{ONLY}", "backbone")

@@ -33,7 +33,7 @@ def _merge_value(value: Any, change: Any) -> Any:
 
 
 def remove(path: Sequence[str], changes: Any) -> None:
-    """Remove a setting, and everything below it, from ``with_fallback`` in place; ``changes`` is not validated yet."""
+    """Remove a setting, and everything below it, in place from ``changes``, a ``with_fallback`` not yet validated."""
     *parents, last = path
     node = changes
     for part in parents:

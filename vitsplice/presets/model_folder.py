@@ -155,7 +155,7 @@ def pinned_model(model: ModelConfig | None) -> ModelConfig | None:
 
 
 def settings_of_model(folder: Path) -> RunConfig:
-    """Return settings of a run whose output is that of a model. Raises ModelRejected."""
+    """Return settings of a run that outputs what a model computes. Raises ModelRejected."""
     record = read_record(folder)
     trained = record.settings
     precision = trained.backbone.precision or trained.precision

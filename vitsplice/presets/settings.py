@@ -44,16 +44,16 @@ def settings_for(
 ) -> RunConfig:
     """Load the settings of a preset and change some of them; None: the value of the preset.
 
-    For a weights file or a model folder that the settings name without a SHA-256, that of the file or of the model is
-    added, so that a changed one is refused.
-    Files that only ``with_fallback`` names are not read: they may be missing or change as long as no fallback is used.
+    If the settings name a weights file or a model folder without its SHA-256, the SHA-256 is added, so that a changed
+    file or model is refused. Files that only ``with_fallback`` names are not read: they may be missing or change as
+    long as no fallback is used.
 
     Args:
         preset: name of a preset, path of a YAML file or of a model folder, or settings.
-        backbone: name of a backbone, or a loaded backbone, whose name and SHA-256 are stored. In either case
-            ``fallback`` and ``with_fallback`` of the preset are not used, and ``weights`` and ``sha256`` only if the
-            argument is the name of the preset's first backbone. Overrides of them are used with a name; with a loaded
-            backbone, only ``side``, ``precision`` and ``with_fallback`` can be overridden.
+        backbone: name of a backbone, or a loaded backbone, whose name and SHA-256 are stored. It replaces the first
+            backbone of the preset, except for ``side`` and ``precision``, and also for ``weights`` and ``sha256`` if it
+            is the name of that backbone; ``with_fallback`` of the preset is not used. Overrides still apply; of a
+            loaded backbone, only ``side`` and ``precision`` can be overridden.
         steps: number of steps.
         size: shorter side in pixels to which all images are resized first.
         seed: seed of all random number generators.

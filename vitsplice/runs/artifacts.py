@@ -61,7 +61,7 @@ class RunFolder:
         Raises:
             OutputExists: if the folder holds a run, or a file with the name of a run's file, and ``force`` is not
                 given.
-            OutputBusy: instead, if another process is writing that run.
+            OutputBusy: instead of OutputExists, if another process is writing that run.
             UserError: if the path is a file, is below a file or has a NUL, the folder cannot be read, or one of its
                 artifacts is not a regular file inside it.
         """
@@ -114,7 +114,7 @@ class RunFolder:
     def remove_checkpoints(self) -> None:
         """Remove the checkpoints of a finished run, and last the inputs file.
 
-        After a kill in between, resuming the run removes the rest.
+        If the process is killed in between, resuming the run removes the rest.
         """
         paths = [path for path in self._artifacts() if path.parent == self.checkpoints]
         _remove(sorted(paths, key=lambda path: path.name == INPUTS))

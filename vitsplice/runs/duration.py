@@ -16,7 +16,7 @@ SMALLEST = 128
 """Minimum of the suggested ``size``, the shorter side in pixels."""
 
 TRIAL_STEPS = 4
-"""Steps taken at the smaller size, including those of the warm-up."""
+"""Steps taken at half the size of the run, including the warm-up of `StepRate`."""
 
 
 def suggest_argument(

@@ -31,8 +31,8 @@ class Region:
         structure_mask: image as large as the structure image, white in the region and grey at soft edges, of any type
             that the argument ``structure`` of `vitsplice.splice` accepts.
         appearance: number of the appearance image, from 0, or its path, file name or file name without extension.
-        appearance_mask: image of any such type, as large as the appearance image and white where that is used. None:
-            all of the appearance image is used.
+        appearance_mask: image of any such type, as large as the appearance image and white in the part to use; None:
+            use the entire appearance image.
     """
 
     structure_mask: Any
@@ -41,7 +41,7 @@ class Region:
 
 
 def is_input_name(name: str) -> bool:
-    """Return whether this is the name of an image or a mask of a run.
+    """Return whether a text is the name of an image or a mask of a run.
 
     Images are ``structure``, ``appearance``, ``appearance_2``, ``appearance_3`` and so on; the mask of
     ``appearance_2`` is ``appearance_2_mask``. The masks of region 1 are ``region_1_structure_mask`` and
@@ -52,11 +52,11 @@ def is_input_name(name: str) -> bool:
 
 def appearance_names(number: int) -> list[str]:
     """Return the names of ``number`` appearance images, in order."""
-    return [f"appearance_{place}" if place > 1 else "appearance" for place in range(1, number + 1)]
+    return [f"appearance_{n}" if n > 1 else "appearance" for n in range(1, number + 1)]
 
 
 def described(name: str) -> str:
-    """Return the name of an image in messages and reports, such as ``appearance image 2`` or ``structure mask``."""
+    """Return an image's or mask's name in messages and reports: ``appearance image 2``, ``structure mask``, ..."""
     role, *rest = name.removesuffix("_mask").split("_")
     if role == "region":
         return f"{rest[1]} mask of region {rest[0]}"
@@ -111,7 +111,7 @@ def appearances_of(images: Mapping[str, Any]) -> list[str]:
 
 
 def checked_weights(weights: Sequence[float] | None, number: int) -> tuple[float, ...]:
-    """Return the weight of each appearance image, 1 by default.
+    """Return the weights of ``number`` appearance images, by default 1.
 
     Raises:
         UserError: if there are more or fewer weights than images, or a weight is not a number in `WEIGHTS`.
@@ -141,7 +141,12 @@ def region_masks(regions: Iterable[Any]) -> dict[str, Any]:
 
 
 def regions_from(images: Mapping[str, Any], appearances: Sequence[int]) -> list[Region]:
-    """Return regions, given images by name and the appearance image of each region; the inverse of `region_masks`."""
+    """Return regions; the inverse of `region_masks`.
+
+    Args:
+        images: images and masks by name.
+        appearances: number of the appearance image of each region, from 0.
+    """
     masks = [(f"region_{n}_structure_mask", f"region_{n}_appearance_mask") for n in range(1, len(appearances) + 1)]
     return [
         Region(images.get(structure_mask), appearance, images.get(appearance_mask))
@@ -190,12 +195,11 @@ def appearance_number(appearance: object, names: Sequence[str], region: int) -> 
 
     Args:
         appearance: number of the image, from 0, or its path, file name or file name without extension.
-        names: path of each appearance image, in order; of one that is not from a file its `LoadedImage.name`, such as
-            ``tensor``.
+        names: path of each appearance image, in order, or its `LoadedImage.name`, such as ``tensor``, without a file.
         region: number of the region, for messages.
 
     Raises:
-        UserError: if no image, or more than one, is meant.
+        UserError: if no image, or more than one, matches.
     """
     if isinstance(appearance, Integral):
         matching = [int(appearance)] if 0 <= int(appearance) < len(names) else []

@@ -22,7 +22,7 @@ MIN_POINTS_OF_MEAN = 40
 """Minimum number of points of a curve whose running mean is drawn."""
 
 WINDOWS = 20
-"""The window of the running mean is at least the number of points of the curve divided by this."""
+"""The window of the running mean has at least one in this many points of the curve."""
 
 CAPTION = "Total: weighted sum of the terms; terms: unweighted. Lower is better."
 
@@ -109,7 +109,7 @@ def _draw_curve(axes: Axes, points: Points) -> None:
 
 
 def _set_log_scale(axes: Axes) -> None:
-    """Use a log scale with labels such as 0.06: powers of ten would double the time that a plot takes to draw."""
+    """Use a log scale with plain labels, such as 0.06: mathtext powers of ten would double the time to draw a plot."""
     from matplotlib.ticker import LogFormatter
 
     class PlainText(LogFormatter):

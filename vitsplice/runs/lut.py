@@ -38,10 +38,10 @@ def checked_mask_of_lut(mask: Tensor, size: int | None) -> Tensor:
 
 
 def write_lut(result: RunOutput, path: Path) -> dict[str, Any]:
-    """Fit a LUT to the structure image and the output of a run, and return the LUT's entry for ``run.json``.
+    """Fit a LUT from the structure image to the output of a run, write it, and return its entry for ``run.json``.
 
-    The entry has path, size and errors. With a structure mask, only pixels where the mask, resized to the output, is at
-    least 0.5 are used.
+    The entry has path, size and colour differences. With a structure mask, only pixels where the mask, resized to the
+    output, is at least 0.5 are used.
 
     Args:
         result: output of the run.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vitsplice.metrics.values import MetricValue
 
 REFERENCES = {"start": "before the first step", "unchanged": "the structure image"}
-"""Columns of a table of metrics beside that of the output: name -> image that was measured for comparison."""
+"""Images that are measured for comparison with the output, by the column of the table of metrics."""
 
 PACKAGES = ("vitsplice", "torch", "torchvision", "timm", "kornia", "pillow", "numpy", "scipy")
 
@@ -97,6 +97,6 @@ def input_entries(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def image_names(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return the names in reports of each image and of ``both`` images: "image" for all if there is only one image."""
+    """Return the names of each image and of ``both`` in reports; all are "image" if the run has a single image."""
     names = {name: described(name) for name in record["inputs"]} | {"both": "both images"}
     return dict.fromkeys(names, "image") if has_single_image(record) else names

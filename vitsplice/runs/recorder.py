@@ -53,8 +53,8 @@ class Recording:
         """Begin a run.
 
         The inputs file, from which the run can be resumed, is written before the backbones are loaded and the start is
-        computed. If the run replaces an earlier one, the inputs file is written only after that, once the files of the
-        earlier run have been removed.
+        computed. If the run replaces an earlier one, the start is computed first; then the files of the earlier run are
+        removed, and the inputs file is written.
 
         Args:
             images: path of each image by name (`vitsplice.runs.inputs`); masks are optional.
@@ -197,8 +197,8 @@ class Recording:
 
         Args:
             note: called with a message if the checkpoint cannot be written.
-            lut: .cube file for the colours of a finished run (`write_lut`); an existing file is replaced. No LUT is
-                written for None, or if the run was stopped.
+            lut: .cube file for the LUT of a finished run (`write_lut`); an existing file is replaced. No LUT is written
+                for None, or if the run was stopped.
 
         Raises:
             VitspliceError: if a file cannot be written, or the LUT cannot be fitted; the other files are written even

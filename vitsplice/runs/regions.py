@@ -18,13 +18,13 @@ from vitsplice.text import type_with_article
 COLOURED = 0.1
 """Difference between the largest and the smallest channel of a pixel, in [0, 1], above which it is coloured."""
 
-MOST_LABELS = 32
+MAX_COLOURS = 32
 """Maximum number of colours of a label image; a JPEG has many more."""
 
-MOST_UNCOVERED = 0.01
+MAX_UNCOVERED = 0.01
 """Regions cover the structure image if at most this fraction of it is outside of all of them."""
 
-LEAST_LABEL = 1e-3
+MIN_COLOURED = 1e-3
 """A mask is in colour if more than this fraction of its pixels is coloured; it has a colour if at least this fraction
 of its pixels has it."""
 
@@ -102,7 +102,7 @@ def limited_masks(
         Pixels of the masks, ``(1, 3, H, W)``, by name; a limited image that had no mask has one.
     """
     limited = {name: mask.pixels for name, mask in masks.items()}
-    if not regions or _uncovered(regions) > MOST_UNCOVERED:
+    if not regions or _uncovered(regions) > MAX_UNCOVERED:
         return limited
     for number, name in enumerate(appearances):
         region_masks = [region.appearance_mask for region in regions if region.appearance == number]
@@ -128,30 +128,34 @@ def split_by_colour(regions: Sequence[ReadRegion]) -> list[ReadRegion]:
 
     Raises:
         UserError: if only one mask of a region is in colour, its masks have no colour in common, or a mask has more
-            than `MOST_LABELS` colours.
+            than `MAX_COLOURS` colours.
     """
     return [part for number, region in enumerate(regions, 1) for part in _split(region, number)]
 
 
 def _split(region: ReadRegion, number: int) -> list[ReadRegion]:
-    first, second = region.structure_mask, region.appearance_mask
-    if not (is_coloured(first) or (second is not None and is_coloured(second))):
+    structure, appearance = region.structure_mask, region.appearance_mask
+    if not (is_coloured(structure) or (appearance is not None and is_coloured(appearance))):
         return [region]
-    if second is None or not (is_coloured(first) and is_coloured(second)):
+    if appearance is None or not (is_coloured(structure) and is_coloured(appearance)):
         raise UserError(
             f"region {number}: one mask is in colour, and the other one is not or is missing; give both in colour "
             "(each colour is a region), or only masks in black and white"
         )
-    first_pixels, second_pixels = _packed(first.pixels), _packed(second.pixels)
-    second_colours = _colours(second, second_pixels, number)
-    common = [colour for colour in _colours(first, first_pixels, number) if colour in second_colours]
+    structure_pixels, appearance_pixels = _packed(structure.pixels), _packed(appearance.pixels)
+    appearance_colours = _colours(appearance, appearance_pixels, number)
+    common = [colour for colour in _colours(structure, structure_pixels, number) if colour in appearance_colours]
     if not common:
         raise UserError(
-            f"region {number}: the masks {first.name} and {second.name} have no colour in common; give a "
+            f"region {number}: the masks {structure.name} and {appearance.name} have no colour in common; give a "
             "region the same colour in both"
         )
     return [
-        ReadRegion(_white(first, first_pixels == colour), region.appearance, _white(second, second_pixels == colour))
+        ReadRegion(
+            _white(structure, structure_pixels == colour),
+            region.appearance,
+            _white(appearance, appearance_pixels == colour),
+        )
         for colour in common
     ]
 
@@ -159,7 +163,7 @@ def _split(region: ReadRegion, number: int) -> list[ReadRegion]:
 def is_coloured(mask: LoadedImage) -> bool:
     """Return whether a mask is a label image, in which each colour is a region."""
     pixels = mask.pixels
-    return bool(((pixels.amax(1) - pixels.amin(1)) > COLOURED).float().mean() > LEAST_LABEL)
+    return bool(((pixels.amax(1) - pixels.amin(1)) > COLOURED).float().mean() > MIN_COLOURED)
 
 
 def _packed(pixels: Tensor) -> Tensor:
@@ -169,14 +173,14 @@ def _packed(pixels: Tensor) -> Tensor:
 
 
 def _colours(mask: LoadedImage, packed: Tensor, number: int) -> list[int]:
-    """Return the colours of at least `LEAST_LABEL` of the pixels ``packed`` (`_packed`) of a mask, ascending."""
+    """Return the colours of at least `MIN_COLOURED` of the pixels ``packed`` (`_packed`) of a mask, ascending."""
     colours, counts = torch.unique(packed, return_counts=True)
-    if len(colours) > MOST_LABELS:
+    if len(colours) > MAX_COLOURS:
         raise UserError(
-            f"region {number}: {mask.name} has {len(colours)} colours; a mask in colour has at most {MOST_LABELS}, one "
+            f"region {number}: {mask.name} has {len(colours)} colours; a mask in colour has at most {MAX_COLOURS}, one "
             "for each region. Save it as PNG without smooth edges"
         )
-    large = counts >= LEAST_LABEL * counts.sum()
+    large = counts >= MIN_COLOURED * counts.sum()
     return list(colours[large].tolist())
 
 

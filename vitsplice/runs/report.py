@@ -43,12 +43,12 @@ if TYPE_CHECKING:
 MAX_PREVIEWS = 8
 """Maximum number of previews in the report, evenly spaced."""
 
-SCALE = (
+METRICS_NOTE = (
     "Lower is better; 0 is the best possible value. For comparison: the start, and the unchanged structure image, to "
     "which no appearance was transferred."
 )
 
-OF_SEVERAL = "With several appearance images, a value is the weighted mean of the values for each image."
+MEANS_NOTE = "With several appearance images, a value is the weighted mean of the values for each image."
 
 
 def report(result: RunOutput, previews: Sequence[tuple[int, Path]] = (), folder: Path = Path()) -> str:
@@ -131,8 +131,8 @@ def _metrics(result: RunOutput) -> list[Block]:
     rows: list[list[str | float | None]] = [
         [m.name, m.value, m.start, m.unchanged, names[m.against], "; ".join(_remarks(m))] for m in result.metrics
     ]
-    scale = f"{SCALE} {OF_SEVERAL}" if "appearance_weights" in result.record else SCALE
-    return [Heading("Metrics"), Table(columns, rows, scale)]
+    caption = f"{METRICS_NOTE} {MEANS_NOTE}" if "appearance_weights" in result.record else METRICS_NOTE
+    return [Heading("Metrics"), Table(columns, rows, caption)]
 
 
 def _remarks(metric: MetricValue) -> list[str]:
@@ -218,7 +218,7 @@ def _settings(result: RunOutput, folder: Path) -> list[Block]:
     settings = Details("Settings (run.yaml)", result.settings.to_yaml())
     regions = [_region(region, record) for region in record.get("regions", ())]
     if not all(map(_is_recorded_file, input_entries(record))):
-        return [settings]  # images from memory, edited since, or of a run in another folder
+        return [settings]  # an image is from memory, was edited, or has a path relative to another folder
     if any(parse_region(region_text(region), len(appearances_of(images))) != region for region in regions):
         return [settings]  # a "=" in the path of a mask
     command = command_line(images, Changes(str(folder / "run.yaml")), "again", weights, regions)

@@ -64,7 +64,7 @@ class SavedInputs:
                 weights=None if inputs.get("weights") is None else [float(weight) for weight in inputs["weights"]],
                 appearances=[int(number) for number in inputs.get("regions", ())],
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise CheckpointRejected(
                 f"the inputs of the run in {folder.path} are corrupt; begin a new run in that folder with ", REPLACE
             ) from error
@@ -89,7 +89,7 @@ class SavedInputs:
         return replace(self, settings=changed)
 
     def unchanged_images(self, folder: RunFolder) -> dict[str, LoadedImage]:
-        """Read the images by name. Raises CheckpointRejected if one has changed."""
+        """Read the images and masks by name. Raises CheckpointRejected if one has changed."""
         images = read_images({name: path for name, (path, _) in self.files.items()})
         for name, (_, sha256) in self.files.items():
             if images[name].sha256 != sha256:

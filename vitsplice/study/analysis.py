@@ -61,8 +61,8 @@ class MethodComparison:
         p: p value of the exact two-sided binomial test against one half, as if all trials were independent.
         p_holm: p value adjusted by Holm's method for the number of planned comparisons; those over all pairs are one
             family, those by set another.
-        agreement: fraction of pairs of raters who chose the same method for the same pair of images; None if no pair of
-            images has two raters.
+        agreement: rate at which two raters chose the same method for the same pair of images
+            (`rater_statistics.pairwise_agreement`); None if no pair of images has two raters.
         alpha: Krippendorff's alpha for nominal data; None if undefined.
     """
 
@@ -104,8 +104,8 @@ class StudyAnalysis:
         excluded: excluded results.
         comparisons: comparisons over all pairs, then over each set that has a name, if there are several sets.
         preferences: preference for each method, the highest rate first; empty for two methods.
-        checks_passed: number of raters who passed a check, and number of those who answered it, by "pair, method";
-            careless raters are included, each with one submission (`first_submissions`).
+        checks_passed: number of raters who passed a check, and number of those who answered it, by "pair, method". All
+            raters whose results match the plan are included, each with one submission (`first_submissions`).
         left_rate: fraction of trials, without checks, in which the left output was chosen.
         median_ms: median response time of these trials in milliseconds.
         notes: limitations of the results, a sentence each.
@@ -145,9 +145,9 @@ def analyse_study(
     Raises:
         UserError: if all results are excluded.
     """
-    matching, foreign = match_to_plan(results, plan)
-    accepted, careless = screen_raters(matching, plan.trials_with_checks, max_failed=max_failed, min_ms=min_ms)
-    excluded = [*excluded, *foreign, *careless]
+    matching, mismatched = match_to_plan(results, plan)
+    accepted, rejected = screen_raters(matching, plan.trials_with_checks, max_failed=max_failed, min_ms=min_ms)
+    excluded = [*excluded, *mismatched, *rejected]
     if not accepted:
         raise UserError(f"all {len(excluded)} results are excluded:\n" + "\n".join(map(str, excluded[:10])))
     votes = [(rater, trial) for rater, result in enumerate(accepted) for trial in result.comparisons]
@@ -198,7 +198,7 @@ def _compare(set_name: str, first: str, second: str, votes: Sequence[Vote], seed
         raters=len({rater for rater, _ in votes}),
         pairs=len(pairs),
         p=rater_statistics.binomial_p(preferred.wins, preferred.trials),
-        p_holm=1.0,
+        p_holm=1.0,  # replaced by `_adjust_holm`
         agreement=rater_statistics.pairwise_agreement(table),
         alpha=rater_statistics.krippendorff_alpha(table),
     )

@@ -69,7 +69,7 @@ def build_study(
             the analysis also compares the methods within each.
         methods: two or more methods with an output for every pair.
         settings: settings of the study.
-        progress: called with the number of images that were read, and their maximum number: checks may share an image.
+        progress: called with the number of images read, and an upper bound of the total: checks may share an image.
 
     Raises:
         UserError: if a file is missing or unreadable, a pair has several appearance images or regions, the settings
@@ -119,8 +119,9 @@ def _notes(pairs: Sequence[Pair], names: Sequence[str], outputs: Outputs, embed:
         ratios = {pair.id: images[name][pair.id].aspect / embed(pair.structure).aspect for pair in pairs}
         if deviating := [pair for pair, ratio in ratios.items() if abs(ratio - 1) > ASPECT_TOLERANCE]:
             yield (
-                f"{name} has another aspect ratio than the structure image for {len(deviating)} of {len(pairs)} pairs, "
-                f"such as {deviating[0]}: raters can recognise the method if other methods have another aspect ratio"
+                f"outputs of {name} have another aspect ratio than the structure image for {len(deviating)} of "
+                f"{len(pairs)} pairs, such as {deviating[0]}: raters can recognise the method unless all methods have "
+                "this aspect ratio"
             )
 
 
@@ -187,7 +188,7 @@ def choose_checks(
     Args:
         number: number of checks.
         images: SHA-256 of the images of each pair by id; pairs that share an image are related.
-        methods: names.
+        methods: names of the methods.
         seed: seed of the choice.
 
     Returns:
@@ -209,7 +210,7 @@ def choose_checks(
             " (0 for none)",
         )
     pairs = [order[turn % len(order)] for turn in range(number)]
-    period = lcm(len(order), len(methods))  # after it, a shift by one method gives new combinations
+    period = lcm(len(order), len(methods))  # after a period, a shift by one method gives new combinations
     return [
         (pair, methods[(turn + turn // period) % len(methods)], rng.choice(unrelated[pair]))
         for turn, pair in enumerate(pairs)

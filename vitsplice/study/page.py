@@ -103,10 +103,10 @@ class StudyPage:
     """Page of a study.
 
     Args:
-        plan: its plan.
-        images: the data URIs of its images by name.
+        plan: plan of the study.
+        images: data URIs of the images by name.
         notes: notes for the author about these images.
-        inputs: paths of the manifest and the images, which `write` does not replace.
+        inputs: paths of the manifest and the image files, which `write` refuses to replace.
     """
 
     plan: StudyPlan
@@ -130,17 +130,16 @@ class StudyPage:
     def write(self, path: Path) -> int:
         """Write the page, and the plan beside it, and return the size of the page in bytes.
 
-        The plan of an earlier page is replaced once the new page is written to the disk: without its plan, the results
-        of the earlier page could not be analysed. Symbolic links are followed.
+        The plan of an earlier page is replaced only after the new page is on the disk, because results of the earlier
+        page cannot be analysed without it. Symbolic links are followed.
 
         Args:
             path: path of the page, of any name; its folder is created if needed.
 
         Raises:
             UserError: if the page or its plan would replace one of the ``inputs``; nothing is written then.
-            VitspliceError: if a file cannot be written. If the page cannot be written, an earlier page and its plan are
-                unchanged. A process that is killed between the two replacements leaves the earlier page with the new
-                plan.
+            VitspliceError: if the page or its plan cannot be written; an earlier page and its plan are then unchanged.
+                A process that is killed between the two replacements leaves the earlier page with the new plan.
         """
         check_inputs_survive(self.inputs, (path, plan_path(path)))
         page = self.render().encode()

@@ -18,7 +18,7 @@ from vitsplice.support.validation_errors import first_problem
 from vitsplice.text import printable
 
 SCHEMA = 2
-"""Format number of plans and results. It also changes when the page presents other trials to the same rater."""
+"""Format number of plans and results. It also changes if a new version of the page gives a rater other trials."""
 
 SUFFIX = ".plan.json"
 LARGEST_FILE = 200_000_000

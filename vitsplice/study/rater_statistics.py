@@ -1,6 +1,6 @@
 """Statistics of raters and their choices: rates with intervals, agreement, and scores of methods.
 
-Pure functions of arrays. Where a similar function of numpy or scipy is not used, a docstring says why.
+Pure functions of arrays.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ MAX_NEWTON_STEPS = 1_000
 
 
 def wilson_interval(wins: int, trials: int) -> Interval:
-    """Wilson's score interval (1927) of a rate whose trials (at least 1) are independent."""
+    """Wilson's score interval (1927) of ``wins / trials``, for independent trials, at least 1."""
     interval = scipy.stats.binomtest(wins, trials).proportion_ci(LEVEL, method="wilson")
     return float(interval.low), float(interval.high)
 
 
 def binomial_p(wins: int, trials: int) -> float:
-    """P value of the exact two-sided binomial test of a rate of one half; trials are independent."""
+    """P value of the exact two-sided binomial test of a rate of one half, for independent trials."""
     return float(scipy.stats.binomtest(wins, trials).pvalue)
 
 
@@ -62,7 +62,7 @@ def krippendorff_alpha(counts: ArrayLike) -> float | None:
     """Krippendorff's alpha of nominal values, for any number of raters per item (Krippendorff 2011).
 
     1 minus the ratio of observed to expected disagreement: 1 is full agreement, 0 is agreement by chance. Neither numpy
-    nor scipy has it.
+    nor scipy computes alpha.
 
     Args:
         counts: number of raters who gave an item a value, ``(items, values)``. Items with fewer than two raters are
@@ -109,7 +109,7 @@ def bradley_terry(wins: ArrayLike) -> Array | None:
 
     Newton's method with damped steps, so that the likelihood never falls: along a step whose values have the range r,
     the curvature grows at most by a factor of ``exp(r)`` (Bach 2010, Self-concordant analysis for logistic regression).
-    Neither numpy nor scipy has it.
+    Neither numpy nor scipy computes these scores.
 
     Args:
         wins: number of times that the row's method was preferred to the column's, ``(M, M)``.

@@ -28,7 +28,7 @@ LARGEST_FILE = 20_000_000
 """Maximum size of a result file in bytes."""
 
 ANALYSIS_JSON = "analysis.json"
-"""File of an analysis; it may be in a folder of results, where it is skipped."""
+"""Name of the JSON file of an analysis; files of this name in folders of results are skipped."""
 
 DAY_MS = 86_400_000
 
@@ -65,7 +65,7 @@ class RecordedTrial(StrictModel):
     Args:
         pair, set, left, right: see `vitsplice.study.trial_order.PlannedTrial`.
         choice: chosen side.
-        milliseconds: time from display to choice, plus the times of earlier choices in this trial that were undone.
+        milliseconds: time from display to choice, plus the times of earlier displays of this trial, at most a day.
         check: True for a check, whose right answer is known; False for a comparison.
         passed: True if the right answer of a check was chosen; None for a comparison.
     """
@@ -88,12 +88,12 @@ class RecordedTrial(StrictModel):
 
     @property
     def winner(self) -> str | None:
-        """Method that was chosen; None for the wrong answer of a check."""
+        """Method of the chosen image; None if that is the wrong image of a check."""
         return self.left if self.choice == "left" else self.right
 
     @property
     def loser(self) -> str | None:
-        """Method that was not chosen; None for the wrong answer of a check."""
+        """Method of the other image; None if that is the wrong image of a check."""
         return self.right if self.choice == "left" else self.left
 
     def follows(self, planned: PlannedTrial) -> bool:
@@ -202,12 +202,12 @@ def _may_be_result(path: Path) -> bool:
     return _is_json(path) and not is_other
 
 
-def _has_results(folder: Path) -> bool:
+def _has_results(path: Path) -> bool:
     """Return whether a path is a folder, not hidden, with possible results; False if the folder cannot be read."""
-    if folder.name.startswith(".") or not os.path.isdir(folder):
+    if path.name.startswith(".") or not os.path.isdir(path):
         return False
     try:
-        return any(map(_may_be_result, folder.iterdir()))
+        return any(map(_may_be_result, path.iterdir()))
     except OSError:
         return False
 
@@ -223,11 +223,11 @@ def _read(path: Path) -> RaterResult | ExcludedResult:
     if os.path.exists(path) and not os.path.isfile(path):
         return _invalid(path, "not a regular file")
     with reading(path), path.open("rb") as file:
-        text = file.read(LARGEST_FILE + 1)
-    if len(text) > LARGEST_FILE:
+        data = file.read(LARGEST_FILE + 1)
+    if len(data) > LARGEST_FILE:
         return _invalid(path, f"larger than {LARGEST_FILE // 10**6} MB")
     try:
-        result = RaterResult.model_validate_json(text.removeprefix(codecs.BOM_UTF8))
+        result = RaterResult.model_validate_json(data.removeprefix(codecs.BOM_UTF8))
         return result.model_copy(update={"source": str(path)})
     except ValidationError as error:
         return _invalid(path, first_problem(error))
@@ -279,12 +279,12 @@ def screen_raters(
         by_answers.setdefault((result.began, result.trials), result)
 
     def reasons(result: RaterResult) -> list[str]:
-        careless = _careless(result, trials, max_failed, min_ms)
+        problems = _problems(result, trials, max_failed, min_ms)
         if (counted := by_rater[result.rater]) is not result:
-            return [f"duplicate: of this rater, only {counted.source} is considered", *careless]
+            return [f"duplicate: of this rater, only {counted.source} is considered", *problems]
         if (counted := by_answers[result.began, result.trials]) is not result:
-            return [f"has the answers and times of {counted.rater} ({counted.source})", *careless]
-        return careless
+            return [f"has the answers and times of {counted.rater} ({counted.source})", *problems]
+        return problems
 
     return _separate((result, reasons(result)) for result in results)
 
@@ -313,7 +313,8 @@ def _separate(results: Iterable[tuple[RaterResult, list[str]]]) -> tuple[list[Ra
     return accepted, excluded
 
 
-def _careless(result: RaterResult, trials: int, max_failed: int, min_ms: float) -> list[str]:
+def _problems(result: RaterResult, trials: int, max_failed: int, min_ms: float) -> list[str]:
+    """Describe why a result is incomplete or careless; empty if it is neither."""
     reasons = []
     if len(result.trials) < trials:
         reasons.append(f"incomplete: {len(result.trials)} of {trials} trials")
@@ -323,7 +324,7 @@ def _careless(result: RaterResult, trials: int, max_failed: int, min_ms: float) 
         checks = len(result.trials) - len(result.comparisons)
         reasons.append(f"failed {result.failed_checks} of {checks} checks, at most {max_failed} allowed")
     if result.trials and result.median_ms < min_ms:
-        reasons.append(f"too fast: median {result.median_ms:.0f} ms, at least {min_ms:g} required")
+        reasons.append(f"too fast: median {result.median_ms:g} ms, at least {min_ms:g} required")
     sides = {trial.choice for trial in result.trials}
     if len(sides) == 1 and len(result.trials) >= ONE_SIDED_TRIALS:
         reasons.append(f"always the {sides.pop()} side")

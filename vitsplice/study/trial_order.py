@@ -19,7 +19,7 @@ Random = Callable[[], float]
 Comparison = tuple[PlannedPair, int, tuple[str, str]]
 """Pair of images, index of the pair of methods, and the two methods."""
 
-WORD = 2**32
+WORD_VALUES = 2**32
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def _sample_comparisons(plan: StudyPlan, random: Random) -> list[Comparison]:
     """Draw comparisons so that the numbers of uses of pairs of images, and of pairs of methods, differ by at most 1.
 
     The comparisons follow a diagonal of a table with a row for each pair of images and a column for each pair of
-    methods, and the next diagonal after each lap of the table.
+    methods. After each lap, when the diagonal returns to its first cell, they follow the next diagonal.
     """
     rows = _shuffle(plan.pairs, random)
     columns = _shuffle([*combinations(plan.methods, 2)], random)
@@ -100,19 +100,19 @@ def _random_numbers(text: str) -> Random:
     """Return a generator of numbers in [0, 1): a Weyl sequence with MurmurHash3's finaliser, seeded by FNV-1a."""
     state = 0x811C9DC5
     for byte in text.encode():
-        state = (state ^ byte) * 0x01000193 % WORD
+        state = (state ^ byte) * 0x01000193 % WORD_VALUES
 
     def number() -> float:
         nonlocal state
-        state = (state + 0x9E3779B9) % WORD
-        return _murmur_finaliser(state) / WORD
+        state = (state + 0x9E3779B9) % WORD_VALUES
+        return _murmur_finaliser(state) / WORD_VALUES
 
     return number
 
 
 def _murmur_finaliser(word: int) -> int:
-    word = (word ^ word >> 16) * 0x85EBCA6B % WORD
-    word = (word ^ word >> 13) * 0xC2B2AE35 % WORD
+    word = (word ^ word >> 16) * 0x85EBCA6B % WORD_VALUES
+    word = (word ^ word >> 13) * 0xC2B2AE35 % WORD_VALUES
     return word ^ word >> 16
 
 

@@ -54,7 +54,7 @@ def parse(text: str) -> Any:
         raise
     except (yaml.YAMLError, RecursionError) as error:
         raise InvalidYAML(" ".join(str(error).split())) from error
-    except (ValueError, OverflowError) as error:  # PyYAML does not check these numbers
+    except (ValueError, OverflowError) as error:  # PyYAML does not check numbers in escapes and directives
         raise InvalidYAML(f"a number in an escape sequence or a directive is not valid: {error}") from error
 
 

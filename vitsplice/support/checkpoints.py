@@ -63,8 +63,8 @@ class CheckpointFormat(Generic[Parsed]):
     ) -> None:
         """Write a checkpoint, then remove those of later steps and, of the others, all but the last `MAX_CHECKPOINTS`.
 
-        Later ones exist if the work was resumed from an earlier checkpoint; they will be written again. Checkpoints
-        that the file system does not allow to be removed stay.
+        Later ones exist if the work was resumed from an earlier checkpoint; they will be written again. The removal
+        stops, without an error, at the first file that cannot be removed.
 
         Args:
             folder: folder of the checkpoints; created if it does not exist.
@@ -95,8 +95,8 @@ class CheckpointFormat(Generic[Parsed]):
         """Read a checkpoint, given its JSON file; return the result of ``parse``, and its ``belongs_to``.
 
         Raises:
-            CheckpointRejected: if it is missing, truncated or altered, or of another format; the message names
-                the file.
+            CheckpointRejected: if it is missing, truncated, altered, of another format or of other work; the message
+                names the file.
         """
         content, data = _read_files(path)
         if content.get("format") != self.version:
@@ -112,7 +112,7 @@ class CheckpointFormat(Generic[Parsed]):
             raise CheckpointRejected(f"checkpoint {path} is not a checkpoint of a {self.work}") from error
 
     def read_last(self, folder: Path) -> tuple[Parsed, dict[str, str]] | None:
-        """Read the last checkpoint of a folder as `read`; None if there is none.
+        """Read the last checkpoint of a folder, as `read` does; None if there is none.
 
         Raises:
             CheckpointRejected: as `read`; the message also says which earlier checkpoint is valid, if any.
@@ -177,13 +177,13 @@ class CheckpointFormat(Generic[Parsed]):
 
 def unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Move tensors to the CPU, and copy those that share memory with another one, which safetensors refuses."""
-    memory: set[int] = set()
+    addresses: set[int] = set()
     result = {}
     for name, tensor in tensors.items():
         moved = tensor.detach().cpu().contiguous()
         address = moved.untyped_storage().data_ptr()
-        result[name] = moved.clone() if address in memory else moved
-        memory.add(address)
+        result[name] = moved.clone() if address in addresses else moved
+        addresses.add(address)
     return result
 
 

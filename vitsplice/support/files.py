@@ -1,6 +1,6 @@
 """Files: atomic writing, reading, digests and names, and paths that stay inside their folder.
 
-`inside` makes a path of a folder and a name that is not trusted, and refuses names that lead out of the folder.
+`inside` joins a folder and an untrusted name, and refuses names that lead out of the folder.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def folder_name(folder: Path) -> str:
 
 
 def first_of_each_file(paths: Iterable[Path]) -> list[Path]:
-    """Return paths without those that lead to the file of an earlier path, such as a link to it."""
+    """Drop each path that leads to the same file as an earlier path, such as a link to it."""
     first: dict[str, Path] = {}
     for path in paths:
         first.setdefault(os.path.realpath(path), path)
@@ -72,7 +72,7 @@ def absolute(path: str | os.PathLike[str]) -> Path:
 
 
 def json_bytes(data: object) -> bytes:
-    """Return the content of a JSON file."""
+    """Format plain data as the content of a JSON file."""
     return (json.dumps(data, indent=2) + "\n").encode()
 
 
@@ -143,7 +143,7 @@ def inside(folder: str | os.PathLike[str], name: str) -> Path:
 
 
 def inside_file(folder: str | os.PathLike[str], name: str) -> Path:
-    """Return the path of a file to write, like `inside`. Also raises PathRejected if the path exists and is no file."""
+    """Return the path of a file to write, like `inside`. Also raises PathRejected for a folder or a dangling link."""
     path = inside(folder, name)
     if os.path.isdir(path) or (os.path.islink(path) and not os.path.exists(path)):
         raise PathRejected(f"{printable(str(path))} is not a file, but a file is written there; remove it")
@@ -239,11 +239,11 @@ def safe_file_name(name: str) -> str:
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """Return a short unique name for each file, independent of their order.
+    """Return a short unique name for each file.
 
     The name is the file's name without suffix. Files that share it get as many parent folders as needed (``x/a`` and
-    ``y/a``), or the suffix if they differ in nothing else (``a.png`` and ``a.jpg``). A path that is given several times
-    is numbered by its position.
+    ``y/a``), or the suffix if they differ in nothing else (``a.png`` and ``a.jpg``). Where no such name is unique, as
+    for a path that is given several times, the position is added; other names do not depend on the order.
     """
     candidates = [_candidate_names(Path(os.path.abspath(path))) for path in paths]
     counts = Counter(name for names in candidates for name in dict.fromkeys(names))

@@ -49,7 +49,7 @@ class FolderLock:
             raise busy_error(folder) from error
         except OSError as error:
             reason = error.strerror or error
-            raise UserError(f"cannot write to output folder {folder}: {reason}; choose another folder") from error
+            raise UserError(f"cannot write to folder {folder}: {reason}; choose another folder") from error
 
     def __enter__(self) -> FolderLock:
         return self
@@ -69,7 +69,7 @@ class FolderLock:
 def is_locked(folder: Path) -> bool:
     """Return whether a process holds the `FolderLock` of a folder, without writing to the folder.
 
-    On Windows, which has no ``flock``, this is also True for a lock file that a killed process left.
+    Also True if the lock file exists but cannot be read, and on Windows, which has no ``flock``, whenever it exists.
 
     Raises:
         PathRejected: if the lock file is a link to outside the folder.

@@ -1,4 +1,4 @@
-"""Checks that a command neither replaces or removes its inputs, nor writes images into a folder of its inputs."""
+"""Checks that a command does not replace or remove its inputs, nor write images into a folder of its inputs."""
 
 from __future__ import annotations
 

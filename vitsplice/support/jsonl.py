@@ -145,7 +145,7 @@ class JsonLinesLog:
                         yield parsed[0], end
                     end += len(line)
                     lines += 1
-        self._end, self._lines = end, lines  # not earlier: if this is interrupted, `__exit__` truncates to `_end`
+        self._end, self._lines = end, lines  # last: if the scan is interrupted, `__exit__` truncates to the old `_end`
 
     def _truncate(self) -> None:
         if os.path.getsize(self.path) > self._end:

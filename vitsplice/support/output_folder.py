@@ -125,7 +125,7 @@ def create(folder: Path) -> None:
 
 @contextmanager
 def created(folder: Path) -> Iterator[None]:
-    """Create a folder and its parents unless they exist. If the block fails, those that are new and empty are removed.
+    """Create a folder and its parents unless they exist. If the block fails, new folders that are empty are removed.
 
     They remain after an exception that is no `Exception`, such as KeyboardInterrupt.
 

@@ -203,7 +203,7 @@ def jpeg_uri(data: bytes) -> str:
 
 
 def _cell(value: str | float | None) -> str:
-    """Format a value of a table."""
+    """Format a value of a table or a card."""
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else printable(str(value))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vitsplice.metrics.statistics import MeanInterval
 
 WIDTH = 9.6
-"""Width of a plot in inches: the width of a page."""
+"""Width of wide plots in inches, a little less than that of a page."""
 
 COLOURS = ("#0078B4", "#D86000", "#009C78", "#FC306C", "#4848FC", "#489CB4", "#A84824", "#4884FC")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -63,7 +63,7 @@ class Drawing:
 
 
 def styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Assign matplotlib's colour, marker and line style to each series; the line style changes after eight."""
+    """Assign matplotlib's colour, marker and line style to each series; the line style changes after every eighth."""
     return {
         name: {
             "color": COLOURS[number % len(COLOURS)],

@@ -1,4 +1,4 @@
-"""Long work in a folder that stores its plan: the same plan resumes it, another one is refused."""
+"""Long work in a folder that stores its plan: the same plan resumes the work, another plan needs ``force``."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class ResumableWork:
         parts: files or folders with finished parts of the work.
         results: files or folders that are computed from all parts.
         part_keys: keys of the plan that finished parts depend on; (): all keys.
-        clear: function that empties a part or result that is a folder, and may remove it; by default it does nothing,
-            and the folder stays as it is. It may raise OSError.
+        clear: function that empties a part or result that is a folder, and may remove that folder; the default leaves
+            it as it is. The function may raise OSError.
         deferred: whether parts and results of another plan stay until the work calls `adopt_plan`, so that new work
             that cannot begin leaves them as they were.
     """
@@ -63,7 +63,7 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
 
     Raises:
         OutputExists: if the folder holds another plan, or parts or results without a plan, and ``force`` is not given.
-        OutputBusy: if another process is writing to it; it is then unchanged.
+        OutputBusy: if another process is writing to the folder, which is then unchanged.
         UserError: if the path is a file or has a NUL, or the folder cannot be created or written to.
         PathRejected: if the plan file, a part or a result lies outside the folder (a caller may have read names of
             results from the plan in the folder).
@@ -91,7 +91,7 @@ def resumable(path: Path, work: ResumableWork, plan: Mapping[str, Any], *, force
         try:
             yield path
         except Exception:
-            with suppress(OSError):  # must not hide the failure, for example if the folder was removed
+            with suppress(OSError):  # an OSError here, as in a removed folder, must not hide the failure
                 if is_new and not _written_since(path, plan_path):
                     plan_path.unlink()
                     remove_empty(path / name for name in (*work.parts, *work.results))
@@ -115,8 +115,9 @@ def adopt_plan(path: Path, work: ResumableWork, plan: Mapping[str, Any]) -> bool
         remove(path, work.parts, work.clear)
     if earlier != plan:
         remove(path, work.results, work.clear)
-    for temporary in (file for part in (".", *work.parts) for file in temporary_files(path / part)):
-        temporary.unlink(missing_ok=True)
+    with _removing():
+        for temporary in (file for part in (".", *work.parts) for file in temporary_files(path / part)):
+            temporary.unlink(missing_ok=True)
     write(path, {work.plan_file: json_bytes(plan)})
     return is_new
 
@@ -159,7 +160,7 @@ def _difference(earlier: Mapping[str, Any], plan: Mapping[str, Any], plan_file: 
 
 
 def _differing(earlier: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the keys whose values differ. If both values are mappings, the keys that differ in them follow."""
+    """Yield each key whose values differ; if both are mappings, with the keys that differ in them in parentheses."""
     for key in {**plan, **earlier}:
         if key in earlier and key in plan and earlier[key] == plan[key]:
             continue
@@ -168,7 +169,10 @@ def _differing(earlier: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[
 
 
 def differences(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield dotted key, value before and value now where two nested mappings, or other values, differ."""
+    """Yield dotted key, value before and value now where nested mappings, or other values, differ.
+
+    A missing value counts as None.
+    """
     if isinstance(before, dict) and isinstance(now, dict):
         for name in {**before, **now}:
             yield from differences(before.get(name), now.get(name), f"{key}.{name}" if key else name)
@@ -182,14 +186,21 @@ def remove(folder: Path, names: Iterable[str], clear: Callable[[Path], object]) 
     A folder among them is passed to ``clear`` instead, which may empty or remove it.
 
     Raises:
-        VitspliceError: if that is not possible.
+        VitspliceError: if a file or folder cannot be removed.
         PathRejected: see `inside`.
     """
-    try:
+    with _removing():
         for name in names:
             if (path := inside(folder, name)).is_dir():
                 clear(path)
             else:
                 path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _removing() -> Iterator[None]:
+    """Raise VitspliceError if the block raises OSError."""
+    try:
+        yield
     except OSError as error:
         raise VitspliceError(f"cannot remove {error.filename}: {error.strerror or error}") from error

@@ -18,7 +18,7 @@ def render_script_page(package: str, name: str, **values: object) -> str:
     Args:
         package: name of the package.
         name: name of the files.
-        values: values of the template, besides ``policy``, ``script`` and ``style``.
+        values: values of the template's variables, except for ``policy``, ``script`` and ``style``, which are set here.
     """
     folder = files(package) / "templates"
     html, script, style = ((folder / f"{name}.{ending}").read_text("utf-8") for ending in ("html", "js", "css"))

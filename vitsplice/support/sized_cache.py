@@ -10,11 +10,11 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 MIN_VALUES = 2
-"""Number of values that are cached whatever their size: both images of a pair."""
+"""Number of values that are cached whatever their size: enough for both images of a pair."""
 
 
 class SizedCache(Generic[Key, Value]):
-    """The most recently used values.
+    """Cache of the most recently used values.
 
     Args:
         limit: maximum size of all values in bytes; `MIN_VALUES` values are cached even if they are larger.

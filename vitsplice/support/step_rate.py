@@ -7,10 +7,10 @@ from collections.abc import Callable
 from time import perf_counter
 
 WARM_UP = 2
-"""Steps that are not timed: the first ones also allocate memory, choose kernels and fill caches."""
+"""Number of first steps that are not timed: they also allocate memory, choose kernels and fill caches."""
 
 WINDOW = 50
-"""Number of recent steps that are timed."""
+"""Maximum number of recent steps over which the mean is taken."""
 
 
 class StepRate:
@@ -23,13 +23,13 @@ class StepRate:
     """
 
     def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
-        self._untimed, self._clock = WARM_UP, clock
+        self._warm_up_left, self._clock = WARM_UP, clock
         self._ends: deque[float] = deque(maxlen=WINDOW + 1)
 
     def step_done(self) -> None:
         """Record that a step has ended now."""
-        self._untimed -= 1
-        if self._untimed < 1:
+        self._warm_up_left -= 1
+        if self._warm_up_left < 1:
             self._ends.append(self._clock())
 
     def leave_out(self, seconds: float) -> None:

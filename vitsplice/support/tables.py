@@ -47,7 +47,8 @@ def csv_row(cells: Iterable[object]) -> str:
     """Format one row, with its newline. ``None`` is an empty cell; floats have all their digits."""
     row = [cell if cell is None or isinstance(cell, int | float) else escape_csv(str(cell)) for cell in cells]
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(row)  # csv quotes cells that contain \r or \n
+    # csv quotes cells that contain a character of the line terminator: here \r or \n
+    csv.writer(text, lineterminator="\r\n").writerow(row)
     return text.getvalue().removesuffix("\r\n") + "\n"
 
 

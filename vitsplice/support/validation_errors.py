@@ -36,9 +36,8 @@ WORDINGS = (
 def explain(error: ValidationError, model: type[BaseModel], data: Mapping[str, Any]) -> list[tuple[Location, str]]:
     """Return the location and the message of each mistake.
 
-    Several unknown keys of one mapping are one mistake, and so are several missing keys. The location of unknown keys
-    is that of the first. The location of missing keys is that of the mapping that lacks them or, at the root, that of
-    the first of them.
+    One message names all unknown keys of a mapping, with the location of the first; another names all its missing keys,
+    with the location of the mapping or, at the root, of the first missing key.
 
     Args:
         error: error of the validation.
@@ -97,8 +96,8 @@ def _message(mistakes: Sequence[Any], model: type[BaseModel], data: Mapping[str,
 def _requirements(location: Location, model: type[BaseModel], data: Mapping[str, Any]) -> str:
     """List the required keys of an incomplete mapping.
 
-    If it is an entry of a mapping with free names, such as ``terms``, its name may be misspelt: then suggest a similar
-    name of another entry, or list the names of all others.
+    If the incomplete mapping is an entry of a mapping with free names, such as ``terms``, its name may be misspelt.
+    Then suggest a similar name of another entry, or list the names of all others.
     """
     incomplete = _model(_type_at(model, location))
     if incomplete is None or not location:
@@ -107,7 +106,7 @@ def _requirements(location: Location, model: type[BaseModel], data: Mapping[str,
     requirements = f"; {'.'.join(map(str, location))} requires {' and '.join(required)}."
     if get_origin(_type_at(model, location[:-1])) is not dict:
         return requirements
-    others = [name for name in _value_at(data, location[:-1]) if name != location[-1]]
+    others = [str(name) for name in _value_at(data, location[:-1]) if name != location[-1]]
     if hint := did_you_mean(str(location[-1]), others, "".join(f"{part}." for part in location[:-1])):
         return f"{requirements}{hint}"
     return f"{requirements} Existing names: {truncate(', '.join(others), 300)}." if others else requirements
@@ -135,7 +134,7 @@ def _model(kind: Any) -> type[BaseModel] | None:
 
 
 def _type_at(model: Any, location: Location) -> Any:
-    """Return the declared type at a location; None if it is not declared."""
+    """Return the declared type at a location; None if no type is declared there."""
     for part in location:
         model = _unwrap(_item_type(model, part))
     return model

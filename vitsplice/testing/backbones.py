@@ -151,10 +151,10 @@ class BackboneContract(Contract[BackboneSpec]):
         assert features[token].values.shape[2] == expected.shape[2], "the facets cls and token differ in width"
         differences = (features[token].values[:, : features[token].prefix] - expected).abs().amax((0, 2))
         found = bool((differences <= 1e-3 * expected.abs().max()).any())
-        assert found, f"[CLS] is none of the tokens before the grid, of which prefix counts {features[token].prefix}"
+        assert found, f"none of the {features[token].prefix} tokens before the grid (prefix) is [CLS]"
 
     def test_grid_matches_image_locations(self) -> None:
-        """A change near the top right or bottom left corner changes the features there on the grid (row-major)."""
+        """A change near the top right or bottom left of the image changes the features at that location of the grid."""
         image = self.images(1)
         for centre in ((0.15, 0.85), (0.85, 0.15)):
             row, column = self._location_of_change(image, with_square(image, centre))
@@ -273,7 +273,7 @@ class BackboneContract(Contract[BackboneSpec]):
         inputs = network_inputs(self.backbone(), image, self.default_requests())
         if not inputs:
             raise SkipTest("the backbone contains no torch module that is called with the image")
-        # the last one, because a module that normalises gets the images before
+        # the last input: a module that normalises may get the images before the network does
         assert_close(inputs[-1].float(), normalised(self.backbone().info, image), "input of the network", 1e-2)
 
     def test_image_sizes_match_info(self) -> None:
@@ -354,7 +354,7 @@ class BackboneContract(Contract[BackboneSpec]):
         finally:
             if collects:
                 gc.enable()
-        if growth > 0:  # perhaps only until a collection, which takes longer than the calls
+        if growth > 0:  # perhaps reference cycles; freeing them takes longer than the calls
             growth = self._growth(collect=True)
         assert growth <= 0, f"{growth} more tensors after {CALLS} calls"
 
@@ -391,7 +391,7 @@ def check_shape(request: FeatureRequest, features: Features, batch: int) -> None
     assert len(shape) == 3, f"{request} has shape {shape}, not (B, N, D)"
     assert shape[:2] == (batch, tokens), (
         f"{request} has shape {shape}; {batch} images, prefix {features.prefix} and grid {features.grid} "
-        f"give {(batch, tokens)}"
+        f"give ({batch}, {tokens}, D)"
     )
 
 
@@ -406,7 +406,7 @@ def networks_of(backbone: Backbone) -> list[nn.Module]:
 
 
 def network_inputs(backbone: Backbone, images: Tensor, requests: list[FeatureRequest]) -> list[Tensor]:
-    """Return, in the order of the calls, the inputs of the images' shape that modules inside the backbone get."""
+    """Return the inputs of modules inside the backbone that have the shape of the images, in the order of the calls."""
     inputs: list[Tensor] = []
 
     def record(module: nn.Module, arguments: tuple[Any, ...]) -> None:

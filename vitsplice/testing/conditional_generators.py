@@ -24,12 +24,12 @@ GRID = (5, 6)
 """Grid of the warped features."""
 
 EDGES = {"below": (2, 0), "above": (2, -1), "to the right of": (3, 0), "to the left of": (3, -1)}
-"""What the check of ``reach`` changes: axis of ``(B, 3, H, W)``, and index of the row or column on it.
+"""Rows and columns that the check of ``reach`` changes: axis of ``(B, 3, H, W)``, and index on this axis.
 
-Keys: where the compared part of the output is, seen from there."""
+Keys: position of the compared part of the output relative to the changed row or column."""
 
 BEYOND = 63
-"""Number of rows or columns beyond ``reach`` that the check of ``reach`` compares; they must not change."""
+"""Number of output rows or columns beyond ``reach`` that the check of ``reach`` compares before and after a change."""
 
 
 class ConditionalGeneratorContract(ImageNetworkContract[ConditionalGeneratorSpec]):

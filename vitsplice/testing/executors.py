@@ -28,7 +28,7 @@ class ExecutorContract(Contract[ExecutorSpec]):
         workers, threads: arguments with which the executor is built, at least 2 and 1; one check also builds it with 0
             and 0.
         options: options with which the executor is built; all others have their defaults.
-        max_drawn_ahead: number of jobs without an outcome yet that the executor may have drawn from the iterable.
+        max_drawn_ahead: maximum number of jobs drawn from the iterable that have no outcome yet.
         timeout: seconds within which another job has to run after the first outcome, and within which running jobs have
             to end after the iterator of outcomes is closed.
     """
@@ -124,4 +124,5 @@ def _heartbeats(folder: str) -> dict[str, str]:
 
 
 def _job(name: str, folder: str = "/nowhere", images: dict[str, str] | None = None) -> Job:
+    """Return a job for `vitsplice.batch.probe_jobs`, whose functions read this process's id from ``settings``."""
     return Job(name, folder, images or {}, settings=str(os.getpid()), threads=1, stop="/nowhere/.stop")

@@ -176,7 +176,7 @@ def check_value(value: Tensor) -> None:
 def _random_features(
     backbone: FrozenBackbone, requests: tuple[FeatureRequest, ...], size: tuple[int, int], seed: int, *, masked: bool
 ) -> dict[FeatureRequest, Features]:
-    """Return the `_features` of a random image. The caller has to copy them, because a term might modify them."""
+    """Return the `_features` of a random image. They are cached; pass copies to a term, which might modify them."""
     return _features(backbone, requests, random_images(1, *size, seed=seed), masked=masked)
 
 

@@ -66,7 +66,7 @@ class MetricContract(Contract[MetricSpec]):
     def test_networks_are_stated(self) -> None:
         """Every backbone that the metric loads is in networks.
 
-        Outputs that were optimised with it are then marked (metric leakage).
+        Values of outputs that were optimised with such a backbone are then marked (metric leakage).
         """
         metric, loaded = self._build()
         self._value(metric, self._cases())

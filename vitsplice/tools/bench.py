@@ -1,6 +1,6 @@
 """Benchmarks of this machine.
 
-Most results are ratios, because only times of the same call of `bench` are comparable.
+Results include ratios, because only times of the same call of `bench` are comparable.
 
 The plain loop takes the steps of the preset `official`, but each image of each term has a backbone pass of its own, in
 float32, and, as in the released code, gradients of the backbone's weights are computed too.

@@ -53,8 +53,8 @@ class Diagnosis:
 def diagnose(catalogue: Catalogue) -> list[Diagnosis]:
     """Run all checks. The hub is contacted once, for at most `vitsplice.backbones.hub.PROBE_SECONDS`.
 
-    The other checks import torch and kornia. They are left out if a package is missing, or if the current folder was
-    removed, because torch may end the process then.
+    All checks but those of versions import torch and kornia. They are left out if a package is missing, or if the
+    current folder was removed, because torch may then end the process.
     """
     diagnoses = [*_versions()]
     try:
@@ -112,7 +112,7 @@ def _cache() -> Diagnosis:
 
 
 def _folder(name: str, path: Path, advice: str) -> Diagnosis:
-    """Check that a folder, or its first existing parent, can be written to and has free space."""
+    """Check that a folder, or its nearest existing parent, can be written to and has free space."""
     existing = next(folder for folder in (path, *path.parents) if os.path.exists(folder))
     free_bytes = shutil.disk_usage(existing).free
     value = f"{path} ({free_bytes / GIB:.1f} GiB free)"
@@ -162,7 +162,12 @@ def _default_preset(catalogue: Catalogue, no_hub: str) -> Iterator[Diagnosis]:
 def _backbone(name: str, config: BackboneConfig, catalogue: Catalogue, no_hub: str) -> Diagnosis:
     """Check that a backbone or a fallback is available; load it if its weights are on this machine.
 
-    Nothing is downloaded. The arguments are those of `_default_preset`, and ``name`` of the diagnosis.
+    Nothing is downloaded.
+
+    Args:
+        name: name of the diagnosis; its last word is the key of the backbone in the settings.
+        config: settings of the backbone and its fallbacks.
+        catalogue, no_hub: see `_default_preset`.
     """
     from vitsplice.engine.backbones import load_configured
 
@@ -176,6 +181,7 @@ def _backbone(name: str, config: BackboneConfig, catalogue: Catalogue, no_hub: s
         except PluginConflict as error:
             conflict = error
             break
+    # weights_location() is "" if the weights are not on this machine, None if that is unknown
     usable = [spec for spec in specs if not no_hub or spec.weights_location() != ""]
     if conflict and not usable:
         return Diagnosis("weights", name, "cannot be loaded", str(conflict), fatal=True)
@@ -184,15 +190,15 @@ def _backbone(name: str, config: BackboneConfig, catalogue: Catalogue, no_hub: s
             return _unusable(name, f"no plugin provides {' or '.join(names)}")
         return _unusable(name, f"no weights of {' or '.join(names)} are on this machine, and the hub {no_hub}")
     local = [spec for spec in usable if spec.weights_location()]
-    others = [spec for spec in usable if spec not in local]
-    if usable[0] in others:
+    not_local = [spec for spec in usable if spec not in local]
+    if usable[0] in not_local:
         return _not_loaded(name, usable[0])
     first, *fallback = (spec.name for spec in local)
     settings = config.model_copy(update={"name": first, "fallback": tuple(fallback)})
     try:
         backbone, _ = load_configured(settings, catalogue)
     except WeightsUnavailable as error:
-        return _not_loaded(name, others[0]) if others else _unusable(name, str(error))
+        return _not_loaded(name, not_local[0]) if not_local else _unusable(name, str(error))
     except (PartRejected, WeightsRejected) as error:
         return _unusable(name, str(error))
     except VitspliceError as error:

@@ -33,7 +33,7 @@ class ProcessTimes:
         seconds: wall time until the last process ended.
         cpu_seconds: CPU seconds of all processes.
         peak_memory_mib: largest peak memory of one of the processes, in MiB. On Linux it is at least the peak memory
-            that the starting process had until then.
+            that the calling process had reached before it started them.
     """
 
     seconds: float
@@ -45,8 +45,8 @@ def time_one_and_two(command: Callable[[Path], Sequence[str]]) -> tuple[ProcessT
     """Time a command that runs alone, then twice at once.
 
     Args:
-        command: function that takes a folder and returns the command that writes to it; each of the three runs gets a
-            folder of its own, which is removed.
+        command: function that takes the path of a new folder and returns the command that writes there; each of the
+            three runs gets a path of its own. The folders are removed.
 
     Returns:
         The times of the command alone, and of two at once.
@@ -82,7 +82,7 @@ def run_together(commands: Sequence[Sequence[str]]) -> ProcessTimes:
 
 
 def _wait(started: Sequence[Started]) -> list[resource.struct_rusage]:
-    """Wait for the end of all processes, and return what they used. Raises VitspliceError as soon as one fails."""
+    """Wait until all processes end, and return the usage of each. Raises VitspliceError as soon as one fails."""
     usages: list[resource.struct_rusage] = []
     while len(usages) < len(started):
         sleep(POLL_SECONDS)
@@ -92,7 +92,7 @@ def _wait(started: Sequence[Started]) -> list[resource.struct_rusage]:
 
 
 def _usage(process: subprocess.Popen[bytes], errors: IO[bytes]) -> resource.struct_rusage | None:
-    """Return what a process used, or None while it runs. Raises VitspliceError if it failed."""
+    """Return the time and memory that a process used; None while it runs. Raises VitspliceError if it failed."""
     ended, status, usage = os.wait4(process.pid, os.WNOHANG)
     if not ended:
         return None

@@ -59,7 +59,7 @@ class TimedBackbone:
 
     def __call__(self, images: Tensor, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, Features]:
         """Compute features: see `vitsplice.contracts.Backbone`."""
-        images = images.view_as(images)  # the gradient of this view comes from this pass alone
+        images = images.view_as(images)  # the gradient of this tensor comes from this pass alone
         began = _now(self._device)
         features = self._backbone(images, requests)
         self.seconds += _now(self._device) - began
@@ -85,7 +85,7 @@ class TimedBackbone:
 
 
 class TimedLoader(BackboneLoader):
-    """Loads backbones that are timed."""
+    """Loads backbones, and times their passes."""
 
     def __init__(self) -> None:
         self._backbones: list[TimedBackbone] = []
@@ -125,7 +125,7 @@ def run_times(structure: Any, appearance: Any, settings: RunConfig) -> list[Part
 def _stage_times(run: Run, loader: TimedLoader, device: torch.device) -> list[PartTime]:
     """Take all steps, and return the time of each stage.
 
-    It includes the setup of the stage, except for the first, whose setup is part of ``start``.
+    The time includes the setup of the stage, except that the setup of the first stage is part of ``start``.
     """
     began, before, taken_before = _now(device), loader.seconds(), 0
     ends: dict[int, tuple[float, dict[str, float], int]] = {}

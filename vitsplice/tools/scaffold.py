@@ -86,8 +86,8 @@ def write(name: str, kind: str, folder: Path) -> Path:
 
     Args:
         name: name of the plugin and of its part: at most `MAX_LENGTH` lower case letters, digits and single dashes, the
-            first a letter. A prefix ``vitsplice-`` is removed. Presets are YAML, so words such as ``null`` and ``on``,
-            which YAML does not read as text, are not allowed.
+            first a letter, the last no dash. A prefix ``vitsplice-`` is removed. Presets are YAML, so words such as
+            ``null`` and ``on``, which YAML does not read as text, are not allowed.
         kind: one of `TEMPLATES_BY_KIND`.
         folder: parent of the new folder.
 
@@ -100,7 +100,7 @@ def write(name: str, kind: str, folder: Path) -> Path:
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", short) or len(short) > MAX_LENGTH:
         raise UserError(
             f"'{truncate(name)}' is not allowed as the name of a plugin; it must have at most {MAX_LENGTH} lower case "
-            "letters, digits and single dashes, and start with a letter"
+            "letters, digits and single dashes, start with a letter, and not end with a dash"
         )
     if not isinstance(bounded_yaml.parse(short), str):
         raise UserError(

@@ -49,9 +49,9 @@ def begin_or_resume(
         plan: plan of the training.
         folder: folder of the model, locked by the main process (`TrainingPlan.locked_folder`).
         processes: the processes that train together.
-        checkpoint: path of the JSON file of the checkpoint; None: the last one of the folder, if it has any.
-        force: restart the training if it is finished, or the checkpoint cannot be used; replace another training,
-            once this one can begin.
+        checkpoint: path of the JSON file of the checkpoint; None: the last checkpoint of the folder, if there is one.
+        force: restart the training if it is finished, or the checkpoint cannot be used; replace another training in
+            the folder, once the training of ``plan`` can begin.
         tensorboard: see `TrainingRecorder`.
         progress: reports each image and pair.
 
@@ -113,7 +113,7 @@ def _check_checkpoint_exists(plan: TrainingPlan, folder: Path) -> None:
 
 
 def _change_together(change: Callable[[], object], processes: Processes) -> None:
-    """Change the folder once all processes have read its files, and before any of them continues."""
+    """Call ``change`` in the main process, after all processes have read the folder and before any continues."""
     processes.wait()
     if processes.main:
         change()
@@ -137,7 +137,8 @@ def _prepare(
     if pairs is None:
         return None
     _report_split(pairs, parts.training.held_out, progress)
-    manifest.content_of(folder / HELD_OUT, pairs.held_out)  # refuses names now, not after the features are computed
+    # Before the features are computed: raises UserError if a file name is not UTF-8.
+    manifest.content_of(folder / HELD_OUT, pairs.held_out)
     prepare = partial(prepared_data, recipe, folder=cache, device=parts.device, progress=progress)
     if (data := prepare(pairs.training)) is None:
         return None
@@ -147,7 +148,7 @@ def _prepare(
 
 
 def _report_split(pairs: SplitPairs, fraction: float, progress: ProgressReporter) -> None:
-    """Report the numbers of pairs and images, and why there are no held-out pairs if ``fraction`` requests them."""
+    """Report the numbers of pairs and images, and why no pair is held out although ``fraction`` is not 0."""
     training, held_out = (
         {path for pair in subset for path in (pair.structure, pair.appearance)}
         for subset in (pairs.training, pairs.held_out)

@@ -105,7 +105,7 @@ class TensorCache:
 
         Raises:
             OutputBusy: if another process is writing to the folder.
-            UserError, VitspliceError: if the folder cannot be written to.
+            UserError: if the folder cannot be written to.
             PathRejected: if a file to remove is a link to outside the folder.
         """
         output_folder.create(self.folder)

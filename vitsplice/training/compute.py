@@ -21,7 +21,7 @@ from vitsplice.training.cache import Record, TensorCache
 from vitsplice.training.records import Recipe, from_features, from_uint8, half
 
 MAX_DESCRIBED_BYTES = 3 * 2**29
-"""Maximum size of all instances of `DescribedImage` in memory; the least recently used ones are computed again."""
+"""Maximum size of all instances of `DescribedImage` in memory; the least recently used ones are dropped."""
 
 
 class RecordComputer:
@@ -30,7 +30,7 @@ class RecordComputer:
     Args:
         recipe: what the records depend on; its backbones are on the device.
         digests: SHA-256 of each image file.
-        mirrorable: the images that may be matched mirrored: the appearance images of all pairs.
+        appearances: the appearance images of all pairs; only they may be matched mirrored.
         cache: the cache; it must hold the pixels of an image before conditions or views of it are computed, and the
             record of a pair before views of its start.
         device: device to compute on.
@@ -40,11 +40,11 @@ class RecordComputer:
         self,
         recipe: Recipe,
         digests: Mapping[Path, str],
-        mirrorable: frozenset[Path],
+        appearances: frozenset[Path],
         cache: TensorCache,
         device: torch.device,
     ) -> None:
-        self._recipe, self._digests, self._mirrorable = recipe, digests, mirrorable
+        self._recipe, self._digests, self._appearances = recipe, digests, appearances
         self._cache, self._device = cache, device
         self._described = SizedCache[Path, DescribedImage](MAX_DESCRIBED_BYTES, _bytes)
 
@@ -57,7 +57,7 @@ class RecordComputer:
     def conditions(self, pair: Pair) -> Record:
         """Compute what the recipe needs of a pair: its conditions, its start and the vectors of the facet ``match``.
 
-        The record also states whether the appearance image was matched mirrored.
+        The record also states whether the appearance image was matched mirrored; its vectors are then mirrored, too.
         """
         recipe, info = self._recipe, self._recipe.matching_backbone.backbone.info
         structure, appearance = self._describe(pair.structure), self._describe(pair.appearance)
@@ -103,7 +103,7 @@ class RecordComputer:
             recipe.matching_backbone.backbone,
             recipe.computed_conditions,
             recipe.config.match.grid,
-            appearance=path in self._mirrorable,
+            appearance=path in self._appearances,
         )
 
 

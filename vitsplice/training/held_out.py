@@ -19,7 +19,7 @@ from vitsplice.training.data import TrainingData, TrainingExample
 from vitsplice.training.loop import Training
 
 MAX_MEASURED = 24
-"""Maximum number of pairs whose losses and metrics are computed."""
+"""Maximum number of held-out pairs whose losses and metrics are computed."""
 
 MAX_SHOWN = 6
 """Maximum number of pairs in a preview."""

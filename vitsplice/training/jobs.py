@@ -87,7 +87,10 @@ class JobLists:
             yield Job(self._recipe.pixels_key(digest), ("pixels",), f"image {path.name}", compute)
 
     def conditions(self) -> Iterator[Job]:
-        """List the jobs for pairs, and for each appearance image with itself if a term applies the generator to it."""
+        """List the jobs for pairs.
+
+        If a term applies the generator to appearance images, each of them is also paired with itself.
+        """
         yield from (self._pair_job(pair, PAIR) for pair in self._pairs)
         if self._recipe.applied_to_appearance:
             appearances = dict.fromkeys(pair.appearance for pair in self._pairs)

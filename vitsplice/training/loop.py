@@ -103,10 +103,10 @@ class Training:
 
     @numerics()
     def restore(self, state: Mapping[str, Tensor], next_step: int) -> None:
-        """Load a `state`, from which the step of index ``next_step`` is taken next.
+        """Load a `state`; the next step to take has the index ``next_step``.
 
         Raises:
-            LookupError, RuntimeError, ValueError: if it is the state of another training.
+            LookupError, RuntimeError, ValueError: if the state does not fit the generator or the optimiser.
         """
         load_state(self.generator, self.optimiser, state)
         self.average.load_state_dict(without_prefix(AVERAGE, state))
@@ -138,9 +138,9 @@ class Training:
         return summed(batches)
 
     def _backward_batch(self, index: int, active: Sequence[WeightedTerm], number: int, count: int) -> Step:
-        """Add the gradients of one of ``count`` batches of a step, divided by ``count``; return its losses likewise.
+        """Add the gradients of batch ``number`` of a step, and return its losses. Raises NonFiniteLoss.
 
-        Raises NonFiniteLoss.
+        Gradients and losses are divided by ``count``, the number of batches.
         """
         with self.processes.gradients(self._batched_generator, averaged=number == count - 1):
             slots = self._slots(number)

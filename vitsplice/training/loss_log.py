@@ -60,7 +60,11 @@ class LossLog:
         return {"rows": self._rows, "sums": {name: list(sum_and_count) for name, sum_and_count in self._sums.items()}}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Load a `state`. If it is invalid, raises one of the errors that `CheckpointFormat.read` converts."""
+        """Load a `state`.
+
+        Raises:
+            ValueError, LookupError, AttributeError, TypeError, OverflowError: if it is invalid.
+        """
         self._rows = [{str(name): value for name, value in row.items()} for row in state["rows"]]
         self._sums = {str(name): (float(value), int(count)) for name, (value, count) in state["sums"].items()}
         if not all("step" in row for row in self._rows) or any(count < 1 for _, count in self._sums.values()):

@@ -70,7 +70,7 @@ def training_pairs(
         path: manifest, or source of images (`vitsplice.datasets.sources.read_source`). Pairs that it defines are used;
             otherwise images are paired by similarity.
         config: settings of the training: ``held_out`` and, if images are paired by similarity, ``partners`` are used.
-        backbone: backbone on the device, whose appearance feature is compared.
+        backbone: backbone whose appearance features are compared, on the device.
         device: device of the backbone.
         cache: file of computed features and fingerprints, which is read and extended.
         progress: reports each image.

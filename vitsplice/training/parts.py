@@ -92,7 +92,7 @@ class TrainingParts:
             condition_channels(spec.conditions, matching_backbone, loaded.device),
         )
         if stored is not None:
-            parts.build_generator()  # refuses weights that do not fit now, not after the features are computed
+            parts.build_generator()  # raises if the weights do not fit, before the features are computed
         return parts
 
     @property
@@ -140,7 +140,7 @@ def _initial_model(
 def _same_options(spec: ConditionalGeneratorSpec, trained: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
     """Return whether the options of a model, with defaults for options that it does not have, equal the given ones."""
     with suppress(ConfigError):
-        return bool(to_jsonable_python(complete(spec, trained)) == to_jsonable_python(options))  # (1, 2) is [1, 2]
+        return bool(to_jsonable_python(complete(spec, trained)) == to_jsonable_python(options))  # tuples become lists
     return False
 
 

@@ -29,7 +29,7 @@ HELD_OUT = "held-out.csv"
 
 FORMAT = 1
 
-SETTINGS_KEYS = ("settings", "source", "licence", "initial")
+PART_KEYS = ("settings", "source", "licence", "initial")
 """Keys of the plan whose change makes checkpoints and previews invalid; a change of the cache does not."""
 
 
@@ -44,7 +44,7 @@ WORK = ResumableWork(
     PLAN,
     (CHECKPOINTS, PREVIEWS),
     (WEIGHTS, RECORD, METRICS, HELD_OUT),
-    SETTINGS_KEYS,
+    PART_KEYS,
     clear=_clear,
     deferred=True,
 )
@@ -161,7 +161,7 @@ class TrainingPlan:
 
         Args:
             out: folder of the model; created if it does not exist.
-            force: allow another training in the folder, which stays until `replace` is called.
+            force: allow another training in the folder; its files stay until `replace` is called.
 
         Raises:
             OutputExists: if the folder holds another training or model, and ``force`` is not given.

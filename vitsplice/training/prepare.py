@@ -18,6 +18,7 @@ from vitsplice.engine.problem import check_blur
 from vitsplice.errors import Argument, Setting, TrainingCacheError
 from vitsplice.support.files import file_sha256, reading
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
+from vitsplice.text import with_count
 from vitsplice.training.cache import TensorCache, format_size, record_bytes
 from vitsplice.training.data import TrainingData
 from vitsplice.training.jobs import PAIR, Job, JobLists
@@ -56,7 +57,7 @@ def prepared_data(
         ConfigError: if the crops of the settings are not square, or a blur kernel is too large for them.
         ImageError, UserError: if an image cannot be read.
         OutputBusy: if a record is missing and another process is writing to the folder.
-        VitspliceError: if the folder cannot be written.
+        VitspliceError: if the folder cannot be written to.
         TrainingCacheError: if the records need more space than is available (once the pixels are stored, the message
             says for what share of the missing records of pairs the space is enough), or if a shard is damaged.
     """
@@ -147,7 +148,7 @@ class _Preparation:
         pair_size, sizes = self._size(pair_job), {kind: self._size(job) for kind, job in samples.items()}
         missing = self._missing(chain(self._lists.conditions(), self._lists.views()))
         # Kinds of missing jobs: PAIR; (backbone, image, kind of view), which belongs to a pair if the image is START;
-        # an appearance image with itself, about as large as a pair's record.
+        # ("appearance with itself",), whose records are about as large as those of PAIR.
         pair_jobs = [job for job in missing if job.kind == PAIR or job.kind[1:2] == (START,)]
         for_pairs = sum(sizes.get(job.kind, pair_size) for job in pair_jobs)
         self._check_fit(for_pairs, sum(sizes.get(job.kind, pair_size) for job in missing) - for_pairs)
@@ -168,11 +169,12 @@ class _Preparation:
         some_pairs_fit = for_pairs > 0 and available > for_images
         percent = 100 * (available - for_images) // for_pairs if some_pairs_fit else 0
         some = f"about {percent} %" if percent else "less than 1 %"
-        share = f"{some} of the missing records of pairs" if some_pairs_fit else "no records of pairs"
+        share = f"{some} of the missing features of pairs" if some_pairs_fit else "no features of pairs"
         split = f", of which {format_size(for_pairs)} for pairs and the rest for images" if for_pairs else ""
         enough = f"; the remaining space is enough for {share}" if for_pairs else ""
         raise TrainingCacheError(
-            f"the missing records of {len(self._pairs)} pairs of {len(self.digests)} images need about "
+            f"the missing features of {with_count(len(self._pairs), 'pair')} of "
+            f"{with_count(len(self.digests), 'image')} need about "
             f"{format_size(for_pairs + for_images)}{split}. {self._cache.describe_space()}{enough}",
             *self._advice(some_pairs_fit=some_pairs_fit),
         )

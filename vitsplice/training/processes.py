@@ -118,7 +118,7 @@ class SeveralProcesses(Processes):
 
 
 def processes_on(device: str) -> Processes:
-    """Return the processes that train together: those of a launcher if it started this one, or this process alone.
+    """Return the processes that train together: all that a launcher started, or this process alone.
 
     Args:
         device: device of the settings.

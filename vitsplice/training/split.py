@@ -40,12 +40,12 @@ def split_fingerprints(
 
     An image is held out if its SHA-256, as a fraction of the largest possible one, is below ``held_out``, or if it is
     connected to such an image by near-duplicates. If fewer than `MIN_IMAGES` are held out in this way, those with the
-    lowest SHA-256 are held out as well. Except in that case, an image that is added later changes the subset only of
-    images that near-duplicates connect to it.
+    next lowest SHA-256 are held out as well. Except in that case, an image that is added later changes the subset only
+    of images that near-duplicates connect to it.
 
     Args:
         fingerprints: fingerprint of each image.
-        held_out: fraction of held-out images; 0: none.
+        held_out: expected fraction of held-out images; 0: none.
         trained: SHA-256 of images that the initial model was trained on; they and their near-duplicates are not held
             out.
 
@@ -60,7 +60,7 @@ def split_fingerprints(
     fractions = {group: min(map(_fraction, each)) for group, each in digests.items() if not each & trained}
     chosen: set[Path] = set()
     for group in sorted(fractions, key=fractions.__getitem__):
-        if not held_out or (fractions[group] >= held_out and _different(chosen, fingerprints) >= MIN_IMAGES):
+        if not held_out or (fractions[group] >= held_out and _count_different(chosen, fingerprints) >= MIN_IMAGES):
             break
         chosen.update(groups[group])
     split = Split(
@@ -76,24 +76,24 @@ def _fraction(sha256: str) -> float:
     return int(sha256[:13], 16) / 16**13
 
 
-def _different(paths: set[Path] | tuple[Path, ...], fingerprints: Mapping[Path, Fingerprint]) -> int:
+def _count_different(paths: set[Path] | tuple[Path, ...], fingerprints: Mapping[Path, Fingerprint]) -> int:
     return len({fingerprints[path].sha256 for path in paths})
 
 
 def _check(split: Split, fingerprints: Mapping[Path, Fingerprint], held_out: float, always_training: Set[str]) -> None:
-    training, number_held_out = (_different(subset, fingerprints) for subset in (split.training, split.held_out))
+    training, number_held_out = (_count_different(subset, fingerprints) for subset in (split.training, split.held_out))
     if not held_out and training < MIN_IMAGES:
         raise UserError(f"a training needs at least {MIN_IMAGES} different images, not {training}; give more images")
     if training < MIN_IMAGES or (held_out > 0 and number_held_out < MIN_IMAGES):
         reason = (
             f" ({len(always_training)} cannot be held out, because the initial model was trained on them or on "
-            "near-duplicates)"
+            "near-duplicates of them)"
             if always_training and number_held_out < MIN_IMAGES
             else ""
         )
         raise UserError(
-            f"of {_different(tuple(fingerprints), fingerprints)} different images {number_held_out} are held out and "
-            f"{training} are left to train on{reason}; at least {MIN_IMAGES} of each are needed. Give more images, or "
-            "hold out none with ",
+            f"of {_count_different(tuple(fingerprints), fingerprints)} different images {number_held_out} are held out "
+            f"and {training} are left to train on{reason}; at least {MIN_IMAGES} of each are needed. Give more images, "
+            "or hold out none with ",
             Setting("training.held_out", 0),
         )

@@ -42,14 +42,14 @@ class TensorBoard:
         self._writer = self._open(purge_step=steps + 1 if steps else 0)
 
     def add_row(self, values: Mapping[str, float]) -> None:
-        """Add the losses of a row of the log (`LossLog.end_row`), at its number of steps, ``step``."""
+        """Add the losses of a row of the log (`LossLog.end_row`), at the step that its entry ``step`` states."""
         for name, value in values.items():
             if name != "step":
                 self._writer.add_scalar(name, value, int(values["step"]))
         self._writer.flush()
 
     def add_preview(self, steps: int, png: bytes) -> None:
-        """Add the preview of a number of steps."""
+        """Add the preview after a number of steps, a PNG image."""
         pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
         self._writer.add_image("preview", pixels, steps, dataformats="HWC")
         self._writer.flush()

@@ -50,7 +50,7 @@ class Appearances:
         digests = {described(name): image.sha256 for name, image in self.images.items()}
         digests |= {described(f"{name}_mask"): mask.sha256 for name, mask in self.masks.items()}
         if len(self.images) > 1:
-            digests["appearance weights"] = ", ".join(f"{weight:g}" for weight in self.weights)
+            digests["appearance weights"] = ", ".join(map(_exact, self.weights))
         return digests
 
     def on_device(self, device: torch.device, size: int | None, config: MaskConfig) -> RunImages:
@@ -67,3 +67,9 @@ class Appearances:
         stacked = stack_appearances(images, size, device)
         masks: dict[ImageName, Tensor] = {} if stacked.mask is None else {"appearance": stacked.mask}
         return masked(RunImages({"appearance": stacked.pixels}, masks, stacked.images), config)
+
+
+def _exact(weight: float) -> str:
+    """Format a weight without rounding."""
+    short = f"{weight:g}"
+    return short if float(short) == weight else repr(weight)

@@ -50,8 +50,8 @@ class ColourSpace:
     Args:
         matrix, primaries, transfer: numbers of ITU-T H.273 as stated by the file; 2: not stated, or a matrix that is
             not in `MATRIX_NAMES`.
-        is_full_range: whether the file states the full range. Values of RGB, and of grey without a stated range, have
-            the full range although this is False.
+        is_full_range: whether the file states the full range. False also for RGB, and for grey without a stated range,
+            although their values have the full range.
     """
 
     matrix: int = UNSPECIFIED

@@ -57,7 +57,7 @@ class Conversion:
 
     Args:
         video, appearances, transfer, destination: the input, the appearance images, the transfer and the output.
-        folder: folder of the records, which the caller has locked.
+        folder: folder of the work and its records, which the caller has locked.
         plan: arguments of the work and digests of its inputs, stored in ``plan.json`` and ``video.json``.
         progress: progress reporter.
         size: height and width of the output.
@@ -131,7 +131,7 @@ class Conversion:
     def finish(self, path: Path, loader: BackboneLoader, *, force: bool) -> dict[str, Any]:
         """Write output, report and records, remove unfinished work, and return the content of ``video.json``."""
         notes = self._destination.join(self._folder, len(self._state.sizes), self._video)
-        self._replace(path, force=force)
+        self._complete_output(path, force=force)
         record: dict[str, Any] = json.loads(json.dumps(self._record(path, notes, loader)))
         page = {REPORT: self._page(record).encode()} if self._transfer.settings.plots == "all" else {}
         write(self._folder, {FLICKER: flicker_table(self._state.errors).encode(), **page, RECORD: json_bytes(record)})
@@ -139,11 +139,11 @@ class Conversion:
             remove_parts(self._folder)
         return record
 
-    def _replace(self, path: Path, *, force: bool) -> None:
-        """Replace the output. Raises OutputExists if it was created during the work and ``force`` is not given."""
+    def _complete_output(self, path: Path, *, force: bool) -> None:
+        """Complete the output. Without ``force``, raises OutputExists if another file was created there meanwhile."""
         if not os.path.isfile(self._folder / REPLACES):
             check_free(path, force=force)
-            write(self._folder, {REPLACES: b""})
+            write(self._folder, {REPLACES: b""})  # if killed after the replacement, the work can resume
         try:
             self._destination.replace(self._folder, self._state.next)
         except VitspliceError:

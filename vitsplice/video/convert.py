@@ -140,22 +140,24 @@ def splice_video(
         "key_every": int(key_every),
         "inputs": inputs,
     }
-    earlier = read_json_object(folder / WORK.plan_file)
+    earlier_plan = read_json_object(folder / WORK.plan_file)
     if not force:
-        _check_records(folder, earlier, target)
-    same_plan = earlier == plan
+        _check_records(folder, earlier_plan, target)
+    same_plan = earlier_plan == plan
     if same_plan and not force and (record := _finished(folder, path, destination)):
         progress.note(f"{printable(str(path))} is finished already{_lacking(record, folder, transfer.settings)}")
         with suppress(OSError, UserError), FolderLock(folder):
             remove_parts(folder)
         return VideoResult(path, folder, record)
-    if not same_plan or os.path.isfile(folder / RECORD) or not os.path.isfile(folder / REPLACES):
+    may_replace = same_plan and os.path.isfile(folder / REPLACES) and not os.path.isfile(folder / RECORD)
+    if not may_replace:
         check_free(path, force=force)
-    replaced = earlier_frames(folder) if encoder is None and earlier.get("output") == target.name else 0
+    is_same_folder = encoder is None and earlier_plan.get("output") == target.name
+    replaced_frames = earlier_frames(folder) if is_same_folder else 0
     try:
         with resumable(folder, WORK, plan, force=force):
             if encoder is None or os.path.lexists(path):
-                write(folder, {REPLACES: str(replaced).encode() if replaced else b""})
+                write(folder, {REPLACES: str(replaced_frames).encode() if replaced_frames else b""})
             for name in (RECORD, REPORT):
                 (folder / name).unlink(missing_ok=True)
             size = info.height, info.width
@@ -168,9 +170,9 @@ def splice_video(
     return VideoResult(path, folder, record)
 
 
-def _check_records(folder: Path, earlier: Mapping[str, Any], target: Path) -> None:
+def _check_records(folder: Path, earlier_plan: Mapping[str, Any], target: Path) -> None:
     """Raise OutputExists if a folder of records belongs to another output, such as ``a.webm`` instead of ``a.mp4``."""
-    if (other := earlier.get("output", target.name)) != target.name:
+    if (other := earlier_plan.get("output", target.name)) != target.name:
         raise OutputExists(
             f"{printable(str(folder))} holds the records of {printable(str(other))}; choose a name other than "
             f"'{folder.name.removesuffix('-video')}', or replace them with ",

@@ -15,7 +15,7 @@ from vitsplice.support.files import atomic_replacement, inside, reading, tempora
 from vitsplice.support.output_folder import REPLACE, check_file, write
 from vitsplice.text import printable
 from vitsplice.video.colours import Pixels, as_tensor
-from vitsplice.video.encoding import Encoding, encoding_for, join, write_segment
+from vitsplice.video.encoding import Encoding, encoding_for, join_segments, write_segment
 from vitsplice.video.source import Frame, VideoFile, VideoInfo, VideoSource
 from vitsplice.video.work import JOINED, REPLACES, SEGMENTS, earlier_frames
 
@@ -23,7 +23,7 @@ from vitsplice.video.work import JOINED, REPLACES, SEGMENTS, earlier_frames
 class Destination(ABC):
     """Writes the outputs of segments, and completes the output at the end.
 
-    ``work_folder`` is the folder of unfinished work (`vitsplice.video.work`). The finished output is not in it.
+    ``work_folder`` is the folder of the work (`vitsplice.video.work`). The finished output is not in it.
     """
 
     @abstractmethod
@@ -31,7 +31,7 @@ class Destination(ABC):
         """Write a segment, and return its size in bytes. Raises VitspliceError if it cannot be written.
 
         Args:
-            work_folder: folder of the unfinished work.
+            work_folder: folder of the work.
             number: number of the segment, from 0.
             frames: input frames; each output gets the index and time of its frame.
             outputs: 8-bit RGB of each output.
@@ -42,7 +42,7 @@ class Destination(ABC):
         """Return whether the first segments are still complete.
 
         Args:
-            work_folder: folder of the unfinished work.
+            work_folder: folder of the work.
             sizes: size of each segment, from `add`.
             frames: number of frames of these segments.
         """
@@ -52,7 +52,7 @@ class Destination(ABC):
         """Join the segments without changing an existing output, and return notes for the user.
 
         Args:
-            work_folder: folder of the unfinished work.
+            work_folder: folder of the work.
             segments: number of segments.
             source: the input, whose audio a video file gets.
         """
@@ -62,7 +62,7 @@ class Destination(ABC):
         """Complete the output, which replaces an existing one. Raises VitspliceError if that is not possible.
 
         Args:
-            work_folder: folder of the unfinished work, whose segments `join` has joined.
+            work_folder: folder of the work, whose segments `join` has joined.
             frames: number of output frames.
         """
 
@@ -90,7 +90,7 @@ class FileDestination(Destination):
         """Join the segments, with the audio of the input, in the folder of the work."""
         audio = source.path if isinstance(source, VideoFile) and source.info.audio else None
         parts = [_segment(work_folder, number) for number in range(segments)]
-        return join(parts, self._joined(work_folder), self.encoding.info, audio)
+        return join_segments(parts, self._joined(work_folder), self.encoding.info, audio)
 
     def replace(self, work_folder: Path, frames: int) -> None:
         """Move the joined video to the output."""
@@ -113,7 +113,7 @@ class FolderDestination(Destination):
     def add(self, work_folder: Path, number: int, frames: Sequence[Frame], outputs: Sequence[Pixels]) -> int:
         """Write a PNG file for each frame, and return their size in bytes.
 
-        The number of frames that the folder will have is recorded first, so that `replace` finds all of them.
+        The number of frames that the folder will have is recorded first, so that later work finds them all.
         """
         count = max(earlier_frames(work_folder), frames[-1].index + 1)
         write(work_folder, {REPLACES: str(count).encode()})

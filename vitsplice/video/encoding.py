@@ -26,15 +26,15 @@ from vitsplice.video.source import VideoInfo, open_container, reason_of
 THREADS = 4
 """Number of threads of an encoder: the same on every machine, because the encoded bytes may depend on it."""
 
-H264: dict[str, dict[str, str]] = {
+MPEG4_ENCODERS: dict[str, dict[str, str]] = {
     "libx264": {"crf": "16", "preset": "medium", "bf": "0", "threads": str(THREADS)},
     "libopenh264": {},
     "mpeg4": {"flags": "+qscale"},
 }
-VP9: dict[str, dict[str, str]] = {
+WEBM_ENCODERS: dict[str, dict[str, str]] = {
     "libvpx-vp9": {"crf": "20", "b": "0", "auto-alt-ref": "0", "lag-in-frames": "0", "cpu-used": "3"},
 }
-ENCODERS = {".mp4": H264, ".m4v": H264, ".mov": H264, ".mkv": H264, ".webm": VP9}
+ENCODERS = dict.fromkeys((".mp4", ".m4v", ".mov", ".mkv"), MPEG4_ENCODERS) | {".webm": WEBM_ENCODERS}
 """Encoders and their options by the suffix of the output file, the preferred one first."""
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
@@ -44,13 +44,13 @@ UNNAMED_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo"}
 """PyAV's name of an audio layout of which only the number of channels is known -> the name that MP4 requires."""
 
 YUV444_ENCODERS = "libx264", "libvpx-vp9"
-"""Encoders that accept yuv444p, which has no half-size chroma planes; the others accept only yuv420p."""
+"""Encoders that accept yuv444p, whose chroma planes have full size; the others accept only yuv420p."""
 
 SEGMENT_FORMAT = "nut"
 """Container of segments: NUT stores every codec and every time base."""
 
 MAX_DENOMINATOR = 65535
-"""Maximum denominator of a time base in MPEG-4 part 2; also that of the frame rate, with every encoder."""
+"""Maximum denominator of the time base in MPEG-4 Part 2, and of the frame rate with every encoder."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def write_segment(path: Path, frames: Iterable[tuple[Pixels, int]], encoding: En
         encoding: how the frames are encoded.
 
     Raises:
-        VitspliceError: if it cannot be written.
+        VitspliceError: if the file cannot be written.
     """
     info = encoding.info
     with _muxed(path, SEGMENT_FORMAT) as container:
@@ -132,7 +132,7 @@ def _set_colours(context: Any, info: VideoInfo) -> None:
     context.color_primaries, context.color_trc = info.colours.primaries, info.colours.transfer
 
 
-def join(segments: Sequence[Path], out: Path, info: VideoInfo, audio: Path | None) -> list[str]:
+def join_segments(segments: Sequence[Path], out: Path, info: VideoInfo, audio: Path | None) -> list[str]:
     """Write the segments as one video, with the audio streams of another file, atomically.
 
     Args:
@@ -145,7 +145,7 @@ def join(segments: Sequence[Path], out: Path, info: VideoInfo, audio: Path | Non
         Notes for the user.
 
     Raises:
-        VitspliceError: if it cannot be written, or a segment or the audio cannot be read.
+        VitspliceError: if the video cannot be written, or a segment or the audio cannot be read.
     """
     notes: list[str] = []
     container_format = FORMATS[out.suffix.lower()]
@@ -231,7 +231,7 @@ def _fits(stream: Any, container_format: str) -> bool:
 def _audio_packets(path: Path, index: int, target: Any, start: Fraction, has_edit_lists: bool) -> Iterator[Any]:
     """Yield the packets of an audio stream, assigned to ``target``.
 
-    Without edit lists in the output, which hide packets that must not be heard, these are left out.
+    Edit lists hide packets that must not be heard. For an output without edit lists, such packets are left out.
     """
     with _opened(path) as source:
         stream = source.streams[index]
@@ -246,8 +246,8 @@ def _audio_packets(path: Path, index: int, target: Any, start: Fraction, has_edi
 def _is_needed(packet: Any, delay: int) -> bool:
     """Return whether an output without edit lists needs a packet.
 
-    Packets that are discarded, or before time 0, would be heard there. Decoders of a codec with a delay, such as Opus,
-    need packets before time 0, and skip their samples themselves.
+    Packets marked as discarded, or before time 0, would be heard. But decoders of a codec with a delay, such as Opus,
+    need the packets before time 0, and skip their samples themselves.
     """
     return not packet.is_discard and (packet.pts >= 0 or delay > 0)
 

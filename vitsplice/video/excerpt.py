@@ -23,7 +23,7 @@ QUALITY = 80
 """JPEG quality of the frames of the film."""
 
 SAMPLES = 6
-"""Maximum number of frames that are measured, evenly spaced."""
+"""Maximum number of frames that are measured, evenly spaced; only the first if the number of frames is unknown."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class Excerpt:
                 name = f"{frame.index:05d}-{when}"
                 if frame.index < FILM:
                     files[f"{name}.jpg"] = encode_jpeg(as_tensor(pixels), FILM_SIDE, QUALITY)
-                if frame.index in self._samples():
+                if frame.index in self._sample_indices():
                     files[f"{name}.png"] = encode_png(as_tensor(pixels))
         write(self.folder / EXCERPT, files)
 
     def holds(self, frames: int) -> bool:
         """Return whether all files that `add` stored for the first ``frames`` frames of the video still exist."""
         stored = [(index, "jpg") for index in range(min(frames, FILM))]
-        stored += [(index, "png") for index in self._samples() if index < frames]
+        stored += [(index, "png") for index in self._sample_indices() if index < frames]
         names = [f"{index:05d}-{when}.{suffix}" for index, suffix in stored for when in ("before", "after")]
         return all(os.path.isfile(self.folder / EXCERPT / name) for name in names)
 
@@ -69,7 +69,7 @@ class Excerpt:
             for path in self._files("*-before.png")
         ]
 
-    def _samples(self) -> set[int]:
+    def _sample_indices(self) -> set[int]:
         last = max(0, self.expected - 1)
         return {round(last * number / (SAMPLES - 1)) for number in range(SAMPLES)}
 

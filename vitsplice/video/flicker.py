@@ -5,7 +5,7 @@ The definition is that of Lai et al. 2018, "Learning Blind Video Temporal Consis
     E = sum_i M_i |V_t(x_i) - V_{t+1}(x_i + f(x_i))|^2 / sum_i M_i
 
 with V the RGB values in [0, 1], f the flow of the input from frame t to frame t + 1, and M = 1 where this flow can be
-trusted: where the pixel is not hidden in the other frame, and not at the edge of a motion (Ruder et al. 2016). Squared
+trusted: where the pixel is not hidden in the other frame, and not at a motion boundary (Ruder et al. 2016). Squared
 differences are summed over the channels. The input has an error too, from noise, resampling and changing light.
 """
 
@@ -16,10 +16,11 @@ from torch import Tensor
 
 from vitsplice.video.flow import Motion
 
-EDGE_RELATIVE, EDGE_ABSOLUTE = 0.01, 0.002
-"""The edge of a motion f = (u, v) is where |grad u|^2 + |grad v|^2 > EDGE_RELATIVE |f|^2 + EDGE_ABSOLUTE, in pixels."""
+BOUNDARY_RELATIVE, BOUNDARY_ABSOLUTE = 0.01, 0.002
+"""A motion boundary is where |grad u|^2 + |grad v|^2 > BOUNDARY_RELATIVE |f|^2 + BOUNDARY_ABSOLUTE, for a flow
+f = (u, v) in pixels."""
 
-TRUSTED = 1 - 1e-4
+MIN_VALIDITY = 1 - 1e-4
 """Minimum validity of a pixel that counts: full validity, up to rounding of the interpolation."""
 
 
@@ -33,17 +34,17 @@ def warping_error(earlier: Tensor, later: Tensor, motion: Motion) -> float | Non
     Returns:
         The error, or None if the motion can be trusted nowhere.
     """
-    mask = without_edges(motion).resized((earlier.shape[-2], earlier.shape[-1])).valid >= TRUSTED
+    mask = without_boundaries(motion).resized((earlier.shape[-2], earlier.shape[-1])).valid >= MIN_VALIDITY
     if not mask.any():
         return None
     difference = (earlier - motion.sample(later)).square().sum(1, keepdim=True)
     return float(difference[mask].mean())
 
 
-def without_edges(motion: Motion) -> Motion:
-    """Return a motion with validity 0 at its edges."""
+def without_boundaries(motion: Motion) -> Motion:
+    """Return a motion with validity 0 at motion boundaries."""
     height, width = motion.flow.shape[-2:]
     flow = motion.flow * motion.flow.new_tensor([width, height]).reshape(1, 2, 1, 1)
     steep = sum(gradient.square().sum(1, keepdim=True) for gradient in torch.gradient(flow, dim=(2, 3)))
-    edge = steep > EDGE_RELATIVE * flow.square().sum(1, keepdim=True) + EDGE_ABSOLUTE
-    return Motion(motion.flow, motion.valid * ~edge)
+    boundary = steep > BOUNDARY_RELATIVE * flow.square().sum(1, keepdim=True) + BOUNDARY_ABSOLUTE
+    return Motion(motion.flow, motion.valid * ~boundary)

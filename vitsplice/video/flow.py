@@ -1,8 +1,8 @@
 """Optical flow between frames, its composition, and where it can be trusted.
 
 The flow is that of OpenCV's DIS (Kroeger et al. 2016, "Fast Optical Flow using Dense Inverse Search"), which needs no
-weights. A flow maps each pixel x of one frame to x + flow(x) in another. `Motion` and `sample_at` have it in fractions
-of the frame's sides, so that it applies at any resolution; `consistent` and private functions have it in pixels.
+weights. A flow maps each pixel x of one frame to x + flow(x) in another. In `Motion` and `sample_at` the flow is in
+fractions of the frame's sides, so that it applies at any resolution; elsewhere in this module it is in pixels.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from vitsplice.images.transforms import sample_bilinear
 from vitsplice.video.colours import Pixels
 from vitsplice.video.packages import opencv
 
-SIDE = 512
-"""Maximum of the longer side in pixels at which flow is computed, unless the shorter side would be below `SMALLEST`."""
+MAX_SIDE = 512
+"""Maximum of the longer side in pixels at which flow is computed, unless the shorter side would be below `MIN_SIDE`."""
 
-SMALLEST = 32
+MIN_SIDE = 32
 """Minimum height and width for DIS; smaller frames are enlarged."""
 
 RELATIVE, ABSOLUTE = 0.01, 0.5
@@ -58,7 +58,7 @@ class Motion:
         return sample_at(maps, self.resized((maps.shape[-2], maps.shape[-1])).flow)
 
     def then(self, following: Motion) -> Motion:
-        """Return the motion from the first frame to a third one; ``following`` is that from the other frame to it."""
+        """Return the motion from the first frame to a third one, given the motion from the other frame to the third."""
         maps = self.sample(torch.cat([following.flow, following.valid], 1))
         return Motion(self.flow + maps[:, :2], self.valid * maps[:, 2:])
 
@@ -102,15 +102,15 @@ def sample_at(maps: Tensor, flow: Tensor) -> Tensor:
 
 
 def no_motion(size: tuple[int, int]) -> Motion:
-    """Return the motion of a frame that does not move, at ``(h, w)``."""
+    """Return a flow of 0 at a size ``(h, w)``, valid everywhere."""
     return Motion(torch.zeros(1, 2, *size), torch.ones(1, 1, *size))
 
 
 def working_image(pixels: Pixels) -> Grey:
-    """Return the lightness of a frame at the size at which flow is computed, ``(h, w)`` uint8."""
+    """Return the luma of a frame at the size at which flow is computed, ``(h, w)`` uint8."""
     cv2 = opencv()
     height, width = pixels.shape[:2]
-    scale = max(min(1.0, SIDE / max(height, width)), SMALLEST / min(height, width))
+    scale = max(min(1.0, MAX_SIDE / max(height, width)), MIN_SIDE / min(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     return np.asarray(grey if scale == 1 else cv2.resize(grey, size, interpolation=cv2.INTER_AREA))
@@ -156,7 +156,7 @@ def _inside(flow: Tensor) -> Tensor:
 
 
 def _flow(first: Grey, second: Grey) -> Tensor:
-    """Compute the flow in pixels, ``(1, 2, h, w)``."""
+    """Compute the flow from a first frame to a second in pixels, ``(1, 2, h, w)``."""
     cv2 = opencv()
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(first, second, None)
     return torch.from_numpy(np.ascontiguousarray(flow.transpose(2, 0, 1)))[None]

@@ -43,7 +43,7 @@ def warping_errors(segment: Segment, outputs: Sequence[Pixels]) -> list[tuple[in
 
 
 def mean_errors(errors: Sequence[tuple[int, float, float]]) -> dict[str, float | None]:
-    """Return the mean warping error of input and output as plain data; None if ``errors`` is empty."""
+    """Return the mean warping errors of input and output; each is None if ``errors`` is empty."""
     if not errors:
         return {"input": None, "output": None}
     return {"input": fmean(error[1] for error in errors), "output": fmean(error[2] for error in errors)}

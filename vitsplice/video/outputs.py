@@ -61,7 +61,8 @@ class SegmentOutputs:
 
 Report = Callable[[int], object]
 """Function that is called before each frame is computed, with the number of the first frame that is not computed yet.
-The frame itself may be a later one: the key frame at the end of a segment is computed before the frames in between."""
+The frame that is computed next may be a later one: the key frame at the end of a segment is computed before the frames
+in between."""
 
 
 @numerics(grad=False)
@@ -149,7 +150,7 @@ def _key(transfer: FrameTransfer, frame: Tensor, previous: Key | None = None, mo
 
 
 def changed(start: Tensor, first: Key, last: Key, motions: KeyMotions) -> Tensor:
-    """Add the changes of the key frames around a frame to its start, where the motion to them can be trusted."""
+    """Add to the start of a frame the changes of the key frames around it, where the motion to them can be trusted."""
     if first.change is None or last.change is None:
         return start
     size = start.shape[-2], start.shape[-1]

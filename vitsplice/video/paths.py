@@ -22,11 +22,11 @@ def output_with_name(path: Path) -> Path:
 
 
 def check_paths(path: Path, folder: Path, source: str | os.PathLike[str], images: Sequence[object]) -> None:
-    """Check that the work replaces none of its inputs.
+    """Check that the work replaces or removes none of its inputs.
 
     Args:
         path: the output.
-        folder: folder of the records, in which folders are removed, too.
+        folder: folder of the records, whose subfolders are removed.
         source: the input.
         images: frames of the input, appearance images and masks; those that are not paths are ignored.
 
@@ -40,17 +40,20 @@ def check_paths(path: Path, folder: Path, source: str | os.PathLike[str], images
     _check_outside(folder, (source, *images), deep=True)
 
 
-def _check_outside(folder: Path, inputs: Iterable[object], *, deep: bool = False) -> None:
-    """Raise UserError if a folder contains an input, or the file that an input links to.
+def _check_outside(output: Path, inputs: Iterable[object], *, deep: bool = False) -> None:
+    """Raise UserError if an output is, or contains, an input or the file that an input links to.
 
     With ``deep``, subfolders count too. Inputs that are not paths are ignored.
     """
-    real = Path(os.path.realpath(folder))
+    real = Path(os.path.realpath(output))
     for file in inputs:
         paths = _real_paths(file) if isinstance(file, str | os.PathLike) else ()
-        if any(real in (path.parents if deep else [path.parent]) for path in paths):
-            shown = printable(str(folder)), printable(str(file))
-            raise UserError(f"{shown[0]} contains the input {shown[1]}; choose another output")
+        contains = any(real in (path.parents if deep else [path.parent]) for path in paths)
+        if contains or real in paths:
+            relation = "contains" if contains else "is"
+            raise UserError(
+                f"{printable(str(output))} {relation} the input {printable(str(file))}; choose another output"
+            )
 
 
 def _real_paths(file: str | os.PathLike[str]) -> tuple[Path, Path]:

@@ -27,14 +27,14 @@ PREFERENCE = 0.15
 """Score, in units of similarity, that is added to a match with an appearance patch that has exactly the colour that the
 previous key frame took there. It is less where the colours differ or the motion is less certain."""
 
-LEAST_TRUST = 1e-3
+TRUST_FLOOR = 1e-3
 """Added in `_trust` to the validity of a motion and to the similarity of the colours that it fetches, so that weights
 never sum to 0."""
 
-LEAST = 1e-12
+EPSILON = 1e-12
 """Lower bound of weights before a logarithm or a division."""
 
-SOFT = 5
+TRUST_POOL = 5
 """Side in pixels of the square over which the validity of a motion is averaged before maps are blended."""
 
 OWN_COLOURS = slice(3, 6)
@@ -43,8 +43,8 @@ OWN_COLOURS = slice(3, 6)
 COLOUR_SIGMA = 0.1
 """Standard deviation of the difference between similar colours (Lab / 100)."""
 
-SHARPEST, HALVINGS, EVERY = 4.0, 6, 8
-"""Maximum power in `sharpened`, and the number of bisections by which it finds the power, from every `EVERY`-th row."""
+MAX_POWER, BISECTIONS, ROW_STRIDE = 4.0, 6, 8
+"""`sharpened` finds a power up to `MAX_POWER` by this number of bisections, from every `ROW_STRIDE`-th row."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,6 @@ def key_motions(segment: Segment) -> list[KeyMotions]:
 
 def preference(match: Correspondence, motion: Motion, colours: Tensor) -> Preference:
     """Compute the preference of another frame for the appearance colours that a key frame took.
-
-    The motion leads from each patch of the frame to the corresponding patch of the key frame.
 
     Args:
         match: correspondence of the key frame.
@@ -134,7 +132,7 @@ def blended_maps(own: Tensor, earlier: Tensor, later: Tensor, motions: KeyMotion
     """
     shares = (1 - motions.fraction) * trusts[0], motions.fraction * trusts[1]
     moved = shares[0] * motions.earlier.sample(earlier) + shares[1] * motions.later.sample(later)
-    return torch.lerp(own, moved / (shares[0] + shares[1]).clamp(min=LEAST), torch.maximum(*trusts))
+    return torch.lerp(own, moved / (shares[0] + shares[1]).clamp(min=EPSILON), torch.maximum(*trusts))
 
 
 def blended_start_maps(own: Tensor, earlier: Tensor, later: Tensor, motions: KeyMotions) -> Tensor:
@@ -164,7 +162,7 @@ def colour_similarity(squared_distance: Tensor) -> Tensor:
 
 def soft_trust(motion: Motion, size: tuple[int, int]) -> Tensor:
     """Return where a motion can be trusted at a size ``(H, W)``, softened: ``(1, 1, H, W)`` in [0, 1]."""
-    return F.avg_pool2d(motion.resized(size).valid, SOFT, 1, SOFT // 2, count_include_pad=False)
+    return F.avg_pool2d(motion.resized(size).valid, TRUST_POOL, 1, TRUST_POOL // 2, count_include_pad=False)
 
 
 def mean_entropy(weights: Tensor) -> Tensor:
@@ -174,7 +172,7 @@ def mean_entropy(weights: Tensor) -> Tensor:
 
 
 def sharpened(weights: Tensor, entropy: Tensor) -> Tensor:
-    """Raise weights to a power from 1 to `SHARPEST` that lowers their mean entropy to about ``entropy``, if possible.
+    """Raise weights to a power from 1 to `MAX_POWER` that lowers their mean entropy to about ``entropy``, if possible.
 
     Interpolated and blended assignments are softer than those of key frames, and would mix more colours.
 
@@ -182,9 +180,9 @@ def sharpened(weights: Tensor, entropy: Tensor) -> Tensor:
         weights: ``(N, M)``, rows sum to 1.
         entropy: mean entropy of the assignments of the key frames.
     """
-    logarithms, low, high = weights.clamp(min=LEAST).log(), 1.0, SHARPEST
-    sampled = logarithms[::EVERY]
-    for _ in range(HALVINGS):
+    logarithms, low, high = weights.clamp(min=EPSILON).log(), 1.0, MAX_POWER
+    sampled = logarithms[::ROW_STRIDE]
+    for _ in range(BISECTIONS):
         middle = (low + high) / 2
         low, high = (middle, high) if mean_entropy((middle * sampled).softmax(1)) > entropy else (low, middle)
     return (low * logarithms).softmax(1)
@@ -212,9 +210,9 @@ def moved_spots(match: Correspondence | None, steps: Sequence[Motion]) -> list[S
     return list(moved)
 
 
-def faded(spots: SmallSpots | None, share: float) -> list[SmallSpots]:
+def faded(spots: SmallSpots | None, factor: float) -> list[SmallSpots]:
     """Return spots with their strengths multiplied by a factor, as a list; [] for None."""
-    return [] if spots is None else [replace(spots, strengths=spots.strengths * share)]
+    return [] if spots is None else [replace(spots, strengths=spots.strengths * factor)]
 
 
 def _joined(first: SmallSpots, second: SmallSpots) -> SmallSpots:
@@ -255,6 +253,6 @@ def _trust(match: Correspondence, motion: Motion, colours: Tensor) -> Tensor:
     """
     valid = motion.resized(match.grid).valid.flatten()[:, None]
     if match.colours is None:
-        return valid + LEAST_TRUST
+        return valid + TRUST_FLOOR
     squared_distance = (_fetched(match.colours, match.grid, motion) - colours).square().sum(1, keepdim=True)
-    return (valid + LEAST_TRUST) * (colour_similarity(squared_distance) + LEAST_TRUST)
+    return (valid + TRUST_FLOOR) * (colour_similarity(squared_distance) + TRUST_FLOOR)

@@ -13,25 +13,24 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from vitsplice.video.colours import Pixels
-from vitsplice.video.flow import Motion, motions, working_image
+from vitsplice.video.flow import Grey, Motion, motions, working_image
 from vitsplice.video.source import Frame
 
-UNEXPLAINED = 0.04
-"""There is no cut between two frames if the mean lightness difference, in [0, 1], between the later frame and its
-prediction along the motion is below this."""
+MIN_CUT_DIFFERENCE = 0.04
+"""There is no cut between two frames if the mean luma difference, in [0, 1], between the later frame and its prediction
+along the motion is below this."""
 
-TRUSTED, MIN_CORRELATION = 0.35, 0.3
-"""If that difference is above `UNEXPLAINED`, there is a cut if the trusted fraction of the motion is below `TRUSTED`,
-or the correlation of the predicted and the actual frame is below `MIN_CORRELATION`. A flash or a fade is no cut: its
-motion can be trusted, and the correlation does not depend on brightness."""
+MIN_TRUSTED, MIN_CORRELATION = 0.35, 0.3
+"""Otherwise there is a cut if the motion can be trusted in less than `MIN_TRUSTED` of the frame, or the correlation of
+the predicted and the actual frame is below `MIN_CORRELATION`. A flash or a fade is no cut: its motion can be trusted,
+and the correlation does not depend on brightness. An exception are frames of a single colour: the correlation is 0."""
 
-CARRIED = 0.65
+MIN_TRUSTED_SINCE_KEY = 0.65
 """Minimum fraction of a frame in which the motion since the last key frame can be trusted; below it, the frame becomes
 a key frame."""
 
 POOL = 4
-"""Side in pixels of the squares over which lightness is averaged before frames are compared."""
+"""Side in pixels of the squares over which luma is averaged before frames are compared."""
 
 
 @dataclass(frozen=True)
@@ -92,36 +91,36 @@ def segments(frames: Iterable[Frame], length: int, *, after_cut: bool = True) ->
     """
     window: list[Frame] = []
     pairs: list[FramePair] = []
-    since: Motion | None = None
-    image: Pixels | None = None
+    since_key: Motion | None = None
+    image: Grey | None = None
     for frame in frames:
         previous, image = image, working_image(frame.pixels)
         if previous is None:
             window = [frame]
             continue
         pair = FramePair(*motions(previous, image))
-        since = pair.backward if since is None else pair.backward.then(since)
+        since_key = pair.backward if since_key is None else pair.backward.then(since_key)
         cut = is_cut(previous, image, pair.backward)
-        if cut or len(window) == length or float(since.valid.mean()) < CARRIED:
+        if cut or len(window) == length or float(since_key.valid.mean()) < MIN_TRUSTED_SINCE_KEY:
             following = None if cut else frame
             yield Segment(tuple(window), following, tuple(pairs if cut else [*pairs, pair]), after_cut)
-            window, pairs, since, after_cut = [frame], [], None, cut
+            window, pairs, since_key, after_cut = [frame], [], None, cut
         else:
             window, pairs = [*window, frame], [*pairs, pair]
     if window:
         yield Segment(tuple(window), None, tuple(pairs), after_cut)
 
 
-def is_cut(earlier: Pixels, later: Pixels, backward: Motion) -> bool:
+def is_cut(earlier: Grey, later: Grey, backward: Motion) -> bool:
     """Decide whether there is a cut between two frames.
 
     Args:
-        earlier, later: lightness of both frames, ``(h, w)`` uint8.
+        earlier, later: luma of both frames, ``(h, w)`` uint8.
         backward: motion from the later frame to the earlier one.
     """
     frames = [torch.from_numpy(image)[None, None] / 255 for image in (earlier, later)]
     predicted, actual = (F.avg_pool2d(image, POOL).flatten() for image in (backward.sample(frames[0]), frames[1]))
-    if float((actual - predicted).abs().mean()) < UNEXPLAINED:
+    if float((actual - predicted).abs().mean()) < MIN_CUT_DIFFERENCE:
         return False
     correlation = F.cosine_similarity(predicted - predicted.mean(), actual - actual.mean(), dim=0)
-    return float(backward.valid.mean()) < TRUSTED or float(correlation) < MIN_CORRELATION
+    return float(backward.valid.mean()) < MIN_TRUSTED or float(correlation) < MIN_CORRELATION

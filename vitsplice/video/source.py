@@ -180,7 +180,7 @@ class VideoFile(VideoSource):
             if first is None:
                 raise ImageError(f"'{self.name}' has no frames; give a video file or a folder of images")
             self.info = self._described(container, stream, first)
-        self.info = self._counted()
+        self.info = self._with_packet_count()
 
     def _described(self, container: Any, stream: Any, first: Any) -> VideoInfo:
         colours = ColourSpace.of(first)
@@ -202,8 +202,8 @@ class VideoFile(VideoSource):
             notes=tuple(_notes(container, first)),
         )
 
-    def _counted(self) -> VideoInfo:
-        """Return ``info`` with the number of packets that players show, and a note if the file ends too early."""
+    def _with_packet_count(self) -> VideoInfo:
+        """Return ``info`` with the number of packets that players show, and a note if the file is truncated."""
         frames = 0
         with self._opened() as container, suppress(pyav().FFmpegError):  # a damaged packet is reported when decoded
             start = end = Fraction(container.start_time or 0, MICROSECONDS)
@@ -212,7 +212,7 @@ class VideoFile(VideoSource):
             if container.format.name in DURATIONS_FROM_0 and start > 0:
                 duration -= start
             index = container.streams.video[0].index
-            for packet in _complete(container.demux()):
+            for packet in _complete_packets(container.demux()):
                 frames += packet.size > 0 and packet.stream_index == index and not packet.is_discard
                 if packet.pts is not None:
                     end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
@@ -256,7 +256,7 @@ class VideoFile(VideoSource):
         """Decode the frames of the first video stream."""
         number = 0
         try:
-            for packet in _complete(container.demux(container.streams.video[0])):
+            for packet in _complete_packets(container.demux(container.streams.video[0])):
                 for frame in packet.decode():
                     yield frame
                     number += 1
@@ -265,10 +265,10 @@ class VideoFile(VideoSource):
             raise ImageError(f"'{self.name}' is damaged {after}: {reason_of(error)}") from error
 
 
-def _complete(packets: Iterable[Any]) -> Iterator[Any]:
+def _complete_packets(packets: Iterable[Any]) -> Iterator[Any]:
     """Yield packets, except for the last one of a stream if it is incomplete, as at the end of a truncated file.
 
-    A decoder would conceal what it lacks. The empty packet with which FFmpeg ends a stream does not count as the last.
+    A decoder would conceal the missing data. The empty packet with which FFmpeg ends a stream does not count as last.
     """
     incomplete: dict[int, Any] = {}
     for packet in packets:
@@ -281,7 +281,7 @@ def _complete(packets: Iterable[Any]) -> Iterator[Any]:
 
 
 def _start(container: Any, time_base: Fraction) -> int:
-    """Return the time at which the earliest stream of a container begins; 0 if it is unknown or below 0."""
+    """Return when the earliest stream of a container begins, in units of ``time_base``; 0 if unknown or below 0."""
     return max(0, floor(Fraction(container.start_time or 0, MICROSECONDS) / time_base))
 
 

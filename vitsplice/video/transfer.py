@@ -1,4 +1,4 @@
-"""The transfer of one frame: its correspondence with the appearance images, and its output by the preset."""
+"""The transfer to single frames: matching with the appearance images, start, and steps of the preset."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from vitsplice.video.appearances import Appearances
 
 @dataclass(frozen=True)
 class FrameTransfer:
-    """The transfer of one or several appearance images to frames, with everything loaded.
+    """The transfer of the appearance of one or several images to frames, with backbones and model loaded.
 
     Args:
-        settings: settings of a run, with device, precision and backbones in use.
+        settings: settings of a run, with the device, precision and backbones that are in use.
         device: device of the computations.
         backbones: backbones by their keys in the settings.
         images: the appearance images and their masks, on the device.
@@ -73,11 +73,11 @@ class FrameTransfer:
         """
         if not self.uses_match:
             return None
-        described = describe_for_match(frame, self.backbones, self.settings, mirror=False)
+        description = describe_for_match(frame, self.backbones, self.settings, mirror=False)
         candidates = self._candidates()
         colours = concatenated([candidate.description.colours for candidate in candidates])
         return match_candidates(
-            described,
+            description,
             candidates,
             preference=preference(colours) if preference else None,
             **self.settings.match.arguments,
@@ -92,7 +92,7 @@ class FrameTransfer:
         ]
 
     def start_maps(self, frame: Tensor, match: Correspondence | None) -> Tensor | None:
-        """Compute the maps of the warm start of a frame (`vitsplice.engine.warm_start`); None if there is none."""
+        """Compute the maps of the warm start of a frame (`vitsplice.engine.warm_start`); None without a warm start."""
         if self.model is not None or match is None:
             return None
         return warm_start_maps(frame, self.images.appearances, match, warm_start_strengths(self.settings)[0])
@@ -114,7 +114,7 @@ class FrameTransfer:
         mask = images.masks.get("appearance")
         structure, (appearance,) = DescribedImage(frame, None), self.described
         names, info = self.model.spec.conditions, self.backbone.info
-        needed = match if needs_match(names) else None  # if not, it is only for loss terms
+        needed = match if needs_match(names) else None  # otherwise only loss terms use the match
         pair = pair_condition(names, structure, appearance, info, self.settings.match, mask, needed)
         output = self.model.generate(frame, pair.values)
         return torch.lerp(frame, output, min(1.0, self.settings.appearance_strength))
@@ -145,8 +145,8 @@ def load_transfer(appearances: Appearances, settings: RunConfig, backbones: Back
         backbones: loader of the backbones.
 
     Raises:
-        UserError: if the preset starts from the unchanged frame, or is a model and there are several images.
-        VitspliceError: if a setting or the backbone cannot be used.
+        UserError: if the preset starts from the unchanged frame, or is a model and there are several appearance images.
+        VitspliceError: if a setting or a backbone cannot be used.
     """
     known, settings = catalogue(), pinned(settings)
     check_run(settings, known)
@@ -170,14 +170,14 @@ def load_transfer(appearances: Appearances, settings: RunConfig, backbones: Back
     return FrameTransfer(settings, device, loaded.backbones, images, described, uses_match, model, loaded.substitutions)
 
 
-def _check_preset(settings: RunConfig, appearances: int) -> None:
+def _check_preset(settings: RunConfig, appearance_count: int) -> None:
     """Raise UserError if settings cannot be used for videos with this number of appearance images."""
     if settings.start == "structure":
         raise UserError(
             "videos require a preset with a warm start or a model, not one with start: structure; give instant, quick, "
             "best, a YAML file with start: match, or a model folder"
         )
-    if settings.model and appearances > 1:
+    if settings.model and appearance_count > 1:
         raise UserError(
-            f"a trained model takes one appearance image, not {appearances}; use another preset, such as instant"
+            f"a trained model takes one appearance image, not {appearance_count}; use another preset, such as instant"
         )

@@ -29,12 +29,12 @@ If the output is a folder of frames, the file contains, as text, the number of f
 there; empty: unknown."""
 
 JOINED = "joined"
-"""Name, without suffix, of the file of all segments before it becomes the output."""
+"""Name, without suffix, of the video file that joins all segments, before the file is moved to the output."""
 
 _FILES = re.compile(r"joined\.\w+|\d{5,}\.nut|step-\d{8}\.(json|safetensors)|\d{5,}-(before|after)\.(png|jpg)")
 
 SPOTS = "spots."
-"""Prefix of the names of the tensors of small spots."""
+"""Prefix of the names of the tensors of small spots in a checkpoint."""
 
 
 @dataclass
@@ -46,7 +46,7 @@ class State:
         sizes: size of each finished segment, in bytes.
         key: the next key frame, if it was computed.
         cuts: number of the first frame after each cut.
-        errors: number of a frame, warping error of the input from this frame to the next, and that of the output.
+        errors: for pairs of consecutive frames: number of the first, warping error of the input, and of the output.
         seconds: time that the work has taken, in seconds.
     """
 
@@ -58,7 +58,7 @@ class State:
     seconds: float = 0.0
 
     def write(self, folder: Path, belongs_to: Mapping[str, str]) -> None:
-        """Write the state as a checkpoint of the work with these digests (`CheckpointFormat.write`)."""
+        """Write the state as a checkpoint in the folder of the work; ``belongs_to``: see `CheckpointFormat.write`."""
         content = {
             "next": self.next,
             "sizes": self.sizes,
@@ -87,30 +87,30 @@ def _key_tensors(key: Key) -> dict[str, Tensor]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _parse(content: dict[str, Any], tensors: dict[str, Tensor]) -> State:
+def _parse_state(content: dict[str, Any], tensors: dict[str, Tensor]) -> State:
     errors = [(int(number), float(source), float(output)) for number, source, output in content["errors"]]
     return State(
         next=int(content["next"]),
         sizes=[int(size) for size in content["sizes"]],
-        key=None if content["key"] is None else _key(content["key"], tensors),
+        key=None if content["key"] is None else _parse_key(content["key"], tensors),
         cuts=[int(number) for number in content["cuts"]],
         errors=errors,
         seconds=float(content["seconds"]),
     )
 
 
-def _key(described: dict[str, Any], tensors: dict[str, Tensor]) -> Key:
-    match = described["match"]
-    return Key(_match(match, tensors) if match else None, tensors["output"], tensors.get("maps"), tensors.get("change"))
+def _parse_key(data: dict[str, Any], tensors: dict[str, Tensor]) -> Key:
+    match = _parse_match(data["match"], tensors) if data["match"] else None
+    return Key(match, tensors["output"], tensors.get("maps"), tensors.get("change"))
 
 
-def _match(described: dict[str, Any], tensors: dict[str, Tensor]) -> Correspondence:
+def _parse_match(data: dict[str, Any], tensors: dict[str, Tensor]) -> Correspondence:
     spots = {name.removeprefix(SPOTS): value for name, value in tensors.items() if name.startswith(SPOTS)}
     return Correspondence(
         weights=tensors["weights"],
         similarity=tensors["similarity"],
-        grid=_grid(described["grid"]),
-        others=tuple(MatchedImage(_grid(grid), bool(mirrored)) for grid, mirrored in described["others"]),
+        grid=_parse_grid(data["grid"]),
+        others=tuple(MatchedImage(_parse_grid(grid), bool(mirrored)) for grid, mirrored in data["others"]),
         colours=tensors.get("colours"),
         spots=SmallSpots(**spots) if spots else None,
         included=tensors.get("included"),
@@ -118,18 +118,18 @@ def _match(described: dict[str, Any], tensors: dict[str, Tensor]) -> Corresponde
     )
 
 
-def _grid(sides: Sequence[int]) -> tuple[int, int]:
+def _parse_grid(sides: Sequence[int]) -> tuple[int, int]:
     height, width = sides
     return int(height), int(width)
 
 
 def on_device(key: Key | None, device: torch.device) -> Key | None:
-    """Move a key frame to a device."""
-    return key and _key(_key_data(key), {name: tensor.to(device) for name, tensor in _key_tensors(key).items()})
+    """Move the tensors of a key frame to a device."""
+    return key and _parse_key(_key_data(key), {name: tensor.to(device) for name, tensor in _key_tensors(key).items()})
 
 
 def earlier_frames(folder: Path) -> int:
-    """Return the number of frames that finished and unfinished work wrote to the output; 0 if it is unknown."""
+    """Return the largest number of frames that finished or unfinished work wrote to the output; 0 if unknown."""
     finished, replaced = read_json_object(folder / RECORD).get("frames"), 0
     with suppress(OSError, ValueError):
         replaced = int((folder / REPLACES).read_bytes())
@@ -153,7 +153,7 @@ def remove_parts(folder: Path) -> None:
     (folder / REPLACES).unlink(missing_ok=True)
 
 
-CHECKPOINT = CheckpointFormat("video", 2, _parse, selectable=False)
+CHECKPOINT = CheckpointFormat("video", 2, _parse_state, selectable=False)
 
 WORK = ResumableWork(
     name="video",

@@ -1,8 +1,7 @@
-"""Fixtures of the page: one server and one browser a session, on tiny networks."""
+"""Fixtures of the page: one server and one browser per session."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from queue import Queue
 
 import coroutines
@@ -13,16 +12,16 @@ from chromium import browser
 from vitsplice_app.server import ServerSettings, service
 from vitsplice_app.workspace import temporary_workspace
 
-from tests.conftest import no_plots, processes, small_metrics
+from tests.conftest import image_files, no_plots, png, processes, small_metrics
 
-__all__ = ["browser", "no_plots", "processes", "small_metrics"]
+__all__ = ["browser", "image_files", "no_plots", "png", "processes", "small_metrics"]
 
 
-def run_service(settings, started):
-    """Run a server in this thread; put it into a queue when it is ready to run."""
-    with service(settings) as ready:
-        started.put(ready)
-        ready.run()
+def run_service(settings, created):
+    """Run a server in this thread; before, put its `Service` into the queue ``created``."""
+    with service(settings) as server_service:
+        created.put(server_service)
+        server_service.run()
 
 
 @pytest.fixture(scope="session")
@@ -33,15 +32,15 @@ def results_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def server(results_folder):
-    """The page on a free port, in a thread of this process: its `url`, and its `workspace`."""
-    started = Queue()
+    """`Service` of the page, which runs on a free port in a thread of this process."""
+    created = Queue()
     with ThreadPoolExecutor(1) as pool:
-        ended = pool.submit(run_service, ServerSettings(port=0, folder=results_folder), started)
-        ready = started.get(timeout=60)
-        while not ready.server.started:
+        ended = pool.submit(run_service, ServerSettings(port=0, folder=results_folder), created)
+        running = created.get(timeout=60)
+        while not running.server.started:
             time.sleep(0.01)
-        yield ready
-        ready.server.should_exit = True
+        yield running
+        running.server.should_exit = True
         ended.result(20)
 
 
@@ -56,7 +55,7 @@ def workspace():
 def build_page():
     """Function that calls a function in the context of a new page and returns the page.
 
-    Outside of an event loop, Gradio creates some that it does not close.
+    Outside of an event loop, Gradio creates loops that it does not close.
     """
 
     async def built(build):
@@ -67,39 +66,27 @@ def build_page():
     return lambda build: coroutines.run(built(build))
 
 
-@contextmanager
-def opened_pages(opener, server):
-    """Yield a function that opens the page; fail at the end for foreign requests and for errors or warnings of it."""
-    with checked_app_pages(opener, server) as open_url:
-        yield lambda **settings: open_url(server.url, **settings)
-
-
 @pytest.fixture(scope="session")
 def context(browser):
-    """Context of the pages, whose cache halves the time in which they load."""
+    """Browser context that pages share; its cache halves their loading time."""
     opened = browser.new_context(viewport=SIZE)
     yield opened
     opened.close()
 
 
-def first_tab(open_page, **settings):
-    """Open the page and wait for its first tab."""
-    opened = open_page(**settings)
-    opened.get_by_role("tab", name="Transfer").wait_for()
-    return opened
-
-
 @pytest.fixture
 def open_page(context, server):
-    """Function that opens the page, see `opened_pages`."""
-    with opened_pages(context, server) as open_page:
-        yield open_page
+    """Function that opens the page; at the end, the pages that it opened are checked (`checked_app_pages`)."""
+    with checked_app_pages(context, server) as open_url:
+        yield lambda: open_url(server.url)
 
 
 @pytest.fixture
 def page(open_page):
     """The page, opened in a browser, with its first tab."""
-    return first_tab(open_page)
+    opened = open_page()
+    opened.get_by_role("tab", name="Transfer").wait_for()
+    return opened
 
 
 @pytest.fixture(scope="session")
@@ -111,17 +98,10 @@ def _shared(context, server):
 
 @pytest.fixture
 def shared_page(_shared):
-    """The page, opened once for the tests of a session: they may find images, settings and results in other tabs."""
+    """The page, opened once per session; earlier tests may have left images, settings and results in it."""
     shared, check = _shared
     shared.set_viewport_size(SIZE)
-    shared.emulate_media(reduced_motion="null")
+    shared.emulate_media(reduced_motion="null", color_scheme="light")
     yield shared
-    shared.evaluate("() => new Promise(requestAnimationFrame)")  # messages of the page arrive during a call
+    shared.evaluate("() => new Promise(requestAnimationFrame)")  # console messages arrive during a call
     check()
-
-
-@pytest.fixture
-def dark_page(browser, server):
-    """The page on a system with a dark colour scheme, with its first tab."""
-    with opened_pages(browser, server) as open_page:
-        yield first_tab(open_page, color_scheme="dark")

@@ -1,4 +1,4 @@
-"""The account of a page, and which addresses need one."""
+"""The account of a page, and the addresses that need an account."""
 
 import pytest
 from vitsplice_app.account import Account, check_access, is_local
@@ -24,7 +24,7 @@ def test_scheme_is_case_insensitive(scheme):
 
 
 def test_password_that_no_browser_can_send_is_refused():
-    with pytest.raises(UserError, match="not UTF-8 text"):
+    with pytest.raises(UserError, match="cannot be encoded as UTF-8"):
         Account.parse("ada:\udcff")
 
 
@@ -45,7 +45,7 @@ def test_local_address_needs_no_account(host):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.com", "127.0.0.1.example.com"])
-def test_address_for_others_needs_an_account_or_permission(host):
+def test_address_that_other_machines_reach_needs_an_account_or_permission(host):
     with pytest.raises(UserError, match=r"other machines may reach .* auth USER, or allow .* with allow_anyone=True"):
         check_access(host, None, allow_anyone=False)
     check_access(host, ACCOUNT, allow_anyone=False)

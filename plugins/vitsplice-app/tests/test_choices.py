@@ -13,7 +13,7 @@ def _without_weights_of_the_cnn(monkeypatch):
     monkeypatch.setattr(choices, "is_installed", lambda spec: spec.name != "tiny-cnn")
 
 
-def test_labels_fit_in_a_narrow_column():
+def test_labels_are_names_with_missing_weights_or_the_beginning_of_the_summary():
     assert ("tiny-vit", "tiny-vit") in choices.backbone_choices()
     assert choices.backbone_choices()[-1] == ("tiny-cnn (not installed)", "tiny-cnn")
     assert ("instant: seconds, no optimisation", "instant") in choices.preset_choices()

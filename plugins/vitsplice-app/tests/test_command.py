@@ -29,11 +29,11 @@ async def application(settings, workspace):
     return lambda scope, receive, send: asyncio.sleep(0)
 
 server._application = application
-timer = threading.Timer(0.2, os.kill, (os.getpid(), int(sys.argv[1])))
+timer = threading.Timer(0.1, os.kill, (os.getpid(), int(sys.argv[1])))
 server.serve(server.ServerSettings(port=0), on_ready=lambda url: timer.start())
 print("ended")
 """
-"""Serve an empty application, and send a signal to this process."""
+"""Script that serves an application without answers, and sends the signal of its argument to its own process."""
 
 
 def run(capsys, *arguments):
@@ -48,7 +48,7 @@ def taken():
         yield listener.getsockname()[1]
 
 
-def test_address_for_others_is_refused_with_both_options(capsys):
+def test_refusal_of_an_address_that_other_machines_reach_names_both_options(capsys):
     code, text = run(capsys, "--host", "0.0.0.0")
     assert code == 2
     assert "--auth USER" in text
@@ -204,7 +204,7 @@ def test_folder_that_was_not_removed_is_named_at_the_end(capsys, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_the_server_and_remove_its_files(number, tmp_path):
-    not_ignored = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # it is under nohup
+    not_ignored = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # nohup ignores SIGHUP
     arguments = [sys.executable, "-c", not_ignored + SERVE_AND_SIGNAL, str(int(number))]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     ended = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=60)

@@ -1,4 +1,4 @@
-"""Buttons that start and stop optimisations, in a browser: one optimisation at a time, whichever tab it is of."""
+"""Events of long work: checks of waiting values, failures, and the order of the work of several tabs."""
 
 from pathlib import Path
 
@@ -33,9 +33,9 @@ def test_value_that_waited_is_passed_after_the_range_or_the_choices_have_changed
     (event,), state = page.fns.values(), SessionState(page)
     coroutines.run(page.postprocess_data(event, gr.update(**update), state))
     (changing,) = event.outputs
-    replaced = state[changing._id]
-    assert replaced is not changing
-    assert replaced.get_block_name() == changing.get_block_name() == type(changing).__base__.__name__.lower()
+    replacement = state[changing._id]
+    assert replacement is not changing
+    assert replacement.get_block_name() == changing.get_block_name() == type(changing).__base__.__name__.lower()
     assert coroutines.run(page.preprocess_data(event, [value], state)) == [value]
     assert not list(Path(events.__file__).parent.glob("*.pyi"))
 

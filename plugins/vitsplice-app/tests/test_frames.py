@@ -48,7 +48,7 @@ def test_file_that_becomes_a_link_is_not_found(tmp_path):
     assert status_of(pages, token) == 404
 
 
-def test_oldest_page_is_removed(tmp_path, monkeypatch):
+def test_oldest_address_is_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(frames, "MAX_PAGES", 2)
     (tmp_path / "report.html").write_text("report")
     pages = FramedPages()

@@ -85,6 +85,12 @@ def test_file_outside_of_the_folder_cannot_be_read(ask, server, secret, path):
     assert (status, text) == (403, "only files of the page can be read")
 
 
+def test_loop_of_symlinks_cannot_be_read(ask, tmp_path):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    assert ask("GET", f"{FILE}{loop}") == (403, "only files of the page can be read")
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -235,7 +241,7 @@ def test_website_whose_name_leads_to_this_machine_is_refused(ask, host):
     assert ask("GET", "/", headers={"Host": host})[0] in (400, 403)
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:1"])
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:1", "http://["])
 def test_request_of_another_website_is_refused(ask, origin):
     assert ask("POST", JOIN, event([]), JSON | {"Origin": origin}) == (403, "requests of other websites are refused")
 

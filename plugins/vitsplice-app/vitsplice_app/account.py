@@ -38,7 +38,7 @@ class Account:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            problem = "the user or the password is not UTF-8 text, which browsers send; give another with "
+            problem = "the user or the password cannot be encoded as UTF-8, as browsers send it; give another with "
             raise UserError(problem, Argument("auth")) from error
         return cls(user, password)
 
@@ -58,10 +58,7 @@ def is_local(host: str) -> bool:
 
 
 def check_access(host: str, account: Account | None, allow_anyone: bool) -> None:
-    """Raise UserError unless the address is local (`is_local`), an account is given, or anyone is allowed.
-
-    An empty address is refused.
-    """
+    """Raise UserError if ``host`` is empty, or not local (`is_local`) without ``account`` or ``allow_anyone``."""
     if not host:
         raise UserError("the address to listen on is empty; give one, such as 127.0.0.1, with ", Argument("host"))
     if not (is_local(host) or account or allow_anyone):

@@ -19,7 +19,7 @@ def shared_backbones() -> BackboneCache:
 
 
 def backbone_info(backbone: str) -> BackboneInfo:
-    """Return the info of a backbone or of its fallback, after loading it unless it is cached.
+    """Load a backbone, or its fallback, into the cache if it is not cached yet, and return the info.
 
     Raises:
         UnknownName, WeightsUnavailable, WeightsRejected: see `vitsplice.engine.backbones.BackboneLoader.named`.

@@ -1,4 +1,4 @@
-"""Choices of the page, from the registry: presets, backbones and facets."""
+"""Choices of the page: presets and backbones, from the registry, and facets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def backbone_choices() -> list[Choice]:
 def about_backbone(name: str) -> str:
     """Return the summary of a backbone, with the source of its weights if they are not installed.
 
-    For no name, return ""; for a name that the registry refuses, a message.
+    For an empty name, return ""; for a name whose lookup in the registry fails, return a message.
     """
     if not name:
         return ""

@@ -14,7 +14,9 @@ from vitsplice_app.account import AUTH_VARIABLE, Account
 
 
 def app(
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port. Default: the first free from 7860.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port. Default: the first free one from 7860.")
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 127.0.0.1 is reachable from this machine only.")] = (
         "127.0.0.1"
     ),
@@ -69,7 +71,10 @@ def _account(auth: str | None) -> Account | None:
 
 
 def _announce(url: str, open_page: bool) -> None:
-    """Print the URL of the page. If ``open_page``, open it in a thread, because a text browser waits for the server."""
+    """Print the URL of the page; if ``open_page``, open it in a thread.
+
+    Otherwise a text browser would wait for the server, which starts only after this function has returned.
+    """
     import webbrowser
 
     typer.echo(f"The page is {url} (Ctrl-C ends it)")

@@ -1,7 +1,7 @@
 """Arguments of events, and events of long work: transfers, inversions and comparisons.
 
-The server does one piece of long work at a time; the others wait in the queue. A button stops work that runs or waits;
-stopped work that waits ends when its turn comes.
+The server does one piece of long work at a time; other work waits in the queue. A button stops work that runs or waits.
+Work that is stopped while it waits stays in the queue, and ends as soon as its turn comes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ IMMEDIATE: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
 """Arguments of events that take little time.
 
 Such an event must not be queued: Gradio's client closes the stream of results when the last queued event ends. If
-another button is pressed at that moment, the client loses the result of its event.
+another button is pressed at that moment, the client loses the result of that button's event.
 """
 
 ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "optimisation", "concurrency_limit": 1}
@@ -33,9 +33,9 @@ SHOW_OUTCOME = """() => {
     const top = column.getBoundingClientRect().top;
     if (top < 0 || top > innerHeight / 2) column.scrollIntoView();
 }"""
-"""Script that scrolls to the results of the open tab, its column of the class ``outcome``.
+"""Script that scrolls to the results of the open tab: the visible element of the class ``outcome``.
 
-It does not scroll if the top of the column is in the upper half of the window.
+It does not scroll if the top of the element is in the upper half of the window.
 """
 
 NOT_SHOWN = "<p role='alert'>The result cannot be shown; the terminal of vitsplice app shows the reason.</p>"
@@ -47,7 +47,10 @@ FAILED = card_html(
         "vitsplice app shows the reason"
     )
 )
-"""Card for long work that fails outside of its handler: the queue is full, or Gradio cannot read or show its values."""
+"""Card for long work that fails outside of its handler.
+
+The queue is full, or Gradio refuses an input of the work or cannot show an output.
+"""
 
 STOPPING = "() => ({__type__: 'update', value: 'Stopping…', interactive: false})"
 """Script that shows at once that a stop button was pressed: the server may be busy until the current step ends."""
@@ -99,7 +102,7 @@ def stop_button() -> gr.Button:
 
 
 def stop_button_update(running: bool) -> Any:
-    """Return the update that enables a stop button when work has started, or disables it when the work has ended."""
+    """Return the update that enables a stop button if work runs or waits (``running``), and disables it otherwise."""
     return gr.update(value="Stop", interactive=running)
 
 
@@ -129,8 +132,8 @@ def connect_start(
     From the click to the end of the work, ``start`` and ``blocked`` cannot be pressed, but ``stop`` can. Work that was
     stopped while it waited in the queue does not begin when its turn comes.
 
-    The click also updates the state, with the same `Work`: Gradio calls the ``delete_callback`` only of states that
-    were updated, an hour after the latest update if the page is closed by then.
+    The click returns the same `Work` as the new value of its state: Gradio calls the ``delete_callback`` only of states
+    that an event has returned, an hour after the latest such event if the page is closed by then.
 
     Args:
         start: button that starts the work.
@@ -168,7 +171,7 @@ def connect_start(
     start.click(None, None, None, js=SHOW_OUTCOME, **IMMEDIATE)
     begun = start.click(begin, state, [state, live, stop, start, *blocked], **IMMEDIATE)
     ran = begun.then(run, list(inputs), list(outputs), show_progress_on=live, **ONE_AT_A_TIME)
-    for event in (ran.then, ran.failure):  # one occurs: Gradio's client triggers no ``then`` after an error
+    for event in (ran.then, ran.failure):  # one of the two occurs: Gradio's client triggers no ``then`` after an error
         event(end, state, list(end_outputs), **IMMEDIATE).failure(unblock, None, [live, stop, start], **IMMEDIATE)
     ran.failure(lambda: gr.update(value=FAILED, visible=True), None, card, **IMMEDIATE)
 
@@ -181,7 +184,7 @@ def connect_start_and_stop(
     outputs: Sequence[Any],
     live: gr.HTML,
 ) -> None:
-    """Connect the buttons that start and stop long work; ``live`` is cleared at its end.
+    """Connect the buttons that start and stop long work; ``live`` is cleared when the work ends.
 
     The arguments are those of `connect_start`; ``inputs`` does not contain the state of the work.
     """

@@ -28,7 +28,7 @@ MAX_PAGES = 256
 """Maximum number of files that have an address; adding another one removes the oldest address."""
 
 SANDBOX = "allow-scripts allow-forms allow-downloads"
-"""Permissions of a framed page. Only its own script can use its forms, because `HEADERS` forbid sending them."""
+"""Permissions of a framed page. Forms work only through its own script, because `HEADERS` forbid submitting them."""
 
 HEADERS = {
     "content-security-policy": f"sandbox {SANDBOX}; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
@@ -73,13 +73,12 @@ class FramedPages:
         )
 
     def respond(self, request: Request) -> Response:
-        """Answer a request for a framed page: the file, or status 404 if it was not added or no longer exists."""
+        """Answer a request for a framed page: the file, or status 404 if it has no address or no longer exists."""
         from starlette.responses import FileResponse, PlainTextResponse
 
-        folder, name = self._files.get(request.path_params["token"], (Path(), ""))
         try:
-            path = inside(folder, name)
-        except PathRejected:
+            path = inside(*self._files[request.path_params["token"]])
+        except (KeyError, PathRejected):
             return PlainTextResponse("not found", 404)
         if not path.is_file():
             return PlainTextResponse("the file has been removed", 404)

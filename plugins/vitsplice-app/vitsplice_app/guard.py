@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
@@ -125,7 +124,7 @@ class Guard:
         if self.local and not any(map(is_local, names)):
             raise Refused(403, "this server answers only to localhost and to loopback addresses such as 127.0.0.1")
         origin = headers.get("origin")
-        if method == "POST" and origin is not None and urlsplit(origin).netloc != host:
+        if method == "POST" and origin is not None and origin.partition("://")[2] != host:
             raise Refused(403, "requests of other websites are refused")
 
     def _check_read(self, path: str) -> None:
@@ -141,13 +140,13 @@ class Guard:
         length = request.headers.get("content-length", "")
         if not length.isdecimal() or "transfer-encoding" in request.headers:
             raise Refused(411, "a valid Content-Length is required")
-        kind = request.headers.get("content-type", "")
-        # component_server, which heeds the case, reads a body of any other type as JSON; upload refuses it
-        is_form = (kind.lower() if path == UPLOAD else kind).startswith("multipart/form-data")
+        content_type = request.headers.get("content-type", "")
+        # component_server compares the type case-sensitively, and reads a body of any other type as JSON
+        is_form = (content_type.lower() if path == UPLOAD else content_type).startswith("multipart/form-data")
         is_upload = path in UPLOADS and is_form
         if not is_upload:
             limit = MAX_BODY
-        elif path == UPLOAD:  # it may have several files; Gradio limits each of them
+        elif path == UPLOAD:  # the body may have several files; Gradio limits each of them
             limit = MAX_STORED
         else:
             limit = MAX_UPLOAD
@@ -173,7 +172,7 @@ class Guard:
         """Return True if a path is absolute and, with symlinks resolved, is ``files`` or inside it."""
         try:
             return Path(path).is_absolute() and Path(path).resolve().is_relative_to(self.files)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RuntimeError):  # RuntimeError: a loop of symlinks, before Python 3.13
             return False
 
 
@@ -191,7 +190,7 @@ def _named_paths(value: Any) -> Iterator[str]:
 
 
 def has_room(files: Path) -> bool:
-    """Return whether `Workspace.files`, the folder ``files``, has room for one more upload of any allowed size."""
+    """Return whether ``files`` (`Workspace.files`) has room for one more file of the maximum size, `MAX_UPLOAD`."""
     return _size(files) + MAX_UPLOAD <= MAX_STORED
 
 

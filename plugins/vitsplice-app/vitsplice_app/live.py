@@ -110,7 +110,7 @@ class Display:
         return perf_counter() >= self._next
 
     def state(self, doing: str) -> Progress:
-        """Return the state of the run, with a preview of its current output; set when the next one is due.
+        """Return the state of the run, with a preview of its current output; set when the next state is due.
 
         Args:
             doing: current activity.

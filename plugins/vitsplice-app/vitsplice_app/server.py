@@ -44,7 +44,7 @@ class ServerSettings:
         host: address to listen on.
         port: port; 0: any free one; None: the first free one from `FIRST_PORT`.
         folder: folder of results for the tab Results, or None.
-        account: account that the page asks for, or None.
+        account: account whose user and password every request must send; None: no login.
         allow_anyone: let anyone who can reach ``host`` use the page without an account.
     """
 
@@ -175,7 +175,7 @@ def _gradio_configured(workspace: Workspace) -> Iterator[None]:
         "GRADIO_TEMP_DIR": str(workspace.files),
         "GRADIO_EXAMPLES_CACHE": str(workspace.files / "examples"),
         "GRADIO_ANALYTICS_ENABLED": "False",
-        "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(sys.maxsize),  # number of events before it imports pandas
+        "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(sys.maxsize),  # number of events before Gradio imports pandas
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
     before = {name: os.environ.get(name) for name in variables}
@@ -208,7 +208,7 @@ async def _application(settings: ServerSettings, workspace: Workspace) -> Guard:
 
     context = AppContext(workspace, settings.folder)
     page = build_page(context)
-    page.has_launched = True  # without it, Gradio would read any file that a request names
+    page.has_launched = True  # otherwise Gradio would read any file that a request names
     outer = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     outer.add_route(f"{FRAMES}{{token}}", context.frames.respond)
     gr.mount_gradio_app(

@@ -1,4 +1,4 @@
-"""A stand-in for ComfyUI that has loaded this plugin from its folder."""
+"""Stand-ins for ComfyUI, without this plugin and with it, loaded from its folder."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ PLUGIN = Path(__file__).parents[1]
 
 @pytest.fixture
 def empty_comfyui(monkeypatch, tmp_path):
-    """ComfyUI without this plugin; afterwards no module that was imported for it is left."""
+    """ComfyUI without this plugin; the modules of the nodes that it loads are removed afterwards."""
     fake = FakeComfyUI(tmp_path)
     before = dict(sys.modules)
     for name, module in fake.modules().items():

@@ -1,4 +1,4 @@
-"""The nodes in ComfyUI itself, where it is importable: it is not on PyPI, so its folder has to be on the path."""
+"""The nodes in ComfyUI itself, where it is importable: it is not on PyPI, so its folder has to be in PYTHONPATH."""
 
 import coroutines
 import pytest

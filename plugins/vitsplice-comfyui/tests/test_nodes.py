@@ -24,7 +24,7 @@ TINY = {"preset": "tiny", "backbone": "tiny-vit", "size": 40}
 
 
 def batch(*images):
-    """Convert images (1, 3, H, W) of one size to an IMAGE."""
+    """Convert images (1, 3, H, W) of one size to a ComfyUI IMAGE (B, H, W, 3)."""
     return torch.cat(images).movedim(1, -1)
 
 
@@ -255,7 +255,7 @@ def test_models_of_comfyui_are_unloaded_if_memory_is_too_small(comfyui, inputs, 
     transfer(comfyui, **inputs, steps=1)
     with pytest.raises(OutOfMemory):
         transfer(comfyui, **inputs, steps=1)
-    assert checks == [0, 1, 1, 2]  # two of each transfer; the second fails after it unloaded
+    assert checks == [0, 1, 1, 2]  # each transfer checks twice: before and after it unloads the models
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import DEFAULT_PRESET
 
 DEFAULT = "default"
-"""Choice that stands for the backbone of the preset, or for the backbone's facet for structure."""
+"""Choice that stands for the default backbone or, in the input ``facet``, for the backbone's facet for structure."""
 
 LOADED = BackboneCache()
 """Recently used backbones, which all nodes share."""

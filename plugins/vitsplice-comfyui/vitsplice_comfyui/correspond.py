@@ -1,4 +1,4 @@
-"""The node Correspond: `vitsplice correspond`."""
+"""The node Correspond, which computes what `vitsplice correspond` does."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Correspond(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.05,
-                    tooltip="0: each patch is matched independently; 1: patches of the second image are used equally.",
+                    tooltip="0: each match is independent; 1: patches of the second image are used about equally.",
                 ),
                 io.Int.Input("points", default=60, min=1, max=10_000, tooltip="Maximum number of matches to draw."),
             ],

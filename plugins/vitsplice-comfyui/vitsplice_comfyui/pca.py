@@ -1,4 +1,4 @@
-"""The node PCA, which computes what `vitsplice pca` does, for one layer."""
+"""The node PCA: `vitsplice pca` for one layer."""
 
 from __future__ import annotations
 

@@ -30,11 +30,11 @@ class Progress:
             image: index, from 0, of the image that is processed.
             done: number of parts of this image that are done.
             parts: number of parts of each image.
-            preview: image ``(3, H, W)`` to show on the node; None: no new one.
+            preview: image ``(3, H, W)`` to show on the node; None: no preview is sent.
 
         Raises:
             comfy.model_management.InterruptProcessingException: if the user has interrupted the execution.
         """
         model_management.throw_exception_if_processing_interrupted()
-        shown = None if preview is None else ("JPEG", to_pil(preview), PREVIEW_SIDE)
-        self._bar.update_absolute(image * parts + done, self._images * parts, shown)
+        bar_preview = None if preview is None else ("JPEG", to_pil(preview), PREVIEW_SIDE)
+        self._bar.update_absolute(image * parts + done, self._images * parts, bar_preview)

@@ -28,12 +28,12 @@ PREVIEWS = 20
 """Maximum number of previews of each run."""
 
 MAX_SEED = 2**53 - 1
-"""``Number.MAX_SAFE_INTEGER`` of JavaScript: up to it, no two integers are the same number in the browser."""
+"""``Number.MAX_SAFE_INTEGER`` of JavaScript; the browser would round larger seeds."""
 
 OVERRIDES = (
     "Settings, one a line, such as optimiser.lr=0.01. The inputs backbone, steps, size and strengths have no effect at "
-    "their defaults: the value of a line here, or else of the preset, is used. An input that is not at its "
-    "default must not be set by a line, too. A line seed=... replaces the seed of the node, and device=... the device "
+    "their defaults: the value of a line here, or else of the preset, is used. If such an input has "
+    "another value, no line may set it too. A line seed=... replaces the seed of the node, and device=... the device "
     "of ComfyUI."
 )
 """Tooltip of the input ``overrides``."""
@@ -120,8 +120,9 @@ class Transfer(io.ComfyNode):
             images = item_of(structure, index), item_of(appearance, index)
             return images, (mask_of(structure_mask, index), mask_of(appearance_mask, index))
 
-        for index in range(count if count > 1 else 0):
-            _check(*pair(index), f"image {index + 1} of {count}")
+        if count > 1:  # a single pair is checked by its run
+            for index in range(count):
+                _check(*pair(index), f"image {index + 1} of {count}")
         progress = Progress(count)
         return io.NodeOutput(to_images([_output(settings, *pair(index), progress, index) for index in range(count)]))
 

@@ -1,6 +1,7 @@
 """Distances between two batches of images ``(B, 3, H, W)`` in [0, 1], as scalars that are 0 for identical images.
 
-Scales and levels are counted from full size; each is half as large as the one before.
+The first scale or level has the size of the images; each further one is half as wide and high as the one before.
+Lightness is CIELAB's L* divided by 100.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from torch import Tensor
 
 from vitsplice.errors import ConfigError
 
-SMALLEST = 4
-"""Levels of `laplacian`, and scales of `sobel` after the first, are left out if a side has fewer pixels than this."""
+MIN_SIDE = 4
+"""Minimum side in pixels of the levels of `laplacian`, and of the scales of `sobel` after the first."""
 
 __all__ = ["laplacian", "sobel", "ssim"]
 
@@ -25,13 +26,13 @@ def ssim(output: Tensor, target: Tensor, window: int = 11, scales: int = 1) -> T
 
     Scales with a side of at most half the window are left out. Raises ConfigError if the images are that small.
     """
-    smallest, side = window // 2 + 1, min(output.shape[-2:])
-    if side < smallest:
+    min_side, side = window // 2 + 1, min(output.shape[-2:])
+    if side < min_side:
         raise ConfigError(
             f"ssim: window={window} is too large for an image with a side of {side} px; the maximum is {2 * side - 1}"
         )
     return _mean_over_scales(
-        lambda a, b: 1 - kornia.metrics.ssim(a, b, window, eps=0.0).mean(), output, target, scales, smallest
+        lambda a, b: 1 - kornia.metrics.ssim(a, b, window, eps=0.0).mean(), output, target, scales, min_side
     )
 
 
@@ -41,7 +42,7 @@ def sobel(output: Tensor, target: Tensor, scales: int = 1) -> Tensor:
     Scales after the first that have a side below 4 px are left out.
     """
     return _mean_over_scales(
-        lambda a, b: (kornia.filters.sobel(a) - kornia.filters.sobel(b)).abs().mean(), output, target, scales, SMALLEST
+        lambda a, b: (kornia.filters.sobel(a) - kornia.filters.sobel(b)).abs().mean(), output, target, scales, MIN_SIDE
     )
 
 
@@ -51,13 +52,13 @@ def laplacian(output: Tensor, target: Tensor, levels: int = 3) -> Tensor:
     The low-pass residual is not compared. Levels with a side below 4 px are left out. Raises ConfigError if the
     images are that small.
     """
-    if min(output.shape[-2:]) < SMALLEST:
+    if min(output.shape[-2:]) < MIN_SIDE:
         raise ConfigError(
-            f"laplacian: an image with a side of {min(output.shape[-2:])} px is too small; the minimum is {SMALLEST} px"
+            f"laplacian: an image with a side of {min(output.shape[-2:])} px is too small; the minimum is {MIN_SIDE} px"
         )
     first, second = _lightness(output), _lightness(target)
     values: list[Tensor] = []
-    while len(values) < levels and min(first.shape[-2:]) >= SMALLEST:
+    while len(values) < levels and min(first.shape[-2:]) >= MIN_SIDE:
         coarse = [kornia.geometry.transform.pyrdown(maps) for maps in (first, second)]
         fine = [maps - _resized(low, maps) for maps, low in zip((first, second), coarse, strict=True)]
         values.append((fine[0] - fine[1]).abs().mean())
@@ -66,14 +67,14 @@ def laplacian(output: Tensor, target: Tensor, levels: int = 3) -> Tensor:
 
 
 def _mean_over_scales(
-    distance: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: Tensor, scales: int, smallest: int
+    distance: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: Tensor, scales: int, min_side: int
 ) -> Tensor:
-    """Average a distance of lightness over full size and up to ``scales - 1`` halvings with sides >= ``smallest``."""
+    """Average a distance of lightness over full size and up to ``scales - 1`` halvings with sides >= ``min_side``."""
     first, second = _lightness(output), _lightness(target)
     values = []
     for _ in range(scales):
         values.append(distance(first, second))
-        if min(first.shape[-2:]) // 2 < smallest:
+        if min(first.shape[-2:]) // 2 < min_side:
             break
         first, second = (F.avg_pool2d(maps, 2) for maps in (first, second))
     return torch.stack(values).mean()

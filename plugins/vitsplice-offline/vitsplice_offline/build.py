@@ -23,19 +23,19 @@ HEAD = ("conv_head.", "bn2.", "classifier.")
 
 
 def dinov2_vits14(weights: Path | None, asset: Asset, name: str, source: str) -> Backbone:
-    """Build DINOv2 ViT-S/14 for input sizes that are multiples of 14, with [CLS] after the final norm."""
+    """Build DINOv2 ViT-S/14 for input sizes that are multiples of 14; its tokens are taken after the final norm."""
     model, source = _load(asset, weights, source, num_classes=0, img_size=518, dynamic_img_size=True)
     return TimmViT(model, name=name, licence=LICENCE, source=source, cls_normalised=True)
 
 
 def efficientnet_lite(weights: Path | None, asset: Asset, name: str, source: str) -> Backbone:
-    """Build the five stages of an EfficientNet-Lite, without its classifier."""
+    """Build the five stages of an EfficientNet-Lite, without its head."""
     model, source = _load(asset, weights, source, features_only=True)
     return TimmCNN(model, name=name, licence=LICENCE, source=source)
 
 
 def _load(asset: Asset, weights: Path | None, source: str, **settings: Any) -> tuple[nn.Module, str]:
-    """Create a timm model with the weights of a file, or else of the asset; return it with their source."""
+    """Create a timm model with the weights of a file, or else of the asset; return it and the weights' origin."""
     with private_rng(0), SkipInitialisation():
         model = timm.create_model(asset.architecture, pretrained=False, **settings)
     if weights is None:

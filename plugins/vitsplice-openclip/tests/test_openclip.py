@@ -87,9 +87,9 @@ def test_position_embeddings_are_resampled_for_other_sizes():
     keys = ours(images(48, 64), [FeatureRequest("key")])[FeatureRequest("key")]
     assert (keys.grid, keys.prefix, keys.values.shape) == ((6, 8), 1, (2, 49, 64))
     assert torch.equal(ours._positions((4, 4)), theirs.positional_embedding)
-    own = theirs.positional_embedding[1:].T.reshape(1, -1, 4, 4)
-    twice = F.interpolate(own, size=(8, 8), mode="bicubic", antialias=True)
-    torch.testing.assert_close(ours._positions((8, 8))[1:], twice[0].flatten(1).T)
+    native = theirs.positional_embedding[1:].T.reshape(1, -1, 4, 4)
+    resampled = F.interpolate(native, size=(8, 8), mode="bicubic", antialias=True)
+    torch.testing.assert_close(ours._positions((8, 8))[1:], resampled[0].flatten(1).T)
 
 
 @pytest.mark.slow

@@ -47,7 +47,7 @@ def vitsplice_backbones() -> list[BackboneSpec]:
             f"open_clip {tower.model}, {tower.tag}",
             tower.licence,
             f"hub {tower.repo}",
-            partial(_find_weights, tower.repo),
+            partial(_location, tower.repo),
             tower.stride,
         )
         for name, tower in LISTED.items()
@@ -70,7 +70,7 @@ def _build(name: str, model: str, tag: str, licence: str, weights: Path | None) 
     return build(name, model, tag, licence, weights)
 
 
-def _find_weights(repo: str) -> str:
+def _location(repo: str) -> str:
     from vitsplice.backbones.hub import in_hub_cache
 
     return "in the hub's cache" if in_hub_cache(repo, list(FILE_NAMES)) else ""

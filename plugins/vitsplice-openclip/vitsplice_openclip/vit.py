@@ -16,7 +16,7 @@ class ClipViT(TransformerBackbone):
     """A frozen image tower of open_clip as a backbone.
 
     [CLS] and patch tokens are taken after the final norm, unless that norm follows an attention pool (CoCa). A tower
-    that averages its patch tokens (CLIPA) has no facet ``cls``, because its class token was not trained as an output.
+    that averages its patch tokens (CLIPA) has no facet ``cls``, because its [CLS] token was not trained as an output.
 
     Args:
         tower: an ``open_clip.transformer.VisionTransformer``.
@@ -36,17 +36,17 @@ class ClipViT(TransformerBackbone):
     ) -> None:
         network: Any = tower
         blocks: Any = network.transformer.resblocks
-        has_cls = network.pool_type != "avg"
+        cls_is_output = network.pool_type != "avg"
         super().__init__(
             tower,
-            role_facets=("key", "cls" if has_cls else "pooled"),
+            role_facets=("key", "cls" if cls_is_output else "pooled"),
             model="open_clip VisionTransformer",
-            facets=(*PROJECTIONS, "token", *(("cls",) if has_cls else ()), "pooled"),
+            facets=(*PROJECTIONS, "token", *(("cls",) if cls_is_output else ()), "pooled"),
             layers=len(blocks),
             stride=int(network.patch_size[0]),
             mean=mean,
             std=std,
-            cls_normalised=network.attn_pool is None if has_cls else None,
+            cls_normalised=network.attn_pool is None if cls_is_output else None,
             **arguments,
         )
         self.norm_after_mean = network.final_ln_after_pool

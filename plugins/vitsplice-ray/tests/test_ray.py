@@ -24,18 +24,27 @@ from vitsplice.testing import ExecutorContract
 PAIRS = 2
 WORKER = "ray::run_job"
 SEAT = {"resources": {"seat": 1}, "object_store_memory": 80 * 2**20}
-"""Arguments of a node with room for one run that takes a seat."""
+"""Arguments of a node with 1 unit of the custom resource ``seat``."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _workers_of_normal_priority():
+    """Let Ray's worker processes keep the priority of their parent; on a busy machine they are slow at Ray's, 15."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")
+        yield
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A node with room for two runs, but for only one that takes a seat."""
+    """A node with 2 CPUs and 1 ``seat``."""
     before = dict(os.environ)
     os.environ.update(batches.environment())
     os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"})
     from ray.cluster_utils import Cluster
 
-    head = {"num_cpus": 2, "include_dashboard": False, **SEAT}
+    unused = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
+    head = {"num_cpus": 2, **unused, **SEAT}
     started = Cluster(initialize_head=True, head_node_args=head)
     try:
         yield started
@@ -100,7 +109,7 @@ def test_limit_of_tasks_follows_the_room_in_the_cluster(ray_executor, nodes, tas
 
 
 class Nodes:
-    """Stands in for Ray, whose ``nodes`` lists the nodes of a cluster."""
+    """Stand-in for the module ray: nodes with the given numbers of CPUs, and a dead node."""
 
     def __init__(self, *cpus):
         self.all = [{"Alive": True, "Resources": {"CPU": float(number)}} for number in cpus]
@@ -254,7 +263,7 @@ def undisturbed(processes, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.kill
 def test_run_resumes_on_another_node_after_its_node_is_killed(cluster, processes, undisturbed, tmp_path):
-    """There are no retries by the driver, so that Ray gives the run to another node."""
+    """With ``--retries 0`` the driver does not repeat the lost run, so Ray itself moves it to another node."""
     pairs, expected = undisturbed
     out = tmp_path / "out"
     node = cluster.add_node(num_cpus=1, **SEAT)
@@ -262,11 +271,11 @@ def test_run_resumes_on_another_node_after_its_node_is_killed(cluster, processes
     words = ("--executor", "ray", "--retries", "0", *(f"--option={option}" for option in options))
     process = batches.start_batch(processes, pairs, out, *words)
     try:
-        batches.wait_until(lambda: all(runs_by_place(node, out)))
-        ((lost, folder),), _ = (runs.items() for runs in runs_by_place(node, out))
+        batches.wait_until(lambda: all(runs_on_and_off(node, out)))
+        ((lost, folder),), _ = (runs.items() for runs in runs_on_and_off(node, out))
     finally:
         cluster.remove_node(node, allow_graceful=False)
-    lost.wait(60)  # it ends some time after its raylet; a run that is awake could finish before that
+    lost.wait(60)  # this worker process outlives its raylet for a while, in which an awake run could finish
     batches.wake(pairs)
     printed, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
@@ -275,8 +284,8 @@ def test_run_resumes_on_another_node_after_its_node_is_killed(cluster, processes
     batches.assert_complete(out, expected)
 
 
-def runs_by_place(node, out):
-    """Runs with a checkpoint, as folders by process: those on a node, and all others."""
+def runs_on_and_off(node, out):
+    """Folders of the runs with a checkpoint, by process: of those on a node, and of all others."""
     raylet = node.all_processes["raylet"][0].process.pid
     runs = batches.processes_with_checkpoint(out, WORKER)
     on_node = {process: folder for process, folder in runs.items() if process.ppid() == raylet}
@@ -330,7 +339,7 @@ def test_unreachable_cluster_is_reported(tmp_path, capsys):
 
 @pytest.fixture
 def listener():
-    """A server that sends to each client what a test appends to ``answers``; by default nothing."""
+    """Address of a server, and the list of bytes that it sends to each client, empty unless a test extends it."""
     answers, accepted = [], []
 
     def serve():
@@ -370,6 +379,6 @@ def test_server_of_another_protocol_is_reported(listener, answers):
         executor._check_address(listener[0])
 
 
-def test_server_that_answers_slowly_is_accepted(listener):
+def test_server_that_sends_its_answer_byte_by_byte_is_accepted(listener):
     listener[1].extend(bytes([byte]) for byte in executor.HTTP2_SETTINGS)
     executor._check_address(listener[0])

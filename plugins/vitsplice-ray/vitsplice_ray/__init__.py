@@ -16,7 +16,12 @@ OPTIONS = {
     "gpus": Option(0.0, "GPUs that a run takes of its node: a fraction of one GPU, or a whole number", minimum=0),
     "resources": Option({}, "custom resources that a run takes of its node, such as {a100: 1}"),
     "node_losses": Option(20, "number of further attempts at a run whose process or node died", minimum=0),
-    "ahead": Option(1.0, "number of runs queued in Ray per run that the cluster has room for", minimum=0, maximum=10),
+    "ahead": Option(
+        1.0,
+        "without --workers, number of runs queued in Ray per run that the cluster has room for",
+        minimum=0,
+        maximum=10,
+    ),
 }
 
 PREDEFINED = ("CPU", "GPU", "memory", "object_store_memory")
@@ -53,5 +58,5 @@ def build(workers: int, threads: int, options: Mapping[str, Any]) -> Executor:
 
 @hookimpl
 def vitsplice_executors() -> list[ExecutorSpec]:
-    """Register the executor."""
+    """Return the executor ``ray``."""
     return [ExecutorSpec("ray", build, "a Ray cluster of any number of machines that share a folder", OPTIONS)]

@@ -35,7 +35,7 @@ TIMEOUT = 10.0
 """Timeout in seconds of each of two waits: for the connection to a cluster, and for its first bytes."""
 
 HTTP2_SETTINGS = b"\0\0\0\4\0\0\0\0\0"
-"""An empty settings frame of HTTP/2, with which both sides begin (RFC 9113, section 3.4); the byte 4 is its type."""
+"""An empty SETTINGS frame of HTTP/2; byte 3 is the type. Client and server send one first (RFC 9113, section 3.4)."""
 
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + HTTP2_SETTINGS
 """The first bytes of a client of HTTP/2."""
@@ -60,6 +60,7 @@ class RunResources:
 
     def fit(self, node: Mapping[str, float]) -> int:
         """Return the number of runs that fit on an idle node; ``node`` has its total amount of each resource."""
+        # 1e-9 compensates rounding: 0.3 / 0.1 is less than 3
         return int(min(node.get(name, 0.0) / amount + 1e-9 for name, amount in self._amounts().items()))
 
     def _amounts(self) -> dict[str, float]:
@@ -214,7 +215,7 @@ def _import_ray() -> Any:
 def _check_address(address: str) -> None:
     """Raise OSError unless a gRPC server, such as Ray's, answers at ``host:port``; Ray itself would try for minutes.
 
-    The connection may take up to `TIMEOUT`, and so may the answer. With ``RAY_USE_TLS`` any server is accepted. An
+    The connection may take up to `TIMEOUT`, and so may the answer. With ``RAY_USE_TLS`` any answer is accepted. An
     address without host and port is not checked.
     """
     address = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address

@@ -33,6 +33,7 @@ class Siren(nn.Module):
         self.hidden = nn.ModuleList(hidden)
         self.last = nn.Linear(width, 3)
         for number, layer in enumerate(hidden):
+            # section 3.2; first layer: 1 / (number of inputs), as in the authors' code
             bound = 1 / 2 if number == 0 else math.sqrt(6 / width) / INNER_FREQUENCY
             nn.init.uniform_(layer.weight, -bound, bound)
         nn.init.zeros_(self.last.weight)

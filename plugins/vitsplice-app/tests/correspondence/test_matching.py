@@ -12,18 +12,18 @@ from vitsplice.images import example
 
 
 @pytest.fixture
-def images():
-    return tuple(str(path) for path in example("cat-dog"))
+def images(png):
+    return tuple(map(str, png))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("facet", "layer", "chosen"), [
+@pytest.mark.parametrize(("facet", "layer", "arguments"), [
     (TOGETHER, -2, {}),
     ("value", -2, {"facet": "value", "layer": -2}),
 ])  # fmt: skip
-def test_matches_are_those_of_the_python_interface(images, facet, layer, chosen):
+def test_matches_are_those_of_the_python_interface(images, facet, layer, arguments):
     result = match(images, "tiny-vit", facet, layer, 8)
-    expected = match_images(*images, backbone="tiny-vit", grid=8, **chosen)
+    expected = match_images(*images, backbone="tiny-vit", grid=8, **arguments)
     assert result.record() == expected.record()
     assert torch.equal(result.correspondence.similarity, expected.correspondence.similarity)
 

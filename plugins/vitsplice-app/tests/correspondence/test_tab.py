@@ -19,7 +19,7 @@ COLLECT_ANNOUNCEMENTS = """region => {
     const collect = () => window.announcements.push(region.textContent.trim());
     new MutationObserver(collect).observe(region, {characterData: true, childList: true, subtree: true});
 }"""
-"""Script that collects what a live region tells a screen reader."""
+"""Script that collects the texts of a live region, which screen readers announce."""
 
 
 def matched(tab):

@@ -13,33 +13,31 @@ from vitsplice_app.inside.comparison import compare, comparison_plan, folder_of,
 
 from vitsplice.analysis.compare import METRICS
 from vitsplice.errors import ImageError, UserError
-from vitsplice.images import example
 from vitsplice.support.files import unique_names
 from vitsplice.support.folder_lock import is_locked
 
 
 @pytest.fixture
-def plan():
-    images = [str(path) for path in example("cat-dog")]
-    return replace(comparison_plan(images, ["tiny-cnn"], 0, 1, False), size=64)
+def plan(image_files):
+    return replace(comparison_plan([*map(str, image_files)], ["tiny-cnn"], 0, 1, False), size=64)
 
 
 @pytest.mark.slow
 def test_stopped_comparison_keeps_its_finished_parts(plan, tmp_path):
-    asked = iter([False, True])
-    states = list(compare(plan, tmp_path / "out", lambda: next(asked)))
-    assert [state.sentence for state in states] == ["tiny-cnn, cat, 0 of 2 parts"]
+    answers = iter([False, True])
+    states = list(compare(plan, tmp_path / "out", lambda: next(answers)))
+    assert [state.sentence for state in states] == ["tiny-cnn, structure, 0 of 2 parts"]
     assert len(list((tmp_path / "out" / "encodings").iterdir())) == 1
 
 
-def test_folder_of_the_same_plan_is_the_same(plan, tmp_path):
+def test_equal_plans_have_the_same_folder(plan, tmp_path):
     assert folder_of(replace(plan), tmp_path) == folder_of(plan, tmp_path)
     assert folder_of(replace(plan, size=65), tmp_path) != folder_of(plan, tmp_path)
 
 
 @pytest.fixture
 def uploads(tmp_path):
-    """Paths of two different files of one name, in folders named like those of Gradio."""
+    """Paths of two different files with the same name, in folders named like those of Gradio."""
     paths = [tmp_path / (digit * 64) / "image.png" for digit in "ab"]
     for path in paths:
         path.parent.mkdir()
@@ -47,7 +45,7 @@ def uploads(tmp_path):
     return list(map(str, paths))
 
 
-def test_links_to_images_of_one_file_name_stay_the_same(uploads, tmp_path):
+def test_links_to_images_that_share_a_file_name_stay_the_same(uploads, tmp_path):
     links = with_short_names(uploads, tmp_path / "runs")
     assert [Path(link).read_bytes() for link in links] == [Path(upload).read_bytes() for upload in uploads]
     assert with_short_names(uploads, tmp_path / "runs") == links
@@ -55,7 +53,7 @@ def test_links_to_images_of_one_file_name_stay_the_same(uploads, tmp_path):
 
 
 @pytest.mark.slow
-def test_images_of_one_file_name_are_named_by_their_numbers(build_page, workspace, uploads, monkeypatch):
+def test_images_that_share_a_file_name_are_named_by_their_numbers(build_page, workspace, uploads, monkeypatch):
     plans = []
     monkeypatch.setattr(comparison_tab, "compare", lambda plan, folder, stopped: iter(plans.append(plan) or ()))
     page = build_page(lambda: comparison_tab.build(AppContext(workspace)))
@@ -64,7 +62,7 @@ def test_images_of_one_file_name_are_named_by_their_numbers(build_page, workspac
     assert unique_names(plans[0].images) == ["1/image", "2/image"]
 
 
-def test_images_of_one_file_name_are_compared_if_files_cannot_have_links(tmp_path, monkeypatch):
+def test_images_that_share_a_file_name_are_compared_if_links_cannot_be_created(tmp_path, monkeypatch):
     def unsupported(*_):
         raise PermissionError(1, "Operation not permitted")
 
@@ -107,12 +105,12 @@ def test_empty_number_is_refused(plan):
 
 
 @pytest.mark.slow
-def test_unreadable_image_is_reported_when_it_is_uploaded(build_page, workspace, tmp_path):
+def test_unreadable_image_is_reported_when_it_is_uploaded(build_page, workspace, image_files, tmp_path):
     page = build_page(lambda: comparison_tab.build(AppContext(workspace)))
     gallery = next(block for block in page.blocks.values() if isinstance(block, gr.Gallery))
     check = next(event.fn for event in page.fns.values() if (gallery._id, "change") in event.targets)
     (tmp_path / "broken.png").write_bytes(b"broken")
-    images = [(str(example("cat-dog")[0]), None), (str(tmp_path / "broken.png"), None)]
+    images = [(str(image_files[0]), None), (str(tmp_path / "broken.png"), None)]
     (shown,) = check(images).values()
     assert "broken.png" in shown["value"]
     assert [update["visible"] for chosen in (images[:1], None) for update in check(chosen).values()] == [False, False]

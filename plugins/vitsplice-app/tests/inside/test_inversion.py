@@ -35,7 +35,7 @@ def plan_of(**values):
 
 
 def shallow(plan):
-    """Replace the network of a plan by a small one."""
+    """Return a plan of the same inversions with small networks as generators."""
     facets = [request.facet for request in plan.settings]
     settings = next(iter(plan.settings.values()))
     return plan_inversions(

@@ -44,7 +44,7 @@ def test_comparison_shows_its_report_in_an_isolated_frame(page, tmp_path):
     open_tab(page, "Comparison")
     upload(page, "Images, two or more", *write_pair(tmp_path))
     backbones = page.get_by_role("combobox", name="Backbones", exact=True)
-    backbones.press("Backspace")  # removes the one that is chosen
+    backbones.press("Backspace")  # removes the chosen backbone
     choose(page, "Backbones", "tiny-vit")
     backbones.press("Escape")
     page.get_by_label("Also compare under a change of style").uncheck()

@@ -19,7 +19,7 @@ def result(folder, kind="evaluation", state="finished", **fields):
 
 @pytest.fixture
 def batch(tmp_path):
-    """Folder of a batch with two finished runs, one of them without its output, and two refused."""
+    """Folder of a batch of five runs: two have finished, one of them without its output, and two were refused."""
     folder = tmp_path / "batch"
     for name in ("one", "two"):
         (folder / "quick" / "abc" / name).mkdir(parents=True)

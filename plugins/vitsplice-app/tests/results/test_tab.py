@@ -13,6 +13,7 @@ try { parent.document.title = "taken over"; } catch { document.querySelector("p"
 
 
 def write(folder, **contents):
+    """Write texts to files of a new folder; ``batch_json`` is the text of ``batch.json``."""
     folder.mkdir()
     for name, text in contents.items():
         (folder / name.replace("_", ".")).write_text(text)

@@ -45,6 +45,7 @@ def test_each_step_is_shown_if_there_is_time(new_run, every_step):
     assert len({state.preview for state in states[1:]}) > 2
     assert states[1].seconds_left is None
     assert states[4].seconds_left > 0
+    assert states[-1].seconds_left is None
     assert [len(state.history) for state in states[1:]] == [0, 1, 2, 3, 4, 5, 5]
     assert "tiny-vit' is used instead" in states[1].notes[0]
 

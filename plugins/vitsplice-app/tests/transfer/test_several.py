@@ -1,4 +1,4 @@
-"""Further appearance images and regions of a run of the page."""
+"""Runs of the page with several appearance images and regions."""
 
 import pytest
 from vitsplice_app.transfer import outcome, running
@@ -29,7 +29,7 @@ def test_run_with_several_images_and_regions_is_repeated_by_its_command(new_run,
     assert (run.path / "again" / "output.png").read_bytes() == run.folder.output.read_bytes()
 
 
-def test_without_files_a_run_has_no_further_images():
+def test_without_files_there_are_no_further_sources():
     assert several_sources([], [], []) == {}
 
 

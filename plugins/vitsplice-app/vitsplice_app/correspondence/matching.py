@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vitsplice.analysis.correspondence import DescriptionCache, ImageCorrespondence
 
 TOGETHER = "several together"
-"""Choice of the facet that matches several features together, those of `vitsplice.matching.descriptor_requests`."""
+"""Choice, instead of a facet, that matches by all features of `vitsplice.matching.descriptor_requests` together."""
 
 
 @cache
@@ -50,8 +50,8 @@ def match(
     if not (first and second):
         raise UserError("two images are required; drop, paste or choose both, or take an example")
     network, substitution = shared_backbones().named(backbone)
-    chosen: dict[str, Any] = {} if facet == TOGETHER else {"facet": facet, "layer": layer}
-    result = match_images(first, second, backbone=network, grid=grid, cache=shared_descriptions(), **chosen)
+    features: dict[str, Any] = {} if facet == TOGETHER else {"facet": facet, "layer": layer}
+    result = match_images(first, second, backbone=network, grid=grid, cache=shared_descriptions(), **features)
     return replace(result, notes=(str(substitution),)) if substitution else result
 
 

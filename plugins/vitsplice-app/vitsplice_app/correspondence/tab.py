@@ -22,7 +22,7 @@ INTRODUCTION = (
 )
 
 FACETS = [TOGETHER, *LOCAL_FACETS]
-"""Choices of the facet while the facets of the chosen backbone are unknown (it is not loaded)."""
+"""Choices of the facet while `TOGETHER` is chosen; the backbone, which is not loaded for them, may lack some."""
 
 GRIDS = (8, 64)
 """Range of the number of patches per side."""

@@ -1,4 +1,4 @@
-"""Comparisons of backbones on images of the user: form and computation, without components of the page."""
+"""Comparison of backbones on the user's images: plan from the values of the form, and computation; no layout."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def comparison_plan(
 
 
 def with_short_names(images: Sequence[str], runs: Path) -> list[str]:
-    """Return paths of the images for which a comparison makes short names.
+    """Return paths of the same images, from which a comparison derives short names.
 
     A comparison names images that share a file name by their folders too, which are long hashes for uploads. In that
-    case all images get links in a folder of ``runs``, so that they are named ``1/photo`` and ``2/photo``. If files
-    cannot have links, ``images`` is returned. Equal ``images`` have equal links.
+    case all images get hard links in a folder of ``runs``, so that they are named ``1/photo`` and ``2/photo``. If a
+    link cannot be created, ``images`` is returned. Equal ``images`` have equal links.
     """
     paths = list(map(Path, images))
     if len({path.stem for path in paths}) == len(paths):
@@ -98,8 +98,8 @@ def compare(
             transfer; True stops the comparison.
 
     Yields:
-        The state before each part and, unless the comparison was stopped, the comparison at the end. Closing the
-        generator also stops the comparison.
+        The progress before each part and after each step of a transfer; at the end the comparison, unless it was
+        stopped. Closing the generator also stops the comparison.
 
     Raises:
         VitspliceError: see `vitsplice.analysis.compare.compare`.

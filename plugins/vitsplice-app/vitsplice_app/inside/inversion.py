@@ -1,4 +1,4 @@
-"""Inversions of the features of an image: form and computation, without components of the page."""
+"""Inversions of the features of an image: plan from the values of the form, and computation; no layout."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def inversion_plan(
     size: float,
     seed: float | None,
 ) -> InversionPlan:
-    """Return the features, and the settings of their inversions, with the values of the form.
+    """Return the plan of the inversions with the values of the form.
 
     Args:
         image: path of the image; None if there is none.

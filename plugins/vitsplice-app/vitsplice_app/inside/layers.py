@@ -115,7 +115,7 @@ def compute(images: Sequence[str | None], backbone: str, facet: str, size: int, 
 
     Raises:
         UserError: if there is no image; see also `vitsplice.analysis.local_features.local_features`.
-        WeightsUnavailable: if neither the weights of the backbone nor those of a fallback are available.
+        UnknownName, WeightsUnavailable, WeightsRejected: if the backbone is unknown or unavailable.
     """
     from vitsplice.analysis.local_features import local_features
     from vitsplice.analysis.pca import component_maps
@@ -144,12 +144,12 @@ def remove_files(view: LayerView | None) -> None:
         shutil.rmtree(view.folder, ignore_errors=True)
 
 
-def _write_maps(components: ComponentMaps, images: int, folder: Path) -> tuple[tuple[str, ...], ...]:
+def _write_maps(components: ComponentMaps, image_count: int, folder: Path) -> tuple[tuple[str, ...], ...]:
     """Write a file for each layer and image into a folder; return the paths, see `LayerView`."""
     return tuple(
         tuple(
             _write(folder, f"{number}-{image}", components.upsampled(layer, image, SHORTER_SIDE))
-            for image in range(images)
+            for image in range(image_count)
         )
         for number, layer in enumerate(components.maps)
     )

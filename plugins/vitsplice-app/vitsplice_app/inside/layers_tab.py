@@ -96,14 +96,14 @@ class _ViewComponents:
 
     def connect(self, card: gr.HTML, view: gr.State) -> None:
         """Connect the sliders, and the clicks on the component map and the heat map of the first image."""
-        inputs, similarities = [view, self.layer, self.row, self.column], [card, *self.similarities]
+        inputs, patch_outputs = [view, self.layer, self.row, self.column], [card, *self.similarities]
         layer_outputs = [card, self.layer, *self.maps, *self.similarities]
         self.layer.input(guarded(card, self.show_layer), inputs, layer_outputs, **LATEST)
         for slider in (self.row, self.column):
-            slider.input(guarded(card, self.show_patch), inputs, similarities, **LATEST)
-        outputs = [card, self.row, self.column, *self.similarities]
+            slider.input(guarded(card, self.show_patch), inputs, patch_outputs, **LATEST)
+        click_outputs = [card, self.row, self.column, *self.similarities]
         for image in (self.maps[0], self.similarities[0]):
-            image.select(guarded(card, self.show_clicked_patch), [view, self.layer], outputs, **LATEST)
+            image.select(guarded(card, self.show_clicked_patch), [view, self.layer], click_outputs, **LATEST)
 
     def show_view(self, view: LayerView) -> Updates:
         """Return the updates that show a new view: its last layer, and the patch in the middle."""
@@ -133,8 +133,8 @@ class _ViewComponents:
     ) -> Updates:
         """Return the updates that show the similarity to another patch.
 
-        A number that was typed into the box of a slider may be outside of its range, have a fraction or be missing:
-        the nearest layer, row and column are used.
+        A number that was typed into the box of a slider may be outside of its range or have a fraction: the nearest
+        layer, row and column are used. For an empty box (None), 0 is used.
         """
         view = _existing(view)
         rows, columns = view.grid

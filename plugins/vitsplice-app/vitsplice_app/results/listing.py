@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vitsplice_app.frames import FramedPages
 
 THUMBNAIL = 320
-"""Maximum longer side of the images of a batch, in pixels."""
+"""Maximum longer side of the shown outputs of a batch, in pixels."""
 
 NO_FOLDER = (
     "To see evaluations, studies, batches and comparisons here, restart the command with the folder that holds them: "
@@ -28,7 +28,7 @@ NO_FOLDER = (
 
 WITHOUT_PAGE = {
     "running": "A process is still writing this result. When it has finished, refresh the list to see the page.",
-    "unfinished": "The command was stopped before it wrote the page. Run the same command again to resume it.",
+    "unfinished": "The command was stopped before it wrote the page. To resume, run the same command again.",
 }
 """Text for an evaluation or a comparison without a page, by the state of the result."""
 

@@ -107,11 +107,11 @@ class Controls:
 
 def slider_updates(values: Sliders) -> list[Any]:
     """Return the updates that set the sliders to values of a preset, in the order of `Controls.sliders`."""
-    max_steps: dict[str, Any] = {"maximum": values.max_steps} if values.max_steps else {}
+    maximum: dict[str, Any] = {"maximum": values.max_steps} if values.max_steps else {}
     return [
         values.structure_strength,
         values.appearance_strength,
-        gr.update(value=values.steps, interactive=bool(max_steps), **max_steps),
+        gr.update(value=values.steps, interactive=values.max_steps > 0, **maximum),
         gr.update(maximum=max(MAX_SIZE, values.size), value=values.size),
         gr.update(maximum=max(MAX_SEED, values.seed), value=values.seed),
     ]
@@ -213,5 +213,5 @@ class Results:
                 )
             with gr.Accordion("Settings", open=False):
                 settings = gr.Code(language="yaml", label="run.yaml", interactive=False, max_lines=24)
-        images = (heading, notes, slider, divider, gallery)
-        return cls(card, live, area, *images, download, metrics, loss_area, losses, command, code, settings)
+        outcome = (heading, notes, slider, divider, gallery, download, metrics, loss_area, losses)
+        return cls(card, live, area, *outcome, command, code, settings)

@@ -47,7 +47,7 @@ class TransferRun:
 
     @property
     def regions(self) -> list[Region]:
-        """The regions of the run, with masks as paths relative to ``path``; region N takes from appearance image N."""
+        """Regions, with masks as paths relative to ``path``; region N is matched with appearance image N."""
         numbers = range(sum(name.endswith("_structure_mask") for name in self.images))
         return regions_from(self.images, numbers)
 
@@ -137,7 +137,7 @@ class Session(Work):
 
 
 def _copy(source: Path | bytes, folder: Path, name: str) -> str:
-    """Copy the image of a name into the folder of a run, and return its path relative to the folder."""
+    """Copy the image ``name`` into the folder of a run, and return its path relative to the folder."""
     path = f"{IMAGES}/{name}/{source.name if isinstance(source, Path) else 'mask.png'}"
     (folder / path).parent.mkdir(parents=True)
     (folder / path).write_bytes(source if isinstance(source, bytes) else source.read_bytes())

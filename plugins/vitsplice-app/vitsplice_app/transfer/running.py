@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vitsplice.errors import VitspliceError
@@ -68,5 +69,5 @@ def _follow(recording: Recording, run: TransferRun, stopped: Stopped) -> Iterato
             with suppress(VitspliceError):
                 recording.save()
             raise
-        yield display.state("measuring and saving")
+        yield replace(display.state("measuring and saving"), seconds_left=None)  # no more steps are taken
         recording.finish(display.note)

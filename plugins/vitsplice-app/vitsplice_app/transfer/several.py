@@ -14,8 +14,8 @@ def several_sources(
 ) -> dict[str, Path]:
     """Return the paths of further appearance images and of label images by name (`vitsplice.runs.inputs`).
 
-    Region N takes from appearance image N. Its masks are the label image of the structure image, which all regions
-    share, and the label image of appearance image N.
+    Region N is matched with appearance image N. Its masks are the label image of the structure image, which all
+    regions share, and the label image of appearance image N.
 
     Args:
         others: paths of the appearance images after the first.

@@ -49,8 +49,8 @@ def build(context: AppContext) -> None:
             results = Results.build()
     events = Events(context, controls, results)
     session = gr.State(Session(), delete_callback=partial(remove_runs, context.workspace.files))
-    extra = controls.others, controls.structure_labels, controls.appearance_labels
-    check_uploads(results.card, controls.structure, controls.appearance, *extra)
+    file_inputs = controls.others, controls.structure_labels, controls.appearance_labels
+    check_uploads(results.card, controls.structure, controls.appearance, *file_inputs)
     events.connect_form(session)
     events.connect_runs(session)
 
@@ -73,8 +73,8 @@ class Events:
     def connect_form(self, session: gr.State) -> None:
         """Connect the events of the form.
 
-        After a change of preset or YAML, the button Run is disabled until a check of the form ends. Of two quick
-        changes, it may be enabled while the second one is still being checked.
+        After a change of preset or YAML, the button Run is disabled until a check of the form ends. After two quick
+        changes, Run may be enabled while the second one is still being checked.
         """
         controls, card = self.controls, self.results.card
         updated_by_check = [controls.run, controls.verdict, *controls.sliders]
