@@ -79,14 +79,16 @@ def main():
             run = finished_run(pair, changes, arguments.folder / f"{name}-{number}", arguments)
             record = run.record()
             metrics = {metric["name"]: metric["value"] for metric in record["metrics"]}
-            metrics |= {f"{term} loss": value for term, value in record["last"]["losses"].items() if "-" not in term}
+            losses = record["last"]["losses"]
+            metrics |= {f"{term} loss": value for term, value in losses.items() if not term.endswith("-entire")}
             row.append((variant, read(run.output).pixels[0]))
             lines.append((f"{name}: {variant}", metrics))
         rows.append(row)
     columns = list(lines[0][1])
     print(f"| {arguments.steps} steps | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
     for label, metrics in lines:
-        print(f"| {label} | {' | '.join(f'{metrics[column]:.4g}' for column in columns)} |")
+        cells = ["-" if (value := metrics[column]) is None else f"{value:.4g}" for column in columns]
+        print(f"| {label} | {' | '.join(cells)} |")
     arguments.sheet.write_bytes(encode_png(contact_sheet(rows)))
     print(arguments.sheet)
 

@@ -88,14 +88,14 @@ def test_a_run_leaves_the_global_random_state_unchanged_for_other_threads(pair, 
     """Another thread draws numbers during the run, and gets those that it would get without the run."""
     drawn, run_ended = [], threading.Event()
 
-    def host():
+    def draw():
         while not run_ended.is_set():
             drawn.append(torch.rand(1))
             time.sleep(0.001)
 
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        thread = threading.Thread(target=host)
+        thread = threading.Thread(target=draw)
         thread.start()
         try:
             vitsplice.splice(*pair, preset, **small(preset))
@@ -213,9 +213,10 @@ def test_import_loads_neither_torch_nor_plugins_and_public_names_exist():
 
 
 STORED_LOSS, STORED_QUARTERS = 8.75511, [0.49858, 0.49216, 0.49513, 0.49990]
-"""Loss of one step of the preset tiny, and mean of each quarter of the output, to detect unintended changes.
+"""Loss of the first step of the preset tiny with a U-Net of default size, and mean of each quarter of the output, to
+detect unintended changes.
 
-One step only: the results of more steps depend strongly on the number of threads and the CPU.
+The results of more steps depend strongly on the number of threads and the CPU.
 """
 
 
@@ -247,11 +248,11 @@ def test_an_appearance_mask_file_excludes_the_colours_outside_it(pair, tmp_path,
     mask.paste("white", (0, 0, 24, 40))
     mask.save(path)
     settings = ["backbone.name=tiny-vit", "start=match", "match.balance=1", "match.grid=12", *PIXELS]
-    with_red, without = (
+    unmasked, masked = (
         vitsplice.splice(pair[0], appearance, preset="tiny", steps=steps, overrides=settings, **masks).pixels
         for masks in ({}, {"appearance_mask": path})
     )
-    redness = [float((image[0] - image[1:].mean(0)).mean()) for image in (with_red, without)]
+    redness = [float((image[0] - image[1:].mean(0)).mean()) for image in (unmasked, masked)]
     assert redness[0] > redness[1] + 0.005
 
 
@@ -469,7 +470,7 @@ def test_the_alpha_channel_of_a_cut_out_is_a_mask(pair, tmp_path):
 
 
 @pytest.mark.slow
-def test_settings_for_the_fallback_are_used_with_it_alone_and_recorded(pair):
+def test_settings_for_the_fallback_are_used_only_with_it_and_recorded(pair):
     small, changes = ["generator.options.channels=[4, 4]"], "with_fallback={steps: 2, terms: {identity: {weight: 0}}}"
     with_fallback = splice(pair, overrides=[*small, changes])
     assert with_fallback.record["changed_for_fallback"] == ["steps", "terms.identity"]
@@ -497,7 +498,7 @@ def test_size_for_the_fallback_is_used_and_recorded(pair):
 
 
 @pytest.mark.slow
-def test_backbones_that_settings_for_the_fallback_add_are_loaded_with_it_alone(pair):
+def test_backbones_that_settings_for_the_fallback_add_are_loaded_only_with_it(pair):
     changes = (
         "with_fallback={backbones: {cnn: {name: tiny-cnn}}, "
         "terms: {detail: {loss: statistics, backbone: cnn, weight: 1, options: {uniform: 1}}}}"

@@ -138,7 +138,7 @@ def test_every_preset_and_backbone_alias_is_on_its_page():
 def test_every_setting_is_on_the_page_of_presets():
     table = PAGES["presets"].partition("| setting |")[2]
     undocumented = [name for name in config.RunConfig.model_fields if f"`{name}`" not in table]
-    assert undocumented == ["preset"]  # set by the run itself
+    assert undocumented == ["preset"]  # only recorded
     groups = {"backbone": "Backbone", "match": "Match", "mask": "Mask", "generator": "Generator", "terms": "Term"}
     for name, model in (groups | {"optimiser": "Optimiser", "training": "Training"}).items():
         (row,) = re.findall(rf"^\| `{name}` \| (.*) \|$", table, re.M)

@@ -44,8 +44,8 @@ def networks():
 def run(tmp_path, monkeypatch, capsys, networks):
     """Function that runs a script of examples/ in this process, in an empty folder, and returns its output.
 
-    Nothing is plotted, images are matched on few patches, optimised and measured small, runs use tiny networks unless
-    the script names others, and all runs share loaded networks; all that would take most of the time.
+    To save time, nothing is plotted, images are small and matched on few patches, runs use tiny networks unless the
+    script names others, and all runs share loaded networks.
     """
 
     def run(script, *arguments):
@@ -106,7 +106,7 @@ def offline():
 
 @pytest.fixture
 def one_pair(tmp_path_factory, monkeypatch):
-    """Only one of the packaged pairs, and all of them reduced in size."""
+    """Reduce the packaged photographs in size; examples of all packaged pairs use only the pair cat-dog."""
     monkeypatch.setattr("vitsplice.images.EXAMPLE_PAIRS", ("cat-dog",))
     monkeypatch.setattr(
         "vitsplice.images.example", lambda *name: reduced(tmp_path_factory.mktemp("example") / "pair", example(*name))
@@ -179,7 +179,10 @@ def test_example_of_a_transfer_refuses_a_single_image(run, photographs):
 
 @pytest.fixture
 def spliced(monkeypatch):
-    """Structure images given to a `vitsplice.splice` that only returns values: 0.5, or none for the pair `failing`."""
+    """Structure images passed to a replacement of `vitsplice.splice`, which only returns metrics.
+
+    Each metric has the value 0.5, or no value for the pair `failing`.
+    """
     structures = []
 
     def splice(structure, *_, **__):

@@ -8,7 +8,7 @@ from install import uv_arguments
 
 @pytest.fixture
 def pip_setting(monkeypatch):
-    """Function that makes a setting of pip by an environment variable; there are no others."""
+    """Function that sets an environment variable of pip; pip has no other settings."""
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -38,5 +38,5 @@ def test_uv_receives_the_settings_of_pip(pip_setting):
 
 
 @pytest.mark.usefixtures("pip_setting")
-def test_without_settings_the_index_is_that_of_pip():
+def test_without_settings_of_pip_the_index_is_pypi():
     assert uv_arguments() == ["--index-strategy=unsafe-best-match", "--default-index=https://pypi.org/simple"]

@@ -51,7 +51,7 @@ def steps_shown(pages):
 
 
 @pytest.mark.slow
-def test_every_step_is_shown_in_one_display_with_the_time_that_remains_and_changes_no_output(displays, pair):
+def test_preview_shows_every_step_and_the_remaining_time_in_one_display_and_does_not_change_the_output(displays, pair):
     shown = splice(*pair, "tiny", on_step=Preview(every=0))
     (pages,) = displays
     assert steps_shown(pages) == [1, 2, 3, 4, 5]
@@ -110,7 +110,7 @@ def test_infinite_size_is_refused():
 
 
 @pytest.mark.parametrize("every", [-1, float("nan"), "a"])
-def test_time_that_is_no_number_of_seconds_is_refused(every):
+def test_interval_that_is_no_number_of_seconds_is_refused(every):
     with pytest.raises(
         UserError, match=f"every={every!r} is not allowed; it must be a number of at least 0, in seconds"
     ):

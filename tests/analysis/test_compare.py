@@ -159,7 +159,7 @@ def test_notes_of_transfers_are_reported(plan, tmp_path, monkeypatch):
     assert notes == ["no checkpoint: disk full"]
 
 
-def test_temporary_files_of_a_killed_process_are_removed_and_parts_of_another_plan_stay(plan, out):
+def test_temporary_files_of_a_killed_process_are_removed_and_encodings_of_another_plan_stay(plan, out):
     plan = replace(plan, backbones=("tiny-cnn",))
     stored = {path.name for path in (out / "encodings").iterdir()}
     assert len(stored) == 4

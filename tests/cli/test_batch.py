@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.batch.conftest import SequentialExecutor
+from tests.batch.conftest import done as done_outcome
 from vitsplice.batch import worker
 from vitsplice.batch.plan import STOP, request_stop, run_folder
 from vitsplice.contracts import Executor, ExecutorSpec, Option, Outcome
@@ -27,8 +29,6 @@ def pairs(png, tmp_path):
 @pytest.fixture
 def run_here(monkeypatch, vitsplice, fresh_catalogue):
     """The command line, with an executor that runs jobs in this process."""
-    from tests.batch.conftest import SequentialExecutor
-
     monkeypatch.setattr("vitsplice.batch.local_executor.build", lambda workers, threads, options: SequentialExecutor())
     worker._backbones.cache_clear()
     return vitsplice
@@ -89,8 +89,6 @@ def test_failure_is_reported_and_exits_with_1(run_here, pairs, png, tmp_path):
 
 
 def test_stop_during_retries_exits_with_130(vitsplice, fresh_catalogue, pairs, monkeypatch):
-    from tests.batch.conftest import SequentialExecutor
-
     def outcome(job):
         if executor.started.count(job.id) == 1:
             return Outcome(job.id, "failed", "why")
@@ -106,8 +104,6 @@ def test_stop_during_retries_exits_with_130(vitsplice, fresh_catalogue, pairs, m
 
 @pytest.mark.parametrize("during_retries", [False, True])
 def test_stop_by_its_file_exits_with_130(vitsplice, fresh_catalogue, pairs, tmp_path, monkeypatch, during_retries):
-    from tests.batch.conftest import SequentialExecutor
-
     def outcome(job):
         if during_retries and executor.started.count(job.id) == 1:
             return Outcome(job.id, "failed", "why")
@@ -124,11 +120,9 @@ def test_stop_by_its_file_exits_with_130(vitsplice, fresh_catalogue, pairs, tmp_
 def test_pairs_that_are_removed_from_the_manifest_during_a_batch_do_not_count_as_stopped(
     vitsplice, fresh_catalogue, pairs, png, monkeypatch
 ):
-    from tests.batch.conftest import SequentialExecutor, done
-
     def outcome(job):
         write(pairs, [Pair("one", *png)])
-        return done(job)
+        return done_outcome(job)
 
     executor = SequentialExecutor(outcome)
     monkeypatch.setattr("vitsplice.batch.local_executor.build", lambda workers, threads, options: executor)
@@ -140,8 +134,6 @@ def test_pairs_that_are_removed_from_the_manifest_during_a_batch_do_not_count_as
 def test_signal_while_another_process_holds_the_lock_does_not_stop_its_runs(
     vitsplice, fresh_catalogue, pairs, tmp_path, monkeypatch
 ):
-    from tests.batch.conftest import SequentialExecutor
-
     def busy(out):
         signal.raise_signal(signal.SIGINT)
         raise OutputBusy(f"another process is writing to {out}")
@@ -179,10 +171,11 @@ def test_invalid_arguments_exit_with_2_and_write_nothing(run_here, pairs, tmp_pa
     assert set(tmp_path.iterdir()) == before
 
 
-@pytest.mark.slow
-def test_other_settings_are_refused(run_here, pairs):
-    assert run_here("batch", pairs, "-o", "out", *TINY).returncode == 0
-    done = run_here("batch", pairs, "-o", "out", "--preset", "tiny")
+def test_other_settings_are_refused(vitsplice, fresh_catalogue, pairs, monkeypatch):
+    executor = SequentialExecutor(done_outcome)
+    monkeypatch.setattr("vitsplice.batch.local_executor.build", lambda workers, threads, options: executor)
+    assert vitsplice("batch", pairs, "-o", "out", *TINY).returncode == 0
+    done = vitsplice("batch", pairs, "-o", "out", "--preset", "tiny")
     assert done.returncode == 2
     assert "other settings" in done.stderr
 
@@ -216,15 +209,12 @@ def test_signal_stops_the_batch_although_its_handler_cannot_write(run_here, pair
     assert list((tmp_path / "out").glob("tiny/*/*/checkpoint/step-*.json"))
 
 
-@pytest.mark.slow
-def test_resumed_batch_uses_the_stored_number_of_threads(run_here, pairs, monkeypatch):
+def test_resumed_batch_uses_the_stored_number_of_threads(vitsplice, pairs, monkeypatch):
     built = []
 
     def build(workers: int, threads: int, options) -> Executor:
-        from tests.batch.conftest import SequentialExecutor
-
         built.append((workers, threads, dict(options)))
-        executor = SequentialExecutor()
+        executor = SequentialExecutor(done_outcome)
         executor.threads = threads or 3
         return executor
 
@@ -232,7 +222,7 @@ def test_resumed_batch_uses_the_stored_number_of_threads(run_here, pairs, monkey
     known = replace(catalogue(), executors={"own": spec})
     monkeypatch.setattr("vitsplice.plugins.catalogue", lambda: known)
     command = ("batch", pairs, "-o", "out", *TINY, "--executor", "own")
-    assert run_here(*command, "--workers", 5, "--option", "depth=2").returncode == 0
-    assert run_here(*command).returncode == 0
+    assert vitsplice(*command, "--workers", 5, "--option", "depth=2").returncode == 0
+    assert vitsplice(*command).returncode == 0
     assert built == [(5, 0, {"depth": 2}), (0, 3, {"depth": 1})]
-    assert run_here(*command, "--threads", 2).returncode == 2
+    assert vitsplice(*command, "--threads", 2).returncode == 2

@@ -13,7 +13,7 @@ from vitsplice.tools.processes import ProcessTimes
 
 
 def settings_with_small_views(*arguments, overrides=(), **settings):
-    return settings_for(*arguments, overrides=[*overrides, "resize.size=112"], **settings)
+    return settings_for(*arguments, overrides=[*overrides, "resize.size=56"], **settings)
 
 
 @pytest.fixture

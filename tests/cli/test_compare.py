@@ -5,7 +5,8 @@ BOTH = ("-b", "tiny-vit", "-b", "tiny-cnn", "--size", "64", "--style", "none")
 
 @pytest.mark.usefixtures("small_metrics", "no_plots")
 @pytest.mark.slow
-def test_writes_report_and_tables_and_prints_findings(vitsplice, png, tmp_path):
+def test_writes_report_and_tables_and_prints_findings(vitsplice, png, tmp_path, monkeypatch):
+    monkeypatch.setattr("vitsplice.metrics.RUN_METRICS", ("lab-patches",))
     done = vitsplice("compare", *png, *BOTH, "--transfers", "1", "--preset", "tiny", "--steps", "2", "-o", "out")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "out/report.html"

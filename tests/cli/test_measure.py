@@ -15,7 +15,8 @@ def _small_match(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_metrics")
-def test_json_and_table_give_the_same_numbers(vitsplice, png):
+def test_json_and_table_give_the_same_numbers(vitsplice, png, monkeypatch):
+    monkeypatch.setattr("vitsplice.metrics.RUN_METRICS", ("lab-patches",))
     structure, appearance = png
     images = ("--structure", structure, "--appearance", appearance, "--output", appearance)
     arguments = ("measure", *images, "--backbone", "tiny-vit", "--size", 40)
@@ -62,7 +63,8 @@ def test_terms_are_close_to_those_of_the_oracle(vitsplice, shared, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_metrics")
-def test_metrics_of_a_run_are_those_of_its_output_file(vitsplice, png, tmp_path):
+def test_metrics_of_a_run_are_those_of_its_output_file(vitsplice, png, tmp_path, monkeypatch):
+    monkeypatch.setattr("vitsplice.metrics.measure.loss_metrics", lambda *_: [])
     structure, appearance = png
     networks = ("--backbone", "tiny-vit", "--set", "backbones.cnn.name=tiny-cnn", "--set", "match.grid=8")
     assert vitsplice("run", *png, "--preset", "instant", *networks, "-o", "out").returncode == 0

@@ -2,11 +2,13 @@ import inspect
 import json
 import signal
 import time
+from functools import partial
 
 import pytest
 import torch
 from discs import disc
 
+from vitsplice.analysis.cosegmentation import cosegment
 from vitsplice.api import splice
 from vitsplice.cli.run import run
 from vitsplice.images import encode_png
@@ -16,6 +18,12 @@ from vitsplice.support.files import write_atomically
 
 TINY = ("run", "--preset", "tiny")
 ONE_STEP = (*TINY, "--steps", "1")
+
+
+@pytest.fixture
+def one_metric(monkeypatch):
+    """Measure runs by one metric, which needs no network."""
+    monkeypatch.setattr("vitsplice.metrics.RUN_METRICS", ("lab-patches",))
 
 
 def one_error(done, code):
@@ -242,7 +250,7 @@ def test_folder_named_output_png_is_refused(vitsplice, png, tmp_path):
     assert "output.png is not a file, but a file is written there; remove it" in error
 
 
-@pytest.mark.usefixtures("small_metrics", "no_plots")
+@pytest.mark.usefixtures("one_metric", "small_metrics", "no_plots")
 @pytest.mark.slow
 def test_failing_metric_is_reported_with_its_reason_and_the_run_finishes(vitsplice, png, tmp_path, monkeypatch):
     def fail(*_):
@@ -255,7 +263,7 @@ def test_failing_metric_is_reported_with_its_reason_and_the_run_finishes(vitspli
     assert "appearance image; not measured: out of memory (MemoryError)" in " ".join(row.split())
 
 
-@pytest.mark.usefixtures("small_metrics", "no_plots")
+@pytest.mark.usefixtures("one_metric", "small_metrics", "no_plots")
 @pytest.mark.slow
 def test_run_interrupted_while_measuring_resumes_with_metrics_none(vitsplice, png, tmp_path, monkeypatch):
     def interrupt(*_):
@@ -270,7 +278,7 @@ def test_run_interrupted_while_measuring_resumes_with_metrics_none(vitsplice, pn
     assert json.loads((tmp_path / "out" / "run.json").read_text())["finished"] is True
 
 
-@pytest.mark.usefixtures("small_metrics", "no_plots")
+@pytest.mark.usefixtures("one_metric", "small_metrics", "no_plots")
 @pytest.mark.slow
 def test_metrics_of_a_run_without_steps_have_no_start_column(vitsplice, png):
     values = (
@@ -340,7 +348,8 @@ def test_regions_of_the_command_line_name_images_by_file_or_number(vitsplice, pn
 
 
 @pytest.mark.slow
-def test_proposed_regions_are_recorded_like_given_ones(vitsplice, tmp_path):
+def test_proposed_regions_are_recorded_like_given_ones(vitsplice, tmp_path, monkeypatch):
+    monkeypatch.setattr("vitsplice.analysis.auto_regions.cosegment", partial(cosegment, size=128))
     for number in (1, 2):
         (tmp_path / f"{number}.png").write_bytes(encode_png(disc(seed=number)[0]))
     match = ("--backbone", "tiny-vit", "--set", "start=match", "--set", "match.grid=8")

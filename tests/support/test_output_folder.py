@@ -3,14 +3,14 @@ import os
 import pytest
 
 from vitsplice.errors import OutputExists, UserError, VitspliceError
-from vitsplice.support.output_folder import check, check_file, write, write_file
+from vitsplice.support.output_folder import check, check_file, create, write, write_file
 
 
 def files(path):
     return sorted(file.name for file in path.iterdir())
 
 
-def test_output_file_is_refused_only_if_it_exists(tmp_path):
+def test_output_file_that_exists_requires_force_and_a_folder_is_refused(tmp_path):
     path = tmp_path / "out" / "page.html"
     assert check_file(path, "page", force=False) == path
     assert list(tmp_path.iterdir()) == []
@@ -62,11 +62,13 @@ def test_file_that_cannot_be_written_is_named(tmp_path):
         write_file(tmp_path / ("x" * 300), b"page")
 
 
-def test_name_too_long_for_the_file_system_is_refused_for_a_file_and_named_when_a_folder_is_created(tmp_path):
+def test_name_that_is_too_long_is_refused_by_the_check_of_a_file_and_by_the_creation_of_a_folder(tmp_path):
     path = tmp_path / ("x" * 300)
     with pytest.raises(UserError, match="^the name x+ has more than 255 bytes; choose a shorter one$"):
         check_file(path, "page", force=False)
     assert check(path, ["page.html"], "a page", force=False) == path
+    with pytest.raises(UserError, match="cannot create the folder .*xxx: File name too long; choose another"):
+        create(path)
 
 
 def test_file_is_unchanged_if_a_piece_of_its_new_content_raises(tmp_path):

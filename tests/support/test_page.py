@@ -37,7 +37,7 @@ def jpeg(seed):
     return base64.b64decode(data_uri(noise(3, 30, 40, seed=seed)).partition(",")[2])
 
 
-def everything():
+def all_blocks():
     before, after = ImageBlock(torch.zeros(3, 60, 80), "before"), ImageBlock(torch.ones(3, 60, 80), "after")
     return [
         Heading("Heading"),
@@ -56,29 +56,32 @@ def everything():
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory):
+def html():
+    return render(NASTY, all_blocks(), NASTY)
+
+
+@pytest.fixture(scope="module")
+def file(html, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(render(NASTY, everything(), NASTY))
+    path.write_text(html)
     return path
 
 
 @pytest.mark.slow
-def test_same_blocks_give_the_same_bytes():
-    assert render("a", everything()) == render("a", everything())
+def test_same_blocks_give_the_same_bytes(html):
+    assert render(NASTY, all_blocks(), NASTY) == html
 
 
-def test_page_loads_no_external_resources():
-    page = render("a", everything())
-    assert not re.search(r"""(?:src|href)\s*=\s*["'](?!data:|#)""", page)
-    assert not re.search(r"url\((?!#)", page)
-    assert "@import" not in page
+def test_page_loads_no_external_resources(html):
+    assert not re.search(r"""(?:src|href)\s*=\s*["'](?!data:|#)""", html)
+    assert not re.search(r"url\((?!#)", html)
+    assert "@import" not in html
 
 
-def test_text_is_escaped():
-    page = render(NASTY, everything(), NASTY)
-    assert "<script>document" not in page
-    assert "&lt;script&gt;document" in page
-    assert "\x1b" not in page
+def test_text_is_escaped(html):
+    assert "<script>document" not in html
+    assert "&lt;script&gt;document" in html
+    assert "\x1b" not in html
 
 
 @pytest.mark.slow
@@ -99,7 +102,7 @@ def test_browser_renders_a_page(opened, file):
     page = opened(file)
     assert page.title() != "caught"
     assert page.locator("h1").inner_text().startswith("<script>")
-    assert page.locator("img").evaluate_all("all => all.every(one => one.complete && one.naturalWidth > 0)")
+    assert page.locator("img").evaluate_all("images => images.every(image => image.complete && image.naturalWidth > 0)")
     assert page.locator("svg").bounding_box()["width"] > 100
 
 
@@ -131,7 +134,7 @@ def test_slider_moves_by_mouse_and_by_keyboard(opened, file):
     overlay, handle = slider.locator(".overlay"), slider.locator(".overlay input")
 
     def clip():
-        return slider.locator(".after").evaluate("one => getComputedStyle(one).clipPath")
+        return slider.locator(".after").evaluate("image => getComputedStyle(image).clipPath")
 
     assert clip() == "inset(0px 0px 0px 50%)"
     overlay.scroll_into_view_if_needed()
@@ -152,30 +155,30 @@ def test_table_sorts_numbers_as_numbers_and_empty_cells_last(opened, file):
     def column(number):
         return page.locator(f".sortable tbody td:nth-child({number})").all_inner_texts()
 
-    head = page.locator(".sortable thead button")
-    head.nth(1).click()
+    headers = page.locator(".sortable thead button")
+    headers.nth(1).click()
     assert column(2) == ["-1", "9", "10"]
-    head.nth(1).press("Enter")
+    headers.nth(1).press("Enter")
     assert column(2) == ["10", "9", "-1"]
-    head.nth(0).click()
+    headers.nth(0).click()
     assert column(1) == ["alpha", "beta", "gamma"]
-    head.nth(2).click()
+    headers.nth(2).click()
     assert column(3) == ["0.5", "1.5", "-"]
     assert page.locator(".sortable [aria-sort]").count() == 1
 
 
 @pytest.mark.browser
-def test_cards_sort_by_any_value_and_those_without_it_last(opened, file):
+def test_cards_sort_by_any_value_and_cards_without_that_value_are_last(opened, file):
     page = opened(file)
 
     def titles():
-        return page.locator(".cards h3").evaluate_all("all => all.map(one => one.firstChild.textContent[0])")
+        return page.locator(".cards h3").evaluate_all("titles => titles.map(title => title.firstChild.textContent[0])")
 
-    def choose(**names):
-        for name, label in names.items():
-            page.select_option(f"select[name={name}]", index=label)
+    def choose(**options):
+        for name, index in options.items():
+            page.select_option(f"select[name={name}]", index=index)
 
-    assert titles() == ["a", "<"]  # the higher is better, the worst first
+    assert titles() == ["a", "<"]  # the worst first; higher values are better
     assert page.locator(".cards h3 output").first.inner_text().startswith("<script>")
     choose(end=1)
     assert titles() == ["<", "a"]
@@ -188,13 +191,12 @@ def test_cards_sort_by_any_value_and_those_without_it_last(opened, file):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_enough_contrast_in_light_and_dark_mode(opened, file, scheme):
     page = opened(file, color_scheme=scheme)
-    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    paper = luminance(background)
-    assert (paper > 0.5) == (scheme == "light")
+    background = luminance(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert (background > 0.5) == (scheme == "light")
     for selector in ("p", "figcaption", ".highlighted", "summary", ".properties th", "svg text", "pre"):
-        style = "one => getComputedStyle(one)[one.closest('svg') ? 'fill' : 'color']"
-        ink = luminance(page.locator(selector).first.evaluate(style))
-        assert (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05) >= 4.5, selector
+        colour = "element => getComputedStyle(element)[element.closest('svg') ? 'fill' : 'color']"
+        text = luminance(page.locator(selector).first.evaluate(colour))
+        assert (max(text, background) + 0.05) / (min(text, background) + 0.05) >= 4.5, selector
 
 
 def luminance(colour):

@@ -10,7 +10,7 @@ from PIL import Image, ImageColor
 from vitsplice.metrics.statistics import MeanInterval
 from vitsplice.support.plots import COLOURS, Drawing, error_bars, png, styles
 
-PAPERS = ("#fcfbf8", "#191817")
+BACKGROUNDS = ("#fcfbf8", "#191817")
 """Backgrounds of a page, light and dark."""
 
 MATRICES = {
@@ -18,7 +18,7 @@ MATRICES = {
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
     "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
 }
-"""Perceived linear RGB (Machado et al. 2009)."""
+"""Matrix from linear RGB to the perceived linear RGB, by colour vision (Machado et al. 2009, severity 1)."""
 
 TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 
@@ -40,7 +40,7 @@ def contrast(first, second):
 
 
 def test_colours_stand_out_on_light_and_on_dark_pages():
-    assert min(contrast(colour, paper) for colour in COLOURS for paper in PAPERS) >= 3  # WCAG 2, 1.4.11
+    assert min(contrast(colour, background) for colour in COLOURS for background in BACKGROUNDS) >= 3  # WCAG 2, 1.4.11
 
 
 def test_colours_can_be_distinguished_with_a_colour_deficiency():
@@ -56,8 +56,8 @@ def test_24_series_have_different_styles():
 
 
 def test_error_bars_reach_to_the_ends_of_intervals():
-    nothing = MeanInterval(2.0, float("nan"), float("nan"), 1, "")
-    assert error_bars([MeanInterval(1.0, 0.5, 3.0, 9, "bootstrap"), nothing]).tolist() == [[0.5, 0], [2, 0]]
+    without_interval = MeanInterval(2.0, float("nan"), float("nan"), 1, "")
+    assert error_bars([MeanInterval(1.0, 0.5, 3.0, 9, "bootstrap"), without_interval]).tolist() == [[0.5, 0], [2, 0]]
 
 
 @pytest.mark.slow
@@ -80,7 +80,7 @@ def test_settings_of_matplotlib_do_not_change_a_plot():
 
 
 def draw(words):
-    """Draw a plot; print whether pyplot is imported and the backend."""
+    """Draw a plot; print whether pyplot is imported, and the name of the backend."""
     matplotlib.rcParams["backend"] = "svg"
     png(lambda figure: figure.add_subplot().plot([1, 2]), (2, 1))
     print("matplotlib.pyplot" in sys.modules, matplotlib.rcParams["backend"])

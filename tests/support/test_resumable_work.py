@@ -209,7 +209,7 @@ def test_record_without_a_format_is_reported_as_another_format(record):
 
 
 @pytest.mark.parametrize("name", ["parts.jsonl", "summary.md"])
-def test_other_files_of_the_same_names_are_not_overwritten(tmp_path, name):
+def test_unrelated_files_with_the_names_of_parts_or_results_are_not_overwritten(tmp_path, name):
     (tmp_path / name).write_text("mine")
     with pytest.raises(OutputExists, match=name), resumable(tmp_path, WORK, PLAN, force=False):
         pass
@@ -256,7 +256,7 @@ def test_locked_folder_is_refused_and_not_changed(tmp_path):
 
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("name", ["/../../x", "../{}/run", "run/../../x", "a\0b"])
-def test_part_outside_of_the_folder_is_refused_and_not_removed(tmp_path, victim, name, force):
+def test_result_outside_of_the_folder_is_refused_and_not_removed(tmp_path, victim, name, force):
     work = ResumableWork("baking", "plan.json", results=(name.format(victim.name),))
     for folder in (tmp_path / "out", victim.parent / "out"):
         with pytest.raises(PathRejected), resumable(folder, work, PLAN, force=force):
@@ -269,8 +269,8 @@ def test_symbolic_link_out_of_the_folder_is_refused(tmp_path, victim, name, forc
     with resumable(tmp_path / "out", WORK, PLAN, force=False) as path:
         (path / name).unlink(missing_ok=True)
         (path / name).symlink_to(victim / "values.jsonl")
-    (path / name).unlink(missing_ok=True)  # again, as the end of the work removes .lock
-    (path / name).symlink_to(victim / "values.jsonl")
+    (path / name).unlink(missing_ok=True)
+    (path / name).symlink_to(victim / "values.jsonl")  # again, because the end of the work removes .lock
     with pytest.raises(PathRejected, match="leads out of"), resumable(path, WORK, PLAN | {"flour": 1}, force=force):
         pass
 

@@ -4,7 +4,7 @@ from vitsplice.support.sized_cache import SizedCache
 
 
 def computed(limit, keys):
-    """The keys whose values are computed when values of the size of their key are requested in an order."""
+    """Request keys in order; return those that are computed. The value of a key is the key itself, also its size."""
     cache, calls = SizedCache(limit, size_of=lambda value: value), []
     for key in keys:
         assert cache.get(key, lambda key=key: calls.append(key) or key) == key

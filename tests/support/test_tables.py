@@ -45,7 +45,7 @@ def is_formula(cell):
     try:
         float(cell)
     except ValueError:
-        return cell[:1] in {*"=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"} - {""}
+        return cell[:1] in {*"=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"}
     return False
 
 
@@ -118,8 +118,8 @@ def test_losses_of_a_term_with_a_hostile_name_are_read_back(tmp_path):
 
 
 def test_every_csv_file_is_written_by_one_module():
-    house = Path(vitsplice.__file__).parent
-    for path in set(house.rglob("*.py")) - {house / "support" / "tables.py"}:
+    package = Path(vitsplice.__file__).parent
+    for path in set(package.rglob("*.py")) - {package / "support" / "tables.py"}:
         assert not re.search(r"\.\s*(writer|DictWriter|to_csv|savetxt)\b", path.read_text()), path
 
 

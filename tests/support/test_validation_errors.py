@@ -76,7 +76,7 @@ def test_long_value_is_truncated():
     assert len(explain(raised.value, Tree, data)[0][1]) < 250
 
 
-def test_names_that_are_no_text_are_listed_too():
+def test_existing_names_that_are_not_strings_are_listed():
     data = {"named": {1: {"side": 1}, "two": {}}}
     with pytest.raises(ValidationError) as raised:
         Tree.model_validate(data)

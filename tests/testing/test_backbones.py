@@ -1,6 +1,7 @@
 """The contract of backbones passes for unusual correct backbones and finds every deliberate mistake."""
 
 import copy
+import gc
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,12 @@ from vitsplice.contracts import FeatureRequest, Features
 from vitsplice.errors import ConfigError
 from vitsplice.testing import BackboneContract
 from vitsplice.testing.inputs import tiny_vit
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _earlier_objects_frozen():
+    """Exclude objects of earlier tests from garbage collection and from counts of tensors, which would take seconds."""
+    gc.freeze()
 
 
 def vit():

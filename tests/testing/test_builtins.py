@@ -71,7 +71,7 @@ define_tests(BackboneContract, ["tiny-vit", "tiny-cnn"])
 define_tests(GeneratorContract, BUILTIN["generators"])
 define_tests(ConditionalGeneratorContract, BUILTIN["conditional_generators"])
 define_tests(LossContract, BUILTIN["losses"])
-# without kid, which needs at least 50 cases (kid.MIN_CASES); tests/metrics/test_kid.py tests it
+# without kid: its 50 cases (kid.MIN_CASES) would take too long; tests/metrics/test_kid.py tests it
 define_tests(_SmallMetricContract, [name for name in BUILTIN["metrics"] if name != "kid"])
 define_tests(PresetContract, BUILTIN["presets"])
 define_tests(_OfflineContract, ["dinov2-vits14-offline", "efficientnet-lite1-offline"], pytest.mark.weights)

@@ -66,7 +66,7 @@ def test_every_backbone_of_the_default_preset_is_checked(monkeypatch):
 
 
 def unloadable(name, location, error):
-    """A backbone whose weights are at a location, "" if nowhere, and that cannot be loaded."""
+    """Return the spec of a backbone that raises an error when it is loaded; ``location``: that of its weights."""
 
     def build(weights):
         raise error

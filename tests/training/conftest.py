@@ -27,7 +27,7 @@ terms:
   edges: {loss: edges, weight: 1, backbone: cnn}
   identity: {loss: identity, weight: 1, view: entire}
 """
-"""Settings with terms on a ViT and on a CNN, guided ones and the identity term among them."""
+"""Settings with terms on a ViT and on a CNN, among them guided terms and the identity term."""
 
 CONDITIONS = ("cls", "start", "warped", "appearance")
 

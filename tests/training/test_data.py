@@ -36,7 +36,7 @@ def requests_of(example, name):
 
 
 class PartsOfWork:
-    """Descriptions of the parts of the work; the reporter stops the work after some of them."""
+    """Descriptions of the parts of the work; the reporter stops the work after ``stop_after`` of them."""
 
     def __init__(self, stop_after=10**6):
         self.stop_after, self.descriptions = stop_after, []
@@ -186,7 +186,7 @@ def test_views_without_a_bank_are_computed(prepared, pairs, vit, cnn):
     assert counting.passes == [(1, False)]  # one image, without gradients
 
 
-def test_terms_of_the_features_of_an_example_are_finite(data):
+def test_terms_with_stored_target_features_are_finite(data):
     example = data[2]
     views = example.views(0)
     for name, targets in example.targets.items():
@@ -211,7 +211,7 @@ def test_own_condition_is_that_of_the_appearance_image_with_itself(data, prepare
     assert without[0].own_condition is None
 
 
-def test_a_generator_of_cls_alone_needs_no_match(tmp_path, pairs, vit, cnn):
+def test_a_generator_conditioned_only_on_cls_needs_no_match(tmp_path, pairs, vit, cnn):
     terms = "terms={structure: {loss: structure, weight: 1}, appearance: {loss: appearance, weight: 1}}"
     data = prepared_data(recipe(vit, cnn, terms, conditions=("cls",)), pairs, tmp_path)
     example = data[1]
@@ -271,7 +271,7 @@ def test_stopped_work_resumes_where_it_was(prepared_two, tmp_path, two_pairs, vi
         ("training.batch=2", set()),
     ],
 )
-def test_another_setting_computes_again_only_what_depends_on_it(
+def test_only_records_that_depend_on_a_changed_setting_are_computed_again(
     prepared_two, two_pairs, vit, cnn, override, recomputed
 ):
     progress, settings = PartsOfWork(), recipe(vit, cnn, override)
@@ -304,9 +304,8 @@ def test_too_little_space_is_refused_with_what_would_fit(tmp_path, pairs, vit, c
         match=r"the remaining space is enough for no features of pairs: give fewer images, or lower any of training",
     ):
         prepared_data(recipe(vit, cnn), pairs, tmp_path, limit=100_000)
-    many_partners = recipe(vit, cnn, "training.partners=8")
     with pytest.raises(TrainingCacheError, match=r"features of 12 pairs of 4 images need about") as refused:
-        prepared_data(many_partners, pairs, tmp_path, limit=120_000)
+        prepared_data(recipe(vit, cnn), pairs, tmp_path, limit=120_000)
     needed, for_pairs = (float(size) * 1e6 for size in re.findall(r"([\d.]+) MB", str(refused.value))[:2])
     computed = TensorCache(tmp_path, 0).bytes
     with pytest.raises(
@@ -314,12 +313,12 @@ def test_too_little_space_is_refused_with_what_would_fit(tmp_path, pairs, vit, c
         match=r"enough for about (59|60|61) % of the missing features of pairs: give fewer pairs or images, or lower "
         r"any of training\.side, training\.partners, views\.structure\.bank, views\.appearance\.bank;",
     ):
-        # 60 % of them fit
-        prepared_data(many_partners, pairs, tmp_path, limit=int(computed + needed - 0.4 * for_pairs))
+        # space for all records of images and 60 % of those of pairs
+        prepared_data(recipe(vit, cnn), pairs, tmp_path, limit=int(computed + needed - 0.4 * for_pairs))
     with pytest.raises(
         TrainingCacheError, match="enough for less than 1 % of the missing features of pairs: give fewer pairs"
     ):
-        prepared_data(many_partners, pairs, tmp_path, limit=int(computed + needed - 0.999 * for_pairs))
+        prepared_data(recipe(vit, cnn), pairs, tmp_path, limit=int(computed + needed - 0.999 * for_pairs))
 
 
 def test_space_for_the_stored_views_is_enough_and_less_is_refused_once_all_pairs_are_matched(
@@ -350,7 +349,7 @@ def test_crops_of_a_step_have_one_size_and_depend_on_the_image(data):
             assert len({view[role, "crop"] for view in views}) > 1
         assert [example.views(step) for example in examples] == views
     sizes = {examples[0].views(step)["structure", "crop"].height for step in range(30)}
-    assert 2 <= len(sizes) <= 3  # views.structure.bank
+    assert 2 <= len(sizes) <= 3  # at most views.structure.bank
 
 
 def test_crops_that_are_not_square_are_refused(tmp_path, pairs, vit, cnn):
@@ -358,7 +357,7 @@ def test_crops_that_are_not_square_are_refused(tmp_path, pairs, vit, cnn):
         prepared_data(recipe(vit, cnn, "views.structure.shape=image"), pairs, tmp_path)
 
 
-def records(folder):
+def number_of_records(folder):
     return sum(len(json.loads(path.read_text())["records"]) for path in folder.glob("*.json"))
 
 
@@ -368,23 +367,23 @@ def test_killed_work_resumes_from_its_finished_shards(tmp_path, prepared_two, tw
     monkeypatch.setattr(cache, "SHARD_RECORDS", 4)
 
     def work():
-        killed = ProgressReporter(
+        kills = ProgressReporter(
             part=lambda *_: os.kill(os.getpid(), signal.SIGKILL) if next(number) == parts else None
         )
-        prepared_data(recipe(vit, cnn), two_pairs, tmp_path, progress=killed)
+        prepared_data(recipe(vit, cnn), two_pairs, tmp_path, progress=kills)
 
     number = itertools.count()
     process = multiprocessing.get_context("fork").Process(target=work)
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    before = records(tmp_path)
+    before = number_of_records(tmp_path)
     finished = {path: path.read_bytes() for path in tmp_path.glob("*.safetensors")}
     remaining = PartsOfWork()
     resumed = prepared_data(recipe(vit, cnn), two_pairs, tmp_path, progress=remaining.reporter())
     assert {path: path.read_bytes() for path in finished} == finished
-    assert len(finished) >= parts // 4  # records of a shard
-    assert len(remaining.descriptions) == records(tmp_path) - before
+    assert len(finished) >= parts // cache.SHARD_RECORDS
+    assert len(remaining.descriptions) == number_of_records(tmp_path) - before
     data = prepared_two.data
     for index in range(2):
         for name, value in data[index].condition.items():

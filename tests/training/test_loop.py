@@ -1,4 +1,4 @@
-"""Training: steps, order of pairs, averaged weights, state, gradients of several processes."""
+"""Training: steps, order of pairs, averaged weights, state, accumulated gradients."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from vitsplice.training.prepare import prepared_data
 from vitsplice.training.processes import Processes
 from vitsplice.training.schedule import average_decay, learning_rate_with_warm_up, pair_at
 
-TRAINED = (
+OVERRIDES = (
     "generator={name: tiny-tint}",
     "terms.identity.weight=0",
     "training={side: 32, batch: 2, warm_up: 2, ema: 0.5}",
@@ -24,7 +24,7 @@ TRAINED = (
 
 
 def training(folder, pairs, *overrides):
-    parts = TrainingParts.build(load(PRESET, "tiny", [*TRAINED, *overrides]))
+    parts = TrainingParts.build(load(PRESET, "tiny", [*OVERRIDES, *overrides]))
     return Training(parts, prepared_data(parts.recipe, pairs, folder / "cache"), Processes("cpu"))
 
 
@@ -58,8 +58,8 @@ def test_accumulated_batches_give_the_gradients_of_one_large_batch(folder, pairs
     accumulated = training(folder, pairs, "training.batch=2", "training.accumulation=2", "steps=1")
     totals = [next(each.steps()).total for each in (large, accumulated)]
     assert totals[0] == pytest.approx(totals[1], rel=1e-5)
-    for ours, theirs in zip(*(each.generator.parameters() for each in (large, accumulated)), strict=True):
-        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-7)
+    for first, second in zip(*(each.generator.parameters() for each in (large, accumulated)), strict=True):
+        torch.testing.assert_close(first.grad, second.grad, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.slow

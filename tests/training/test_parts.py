@@ -19,14 +19,14 @@ def parts_from(folder, generator="{name: tiny-tint}"):
 
 
 @pytest.mark.slow
-def test_option_that_the_generator_of_the_initial_model_did_not_have_is_its_default(tmp_path, monkeypatch):
+def test_option_newer_than_the_initial_model_has_its_default_value(tmp_path, monkeypatch):
     class Newer(vitsplice_tiny_generator.TinyTint):
         def __init__(self, channels, strength=1.0, offsets=(0.0, 0.0)):
             super().__init__(channels, strength)
 
     write_tiny_model(tmp_path)
     options = catalogue().conditional_generators["tiny-tint"].options
-    monkeypatch.setitem(options, "offsets", Option((0.0, 0.0), "an option that is new since"))
+    monkeypatch.setitem(options, "offsets", Option((0.0, 0.0), "an option that the initial model lacks"))
     monkeypatch.setattr(vitsplice_tiny_generator, "TinyTint", Newer)
     assert parts_from(tmp_path).options == {"strength": 1.0, "offsets": (0.0, 0.0)}
     with pytest.raises(ModelRejected, match="has generator"):

@@ -10,16 +10,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from tests.training.conftest import PRESET, photographs
-from tests.training.test_loop import TRAINED
+from tests.training.test_loop import OVERRIDES
 from vitsplice.errors import UserError
 from vitsplice.presets.loading import load
 from vitsplice.training.processes import Processes, SeveralProcesses, processes_on
 
 
 def write_inputs(folder, name, *overrides):
-    """Write settings and images; return the arguments of the script."""
+    """Write settings and images; return the arguments of `train_processes.main`."""
     settings = folder / f"{name}.yaml"
-    settings.write_text(load(PRESET, "tiny", [*TRAINED, *overrides]).to_yaml())
+    settings.write_text(load(PRESET, "tiny", [*OVERRIDES, *overrides]).to_yaml())
     images = sorted(folder.glob("*.png")) or photographs(folder, 3)
     return settings, folder / "cache", folder / name, images
 

@@ -286,7 +286,7 @@ def test_losses_and_previews_are_written_for_tensorboard(inputs, tmp_path, monke
 
 
 @pytest.mark.slow
-def test_stopped_metrics_are_measured_by_a_resumed_training(inputs, tmp_path, small_metrics, monkeypatch):
+def test_metrics_are_measured_by_a_resumed_training_if_they_were_stopped(inputs, tmp_path, small_metrics, monkeypatch):
     monkeypatch.setattr(
         "vitsplice.training.held_out.select_run_metrics", lambda registered: [registered["lab-patches"]]
     )

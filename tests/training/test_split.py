@@ -27,7 +27,7 @@ def different(number, seed=0):
 
 
 def near(fingerprint, name):
-    """A fingerprint that looks the same as another."""
+    """Return the fingerprint of another file with the same image."""
     return Fingerprint(hashlib.sha256(name.encode()).hexdigest(), (9, 9), fingerprint.bits, fingerprint.colours)
 
 
@@ -90,7 +90,7 @@ def test_too_few_images_are_refused(number):
 
 
 @pytest.mark.parametrize("trained", [frozenset(), {different(1)[Path("0-0")].sha256}])
-def test_too_few_images_of_which_none_is_held_out_are_refused_without_advice_on_that(trained):
+def test_too_few_images_are_refused_without_advice_on_holding_out_if_none_is_held_out(trained):
     with pytest.raises(UserError) as refused:
         split_fingerprints(different(1), 0, trained)
     assert str(refused.value) == "a training needs at least 2 different images, not 1; give more images"

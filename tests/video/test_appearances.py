@@ -34,7 +34,7 @@ def test_several_images_have_their_own_masks_and_weights():
     first, second = appearances.on_device(DEVICE, None, MaskConfig()).appearances
     assert (first.weight, second.weight) == (1, 0.5)
     assert first.mask.min() == 1  # no mask
-    assert (second.mask[..., :20].min(), second.mask[..., 28:].max()) == (1, 0)  # away from its edge at 24
+    assert (second.mask[..., :20].min(), second.mask[..., 28:].max()) == (1, 0)  # away from the mask's edge at 24
     assert list(appearances.digests()) == [
         "appearance image", "appearance image 2", "appearance mask 2", "appearance weights",
     ]  # fmt: skip

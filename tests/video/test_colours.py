@@ -7,12 +7,12 @@ from vitsplice.video.colours import FULL_RANGE, LIMITED_RANGE, ColourSpace, from
 NOT_STATED = 0
 
 
-def grey_frame(name, tones, stated):
-    """Return a frame of 8 x 8 pixels, its halves of two tones in 8 bits."""
+def grey_frame(name, tones, range_number):
+    """Return a frame of 8 x 8 pixels whose upper and lower half have two 8-bit tones."""
     bits = av.VideoFormat(name, 8, 8).components[0].bits
     values = np.repeat(tones, 4)[:, None].repeat(8, 1) << (bits - 8)
     frame = av.VideoFrame.from_ndarray(values.astype(np.uint8 if bits == 8 else np.uint16), format=name)
-    frame.color_range = stated
+    frame.color_range = range_number
     return frame
 
 
@@ -28,9 +28,9 @@ def test_grey_frames_of_the_limited_range_are_expanded(name):
     assert (luma[4:8] == 16).all()
 
 
-@pytest.mark.parametrize("stated", [FULL_RANGE, NOT_STATED])
-def test_other_grey_frames_have_the_full_range(stated):
-    frame = grey_frame("gray", [250, 5], stated)
+@pytest.mark.parametrize("range_number", [FULL_RANGE, NOT_STATED])
+def test_other_grey_frames_have_the_full_range(range_number):
+    frame = grey_frame("gray", [250, 5], range_number)
     pixels = to_rgb(frame, ColourSpace.of(frame))
     assert (pixels[:4] == 250).all()
     assert (pixels[4:] == 5).all()

@@ -161,7 +161,7 @@ def test_each_patch_is_matched_with_those_of_several_appearance_images(tmp_path,
 
 
 def load_with(**changes):
-    """Function like `load_transfer` whose backbones have other descriptions."""
+    """Return a function like `load_transfer` that changes the ``info`` of the backbones."""
 
     def load(*arguments):
         loaded = load_transfer(*arguments)
@@ -173,7 +173,7 @@ def load_with(**changes):
     return load
 
 
-def test_weights_of_backbones_without_digests_are_recorded_as_an_empty_text(tmp_path, appearance, monkeypatch):
+def test_a_missing_digest_of_the_weights_is_recorded_as_an_empty_text(tmp_path, appearance, monkeypatch):
     monkeypatch.setattr(convert, "load_transfer", load_with(sha256=""))
     result = transfer(write_clip(tmp_path / "clip.mp4", panned(1)), appearance, tmp_path / "out")
     assert result.record["inputs"]["weights"] == ""
@@ -246,7 +246,7 @@ def test_a_finished_output_that_cannot_be_read_is_reported(clip, appearance, who
         transfer(clip, appearance, whole.path)
 
 
-def test_parts_that_cannot_be_removed_are_removed_when_the_finished_video_is_requested_again(
+def test_parts_that_could_not_be_removed_are_removed_when_the_finished_video_is_requested_again(
     tmp_path, appearance, monkeypatch
 ):
     def fails(folder):
@@ -669,7 +669,7 @@ def test_key_every_may_be_an_integer_of_numpy(clip, appearance, whole):
     assert transfer(clip, appearance, whole.path, key_every=np.int64(2)).record == whole.record
 
 
-def test_a_mistake_is_found_before_the_work(tmp_path, clip, appearance):
+def test_arguments_that_cannot_be_used_are_refused_before_the_work(tmp_path, clip, appearance):
     with pytest.raises(UserError, match="key_every=0 is not allowed; it must be an integer from 1 to 120"):
         transfer(clip, appearance, tmp_path / "out.mp4", key_every=0)
     with pytest.raises(UserError, match=r"key_every=2\.5 is not allowed; it must be an integer from 1 to 120"):

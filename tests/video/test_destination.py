@@ -14,7 +14,7 @@ INFO = VideoInfo(96, 64, Fraction(10), Fraction(1, 10))
 
 
 class Frames(VideoSource):
-    """A source without audio."""
+    """A source of two frames without audio."""
 
     info = INFO
 
@@ -41,7 +41,7 @@ def finished(path, work):
 
 
 def test_a_video_is_joined_in_the_folder_of_the_work(tmp_path, monkeypatch):
-    """A killed process must leave no temporary file beside the output."""
+    """A process that is killed while it joins leaves no temporary file beside the output."""
     replace, replaced = os.replace, []
     monkeypatch.setattr(os, "replace", lambda a, b: replaced.append((a, b)) or replace(a, b))
     (tmp_path / "out").mkdir()

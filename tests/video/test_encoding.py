@@ -34,7 +34,7 @@ def test_joined_segments_have_the_frames_and_times_of_the_input(tmp_path, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.webm"])
-def test_no_frame_of_a_segment_is_lost_whatever_their_number(tmp_path, name):
+def test_no_frame_is_lost_whatever_the_length_of_a_segment(tmp_path, name):
     images = panned(10)
     source = open_source(write_clip(tmp_path / "clip.mp4", images))
     for split in range(1, 10):
@@ -65,7 +65,7 @@ def test_audio_is_copied(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
-def test_times_below_0_begin_at_0_and_the_audio_with_them(tmp_path, name):
+def test_output_of_an_input_with_times_below_0_begins_at_0_with_its_audio(tmp_path, name):
     clip = write_clip(tmp_path / "clip.mp4", panned(5), audio=True)
     wrapped = remuxed(clip, tmp_path / "wrapped.ts", Fraction(2**33, 90000) - 1)
     path, _ = encoded(tmp_path, open_source(wrapped), name, audio=wrapped)

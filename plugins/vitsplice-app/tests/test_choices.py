@@ -13,7 +13,7 @@ def _without_weights_of_the_cnn(monkeypatch):
     monkeypatch.setattr(choices, "is_installed", lambda spec: spec.name != "tiny-cnn")
 
 
-def test_labels_are_names_with_missing_weights_or_the_beginning_of_the_summary():
+def test_labels_note_missing_weights_and_have_short_summaries():
     assert ("tiny-vit", "tiny-vit") in choices.backbone_choices()
     assert choices.backbone_choices()[-1] == ("tiny-cnn (not installed)", "tiny-cnn")
     assert ("instant: seconds, no optimisation", "instant") in choices.preset_choices()

@@ -1,4 +1,4 @@
-"""Hostile requests get no traceback and no file from outside of the page, which stays alive; others succeed."""
+"""Hostile requests get no traceback and no file from outside of the page's folder; the server stays alive."""
 
 import http.client
 import itertools
@@ -23,7 +23,7 @@ FILE = f"{API}/file="
 JOIN = f"{API}/queue/join"
 UPLOAD = f"{API}/upload"
 ALIVE = f"{API}/app_id"
-"""Path of a small answer."""
+"""Route with a short response."""
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_loop_of_symlinks_cannot_be_read(ask, tmp_path):
         f"{API}/proxy=http://127.0.0.1:1/", f"{API}/custom_component/x/client/../__init__.py", "/monitoring",
     ],
 )  # fmt: skip
-def test_routes_that_read_or_fetch_other_things_are_refused(ask, path):
+def test_routes_that_read_other_files_or_fetch_urls_are_refused(ask, path):
     status, text = ask("GET", path)
     assert status in (403, 404)
     assert "root:" not in text
@@ -132,7 +132,7 @@ def test_broken_json_is_refused(ask, body):
         b'{"data": [], "fn_index": 9}',
     ],
 )
-def test_wrong_types_and_unknown_functions_are_refused(ask, body):
+def test_wrong_types_and_missing_values_are_refused(ask, body):
     assert ask("POST", JOIN, body, JSON)[0] in (400, 422, 500)
 
 
@@ -164,13 +164,12 @@ def test_event_stream_of_an_unknown_session_leaves_the_page_alive(ask):
     assert ask("GET", f"{API}/queue/data?session_hash=nobody", read=False)[0] == 200
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("path", "limit"), [(f"{API}/component_server", MAX_UPLOAD), (JOIN, MAX_BODY)])
-def test_oversized_request_is_refused(ask, path, limit):
-    chunks = limit // 2**20 + 1
-    headers = FORM | {"Content-Length": str(chunks * 2**20)}
-    status, text = ask("POST", path, itertools.repeat(b"x" * 2**20, chunks), headers)
-    assert (status, text) == (413, f"too large: at most {limit // 10**6} MB are allowed")
+@pytest.mark.parametrize(("path", "limit"), [(f"{API}/component_server", "MAX_UPLOAD"), (JOIN, "MAX_BODY")])
+def test_oversized_request_is_refused(ask, path, limit, monkeypatch):
+    monkeypatch.setattr(guard, limit, 2**20)
+    headers = FORM | {"Content-Length": str(2**21)}
+    status, text = ask("POST", path, itertools.repeat(b"x" * 2**20, 2), headers)
+    assert (status, text) == (413, "too large: at most 1 MB are allowed")
 
 
 @pytest.mark.parametrize("path", [UPLOAD, f"{API}/component_server"])
@@ -237,7 +236,7 @@ def test_request_to_a_name_of_this_machine_is_answered(ask, host):
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "192.0.2.1:80", ""])
-def test_website_whose_name_leads_to_this_machine_is_refused(ask, host):
+def test_website_whose_name_resolves_to_this_machine_is_refused(ask, host):
     assert ask("GET", "/", headers={"Host": host})[0] in (400, 403)
 
 
@@ -255,9 +254,9 @@ def test_other_methods_are_refused(ask, method):
 def test_many_requests_at_once_are_answered(ask):
     requests = [("GET", "/"), ("GET", f"{FILE}/etc/passwd"), ("POST", JOIN, event([]), JSON), ("GET", "/config")]
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda request: ask(*request)[0], requests * 6))
+        answers = list(pool.map(lambda request: ask(*request)[0], requests * 4))
     assert set(answers) <= {200, 400, 403, 422, 500, 503}
-    assert answers.count(403) == 6
+    assert answers.count(403) == 4
 
 
 def test_responses_forbid_the_browser_to_load_from_elsewhere(server):

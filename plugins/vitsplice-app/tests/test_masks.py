@@ -10,11 +10,11 @@ from vitsplice.errors import ImageError
 from vitsplice.images import example, read
 
 
-def encoded(suffix):
+def encoded(file_format):
     file = io.BytesIO()
     layer = Image.new("RGB", (20, 20))
     layer.paste("white", (0, 0, 10, 20))
-    layer.save(file, suffix)
+    layer.save(file, file_format)
     return file.getvalue()
 
 
@@ -46,12 +46,12 @@ def background(editor, path):
 
 @pytest.mark.parametrize("name", ["image.tif", "image.TIFF"])
 def test_editor_shows_a_tiff_as_a_png(editor, tmp_path, name):
-    Image.open(example()[0]).resize((20, 30)).save(tmp_path / name, "TIFF")
+    Image.new("RGB", (20, 30)).save(tmp_path / name, "TIFF")
     with Image.open(background(editor, tmp_path / name)) as shown:
         assert shown.format == "PNG"
         assert shown.size == (20, 30)
 
 
-def test_editor_is_given_a_tiff_that_cannot_be_read_as_it_is(editor, tmp_path):
+def test_unreadable_tiff_is_passed_to_the_editor_unchanged(editor, tmp_path):
     (tmp_path / "broken.tif").write_bytes(b"broken")
     assert background(editor, tmp_path / "broken.tif").endswith("broken.tif")

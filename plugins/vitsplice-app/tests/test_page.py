@@ -1,7 +1,7 @@
 """The page in a browser: tabs, keyboard, labels, phones, dark mode. Fixtures check requests and the console."""
 
 import pytest
-from app_page import open_tab
+from app_page import checked_app_pages, open_tab
 from vitsplice_app.page import TABS
 
 pytestmark = pytest.mark.browser
@@ -21,6 +21,13 @@ def transfer(shared_page):
     return shared_page
 
 
+@pytest.fixture(scope="module")
+def unused_page(context, server):
+    """The page without images and results, for tests that only resize it or open its tabs."""
+    with checked_app_pages(context, server) as open_url:
+        yield open_url(server.url)
+
+
 def unnamed_controls(page):
     """Descriptions of the controls of a page for which a screen reader has no name."""
     session = page.context.new_cdp_session(page)
@@ -38,10 +45,10 @@ def test_page_has_its_tabs_in_order(transfer):
     assert transfer.get_by_role("tab").all_inner_texts() == list(TABS)
 
 
-def test_every_control_of_every_tab_has_a_name(page):
+def test_every_control_of_every_tab_has_a_name(unused_page):
     for name in TABS:
-        open_tab(page, name)
-        assert unnamed_controls(page) == []
+        open_tab(unused_page, name)
+        assert unnamed_controls(unused_page) == []
 
 
 def test_tabs_are_reached_and_opened_by_the_keyboard(transfer):
@@ -65,7 +72,7 @@ def test_number_outside_of_the_range_of_its_slider_is_noted(transfer):
     assert transfer.get_by_role("spinbutton", name="Appearance strength").evaluate(text) == "none"
 
 
-def test_sign_of_work_does_not_move_for_those_who_prefer_that(transfer):
+def test_activity_indicator_does_not_move_if_reduced_motion_is_preferred(transfer):
     ring = """main => {
         const added = main.appendChild(Object.assign(document.createElement("p"), {className: "working"}));
         const {animationName, borderBottomWidth} = getComputedStyle(added, "::before");
@@ -77,11 +84,11 @@ def test_sign_of_work_does_not_move_for_those_who_prefer_that(transfer):
         assert transfer.locator(".contain").first.evaluate(ring) == [animation, "2px"]
 
 
-def test_phone_shows_every_tab_without_scrolling_sideways(page):
-    page.set_viewport_size(PHONE)
+def test_phone_shows_every_tab_without_scrolling_sideways(unused_page):
+    unused_page.set_viewport_size(PHONE)
     for name in TABS:
-        open_tab(page, name)
-        assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+        open_tab(unused_page, name)
+        assert unused_page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
 def brightness(page):
@@ -90,6 +97,7 @@ def brightness(page):
     return int(colour.removeprefix("rgb(").split(",")[0])
 
 
-def test_page_follows_the_colour_scheme_of_the_system(transfer, dark_page):
+def test_page_follows_the_colour_scheme_of_the_system(transfer):
     assert brightness(transfer) > 200
-    assert brightness(dark_page) < 50
+    transfer.emulate_media(color_scheme="dark")
+    assert brightness(transfer) < 50

@@ -41,7 +41,7 @@ def test_folder_is_removed_while_a_run_writes_to_it():
 
     stopped = threading.Event()
     with temporary_workspace() as workspace:
-        writer = threading.Thread(target=write)
+        writer = threading.Thread(target=write, daemon=True)
         writer.start()
         time.sleep(0.02)
     assert not workspace.root.exists()

@@ -19,7 +19,7 @@ def shared_backbones() -> BackboneCache:
 
 
 def backbone_info(backbone: str) -> BackboneInfo:
-    """Load a backbone, or its fallback, into the cache if it is not cached yet, and return the info.
+    """Return the info of a backbone, which is loaded into the cache unless it is cached.
 
     Raises:
         UnknownName, WeightsUnavailable, WeightsRejected: see `vitsplice.engine.backbones.BackboneLoader.named`.

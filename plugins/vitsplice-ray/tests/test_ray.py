@@ -29,7 +29,7 @@ SEAT = {"resources": {"seat": 1}, "object_store_memory": 80 * 2**20}
 
 @pytest.fixture(scope="module", autouse=True)
 def _workers_of_normal_priority():
-    """Let Ray's worker processes keep the priority of their parent; on a busy machine they are slow at Ray's, 15."""
+    """Keep Ray from lowering the priority of its worker processes, which makes them slow on a busy machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_worker_niceness", "0")
         yield
@@ -70,8 +70,8 @@ class TestRay(ExecutorContract):
 
     def test_job_whose_process_is_killed_runs_again_in_another_one(self, tmp_path):
         def die_once(job):
-            if not (mark := Path(job.folder, "begun")).exists():
-                mark.touch()
+            if not (marker := Path(job.folder, "begun")).exists():
+                marker.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
             return Outcome(job.id, "done")
 
@@ -174,7 +174,7 @@ def test_custom_resource_that_this_machine_lacks_is_reported_with_the_address_of
 @pytest.mark.parametrize(
     ("connected", "address", "may_grow"), [(True, "local", True), (False, "local", False), (False, "auto", True)]
 )
-def test_cluster_of_the_host_program_may_grow(connected, address, may_grow, monkeypatch):
+def test_only_a_cluster_that_is_started_here_cannot_grow(connected, address, may_grow, monkeypatch):
     use_fake_ray(monkeypatch, lambda **_: None, connected)
     monkeypatch.setattr(executor, "_check_address", lambda address: None)
     with executor_with(address=address)._connected() as (_, grows):

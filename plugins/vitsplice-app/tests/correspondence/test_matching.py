@@ -1,10 +1,8 @@
 """Matches of two images, without the page."""
 
-from dataclasses import replace
-
 import pytest
 import torch
-from vitsplice_app.correspondence.matching import TOGETHER, match, viewer_html
+from vitsplice_app.correspondence.matching import TOGETHER, match
 
 from vitsplice.analysis.correspondence import match_images
 from vitsplice.errors import ConfigError, ImageError, UserError
@@ -48,8 +46,3 @@ def test_errors_are_those_of_the_python_interface(images, tmp_path):
         match((images[0], str(broken)), "tiny-vit", TOGETHER, None, 8)
     with pytest.raises(ConfigError, match="has no layer 7"):
         match(images, "tiny-vit", "key", 7, 8)
-
-
-def test_a_fallback_is_noted_above_the_viewer(images):
-    result = replace(match(images, "tiny-vit", TOGETHER, None, 8), notes=("backbone '<a>' is unavailable",))
-    assert viewer_html(result).startswith("<p>Note: backbone &#x27;&lt;a&gt;&#x27; is unavailable</p><iframe srcdoc=")

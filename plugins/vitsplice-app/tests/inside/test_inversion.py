@@ -23,7 +23,7 @@ FORM = {
     "roles": ["appearance", "structure"],
     "backbone": "tiny-vit",
     "layer": -1,
-    "steps": 3,
+    "steps": 2,
     "size": 64,
     "seed": 0,
 }
@@ -63,7 +63,7 @@ def test_images_are_those_of_the_python_interface():
     captions = [caption for _, caption in images]
     assert captions[0] == "image"
     assert [caption.partition(":")[0] for caption in captions[1:]] == ["cls at layer 2 (-1)", "key at layer 2 (-1)"]
-    assert all(caption.endswith("3 steps") for caption in captions[1:])
+    assert all(caption.endswith("2 steps") for caption in captions[1:])
     for (image, _), pixels in zip(images[1:], expected, strict=True):
         torch.testing.assert_close(from_pil(image), pixels, atol=0.51 / 255, rtol=0)
 
@@ -95,7 +95,7 @@ def test_fields_of_numbers_leave_the_check_to_the_form(build_page, workspace):
 def test_stopped_inversion_keeps_its_image_and_no_other_begins():
     (_, first), *_, (_, last) = invert(shallow(plan_of()), lambda: True)
     assert [caption for _, caption in first] == ["image"]
-    assert [caption.rpartition(", ")[2] for _, caption in last] == ["image", "stopped after 1 of 3 steps"]
+    assert [caption.rpartition(", ")[2] for _, caption in last] == ["image", "stopped after 1 of 2 steps"]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def session():
 
 @pytest.fixture
 def new_run(session, sources, tmp_path):
-    """Function that creates a run of the preset tiny, with these overrides, in a new folder."""
+    """Function that creates a run of the preset tiny, with the given overrides, in a new folder."""
 
     def create(*overrides, **changed_sources):
         settings = settings_for("tiny", overrides=overrides)

@@ -80,12 +80,12 @@ def test_edited_yaml_is_the_preset_with_overrides(tmp_path):
         ),
     ],
 )
-def test_mistakes_in_the_yaml_are_those_of_the_command_line(text, message, tmp_path):
+def test_errors_of_the_yaml_are_those_of_the_command_line(text, message, tmp_path):
     with pytest.raises(ConfigError, match=message):
         read_yaml("quick", text, tmp_path / "weights")
 
 
-def test_unknown_loss_term_is_a_mistake(tmp_path):
+def test_unknown_loss_term_is_an_error(tmp_path):
     text = preset_yaml("tiny").replace("loss: appearance", "loss: apearance")
     with pytest.raises(UnknownName, match="apearance"):
         read_yaml("tiny", text, tmp_path)
@@ -96,6 +96,6 @@ def test_yaml_cannot_name_another_preset(tmp_path):
     assert read_yaml("tiny", text, tmp_path).preset == "tiny"
 
 
-@pytest.mark.parametrize(("preset", "most"), [("quick", 640), ("instant", 0), ("tiny", 100)])
-def test_steps_depend_on_the_preset(preset, most):
-    assert Sliders.of(settings_for(preset)).max_steps == most
+@pytest.mark.parametrize(("preset", "maximum"), [("quick", 640), ("instant", 0), ("tiny", 100)])
+def test_maximum_number_of_steps_depends_on_the_preset(preset, maximum):
+    assert Sliders.of(settings_for(preset)).max_steps == maximum

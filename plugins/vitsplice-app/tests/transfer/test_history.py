@@ -19,7 +19,7 @@ def runs(session, new_run):
     return session.runs
 
 
-def test_images_are_copied_under_their_own_names(new_run, sources, tmp_path):
+def test_images_are_copied_under_their_own_names(new_run, sources):
     run = new_run(structure_mask=b"mask")
     assert run.images == {
         "structure": "images/structure/structure.png",

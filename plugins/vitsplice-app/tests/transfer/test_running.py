@@ -1,5 +1,6 @@
-"""Runs of the page: progress, stopping, resuming, failing, and the bytes of the command line."""
+"""Runs of the page: progress, stopping, resuming, failing, and the same bytes as on the command line."""
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 import pytest
@@ -67,7 +68,7 @@ def test_messages_of_the_latest_start_or_resume_are_kept_with_the_run(new_run, m
 
 
 @pytest.mark.slow
-def test_failing_step_saves_the_last_good_output(new_run):
+def test_failing_step_saves_the_last_valid_output(new_run):
     run = new_run("terms.nan={loss: nan-at-third, weight: 1}")
     with pytest.raises(NonFiniteLoss):
         list(running.begin(run))
@@ -87,9 +88,7 @@ def test_abandoned_run_releases_its_folder(new_run):
 
 @pytest.mark.slow
 def test_run_is_released_by_the_thread_that_ends_it(new_run):
-    """The page takes each state in any of its threads."""
-    from concurrent.futures import ThreadPoolExecutor
-
+    """The page may take each state in another thread."""
     run = new_run("checkpoint.every=1", "steps=2")
     states = running.begin(run, lambda: True)
     for _ in states:

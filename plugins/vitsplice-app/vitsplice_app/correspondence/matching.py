@@ -1,10 +1,8 @@
-"""Matches of two images, and the viewer that shows the matches on the page."""
+"""Matches of two images."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from vitsplice.errors import UserError
@@ -37,25 +35,15 @@ def match(
         layer: layer of the facet: 0 is the first, -1 the last; it has no effect with `TOGETHER`.
         grid: each image is resized to about ``grid * grid`` patches.
 
-    Returns:
-        The correspondence; if a fallback replaces the backbone, with a note.
-
     Raises:
         UserError: if an image is not given; see also `vitsplice.analysis.correspondence.match_images`.
-        WeightsUnavailable: if neither the weights of the backbone nor those of a fallback are available.
+        WeightsUnavailable: if the weights of the backbone are unavailable; there is no fallback.
     """
     from vitsplice.analysis.correspondence import match_images
 
     first, second = images
     if not (first and second):
         raise UserError("two images are required; drop, paste or choose both, or take an example")
-    network, substitution = shared_backbones().named(backbone)
+    network, _ = shared_backbones().named(backbone)
     features: dict[str, Any] = {} if facet == TOGETHER else {"facet": facet, "layer": layer}
-    result = match_images(first, second, backbone=network, grid=grid, cache=shared_descriptions(), **features)
-    return replace(result, notes=(str(substitution),)) if substitution else result
-
-
-def viewer_html(result: ImageCorrespondence) -> str:
-    """Format a correspondence as HTML: its notes, then a frame with its viewer."""
-    notes = "".join(f"<p>Note: {escape(note)}</p>" for note in result.notes)
-    return notes + result.viewer().frame()
+    return match_images(first, second, backbone=network, grid=grid, cache=shared_descriptions(), **features)

@@ -10,7 +10,7 @@ from vitsplice.contracts import layer_label
 from vitsplice_app.backbones import backbone_info
 from vitsplice_app.choices import LOCAL_FACETS
 from vitsplice_app.context import AppContext
-from vitsplice_app.correspondence.matching import TOGETHER, match, viewer_html
+from vitsplice_app.correspondence.matching import TOGETHER, match
 from vitsplice_app.dropdowns import backbone_dropdown
 from vitsplice_app.errors import error_card, guarded
 from vitsplice_app.events import IMMEDIATE, SHOW_OUTCOME, disable_gradio_check
@@ -68,7 +68,7 @@ def build(context: AppContext) -> None:
         }
 
     def matched(first: str | None, second: str | None, *settings: Any) -> Any:
-        return viewer_html(match((first, second), *settings))
+        return match((first, second), *settings).viewer().frame()
 
     inputs, outputs = [backbone, facet, layer], [card, facet, layer]
     for choice in (backbone, facet):
