@@ -380,11 +380,17 @@ OVERRIDES = {
 }
 """Overrides by preset for small images."""
 
+NETWORKS = BackboneCache()
+"""The tiny networks of all calls of `small_run`."""
+
 
 def small_run(preset, pair, overrides=(), **masks):
-    settings = [*OVERRIDES[preset], "metrics=none", "resize.size=32", "precision=float32", *overrides]
-    steps = {} if preset == "instant" else {"steps": 2}
-    return vitsplice.splice(*pair, preset=preset, backbone="tiny-vit", overrides=settings, **steps, **masks).pixels
+    overrides = [*OVERRIDES[preset], "metrics=none", "resize.size=32", "precision=float32", *overrides]
+    steps = None if preset == "instant" else 2
+    settings = settings_for(preset, backbone="tiny-vit", steps=steps, overrides=overrides)
+    run = Run(*pair, settings, backbones=NETWORKS, **masks)
+    list(run.steps())
+    return run.pixels()
 
 
 @cache
@@ -407,8 +413,8 @@ def assert_appearance_is_masked(preset, pair, overrides=()):
         small_run(preset, (pair[0], appearance), overrides, appearance_mask=mask) for appearance in (pair[1], changed)
     )
     assert torch.equal(masked, masked_changed)
-    whole = small_run(preset, pair, overrides) if overrides else small_run_without_masks(preset)
-    assert not torch.equal(masked, whole)
+    unmasked = small_run(preset, pair, overrides) if overrides else small_run_without_masks(preset)
+    assert not torch.equal(masked, unmasked)
 
 
 @pytest.mark.slow

@@ -191,13 +191,13 @@ def test_section_of_every_loss_follows_the_template_and_has_its_options(spec):
 
 @pytest.mark.slow
 def test_python_code_of_readme_getting_started_and_presets_runs(png, tmp_path, monkeypatch):
-    """Run the code with a tiny preset and backbone instead of large ones."""
+    """Run the code with one step of a tiny preset, and with a tiny backbone instead of a large one."""
     monkeypatch.chdir(tmp_path)
     for path, name in zip(png, ("cow.jpg", "zebra.jpg"), strict=True):
         Image.open(path).save(name)
     splice = vitsplice.splice
     monkeypatch.setattr(
-        vitsplice, "splice", lambda *images, **settings: splice(*images, **(settings | {"preset": "tiny"}))
+        vitsplice, "splice", lambda *images, **settings: splice(*images, **(settings | {"preset": "tiny", "steps": 1}))
     )
     code = "\n".join(python_blocks(README) + python_blocks(PAGES["getting-started"]) + python_blocks(PAGES["presets"]))
     code = code.replace("dinov2-vits14-offline", "tiny-vit").replace("terms.structure.", "terms.appearance.")

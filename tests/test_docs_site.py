@@ -138,7 +138,7 @@ DOCUMENTS_WITH_COMMANDS = [path for path in DOCUMENTS if path.name != "CHANGELOG
 
 @pytest.mark.parametrize("document", DOCUMENTS_WITH_COMMANDS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_commands_and_settings_in_the_documents_are_accepted(document):
-    """Files of the commands need not exist; ``--set`` is validated against the preset."""
+    """Files of the commands need not exist; ``--set`` is validated against the built-in preset, by default quick."""
     text = document.read_text()
     for words in commands_in_code(text):
         command, arguments = command_and_arguments(words)

@@ -4,7 +4,7 @@ import os
 import resource
 import runpy
 import sys
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -18,6 +18,7 @@ from vitsplice.images import encode_png, example, read, resize_to
 from vitsplice.loss_modules import StructureLoss, from_preset
 from vitsplice.matching.description import describe_image
 from vitsplice.metrics import RUN_METRICS
+from vitsplice.metrics.segments import joint_clusters
 from vitsplice.metrics.values import MetricValue
 from vitsplice.presets.settings import DEFAULT_PRESET, settings_for
 
@@ -45,7 +46,7 @@ def run(tmp_path, monkeypatch, capsys, networks):
     """Function that runs a script of examples/ in this process, in an empty folder, and returns its output.
 
     To save time, nothing is plotted, images are small and matched on few patches, runs use tiny networks unless the
-    script names others, and all runs share loaded networks.
+    script names others, all runs share loaded networks, and both metrics of segments share the clusters of a pair.
     """
 
     def run(script, *arguments):
@@ -64,6 +65,7 @@ def run(tmp_path, monkeypatch, capsys, networks):
     monkeypatch.setattr("vitsplice.runs.artifacts.report", lambda *_: "")
     monkeypatch.setattr("vitsplice.support.plots._save", lambda *_, **__: b"<svg></svg>")
     monkeypatch.setattr("vitsplice.metrics.independent.SIZE", 64)
+    monkeypatch.setattr("vitsplice.metrics.segments.joint_clusters", cache(joint_clusters))
     monkeypatch.setattr("vitsplice.engine.start.describe_image", describe_coarsely)
     monkeypatch.setattr("vitsplice.analysis.compare.ComparisonPlan", partial(ComparisonPlan, size=96))
     monkeypatch.setattr("vitsplice.loss_modules.StructureLoss", partial(StructureLoss, size=56))
@@ -249,15 +251,18 @@ def test_example_refuses_arguments(run, capsys, script, arguments, message):
 
 @pytest.fixture
 def forked(processes, monkeypatch):
-    """Processes of `python -m vitsplice` are forked from one that has imported everything.
+    """Processes of `python -m vitsplice` are forked from one that has imported everything, and render no plots.
 
     The examples may wait for them only by `poll`, `wait` and `os.wait4`: they are not children of this process.
     """
+    from resumable import light_main
+
     started = {}
 
     def start(command, env=None, **_):
         assert command[:3] == [sys.executable, "-m", "vitsplice"]
-        process = processes.start(command[3:], Path.cwd(), environment=processes.environment | (env or {}))
+        environment = processes.environment | (env or {})
+        process = processes.start(command[3:], Path.cwd(), environment=environment, program=light_main)
         started[process.pid] = process
 
         def wait():

@@ -7,7 +7,7 @@ import pytest
 import tiled_run
 
 from vitsplice.cli import main
-from vitsplice.images import encode_png, example, read, resize_to
+from vitsplice.images import example, read, resize_to
 
 pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
 
@@ -48,7 +48,7 @@ def test_ten_steps_of_paper_decrease_the_loss(tmp_path, capsys, monkeypatch):
 
 
 # For 3 seeds the metrics are far from the bounds.
-@pytest.mark.parametrize(("preset", "steps"), [("instant", None), ("quick", 6)])
+@pytest.mark.parametrize(("preset", "steps"), [("instant", None), ("quick", 4)])
 def test_instant_and_quick_improve_the_metrics_of_the_packaged_pair(tmp_path, capsys, monkeypatch, preset, steps):
     monkeypatch.chdir(tmp_path)
     small = (
@@ -70,8 +70,8 @@ def test_instant_and_quick_improve_the_metrics_of_the_packaged_pair(tmp_path, ca
     metrics = {metric["name"]: metric for metric in json.loads((tmp_path / "out" / "run.json").read_text())["metrics"]}
     assert metrics["lab-patches"]["value"] < 0.7 * metrics["lab-patches"]["unchanged"]
     if preset == "quick":
-        assert metrics["cnn-statistics"]["value"] < 0.95 * metrics["cnn-statistics"]["unchanged"]
-    assert metrics["cnn-self-similarity"]["value"] < 0.03  # that of the appearance image is above 0.05
+        assert metrics["cnn-statistics"]["value"] < 0.85 * metrics["cnn-statistics"]["unchanged"]
+    assert metrics["cnn-self-similarity"]["value"] < 0.015  # that of the appearance image is 0.021
     assert metrics["lab-patches"]["leakage"] == ("term" if preset == "quick" else "none")
     assert metrics["cnn-statistics"]["leakage"] == ("term" if preset == "quick" else "none")  # by term statistics
 
@@ -79,11 +79,8 @@ def test_instant_and_quick_improve_the_metrics_of_the_packaged_pair(tmp_path, ca
 @pytest.mark.slow
 def test_peak_memory_of_a_tiled_run_is_bounded(processes, tmp_path):
     """A step takes the memory of one tile."""
-    image = tmp_path / "image.png"
-    image.write_bytes(encode_png(resize_to(read(example()[0]).pixels, 724)[0]))
-    ended = processes.run([image, example()[1]], tmp_path, timeout=500, program=tiled_run.run_on_tiles)
+    ended = processes.run(example(), tmp_path, timeout=500, program=tiled_run.run_on_tiles)
     assert ended.code == 0, ended.stderr
-    channels, height, width, mebibytes = map(int, ended.stdout.split())
-    assert channels == 3
-    assert min(height, width) == 724
-    assert mebibytes < 1060  # 810 were measured; 1320 without tiles
+    *shape, mebibytes = map(int, ended.stdout.split())
+    assert shape == [3, 512, 512]
+    assert mebibytes < 650  # 517 were measured; 789 without tiles

@@ -6,7 +6,7 @@ import vitsplice_tiny
 
 from tests.conftest import noise
 from vitsplice.backbones import transformer
-from vitsplice.backbones.vit import is_vit
+from vitsplice.backbones.vit import TimmViT, is_vit
 from vitsplice.contracts import FeatureRequest
 from vitsplice.errors import UserError
 
@@ -74,8 +74,6 @@ def test_number_of_prefix_tokens_is_taken_from_the_model(model, prefix):
 
 
 def _beit():
-    from vitsplice.backbones.vit import TimmViT
-
     model = timm.create_model(
         "beit_base_patch16_224",
         patch_size=8, embed_dim=32, depth=2, num_heads=2, img_size=32, num_classes=0,
@@ -103,12 +101,12 @@ def test_failed_pass_ends_the_capture(vit):
 
 
 @pytest.mark.parametrize(("size", "fit"), [((33, 32), "32x32"), ((45, 20), "48x24"), ((3, 9), "8x8")])
-def test_unsupported_size_is_refused_with_the_nearest(vit, size, fit):
+def test_refusal_of_an_unsupported_size_names_the_nearest_that_fits(vit, size, fit):
     with pytest.raises(UserError, match=f"{size[0]}x{size[1]} pixels .* nearest size that fits is {fit}"):
         vit(torch.zeros(1, 3, *size), [FeatureRequest("key")])
 
 
-def test_other_sizes_than_a_fixed_size_are_refused():
+def test_model_of_a_fixed_size_refuses_other_sizes():
     backbone = vitsplice_tiny.tiny_vit(dynamic_img_size=False)
     with pytest.raises(UserError, match="nearest size that fits is 32x32"):
         backbone(torch.zeros(1, 3, 64, 64), [FeatureRequest("key")])
@@ -122,8 +120,6 @@ def test_unavailable_facet_or_layer_is_refused(vit, facet, layer, expected):
 
 
 def test_model_whose_blocks_do_not_take_all_tokens_is_refused():
-    from vitsplice.backbones.vit import TimmViT
-
     model = timm.create_model("cait_xxs24_224", num_classes=0, img_size=32, depth=2)
     backbone = TimmViT(model, name="cait", licence="", source="", cls_normalised=True)
     with pytest.raises(UserError, match="blocks that do not take all tokens"):

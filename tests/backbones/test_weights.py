@@ -93,7 +93,7 @@ HOSTILE = {
     "empty.pth": b"",
     "page.pth": b"<!doctype html><title>404</title>",
     "page.safetensors": b"<!doctype html><title>404</title>",
-    "text.bin": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
+    "git-lfs-pointer.bin": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
     "zip.pth": b"PK\x03\x04" + b"\0" * 100,
     "number.pkl": pickle.dumps(3, protocol=2),
 }
@@ -205,8 +205,8 @@ def test_strict_loading_converts_float8() -> None:
 def test_strict_loading_accepts_a_missing_num_batches_tracked_and_refuses_an_integer_bias() -> None:
     tensors = nn.BatchNorm2d(2).state_dict()
     del tensors["num_batches_tracked"]
-    load_into(nn.BatchNorm2d(2), tensors, "file")  # with its _metadata of version 2, torch does not add the buffer
-    load_into(nn.BatchNorm2d(2), dict(tensors), "file")
+    load_into(nn.BatchNorm2d(2), tensors, "file")  # tensors._metadata has version 2: torch does not add the buffer
+    load_into(nn.BatchNorm2d(2), dict(tensors), "file")  # without _metadata: torch adds it
     with pytest.raises(WeightsRejected, match=r"1 not floating point \(bias\)"):
         load_into(nn.BatchNorm2d(2), {**tensors, "bias": torch.zeros(2, dtype=torch.int32)}, "file")
 

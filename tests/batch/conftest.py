@@ -13,7 +13,7 @@ NAMES = ("one", "two", "three")
 
 
 class SequentialExecutor:
-    """Runs the jobs one after another in this process; ``replacement(job)`` may return an outcome instead."""
+    """Runs the jobs one after another in this process, except those for which ``replacement(job)`` is an outcome."""
 
     threads = 1
 
@@ -52,7 +52,7 @@ def batch(pairs, tmp_path):
 
 @pytest.fixture(scope="module")
 def finished_batch(image_files, tmp_path_factory):
-    """A finished batch of three pairs of the same images, which tests leave unchanged."""
+    """A finished batch of three pairs of the same images; tests leave the batch unchanged."""
     folder = tmp_path_factory.mktemp("finished")
     write(folder / "pairs.csv", [Pair(name, *image_files) for name in NAMES])
     batch = batch_of(folder / "pairs.csv", folder / "out")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.batch.conftest import done
 from vitsplice.batch.driver import run_batch
-from vitsplice.batch.plan import BATCH, FAILURES, RESULTS, pair_folder, run_folder, variants
+from vitsplice.batch.plan import BATCH, FAILURES, RESULTS, Batch, pair_folder, run_folder, variants
 from vitsplice.batch.records import failure_reasons
 from vitsplice.contracts import Outcome
 from vitsplice.datasets import Pair, read, write
@@ -88,7 +88,9 @@ def test_number_of_retries_is_limited(batch, sequential, retries):
 
 
 @pytest.mark.slow
-def test_corrupt_image_stops_no_other_run_and_is_tried_again_when_repaired(batch, sequential, png, tmp_path):
+def test_pair_with_a_corrupt_image_stops_no_other_and_is_run_once_the_image_is_repaired(
+    batch, sequential, png, tmp_path
+):
     (tmp_path / "corrupt.png").write_bytes(b"none")
     write(batch.manifest, [Pair("bad", tmp_path / "corrupt.png", png[1]), Pair("good", *png)])
     tally = run(batch, sequential())
@@ -126,12 +128,12 @@ def test_reason_of_a_refused_job_is_printable(finished, sequential, image_files,
 
 @pytest.mark.slow
 def test_moved_images_are_compared_by_their_bytes(finished, sequential, image_files, tmp_path):
-    for folder, order in (("moved", 1), ("others", -1)):
-        (tmp_path / folder).mkdir()
-        for path, name in zip(image_files[::order], (image_files[0].name, image_files[1].name), strict=True):
-            shutil.copy(path, tmp_path / folder / name)
-    moved, others = ([tmp_path / folder / path.name for path in image_files] for folder in ("moved", "others"))
-    write(finished.manifest, [Pair("one", *others), Pair("two", *moved), Pair("three", *image_files)])
+    moved, swapped = ([tmp_path / folder / path.name for path in image_files] for folder in ("moved", "swapped"))
+    for sources, copies in ((image_files, moved), (image_files[::-1], swapped)):
+        copies[0].parent.mkdir()
+        for source, copy in zip(sources, copies, strict=True):
+            shutil.copy(source, copy)
+    write(finished.manifest, [Pair("one", *swapped), Pair("two", *moved), Pair("three", *image_files)])
     for _ in range(2):
         executor = sequential()
         tally = run(finished, executor)
@@ -155,7 +157,7 @@ def test_removed_run_folder_is_run_again(finished, sequential):
 
 
 @pytest.mark.slow
-def test_stopped_batch_starts_no_job_and_resumes(finished, sequential):
+def test_stopped_batch_starts_no_further_job_and_resumes(finished, sequential):
     for name in ("one", "two"):
         shutil.rmtree(finished.out / run_folder("tiny", name))
     outcomes = []
@@ -165,7 +167,7 @@ def test_stopped_batch_starts_no_job_and_resumes(finished, sequential):
     tally = run(finished, sequential())
     assert (tally.done, tally.done_before) == (1, 2)
     outcomes.clear()
-    tally = run(finished, sequential(), **stop_after_one)
+    tally = run(finished, sequential(), **stop_after_one)  # the stop also ends the skipping of finished runs
     assert (tally.done_before, tally.remaining) == (1, 2)
 
 
@@ -221,33 +223,32 @@ def test_second_driver_is_refused(batch, sequential):
     lock.release()
 
 
-def test_jobs_are_drawn_one_at_a_time(batch, sequential):
-    drawn = []
+def test_jobs_are_created_one_at_a_time(batch, sequential, monkeypatch):
+    jobs, created = Batch.jobs, []
+    monkeypatch.setattr(Batch, "jobs", lambda batch: (created.append(job.id) or job for job in jobs(batch)))
 
-    class DrawsOneByOne(sequential):
-        def run(self, work, jobs):
-            for outcome in super().run(work, (drawn.append(job.id) or job for job in jobs)):
-                assert drawn[-1] == outcome.id
-                yield outcome
+    def outcome(job):
+        assert created[-1] == job.id
+        return done(job)
 
-    assert run(batch, DrawsOneByOne(done)).done == 3
+    assert run(batch, sequential(outcome)).done == 3
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("state", ["done", "failed"])
 def test_memory_per_job_is_bounded(batch, sequential, png, state):
-    """Measured over 256 jobs, twice: a hash table of the interpreter may double during one of them.
+    """Measured twice, over 256 jobs each: a hash table of the interpreter may double during one measurement.
 
     After each 256 jobs the logs of the batch merge their new keys into arrays.
     """
-    number, memory = 812, {}
+    number, memory = 556, {}
     write(batch.manifest, (Pair(f"pair-{index}", *png) for index in range(number)))
 
     def outcome(job):
         return done(job) if state == "done" else Outcome(job.id, "failed", "a reason " * 20)
 
     def report(tally, outcome):
-        if (finished := tally.done + tally.failed) in (300, 556, number):
+        if (finished := tally.done + tally.failed) in (44, 300, number):
             memory[finished] = tracemalloc.get_traced_memory()[0]
 
     executor = sequential(outcome)

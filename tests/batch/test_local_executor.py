@@ -11,7 +11,7 @@ from vitsplice.batch import local_executor as local
 from vitsplice.contracts import Job
 from vitsplice.testing import ExecutorContract
 
-PAIRS = 3
+PAIRS = 2
 WORKER = "spawn_main"
 """Part of the command line of a worker process."""
 
@@ -22,7 +22,7 @@ class TestLocal(ExecutorContract):
 
 
 @pytest.mark.parametrize(
-    ("workers", "threads", "gpus", "variable", "expected"),
+    ("workers", "threads", "gpus", "omp_threads", "expected"),
     [
         (0, 0, (), "", (4, 2)),
         (3, 0, (), "", (3, 2)),
@@ -38,8 +38,8 @@ class TestLocal(ExecutorContract):
         (1, 0, (), "0", (1, 8)),
     ],
 )
-def test_workers_share_the_cores(monkeypatch, workers, threads, gpus, variable, expected):
-    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+def test_workers_share_the_cores(monkeypatch, workers, threads, gpus, omp_threads, expected):
+    monkeypatch.setenv("OMP_NUM_THREADS", omp_threads)
     monkeypatch.setattr(local, "_cores", lambda: 8)
     monkeypatch.setattr(local, "_gpus", lambda: gpus)
     executor = local.build(workers, threads, {})
@@ -65,7 +65,7 @@ def probe(name):
 
 
 class ExitsWhenReceived:
-    """Work that ends the process that unpickles it, with a delay; the process imports nothing for it."""
+    """Work that ends the process that unpickles it, 0.3 s after its connection is closed; it needs no imports."""
 
     def __reduce__(self):
         return exec, ("import atexit, sys, time; atexit.register(time.sleep, 0.3); sys.exit(7)",)
@@ -99,7 +99,7 @@ def test_cause_of_the_end_of_a_worker_is_named(code, cause):
 
 @pytest.fixture(scope="module")
 def undisturbed(processes, tmp_path_factory):
-    """A manifest and the folder of an uninterrupted batch of it."""
+    """A manifest, and the folder of an uninterrupted batch of its pairs."""
     folder = tmp_path_factory.mktemp("undisturbed")
     pairs = batches.write_pairs(folder / "pairs", PAIRS)
     batches.run_in_turn(processes, pairs, folder / "out")
@@ -118,7 +118,10 @@ def test_worker_ends_when_its_driver_is_killed(processes, tmp_path):
 def test_batch_that_is_stopped_by_ctrl_c_and_whose_worker_is_killed_finishes_every_run(
     processes, undisturbed, tmp_path
 ):
-    """A terminal sends SIGINT to the driver and to all workers, which stop their runs at a checkpoint."""
+    """Ctrl-C sends SIGINT to the driver, which stops the runs at a checkpoint, and to the workers, which ignore it.
+
+    The second command runs only the stopped pair: its worker is killed, and it is retried by another worker.
+    """
     pairs, expected = undisturbed
     out = tmp_path / "out"
     process = batches.start_batch(processes, pairs, out, "--workers", "1")

@@ -9,7 +9,7 @@ from vitsplice.errors import UserError
 from vitsplice.luts import Lut
 
 NAMES = ("shot at 9.41\u202fpm.png", "a\\b.png", "x:1.png", "two\nlines.png", os.fsdecode(b"caf\xe9.png"))
-"""Names of files that lead nowhere else, but that names from elsewhere may not have."""
+"""File names that `vitsplice.support.files.inside` refuses as untrusted; a user's own images may have them."""
 
 
 @pytest.fixture

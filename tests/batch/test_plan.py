@@ -145,7 +145,7 @@ def test_another_path_of_the_preset_is_not_another_setting(begun):
         opened(begun, variants={"tiny": renamed.model_copy(update={"steps": 3})})
 
 
-def test_file_for_an_unused_fallback_may_appear_and_change(batch, tmp_path):
+def test_weights_file_of_an_unused_fallback_may_appear_and_change(batch, tmp_path):
     file = tmp_path / "gone.pth"
     override = f"with_fallback={{backbones: {{cnn: {{name: tiny-cnn, weights: {file}}}}}}}"
     opened(batch, variants=variants(["tiny"], overrides=[override]))

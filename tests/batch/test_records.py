@@ -44,7 +44,7 @@ def is_closed(log):
 
 
 def write_ledger(out, *names):
-    """Record finished runs whose folders exist."""
+    """Create the folders of runs, and record the runs as finished."""
     for name in names:
         (out / run_folder("quick", name)).mkdir(parents=True, exist_ok=True)
     with Ledger(out) as ledger:
@@ -110,7 +110,7 @@ def test_shard_removed_while_it_is_listed_holds_no_run(tmp_path, monkeypatch):
 
 
 def refuse_to_list(monkeypatch, refused, number):
-    """Let every way to list a folder fail with an errno."""
+    """Make `os.listdir` and `os.scandir` of the folder ``refused`` fail with the errno ``number``."""
 
     def refusing(function):
         def list_or_refuse(folder):
@@ -185,14 +185,14 @@ def test_last_line_without_a_newline_is_removed(tmp_path):
 
 
 @pytest.mark.slow
-def test_four_thousand_runs_are_read_in_little_cpu_time(tmp_path):
-    names = [f"pair-{number}" for number in range(4_000)]
+def test_two_thousand_runs_are_read_in_little_cpu_time(tmp_path):
+    names = [f"pair-{number}" for number in range(2_000)]
     write_ledger(tmp_path, *names)
     start = time.process_time()
     with Ledger(tmp_path) as ledger:
         assert all(ledger.is_finished(job(name)) for name in names)
         assert not ledger.is_finished(job("other"))
-    assert time.process_time() - start < 1.2
+    assert time.process_time() - start < 0.6
 
 
 def test_failure_is_written_at_once(tmp_path):
@@ -203,7 +203,7 @@ def test_failure_is_written_at_once(tmp_path):
         assert failures_in(tmp_path)[1] == ("b", "quick", "failed", "ä")
 
 
-def test_each_round_retries_the_jobs_that_failed_in_the_last(tmp_path):
+def test_each_round_retries_the_jobs_that_failed_in_the_round_before(tmp_path):
     with Failures(tmp_path) as failures:
         for outcome in (failed("a"), failed("b"), failed("c", state="refused")):
             failures.add_outcome(outcome)

@@ -57,7 +57,7 @@ def test_an_output_replaces_no_input(tmp_path, name):
 
 
 @pytest.mark.parametrize("role", ["structure", "appearance", "structure_mask", "appearance_mask"])
-def test_digest_of_a_device_or_pipe_is_refused(photos, role):
+def test_digest_of_a_device_is_refused(photos, role):
     paths = dict.fromkeys(("structure", "appearance", "structure_mask", "appearance_mask"), photos / "a.png")
     (photos / "a.png").write_bytes(b"image")
     paths[role] = Path(os.devnull)

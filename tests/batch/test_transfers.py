@@ -25,9 +25,9 @@ NAMES = ("shot at 9.41\u202fpm.png", "a\\b.png", "x:1.png")
 
 @pytest.fixture
 def applied(tmp_path):
-    """Apply a tiny model, trained on the first image, to images with these names, and return the outcome.
+    """Function that applies a tiny model to images with the given names, and returns the outcome.
 
-    The first image is the appearance image too.
+    The first image is also the appearance image and the training image of the model.
     """
 
     def apply(*names, **options):
@@ -61,12 +61,14 @@ def test_an_image_that_is_removed_after_its_output_was_written_is_still_noted_as
     assert list(outcome.trained_on.values()) == [tmp_path / "photos" / "b.png"]
 
 
-def test_an_output_whose_name_is_not_utf8_or_is_taken_does_not_stop_the_others(applied, tmp_path):
-    latin = os.fsdecode(b"caf\xe9.png")
+def test_an_output_whose_name_is_latin_1_or_is_taken_does_not_stop_the_others(applied, tmp_path):
+    latin_1 = os.fsdecode(b"caf\xe9.png")
     (tmp_path / "out" / "taken.png").mkdir(parents=True)
-    outcome = applied("a.png", latin, "taken.png", "z.png")
+    outcome = applied("a.png", latin_1, "taken.png", "z.png")
     assert outcome.written == 2
-    assert "is not UTF-8, so the output cannot be recorded; rename its structure image" in str(outcome.failures[latin])
+    assert "is not UTF-8, so the output cannot be recorded; rename its structure image" in str(
+        outcome.failures[latin_1]
+    )
     assert "cannot write" in str(outcome.failures["taken.png"])
 
 
@@ -85,12 +87,12 @@ def test_an_appearance_image_that_is_replaced_meanwhile_is_recorded_as_the_one_t
     assert (tmp_path / "out" / "b.png").read_bytes() == expected
 
 
-def refused(output):
+def reject(output):
     raise PartRejected("the generator failed")
 
 
 @pytest.mark.parametrize(
-    ("fail", "message"), [(lambda output: output * math.nan, "contain NaN"), (refused, "the generator failed")]
+    ("fail", "message"), [(lambda output: output * math.nan, "contain NaN"), (reject, "the generator failed")]
 )
 def test_an_output_that_cannot_be_computed_does_not_stop_the_others(applied, monkeypatch, fail, message):
     def output_with_failure(model, structure, *arguments):

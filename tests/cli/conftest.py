@@ -23,7 +23,7 @@ def environment():
 
 @pytest.fixture
 def install_plugin(tmp_path, monkeypatch, fresh_catalogue):
-    """Install a plugin that is one module with this code."""
+    """Function that installs a plugin: one module with the given code."""
 
     def install(name, code):
         (tmp_path / f"vitsplice_{name}.py").write_text(code)
@@ -46,7 +46,7 @@ class Done:
 
 @pytest.fixture
 def vitsplice(tmp_path, monkeypatch, capsys):
-    """Run a command in this process, in the folder tmp_path."""
+    """Function that runs a command in this process, in the folder tmp_path."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1")
@@ -62,7 +62,7 @@ def vitsplice(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def vitsplice_process(tmp_path, environment):
-    """Run a command in a process of its own, in the folder tmp_path."""
+    """Function that runs a command in a process of its own, in the folder tmp_path."""
 
     def run(*arguments, **env):
         return subprocess.run(

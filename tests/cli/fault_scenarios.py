@@ -38,7 +38,7 @@ def fault(name, preserved):
 
 
 class Scene:
-    """Folder with two images in which commands are run."""
+    """Folder with two images; commands run in it."""
 
     def __init__(self, vitsplice, folder, monkeypatch):
         self.call, self.folder, self.patch = vitsplice, folder, monkeypatch
@@ -52,8 +52,8 @@ class Scene:
     def run(self, *more):
         return self.call(*RUN, *more)
 
-    def stopped(self):
-        """Run until Ctrl-C after the third step."""
+    def run_until_ctrl_c(self):
+        """Run, with Ctrl-C after the third step."""
         after_step = iter([False, False, True])
         with self.patch.context() as patch:
             requested = property(lambda self: next(after_step), lambda *_: None)
@@ -73,7 +73,7 @@ class Scene:
 
 @fault("Ctrl-C or SIGTERM", "current image, checkpoint, losses")
 def interrupted(scene):
-    done = scene.stopped()
+    done = scene.run_until_ctrl_c()
     assert scene.has("output.png", "losses.csv", "checkpoint/step-00000003.json")
     assert not scene.finished()
     assert scene.call("run", "--resume", "out").returncode == 0
@@ -101,7 +101,7 @@ def taken(scene):
 
 @fault("a truncated checkpoint", "the previous checkpoint, which the message names")
 def truncated_checkpoint(scene):
-    scene.stopped()
+    scene.run_until_ctrl_c()
     scene.truncate("step-00000003.safetensors")
     done = scene.call("run", "--resume", "out")
     assert scene.call("run", "--resume", "out/checkpoint/step-00000002.json").returncode == 0
@@ -110,7 +110,7 @@ def truncated_checkpoint(scene):
 
 @fault("an input image that was replaced", "everything")
 def replaced_image(scene):
-    scene.stopped()
+    scene.run_until_ctrl_c()
     Image.new("RGB", (48, 40)).save(scene.folder / "appearance.png")
     return scene.call("run", "--resume", "out")
 
@@ -137,7 +137,9 @@ def full_at_the_end(scene):
     write = artifacts.write_atomically
 
     def full_for_output(path, data):
-        raise_disk_full(path, data) if path.name == "output.png" else write(path, data)
+        if path.name == "output.png":
+            raise_disk_full(path, data)
+        write(path, data)
 
     scene.patch.setattr(artifacts, "write_atomically", full_for_output)
     done = scene.run("--set", "checkpoint.every=2")
@@ -244,28 +246,28 @@ def invalid_file(name, file, *options, preserved="no output was written"):
     return register
 
 
-def image(name):
+def invalid_image(name):
     return invalid_file(name, "appearance.png")
 
 
-@image("a decompression bomb")
+@invalid_image("a decompression bomb")
 def bomb(path):
     header = b"IHDR" + struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
     start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     path.write_bytes(start + b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT")))
 
 
-@image("a truncated image")
+@invalid_image("a truncated image")
 def truncated_image(path):
     path.write_bytes(path.read_bytes()[:-200])
 
 
-@image("a file that is not an image")
+@invalid_image("a file that is not an image")
 def not_an_image(path):
     path.write_text("<html><script>alert(1)</script>")
 
 
-@image("NaN in a float TIFF")
+@invalid_image("NaN in a float TIFF")
 def nan_image(path):
     values = np.zeros((40, 40), np.float32)
     values[3, 3] = np.nan
@@ -277,7 +279,7 @@ def file_name_with_escape_codes(scene):
     return scene.call("run", "--preset", "tiny", "structure.png", "a\n\x1b[2Jb.png", "-o", "out")
 
 
-def weights(name, file):
+def invalid_weights(name, file):
     options = "--backbone", "dino-vits8", "--set", f"backbone.weights={file}"
     return invalid_file(name, file, *options, preserved="no output was written; no code was run")
 
@@ -287,56 +289,58 @@ class CodeInPickle:
         return (open, ("hacked", "w"))
 
 
-@weights("a pickle with code instead of weights", "w.pth")
-def code(path):
+@invalid_weights("a pickle with code instead of weights", "w.pth")
+def code_in_weights(path):
     path.write_bytes(pickle.dumps(CodeInPickle()))
 
 
-@weights("safetensors with a false header", "w.safetensors")
+@invalid_weights("safetensors with a false header", "w.safetensors")
 def false_header(path):
     header = json.dumps({"x": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}).encode()
     path.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 16)
 
 
-@weights("weights of another model", "w.safetensors")
+@invalid_weights("weights of another model", "w.safetensors")
 def other_model(path):
     save_file({"patch_embed.proj.weight": torch.zeros(3, 3)}, path)
 
 
-def small_vit():
-    """Weights of a small ViT: zeros."""
+def zero_weights():
+    """Return the state dict of a small ViT, with zeros only."""
     with torch.device("meta"):
         model = timm.create_model("vit_small_patch8_224", num_classes=0)
     return {name: torch.zeros(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
-@weights("weights without the biases of attention", "w.safetensors")
+@invalid_weights("weights without the biases of attention", "w.safetensors")
 def without_biases(path):
-    save_file({name: tensor for name, tensor in small_vit().items() if "qkv.bias" not in name}, path)
+    save_file({name: tensor for name, tensor in zero_weights().items() if "qkv.bias" not in name}, path)
 
 
-@weights("weights that contain NaN", "w.safetensors")
+@invalid_weights("weights that contain NaN", "w.safetensors")
 def nan_weights(path):
-    tensors = small_vit()
+    tensors = zero_weights()
     tensors["norm.weight"][5] = torch.nan
     save_file(tensors, path)
 
 
-def preset(name, text):
+def invalid_preset(name, text):
     invalid_file(name, "p.yaml", "--preset", "p.yaml")(lambda path: path.write_text(text))
 
 
-preset("a preset that would run code", "!!python/object/apply:os.system [touch hacked]")
-preset("a preset with exponentially nested aliases", "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]")
-preset("a preset that names a file outside its folder", "backbone: {name: tiny-vit, weights: /etc/passwd}\nsteps: 1")
-preset(
+invalid_preset("a preset that would run code", "!!python/object/apply:os.system [touch hacked]")
+invalid_preset("a preset with exponentially nested aliases", "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]")
+invalid_preset(
+    "a preset that names a file outside its folder", "backbone: {name: tiny-vit, weights: /etc/passwd}\nsteps: 1"
+)
+invalid_preset(
     "a preset that needs a plugin that is not installed",
     "backbone: {name: tiny-vit}\nsteps: 1\nterms: {a: {loss: gram-of-a-stranger, weight: 1}}",
 )
 
 
 HANG_SECONDS = 0.2
-"""Limit of the time that loading a plugin may take, here."""
+"""Time limit of loading a plugin in these scenarios."""
 
 
 @fault("a plugin that hangs while it is loaded", "everything else works")

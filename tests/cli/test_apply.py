@@ -16,9 +16,19 @@ from vitsplice.support import output_folder
 from ..conftest import noise
 
 
+@pytest.fixture(scope="module")
+def written_model(tmp_path_factory):
+    """Folder and record of a model, which tests leave unchanged."""
+    folder = tmp_path_factory.mktemp("written") / "model"
+    return folder, write_tiny_model(folder)
+
+
 @pytest.fixture
-def model(tmp_path):
-    return write_tiny_model(tmp_path / "model")
+def model(written_model, tmp_path):
+    """Record of a model; its folder is `model` in tmp_path."""
+    folder, record = written_model
+    shutil.copytree(folder, tmp_path / "model")
+    return record
 
 
 @pytest.fixture
@@ -76,17 +86,16 @@ def test_outputs_of_the_same_images_are_skipped_and_those_of_others_are_refused(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("killed", ["before the file is written", "after it"])
+@pytest.mark.parametrize("second_written", [False, True])
 def test_after_a_kill_only_outputs_that_were_written_are_skipped(
-    vitsplice, png, photos, tmp_path, model, monkeypatch, killed
+    vitsplice, png, photos, tmp_path, model, monkeypatch, second_written
 ):
-    """SystemExit instead of a write, or just after it, leaves what a kill would leave, except for the lock file."""
+    """SystemExit before or after a file is written leaves what a kill would leave, except for the lock file."""
     write_file = output_folder.write_file
 
     def die_at_the_second_output(file, data):
-        if file.name == "1.png" and killed.startswith("before"):
-            raise SystemExit
-        write_file(file, data)
+        if file.name != "1.png" or second_written:
+            write_file(file, data)
         if file.name == "1.png":
             raise SystemExit
 
@@ -94,7 +103,7 @@ def test_after_a_kill_only_outputs_that_were_written_are_skipped(
         patch.setattr("vitsplice.batch.transfers.output_folder.write_file", die_at_the_second_output)
         vitsplice("apply", "model", photos, png[1], "-o", "out")
     done = vitsplice("apply", "model", photos, png[1], "-o", "out")
-    written, existed = (2, 1) if killed.startswith("before") else (1, 2)
+    written, existed = (1, 2) if second_written else (2, 1)
     assert f"{written} of 3 outputs written, {existed} existed already" in done.stderr
 
 

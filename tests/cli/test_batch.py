@@ -103,7 +103,7 @@ def test_stop_during_retries_exits_with_130(vitsplice, fresh_catalogue, pairs, m
 
 
 @pytest.mark.parametrize("during_retries", [False, True])
-def test_stop_by_its_file_exits_with_130(vitsplice, fresh_catalogue, pairs, tmp_path, monkeypatch, during_retries):
+def test_stop_file_exits_with_130(vitsplice, fresh_catalogue, pairs, tmp_path, monkeypatch, during_retries):
     def outcome(job):
         if during_retries and executor.started.count(job.id) == 1:
             return Outcome(job.id, "failed", "why")
@@ -171,11 +171,11 @@ def test_invalid_arguments_exit_with_2_and_write_nothing(run_here, pairs, tmp_pa
     assert set(tmp_path.iterdir()) == before
 
 
-def test_other_settings_are_refused(vitsplice, fresh_catalogue, pairs, monkeypatch):
-    executor = SequentialExecutor(done_outcome)
-    monkeypatch.setattr("vitsplice.batch.local_executor.build", lambda workers, threads, options: executor)
-    assert vitsplice("batch", pairs, "-o", "out", *TINY).returncode == 0
-    done = vitsplice("batch", pairs, "-o", "out", "--preset", "tiny")
+@pytest.mark.slow
+def test_other_settings_are_refused(run_here, pairs, png):
+    write(pairs, [Pair("one", *png)])
+    assert run_here("batch", pairs, "-o", "out", *TINY).returncode == 0
+    done = run_here("batch", pairs, "-o", "out", "--preset", "tiny")
     assert done.returncode == 2
     assert "other settings" in done.stderr
 
@@ -209,12 +209,14 @@ def test_signal_stops_the_batch_although_its_handler_cannot_write(run_here, pair
     assert list((tmp_path / "out").glob("tiny/*/*/checkpoint/step-*.json"))
 
 
-def test_resumed_batch_uses_the_stored_number_of_threads(vitsplice, pairs, monkeypatch):
+@pytest.mark.slow
+def test_resumed_batch_uses_the_stored_number_of_threads(run_here, pairs, png, monkeypatch):
+    write(pairs, [Pair("one", *png)])
     built = []
 
     def build(workers: int, threads: int, options) -> Executor:
         built.append((workers, threads, dict(options)))
-        executor = SequentialExecutor(done_outcome)
+        executor = SequentialExecutor()
         executor.threads = threads or 3
         return executor
 
@@ -222,7 +224,7 @@ def test_resumed_batch_uses_the_stored_number_of_threads(vitsplice, pairs, monke
     known = replace(catalogue(), executors={"own": spec})
     monkeypatch.setattr("vitsplice.plugins.catalogue", lambda: known)
     command = ("batch", pairs, "-o", "out", *TINY, "--executor", "own")
-    assert vitsplice(*command, "--workers", 5, "--option", "depth=2").returncode == 0
-    assert vitsplice(*command).returncode == 0
+    assert run_here(*command, "--workers", 5, "--option", "depth=2").returncode == 0
+    assert run_here(*command).returncode == 0
     assert built == [(5, 0, {"depth": 2}), (0, 3, {"depth": 1})]
-    assert vitsplice(*command, "--threads", 2).returncode == 2
+    assert run_here(*command, "--threads", 2).returncode == 2

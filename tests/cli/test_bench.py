@@ -18,7 +18,7 @@ def settings_with_small_views(*arguments, overrides=(), **settings):
 
 @pytest.fixture
 def short(monkeypatch):
-    """Use small images, CPU time, at most one timed step after another one, and two calls of every other function."""
+    """Use small images, CPU time, one timed step after a warm-up step, and two timed calls of every other function."""
     monkeypatch.setattr("vitsplice.tools.bench.perf_counter", process_time)
     monkeypatch.setattr("vitsplice.tools.bench.SIZE", 56)
     monkeypatch.setattr("vitsplice.tools.bench.settings_for", settings_with_small_views)

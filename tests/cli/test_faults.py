@@ -29,7 +29,7 @@ The command is `vitsplice run`; for a model it is `vitsplice apply`, and for the
 TINY_TERMS = [spec.name for spec in vitsplice_tiny.vitsplice_losses()]
 
 REPORTS = "^stopped|--resume|no checkpoint|failed:|not measured: out of memory"
-"""Pattern of the lines that report a fault of a command that goes on."""
+"""Pattern of the lines that report a fault if the command prints no error."""
 
 rows = {}
 """Rows of the table that were produced in this session, by the name of the fault."""
@@ -45,6 +45,7 @@ def message(done):
 
 
 def row(name, done):
+    """Format a row of the table, with the limit and the loss terms of a user instead of those of these tests."""
     text = message(done).replace(f"more than {HANG_SECONDS:g} seconds", f"more than {SECONDS:g} seconds")
     for term in TINY_TERMS:
         text = text.replace(f", {term}", "")

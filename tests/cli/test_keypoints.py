@@ -28,7 +28,7 @@ def test_json_of_a_data_set_with_other_thresholds(vitsplice, tmp_path):
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert (summary["pairs"], summary["data"]["layout"], len(summary["features"])) == (1, "SPair-71k", 3)
-    # the images of its pair are equal, and at 0.2 all its annotated distances are allowed
+    # the images of its pair are equal, and its annotated points differ by less than 0.2 of the reference length
     assert [feature["per_keypoint"] for feature in summary["features"]] == [{"0.2": 1.0}] * 3
 
 

@@ -24,7 +24,7 @@ def test_filter_by_part_of_the_name(vitsplice):
     }
 
 
-def test_a_backbone_that_cannot_tell_where_its_weights_are_is_listed_as_unknown(vitsplice):
+def test_cached_is_unknown_for_a_backbone_that_does_not_locate_its_weights(vitsplice):
     whole_name = "tiny-vi[t]"  # a pattern with a wildcard has to match the entire name
     (row,) = json.loads(vitsplice("list", "backbones", "--filter", whole_name, "--json").stdout)
     assert (row["name"], row["cached"]) == ("tiny-vit", "unknown")

@@ -161,7 +161,7 @@ def test_a_lut_is_refused_unless_its_name_ends_in_cube(vitsplice, png, tmp_path,
     assert not (tmp_path / "out").exists()
 
 
-def test_run_refuses_an_existing_lut_without_force_and_begins_nothing(vitsplice, png, darker, tmp_path):
+def test_run_refuses_an_existing_lut_without_force_and_writes_nothing(vitsplice, png, darker, tmp_path):
     done = vitsplice(*TINY, *png, "-o", "out", "--lut", darker)
     assert done.returncode == 2
     assert "darker.cube already exists" in done.stderr

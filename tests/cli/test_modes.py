@@ -3,7 +3,7 @@ from tiny_models import write_tiny_model
 
 
 @pytest.mark.slow
-def test_writes_a_sheet_of_the_modes_in_the_appearance_of_each(vitsplice, png, tmp_path):
+def test_writes_a_sheet_and_the_structure_image_in_the_appearance_of_each_mode(vitsplice, png, tmp_path):
     write_tiny_model(tmp_path / "model")
     done = vitsplice("modes", tmp_path, "-k", "2", "-o", "out", "--model", "model", "--structure", png[0])
     assert done.returncode == 0, done.stderr

@@ -28,7 +28,7 @@ def vitsplice_presets():
 """
 
 
-def test_show_of_a_preset_whose_file_is_missing_is_an_error_in_a_line(vitsplice, install_plugin):
+def test_show_of_a_preset_whose_file_is_missing_is_an_error_of_one_line(vitsplice, install_plugin):
     install_plugin("lost", LOST)
     done = vitsplice("presets", "show", "lost")
     assert (done.returncode, done.stderr) == (2, "error: preset file /no/lost.yaml does not exist\n")

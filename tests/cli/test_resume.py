@@ -1,4 +1,4 @@
-"""Every command that can be resumed, interrupted at any moment."""
+"""Commands that are interrupted and resumed write the same files as uninterrupted ones."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ class TestRun(AnyMomentContract):
         ended = self.run(processes, ["run", "--resume", folder / "out"], folder, *moment)
         if ended.code != 2:
             return ended
-        # killed before the folder said what was begun
+        # killed before the folder held all that resuming needs
         return self.run(processes, [*self.command(inputs, folder / "out"), "--force"], folder, *moment)
 
 
@@ -58,7 +58,7 @@ def write_pairs(folder):
 class TestTrain(ResumableContract):
     def prepare(self, folder):
         (folder / "photos").mkdir()
-        photographs(folder / "photos", 8)
+        photographs(folder / "photos", 6)
 
     def command(self, inputs, out):
         return ["train", inputs / "photos", "-o", out, "--preset", "tiny-many", "--cache", inputs / "cache"]
@@ -72,12 +72,12 @@ class TestBatch(ResumableContract):
 
     def command(self, inputs, out):
         here = ("--executor", "tiny-in-turn", "--threads", 1)
-        settings = ("--preset", "tiny", "--steps", 4, "--set", "checkpoint.every=2", "--set", "previews=0")
+        settings = ("--preset", "tiny", "--steps", 2, "--set", "checkpoint.every=1", "--set", "previews=0")
         return ["batch", inputs / "pairs.csv", "-o", out, *settings, *here]
 
 
 class TestPairs(ResumableContract):
-    """No lock holds the folder, so that temporary files of a killed process stay: others may be at work there."""
+    """The folder is not locked, so temporary files of a killed process stay: they may be those of another process."""
 
     def prepare(self, folder):
         write_pairs(folder)

@@ -211,7 +211,7 @@ def test_second_ctrl_c_in_a_resumed_run_prints_the_command_that_resumes(vitsplic
 
 
 @pytest.mark.slow
-def test_resume_refuses_missing_folders_and_settings_and_reports_a_finished_run(vitsplice, png, tmp_path):
+def test_resume_refuses_settings_and_folders_without_a_run_and_reports_a_finished_run(vitsplice, png, tmp_path):
     vitsplice(*ONE_STEP, *png, "-o", "whole")
     error = one_error(vitsplice("run", "--resume", "nowhere"), 2)
     assert "nowhere does not exist; --resume takes the folder of a run" in error
@@ -281,7 +281,7 @@ def test_run_interrupted_while_measuring_resumes_with_metrics_none(vitsplice, pn
 @pytest.mark.usefixtures("one_metric", "small_metrics", "no_plots")
 @pytest.mark.slow
 def test_metrics_of_a_run_without_steps_have_no_start_column(vitsplice, png):
-    values = (
+    settings = (
         "generator.name=pixels",
         "generator.options={}",
         "terms.identity.weight=0",
@@ -289,10 +289,10 @@ def test_metrics_of_a_run_without_steps_have_no_start_column(vitsplice, png):
         "start=match",
         "match.grid=8",
     )
-    canvas = [part for value in values for part in ("--set", value)]
-    stepped = vitsplice(*ONE_STEP, *png, "-o", "stepped", *canvas).stderr
+    options = [word for setting in settings for word in ("--set", setting)]
+    stepped = " ".join(vitsplice(*ONE_STEP, *png, "-o", "stepped", *options).stderr.split())
     assert "lower is better; start: before the first step;" in stepped
-    unstepped = vitsplice(*TINY, *png, "-o", "unstepped", *canvas, "--steps", "0").stderr
+    unstepped = " ".join(vitsplice(*TINY, *png, "-o", "unstepped", *options, "--steps", "0").stderr.split())
     assert "start:" not in unstepped
     assert "lower is better; unchanged: the structure image" in unstepped
 

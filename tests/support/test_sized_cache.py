@@ -4,7 +4,7 @@ from vitsplice.support.sized_cache import SizedCache
 
 
 def computed(limit, keys):
-    """Request keys in order; return those that are computed. The value of a key is the key itself, also its size."""
+    """Request keys in order; return those whose values are computed. A key is its own value and the value's size."""
     cache, calls = SizedCache(limit, size_of=lambda value: value), []
     for key in keys:
         assert cache.get(key, lambda key=key: calls.append(key) or key) == key

@@ -72,5 +72,5 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pairs(folder):
-    """All pairs of four photographs."""
-    return all_pairs(photographs(folder))
+    """All pairs of three photographs."""
+    return all_pairs(photographs(folder, 3))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.engine.test_loop import Counting
-from tests.training.conftest import CONDITIONS, recipe
+from tests.training.conftest import CONDITIONS, all_pairs, recipe
 from vitsplice.contracts import MATCH, FeatureRequest
 from vitsplice.engine.conditions import described_image, pair_condition
 from vitsplice.engine.targets import MemoryBank, Targets
@@ -77,7 +77,7 @@ def data(prepared):
 @pytest.fixture(scope="module")
 def two_pairs(pairs):
     """Two images, each paired with the other."""
-    (pair, reverse) = pairs[0], pairs[3]
+    pair, reverse = pairs[0], pairs[2]
     assert (pair.structure, pair.appearance) == (reverse.appearance, reverse.structure)
     return [pair, reverse]
 
@@ -90,7 +90,7 @@ def prepared_two(folder, two_pairs, vit, cnn):
 @pytest.fixture(scope="module")
 def examples(data):
     """An example of each structure image."""
-    return [data[index] for index in range(1, len(data), 3)]
+    return [data[index] for index in range(1, len(data), 2)]
 
 
 @pytest.fixture(scope="module")
@@ -298,7 +298,8 @@ def test_features_of_another_backbone_are_not_mixed_up(prepared_two, two_pairs, 
     assert not torch.allclose(first, second, atol=0.01)
 
 
-def test_too_little_space_is_refused_with_what_would_fit(tmp_path, pairs, vit, cnn):
+def test_too_little_space_is_refused_with_what_would_fit(tmp_path, images, vit, cnn):
+    pairs = all_pairs(images)
     with pytest.raises(
         TrainingCacheError,
         match=r"the remaining space is enough for no features of pairs: give fewer images, or lower any of training",
@@ -325,10 +326,10 @@ def test_space_for_the_stored_views_is_enough_and_less_is_refused_once_all_pairs
     prepared, tmp_path, pairs, vit, cnn
 ):
     needed, progress = prepared.bytes, PartsOfWork()
-    with pytest.raises(TrainingCacheError, match=r"missing features of 12 pairs of 4 images need about [\d.]+ MB\."):
+    with pytest.raises(TrainingCacheError, match=r"missing features of 6 pairs of 3 images need about [\d.]+ MB\."):
         prepared_data(recipe(vit, cnn), pairs, tmp_path, limit=needed - 20_000, progress=progress.reporter())
     assert progress.descriptions[-1].startswith("pair ")
-    assert len(prepared_data(recipe(vit, cnn), pairs, tmp_path, limit=needed + 5_000)) == 12
+    assert len(prepared_data(recipe(vit, cnn), pairs, tmp_path, limit=needed + 5_000)) == 6
 
 
 def test_a_damaged_shard_is_refused_by_name(copied, two_pairs, vit, cnn):

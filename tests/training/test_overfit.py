@@ -30,7 +30,7 @@ SMALL = (
 def test_small_splicenet_loses_a_third_of_its_loss_on_two_pairs(tmp_path):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     pairs = [Pair(f"{a.stem}-{b.stem}", a, b) for a, b in (example(), example()[::-1])]
-    parts = TrainingParts.build(settings_for("splicenet", steps=6, device="cpu", overrides=SMALL))
+    parts = TrainingParts.build(settings_for("splicenet", steps=4, device="cpu", overrides=SMALL))
     data = prepared_data(parts.recipe, pairs, tmp_path)
     totals = [step.total for step in Training(parts, data, Processes("cpu")).steps()]
     assert fmean(totals[-3:]) < 2 / 3 * totals[0]

@@ -319,11 +319,11 @@ def test_force_replaces_a_finished_training_once_it_can_begin(inputs, tmp_path):
     write_tiny_model(tmp_path)
     plan = plan_of(inputs, f"steps={read_record(tmp_path).steps}")
     (tmp_path / "training.json").write_bytes(json_bytes(plan.to_json()))
-    missing = replace(plan, source=tmp_path / "none")
-    for other in (plan, missing):
-        assert other.finished(tmp_path)
+    without_source = replace(plan, source=tmp_path / "none")
+    for each in (plan, without_source):
+        assert each.finished(tmp_path)
     with pytest.raises(UserError, match="none"):
-        begin(missing, tmp_path, force=True)
+        begin(without_source, tmp_path, force=True)
     assert plan.finished(tmp_path)
     assert begin(plan, tmp_path, force=True).resumed_at == 0
     assert not plan.finished(tmp_path)
@@ -350,9 +350,9 @@ def test_force_replaces_another_training_once_the_new_one_can_begin(inputs, tmp_
         (tmp_path / "training.json").unlink()
         before = contents(tmp_path)
     plan = plan_of(inputs)
-    missing = replace(plan, source=tmp_path / "none")
-    with pytest.raises(UserError, match="none"), missing.locked_folder(tmp_path, force=True):
-        begin(missing, tmp_path, force=True)
+    without_source = replace(plan, source=tmp_path / "none")
+    with pytest.raises(UserError, match="none"), without_source.locked_folder(tmp_path, force=True):
+        begin(without_source, tmp_path, force=True)
     assert contents(tmp_path) == before
     stopping = ProgressReporter(stopped=lambda: True)
     with plan.locked_folder(tmp_path, force=True):
@@ -427,13 +427,12 @@ def test_source_that_does_not_exist_is_named():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["held-out.csv", "metrics.csv", "previews/step-00000000.png"])
-def test_restart_without_a_checkpoint_removes_what_a_killed_training_of_other_photographs_left(inputs, tmp_path, name):
-    path = tmp_path / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("other photographs")
+def test_restart_without_a_checkpoint_removes_what_a_killed_training_of_other_photographs_left(inputs, tmp_path):
+    (tmp_path / "previews").mkdir()
+    for name in ("held-out.csv", "metrics.csv", "previews/step-00000000.png"):
+        (tmp_path / name).write_text("other photographs")
     begin(plan_of(inputs, "training.held_out=0"), tmp_path)
-    assert not path.exists()
+    assert not contents(tmp_path)
 
 
 def test_finished_model_is_not_removed_without_force(inputs, tmp_path):

@@ -28,7 +28,10 @@ from vitsplice.video.transfer import load_transfer
 
 pytestmark = pytest.mark.slow
 
-TINY = {"backbone": "tiny-vit", "overrides": ["backbones.cnn.name=tiny-cnn", "match.grid=6", "metrics=none"]}
+MEASURED = ["backbones.cnn.name=tiny-cnn", "match.grid=6"]
+"""Overrides with metrics."""
+
+TINY = {"backbone": "tiny-vit", "overrides": [*MEASURED, "metrics=none"]}
 OPTIMISED = (
     "backbone.name=tiny-vit",
     "start=match",
@@ -525,8 +528,8 @@ def test_metrics_and_report_are_omitted_on_request(tmp_path, clip, appearance, w
     assert result.record["metrics"] == {}
     assert not (result.folder / "report.html").exists()
     notes = []
-    settings = {"overrides": ["match.grid=6", "backbones.cnn.name=tiny-cnn"]}
-    transfer(clip, appearance, tmp_path / "out.mp4", progress=ProgressReporter(note=notes.append), **settings)
+    progress = ProgressReporter(note=notes.append)
+    transfer(clip, appearance, tmp_path / "out.mp4", progress=progress, overrides=MEASURED)
     end = "is finished already, without metrics and report; computing it again with force adds what is missing"
     assert notes == [f"{tmp_path / 'out.mp4'} {end}"]
 
@@ -653,7 +656,7 @@ def test_longer_audio_neither_changes_the_measured_frames_nor_has_a_note(tmp_pat
     measured = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conversion, "frame_metrics", lambda samples, *others: measured.extend(samples) or {})
-        result = transfer(clip, appearance, tmp_path / "out", overrides=["match.grid=6"])
+        result = transfer(clip, appearance, tmp_path / "out", overrides=MEASURED)
     assert [number for number, _, _ in measured] == [0, 1, 3, 4, 6, 7]  # spread over the 8 frames
     assert result.record["notes"] == ["a folder of images has no audio"]  # and none on the duration
 

@@ -9,12 +9,13 @@ import gradio as gr
 import pytest
 import yaml
 from app_page import SIZE, checked_app_pages
+from PIL import Image
 from vitsplice_app.transfer import tab as transfer_tab
 from vitsplice_app.workspace import PREFIX
 
 from tests.conftest import TINY_NETWORKS, write_labels, write_pair
 from vitsplice.cli import main
-from vitsplice.images import read
+from vitsplice.images import example, read
 from vitsplice.presets.settings import settings_for
 
 pytestmark = pytest.mark.browser
@@ -283,14 +284,17 @@ def test_run_whose_result_cannot_be_shown_does_not_block_the_page(context, serve
 
 @pytest.mark.weights
 @pytest.mark.usefixtures("small_metrics")
-def test_masked_example_and_quick_with_pretrained_networks(browser, server, tmp_path):
+def test_painted_mask_and_quick_with_pretrained_networks(browser, server, tmp_path):
     with (
         browser.new_context(viewport=SIZE, device_scale_factor=0.5) as context,
         checked_app_pages(context, server, EDITOR_WARNINGS) as open_url,
     ):
         context.add_init_script(FEW_FRAMES)
         tab = TransferTab(open_url(server.url))
-        tab.page.get_by_role("button", name="Example: apple and orange").first.click()
+        for label, path in zip(("Structure image", "Appearance image"), example(), strict=True):
+            small = tmp_path / f"{path.stem}.png"
+            Image.open(path).resize((128, 128)).save(small)  # the editor reads the pixels back all the time
+            tab.drop(label, small)
         tab.page.get_by_text("Advanced: the preset as YAML").click()
         tab.choose_preset("instant", "# Seconds, no optimisation")
         tab.edit_yaml(edited_yaml("instant", "match.grid=10"))
@@ -317,11 +321,11 @@ def test_masked_example_and_quick_with_pretrained_networks(browser, server, tmp_
         tab.page.wait_for_function(changes, arg=tab.preview())
         tab.wait_for("run 2: quick, 3 steps")
     (mask,) = tmp_path.glob("instant-*/images/structure_mask/mask.png")
-    (structure,) = tmp_path.glob("instant-*/images/structure/apple.jpg")
+    (structure,) = tmp_path.glob("instant-*/images/structure/apple.png")
     painted, image = read(mask).pixels, read(structure).pixels
     assert painted.shape == image.shape
     assert 0.01 < painted.mean() < 0.5
     (output,) = tmp_path.glob("instant-*/output.png")
     changed = (read(output).pixels - image).abs().amax(1, keepdim=True) > 0.02
-    assert changed[:, :, :100].sum() == 0
+    assert changed[:, :, :25].sum() == 0
     assert changed[painted[:, :1] == 1].float().mean() > 0.5
