@@ -65,7 +65,10 @@ def probe(name):
 
 
 class ExitsWhenReceived:
-    """Work that ends the process that unpickles it, 0.3 s after its connection is closed; it needs no imports."""
+    """Work that ends the process that unpickles it, 0.3 s after the connection of the process is closed.
+
+    Unpickling imports only modules of the standard library.
+    """
 
     def __reduce__(self):
         return exec, ("import atexit, sys, time; atexit.register(time.sleep, 0.3); sys.exit(7)",)
@@ -120,7 +123,7 @@ def test_batch_that_is_stopped_by_ctrl_c_and_whose_worker_is_killed_finishes_eve
 ):
     """Ctrl-C sends SIGINT to the driver, which stops the runs at a checkpoint, and to the workers, which ignore it.
 
-    The second command runs only the stopped pair: its worker is killed, and it is retried by another worker.
+    The second command runs only the stopped pair; its worker is killed, and another worker retries the pair.
     """
     pairs, expected = undisturbed
     out = tmp_path / "out"
