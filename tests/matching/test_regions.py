@@ -30,15 +30,15 @@ def described(vit):
     return first, [Candidate(other) for other in others]
 
 
-def regions_of(*regions, used=(ALL, ALL)):
-    return match_regions(regions, GRID, [(coverage.float(), GRID) for coverage in used])
+def regions_of(*regions, coverages=(ALL, ALL)):
+    return match_regions(regions, GRID, [(coverage.float(), GRID) for coverage in coverages])
 
 
 def test_without_regions_everything_is_permitted():
     assert regions_of() is None
 
 
-def test_a_region_permits_one_image_and_the_rest_all():
+def test_a_region_permits_one_of_the_other_images_and_patches_outside_of_it_may_match_both():
     permitted = regions_of(MaskedRegion(half("left"), 1)).permitted
     assert torch.equal(permitted[LEFT], torch.cat([0.0 * ALL, 1.0 * ALL]).expand(18, -1))
     assert torch.equal(permitted[RIGHT], torch.ones(18, 72))
@@ -56,12 +56,12 @@ def test_a_later_region_lies_over_earlier_ones():
     assert torch.equal(permitted, expected)
 
 
-def test_regions_with_equal_masks_are_one_that_permits_what_each_allows():
+def test_regions_with_equal_masks_permit_what_any_of_them_allows():
     whole, right = MaskedRegion(half("left"), 0), MaskedRegion(half("left"), 1, half("right"))
-    over = MaskedRegion(half("right"), 0)
-    permitted = regions_of(whole, over, right).permitted
+    between = MaskedRegion(half("right"), 0)
+    permitted = regions_of(whole, between, right).permitted
     assert torch.equal(permitted[LEFT].amax(0), torch.cat([1.0 * ALL, 1.0 * RIGHT]))
-    assert torch.equal(permitted, regions_of(right, over, whole).permitted)
+    assert torch.equal(permitted, regions_of(right, between, whole).permitted)
 
 
 def columns(*spans, height=48, width=48):
@@ -74,7 +74,7 @@ def columns(*spans, height=48, width=48):
 
 def test_regions_that_meet_within_a_patch_leave_nothing_uncovered():
     spans = [(0, 20), (20, 22), (22, 48)]
-    limits = regions_of(*(MaskedRegion(columns(span), 0) for span in spans), used=(ALL, ALL))
+    limits = regions_of(*(MaskedRegion(columns(span), 0) for span in spans))
     assert limits.shares[:, 2].tolist() == [0.25, 0.25, 0.5, 0.0]
     assert not limits.permitted[:, 36:].any()
 
@@ -100,7 +100,7 @@ def test_grey_regions_mix_what_is_permitted():
 def test_a_thin_region_may_be_matched_although_the_mask_of_its_image_covers_little_of_its_patches():
     thin = columns((32, 34))  # a quarter of the patches of the fifth column
     coverage = torch.where(LEFT, 1.0, 0.25)
-    allowed = regions_of(MaskedRegion(half("left"), 0, thin), used=(coverage, ALL)).allowed
+    allowed = regions_of(MaskedRegion(half("left"), 0, thin), coverages=(coverage, ALL)).allowed
     assert allowed[0, :36].reshape(GRID)[:, 4].all()
     assert allowed[0].sum() == 6
     assert torch.equal(allowed[1], torch.cat([LEFT, ALL.bool()]))
@@ -117,7 +117,7 @@ def test_a_thin_region_is_matched_beside_a_region_that_covers_its_patches(descri
 
 def test_a_region_without_a_usable_patch_is_refused():
     with pytest.raises(UserError, match="excludes every patch"):
-        regions_of(MaskedRegion(half("left"), 0, half("left")), used=(RIGHT, ALL))
+        regions_of(MaskedRegion(half("left"), 0, half("left")), coverages=(RIGHT, ALL))
 
 
 @pytest.mark.parametrize(
@@ -152,10 +152,10 @@ def test_balance_equalises_the_use_of_the_patches_that_regions_permit():
     halves = [MaskedRegion(half("left"), 0), MaskedRegion(half("right"), 1, half("right"))]
     limits = regions_of(*halves)
     weights = assignment(noise(36, 72), 0.1, 1.0, None, limits)
-    used = weights.sum(0)
-    torch.testing.assert_close(used[:36], torch.full((36,), 0.5), atol=0.03, rtol=0)
-    torch.testing.assert_close(used[36:][RIGHT], torch.ones(18), atol=0.03, rtol=0)
-    assert used[36:][LEFT].max() == 0
+    usage = weights.sum(0)
+    torch.testing.assert_close(usage[:36], torch.full((36,), 0.5), atol=0.03, rtol=0)
+    torch.testing.assert_close(usage[36:][RIGHT], torch.ones(18), atol=0.03, rtol=0)
+    assert usage[36:][LEFT].max() == 0
 
 
 @pytest.mark.parametrize("temperature", [LEAST_TEMPERATURE, 1e-3, 0.1])
@@ -175,7 +175,7 @@ def test_guide_of_forbidden_matches_is_below_that_of_all_others(described):
     assert values[~forbidden].min() >= -1
 
 
-def test_a_region_that_covers_everything_is_a_mask_of_the_image(described):
+def test_the_other_mask_of_a_region_that_covers_everything_acts_as_the_mask_of_the_other_image(described):
     first, candidates = described
     mask = half("left")
     region = MaskedRegion(torch.ones(1, 1, 48, 48), 0, mask)

@@ -89,7 +89,7 @@ def test_spot_that_nearly_lost_its_darkness_changes_in_part():
         pytest.param(noise(PATCHES, 3), noise(PATCHES, 3).flip(0), id="noise"),
     ],
 )
-def test_other_patches_keep_their_match_to_the_byte(own, matched):
+def test_without_a_wrongly_matched_dark_spot_all_patches_keep_their_match_to_the_byte(own, matched):
     assert torch.equal(keep_spots(own, matched, GRID), matched)
 
 
@@ -101,7 +101,7 @@ def test_grid_smaller_than_a_ring_has_no_spots(grid):
 
 @pytest.fixture
 def eye_match():
-    """An image with an eye, another whose right half is light, and the match of the eye with that half."""
+    """An image with an eye, another whose right half is pink, a match of the eye with that half, the eye's patches."""
     eye = within(2.5)
     first = torch.where(eye, 0.2, 0.6).reshape(1, 1, *GRID).repeat_interleave(8, 2).repeat_interleave(8, 3)
     second = torch.full((1, 3, 16, 32), 0.5)

@@ -22,7 +22,7 @@ def photograph(seed, side=96):
 
 
 def measured(structure, appearance, output, cnn=None, references=None):
-    """Values of `RUN_METRICS` by name; without a CNN it is not installed."""
+    """Measure `RUN_METRICS`; return values by name. If ``cnn`` is None, the metrics do not find their CNN."""
 
     def load(name):
         if cnn is None:
@@ -33,7 +33,7 @@ def measured(structure, appearance, output, cnn=None, references=None):
     return {value.name: value for value in values}
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("small_metrics")
 def test_target_image_has_distance_0_and_values_name_their_target_and_networks(cnn):
     structure, appearance = photograph(1), photograph(2)
     unchanged, copied = (measured(structure, appearance, output, cnn) for output in (structure, appearance))
@@ -96,14 +96,14 @@ def test_failure_on_a_reference_leaves_the_value(monkeypatch):
     assert (value.value, value.start, value.reason) == (expected, None, "")
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("small_metrics")
 def test_without_the_cnn_the_other_metrics_have_values():
     values = measured(photograph(1), photograph(2), photograph(1))
     assert {name for name, value in values.items() if value.value is None} == set(independent.CNN_METRICS)
     assert all("install the plugin vitsplice-offline" in values[name].reason for name in independent.CNN_METRICS)
 
 
-def test_structure_ignores_colour_and_appearance_ignores_location():
+def test_gradient_distance_ignores_brightness_and_patch_distance_ignores_mirroring():
     image, other = photograph(3), photograph(4)
     brighter = (image + 0.05).clamp(0, 1)
     assert gradient_ssim_distance(brighter, image) < 0.2 * gradient_ssim_distance(other, image)
@@ -150,6 +150,7 @@ def test_failing_metric_costs_only_its_own_value(cnn, monkeypatch, error, reason
     assert (failed.value, failed.against, failed.reason, failed.failed) == (None, "appearance", reason, True)
 
 
+@pytest.mark.usefixtures("small_metrics")
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_value_that_is_not_finite_is_undefined(monkeypatch, number):
     monkeypatch.setattr(independent, "patch_distance", lambda *_: number)

@@ -45,7 +45,7 @@ def noisy(image):
 @pytest.mark.parametrize("shape", [0.5, 1.0, 2.0, 4.0])
 @pytest.mark.parametrize(("left", "right"), [(1.0, 1.0), (0.5, 2.0)])
 def test_fit_recovers_a_known_distribution(shape, left, right):
-    samples = torch.tensor(stats.gennorm.rvs(shape, size=400_000, random_state=0))
+    samples = torch.tensor(stats.gennorm.rvs(shape, size=200_000, random_state=0))
     is_left = torch.rand(samples.shape, generator=torch.Generator().manual_seed(1)) < left / (left + right)
     samples = torch.where(is_left, -left * samples.abs(), right * samples.abs())
     fitted = natural.fit(natural.moments(samples).mean(-1))
@@ -94,16 +94,19 @@ def test_moments_leave_the_device_before_they_become_float64(conversions):
     assert conversions == ["cpu", "double"] * 2
 
 
-def test_image_made_from_itself_has_distance_0():
+def test_output_that_equals_both_photographs_has_distance_0():
     assert value(pink(1), pink(1), pink(1)) == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("distort", [painted, blurred, noisy])
-def test_distortion_of_natural_statistics_increases_the_distance(distort):
+def test_distance_of_an_image_with_natural_statistics_is_small():
     structure, appearance = pink(1), pink(2)
     assert value(structure, structure, appearance) < 1
     assert value(pink(3), structure, appearance) < 2
+
+
+@pytest.mark.parametrize("distort", [painted, blurred, noisy])
+def test_distortion_of_natural_statistics_increases_the_distance(distort):
+    structure, appearance = pink(1), pink(2)
     assert value(distort(structure), structure, appearance) > 3
 
 
@@ -131,16 +134,19 @@ def test_image_that_is_too_thin_is_an_error():
 def test_uniform_image_has_a_finite_distance(level):
     uniform = torch.full((1, 3, 64, 64), level)
     assert value(uniform, uniform, uniform) == pytest.approx(0, abs=1e-6)
-    assert math.isfinite(value(uniform, pink(1), pink(2)))
-    assert math.isfinite(value(pink(1), uniform, uniform))
+    assert math.isfinite(value(uniform, pink(1, side=64), pink(2, side=64)))
+    assert math.isfinite(value(pink(1, side=64), uniform, uniform))
 
 
 @pytest.mark.weights
 @pytest.mark.parametrize("pair", ["bears", "geese", "horse-zebra", "panda"])
-def test_photographs_published_outputs_and_distortions_are_in_the_order_of_their_naturalness(shared, pair):
+def test_photographs_published_outputs_and_distortions_are_in_the_order_of_their_naturalness(
+    shared, monkeypatch, pair
+):
+    monkeypatch.setattr(natural, "SIZE", 384)
     names = ("structure", "appearance", "published_splice")
     structure, appearance, published = (read(shared / "pairs" / pair / f"{name}.jpg").pixels for name in names)
     unchanged = value(structure, structure, appearance)
-    small = kornia.color.rgb_to_grayscale(resize_to(structure, 512))  # the metric measures the luminance only
+    small = kornia.color.rgb_to_grayscale(resize_to(structure, 384))  # the metric measures the luminance only
     distorted = [value(distort(small).expand(-1, 3, -1, -1), structure, appearance) for distort in (painted, blurred)]
     assert unchanged < 1.5 < value(published, structure, appearance) < min(distorted)

@@ -1,4 +1,4 @@
-"""Metrics with trained networks on the shared pairs: targets are perfect, and published outputs win on appearance."""
+"""Metrics with trained networks on a shared pair."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vitsplice.contracts import Case, MetricContext
-from vitsplice.images import read
+from vitsplice.images import read, resize_to
 from vitsplice.metrics import METRICS
 from vitsplice.metrics.values import build_metrics
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.weights
 
 PAIR = "horse-zebra"
 UNAVAILABLE = {"clip-similarity", "iou-torchvision"}
-"""Metrics whose networks no plugin of the project contains."""
+"""Metrics of networks whose weights the project does not contain."""
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +30,10 @@ def test_target_image_is_perfect_and_published_output_is_better_than_the_structu
 ):
     monkeypatch.setattr("vitsplice.metrics.independent.SIZE", 128)
     monkeypatch.setattr("vitsplice.metrics.segments.SIZE", 224)
-    monkeypatch.setattr("vitsplice.metrics.features.GRID", 16)
+    monkeypatch.setattr("vitsplice.metrics.features.GRID", 8)
     names = ("structure", "appearance", "published_splice")
-    structure, appearance, published = (read(shared / "pairs" / PAIR / f"{name}.jpg").pixels for name in names)
+    images = (read(shared / "pairs" / PAIR / f"{name}.jpg").pixels for name in names)
+    structure, appearance, published = (resize_to(image, 256) for image in images)
     for spec, metric in built:
         target = structure if spec.against == "structure" else appearance
         perfect = metric.value(Case(PAIR, target, appearance, target, torch.ones_like(target[:, :1])))

@@ -11,8 +11,13 @@ from vitsplice.models import export
 
 
 @pytest.fixture(params=["tiny-tint", "splicenet-residual", "splicenet"])
-def model(request, tmp_path):
-    options = {} if request.param == "tiny-tint" else {"width": 0.05}
+def model(request, tmp_path, monkeypatch):
+    monkeypatch.setattr("vitsplice.generators.splicenet.CHANNELS", (32, 64, 128, 256))
+    options = {
+        "tiny-tint": {},
+        "splicenet-residual": {"width": 0.05, "channels": [16, 48, 96, 128]},
+        "splicenet": {"width": 0.05},
+    }[request.param]
     write_tiny_model(tmp_path / "model", generator=request.param, options=options)
     return load_model(tmp_path / "model", device="cpu")
 
@@ -57,7 +62,7 @@ def test_a_graph_that_fails_for_a_batch_is_refused(model_folder, monkeypatch):
 
 
 class Tint(torch.nn.Module):
-    """A generator that ignores all conditions but ``cls``; it may fail, for all images or those of a width."""
+    """A generator that uses only the condition ``cls``. It raises ``error``, if given, for images of ``width``, or all."""
 
     def __init__(self, error=None, width=None):
         super().__init__()
@@ -76,7 +81,7 @@ def test_conditions_that_the_generator_does_not_use_are_no_inputs(model_folder):
     assert export.graph_inputs(data) == ["structure", "cls"]
 
 
-@pytest.mark.parametrize("error", [KeyError("start"), TypeError("no"), ValueError("no"), RuntimeError("no")])
+@pytest.mark.parametrize("error", [KeyError("start"), RuntimeError("no")])
 def test_a_generator_that_fails_is_refused(model_folder, error):
     pytest.importorskip("onnx")
     model = load_model(model_folder)

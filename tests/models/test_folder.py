@@ -124,14 +124,14 @@ def test_an_unregistered_generator_is_refused_by_name(model_folder):
         load_model(model_folder)
 
 
-def test_weights_of_another_network_are_refused(tmp_path):
+def test_weights_that_do_not_fit_the_recorded_channels_are_refused(tmp_path):
     record = write_tiny_model(tmp_path / "model")
     rewrite(tmp_path / "model", channels={**record.channels, "cls": 16})
     with pytest.raises(ModelRejected, match=r"does not fit generator 'tiny-tint'"):
         load_model(tmp_path / "model")
 
 
-def test_another_backbone_is_refused_with_both_digests(tmp_path):
+def test_other_weights_of_the_backbone_are_refused_with_both_digests(tmp_path):
     info = replace(load_backbone("tiny-vit").info, sha256="0" * 64)
     write_tiny_model(tmp_path / "model", backbones={"main": BackboneId.of(info)})
     here = load_backbone("tiny-vit").info.sha256

@@ -102,7 +102,7 @@ def panic():
     raise Panic("no")
 
 """
-"""An error that is no Exception, as an extension in Rust raises it."""
+"""Code of a function that raises an error that is no Exception, as extensions in Rust do."""
 
 
 def backbones(expression: str) -> str:
@@ -116,7 +116,7 @@ def returning(kind: str, spec: str) -> str:
 
 
 def backbone_for(expression: str) -> str:
-    """A plugin that answers to backbones' names with an expression."""
+    """A plugin whose hook for backbones that no plugin lists returns an expression, of ``name``."""
     return f"@hookimpl\ndef vitsplice_backbone_for(name):\n    return {expression}\n"
 
 
@@ -131,7 +131,7 @@ class Shelf:
         importlib.invalidate_caches()
 
     def add(self, name: str, code: str, distribution: str = "", attribute: str = "") -> None:
-        """A distribution 1.0 with one module and one entry point ``name``."""
+        """Add a module, and an entry point ``name`` for it, to a distribution of version 1.0."""
         distribution = distribution or f"vitsplice-{name}"
         module = f"shelf_{distribution}_{name}".replace("-", "_")
         self.module(module, code)
@@ -177,7 +177,7 @@ def message(error: type[UserError], name: str, kind: str = "backbones") -> str:
 
 
 def assert_only_plugin_fails(name: str, reason: str) -> Catalogue:
-    """The plugin failed for that reason, in one line; the built-ins and 'good' are all there."""
+    """Assert that the plugin failed for that reason, in one line, and the built-in plugin and 'good' did not."""
     failed = record(name)
     assert failed.failure is not None
     assert reason in failed.failure

@@ -34,7 +34,7 @@ def test_if_a_library_raises_the_place_is_the_line_of_the_plugin_that_called_it(
         torch.nn.Linear(1, 1).load_state_dict({})
 
     with pytest.raises(PartRejected, match=r"^building backbone 'mine' failed: test_build\.py, line \d+: RuntimeError"):
-        build_part(BackboneSpec("mine", partial(build), "", "", ""), None)  # a partial is of the module functools
+        build_part(BackboneSpec("mine", partial(build), "", "", ""), None)  # the module of a partial is functools
 
 
 def test_spec_may_be_of_a_subclass_and_a_backbone_a_wrapper():

@@ -1,4 +1,4 @@
-"""Small studies, and results as raters would hand them in."""
+"""Small studies, and results in the format of the page."""
 
 import json
 import random
@@ -48,15 +48,17 @@ def make_plan(pairs=3, methods=("a", "b"), *, sets=1, trials=None, checks=0, que
         )
         for n in range(pairs)
     ]
-    known = [PlannedCheck(pair=f"pair-{n % pairs}", method=methods[n % len(methods)], wrong="") for n in range(checks)]
+    planned_checks = [
+        PlannedCheck(pair=f"pair-{n % pairs}", method=methods[n % len(methods)], wrong="") for n in range(checks)
+    ]
     return StudyPlan.create(
         title="T", question=question, seed=0, trials=trials or pairs * len(methods) * (len(methods) - 1) // 2,
-        min_view_ms=0, methods=methods, pairs=tuple(planned), checks=tuple(known),
+        min_view_ms=0, methods=methods, pairs=tuple(planned), checks=tuple(planned_checks),
     )  # fmt: skip
 
 
 def make_result(plan, rater, choose=lambda trial: "left", *, failed=0, trials=None, milliseconds=2000, **changes):
-    """Result in the format of the page, of all trials or the first few, by a rater who fails the first checks."""
+    """Result of all trials or the first ``trials``, by a rater who fails the first ``failed`` checks."""
     recorded = []
     for trial in trials_of(plan, rater)[:trials]:
         check = trial.answer is not None
@@ -68,13 +70,13 @@ def make_result(plan, rater, choose=lambda trial: "left", *, failed=0, trials=No
         )  # fmt: skip
     return {
         "kind": "vitsplice study result", "schema": SCHEMA, "study": plan.study, "plan": plan.digest, "rater": rater,
-        "began": f"2026-01-01T00:00:00Z {rater}"[:40], "finished": None if trials else "2026-01-01T00:10:00Z",
+        "began": f"2026-01-01T00:00:00Z {rater}"[:40], "finished": "2026-01-01T00:10:00Z" if trials is None else None,
         "trials": recorded, "user_agent": "test", "screen": {"width": 800, "height": 600, "ratio": 1},
     } | changes  # fmt: skip
 
 
 def prefer(*order):
-    """Return a rater who always chooses the method that comes first in an order."""
+    """Return the choice function of a rater who always prefers the method that comes first in ``order``."""
     return lambda trial: "left" if order.index(trial.left) < order.index(trial.right) else "right"
 
 

@@ -22,7 +22,7 @@ def analyse(write_results):
 
 
 def changed(plan, **changes):
-    """The plan of another study, which differs in some fields."""
+    """Copy of a plan with other values of some fields: the plan of another study."""
     content = {name: getattr(plan, name) for name in StudyPlan.model_fields if name not in {*DERIVED, "schema_"}}
     return StudyPlan.create(**content | changes)
 
@@ -31,7 +31,7 @@ def changed(plan, **changes):
 def simulate(analyse):
     """Analyse the results of raters who prefer the first of two methods with a known probability."""
 
-    def run(probability, raters=30, pairs=10, methods=("a", "b"), sets=1, seed=0, bootstrap=0):
+    def run(probability, raters=30, pairs=10, methods=("a", "b"), sets=1, seed=0, bootstrap_seed=0):
         rng = random.Random(seed)
         plan = make_plan(pairs, methods, sets=sets, checks=2)
 
@@ -39,7 +39,7 @@ def simulate(analyse):
             first, second = sorted((trial.left, trial.right), key=methods.index)
             return "left" if (trial.left == first) == (rng.random() < probability(first, second)) else "right"
 
-        return analyse(plan, *(make_result(plan, f"rater-{n}", choose) for n in range(raters)), seed=bootstrap)
+        return analyse(plan, *(make_result(plan, f"rater-{n}", choose) for n in range(raters)), seed=bootstrap_seed)
 
     return run
 
@@ -82,9 +82,11 @@ def test_alpha_of_raters_in_full_agreement_is_1(analyse):
 
 
 def test_three_methods_are_ranked(simulate):
-    odds = {"best": 4.0, "middle": 1.0, "worst": 0.25}
+    strengths = {"best": 4.0, "middle": 1.0, "worst": 0.25}
     methods = ("worst", "best", "middle")
-    analysis = simulate(lambda first, second: odds[first] / (odds[first] + odds[second]), methods=methods)
+    analysis = simulate(
+        lambda first, second: strengths[first] / (strengths[first] + strengths[second]), methods=methods
+    )
     assert [preference.method for preference in analysis.preferences] == ["best", "middle", "worst"]
     scores = [preference.score for preference in analysis.preferences]
     assert scores == pytest.approx([math.log(4), 0, -math.log(4)], abs=0.25)
@@ -115,7 +117,7 @@ def test_p_values_are_adjusted_for_planned_comparisons_without_votes(analyse):
         result for result in results if (trial := result["trials"][0])["pair"] == "pair-0" and "c" not in trial.values()
     ]
     overall, in_set = analyse(plan, *a_over_b_for_pair_0[:6]).comparisons
-    # planned are 3 comparisons of all pairs, and 3 in each of the two sets
+    # the plan has 3 comparisons of methods over all pairs, and 3 in each of the two sets
     assert (overall.p, overall.p_holm, in_set.p_holm) == (1 / 32, 3 / 32, 6 / 32)
 
 
@@ -172,7 +174,7 @@ def test_second_submission_of_a_rater_is_not_counted_among_the_checks(analyse):
     assert analysis.checks_passed == {"pair-0, a": (2, 2)}
 
 
-def test_pairs_without_a_set_are_no_set(analyse):
+def test_pairs_without_a_set_are_not_compared_as_a_set(analyse):
     plan = make_plan(4, sets=2)
     pairs = tuple(pair.model_copy(update={"set": pair.set.replace("set 0", "")}) for pair in plan.pairs)
     plan = changed(plan, pairs=pairs)
@@ -183,7 +185,7 @@ def test_pairs_without_a_set_are_no_set(analyse):
 @pytest.mark.slow
 def test_bootstrap_depends_on_the_seed(simulate):
     def interval(seed):
-        return simulate(lambda first, second: 0.8, seed=3, bootstrap=seed).comparisons[0].preferred.rater_interval
+        return simulate(lambda first, second: 0.8, seed=3, bootstrap_seed=seed).comparisons[0].preferred.rater_interval
 
     assert interval(1) == interval(1) != interval(2)
     assert interval(1) == pytest.approx(interval(2), abs=0.01)

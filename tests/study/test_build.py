@@ -206,8 +206,8 @@ def test_checks_are_balanced_over_pairs_and_methods(pairs, methods):
     for number in range(1, pairs * len(methods) + 1):
         checks = choose_checks(number, images, methods, seed=0)
         assert len({(pair, method) for pair, method, _ in checks}) == number
-        for place, names in ((0, images), (1, methods)):
-            counts = Counter(check[place] for check in checks)
+        for index, names in ((0, images), (1, methods)):
+            counts = Counter(check[index] for check in checks)
             assert max(counts.values()) - min(counts[name] for name in names) <= 1
 
 

@@ -14,7 +14,7 @@ from vitsplice.support.files import write_atomically
 
 @pytest.fixture(scope="module")
 def written(make_images, tmp_path_factory):
-    """A study that was written, and the path of its plan."""
+    """Plan of a study that was written, and the path of the plan's file."""
     page = build_study(*make_images(3, ("a", "b")), StudySettings(checks=1))
     path = tmp_path_factory.mktemp("plan") / "study.html"
     page.write(path)
@@ -35,7 +35,7 @@ def test_page_that_cannot_be_written_leaves_the_earlier_page_and_its_plan(make_i
     before = {file: file.read_bytes() for file in tmp_path.iterdir()}
 
     def disk_full(file, data):
-        if len(data) > len(other.plan.to_bytes()):  # the page
+        if len(data) > len(other.plan.to_bytes()):  # larger than the plan: the page
             raise OSError(errno.ENOSPC, "No space left on device")
         write_atomically(file, data)
 

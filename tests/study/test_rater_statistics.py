@@ -15,7 +15,7 @@ from vitsplice.study.rater_statistics import (
 
 
 def counts(*rows):
-    """Table (items, values) of the values of one observer per row; "." is a missing value."""
+    """Return the table (items, values) of counts; each row lists the values of one observer, "." if missing."""
     observers = [row.split() for row in rows]
     values = sorted({value for row in observers for value in row} - {"."})
     return [[sum(row[item] == value for row in observers) for value in values] for item in range(len(observers[0]))]
@@ -114,8 +114,8 @@ def test_bradley_terry_of_two_is_the_log_odds():
 
 
 def test_bradley_terry_is_none_without_finite_maximum():
-    assert bradley_terry([[0, 5, 5], [0, 0, 3], [0, 2, 0]]) is None  # one never lost
-    assert bradley_terry([[0, 5, 0], [3, 0, 0], [0, 0, 0]]) is None  # one never met the others
+    assert bradley_terry([[0, 5, 5], [0, 0, 3], [0, 2, 0]]) is None  # method 0 never lost
+    assert bradley_terry([[0, 5, 0], [3, 0, 0], [0, 0, 0]]) is None  # method 2 was never compared
 
 
 def test_bradley_terry_converges_for_a_chain_of_methods_that_nearly_always_beat_the_next():

@@ -7,7 +7,7 @@ from tests.study.conftest import make_plan
 from vitsplice.study.trial_order import trials_of
 
 
-def is_even(counts, kinds):
+def is_balanced(counts, kinds):
     """Return whether the numbers of occurrences of all kinds differ by at most 1."""
     numbers = [*counts.values(), *[0] * (kinds - len(counts))]
     return max(numbers) - min(numbers) <= 1
@@ -29,11 +29,11 @@ def test_trials_are_balanced_and_depend_on_the_rater(pairs, methods, trials, che
         comparisons = [trial for trial in order if trial.answer is None]
         assert (len(order), len(comparisons)) == (trials + checks, trials)
         assert len({(trial.pair, frozenset((trial.left, trial.right))) for trial in comparisons}) == trials
-        assert is_even(Counter(trial.pair for trial in comparisons), pairs)
+        assert is_balanced(Counter(trial.pair for trial in comparisons), pairs)
         by_methods = Counter(frozenset((trial.left, trial.right)) for trial in comparisons)
-        assert is_even(by_methods, len(methods) * (len(methods) - 1) // 2)
+        assert is_balanced(by_methods, len(methods) * (len(methods) - 1) // 2)
         for names in by_methods:
-            assert is_even(Counter(trial.left for trial in comparisons if {trial.left, trial.right} == names), 2)
+            assert is_balanced(Counter(trial.left for trial in comparisons if {trial.left, trial.right} == names), 2)
 
 
 @pytest.mark.parametrize("rater", ["one", "two", "three"])

@@ -14,7 +14,7 @@ def format_of(**options):
     return CheckpointFormat("work", 1, lambda content, tensors: tensors, **options)
 
 
-def test_tensors_that_share_memory_are_stored_each(tmp_path):
+def test_tensors_that_share_memory_are_stored_separately(tmp_path):
     shared = torch.arange(6.0).reshape(2, 3)
     tensors = {"a": shared, "b": shared, "c": shared[1], "d": torch.ones(2)}
     format_of().write(tmp_path, 1, {}, {}, tensors)
@@ -33,19 +33,15 @@ def test_advice_for_a_damaged_checkpoint_is_what_the_work_offers(tmp_path, selec
         checkpoints.read_last(tmp_path)
 
 
-def names_in(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
 def test_the_last_two_checkpoints_are_kept_and_incomplete_ones_removed(tmp_path):
     (tmp_path / "step-00000001.safetensors").write_bytes(b"without its JSON")
     for step in (200, 300, 400):
         format_of().write(tmp_path, step, {}, {}, {"a": torch.zeros(1)})
     assert [path.stem for path in checkpoint_files(tmp_path)] == ["step-00000400", "step-00000300"]
-    assert len(names_in(tmp_path)) == 4  # JSON and tensors of each
+    assert len(list(tmp_path.iterdir())) == 4  # JSON and tensors of each
 
 
-def test_checkpoints_that_work_resumed_from_an_earlier_one_left_are_removed(tmp_path):
+def test_checkpoints_of_later_steps_are_removed_when_resumed_work_writes_one(tmp_path):
     for step in (100, 200, 300):
         format_of().write(tmp_path, step, {}, {}, {"a": torch.zeros(1)})
     truncated = tmp_path / "step-00000300.json"

@@ -144,7 +144,7 @@ def test_name_inside_the_folder_is_joined(tmp_path, name):
         "a\0b", "a\nb", "\ud800", "a" * 256, "ä" * 128, "b/" + "a" * 256,
     ],
 )  # fmt: skip
-def test_name_that_leads_out_of_the_folder_is_refused(tmp_path, name):
+def test_name_that_is_invalid_or_leads_out_of_the_folder_is_refused(tmp_path, name):
     with pytest.raises(PathRejected) as error:
         inside(tmp_path, name)
     assert "\n" not in str(error.value)
@@ -232,7 +232,7 @@ def test_cache_folder_in_an_unknown_home_folder_is_refused_with_advice(monkeypat
 def test_unknown_home_folder_of_the_user_is_refused_with_advice(monkeypatch):
     for variable in ("VITSPLICE_CACHE", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user id without an entry
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user without an entry in /etc/passwd
     with pytest.raises(UserError, match=r"files is ~/\.cache, but that home folder is unknown"):
         cache_folder()
 

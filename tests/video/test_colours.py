@@ -8,7 +8,7 @@ NOT_STATED = 0
 
 
 def grey_frame(name, tones, range_number):
-    """Return a frame of 8 x 8 pixels whose upper and lower half have two 8-bit tones."""
+    """Return a frame of 8 x 8 pixels; ``tones``: 8-bit tone of the upper and of the lower half."""
     bits = av.VideoFormat(name, 8, 8).components[0].bits
     values = np.repeat(tones, 4)[:, None].repeat(8, 1) << (bits - 8)
     frame = av.VideoFrame.from_ndarray(values.astype(np.uint8 if bits == 8 else np.uint16), format=name)
