@@ -9,9 +9,10 @@ from vitsplice.presets.settings import settings_for
 from vitsplice.runs.run import Run
 
 
-def half(value=1.0, size=(100, 120)):
+def half(size=(100, 120)):
+    """A mask that is white in its left half."""
     mask = torch.zeros(1, 1, *size)
-    mask[..., : size[1] // 2] = value
+    mask[..., : size[1] // 2] = 1
     return mask
 
 
@@ -33,7 +34,7 @@ def test_grey_parts_of_a_mask_are_blended_once_also_if_images_are_resized_or_sta
         return masked(images, MaskConfig()).pixels["appearance"][0]
 
     expected = neutralised(pixels, mask)[0]
-    for number, size in ((1, None), (1, 100), (2, None)):
+    for number, size in ((1, None), (1, 100), (2, None)):  # 100 is the shorter side already
         torch.testing.assert_close(image_of(number, size), expected)
 
 
@@ -94,15 +95,13 @@ def test_appearance_image_is_neutralised_and_structure_mask_is_feathered():
 @pytest.mark.slow
 def test_nothing_outside_of_the_mask_is_mixed_in_by_resizing():
     """The excluded half is black or white; the image is reduced to half its size, or stacked with a larger one."""
-    mask = torch.zeros(1, 1, 40, 40)
-    mask[..., :20] = 1
-    for more, overrides in (([], ["size=20"]), ([torch.rand(1, 3, 64, 64)], [])):
+    mask, structure, larger = half((40, 40)), noise(1, 3, 40, 40), noise(1, 3, 64, 64, seed=2)
+    for stacked, overrides in ((False, ["size=20"]), (True, [])):
         prepared = []
         for value in (0.0, 1.0):
-            image = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(1))
+            image = noise(1, 3, 40, 40, seed=1)
             image[..., 20:] = value
-            settings = settings_for("tiny", overrides=["metrics=none", *overrides])
-            masks = [mask, torch.ones(1, 1, 64, 64)] if more else mask
-            run = Run(torch.rand(1, 3, 40, 40), [image, *more] if more else image, settings, appearance_mask=masks)
+            images, masks = ([image, larger], [mask, torch.ones(1, 1, 64, 64)]) if stacked else (image, mask)
+            run = Run(structure, images, settings_for("tiny", overrides=overrides), appearance_mask=masks)
             prepared.append(run._optimisation._images.pixels["appearance"])
         torch.testing.assert_close(*prepared, atol=1e-5, rtol=0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.conftest import TINY_NETWORKS, components, noise
-from tests.engine.test_loop import Counting
+from tests.engine.test_loop import RecordingBackbone
 from vitsplice.engine import memory
 from vitsplice.engine.backbones import FixedBackbone
 from vitsplice.engine.images import RunImages
@@ -41,19 +41,19 @@ def optimisation(vit, cnn, *overrides):
 
 @pytest.mark.slow
 def test_each_backbone_is_applied_once_a_step_to_outputs_and_once_to_each_banked_target(vit, cnn):
-    counting = Counting(vit), Counting(cnn)
-    list(optimisation(*counting).steps())
-    for backbone in counting:
+    recording = RecordingBackbone(vit), RecordingBackbone(cnn)
+    list(optimisation(*recording).steps())
+    for backbone in recording:
         with_gradients = [images for images, gradients in backbone.passes if gradients]
         assert with_gradients == [1] * 8
         assert sum(images for images, gradients in backbone.passes if not gradients) <= 2 * 2  # images, views
 
 
 def test_backbone_without_an_active_term_is_not_applied(vit, cnn):
-    counting = Counting(cnn)
+    recording = RecordingBackbone(cnn)
     every = [f"terms.{name}.every=4" for name in "cd"]
-    list(optimisation(vit, counting, *every).steps())
-    assert [gradients for _, gradients in counting.passes].count(True) == 2
+    list(optimisation(vit, recording, *every).steps())
+    assert [gradients for _, gradients in recording.passes].count(True) == 2
 
 
 def gradient(optimisation):

@@ -1,7 +1,7 @@
 import torch
 
 from tests.conftest import noise
-from tests.engine.test_loop import Counting
+from tests.engine.test_loop import RecordingBackbone
 from vitsplice.backbones.inputs import Resize
 from vitsplice.config import ViewsConfig
 from vitsplice.contracts import LAB, MASK, MATCH, PIXELS, FeatureRequest
@@ -24,8 +24,8 @@ def config(bank):
 
 
 def test_features_of_banked_views_are_computed_once_and_equal_fresh_ones(vit, pair):
-    counting, settings = Counting(vit), config(3)
-    banked = Targets(images(pair), SizedBackbone(counting, Resize(32)), MemoryBank(settings), None)
+    recording, settings = RecordingBackbone(vit), config(3)
+    banked = Targets(images(pair), SizedBackbone(recording, Resize(32)), MemoryBank(settings), None)
     fresh = Targets(images(pair), SizedBackbone(vit, Resize(32)), MemoryBank(config(None)), None)
     distinct_views = set()
     for step in range(30):
@@ -35,8 +35,8 @@ def test_features_of_banked_views_are_computed_once_and_equal_fresh_ones(vit, pa
         features = banked({view_key: [KEY]}, views)[view_key][KEY]
         torch.testing.assert_close(features.values, fresh({view_key: [KEY]}, views)[view_key][KEY].values)
     assert len(distinct_views) == 3
-    assert len(counting.passes) == 3
-    assert not any(gradients for _, gradients in counting.passes)
+    assert len(recording.passes) == 3
+    assert not any(gradients for _, gradients in recording.passes)
 
 
 def test_crops_of_shape_image_keep_the_aspect_ratio(vit, pair):
@@ -50,13 +50,13 @@ def test_start_has_the_view_of_the_structure_image(pair):
 
 
 def test_pixels_need_no_backbone_pass(vit, pair):
-    counting = Counting(vit)
+    recording = RecordingBackbone(vit)
     vectors = MatchVectors(noise(1, 5, 6, 7), noise(1, 5, 8, 9))
-    targets = Targets(images(pair), SizedBackbone(counting, Resize(32)), MemoryBank(config(None)), vectors)
+    targets = Targets(images(pair), SizedBackbone(recording, Resize(32)), MemoryBank(config(None)), vectors)
     views = images(pair).views(config(None), 0, 0)
     start, appearance = ("start", "crop"), ("appearance", "crop")
     features = targets({start: [PIXELS], appearance: [KEY, LAB, MATCH, PIXELS]}, views)
-    assert counting.passes == [(1, False)]  # for the key
+    assert recording.passes == [(1, False)]  # for the key
     assert set(features[start]) == {PIXELS}
     assert features[appearance][MATCH].values.shape[-1] == 5
     expected = Resize(32)(views[start](images(pair).pixels["start"]), vit.info)

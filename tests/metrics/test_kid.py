@@ -51,26 +51,30 @@ def test_dependence_of_an_output_on_its_own_appearance_image_does_not_bias_the_e
     assert abs(values.mean()) < 3 * values.std() / len(values) ** 0.5
 
 
+@pytest.fixture
+def metric(context, monkeypatch):
+    """The metric, with images measured at 64 px."""
+    monkeypatch.setattr("vitsplice.metrics.kid.SIZE", 64)
+    return kid(context)
+
+
 def cases(number, appearance_of, output_of):
     for n in range(number):
         yield Case(f"c{n}", noise(1, 3, 32, 32), appearance_of(n), output_of(n))
 
 
-def test_equal_sets_have_distance_0(context, monkeypatch):
-    monkeypatch.setattr("vitsplice.metrics.kid.SIZE", 64)
-
+def test_equal_sets_have_distance_0(metric):
     def light(n):
         return 0.5 * noise(1, 3, 32, 40, seed=n) + 0.5
 
     def dark(n):
         return 0.5 * noise(1, 3, 40, 32, seed=n)
 
-    metric = kid(context)
     near, far = metric.value(cases(MIN_CASES, light, light)), metric.value(cases(MIN_CASES, light, dark))
     assert near == pytest.approx(0, abs=1e-9)
     assert far > 1e-3
 
 
-def test_too_few_cases_are_an_error(context):
+def test_too_few_cases_are_an_error(metric):
     with pytest.raises(VitspliceError, match=f"at least {MIN_CASES} outputs"):
-        kid(context).value(cases(MIN_CASES - 1, lambda n: noise(1, 3, 32, 32), lambda n: noise(1, 3, 32, 32)))
+        metric.value(cases(MIN_CASES - 1, lambda n: noise(1, 3, 32, 32), lambda n: noise(1, 3, 32, 32)))

@@ -45,7 +45,7 @@ def noisy(image):
 @pytest.mark.parametrize("shape", [0.5, 1.0, 2.0, 4.0])
 @pytest.mark.parametrize(("left", "right"), [(1.0, 1.0), (0.5, 2.0)])
 def test_fit_recovers_a_known_distribution(shape, left, right):
-    samples = torch.tensor(stats.gennorm.rvs(shape, size=200_000, random_state=0))
+    samples = torch.tensor(stats.gennorm.rvs(shape, size=400_000, random_state=0))
     is_left = torch.rand(samples.shape, generator=torch.Generator().manual_seed(1)) < left / (left + right)
     samples = torch.where(is_left, -left * samples.abs(), right * samples.abs())
     fitted = natural.fit(natural.moments(samples).mean(-1))

@@ -102,7 +102,7 @@ def write_package(shelf: Shelf, **modules: str) -> None:
     shelf.entry_point("deep", "shelf_deep", "vitsplice-deep")
 
 
-HOOK = """from vitsplice.hookspecs import hookimpl
+FAILING_HOOK = """from vitsplice.hookspecs import hookimpl
 
 @hookimpl
 def vitsplice_losses():
@@ -128,9 +128,9 @@ def vitsplice_losses():
             {"__init__": "import ast\nast.literal_eval('(')"},
             "shelf_deep/__init__.py, line 2: SyntaxError: '(' was never closed (<unknown>, line 1)",
         ),
-        ({"__init__": HOOK}, "shelf_deep/__init__.py, line 5: vitsplice_losses raised KeyError: 'k'"),
+        ({"__init__": FAILING_HOOK}, "shelf_deep/__init__.py, line 5: vitsplice_losses raised KeyError: 'k'"),
         (
-            {"__init__": "from shelf_hook import *", "../shelf_hook": HOOK},
+            {"__init__": "from shelf_hook import *", "../shelf_hook": FAILING_HOOK},
             "shelf_hook.py, line 5: vitsplice_losses raised",
         ),
     ],
@@ -235,5 +235,5 @@ def test_plugin_with_the_name_of_the_built_in_parts_is_dropped(shelf: Shelf) -> 
     shelf.add("vitsplice", backbones("[backbone('mine')]"))
     builtin, other = (plugin for plugin in catalogue().plugins if plugin.name == "vitsplice")
     assert builtin.failure is None
-    assert other.failure == ("its entry point has the name of the built-in parts, vitsplice; it must have another name")
+    assert other.failure == "its entry point has the name of the built-in parts, vitsplice; it must have another name"
     assert "mine" not in catalogue().backbones

@@ -31,7 +31,7 @@ def test_failed_backbone_for_is_reported_only_if_no_other_resolves_the_name(shel
     assert "Plugin 'angry' failed at this name: IndexError: list index out of range" in error
 
 
-def test_backbone_for_that_exits_or_returns_an_invalid_spec_is_reported(shelf: Shelf) -> None:
+def test_all_failures_of_backbone_for_are_reported(shelf: Shelf) -> None:
     shelf.add("leaver", backbone_for("exit(1)"))
     shelf.add("liar", backbone_for("loss(name)"))
     error = message(UnknownName, "other:x")
@@ -50,7 +50,7 @@ def test_backbone_for_that_exits_or_returns_an_invalid_spec_is_reported(shelf: S
         ),
     ],
 )
-def test_invalid_answer_to_an_unlisted_name_is_reported(shelf: Shelf, code: str, reason: str) -> None:
+def test_exception_or_invalid_spec_of_backbone_for_is_reported(shelf: Shelf, code: str, reason: str) -> None:
     shelf.add("liar", code)
     assert f"Plugin 'liar' failed at this name: {reason}" in message(UnknownName, "other:x")
 
@@ -87,7 +87,7 @@ def test_unknown_name_without_a_near_one_lists_all(shelf: Shelf, monkeypatch: py
     assert "no generator 'zzz'" in message(UnknownName, "zzz", "generators")
 
 
-def test_unknown_name_among_many_gives_their_number(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_known_names_are_counted_instead_of_listed(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     shelf.module("shelf_builtin", backbones("[backbone(f'net{i}') for i in range(50)]"))
     monkeypatch.setenv("VITSPLICE_PLUGINS", "")
     error = message(UnknownName, "zzz")
@@ -105,7 +105,7 @@ def test_unknown_name_lists_failed_plugins(shelf: Shelf) -> None:
     assert len(error.splitlines()) == 2
 
 
-def test_unknown_name_lists_only_the_failed_plugin_it_contains(shelf: Shelf) -> None:
+def test_unknown_name_lists_only_failed_plugins_that_share_a_word_with_it(shelf: Shelf) -> None:
     shelf.add("openclip", "raise RuntimeError('reason one')")
     shelf.add("second", "raise RuntimeError('reason two')")
     error = message(UnknownName, "openclip/vit-l-14")
@@ -140,16 +140,24 @@ def test_unknown_command_of_a_plugin_that_failed_names_the_plugin_and_the_reason
 
 
 @pytest.mark.parametrize("name", ["dinov2-vits14-offline", "openclip-vitb32", "openclip/ViT-B-32/laion2b"])
-def test_unknown_backbone_of_a_missing_plugin_names_only_the_plugin(name, monkeypatch) -> None:
-    monkeypatch.setenv("VITSPLICE_PLUGINS", "")
-    error = unknown_message(BACKBONES, name, [name.replace("-", "").replace("/", "")], [])
+def test_unknown_backbone_of_a_missing_plugin_names_the_plugin_and_no_similar_backbone(name: str) -> None:
+    similar = name.replace("-", "").replace("/", "")
+    error = unknown_message(BACKBONES, name, [similar], [])
     assert "Did you mean" not in error
     assert f"pip install vitsplice-{'offline' if 'offline' in name else 'openclip'}" in error
+
+
+def test_message_about_a_missing_plugin_mentions_the_environment_variable_if_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("VITSPLICE_PLUGINS", "")
+    error = unknown_message(BACKBONES, "openclip-vitb32", [], [])
     assert error.endswith("VITSPLICE_PLUGINS is set and empty, so no plugin is loaded; unset it to load all")
     monkeypatch.setenv("VITSPLICE_PLUGINS", "kornia,siren")
-    assert "VITSPLICE_PLUGINS=kornia,siren selects only those plugins" in unknown_message(BACKBONES, name, [], [])
+    error = unknown_message(BACKBONES, "openclip-vitb32", [], [])
+    assert "VITSPLICE_PLUGINS=kornia,siren selects only those plugins" in error
     monkeypatch.delenv("VITSPLICE_PLUGINS")
-    assert "VITSPLICE_PLUGINS" not in unknown_message(BACKBONES, name, [], [])
+    assert "VITSPLICE_PLUGINS" not in unknown_message(BACKBONES, "openclip-vitb32", [], [])
 
 
 def test_unknown_backbone_of_an_installed_plugin_suggests_the_nearest() -> None:

@@ -17,7 +17,7 @@ from vitsplice.plugins.discovery import InstalledPlugin
 from vitsplice.plugins.sandbox import TookTooLong, process_defaults_restored, time_limit
 
 
-def test_hanging_plugin_is_dropped_after_the_time_limit(shelf: Shelf) -> None:
+def test_hanging_plugin_is_dropped_after_the_time_limit() -> None:
     hanging = InstalledPlugin("hanging", "vitsplice-hanging", "1", lambda: time.sleep(60))
     start = time.monotonic()
     loaded = loading.load(hanging, 0.2)
@@ -25,7 +25,7 @@ def test_hanging_plugin_is_dropped_after_the_time_limit(shelf: Shelf) -> None:
     assert "loading it took more than 0.2 seconds" in str(loaded.record.failure)
 
 
-def test_hanging_plugin_that_catches_exceptions_is_interrupted(shelf: Shelf) -> None:
+def test_hanging_plugin_that_catches_exceptions_is_interrupted() -> None:
     def stubborn() -> None:
         try:
             time.sleep(60)
@@ -54,6 +54,9 @@ def test_time_limit_leaves_no_alarm() -> None:
     with time_limit(0.05):
         pass
     time.sleep(0.1)
+
+
+def test_time_limit_is_raised_in_the_block() -> None:
     with pytest.raises(TookTooLong), time_limit(0.05):
         time.sleep(1)
 
@@ -82,26 +85,26 @@ CHANGES = {
 }
 
 
-def guarded() -> tuple[object, ...]:
+def process_defaults() -> tuple[object, ...]:
     return (
         torch.get_rng_state().tolist(),
         torch.get_default_dtype(),
         torch.is_grad_enabled(),
         torch.get_num_threads(),
         torch.get_default_device(),
+        torch.are_deterministic_algorithms_enabled(),
         random.getstate(),
         numpy.random.get_state()[1].tolist(),
     )
 
 
-@pytest.mark.parametrize("what", CHANGES)
-def test_process_defaults_changed_by_a_plugin_are_restored_with_a_note(shelf: Shelf, what: str) -> None:
-    before = guarded()
-    shelf.add("good", CHANGES[what] + "\n" + GOOD)
-    assert record("good").notes == (f"it changed {what}, which was restored",)
+@pytest.mark.parametrize("default", CHANGES)
+def test_process_defaults_changed_by_a_plugin_are_restored_with_a_note(shelf: Shelf, default: str) -> None:
+    before = process_defaults()
+    shelf.add("good", CHANGES[default] + "\n" + GOOD)
+    assert record("good").notes == (f"it changed {default}, which was restored",)
     assert "clip-vitb16" in catalogue().backbones
-    assert guarded() == before
-    assert not torch.are_deterministic_algorithms_enabled()
+    assert process_defaults() == before
 
 
 def test_deterministic_mode_that_only_warns_is_restored() -> None:
@@ -124,12 +127,12 @@ def test_code_that_changes_no_defaults_is_not_reported() -> None:
 def test_concurrent_loading_restores_standard_output() -> None:
     before = sys.stdout
 
-    def loads(wait: float) -> None:
-        time.sleep(wait)
+    def load_after(seconds: float) -> None:
+        time.sleep(seconds)
         loading.load(InstalledPlugin("slow", "vitsplice-slow", "1", lambda: time.sleep(0.2)))
 
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(loads, (0, 0.1)))
+        list(pool.map(load_after, (0, 0.1)))
     assert sys.stdout is before
 
 

@@ -9,8 +9,8 @@ from vitsplice.presets import loading
 from vitsplice.presets.settings import settings_for
 
 REST = "generator: {name: unet}\nsteps: 5\n"
-TERMS = REST + "terms: {a: {loss: structure, weight: 1}, b: {loss: texture, weight: 1, backbone: cnn}}\n"
-SEVERAL = "backbones: {vit: {name: tiny-vit, side: 32, fallback: [x]}, cnn: {name: tiny-cnn, fallback: [y]}}\n" + TERMS
+WITHOUT_BACKBONES = REST + "terms: {a: {loss: structure, weight: 1}, b: {loss: texture, weight: 1, backbone: cnn}}\n"
+SEVERAL = "backbones: {vit: {name: tiny-vit, side: 32, fallback: [x]}, cnn: {name: tiny-cnn, fallback: [y]}}\n" + WITHOUT_BACKBONES
 ONE = "backbone: {name: tiny-vit, side: view}\nterms: {a: {loss: structure, weight: 1}}\n" + REST
 
 
@@ -33,7 +33,7 @@ def test_settings_are_written_as_they_are_read(text, key):
     assert RunConfig.model_validate_json(settings.model_dump_json()) == settings
 
 
-def test_first_backbone_is_that_of_terms_which_name_none():
+def test_terms_that_name_no_backbone_use_the_first():
     settings = load(SEVERAL)
     assert settings.backbone == settings.backbones["vit"]
     assert [settings.backbone_key_of(term) for term in settings.terms.values()] == ["vit", "cnn"]
@@ -68,7 +68,7 @@ def test_first_backbone_is_that_of_terms_which_name_none():
         (SEVERAL, ["backbones.third.side=32"], r"backbones\.third\.name: is missing"),
         (SEVERAL, ["backbones.a b={name: tiny-vit}"], r"'a b' cannot be the key of a backbone; a key has 1 to 64"),
         (SEVERAL, ["terms.c.loss=structure"], r"terms\.c\.weight: is missing"),
-        (TERMS + "backbones: {}", (), "preset: backbones: "),
+        (WITHOUT_BACKBONES + "backbones: {}", (), "preset: backbones: "),
     ],
 )
 def test_mistake_is_named_by_the_key_as_it_is_written(text, overrides, message):
@@ -83,7 +83,7 @@ def test_further_backbones_are_written_only_if_there_are_any():
     assert [load(settings.to_yaml()) for settings in (alone, joined)] == [alone, joined]
 
 
-def test_models_match_by_the_first_backbone():
+def test_run_that_starts_from_a_model_matches_by_the_first_backbone_alone():
     settings = load(SEVERAL, "match.further_backbones=[cnn]")
     assert settings.matching_backbones == ("vit", "cnn")
     assert settings.model_copy(update={"start": "model"}).matching_backbones == ("vit",)
@@ -109,7 +109,7 @@ def test_argument_backbone_replaces_the_first_and_keeps_the_size_of_its_views(tm
     assert settings.backbones["cnn"] == plain.backbones["cnn"]
 
 
-def test_loaded_backbone_accepts_overrides_of_others_and_of_its_views_alone(tmp_path, vit):
+def test_of_a_loaded_backbone_only_side_and_precision_can_be_overridden(tmp_path, vit):
     overrides = ["backbone.side=40", "backbones.cnn.name=other", "backbones.vit.precision=float32"]
     settings = several(tmp_path, backbone=vit, overrides=overrides)
     assert (settings.backbone.side, settings.backbones["cnn"].name) == (40, "other")
@@ -130,6 +130,6 @@ def test_override_of_all_backbones_replaces_a_single_one():
     assert list(load(ONE, "backbones={vit: {name: a}, cnn: {name: b}}").backbones) == ["vit", "cnn"]
 
 
-def test_backbone_of_an_override_replaces_the_whole_of_that_for_the_fallback():
+def test_overridden_backbone_is_removed_from_with_fallback():
     text = ONE + "with_fallback: {backbones: {cnn: {name: other, fallback: [x]}}}"
     assert load(text, "backbones.cnn.name=tiny-cnn").with_fallback == {"backbones": {}}

@@ -6,7 +6,7 @@ import yaml
 
 from vitsplice.errors import ConfigError, Setting
 from vitsplice.plugins import catalogue
-from vitsplice.presets import loading as settings_yaml
+from vitsplice.presets import loading
 
 PRESETS = sorted(catalogue().presets)
 PAPER = catalogue().presets["paper"].path.read_text()
@@ -14,12 +14,12 @@ PAPER = catalogue().presets["paper"].path.read_text()
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_round_trips_through_yaml(name):
-    settings = settings_yaml.load(catalogue().presets[name].path.read_text(), name)
-    assert settings_yaml.load(settings.to_yaml(), "again") == settings
+    settings = loading.load(catalogue().presets[name].path.read_text(), name)
+    assert loading.load(settings.to_yaml(), "again") == settings
 
 
 def test_paper_preset_has_the_values_of_the_paper():
-    paper = settings_yaml.load(PAPER, "paper")
+    paper = loading.load(PAPER, "paper")
     assert {n: t.weight for n, t in paper.terms.items() if t.every == 1} == {
         "appearance": 1.0,
         "structure": 0.1,
@@ -46,22 +46,22 @@ def test_overrides_change_nested_values():
         "views.structure.blur.sigma=[0.5, 1]",
         "optimiser.lr=1e-3",
     ]
-    changed = settings_yaml.load(PAPER, "paper", overrides)
+    changed = loading.load(PAPER, "paper", overrides)
     assert changed.terms["structure"].weight == 2
     assert changed.steps == 7
     assert changed.views.structure.blur.sigma == (0.5, 1)
     assert changed.optimiser.lr == 1e-3
-    assert changed.terms["identity"] == settings_yaml.load(PAPER, "paper").terms["identity"]
+    assert changed.terms["identity"] == loading.load(PAPER, "paper").terms["identity"]
 
 
 def test_changing_the_generator_drops_the_options_of_the_previous_one():
-    assert settings_yaml.load(PAPER, "paper", ["generator.name=pixels"]).generator.options == {}
+    assert loading.load(PAPER, "paper", ["generator.name=pixels"]).generator.options == {}
     both = ["generator.options.init=grey", "generator.name=pixels"]
-    assert settings_yaml.load(PAPER, "paper", both).generator.options == {"init": "grey"}
+    assert loading.load(PAPER, "paper", both).generator.options == {"init": "grey"}
 
 
 def test_numbers_in_exponent_notation_are_parsed_everywhere():
-    changed = settings_yaml.load(PAPER, "paper", ["generator.options.init_gain=2e-3", "generator.options.slope=1E-1"])
+    changed = loading.load(PAPER, "paper", ["generator.options.init_gain=2e-3", "generator.options.slope=1E-1"])
     assert changed.generator.options["init_gain"] == 2e-3
     assert changed.generator.options["slope"] == 0.1
 
@@ -86,7 +86,7 @@ def test_numbers_in_exponent_notation_are_parsed_everywhere():
         ("optimiser.betas=[0, 1]", "optimiser.betas.1: 1 is not allowed: .*less than 1"),
         ("terms.new.weight=1", "terms.new.loss: is missing; terms.new requires loss and weight. Existing names: app"),
         ("terms.structre.weight=1", "Did you mean terms.structure"),
-        ("terms.weight.typo=2", "terms.weight.typo: unknown key|terms.weight.loss"),
+        ("terms.weight.typo=2", "terms.weight.typo: unknown key"),
         ("terms={step: {loss: structure, weight: 1}}", "'step' cannot be the name of a term; .*neither step nor total"),
         (
             "terms={a$b: {loss: structure, weight: 1}}",
@@ -103,37 +103,38 @@ def test_numbers_in_exponent_notation_are_parsed_everywhere():
         ("steps", "write it as dotted.key=value"),
         ("terms.foo.loss=structure", "terms.foo.weight: is missing; terms.foo requires loss and weight"),
         ("stages=[{sides: 112}]", "stages.0.sides: unknown key; .*Did you mean side"),
-        ("stages.0.side=3", "'stages' is a list; give the entire list|stages"),
+        ("stages.0.side=3", "stages: .* it must be a list of mappings with the keys side"),
+        ("optimiser.betas.1=0.9", "'betas' is a list; give the entire list"),
         ("=3", "write it as dotted.key=value"),
         ("steps=[1", "is not a YAML value"),
     ],
 )
 def test_invalid_setting_is_named_by_its_key(override, message):
     with pytest.raises(ConfigError, match=message):
-        settings_yaml.load(PAPER, "paper", [override])
+        loading.load(PAPER, "paper", [override])
 
 
 @pytest.mark.parametrize(("mistakes", "more"), [(5, "$"), (6, "\nand 1 more mistake$"), (7, "\nand 2 more mistakes$")])
 def test_mistakes_beyond_the_fifth_are_counted(mistakes, more):
     overrides = ["steps=-1", "size=-1", "seed=-1", "device=5", "preset=3", "precision=3", "metrics=3"][:mistakes]
     with pytest.raises(ConfigError, match=f"is not allowed: .*{more}"):
-        settings_yaml.load(PAPER, "paper", overrides)
+        loading.load(PAPER, "paper", overrides)
 
 
 def test_key_that_an_override_leaves_missing_is_not_blamed_on_the_preset():
     with pytest.raises(ConfigError, match=r"^terms\.new\.loss: is missing"):
-        settings_yaml.load(PAPER, "paper", ["terms.new.weight=1"])
+        loading.load(PAPER, "paper", ["terms.new.weight=1"])
 
 
 @pytest.mark.parametrize("text", ["- a\n", "just words", "", "a: [", "!!python/object/apply:os.getcwd []"])
-def test_yaml_other_than_a_mapping_is_refused(text):
+def test_text_other_than_a_yaml_mapping_is_refused(text):
     with pytest.raises(ConfigError):
-        settings_yaml.load(text, "file.yaml")
+        loading.load(text, "file.yaml")
 
 
 def test_settings_are_frozen():
     with pytest.raises(ValueError, match="frozen"):
-        settings_yaml.load(PAPER, "paper").steps = 3
+        loading.load(PAPER, "paper").steps = 3
 
 
 @pytest.mark.parametrize("name", ["missing.yaml", "folder.yaml", "binary.yaml"])
@@ -141,30 +142,37 @@ def test_unreadable_preset_file_is_named(tmp_path, name):
     (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match=name):
-        settings_yaml.read_text(tmp_path / name)
+        loading.read_text(tmp_path / name)
 
 
 @pytest.mark.slow
-def test_yaml_that_expands_or_runs_code_is_refused(tmp_path):
-    for text in (
+@pytest.mark.parametrize(
+    "text",
+    [
         "a: &a [1, 2]\nb: [*a, *a, *a]",
         "!!python/object/apply:os.system ['true']",
         "[" * 100_000,
         "steps: 2026-13-45",
         "\x00",
-    ):
-        with pytest.raises(ConfigError):
-            settings_yaml.load(text, "hostile")
+    ],
+    ids=["aliases", "code", "nested", "invalid-date", "NUL"],
+)
+def test_hostile_yaml_is_refused(text):
+    with pytest.raises(ConfigError):
+        loading.load(text, "hostile")
+
+
+def test_preset_file_that_is_too_long_is_refused(tmp_path):
     (tmp_path / "long.yaml").write_text("#" * 2_000_000)
     with pytest.raises(ConfigError, match="longer than"):
-        settings_yaml.load(settings_yaml.read_text(tmp_path / "long.yaml"), "long.yaml")
+        loading.load(loading.read_text(tmp_path / "long.yaml"), "long.yaml")
 
 
 @pytest.mark.slow
 def test_weights_of_a_preset_file_are_in_its_folder_or_have_a_sha256(tmp_path):
     def load(weights, *overrides):
         text = PAPER.replace("backbone:", f"backbone:\n  weights: {weights}", 1)
-        return settings_yaml.load(text, "preset", overrides, tmp_path).backbone.weights
+        return loading.load(text, "preset", overrides, tmp_path).backbone.weights
 
     assert load("own.safetensors") == tmp_path / "own.safetensors"
     assert load("sub/../own.safetensors") == tmp_path / "own.safetensors"
@@ -186,7 +194,7 @@ def test_weights_for_a_fallback_are_in_the_folder_of_the_preset_too(tmp_path):
     def load(weights):
         changes = {"backbones": {"cnn": {"name": "tiny-cnn", "weights": weights}}}
         text = yaml.safe_dump(yaml.safe_load(PAPER) | {"with_fallback": changes})
-        return settings_yaml.load(text, "preset", folder=tmp_path).with_fallback["backbones"]["cnn"]["weights"]
+        return loading.load(text, "preset", folder=tmp_path).with_fallback["backbones"]["cnn"]["weights"]
 
     assert load("own.safetensors") == str(tmp_path / "own.safetensors")
     with pytest.raises(ConfigError, match=r": with_fallback\.backbones\.cnn\.weights: '/etc/passwd' is not allowed"):
@@ -198,8 +206,8 @@ def test_model_for_a_fallback_has_no_sha256_of_another_model(tmp_path):
         data = yaml.safe_load(catalogue().presets["tiny"].path.read_text())
         model = {"folder": "/elsewhere", "sha256": "0" * 64}
         data |= {"start": "model", "model": model, "with_fallback": {"model": changed}}
-        return settings_yaml.with_fallback(
-            settings_yaml.load(yaml.safe_dump(data), "preset", folder=tmp_path), "preset"
+        return loading.with_fallback(
+            loading.load(yaml.safe_dump(data), "preset", folder=tmp_path), "preset"
         )
 
     for changed in ("own", {"folder": "own"}):
@@ -210,18 +218,18 @@ def test_model_for_a_fallback_has_no_sha256_of_another_model(tmp_path):
 
 def test_weights_are_recorded_as_an_absolute_path_with_their_sha256(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert settings_yaml.load(PAPER, "paper", ["backbone.weights=w.pt"]).backbone.weights == tmp_path / "w.pt"
+    assert loading.load(PAPER, "paper", ["backbone.weights=w.pt"]).backbone.weights == tmp_path / "w.pt"
     text = PAPER.replace("backbone:", f"backbone:\n  weights: /a/w.pt\n  sha256: '{'0' * 64}'", 1)
-    assert settings_yaml.load(text, "paper").backbone.sha256 == "0" * 64
-    assert settings_yaml.load(text, "paper", ["backbone.weights=w.pt"]).backbone.sha256 is None
+    assert loading.load(text, "paper").backbone.sha256 == "0" * 64
+    assert loading.load(text, "paper", ["backbone.weights=w.pt"]).backbone.sha256 is None
     with pytest.raises(ConfigError, match="sha256 is the digest of a weights file"):
-        settings_yaml.load(text, "paper", ["backbone.weights=null", f"backbone.sha256='{'0' * 64}'"])
+        loading.load(text, "paper", ["backbone.weights=null", f"backbone.sha256='{'0' * 64}'"])
 
 
 def test_paths_of_overrides_in_with_fallback_are_recorded_as_absolute_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     overrides = ["with_fallback.backbones.cnn={name: tiny-cnn, weights: w.pt}"]
-    changes = settings_yaml.load(PAPER, "paper", overrides).with_fallback
+    changes = loading.load(PAPER, "paper", overrides).with_fallback
     assert changes["backbones"]["cnn"]["weights"] == str(tmp_path / "w.pt")
 
 
@@ -244,7 +252,7 @@ def test_overrides_in_with_fallback_remove_what_belongs_to_the_previous_file_or_
             "generator": {"name": "unet", "options": {"slope": 0.1}},
         }
     }
-    changes = settings_yaml.load(yaml.safe_dump(data), "preset", [f"with_fallback.{override}"]).with_fallback
+    changes = loading.load(yaml.safe_dump(data), "preset", [f"with_fallback.{override}"]).with_fallback
     key = override.partition(".")[0]
     assert (changes[key]["cnn"] if key == "backbones" else changes[key]) == changed
 
@@ -252,24 +260,24 @@ def test_overrides_in_with_fallback_remove_what_belongs_to_the_previous_file_or_
 @pytest.mark.parametrize("override", ["with_fallback.model.folder=/b", "with_fallback.model={folder: /b}"])
 def test_model_of_an_override_in_with_fallback_has_no_sha256_of_the_replaced_model(override):
     data = yaml.safe_load(PAPER) | {"start": "model", "model": {"folder": "/a", "sha256": "0" * 64}}
-    settings = settings_yaml.load(yaml.safe_dump(data), "preset", [override])
-    model = settings_yaml.with_fallback(settings, "preset").model
+    settings = loading.load(yaml.safe_dump(data), "preset", [override])
+    model = loading.with_fallback(settings, "preset").model
     assert (str(model.folder), model.sha256) == ("/b", None)
 
 
 def test_mistake_of_an_override_in_with_fallback_is_not_blamed_on_the_preset():
     with pytest.raises(ConfigError, match=r"^with_fallback: terms\.structure\.weight: 'x' is not allowed"):
-        settings_yaml.load(PAPER, "paper", ["with_fallback.terms.structure.weight=x"])
+        loading.load(PAPER, "paper", ["with_fallback.terms.structure.weight=x"])
 
 
 def test_temperature_that_overflows_is_refused():
     with pytest.raises(ConfigError, match=r"match.temperature: 1e-300 is not allowed.*0.0001"):
-        settings_yaml.load(PAPER, "paper", ["match.temperature=1e-300"])
+        loading.load(PAPER, "paper", ["match.temperature=1e-300"])
 
 
-def test_paper_and_official_have_the_same_settings_for_their_fallback():
+def test_paper_and_official_have_the_same_with_fallback_but_for_a_term_that_official_lacks():
     paper, official = (
-        settings_yaml.load(catalogue().presets[name].path.read_text(), name).with_fallback
+        loading.load(catalogue().presets[name].path.read_text(), name).with_fallback
         for name in ("paper", "official")
     )
     paper["terms"] = {name: term for name, term in paper["terms"].items() if name != "identity-entire"}
@@ -278,14 +286,14 @@ def test_paper_and_official_have_the_same_settings_for_their_fallback():
 
 @pytest.mark.parametrize("name", ["paper", "official"])
 def test_presets_of_splice_use_neither_warm_start_nor_correspondence_with_their_fallback(name):
-    settings = settings_yaml.load(catalogue().presets[name].path.read_text(), name)
-    merged = settings_yaml.with_fallback(settings, name)
+    settings = loading.load(catalogue().presets[name].path.read_text(), name)
+    merged = loading.with_fallback(settings, name)
     assert merged.start == "structure"
     assert merged.generator == settings.generator
     assert merged.steps <= 1000
-    guided = [term.options for term in merged.terms.values() if term.loss in ("texture", "statistics")]
-    assert len(guided) == 3
-    assert all(options.get("guide", 0) == 0 and options["uniform"] == 1 for options in guided)
+    options = [term.options for term in merged.terms.values() if term.loss in ("texture", "statistics")]
+    assert len(options) == 3
+    assert all(each.get("guide", 0) == 0 and each["uniform"] == 1 for each in options)
 
 
 @pytest.mark.parametrize(
@@ -296,8 +304,8 @@ def test_presets_of_splice_use_neither_warm_start_nor_correspondence_with_their_
         (["generator.name=pixels", "backbone.name=b", "backbone={name: a}"], ("pixels", "a")),
     ],
 )
-def test_of_a_name_and_an_entire_mapping_the_last_one_is_used(overrides, names):
-    settings = settings_yaml.load(PAPER, "paper", overrides)
+def test_last_override_of_a_name_or_of_its_entire_mapping_is_used(overrides, names):
+    settings = loading.load(PAPER, "paper", overrides)
     assert (settings.generator.name, settings.backbone.name) == names
     assert settings.generator.options == {}
 
@@ -307,7 +315,7 @@ def test_digest_of_an_override_is_kept_in_any_order():
     for part in ("backbone.weights=/a/w.pt", "model.folder=/a/model"):
         overrides = [part, f"{part.split('.')[0]}.sha256={digest}"]
         for order in (overrides, overrides[::-1]):
-            loaded = settings_yaml.load(PAPER, "paper", [*order, *(["start=model"] if "model" in part else [])])
+            loaded = loading.load(PAPER, "paper", [*order, *(["start=model"] if "model" in part else [])])
             assert (loaded.model or loaded.backbone).sha256 == digest
 
 
@@ -328,7 +336,7 @@ def test_digest_of_an_override_is_kept_in_any_order():
     ],
 )
 def test_no_override_is_lost_in_any_order(overrides):
-    loaded = [settings_yaml.load(PAPER, "paper", order) for order in itertools.permutations(overrides)]
+    loaded = [loading.load(PAPER, "paper", order) for order in itertools.permutations(overrides)]
     assert all(settings == loaded[0] for settings in loaded)
     for override in overrides:
         key, _, value = override.partition("=")
@@ -343,12 +351,12 @@ def test_no_override_is_lost_in_any_order(overrides):
 def test_overrides_of_a_model_may_follow_its_short_form(model):
     text = f"{PAPER}\nmodel: {model}\nstart: model\n"
     overrides = [f"model.sha256={'a' * 64}", "with_fallback.model=/b", f"with_fallback.model.sha256={'b' * 64}"]
-    settings = settings_yaml.load(text, "paper", overrides)
+    settings = loading.load(text, "paper", overrides)
     assert (settings.model.folder.name, settings.model.sha256) == ("own", "a" * 64)
     assert settings.with_fallback["model"] == {"folder": "/b", "sha256": "b" * 64}
 
 
 def test_override_below_null_adds_a_mapping():
     text = "backbone: {name: a}\nsteps: 0\nmodel: null\n"
-    settings = settings_yaml.load(text, "preset", ["start=model", "model.folder=/models/x"])
+    settings = loading.load(text, "preset", ["start=model", "model.folder=/models/x"])
     assert str(settings.model.folder) == "/models/x"

@@ -52,7 +52,7 @@ def test_another_generator_has_its_own_options_alone():
 
 
 @pytest.mark.parametrize("name", ["pixels", "unet"])
-def test_a_named_generator_replaces_that_of_the_fallback_with_its_options(name):
+def test_override_of_the_generator_name_applies_to_the_fallback_too(name):
     text = PRESET + "  generator: {name: pyramid, options: {levels: 3}}"
     settings = load(f"generator.name={name}", preset=text)
     assert loading.with_fallback(settings, "preset").generator == settings.generator

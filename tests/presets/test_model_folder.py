@@ -56,7 +56,7 @@ def test_a_preset_may_not_name_a_model_elsewhere_without_its_digest(folder, tmp_
 
 
 @pytest.mark.slow
-def test_an_override_starts_a_preset_with_steps_from_a_model(folder, pair):
+def test_overrides_make_a_preset_with_steps_start_from_a_model(folder, pair):
     settings = settings_for("tiny", overrides=["start=model", f"model={folder}", "match.grid=6", *UNMEASURED])
     assert settings.steps > 0
     assert settings.model.sha256
@@ -70,12 +70,16 @@ def test_an_override_starts_a_preset_with_steps_from_a_model(folder, pair):
     [
         (["start=model"], "start: model requires model.folder"),
         (["model=somewhere"], "start: model requires model.folder"),
-        (["start=model", "model={folder: x, colour: red}"], "colour: unknown key"),
     ],
 )
 def test_start_and_model_require_each_other(overrides, message):
     with pytest.raises(ConfigError, match=message):
         settings_for("tiny", overrides=overrides)
+
+
+def test_unknown_key_of_model_is_named():
+    with pytest.raises(ConfigError, match=r"model\.colour: unknown key"):
+        settings_for("tiny", overrides=["start=model", "model={folder: x, colour: red}"])
 
 
 @pytest.mark.parametrize(("name", "value"), [("structure_strength", 0.5), ("appearance_strength", 2.0)])
@@ -105,6 +109,10 @@ def test_a_run_without_steps_is_the_output_of_the_model(folder, pair):
     result = splice(*pair, folder, overrides=UNMEASURED)
     output = vitsplice.load_model(folder)(*pair)
     assert result.pixels.equal(output[0])
+
+
+@pytest.mark.slow
+def test_output_of_a_model_with_appearance_strength_0_is_the_structure_image(folder, pair):
     assert splice(*pair, folder, appearance_strength=0.0, overrides=UNMEASURED).pixels.allclose(pair[0][0])
 
 
@@ -132,7 +140,7 @@ def test_an_appearance_mask_limits_the_match(folder, pair):
     assert not output.equal(other)
 
 
-def test_metrics_are_marked_by_what_the_model_was_trained_with(folder, pair):
+def test_parts_that_the_model_was_trained_with_count_as_optimised(folder, pair):
     run = vitsplice.Run(*pair, settings_for(folder))
     record = run.record()
     assert record["model"]["networks"] == [{"name": "tiny-vit", "sha256": run.backbones["main"].info.sha256}]
@@ -142,7 +150,7 @@ def test_metrics_are_marked_by_what_the_model_was_trained_with(folder, pair):
 
 
 @pytest.mark.slow
-def test_the_record_says_which_images_the_model_was_trained_on(tmp_path, pair):
+def test_record_names_the_images_that_the_model_was_trained_on(tmp_path, pair):
     digest = vitsplice.Run(*pair, settings_for("tiny")).images["appearance"].sha256
     write_tiny_model(tmp_path / "model", images=[digest])
     assert vitsplice.Run(*pair, settings_for(tmp_path / "model")).record()["model"]["trained_on"] == ["appearance"]
@@ -156,7 +164,7 @@ def test_a_model_that_was_replaced_is_refused(folder, pair):
 
 
 @pytest.mark.parametrize(("precision", "expected"), [("float32", "float32"), ("bfloat16", "auto")])
-def test_a_model_folder_has_the_mask_blending_and_the_precision_of_the_training(tmp_path, precision, expected):
+def test_a_model_folder_has_the_mask_settings_of_the_training_and_float32_only_if_trained_with_it(tmp_path, precision, expected):
     trained = settings_for("tiny", overrides=[*OVERRIDES, "mask.feather=0", f"backbone.precision={precision}"])
     write_tiny_model(tmp_path / "model", settings=trained)
     settings = settings_for(tmp_path / "model")

@@ -10,7 +10,6 @@ import yaml
 from vitsplice.config import RunConfig
 from vitsplice.errors import ConfigError, UserError
 from vitsplice.presets import loading, model_folder
-from vitsplice.presets import settings as presets
 from vitsplice.presets.settings import check_given_once, pinned, settings_for
 
 TEXT = """
@@ -51,7 +50,7 @@ def test_the_same_backbone_by_name_has_its_weights_and_no_fallback(preset, chang
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("changes", [{"backbone": "gone"}, {"overrides": ["backbone.name=gone"]}])
-def test_of_the_settings_for_a_fallback_another_backbone_has_only_those_of_overrides(changes, reverse):
+def test_another_backbone_keeps_of_with_fallback_only_what_overrides_set(changes, reverse):
     overrides = [*changes.get("overrides", []), "backbone.fallback=[tiny-vit]", "with_fallback.steps=7"]
     settings = settings_for("paper", **changes | {"overrides": overrides[::-1] if reverse else overrides})
     assert settings.with_fallback == {"steps": 7}
@@ -135,7 +134,7 @@ def test_preset_path_with_a_null_byte_is_refused():
 
 def test_missing_file_of_a_registered_preset_is_named(monkeypatch, tmp_path):
     registered = SimpleNamespace(presets={"gone": SimpleNamespace(path=Path(tmp_path, "gone.yaml"))})
-    monkeypatch.setattr(presets, "catalogue", lambda: registered)
+    monkeypatch.setattr("vitsplice.presets.settings.catalogue", lambda: registered)
     with pytest.raises(ConfigError, match=r"gone\.yaml does not exist"):
         settings_for("gone")
 
@@ -185,14 +184,14 @@ def test_weights_for_a_fallback_are_recorded_with_their_sha256_when_it_is_used(p
 
 
 def test_model_for_a_fallback_is_recorded_with_its_digest_when_it_is_used(monkeypatch, tmp_path):
-    monkeypatch.setattr(model_folder, "read_record", lambda folder: SimpleNamespace(digest=f"{len(folder.name):064}"))
-    changes = {"start": "model", "steps": 0, "model": str(tmp_path / "model")}
+    folder, digest = tmp_path / "model", "a" * 64
+    monkeypatch.setattr(model_folder, "read_record", {folder: SimpleNamespace(digest=digest)}.get)
+    changes = {"start": "model", "steps": 0, "model": str(folder)}
     data = yaml.safe_load(TEXT.replace("weights: w.pth, ", "")) | {"with_fallback": changes}
     settings = pinned(RunConfig.model_validate(data))
-    model = {"folder": tmp_path / "model", "sha256": None}
-    assert settings.with_fallback["model"] == model | {"folder": str(model["folder"])}
+    assert settings.with_fallback["model"] == {"folder": str(folder), "sha256": None}
     used = pinned(loading.with_fallback(settings, "preset")).model
-    assert used.model_dump() == model | {"sha256": f"{len('model'):064}"}
+    assert used.model_dump() == {"folder": folder, "sha256": digest}
 
 
 def test_preset_may_be_a_pipe():

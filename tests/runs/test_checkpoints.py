@@ -32,7 +32,7 @@ def test_run_is_not_resumed_with_the_same_weights_but_another_default_facet(png,
 def test_weights_and_features_of_every_backbone_have_digests(vit, cnn):
     inputs = {"images": {}, "masks": {}, "weights": (1.0,), "regions": []}
     run = SimpleNamespace(**inputs, settings=settings_for("tiny"), backbones={"vit": vit, "cnn": cnn})
-    # those without a name are of the first backbone; the weight of a single image has no digest
+    # "weights" and "features" are those of the first backbone; the weight of a single appearance image has no entry
     assert {*digests(run)} == {"settings", "weights", "features", "weights of cnn", "features of cnn"}
 
 

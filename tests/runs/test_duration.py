@@ -10,11 +10,18 @@ from vitsplice.runs.duration import TRIAL_STEPS, affordable_side, suggest_argume
 from vitsplice.runs.run import Run
 
 
+LIMIT = 900
+"""Intended duration of the runs, in seconds."""
+
+
 class TimedRun:
-    """A run without any work: a step takes ``constant`` seconds plus ``per_megapixel`` for every 10^6 pixels."""
+    """A run on a simulated clock: a step takes ``constant`` seconds plus ``per_megapixel`` for every 10^6 pixels.
+
+    The first step takes five times as long, as a warm-up.
+    """
 
     def __init__(self, side, constant, per_megapixel, steps=1000, stages=()):
-        self.now, self.trials = 0.0, 0
+        self.now, self.trial_steps_taken = 0.0, 0
         self.side, self.constant, self.per_megapixel = side, constant, per_megapixel
         self.settings = SimpleNamespace(steps=steps, stages=stages)
         self.sizes = {"working": [], "output": {"height": side, "width": side}}
@@ -24,7 +31,7 @@ class TimedRun:
 
     def trial_steps(self, size):
         for number in range(self.settings.steps):
-            self.trials += 1
+            self.trial_steps_taken += 1
             self.now += self.seconds(size) * (5 if number == 0 else 1)
             yield number
 
@@ -34,11 +41,10 @@ class TimedRun:
 
 def test_suggested_size_takes_the_time_that_was_given():
     run = TimedRun(900, constant=0.3, per_megapixel=5.0)
-    limit = 900
-    suggested = run.suggest(limit)
+    suggested = run.suggest(LIMIT)
     assert suggested == Argument("size", 336)  # 0.3 + 5 * 0.336^2 = 0.86 s a step
-    assert 0.9 * limit < run.settings.steps * run.seconds(suggested.value) <= limit
-    assert run.trials == TRIAL_STEPS
+    assert 0.9 * LIMIT < run.settings.steps * run.seconds(suggested.value) <= LIMIT
+    assert run.trial_steps_taken == TRIAL_STEPS
 
 
 @pytest.mark.parametrize(
@@ -52,8 +58,7 @@ def test_suggested_size_takes_the_time_that_was_given():
     ids=["constant part alone takes longer", "size does not matter", "image is small", "stages have sizes"],
 )
 def test_steps_are_suggested_where_no_size_would_do(run):
-    suggested = run.suggest(900)
-    assert suggested == Argument("steps", int(900 / run.seconds(run.side)))
+    assert run.suggest(LIMIT) == Argument("steps", int(LIMIT / run.seconds(run.side)))
 
 
 @pytest.mark.parametrize("steps", [0, 3])
@@ -63,11 +68,11 @@ def test_failing_trial_suggests_steps(steps):
             yield from islice(super().trial_steps(size), steps)
             raise UserError("no")
 
-    assert FailingRun(900, 0.3, 5.0).suggest(900).name == "steps"
+    assert FailingRun(900, 0.3, 5.0).suggest(LIMIT).name == "steps"
 
 
 def test_at_least_one_step_is_suggested():
-    assert TimedRun(900, constant=9e6, per_megapixel=0.0).suggest(900) == Argument("steps", 1)
+    assert TimedRun(900, constant=9e6, per_megapixel=0.0).suggest(LIMIT) == Argument("steps", 1)
 
 
 @pytest.mark.parametrize(

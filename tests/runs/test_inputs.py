@@ -9,7 +9,7 @@ from vitsplice.errors import UserError
 from vitsplice.runs.inputs import appearance_number, checked_weights, parse_region
 
 
-def test_mask_of_a_region_is_found_in_the_folder(tmp_path, monkeypatch):
+def test_mask_whose_name_has_an_equals_sign_is_found_in_the_given_or_the_current_folder(tmp_path, monkeypatch):
     (tmp_path / "a=b.png").touch()
     assert parse_region("a=b.png=1", 1, tmp_path) == Region("a=b.png", 0)
     assert parse_region("a=b.png=1", 1) == Region("a", "b.png=1")

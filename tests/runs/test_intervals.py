@@ -18,7 +18,7 @@ def test_checkpoints_by_time_take_at_most_one_percent_of_the_run(monkeypatch):
     clock[0] = 31
     assert timer.due(2)
     with timer.writing():
-        clock[0] = 36  # it takes 5 s, 1 % of 500 s
+        clock[0] = 36  # writing takes 5 s, 1 % of 500 s
     clock[0] = 36 + 499
     assert not timer.due(3)
     clock[0] = 36 + 501

@@ -7,7 +7,15 @@ from matplotlib.figure import Figure
 import vitsplice
 from vitsplice.engine.values import Step
 from vitsplice.presets.settings import settings_for
-from vitsplice.runs.losses_plot import MAX_POINTS, curves, height_for, losses_figure, running_mean, stage_marks
+from vitsplice.runs.losses_plot import (
+    MAX_POINTS,
+    curves,
+    height_for,
+    losses_figure,
+    losses_png,
+    running_mean,
+    stage_marks,
+)
 
 STEPS = [Step(n, 2.0 + n, {"often": 1.0 + n} | ({"rare": 1.0 + n} if n % 75 == 0 else {})) for n in range(2800)]
 
@@ -26,6 +34,12 @@ def test_total_is_plotted_first_and_inactive_terms_are_omitted():
     assert height_for(steps, ["often", "never"]) == pytest.approx(1.2 + 2 * 1.5)  # two curves
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [STEPS[:2], [Step(0, 0.0, {"often": 0.0})], []])
+def test_losses_plot_is_a_png_also_for_zero_losses_and_no_steps(steps):
+    assert losses_png(steps, ["often", "rare", "never"]).startswith(b"\x89PNG")
+
+
 def test_frequent_terms_are_subsampled_and_rare_terms_are_not():
     total, often, rare = (axes.lines[0].get_xdata() for axes in drawn(STEPS, ["often", "rare"]))
     assert MAX_POINTS / 2 < len(often) <= MAX_POINTS
@@ -34,7 +48,7 @@ def test_frequent_terms_are_subsampled_and_rare_terms_are_not():
 
 
 @pytest.mark.parametrize(("losses", "labels"), [((0.06, 0.25), ["0.1"]), ((3e-6, 0.02), ["1e-05", "0.001"])])
-def test_labels_of_the_log_scale_are_decimal_numbers(losses, labels):
+def test_labels_of_the_log_scale_are_numbers_without_mathtext(losses, labels):
     figure = Figure()
     losses_figure(figure, [Step(n, loss, {"often": loss}) for n, loss in enumerate(losses)], ["often"])
     figure.draw_without_rendering()
@@ -73,12 +87,12 @@ def test_stages_that_a_stopped_run_has_not_reached_are_not_marked():
 
 
 @pytest.mark.slow
-def test_all_stages_but_the_first_that_a_run_has_reached_are_marked(pair):
+def test_stages_that_a_run_has_reached_are_marked_except_the_first(pair):
     overrides = ["stages=[{side: 16, share: 3}, {side: 32, share: 2}]", "size=40"]
     result = vitsplice.splice(*pair, preset="tiny", overrides=overrides)
     size = result.record["sizes"]["working"][1]
     assert stage_marks(result) == [(3, f"{size['width']}x{size['height']} px")]
-    assert stage_marks(replace(result, losses=result.losses[:3])) == []  # a run that was stopped in its first stage
+    assert stage_marks(replace(result, losses=result.losses[:3])) == []  # stopped in its first stage
     plain = vitsplice.splice(*pair, preset="tiny", steps=1)
     assert stage_marks(plain) == []
 

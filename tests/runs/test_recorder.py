@@ -66,7 +66,7 @@ def run_tiny(png, out, *overrides, until=None, force=False):
 
 
 def artifacts(folder):
-    """Digests of the files of a run that are the same each time."""
+    """Digests of those files of a run that are identical whenever the run is repeated."""
     names = [name for name in ("output.png", "losses.csv", "losses.png", "run.yaml") if (folder / name).exists()]
     previews = sorted(path.name for path in (folder / "previews").iterdir())
     return {
@@ -107,7 +107,7 @@ def test_only_preview_of_a_run_without_steps_equals_its_output(png, tmp_path):
     with Recording.begin(
         dict(zip(("structure", "appearance"), png, strict=True)), settings, tmp_path / "out"
     ) as recording:
-        list(recording.steps(print))
+        list(recording.steps(quiet))
         recording.save()
     (preview,) = (tmp_path / "out" / "previews").iterdir()
     assert preview.name == "step-000000.png"
@@ -118,7 +118,8 @@ def test_run_killed_before_its_first_checkpoint_is_restarted(png, tmp_path, whol
     images = dict(zip(("structure", "appearance"), png, strict=True))
     Recording.begin(images, tiny("steps=2", "checkpoint.seconds=0"), tmp_path / "out").close()
     through(Recording.resume(tmp_path / "out"))
-    assert artifacts(tmp_path / "out") == whole["tiny"] | {"run.yaml": artifacts(tmp_path / "out")["run.yaml"]}
+    restarted = artifacts(tmp_path / "out")
+    assert restarted == whole["tiny"] | {"run.yaml": restarted["run.yaml"]}  # run.yaml has the checkpoint settings
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +163,7 @@ def test_corrupt_checkpoint_is_refused_and_the_previous_one_suggested(stopped, c
     through(resumed)
 
 
-def test_run_without_a_valid_checkpoint_starts_again_as_the_error_says(stopped):
+def test_run_without_a_valid_checkpoint_restarts_if_the_files_that_the_error_names_are_removed(stopped):
     for path in (stopped / "checkpoint").glob("step-*.json"):
         truncate(path)
     with pytest.raises(CheckpointRejected, match="No earlier checkpoint is valid") as caught:
@@ -206,12 +207,12 @@ def test_resume_may_change_settings_that_do_not_affect_the_output_also_if_with_f
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 2, "images": [], "settings": 3}', "[" * 100_000])
 def test_resume_with_an_invalid_begun_json_is_refused(stopped, content):
     (stopped / "checkpoint" / "begun.json").write_text(content)
-    with pytest.raises(UserError, match="out"):
+    with pytest.raises(UserError, match=re.escape(str(stopped))):
         Recording.resume(stopped)
 
 
 def test_resume_of_a_missing_or_finished_run_is_refused(png, tmp_path):
-    with pytest.raises(UserError, match="holds no run that can be resumed|does not exist"):
+    with pytest.raises(UserError, match="does not exist"):
         Recording.resume(tmp_path / "nothing")
     run_tiny(png, tmp_path / "out", "steps=1")
     assert not (tmp_path / "out" / "checkpoint").exists()
@@ -228,7 +229,6 @@ def test_resume_removes_temporary_files_of_a_killed_run(stopped):
 
 
 def test_resume_of_a_finished_run_removes_leftover_checkpoints(stopped):
-    """The run is finished, and its checkpoints were not removed yet."""
     (stopped / "run.json").write_text('{"finished": true}')
     with pytest.raises(AlreadyFinished):
         Recording.resume(stopped)
@@ -271,7 +271,7 @@ def test_invalid_settings_leave_the_output_folder_unchanged(png, tmp_path):
 
 
 @pytest.mark.parametrize(("force", "error"), [(False, OutputExists), (True, UnknownName)])
-def test_refused_run_leaves_a_run_that_another_process_finished_just_before_the_lock(
+def test_refused_run_leaves_a_run_unchanged_that_another_process_finished_just_before_the_lock(
     png, tmp_path, monkeypatch, force, error
 ):
     def lock_late(folder):
@@ -316,7 +316,7 @@ def test_output_folder_deleted_during_a_run_is_created_again(png, tmp_path):
     assert (tmp_path / "out" / "output.png").is_file()
 
 
-def test_lut_that_cannot_be_fitted_costs_no_other_file_of_a_finished_run(png, tmp_path):
+def test_finished_run_is_saved_although_its_lut_cannot_be_fitted(png, tmp_path):
     Image.new("L", (48, 40), 90).save(tmp_path / "grey.png")
     images = {"structure": png[0], "appearance": png[1], "structure_mask": tmp_path / "grey.png"}
     with Recording.begin(images, tiny("steps=2"), tmp_path / "out") as recording:
@@ -327,7 +327,7 @@ def test_lut_that_cannot_be_fitted_costs_no_other_file_of_a_finished_run(png, tm
     assert not (tmp_path / "out" / "checkpoint").exists()
 
 
-def test_failed_save_names_the_file_and_can_be_resumed(png, tmp_path):
+def test_failed_save_names_the_file_and_the_run_can_be_resumed(png, tmp_path):
     images = dict(zip(("structure", "appearance"), png, strict=True))
     with Recording.begin(images, tiny("steps=3", "checkpoint.every=2"), tmp_path / "out") as recording:
         list(recording.steps(quiet))
@@ -350,7 +350,7 @@ def test_link_out_of_the_output_folder_is_refused_and_its_target_unchanged(png, 
     path.unlink(missing_ok=True)
     path.symlink_to(victim / name)
     for force in (False, True):
-        with pytest.raises(UserError, match="leads out of|already holds an? (run|unfinished run)"):
+        with pytest.raises(UserError, match="leads out of|already holds an unfinished run"):
             run_tiny(png, stopped, force=force)
     with pytest.raises(UserError, match="leads out of"):
         through(Recording.resume(stopped))
@@ -554,7 +554,7 @@ def test_changed_weights_file_is_refused_by_run_yaml_and_resume_and_a_copy_of_th
     assert settings.backbone.sha256 == hashlib.sha256(data).hexdigest()
 
 
-def test_resume_of_a_quick_run_with_a_mask_and_a_cut_out_gives_identical_bytes(tmp_path):
+def test_resume_of_a_quick_run_with_a_grey_mask_and_one_in_an_alpha_channel_gives_identical_bytes(tmp_path):
     side, paths = 112, {}
     for name, seed in (("structure", 1), ("appearance", 2)):
         grid = Image.frombytes("RGB", (8, 8), random.Random(seed).randbytes(192))
@@ -576,7 +576,7 @@ def test_resume_of_a_quick_run_with_a_mask_and_a_cut_out_gives_identical_bytes(t
     ]
     settings = settings_for("quick", backbone="tiny-vit", steps=3, overrides=[*overrides, "metrics=none", "plots=none"])
     through(Recording.begin(paths, settings, tmp_path / "whole"))
-    through(Recording.begin(paths, settings, tmp_path / "parts"), 1)
+    through(Recording.begin(paths, settings, tmp_path / "parts"), until=1)
     through(Recording.resume(tmp_path / "parts"))
     whole, parts = ((tmp_path / name / "output.png").read_bytes() for name in ("whole", "parts"))
     assert whole == parts

@@ -21,7 +21,7 @@ from vitsplice.runs.recorder import Recording
 from vitsplice.runs.repeat import command_line, python_code
 from vitsplice.runs.run_inputs import RunInputs
 
-STRUCTURE, FIRST = smooth_pair()
+STRUCTURE, APPEARANCE = smooth_pair()
 RED, BLUE = torch.tensor([0.9, 0.1, 0.1]), torch.tensor([0.1, 0.1, 0.9])
 LEFT = torch.zeros(1, 40, 48)
 LEFT[..., :24] = 1
@@ -51,10 +51,10 @@ def test_regions_of_a_single_image_use_parts_of_it():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("covered", [True, False])
-def test_what_no_region_uses_changes_nothing_if_regions_cover_the_structure_image(covered):
-    parts = torch.where(LEFT > 0, flat(RED), FIRST[0]), torch.where(LEFT > 0, flat(BLUE), FIRST[0])
+def test_pixels_that_no_region_uses_have_no_effect_only_if_regions_cover_the_structure_image(covered):
+    parts = torch.where(LEFT > 0, flat(RED), APPEARANCE[0]), torch.where(LEFT > 0, flat(BLUE), APPEARANCE[0])
     regions = [Region(LEFT, 0, 1 - LEFT), *([Region(1 - LEFT, 0, 1 - LEFT)] if covered else [])]
-    settings = ["steps=3", "size=40", *STAGED_PYRAMID]  # resizing would mix pixels across the border
+    settings = ["steps=3", "size=40", *STAGED_PYRAMID]  # size=40: no resizing, which mixes pixels across the border
     red, blue = (
         vitsplice.splice(STRUCTURE, pixels, "tiny", regions=regions, overrides=settings).pixels for pixels in parts
     )
@@ -75,7 +75,7 @@ def test_masks_in_colour_have_a_region_for_each_common_colour(tmp_path, indexed)
     assert (pixels[0] - pixels[2])[:, 32:].mean() > 0.2
 
 
-COLOURED, MANY = flat(RED), smooth_pair()[0][0]
+COLOURED, MANY_COLOURS = flat(RED), smooth_pair()[0][0]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ COLOURED, MANY = flat(RED), smooth_pair()[0][0]
         (Region(COLOURED), "one mask is in colour, and the other one is not or is missing"),
         (Region(COLOURED, 0, LEFT), "one mask is in colour, and the other one is not or is missing"),
         (Region(COLOURED, 0, flat(BLUE)), "no colour in common"),
-        (Region(MANY, 0, MANY), "colours; a mask in colour has at most 32"),
+        (Region(MANY_COLOURS, 0, MANY_COLOURS), "colours; a mask in colour has at most 32"),
     ],
 )
 def test_invalid_regions_are_named(region, message):
@@ -108,7 +108,7 @@ def test_invalid_regions_are_named(region, message):
 
 def test_one_region_is_a_list_of_one_and_none_an_empty_list():
     values = None, Region(LEFT), iter([Region(LEFT)])
-    given = [RunInputs.read(STRUCTURE, FIRST, regions=regions).regions for regions in values]
+    given = [RunInputs.read(STRUCTURE, APPEARANCE, regions=regions).regions for regions in values]
     assert [[region.appearance for region in regions] for regions in given] == [[], [0], [0]]
 
 
@@ -125,17 +125,17 @@ def test_colours_of_a_mask_are_computed_once(monkeypatch):
 
 def test_regions_without_effect_are_refused():
     with pytest.raises(ConfigError, match="regions would have no effect"):
-        vitsplice.splice(STRUCTURE, FIRST, "tiny", regions=[Region(LEFT)])
+        vitsplice.splice(STRUCTURE, APPEARANCE, "tiny", regions=[Region(LEFT)])
 
 
-def test_mask_whose_name_has_an_equals_sign_is_found(tmp_path):
+def test_text_of_a_region_is_parsed_to_the_same_region(tmp_path):
     mask = tmp_path / "a=b.png"
     mask.touch()
     for region in (Region(str(mask), 0), Region(str(mask), "c=d.png", "e=f.png"), Region("missing.png", 1)):
         assert parse_region(region_text(region), 2) == region
 
 
-def test_masks_by_name_and_regions_are_inverse():
+def test_regions_are_restored_from_their_masks_by_name():
     regions = [Region("a", 1), Region("b", 2, "c")]
     named = region_masks(regions)
     assert list(named) == ["region_1_structure_mask", "region_2_structure_mask", "region_2_appearance_mask"]
@@ -155,7 +155,7 @@ def files(tmp_path):
     pixels = {
         "structure": STRUCTURE[0],
         "appearance": flat(RED),
-        "appearance_2": FIRST[0],
+        "appearance_2": APPEARANCE[0],
         "left": LEFT.expand(3, -1, -1),
     }
     paths = {name: tmp_path / f"{name}.png" for name in pixels}

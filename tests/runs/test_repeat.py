@@ -39,7 +39,7 @@ def test_equal_weights_are_left_out_only_if_they_are_1():
     assert command_line(images, CHANGES, weights=[1.0, 1.0]) == command_line(images, CHANGES)
 
 
-def test_python_code_names_only_what_differs():
+def test_python_code_names_only_what_differs_from_the_preset():
     code = python_code({"structure": "a.jpg", "appearance": "b.jpg"}, Changes("instant"))
     assert code == (
         "from vitsplice import splice\n\nresult = splice(\n    'a.jpg',\n    'b.jpg',\n    'instant',\n)\n"

@@ -58,7 +58,10 @@ def make_plan(pairs=3, methods=("a", "b"), *, sets=1, trials=None, checks=0, que
 
 
 def make_result(plan, rater, choose=lambda trial: "left", *, failed=0, trials=None, milliseconds=2000, **changes):
-    """Result of all trials or the first ``trials``, by a rater who fails the first ``failed`` checks."""
+    """Result of all trials or the first ``trials``, by a rater who fails the first ``failed`` checks.
+
+    ``began`` contains the rater: results of several raters with equal answers and the same start count as copies.
+    """
     recorded = []
     for trial in trials_of(plan, rater)[:trials]:
         check = trial.answer is not None

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from tests.engine.test_loop import Counting
+from tests.engine.test_loop import RecordingBackbone
 from tests.training.conftest import CONDITIONS, all_pairs, recipe
 from vitsplice.contracts import MATCH, FeatureRequest
 from vitsplice.engine.conditions import described_image, pair_condition
@@ -167,23 +167,23 @@ def test_stored_features_are_close_to_fresh_ones(examples):
 
 
 def test_stored_features_need_no_pass_of_a_backbone(prepared, pairs, vit, cnn):
-    counting = Counting(vit), Counting(cnn)
-    data = prepared_data(recipe(*counting), pairs, prepared.folder)
+    recording = RecordingBackbone(vit), RecordingBackbone(cnn)
+    data = prepared_data(recipe(*recording), pairs, prepared.folder)
     for step in range(4):
         example = data[step]
         for name, targets in example.targets.items():
             targets(requests_of(example, name), example.views(step))
-    assert not counting[0].passes
-    assert not counting[1].passes
+    assert not recording[0].passes
+    assert not recording[1].passes
 
 
 def test_views_without_a_bank_are_computed(prepared, pairs, vit, cnn):
-    counting = Counting(vit)
-    data = prepared_data(recipe(counting, cnn, "views.appearance.bank=null"), pairs, prepared.folder)
-    counting.passes.clear()
+    recording = RecordingBackbone(vit)
+    data = prepared_data(recipe(recording, cnn, "views.appearance.bank=null"), pairs, prepared.folder)
+    recording.passes.clear()
     example = data[0]
     example.targets["vit"](requests_of(example, "vit"), example.views(0))
-    assert counting.passes == [(1, False)]  # one image, without gradients
+    assert recording.passes == [(1, False)]  # one image, without gradients
 
 
 def test_terms_with_stored_target_features_are_finite(data):
@@ -232,10 +232,10 @@ def test_cls_is_computed_with_the_grid_of_the_settings_also_without_a_match(tmp_
 
 
 def test_examples_without_terms_need_no_features(tmp_path, two_pairs, vit, cnn):
-    counting = Counting(cnn)
-    data = prepared_data(recipe(vit, counting, terms=False), two_pairs, tmp_path)
+    recording = RecordingBackbone(cnn)
+    data = prepared_data(recipe(vit, recording, terms=False), two_pairs, tmp_path)
     assert set(data[0].condition) == set(CONDITIONS)
-    assert not counting.passes
+    assert not recording.passes
 
 
 def test_an_example_is_on_the_device_of_the_data(data):
