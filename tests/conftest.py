@@ -23,8 +23,8 @@ from vitsplice.plugins import catalogue
 
 pytest.register_assert_rewrite("resumable")
 
-os.fsync = lambda file: None  # would wait for the disk; matters only if the system crashes
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process of a shell, and its children, ignore it
+os.fsync = lambda file: None  # fsync waits for the disk, and protects only against a crash of the system
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background processes with SIGINT ignored
 
 __all__ = ["browser"]
 
@@ -43,7 +43,7 @@ STAGED_PYRAMID = (
 """Overrides of the preset tiny: a warm start and two stages, with a checkpoint after every second step."""
 
 TINY_SECOND = ("backbone.side=32", "backbones.cnn.name=tiny-cnn", "terms.detail.options.samples=200")
-"""Overrides of the presets quick and best, beside a tiny first backbone: a tiny second one, few random positions."""
+"""Overrides of the presets quick and best: small inputs of the first backbone, a tiny second one, few samples."""
 
 TINY_NETWORKS = ("backbone.name=tiny-vit", *TINY_SECOND)
 """Overrides of the presets quick and best: two tiny backbones."""
@@ -82,7 +82,7 @@ def full_disk():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
-    """Collect the tests without garbage collection, which would take a quarter longer."""
+    """Collect the tests without garbage collection, with which it takes a quarter longer."""
     gc.disable()
     try:
         return (yield)
@@ -91,9 +91,9 @@ def pytest_collection():
 
 
 def pytest_collection_finish():
-    """Collect garbage less often, and not among what is loaded by now, which would take 6 % of the time of the tests.
+    """Collect garbage less often, and never among the objects that exist by now: this saves 6 % of the tests' time.
 
-    A warning about a file that is left open in a cycle may therefore fail a later test than that which opened it.
+    The warning about a file that is left open in a reference cycle may therefore fail a test after the one at fault.
     """
     gc.collect()
     gc.freeze()
@@ -115,7 +115,7 @@ def processes(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _number_of_threads_restored():
-    """Jobs that run in this process set torch's number of threads, which changes the bytes of other runs."""
+    """Restore torch's number of threads: jobs in this process set it, and it changes the bytes of other runs."""
     before = torch.get_num_threads()
     yield
     if torch.get_num_threads() != before:
@@ -161,7 +161,7 @@ def write_pair(folder):
 
 
 def write_labels(image):
-    """Write a label image of two colours, as large as an image, beside it."""
+    """Write a label image of two colours beside an image, of the same size; return its path."""
     height, width = read(image).pixels.shape[-2:]
     path = image.with_name(f"{image.stem}_labels.png")
     right = (torch.arange(width) >= width // 2).long().expand(height, -1)
@@ -210,6 +210,12 @@ def small_metrics(monkeypatch):
 
 
 @pytest.fixture
+def small_similarity(monkeypatch):
+    """Pair images by features of 32 px instead of 224, where they are paired by similarity."""
+    monkeypatch.setattr("vitsplice.datasets.similarity.SHORTER_SIDE", 32)
+
+
+@pytest.fixture
 def coarse_match(monkeypatch):
     """Match images on a coarse grid where a loss module matches them."""
     monkeypatch.setattr("vitsplice.loss_modules.base.MATCH_GRID", 8)
@@ -217,7 +223,7 @@ def coarse_match(monkeypatch):
 
 @pytest.fixture
 def no_plots(monkeypatch):
-    """Draw no plots: their place in reports and files stays."""
+    """Write an empty SVG in place of each plot."""
     monkeypatch.setattr("vitsplice.support.plots._save", lambda *_, **__: b"<svg></svg>")
 
 

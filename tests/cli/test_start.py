@@ -43,16 +43,16 @@ def test_waiting_threads_sleep_unless_the_user_chose_a_wait_policy(monkeypatch, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("catches", "output"), [("", "raised"), ("import catches", "")])
-def test_ctrl_c_exits_during_an_import_that_catches_it_and_is_raised_elsewhere(catches, output, tmp_path):
+@pytest.mark.parametrize(("statement", "output"), [("", "raised"), ("import catches", "")])
+def test_ctrl_c_exits_during_an_import_that_catches_it_and_is_raised_elsewhere(statement, output, tmp_path):
     (tmp_path / "catches.py").write_text(
         "import signal\ntry: signal.raise_signal(signal.SIGINT)\nexcept BaseException: print('caught')\n"
     )
     code = f"""
 import signal, sys, vitsplice.cli
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process of a shell ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have set it to be ignored
 def main(arguments):
-    {catches}
+    {statement}
     try: signal.raise_signal(signal.SIGINT)
     except KeyboardInterrupt: print("raised")
     return 130
@@ -61,7 +61,7 @@ vitsplice.cli.entry()
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (130, output)
-    assert done.stderr.strip() == ("interrupted" if catches else "")
+    assert done.stderr.strip() == ("interrupted" if statement else "")
 
 
 GOMP = next(Path(torch.__file__).parent.glob("lib/libgomp*"), None)
@@ -109,13 +109,13 @@ def closed_pipe():
     os.close(write)
 
 
-def test_writing_to_a_closed_pipe_or_a_full_disk_does_not_fail(closed_pipe):
+def test_unfailing_file_loses_what_a_closed_pipe_or_a_full_disk_refuses(closed_pipe):
     for target in (closed_pipe, "/dev/full"):
         with UnfailingFile(target, "w", closefd=isinstance(target, str)) as file:
             assert file.write(b"lost") == 4
 
 
-def test_writing_output_to_a_closed_pipe_or_a_full_disk_fails_as_such(closed_pipe):
+def test_output_file_raises_broken_pipe_error_or_for_a_full_disk_vitsplice_error(closed_pipe):
     with OutputFile(closed_pipe, "w", closefd=False) as file, pytest.raises(BrokenPipeError):
         file.write(b"lost")
     with (
@@ -138,7 +138,7 @@ def test_output_on_a_full_disk_is_reported_in_one_line(environment):
 
 @pytest.fixture
 def entered():
-    """Return a function that runs statements as the command, with redirections of a shell, in a process of its own."""
+    """Function that runs `entry` in a process with redirections of a shell, and with statements in place of `main`."""
 
     def run(statements, redirections="", **environment):
         program = f"""
@@ -244,7 +244,7 @@ def test_command_of_a_plugin_that_cannot_be_built_or_exits_with_a_text_is_report
     for arguments in (("x",), ("--size", "3"), ("--help",)):
         used = vitsplice("unbuildable", *arguments)
         assert (used.returncode, "NameError: name 'Path'" in used.stderr) == (1, True)
-    assert "a command" in vitsplice("exits", "--help").stdout  # its summary, as it has no docstring
+    assert "a command" in vitsplice("exits", "--help").stdout  # the spec's summary: the function has no docstring
     ended = vitsplice("exits")
     assert (ended.returncode, ended.stderr.strip()) == (1, "a reason\\x1b[31m")
 

@@ -8,7 +8,7 @@ from vitsplice.datasets import Pair, write
 
 @pytest.fixture
 def study(png, tmp_path):
-    """Arguments for a manifest of two unrelated pairs and two folders of outputs."""
+    """Write a manifest of two pairs without a common image, and two folders of outputs; return the arguments."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         for number, source in enumerate(png):
@@ -30,7 +30,7 @@ def test_make_writes_a_page_and_its_plan(vitsplice, study, tmp_path):
 
 def test_make_counts_a_single_pair_and_trial_in_the_singular(vitsplice, study, png, tmp_path):
     write(tmp_path / "pairs.csv", [Pair("pair-0", png[0], png[1])])
-    done = vitsplice("study", "make", *study, "-o", "study.html", "--checks", "0", "--force")
+    done = vitsplice("study", "make", *study, "-o", "study.html", "--checks", "0")
     assert done.returncode == 0, done.stderr
     assert "1 pair, 2 methods; 1 trial and 0 checks for each rater; the page has 0.0 MB" in done.stderr
 
@@ -72,7 +72,7 @@ PLAN = make_plan(10, ("ours", "theirs"), question="Q [bold]?")
 
 
 def write_files(tmp_path, *raters, plan=PLAN):
-    """Write the plan of a study, and a folder with results of raters who prefer ours for 9 of 10 pairs."""
+    """Write `PLAN`, and results for ``plan`` of raters who prefer ours for all pairs except pair-0."""
     (tmp_path / "results").mkdir(exist_ok=True)
     (tmp_path / "study.plan.json").write_bytes(PLAN.to_bytes())
     ours, theirs = prefer("ours", "theirs"), prefer("theirs", "ours")

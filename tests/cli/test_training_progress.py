@@ -9,7 +9,7 @@ from vitsplice.engine.values import Step
 
 @pytest.fixture
 def shown(capsys):
-    """Return the lines that are printed for two steps of a training in one of several processes."""
+    """Function that returns the lines that process ``index`` of two prints for two steps of a training."""
 
     def show(index, resumed_at=0, accumulation=1):
         training = SimpleNamespace(
@@ -44,7 +44,7 @@ def test_number_of_accumulated_batches_is_printed(shown):
     assert shown(0, accumulation=3)[1] == "3 steps of 3 batches of 2 pairs in each of 2 processes, seed 0"
 
 
-def test_resumed_step_is_printed(shown):
+def test_resumption_and_the_first_step_after_it_are_printed(shown):
     assert shown(0, resumed_at=1)[2:] == [
         "resuming after step 1",
         "2/3  total 1.5  appearance 1.5",

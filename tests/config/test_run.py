@@ -15,7 +15,7 @@ SETTINGS = "{backbone: {name: tiny-vit}, start: match, steps: 5, terms: {a: {los
         ("match", "set steps to 0, or use a preset with terms"),
     ],
 )
-def test_advice_for_settings_without_terms_is_allowed_itself(start, advice):
+def test_advice_for_settings_without_terms_depends_on_the_start(start, advice):
     with pytest.raises(ConfigError, match=f"steps: 5 is not allowed: these settings have no loss terms; {advice}"):
         load(SETTINGS, "preset", [f"start={start}", "terms={}"])
 

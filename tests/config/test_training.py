@@ -14,7 +14,7 @@ def test_settings_of_a_run_do_not_mention_training():
     assert "training" not in yaml.safe_load(load(TRAINABLE.replace("training: {batch: 2}", ""), "preset").to_yaml())
 
 
-def test_training_survives_writing():
+def test_written_settings_of_training_are_read_back():
     settings = load(TRAINABLE, "preset")
     assert settings.training == TrainingConfig(batch=2)
     assert load(settings.to_yaml(), "written") == settings

@@ -6,10 +6,10 @@ from vitsplice.contracts import BackboneSpec
 
 
 class Panic(BaseException):
-    """As an extension in Rust raises it: no Exception."""
+    """A BaseException that is no Exception, such as an extension in Rust raises."""
 
 
-def spec_whose_location_raises(error):
+def spec_whose_find_weights_raises(error):
     def find_weights():
         raise error
 
@@ -18,9 +18,9 @@ def spec_whose_location_raises(error):
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit("bye"), Panic("no")])
 def test_error_of_find_weights_is_an_unknown_location(error):
-    assert spec_whose_location_raises(error).weights_location() == f"unknown ({type(error).__name__})"
+    assert spec_whose_find_weights_raises(error).weights_location() == f"unknown ({type(error).__name__})"
 
 
 def test_interrupt_of_find_weights_is_raised():
     with pytest.raises(KeyboardInterrupt):
-        spec_whose_location_raises(KeyboardInterrupt()).weights_location()
+        spec_whose_find_weights_raises(KeyboardInterrupt()).weights_location()

@@ -3,7 +3,7 @@ import pytest
 
 @pytest.fixture
 def tree(tmp_path):
-    """Create empty files by their relative paths, and return their folder."""
+    """Function that creates empty files by their relative paths, and returns their folder."""
 
     def create(*names):
         for name in names:

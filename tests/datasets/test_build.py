@@ -10,6 +10,8 @@ from vitsplice.errors import OutputExists, UserError
 from vitsplice.images import encode_png
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 
+pytestmark = pytest.mark.usefixtures("small_similarity")
+
 
 @pytest.fixture
 def images(tmp_path):
@@ -23,7 +25,7 @@ def images(tmp_path):
 
 @pytest.fixture
 def build_pairs(tmp_path):
-    """Build ``pairs.csv``, or another manifest, and return the number of pairs and the notes."""
+    """Function that builds a manifest, by default pairs.csv, and returns the number of pairs and the notes."""
 
     def run(*arguments, out="pairs.csv", force=False, stopped=NULL_REPORTER.stopped, **options):
         notes = []
@@ -59,7 +61,7 @@ def test_csv_and_jsonl_hold_the_same_pairs(build_pairs, images, manifest):
     assert len(pairs) == 20
 
 
-def test_pairs_are_of_one_domain(build_pairs, tree, manifest):
+def test_images_are_paired_within_their_domain(build_pairs, tree, manifest):
     folder = tree(*(f"afhq/test/{name}.jpg" for name in ("cat/1", "cat/2", "dog/1", "dog/2", "one/1")))
     number, notes = build_pairs(folder / "afhq", by="all")
     assert number == 4
@@ -83,7 +85,7 @@ def test_ids_do_not_depend_on_other_domains(build_pairs, tree, manifest):
         assert some.items() <= everything.items()
 
 
-def test_scene_is_paired_with_every_appearance_image(build_pairs, images, tmp_path, manifest):
+def test_every_frame_of_a_scene_is_paired_with_the_appearance_image(build_pairs, images, tmp_path, manifest):
     (tmp_path / "mask.png").touch()
     frames = [{"file_path": "images/1.png", "mask_path": "mask.png"}, {"file_path": "images/gone.png"}]
     (tmp_path / "transforms.json").write_text(json.dumps({"frames": frames}))
@@ -103,7 +105,7 @@ def test_stopped_similarity_resumes_to_the_same_bytes(build_pairs, images, tmp_p
     assert [path.name for path in (tmp_path / "new").iterdir()] == [".pairs.csv.features.jsonl"]
     assert build_pairs(images, **options, out="new/pairs.csv")[0] == 10
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["pairs.csv"]
-    stored = (tmp_path / "new" / "pairs.csv").read_text()  # with absolute paths, since the images are in no subfolder
+    stored = (tmp_path / "new" / "pairs.csv").read_text()  # its paths are absolute: the images are not below its folder
     assert stored.replace(f"{tmp_path}/", "") == expected
 
 

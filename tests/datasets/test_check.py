@@ -18,7 +18,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def issues(folder):
-    """Check a manifest of some lines; returns (kind, first pair, number of pairs, name of the image) of each issue."""
+    """Function that checks a manifest: (kind, first pair, number of pairs, name of the image) of each issue."""
 
     def run(*lines, **options):
         header = "id,structure,appearance,structure_mask,appearance_mask,licence\n"
@@ -30,7 +30,7 @@ def issues(folder):
 
 
 def write_mask(folder, size, value=255):
-    """Write a mask with the size of an image, or with a given one."""
+    """Write mask.png; ``size`` is (width, height) or the name of an image of that size."""
     if isinstance(size, str):
         with Image.open(folder / size) as image:
             size = image.size

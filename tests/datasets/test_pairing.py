@@ -11,7 +11,8 @@ def paths(*names):
     return tuple(map(Path, names))
 
 
-MANY = ImageGroup(*[tuple(Path(f"{number}.jpg") for number in range(30))] * 2)
+THIRTY = paths(*(f"{number}.jpg" for number in range(30)))
+MANY = ImageGroup(THIRTY, THIRTY)
 
 
 def test_pair_all_excludes_the_image_itself():
@@ -76,7 +77,7 @@ def test_names_without_a_match_or_with_several_are_refused():
         list(pair_by_name(ImageGroup(paths("s/a.jpg", "t/a.png"), paths("a.jpg"))))
 
 
-def test_names_match_in_either_encoding_of_accents():
+def test_names_match_whether_accents_are_composed_or_decomposed():
     composed, decomposed = paths("s/\u00e9.png", "t/e\u0301.png")
     assert list(pair_by_name(ImageGroup((composed,), (decomposed,)))) == [(composed, [decomposed])]
     assert list(pair_by_name(ImageGroup((decomposed,), (composed,)))) == [(decomposed, [composed])]

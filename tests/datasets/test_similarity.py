@@ -74,10 +74,10 @@ def images(tmp_path):
 
 
 @pytest.fixture
-def compute(vit, tmp_path):
+def compute(vit, tmp_path, small_similarity):
     """Function that returns the result of `appearance_features` and the number of calls of the backbone.
 
-    The progress reporter asks for a stop at its check number ``stop``, counted from 0.
+    The progress reporter requests a stop when it is asked for the time number ``stop``, counted from 0.
     """
 
     def run(paths, stop=10**9, precision="float32", **info):

@@ -94,7 +94,7 @@ def test_subfolders_that_a_folder_of_one_pair_does_not_use_are_listed(tree, role
     assert (len(contents.pairs), relative(contents.ignored, folder)) == (1, ignored)
 
 
-def test_ignored_subfolder_with_a_pair_is_not_called_one_without(tree):
+def test_note_on_ignored_subfolders_does_not_say_that_one_with_a_pair_has_none(tree):
     pair = ("structure.png", "appearance.png")
     folder = tree(*pair, *(f"more/{name}" for name in pair))
     note = read_source(folder).note_on_ignored
@@ -277,8 +277,8 @@ def test_suffix_that_a_frame_lacks_may_be_in_capital_letters(tree):
     folder = tree("r_0.PNG", "r_1.JPG", "d.png")
     (folder / "transforms.json").write_text(json.dumps({"frames": [{"file_path": "r_0"}, {"file_path": "./r_1"}]}))
     (group,) = read_source(folder / "transforms.json", folder / "d.png").groups
-    for found, name in zip(group.structures, ("r_0.PNG", "r_1.JPG"), strict=True):
-        assert found.samefile(folder / name)
+    for path, name in zip(group.structures, ("r_0.PNG", "r_1.JPG"), strict=True):
+        assert path.samefile(folder / name)
 
 
 @pytest.mark.parametrize(

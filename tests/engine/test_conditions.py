@@ -37,7 +37,7 @@ def test_conditions_have_the_stated_channels(backbone):
     assert values["cls"].norm() == pytest.approx(1)
 
 
-def test_channels_are_counted_with_a_minimum_size_that_is_no_multiple(vit, monkeypatch):
+def test_channels_are_counted_if_the_minimum_size_is_no_multiple_of_the_size_multiple(vit, monkeypatch):
     expected = condition_channels(NAMES, vit)
     monkeypatch.setattr(vit, "info", replace(vit.info, min_size=20))  # sizes must be multiples of 8
     assert condition_channels(NAMES, vit) == expected
@@ -69,7 +69,7 @@ def test_crops_of_one_size_have_conditions_of_one_shape(vit):
     assert torch.equal(crops[1]["start"], values["start"][..., 10:34, 30:54].flip(-1))
 
 
-def test_images_of_one_size_share_a_call():
+def test_images_of_one_size_share_a_call_of_the_generator():
     calls = []
 
     def generate(structure, condition):

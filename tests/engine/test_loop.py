@@ -61,7 +61,7 @@ def test_each_size_of_views_takes_two_backbone_passes_a_step(vit, pair):
         passes.append(list(recording.passes))
     of_crops = [(2, False), (2, True)]
     assert passes[1] == passes[2] == passes[3] == of_crops
-    # Every fourth step also has views of the entire image. Unlike crops it is not square, so it needs passes of its own.
+    # Every fourth step also has the entire image. Unlike crops it is not square, so it needs passes of its own.
     assert sorted(passes[4]) == sorted([*of_crops, (1, False), (1, True)])
 
 
@@ -93,9 +93,9 @@ def test_total_is_the_weighted_sum_of_the_losses(vit, pair):
 @pytest.mark.parametrize("name", ["vit", "cnn"])
 def test_loss_decreases(name, request, pair):
     backbone = request.getfixturevalue(name)
-    steps, _ = run(backbone, pair, "steps=12", "optimiser.lr=0.03")
+    steps, _ = run(backbone, pair, "steps=8", "optimiser.lr=0.03")
     common = [sum(s.losses[n] for n in ("appearance", "structure", "identity")) for s in steps[1:]]
-    assert sum(common[-5:]) < 0.9 * sum(common[:5])
+    assert sum(common[-3:]) < 0.9 * sum(common[:3])
 
 
 @pytest.mark.slow
@@ -138,11 +138,14 @@ def test_step_without_active_terms_has_no_losses(vit, pair):
 
 @pytest.mark.slow
 def test_canvas_is_optimised_under_random_views(vit, pair):
-    settings = ["generator.name=pixels", "terms.identity.weight=0", "optimiser.lr=0.05", "steps=30"]
-    optimised, _ = optimisation(vit, pair, *settings)
-    before = optimised.image()
-    steps = list(optimised.steps())
-    assert sum(step.total for step in steps[-8:]) < sum(step.total for step in steps[1:9])
+    """Losses depend much on the view, so they are compared with those of a canvas that hardly changes."""
+    totals = []
+    for lr in (1e-9, 0.05):
+        settings = ["generator.name=pixels", "terms.identity.weight=0", f"optimiser.lr={lr}", "steps=8"]
+        optimised, _ = optimisation(vit, pair, *settings)
+        before = optimised.image()
+        totals.append(sum(step.total for step in list(optimised.steps())[-4:]))
+    assert totals[1] < 0.95 * totals[0]
     changed = (optimised.image() - before).abs().sum(1)[0] > 0
     assert changed.float().mean() > 0.9
 

@@ -33,7 +33,7 @@ def test_tensors_saved_for_backward_are_counted_once():
     assert memory.saved_for_backward(lambda: (x * 2).exp()) == 4000
     assert memory.saved_for_backward(lambda: x * x) == 4000
     with torch.no_grad():
-        assert memory.saved_for_backward(lambda: x * x * x) == 8000  # gradients are turned on within
+        assert memory.saved_for_backward(lambda: x * x * x) == 8000  # it enables gradients
 
 
 @pytest.mark.slow
@@ -168,7 +168,9 @@ def test_estimate_includes_matching_of_many_patches(estimate_for):
 
 
 def test_estimate_of_metrics_is_bounded_for_long_images(estimate_for):
-    none, measured = (estimate_for("steps=0", "start=match", "match.grid=2", f"metrics={f}") for f in ("none", "all"))
+    none, measured = (
+        estimate_for("steps=0", "start=match", "match.grid=2", f"metrics={metrics}") for metrics in ("none", "all")
+    )
     sizes = [((16, long), (16, 16)) for long in (16, 128, 512)]
     extra = [measured.required_bytes(*size) - none.required_bytes(*size) for size in sizes]
     assert 0 < extra[0] < extra[1]
@@ -176,8 +178,7 @@ def test_estimate_of_metrics_is_bounded_for_long_images(estimate_for):
 
 
 def test_estimate_includes_the_self_similarity_of_long_images(estimate_for):
-    plain = estimate_for("resize.size=224")
-    wide = plain.required_bytes((224, 224 * 32), (224, 224))
+    wide = estimate_for("resize.size=224").required_bytes((224, 224 * 32), (224, 224))
     assert wide > 4 * memory.SELF_SIMILARITY_FLOATS * ((224 * 224 * 32) / 8**2) ** 2  # patches of 8 x 8 px
 
 
@@ -200,7 +201,7 @@ def test_estimate_includes_the_neighbourhoods_of_long_images(estimate_for):
     assert long - square > 0.9 * memory.MARGIN * PAIR_BYTES * (PAIRS - memory.NEIGHBOURHOODS**2)
 
 
-def test_estimate_includes_the_larger_image_of_which_small_crops_cover_a_stage(estimate_for):
+def test_small_crops_need_a_larger_image_in_a_stage_and_so_more_memory(estimate_for):
     stages, sizes = "stages=[{side: 64}]", ((640, 640), (64, 64))
     small, entire = (
         estimate_for(stages, f"views.structure.crop={crop}").required_bytes(*sizes) for crop in ("[0.3, 0.3]", "[1, 1]")
@@ -210,9 +211,10 @@ def test_estimate_includes_the_larger_image_of_which_small_crops_cover_a_stage(e
 
 @pytest.mark.slow
 def test_bytes_of_the_parameters_of_a_generator_are_constant_or_for_each_pixel(vit, estimate_for):
-    per_pixel, fixed = estimate_for("generator={name: prior}", "metrics=none")._parameter_bytes
+    prior = "generator={name: prior, options: {channels: [8, 8]}}"
+    per_pixel, fixed = estimate_for(prior)._parameter_bytes
     assert per_pixel == 0
-    config = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=["generator={name: prior}"])
+    config = settings_for("tiny", backbone="tiny-vit", device="cpu", overrides=[prior])
     parameters = components(config, vit).build_generator(torch.rand(1, 3, 64, 64)).parameters()
     assert fixed == sum(parameter.numel() * 4 for parameter in parameters)
     assert estimate_for("generator={name: pixels}")._parameter_bytes[0] == pytest.approx(3 * 4)  # RGB, float32

@@ -84,7 +84,7 @@ def test_invalid_setting_is_named_by_its_key(vit, pair, override, error, message
 
 
 def build_with(vit, kind, name, function):
-    """Build the components of a run whose part of this kind and name has another build function."""
+    """Build the components of a run, with the build function of one part replaced: of that kind and name."""
     registry = getattr(catalogue(), kind)
     specs = {**registry.specs, name: replace(registry[name], build=function)}
     known = replace(catalogue(), **{kind: replace(registry, specs=specs)})
@@ -106,9 +106,9 @@ def test_failed_build_of_a_loss_term_names_the_term(vit):
 
 def test_failed_build_of_a_generator_names_it(vit, pair):
     name = load(TINY, "tiny").generator.name
-    components = build_with(vit, "generators", name, raising(ValueError("x")))
+    parts = build_with(vit, "generators", name, raising(ValueError("x")))
     with pytest.raises(PartRejected, match=f"^building generator '{name}' .* failed: .*: x$"):
-        components.build_generator(pair[0])
+        parts.build_generator(pair[0])
 
 
 def test_conditional_generator_is_refused_with_the_command_that_trains_it():
@@ -137,13 +137,13 @@ def test_terms_of_the_official_preset_are_those_of_the_released_splice_code():
     assert (entire.view, entire.target_view) == ("entire", "crop")
 
 
-INVERT = ["terms={it: {loss: feature, weight: 1}}"]
+STRUCTURE_TERM = "terms={it: {loss: feature, weight: 1}}"  # it compares with the structure image
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ([*INVERT, "appearance_strength=2"], "appearance_strength would have no effect.*the appearance image"),
+        ([STRUCTURE_TERM, "appearance_strength=2"], "appearance_strength would have no effect.*the appearance image"),
         (["terms={it: {loss: appearance, weight: 1}}", "structure_strength=2"], "structure_strength would have no"),
         (
             [
@@ -168,18 +168,18 @@ def test_strength_that_affects_no_term_is_refused(vit, pair, overrides, message)
 )
 def test_strength_that_affects_neither_term_nor_warm_start_is_refused(term, strength, vit, pair):
     images = RunImages({"structure": pair[0], "appearance": pair[1]})
-    overrides = [f"terms={{it: {{loss: {term}, weight: 1}}}}", "start=match", strength]
+    overrides = [f"terms={{it: {{loss: {term}, weight: 1}}}}", "start=match"]
     with pytest.raises(ConfigError, match=f"{strength[:-2]} would have no effect: no term of these settings compares"):
-        check_stages(components(load(TINY, "tiny", overrides), vit), images, WHOLE_RUN)
-    overrides[-1] = "appearance_strength=0.5"  # it weakens the warm start
-    check_stages(components(load(TINY, "tiny", overrides), vit), images, WHOLE_RUN)
-    build(vit, pair, *overrides[:-1], strength, "steps=0")  # the warm start uses both strengths
+        check_stages(components(load(TINY, "tiny", [*overrides, strength]), vit), images, WHOLE_RUN)
+    weaker = [*overrides, "appearance_strength=0.5"]  # it weakens the warm start
+    check_stages(components(load(TINY, "tiny", weaker), vit), images, WHOLE_RUN)
+    build(vit, pair, *overrides, strength, "steps=0")  # without steps, the warm start uses both strengths
 
 
 def test_appearance_mask_that_affects_no_term_is_refused(vit, pair):
     images = RunImages({"structure": pair[0], "appearance": pair[1]}, {"appearance": pair[1][:, :1]})
     with pytest.raises(ConfigError, match="appearance_mask would have no effect"):
-        check_stages(components(load(TINY, "tiny", INVERT), vit), images, WHOLE_RUN)
+        check_stages(components(load(TINY, "tiny", [STRUCTURE_TERM]), vit), images, WHOLE_RUN)
     check_stages(components(load(TINY, "tiny"), vit), images, WHOLE_RUN)
 
 
@@ -189,7 +189,7 @@ def test_padding_of_appearance_images_of_different_shapes_is_no_mask(vit, pair):
     images = RunImages(
         {"structure": structure, "appearance": stacked.pixels}, {"appearance": stacked.mask}, stacked.images
     )
-    check_stages(components(load(TINY, "tiny", INVERT), vit), images, WHOLE_RUN)
+    check_stages(components(load(TINY, "tiny", [STRUCTURE_TERM]), vit), images, WHOLE_RUN)
 
 
 def test_stage_on_tiles_refuses_a_term_whose_input_is_the_appearance_image(vit, pair):

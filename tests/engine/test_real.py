@@ -14,7 +14,7 @@ pytestmark = pytest.mark.weights
 def test_leaf_beside_an_apple_stays_green_and_the_apple_takes_the_colour_of_the_plum(shared):
     """DINOv2 alone matches this leaf with the plum; `instant` also matches by a CNN (`match.further_backbones`)."""
     pair = [resize_to(read(shared / f"pairs/apples/{role}.jpg").pixels, 256) for role in ("structure", "appearance")]
-    overrides = ["metrics=none", "precision=float32", "match.grid=28"]
+    overrides = ["metrics=none", "precision=float32", "match.grid=16"]
     output = vitsplice.splice(*pair, preset="instant", overrides=overrides).pixels
     a, b = to_lab(output[None])[0, 1:] * 100  # a: green below 0, red above; b: blue below 0, yellow above
     height, width = a.shape

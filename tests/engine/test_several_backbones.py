@@ -40,13 +40,14 @@ def optimisation(vit, cnn, *overrides):
 
 
 @pytest.mark.slow
-def test_each_backbone_is_applied_once_a_step_to_outputs_and_once_to_each_banked_target(vit, cnn):
+def test_each_backbone_is_applied_once_a_step_to_the_output_and_once_to_each_banked_target_view(vit, cnn):
     recording = RecordingBackbone(vit), RecordingBackbone(cnn)
     list(optimisation(*recording).steps())
     for backbone in recording:
         with_gradients = [images for images, gradients in backbone.passes if gradients]
         assert with_gradients == [1] * 8
-        assert sum(images for images, gradients in backbone.passes if not gradients) <= 2 * 2  # images, views
+        without_gradients = sum(images for images, gradients in backbone.passes if not gradients)
+        assert without_gradients <= 2 * 2  # two images, each with a bank of two views
 
 
 def test_backbone_without_an_active_term_is_not_applied(vit, cnn):
@@ -113,13 +114,12 @@ def test_backbones_in_a_stage_on_tiles_take_the_memory_of_one_tile(vit, cnn):
     assert feature_bytes(1024, tile=None) > 20 * feature_bytes(1024, tile=128)
 
 
-def test_loaded_backbone_serves_the_backbone_of_its_name_and_digest_alone(vit):
+def test_loaded_backbone_is_used_only_for_settings_with_its_name_and_digest(vit):
     config = settings_for("tiny", backbone=vit).backbone
     fixed, device = FixedBackbone(vit), torch.device("cpu")
     assert fixed.load(config, catalogue(), device, "float32")[0] is vit
-    others = (config.model_copy(update={"name": "tiny-cnn", "network_sha256": None}),)
-    others += (config.model_copy(update={"network_sha256": None}),)
-    for other in others:
+    for change in ({"name": "tiny-cnn", "network_sha256": None}, {"network_sha256": None}):
+        other = config.model_copy(update=change)
         loaded, _ = fixed.load(other, catalogue(), device, "float32")
         assert loaded is not vit
         assert loaded.info.name == other.name

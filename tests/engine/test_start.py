@@ -26,7 +26,7 @@ def test_vectors_of_an_aligned_crop_are_those_of_its_patches():
     torch.testing.assert_close(features.maps, VECTORS.structure[..., 2:5, 4:8])
 
 
-def test_vectors_of_a_small_view_are_one():
+def test_vectors_of_a_small_view_are_those_of_one_patch():
     assert view_vectors(VECTORS, "structure", View(7, 7, 2, 2), SIZE).grid == (1, 1)
 
 
@@ -39,8 +39,8 @@ def test_vectors_follow_an_appearance_image_that_is_mirrored(vit, mirrored):
     started = prepare(config, images, {"main": vit}, guided=True)
     assert torch.equal(started.images.pixels["appearance"], structure)
     ours, theirs = (features.patches[0] for features in started.vectors.features())
-    own = (ours * theirs).sum(-1)
-    assert (own >= (ours @ theirs.T).max(1).values - 0.1).float().mean() > 0.8
+    at_same_location = (ours * theirs).sum(-1)
+    assert (at_same_location >= (ours @ theirs.T).max(1).values - 0.1).float().mean() > 0.8
 
 
 def test_images_are_matched_only_where_something_needs_it(vit, monkeypatch):
@@ -102,6 +102,6 @@ def test_guided_terms_use_the_correspondence_of_the_model_or_one_of_their_own(vi
     config = config.model_copy(update={"start": "model"})
     started = prepare(config, images, {"main": vit}, guided=True, model=model)
     assert len(calls) == (not matches)
-    assert torch.equal(started.images.pixels["appearance"], structure)  # it was matched mirrored
+    assert torch.equal(started.images.pixels["appearance"], structure)  # mirrored, as it is matched
     assert torch.equal(started.images.pixels["start"], 1 - structure)
     assert started.vectors is not None

@@ -27,8 +27,9 @@ def crossed():
     """A structure and an appearance image whose similar halves are on opposite sides, and their correspondence."""
     structure, appearance = halves((0.2, 0.2, 0.2), (0.8, 0.8, 0.8)), halves((0.9, 0.6, 0.1), (0.1, 0.5, 0.2))
     column = torch.arange(64) % 8
-    alike = (column[:, None] // 4 != column[None] // 4).float()
-    return structure, appearance, Correspondence(assignment(alike, balance=0.0), alike, (8, 8), (MatchedImage((8, 8)),))
+    similarity = (column[:, None] // 4 != column[None] // 4).float()
+    match = Correspondence(assignment(similarity, balance=0.0), similarity, (8, 8), (MatchedImage((8, 8)),))
+    return structure, appearance, match
 
 
 def test_colours_are_transferred_to_corresponding_patches(crossed):
@@ -72,7 +73,7 @@ def test_pixel_takes_the_value_of_the_near_patch_of_its_colour():
 
 def test_values_are_means_of_patch_values_even_for_a_distant_colour():
     values = noise(12, 2)
-    chosen = joint_bilateral(values, noise(12, 3), (3, 4), 50 + torch.zeros(1, 3, 9, 16))
+    chosen = joint_bilateral(values, noise(12, 3), (3, 4), torch.full((1, 3, 9, 16), 50.0))
     assert chosen.shape == (1, 2, 9, 16)
     assert values.min() <= chosen.min() <= chosen.max() <= values.max()
 

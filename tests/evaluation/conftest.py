@@ -62,6 +62,7 @@ def quick_metrics(monkeypatch):
 
 
 def image(path, *shape, seed=0):
+    """Write noise of a shape, by default 16 x 20 px, as an image; return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encode_png(noise(1, 3, *(shape or (16, 20)), seed=seed)))
     return path
@@ -91,14 +92,15 @@ def method(tmp_path):
 
 
 @pytest.fixture
-def real_plots():
-    """Draw the plots of `evaluated`, which otherwise are empty."""
+def plots_on_page(monkeypatch):
+    """Draw the plots on the page of `evaluated`, which otherwise are empty; their PNG files stay empty."""
+    monkeypatch.setattr("vitsplice.support.plots.png", lambda *_: b"")
 
 
 @pytest.fixture
 def evaluated(request, quick_metrics, pairs, tmp_path):
     """Function that evaluates methods over the five pairs, on the CPU, into ``out``."""
-    if "real_plots" not in request.fixturenames:
+    if "plots_on_page" not in request.fixturenames:
         request.getfixturevalue("no_plots")
 
     def run(

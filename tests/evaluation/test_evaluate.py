@@ -1,4 +1,5 @@
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -95,34 +96,41 @@ def test_set_has_measured_pairs_up_to_its_limit_whatever_their_order(evaluated, 
 @pytest.mark.slow
 def test_resume_from_a_truncated_log_gives_identical_files(evaluated, method, tmp_path, monkeypatch):
     monkeypatch.setattr("vitsplice.support.plots._save", list_points)
-    methods = method("one", 10), method("two", 20)
-    evaluated(*methods)
+    methods, metrics = (method("one", 10), method("two", 20)), ("structure-difference", "set-sum")
+    evaluated(*methods, metrics=metrics)
     expected = files(tmp_path)
     log = tmp_path / "out" / "values.jsonl"
     text = log.read_bytes()
     for share in (0, 0.5, 1):
-        size = int(share * (len(text) - 1))
+        truncated = text[: int(share * (len(text) - 1))]
+        complete_lines = truncated[: truncated.rfind(b"\n") + 1]
         for name in FILES:
             (tmp_path / "out" / name).unlink()
-        log.write_bytes(text[:size])
-        evaluated(*methods)
+        log.write_bytes(truncated)
+        evaluated(*methods, metrics=metrics)
         assert files(tmp_path) == expected
-        assert log.read_bytes().startswith(text[: text.rindex(b"\n", 0, size) + 1 if b"\n" in text[:size] else 0])
+        assert log.read_bytes().startswith(complete_lines)
+
+
+def stopped_at(number):
+    """Return a progress reporter that stops the work at its query of a number, from 0."""
+    queries = itertools.count()
+    return ProgressReporter(stopped=lambda: next(queries) >= number)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", [0, 9, 18])
-def test_resume_after_stop_gives_identical_files(evaluated, method, tmp_path, moment):
+def test_resume_after_stop_gives_identical_files(evaluated, method, tmp_path):
     methods = method("one", 10), method("two", 20)
     evaluated(*methods)
     expected = files(tmp_path)
-    for path in (tmp_path / "out").iterdir():
-        path.unlink()
-    queries = iter(range(10_000))
-    stopped = evaluated(*methods, progress=ProgressReporter(stopped=lambda: next(queries) >= moment))
-    assert stopped is None or moment > 15
-    assert evaluated(*methods) is not None
+    evaluated(*methods)
     assert files(tmp_path) == expected
+    for moment in (0, 9, 15):  # while it measures pairs, measures sets, writes the gallery
+        for path in (tmp_path / "out").iterdir():
+            path.unlink()
+        assert evaluated(*methods, progress=stopped_at(moment)) is None
+        assert evaluated(*methods) is not None
+        assert files(tmp_path) == expected
 
 
 @pytest.mark.slow
@@ -243,8 +251,9 @@ def test_only_failed_values_are_computed_again(evaluated, method, quick_metrics,
 
 @pytest.mark.slow
 def test_leakage_is_marked_and_excluded_from_mean_ranks(evaluated, method, tmp_path):
+    ids = "p0", "p1"
     summary = evaluated(
-        method("one", 10), method("two", 20), method("three", 30),
+        method("one", 10, ids), method("two", 20, ids), method("three", 30, ids),
         metrics=("network-similarity", "structure-difference"), backbone="tiny-vit",
         optimised={"one": ("tiny-vit",), "two": ()},
     )  # fmt: skip
@@ -339,8 +348,12 @@ def meanwhile(quick_metrics, monkeypatch):
     """Function that sets an action to take while the last pair is measured."""
 
     def act(action):
-        spec = MetricSpec("acting", lambda _: Metric(lambda case: (case.id == "p4" and action(), 1.0)[1]), "it")
-        monkeypatch.setitem(quick_metrics, "acting", spec)
+        def value(case):
+            if case.id == "p4":
+                action()
+            return 1.0
+
+        monkeypatch.setitem(quick_metrics, "acting", MetricSpec("acting", lambda _: Metric(value), "it"))
 
     return act
 

@@ -72,7 +72,7 @@ def test_ordinal_of_a_number_has_its_suffix():
 
 
 @pytest.mark.browser
-@pytest.mark.usefixtures("real_plots")
+@pytest.mark.usefixtures("plots_on_page")
 def test_browser_sorts_cases_by_any_metric_of_any_method(opened, gallery):
     page = opened(gallery)
     page.emulate_media(color_scheme="dark")
@@ -85,14 +85,14 @@ def test_browser_sorts_cases_by_any_metric_of_any_method(opened, gallery):
             row => row.cells[0].textContent === '{metric}').cells[{method} + 1].textContent"""
         return page.locator(".cards article").evaluate_all(f"all => all.map({cell})")
 
-    for metric, falls_when_worst in (("structure-difference", True), ("appearance-similarity", False)):
+    for metric, worst_is_largest in (("structure-difference", True), ("appearance-similarity", False)):
+        page.select_option("select[name=row]", label=metric)
         for number, method in enumerate(("one", "two")):
+            page.select_option("select[name=column]", label=method)
             for end in ("worst", "best"):
-                page.select_option("select[name=row]", label=metric)
-                page.select_option("select[name=column]", label=method)
                 page.select_option("select[name=end]", label=end)
                 numbers = [float(value) for value in values(metric, number) if value != "-"]
-                assert numbers == sorted(numbers, reverse=falls_when_worst == (end == "worst"))
+                assert numbers == sorted(numbers, reverse=worst_is_largest == (end == "worst"))
                 assert len(numbers) == (5, 4)[number]
                 assert method == "one" or order()[-1] == "p4"
                 outputs = page.locator(".cards article").first.locator(".selected output")

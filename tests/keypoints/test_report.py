@@ -14,7 +14,7 @@ NAMES = {"backbone": "tiny-vit", "facet": "key", "layer": -1, "pair": "x"}
 
 
 def summarise_pairs(vit, pairs, alphas=(0.1,)):
-    """Summary of pairs with one keypoint each, correct in every second; with the records and their keys."""
+    """Summarise pairs of one keypoint each, correct in every other pair; return the summary, records and keys."""
     records = {
         n: {"errors": [0.0 if n % 2 else 1.0], "outside": 0, "category": "cat", **NAMES} for n in range(1, pairs + 1)
     }
@@ -28,14 +28,14 @@ def summarise_pairs(vit, pairs, alphas=(0.1,)):
     ("pairs", "interval_type"),
     [(1, ""), (30, "bootstrap"), (MAX_RESAMPLED, "bootstrap"), (MAX_RESAMPLED + 1, "normal")],
 )
-def test_files_state_the_type_of_the_interval(vit, pairs, interval_type, tmp_path):
+def test_report_states_the_type_of_the_confidence_interval(vit, pairs, interval_type, tmp_path):
     summary, records, keys = summarise_pairs(vit, pairs)
-    mean = summary.features[0].categories[ALL].per_pair[0.1]
+    pck = summary.features[0].categories[ALL].per_pair[0.1]
     fraction = (pairs + 1) // 2 / pairs
     half_width = 1.96 * (fraction * (1 - fraction) / pairs) ** 0.5
-    assert mean.mean == pytest.approx(fraction)
+    assert pck.mean == pytest.approx(fraction)
     if interval_type:
-        assert mean.high - mean.low == pytest.approx(2 * half_width, rel=0.15)
+        assert pck.high - pck.low == pytest.approx(2 * half_width, rel=0.15)
     legend = report.legend(summary)
     assert [word for word in ("bootstrap", "normal") if word in legend] == [interval_type] * bool(interval_type)
     assert ("interval" in legend) == bool(interval_type)
@@ -47,7 +47,7 @@ def test_files_state_the_type_of_the_interval(vit, pairs, interval_type, tmp_pat
     assert data["features"][0]["per_pair"]["0.1"]["interval_type"] == interval_type
 
 
-def test_thresholds_that_differ_after_six_digits_have_different_names(vit, tmp_path):
+def test_thresholds_that_differ_after_six_digits_have_columns_of_their_own(vit, tmp_path):
     summary, records, keys = summarise_pairs(vit, 2, (0.1, 0.10000001))
     report.write_report(tmp_path, summary, records, keys)
     columns = (tmp_path / "pairs.csv").read_text().splitlines()[0].split(",")

@@ -30,7 +30,7 @@ def test_reference_length_is_the_larger_side_of_the_box(tmp_path, box, length):
     assert pair.reference_length == length
 
 
-def test_folder_without_lists_has_all_pairs_of_the_split(tmp_path):
+def test_missing_list_is_an_error_but_without_layout_folder_all_pairs_of_the_split_are_used(tmp_path):
     small_spair(tmp_path)
     assert spair.load(tmp_path, "test", "small").count == 1
     for subset in ("large", "small"):
@@ -43,7 +43,7 @@ def test_folder_without_lists_has_all_pairs_of_the_split(tmp_path):
 
 
 def test_hidden_files_beside_annotations_are_no_pairs(tmp_path):
-    root = write_spair(tmp_path, {"a": VALID, "._a": "of macOS"})
+    root = write_spair(tmp_path, {"a": VALID, "._a": "AppleDouble file of macOS"})
     shutil.rmtree(root / "Layout")
     assert [pair.id for pair in spair.load(root, "test", "large").pairs()] == ["a"]
 
@@ -70,7 +70,7 @@ def test_missing_and_empty_splits_are_errors(tmp_path):
         spair.load(write_spair(tmp_path / "two", {}), "test", "large")
 
 
-def test_pair_without_keypoints_has_no_points(tmp_path):
+def test_points_of_a_pair_without_keypoints_have_shape_0_by_2(tmp_path):
     (pair,) = spair.load(write_spair(tmp_path, {"a": annotation("cat", [], [])}), "test", "large").pairs()
     assert pair.source_points.shape == pair.target_points.shape == (0, 2)
 
@@ -100,7 +100,7 @@ def test_invalid_annotation_makes_only_its_pair_unusable(tmp_path, content, reas
     assert pair.id == "b"
 
 
-def test_absent_annotation_is_missing(tmp_path):
+def test_pair_without_annotation_file_is_reported_as_missing(tmp_path):
     write_spair(tmp_path, {"a": VALID})
     (tmp_path / "PairAnnotation" / "test" / "a.json").unlink()
     (unusable,) = spair.load(tmp_path, "test", "large").pairs()
@@ -108,7 +108,7 @@ def test_absent_annotation_is_missing(tmp_path):
 
 
 @pytest.mark.parametrize("path", [".", "..", "../new/.."])
-def test_name_of_a_relative_folder_is_that_of_the_folder(tmp_path, monkeypatch, path):
+def test_name_of_the_data_set_begins_with_the_name_of_the_folder_that_a_relative_path_leads_to(tmp_path, monkeypatch, path):
     small_spair(tmp_path)
     (tmp_path / "new").mkdir()
     monkeypatch.chdir(tmp_path if path == "." else tmp_path / "new")

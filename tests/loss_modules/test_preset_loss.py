@@ -28,7 +28,7 @@ def smooth(seed, *size):
 
 @pytest.fixture
 def images():
-    """A structure image, an appearance image of another aspect ratio that is not matched mirrored, and an output."""
+    """A structure image, an appearance image of another aspect ratio that is matched unmirrored, and an output."""
     return smooth(1, 48, 48), smooth(10, 36, 60), smooth(3, 48, 48)
 
 
@@ -46,7 +46,7 @@ def test_values_equal_those_of_the_engine(vit, cnn, images, monkeypatch, mirrore
     started = prepare(config, RunImages(pixels), {"vit": vit, "cnn": cnn}, guided=True)
     assert torch.equal(started.images.pixels["appearance"], appearance) is not mirrored
     problem = assemble(components(config, vit, cnn), started.images, started.vectors, generator_input=output)
-    monkeypatch.setattr(terms, "random_positions", lambda *key: random_positions(key[-1]))  # the same in every step
+    monkeypatch.setattr(terms, "random_positions", lambda *key: random_positions(key[-1]))  # equal in engine and module
     optimisation = Optimisation(problem)
     expected, output = optimisation._losses(0, list(problem.terms)), optimisation.generated()
     values = loss(output, unreduced=True)
@@ -109,9 +109,9 @@ def test_weight_is_divided_by_the_interval_of_a_term(vit):
     assert weights["appearance-entire"] == pytest.approx(10 / 75)  # at every 75th step
 
 
-@pytest.mark.parametrize(("steps", "first"), [(0, 0), (5, 5)])
-def test_steps_and_first_steps_of_a_preset_do_not_matter(vit, images, steps, first):
-    term = f"terms={{edges: {{loss: edges, weight: 1, start: {first}}}}}"
+@pytest.mark.parametrize(("steps", "first_step"), [(0, 0), (5, 5)])
+def test_steps_of_a_preset_and_first_steps_of_its_terms_do_not_matter(vit, images, steps, first_step):
+    term = f"terms={{edges: {{loss: edges, weight: 1, start: {first_step}}}}}"
     loss = from_preset("tiny", backbone=vit, overrides=["start=match", term, f"steps={steps}"])
     assert loss.set_targets(start=images[0])(images[2]) > 0
 
@@ -130,13 +130,13 @@ def test_identity_terms_require_the_reconstruction(vit, images):
     assert from_preset("paper", structure, appearance, backbone=vit, size=64, overrides=without)(output).isfinite()
 
 
-def test_term_of_the_appearance_image_is_refused_where_it_may_be_mirrored(vit):
+def test_term_whose_input_is_the_appearance_image_is_refused_if_that_image_may_be_mirrored(vit):
     with pytest.raises(ConfigError, match=r"term 'identity'.* may take the mirror image.*start=structure"):
         from_preset("quick", backbone=vit, overrides=[*SMALL, "terms.identity={loss: identity, weight: 1}"])
 
 
 @pytest.mark.slow
-def test_terms_without_a_match_are_compared_with_the_mirrored_image_too(vit, images):
+def test_terms_that_do_not_request_the_match_are_also_compared_with_the_mirrored_image(vit, images):
     overrides = ["start=match", "match.grid=8", "terms={appearance: {loss: appearance, weight: 1}}"]
     structure = images[0]
     mirrored, plain = (
@@ -191,7 +191,7 @@ def test_fallback_backbone_is_logged(caplog, name):
 
 
 @pytest.mark.weights
-def test_quick_with_its_default_backbone(images):
+def test_quick_with_its_default_backbone_has_finite_gradients(images):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     loss = from_preset("quick", *images[:2], size=112, overrides=["match.grid=8"])
     output = images[2].clone().requires_grad_()
@@ -199,7 +199,7 @@ def test_quick_with_its_default_backbone(images):
     assert output.grad.isfinite().all()
 
 
-def test_terms_for_the_fallback_are_used_with_it():
+def test_with_fallback_applies_only_if_the_fallback_backbone_is_used():
     changes = "with_fallback={terms: {identity: {weight: 0}, structure: {weight: 7}}}"
     with_fallback, named = (from_preset("tiny", backbone=name, overrides=[changes]) for name in (None, "tiny-vit"))
     assert with_fallback.weights["structure"] == 7

@@ -18,7 +18,7 @@ def test_image_without_contrast_has_a_loss_of_1():
     assert loss(flat, features_of(stripes(0.1, 0.9))).item() == pytest.approx(1, abs=0.02)
 
 
-def test_half_of_the_contrast_has_half_that_loss_and_more_costs_nothing():
+def test_half_of_the_contrast_has_a_loss_of_one_half_and_more_than_all_costs_nothing():
     target = features_of(stripes(0.45, 0.55))
     assert loss(features_of(stripes(0.475, 0.525)), target).item() == pytest.approx(0.5, abs=0.03)
     assert loss(target, target).item() == pytest.approx(0, abs=0.005)
@@ -31,7 +31,7 @@ def test_a_share_of_the_contrast_is_enough():
     assert loss(features_of(stripes(0.48, 0.52)), target, share=0.6).item() == pytest.approx(0.2, abs=0.03)  # 0.6 - 0.4
 
 
-def test_each_half_takes_the_contrast_of_the_half_that_it_corresponds_to():
+def test_each_half_is_compared_with_the_contrast_of_the_half_that_it_corresponds_to():
     flat, striped = torch.full((1, 3, 64, 64), 0.5), stripes(0.2, 0.8)
     target = features_of(halves(striped, flat))
     right, wrong = (features_of(halves(*parts)) for parts in ((striped, flat), (flat, striped)))

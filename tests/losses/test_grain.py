@@ -11,8 +11,8 @@ from vitsplice.options import complete
 FLAT = torch.full((1, 3, 64, 64), 0.5)
 
 
-def loss(output, target, source=FLAT, **options):
-    output = output | {INPUT: Features.from_maps(source)}
+def loss(output, target, input_image=FLAT, **options):
+    output = output | {INPUT: Features.from_maps(input_image)}
     context = TermContext(None, options=complete(GRAIN, {"neighbourhood": 0.125, "limit": 1.0, **options}))
     return GRAIN.build(context).function(output, target)
 
@@ -62,19 +62,18 @@ def test_variation_in_the_half_that_corresponds_to_a_flat_one_costs():
     assert loss(features_of(halves(FLAT, striped)), target).item() > 1
 
 
-@pytest.mark.parametrize(("channel", "measured"), [(0, 0), (1, 1), (2, 1)])  # 0: lightness, 1: chroma
-def test_variation_of_lightness_and_chroma_is_measured_separately_at_two_scales(channel, measured):
-    lab = torch.zeros(1, 3, 84, 84)  # whole blocks
+@pytest.mark.parametrize(("channel", "quantity"), [(0, 0), (1, 1), (2, 1)])  # quantity 0: lightness, 1: chroma
+def test_variation_of_lightness_and_chroma_is_measured_separately_at_two_scales(channel, quantity):
+    lab = torch.zeros(1, 3, 84, 84)  # whole blocks at both scales
     lab[:, channel, :, ::2] = 0.1
     values = fine_variance(lab, 0.5).flatten(2).mean(2)[0].reshape(2, 2)
-    other = 1 - measured
-    assert values[:, other].max().item() == pytest.approx(DIFFERENCE_OFFSET**2, rel=1e-3)
-    torch.testing.assert_close(values[:, measured], torch.full((2,), 0.05**2), rtol=0.1, atol=0)
+    assert values[:, 1 - quantity].max().item() == pytest.approx(DIFFERENCE_OFFSET**2, rel=1e-3)
+    torch.testing.assert_close(values[:, quantity], torch.full((2,), 0.05**2), rtol=0.1, atol=0)
 
 
-def test_slow_changes_are_not_fine():
+def test_gradual_changes_are_no_fine_variation():
     ramp = torch.linspace(0, 1, 256).expand(1, 3, 256, 256)
-    fine = fine_variance(ramp, 0.2)[..., 2:-2]  # at the border, the image is extended
+    fine = fine_variance(ramp, 0.2)[..., 2:-2]  # at the border, the interpolated means are constant
     assert fine.max().sqrt() < INVISIBLE
 
 

@@ -27,7 +27,7 @@ def built(spec, backbone, **options):
 
 
 def features_of(backbone, image, requests, masks=None):
-    """Features of an image; the correspondence is that of the mean colours of its quarters, on a grid of 8 x 8."""
+    """Features of an image; the facet ``match`` has the mean colour of each quarter, normalised, on a grid of 8 x 8."""
     own = [request for request in requests if request not in (MATCH, POSITIONS)]
     features = SizedBackbone(backbone, Unchanged()).features({0: image}, own, masks)[0]
     colours = F.interpolate(F.adaptive_avg_pool2d(image.detach() - 0.5, 2), size=8)
@@ -59,15 +59,15 @@ def test_target_itself_has_less_than_half_the_loss_of_another_image(spec, backbo
 
 
 def test_guide_raises_the_cost_of_patches_that_do_not_correspond(vit):
-    free, guided = (built(TEXTURE, vit, guide=float(guide)) for guide in (0, 5))
-    output, target = (features_of(vit, image(seed), free.requests) for seed in (1, 2))
-    assert guided.function(output, target) > free.function(output, target)
+    unguided, guided = (built(TEXTURE, vit, guide=float(guide)) for guide in (0, 5))
+    output, target = (features_of(vit, image(seed), unguided.requests) for seed in (1, 2))
+    assert guided.function(output, target) > unguided.function(output, target)
     aligned = {**target, MATCH: output[MATCH]}  # every patch corresponds to the patch at its own location
     assert guided.function(aligned, aligned) < 1e-3
 
 
 def test_patches_without_correspondence_have_little_mass():
-    similarities = torch.eye(4)[:2]  # the last two match none
+    similarities = torch.eye(4)[:2]  # nothing corresponds to the last two target patches
     masses = {}
     for uniform in (0.0, 1.0):
         context = TermContext(None, options={"temperature": 0.02, "uniform": uniform})
@@ -80,14 +80,15 @@ def test_patches_without_correspondence_have_little_mass():
 @pytest.mark.parametrize("spec", [TEXTURE, STATISTICS, PATCHES], ids=lambda spec: spec.name)
 def test_term_that_gives_the_correspondence_no_weight_does_not_request_it(spec, backbone):
     options = {"guide": 0.0} if spec == TEXTURE else {}
-    free, nearly = (built(spec, backbone, uniform=uniform, **options) for uniform in (1.0, 1 - 1e-6))
-    assert MATCH not in free.requests
-    output, target = (features_of(backbone, image(seed), nearly.requests) for seed in (1, 2))
-    without = ({request: each[request] for request in free.requests} for each in (output, target))
-    torch.testing.assert_close(free.function(*without), nearly.function(output, target), rtol=1e-4, atol=1e-6)
+    uniform, with_match = (built(spec, backbone, uniform=share, **options) for share in (1.0, 1 - 1e-6))
+    assert MATCH not in uniform.requests
+    output, target = (features_of(backbone, image(seed), with_match.requests) for seed in (1, 2))
+    without_match = ({request: each[request] for request in uniform.requests} for each in (output, target))
+    expected = with_match.function(output, target)
+    torch.testing.assert_close(uniform.function(*without_match), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_excluded_texture_and_patches_do_not_count(vit):
+def test_texture_and_patches_ignore_excluded_pixels_of_the_target(vit):
     target = image(2)
     target[..., 32:] = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)  # red, and excluded
     mask = torch.zeros(1, 1, 64, 64)
@@ -150,75 +151,71 @@ def statistics_of(backbone, output, target, **options):
     return term.function(*features)
 
 
-def test_statistics_of_the_same_image_are_equal_and_of_a_flatter_one_are_not(backbone):
+def test_statistics_of_the_same_image_are_equal_and_those_of_less_contrast_are_not(backbone):
     assert statistics_of(backbone, image(1), image(1), uniform=1.0).item() == pytest.approx(0, abs=1e-4)
     assert statistics_of(backbone, 0.5 + 0.3 * (image(1) - 0.5), image(1), uniform=1.0) > 0.05
 
 
-def maps_only(shape, dtype, seed=0):
-    """Features of one layer without a backbone, and all else that guided terms request."""
-    values = noise(1, 6, *shape, seed=seed, dtype=dtype) - 0.5
-    match = F.normalize(noise(1, 3, *shape, seed=seed + 1, dtype=dtype) - 0.5, dim=1)
+def random_maps(*grid, seed, dtype=torch.float32):
+    return noise(1, 6, *grid, seed=seed, dtype=dtype) - 0.5
+
+
+def features_with(layer, maps, seed):
+    """Features of one layer, and all else that guided terms request, without a backbone."""
+    grid, dtype = maps.shape[-2:], maps.dtype
+    match = F.normalize(noise(1, 3, *grid, seed=seed + 1, dtype=dtype) - 0.5, dim=1)
     positions = random_positions(seed)
     return {
-        "map": values,
+        layer: Features.from_maps(maps),
         MATCH: Features.from_maps(match),
-        MASK: Features.from_maps(torch.ones(1, 1, *shape, dtype=dtype)),
+        MASK: Features.from_maps(torch.ones(1, 1, *grid, dtype=dtype)),
         POSITIONS: Features(positions.values.to(dtype), positions.grid),
     }
-
-
-def with_map(features, values, layer):
-    return {key: value for key, value in features.items() if key != "map"} | {layer: Features.from_maps(values)}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("spec", "options"), [(STATISTICS, {}), (TEXTURE, {}), (TEXTURE, {"samples": 20})])
 def test_gradients_agree_with_finite_differences_in_float64(spec, options, cnn):
     term = built(spec, cnn, depths=[1.0], **options)
-    ours, theirs = (maps_only((4, 5), torch.float64, seed) for seed in (1, 5))
-    target = with_map(theirs, theirs["map"], term.requests[0])
+    layer = term.requests[0]
+    maps, target_maps = (random_maps(4, 5, seed=seed, dtype=torch.float64) for seed in (1, 5))
+    target = features_with(layer, target_maps, seed=5)
 
-    def loss(values):
-        return term.function(with_map(ours, values, term.requests[0]), target)
+    def loss(maps):
+        return term.function(features_with(layer, maps, seed=1), target)
 
-    assert torch.autograd.gradcheck(loss, ours["map"].requires_grad_(), atol=1e-6)
+    assert torch.autograd.gradcheck(loss, maps.requires_grad_(), atol=1e-6)
 
 
 def test_statistics_do_not_depend_on_the_order_of_locations(cnn):
     term = built(STATISTICS, cnn, depths=[1.0])
     layer = term.requests[0]
-    ours, theirs = (maps_only((4, 6), torch.float32, seed) for seed in (1, 5))
+    output, target = (features_with(layer, random_maps(4, 6, seed=seed), seed) for seed in (1, 5))
     order = torch.randperm(24, generator=torch.Generator().manual_seed(0))
-    shuffled = {
-        key: Features(f.values[:, order], f.grid) if f.values.shape[1] == 24 else f
-        for key, f in with_map(theirs, theirs["map"], layer).items()
-    }
-    output = with_map(ours, ours["map"], layer)
-    value = term.function(output, with_map(theirs, theirs["map"], layer))
-    torch.testing.assert_close(term.function(output, shuffled), value)
+    shuffled = {request: Features(target[request].values[:, order], (4, 6)) for request in term.requests}
+    torch.testing.assert_close(term.function(output, shuffled), term.function(output, target))
 
 
 def test_masked_locations_have_no_mass_in_statistics(cnn):
     term = built(STATISTICS, cnn, depths=[1.0], uniform=1.0)
     layer = term.requests[0]
-    ours, theirs = (maps_only((6, 6), torch.float32, seed) for seed in (1, 5))
-    theirs[MASK] = Features.from_maps((torch.arange(6) < 3).float().expand(1, 1, 6, 6))
-    changed = theirs["map"].clone()
+    output, target = (features_with(layer, random_maps(6, 6, seed=seed), seed) for seed in (1, 5))
+    target[MASK] = Features.from_maps((torch.arange(6) < 3).float().expand(1, 1, 6, 6))
+    changed = target[layer].maps.clone()
     changed[..., 3:] = 9
-    output = with_map(ours, ours["map"], layer)
-    values = [term.function(output, with_map(theirs, maps, layer)) for maps in (theirs["map"], changed)]
-    torch.testing.assert_close(*values)
+    changed_target = target | {layer: Features.from_maps(changed)}
+    torch.testing.assert_close(term.function(output, changed_target), term.function(output, target))
 
 
 @pytest.mark.slow
 def test_sampled_texture_of_all_locations_is_close_to_that_on_the_grid(cnn):
     sampled, whole = (built(TEXTURE, cnn, depths=[1.0], guide=0.0, samples=n) for n in (2000, 0))
     layer = sampled.requests[0]
-    features = [maps_only((8, 8), torch.float32, seed) for seed in (1, 5)]
-    for each in features:
-        each["map"] = F.interpolate(each["map"][..., ::4, ::4], size=(8, 8), mode="nearest")  # few distinct features
-    output, target = (with_map(each, each["map"], layer) for each in features)
+    features = []
+    for seed in (1, 5):
+        few = random_maps(8, 8, seed=seed)[..., ::4, ::4]
+        features.append(features_with(layer, F.interpolate(few, size=(8, 8), mode="nearest"), seed))
+    output, target = features
     torch.testing.assert_close(sampled.function(output, target), whole.function(output, target), rtol=0.25, atol=0)
 
 
@@ -236,5 +233,5 @@ def test_value_does_not_depend_on_what_other_terms_request(spec, vit):
     term = built(spec, vit, uniform=1.0, **({"guide": 0.0} if spec == TEXTURE else {}))
     output, target = (features_of(vit, image(seed), [*term.requests, MATCH]) for seed in (1, 2))
     expected = term.function({**output, MATCH: None}, {**target, MATCH: None})
-    without = ({request: each[request] for request in term.requests} for each in (output, target))
-    assert torch.equal(term.function(*without), expected)
+    without_match = ({request: each[request] for request in term.requests} for each in (output, target))
+    assert torch.equal(term.function(*without_match), expected)

@@ -55,35 +55,35 @@ def test_deviation_is_that_of_the_pixels_of_a_neighbourhood():
     torch.testing.assert_close(result.deviation[:, 0], torch.stack(expected), atol=2e-4, rtol=0.01)
 
 
-def test_wanted_deviation_is_a_geometric_mean():
-    both = torch.ones(1, 2, 8, 8)
-    target = by_lightness(features_of(halves(stripes(0.4, 0.6), stripes(0.49, 0.51)), both), 0.125)
-    output = by_lightness(features_of(stripes(0.5, 0.5), both), 0.125)
-    wanted = corresponding_deviation(output, target, 0.05)[0].item()
+def test_corresponding_deviation_is_a_geometric_mean():
+    one_part = torch.ones(1, 2, 8, 8)
+    target = by_lightness(features_of(halves(stripes(0.4, 0.6), stripes(0.49, 0.51)), one_part), 0.125)
+    output = by_lightness(features_of(stripes(0.5, 0.5), one_part), 0.125)
+    corresponding = corresponding_deviation(output, target, 0.05)[0].item()
     deviations = target.deviation[:, 0].tolist()
     geometric = math.exp(sum(math.log(value + 1e-3) for value in deviations) / len(deviations)) - 1e-3
-    assert wanted == pytest.approx(geometric, rel=1e-3)
-    assert wanted < 0.9 * sum(deviations) / len(deviations)
+    assert corresponding == pytest.approx(geometric, rel=1e-3)
+    assert corresponding < 0.9 * sum(deviations) / len(deviations)
 
 
-def test_excluded_neighbourhoods_are_not_wanted():
-    both, mask = torch.ones(1, 2, 8, 8), torch.zeros(1, 1, 64, 64)
+def test_excluded_neighbourhoods_do_not_raise_the_corresponding_deviation():
+    one_part, mask = torch.ones(1, 2, 8, 8), torch.zeros(1, 1, 64, 64)
     mask[..., 32:] = 1
     image = halves(stripes(0.1, 0.9), torch.full((1, 3, 64, 64), 0.5))
-    output = by_lightness(features_of(image, both), 0.125)
-    whole, part = (by_lightness(features_of(image, both, m), 0.125) for m in (None, mask))
-    wanted_whole, wanted_part = (corresponding_deviation(output, target, 0.05).max() for target in (whole, part))
-    assert wanted_part < 0.2 * wanted_whole
+    output = by_lightness(features_of(image, one_part), 0.125)
+    whole, part = (by_lightness(features_of(image, one_part, m), 0.125) for m in (None, mask))
+    unmasked, masked = (corresponding_deviation(output, target, 0.05).max() for target in (whole, part))
+    assert masked < 0.2 * unmasked
 
 
 @pytest.mark.parametrize("side", [63, 65, 67])
-def test_mask_in_the_last_column_alone_is_ignored(side):  # it is in no neighbourhood
+def test_mask_in_the_last_column_alone_is_ignored(side):  # this column is in no neighbourhood
     mask = torch.zeros(1, 1, side, side)
     mask[..., -1] = 1
     output = by_lightness(features_of(stripes(0.5, 0.5, side=side)), 0.125)
     whole, part = (by_lightness(features_of(stripes(0.1, 0.9, side=side), mask=m), 0.125) for m in (None, mask))
-    wanted_whole, wanted_part = (corresponding_deviation(output, target, 0.05) for target in (whole, part))
-    assert torch.equal(wanted_part, wanted_whole)
+    unmasked, masked = (corresponding_deviation(output, target, 0.05) for target in (whole, part))
+    assert torch.equal(masked, unmasked)
 
 
 @pytest.mark.parametrize(("pairs", "blocks"), [(module.PAIRS, [1200]), (300 * 600, [512, 512, 176])])
@@ -98,9 +98,9 @@ def test_neighbourhoods_are_compared_in_blocks_of_limited_memory(monkeypatch, pa
 
     monkeypatch.setattr(module, "PAIRS", pairs)
     monkeypatch.setattr(module, "assignment", counting)
-    wanted = corresponding_deviation(output, target, 0.05)
+    corresponding = corresponding_deviation(output, target, 0.05)
     assert compared == blocks
-    torch.testing.assert_close(wanted, entire.exp() - module.DEVIATION_OFFSET)
+    torch.testing.assert_close(corresponding, entire.exp() - module.DEVIATION_OFFSET)
 
 
 def random_neighbourhoods(number):

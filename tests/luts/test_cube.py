@@ -11,7 +11,7 @@ ROWS = "0 0 0\n1 0 0\n0 1 0\n1 1 0\n0 0 1\n1 0 1\n0 1 1\n1 1 1\n"
 
 @pytest.fixture
 def cube(tmp_path):
-    """Write a .cube file with this content."""
+    """Function that writes content to a .cube file and returns its path."""
 
     def write(content):
         path = tmp_path / "x.cube"
@@ -25,7 +25,7 @@ def test_red_varies_fastest_in_a_file(cube):
     assert torch.equal(read_cube(cube(f"LUT_3D_SIZE 2\n{ROWS}")).values, Lut.identity(2).values)
 
 
-def test_title_comments_domain_and_line_ends_of_a_file_are_read(cube):
+def test_domain_is_read_from_a_file_with_byte_order_mark_title_comments_and_mixed_line_ends(cube):
     head = '\ufeff# made by hand\r\nTITLE "a b"\n\nDOMAIN_MIN 0 -0.5 0\nDOMAIN_MAX 2 1 1\r\nLUT_3D_SIZE 2\n# table\n'
     assert read_cube(cube(head + ROWS)).domain == ((0, -0.5, 0), (2, 1, 1))
 
@@ -114,7 +114,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
             read_cube(path)
 
 
-def test_range_of_all_axes_leading_zeros_and_a_title_with_separators_are_read(cube):
+def test_input_range_of_all_axes_is_read_after_leading_zeros_and_a_title_with_line_separators(cube):
     stored = read_cube(cube(f'TITLE "a\x0c\u2028b"\nLUT_3D_SIZE 0000000002\nLUT_3D_INPUT_RANGE -1 2.5\n{ROWS}'))
     assert stored.domain == ((-1, -1, -1), (2.5, 2.5, 2.5))
 

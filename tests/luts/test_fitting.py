@@ -8,7 +8,7 @@ from vitsplice.luts.fitting import LATTICE, MAX_DECAY, REACH, fitted_values
 
 
 def least_squares(colours, targets, size, smoothness):
-    """Minimise the function of the module with dense matrices; return the change of each lattice point."""
+    """Minimise the objective of `vitsplice.luts.fitting` with dense matrices; return the change of each lattice point."""
     positions, points = colours * (size - 1), list(product(range(size), repeat=3))
     interpolation = np.prod(np.maximum(0, 1 - abs(positions[:, None] - np.array(points))), axis=-1)
     scale, identity = (size - 1) / (LATTICE - 1), np.eye(size)
@@ -33,7 +33,7 @@ def least_squares(colours, targets, size, smoothness):
 
 
 @pytest.mark.parametrize("smoothness", [1e6, 400.0, 20.0])
-def test_fit_is_the_minimum(smoothness):
+def test_fit_minimises_the_objective(smoothness):
     colours = 0.3 + 0.4 * np.random.default_rng(0).random((300, 3)).astype(np.float32)
     targets = colours**1.3
     fitted = fitted_values(colours, targets, Lut.identity(7).values.numpy(), smoothness)

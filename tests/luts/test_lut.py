@@ -93,7 +93,7 @@ def test_a_strong_change_of_noisy_colours_is_fitted_smoothly_and_not_weakened(si
 
 @pytest.mark.slow
 @pytest.mark.parametrize("smoothness", [0.01, 20.0])
-def test_values_and_outputs_stay_in_the_range_of_images(smoothness):
+def test_values_and_outputs_stay_in_0_to_1(smoothness):
     source, target = noise(3, 32, 32), noise(3, 32, 32, seed=1).round()
     lut = Lut.fit(source, target, size=9, smoothness=smoothness)
     for values in (lut.values, lut.apply(source)):
@@ -183,7 +183,7 @@ def test_domain_other_than_two_colours_is_refused(domain):
 
 
 @pytest.mark.parametrize("smoothness", [0.0, -1.0, float("nan"), float("inf")])
-def test_smoothness_that_is_not_allowed_is_refused(smoothness):
+def test_smoothness_that_is_not_positive_and_finite_is_refused(smoothness):
     image = noise(3, 16, 16)
     with pytest.raises(UserError, match="above 0, and finite"):
         Lut.fit(image, image, size=3, smoothness=smoothness)

@@ -31,21 +31,21 @@ def test_affinity_is_high_for_near_and_similar_patches():
 
 def test_patch_without_similar_neighbours_has_little_affinity():
     colours, descriptors = two_halves()
-    eye = 3 * 8 + 1
+    spot = 3 * 8 + 1
     colours, descriptors = colours.clone(), torch.cat([descriptors, torch.zeros(64, 1)], 1)
-    colours[eye], descriptors[eye] = torch.tensor([0.9, 0.4, 0.0]), torch.tensor([0.0, 0.0, 1.0])
+    colours[spot], descriptors[spot] = torch.tensor([0.9, 0.4, 0.0]), torch.tensor([0.0, 0.0, 1.0])
     weights = affinity(colours, descriptors, GRID)
-    assert weights[eye].sum() < 0.01 < 0.5 < weights[eye + 1].sum()
+    assert weights[spot].sum() < 0.01 < 0.5 < weights[spot + 1].sum()
 
 
 def test_part_agrees_on_one_colour_where_independent_patches_mix():
     """Every patch is about equally similar to a black and to a white surface of the other image."""
     other = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]).repeat_interleave(10, 0)
     similarity = 0.5 + 0.1 * noise(64, 20) + 0.01 * (torch.arange(20) < 10)
-    independent = (similarity.argmax(1) >= 10).float().mean()
+    white_if_independent = (similarity.argmax(1) >= 10).float().mean()
     weights = agreed_assignment(similarity, 0.25 * affinity(*two_halves(), GRID), other, 0.02, 0.0)
     lightness = (weights @ other)[LEFT, 0]
-    assert 0.1 < independent < 0.9
+    assert 0.1 < white_if_independent < 0.9
     assert lightness.std() < 0.05
     torch.testing.assert_close(weights.sum(1), torch.ones(64))
 
@@ -70,7 +70,7 @@ def test_excluded_patches_are_not_used_and_do_not_influence_the_others():
     torch.testing.assert_close(weights[:, 1:], without)
 
 
-def test_agreed_assignment_without_neighbours_and_balance_equals_the_plain_one():
+def test_agreed_assignment_without_neighbours_and_balance_equals_assignment():
     similarity = noise(9, 5)
     weights = agreed_assignment(similarity, torch.zeros(9, 9), noise(5, 3), 0.05, 0.0)
     torch.testing.assert_close(weights, assignment(similarity, 0.05, 0.0))

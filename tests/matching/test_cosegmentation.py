@@ -34,14 +34,14 @@ def on_patch_grid(labels):
     return F.interpolate(labels[None, None].float(), size=(32, 32), mode="nearest")[0, 0].long()
 
 
-def test_foreground_and_parts_are_those_of_the_images():
+def test_foreground_and_parts_agree_with_the_known_labels():
     labels = segmented([image for image, _ in DISCS])
-    for own, (_, mask) in zip(labels, DISCS, strict=True):
-        known = on_patch_grid(mask)
+    left = int(labels[0][16, 10])  # label of the left half of the first disc
+    for own, (_, known_labels) in zip(labels, DISCS, strict=True):
+        known = on_patch_grid(known_labels)
         assert iou(own > 0, known > 0) > 0.9
-        first = int(labels[0][16, 10])  # left half of the first disc
-        assert iou(own == first, known == 1) > 0.75
-        assert iou(own == 3 - first, known == 2) > 0.75
+        assert iou(own == left, known == 1) > 0.75
+        assert iou(own == 3 - left, known == 2) > 0.75
 
 
 def test_order_of_images_does_not_matter_and_equal_images_have_equal_labels():
@@ -106,7 +106,7 @@ def test_small_mask_does_not_vanish_on_a_coarser_grid_and_an_empty_one_remains_e
     assert mask_on_grid(mask, (4, 4)).nonzero().tolist() == [[1, 0], [1, 1]]
 
 
-def test_every_patch_of_a_mask_counts_on_a_grid_four_times_coarser():
+def test_patches_of_a_mask_are_averaged_on_a_grid_four_times_coarser():
     mask = torch.zeros(16, 16, dtype=torch.bool)
     mask[4, 8] = True
     assert mask_on_grid(mask, (4, 4)).nonzero().tolist() == [[1, 2]]

@@ -34,9 +34,9 @@ def test_further_backbone_is_mirrored_with_the_image(vit, cnn, image):
     torch.testing.assert_close(description.mirrored, expected)
 
 
-def test_plain_image_has_finite_descriptors(vit, cnn):
-    plain = torch.full((1, 3, 48, 64), 0.5)
-    assert describe_image(plain, vit, 6, mirror=False, further_backbones=[cnn]).descriptors.isfinite().all()
+def test_uniform_image_has_finite_descriptors(vit, cnn):
+    grey = torch.full((1, 3, 48, 64), 0.5)
+    assert describe_image(grey, vit, 6, mirror=False, further_backbones=[cnn]).descriptors.isfinite().all()
 
 
 def test_features_of_one_location_are_not_scaled_up(vit, cnn, image):

@@ -8,7 +8,7 @@ from vitsplice.matching.guide import NEIGHBOURHOOD, RANK, guide
 
 
 def low_rank(first, second, dimensions=6, seed=0):
-    """A correspondence of random descriptors, which has the rank of their dimensions."""
+    """Correspondence by random descriptors, so that the rank of the similarities is ``dimensions``."""
     grids = (first, second)
     ours, theirs = (
         F.normalize(noise(h * w, dimensions, seed=seed + n) - 0.5, dim=-1) for n, (h, w) in enumerate(grids)
@@ -57,7 +57,7 @@ def test_vectors_give_the_guide_exactly_for_few_patches():
     torch.testing.assert_close(products(match_vectors(match, image)), values, atol=1e-5, rtol=0)
 
 
-def test_vectors_of_images_of_different_grids_have_the_larger_sides():
+def test_vectors_of_images_with_different_grids_are_on_a_grid_of_the_greatest_height_and_width():
     grids, images = ((4, 6), (6, 3)), [noise(1, 3, 48, 48, seed=seed) for seed in (0, 1)]
     similarity = noise(12, 42)
     match = Correspondence(similarity.softmax(1), similarity, (3, 4), tuple(map(MatchedImage, grids)))

@@ -28,7 +28,7 @@ def described(vit):
 
 
 @pytest.mark.parametrize("agreement", [0.0, 0.25])
-def test_one_candidate_is_matched_as_an_image(described, agreement):
+def test_match_with_one_candidate_equals_match_descriptions(described, agreement):
     first, (_, other, _) = described
     match = match_candidates(first, [Candidate(other)], agreement=agreement)
     plain = match_descriptions(first, other, agreement=agreement)
@@ -45,7 +45,7 @@ def test_an_image_given_twice_counts_as_one(described, agreement):
     torch.testing.assert_close(twice.shares, torch.full_like(twice.shares, 0.5))
 
 
-def test_weights_divide_what_is_taken_from_equal_images(described):
+def test_shares_of_equal_images_are_proportional_to_the_weights_of_their_candidates(described):
     first, (_, other, _) = described
     match = match_candidates(first, [Candidate(other, weight=3.0), Candidate(other)], balance=0.0)
     torch.testing.assert_close(match.shares[:, 0], torch.full_like(match.shares[:, 0], 0.75))
@@ -58,7 +58,7 @@ def test_order_of_the_images_does_not_matter(described):
     torch.testing.assert_close(shares, swapped.flip(1), atol=1e-4, rtol=1e-3)
 
 
-def test_patches_take_from_the_image_that_they_resemble(described):
+def test_patches_match_the_image_that_they_resemble(described):
     first, (same, other, _) = described
     match = match_candidates(first, [Candidate(other), Candidate(same)], balance=0.0)
     assert match.shares[:, 1].mean() > 0.9
@@ -94,16 +94,16 @@ def test_other_grid_of_a_match_with_several_images_is_refused(described):
         _ = match.other_grid
 
 
-def test_preferred_matches_win_and_mirroring_is_as_preferred(described):
+def test_preferred_matches_prevail_and_the_preference_decides_on_mirroring(described):
     first, (_, second, _) = described
     free = match_candidates(first, [Candidate(second)], agreement=0)
-    wanted = (free.weights.argmax(1) + 1) % free.weights.shape[1]
-    scores = torch.nn.functional.one_hot(wanted, free.weights.shape[1]).float()
+    preferred = (free.weights.argmax(1) + 1) % free.weights.shape[1]
+    scores = torch.nn.functional.one_hot(preferred, free.weights.shape[1]).float()
     for mirrored in (False, True):
         preference = Preference(2 * scores, (MatchedImage(second.grid, mirrored),))
         for agreement in (0, 0.25):
             match = match_candidates(first, [Candidate(second)], agreement=agreement, preference=preference)
-            assert (match.weights.argmax(1) == wanted).float().mean() > 0.9
+            assert (match.weights.argmax(1) == preferred).float().mean() > 0.9
             assert match.mirrored == mirrored
 
 
@@ -121,7 +121,8 @@ def test_excluded_patches_do_not_decide_whether_an_image_is_mirrored(described, 
 
 def test_spots_that_the_mask_excludes_are_not_shared():
     centres = torch.tensor([[0.5, 0.5], [0.5, 2.5]])
-    spots = SmallSpots(centres, *torch.tensor([0.5, 1.0, 0.3, 1.0])[:, None].expand(-1, 2))
+    radii, ratios, contrasts, strengths = torch.tensor([0.5, 1.0, 0.3, 1.0])[:, None].expand(-1, 2)
+    spots = SmallSpots(centres, radii, ratios, contrasts, strengths)
     image = Description(torch.eye(16)[None], None, noise(16, 3), (4, 4), spots)
     mask = torch.zeros(1, 1, 4, 4)
     mask[..., 2:] = 1
@@ -137,7 +138,7 @@ def test_weights_out_of_range_are_refused(described, weight):
         match_candidates(first, [Candidate(other), Candidate(other, weight=weight)])
 
 
-def test_no_candidates_are_refused(described):
+def test_empty_list_of_candidates_is_refused(described):
     with pytest.raises(UserError, match="no candidate; give one or more images"):
         match_candidates(described[0], [])
 

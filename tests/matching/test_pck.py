@@ -25,6 +25,9 @@ def test_error_of_0_088_is_incorrect_at_threshold_0_07():
 def test_error_of_exactly_the_threshold_is_correct():
     assert within(0.1 + 0.05, 0.15)
     assert pck(torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64), 0.2) == 0.5
+
+
+def test_pck_without_errors_to_average_is_nan():
     assert math.isnan(pck(torch.empty(0), 0.1))
 
 

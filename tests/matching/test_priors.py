@@ -40,8 +40,8 @@ def test_layout_cost_is_zero_near_where_the_other_matches_place_a_patch_and_satu
     if mirrored:
         similarities = similarities[:, numbers.flip(1).flatten()]
     cost = layout_cost(similarities, (GRID, GRID), mirrored, ALL)
-    places = torch.cartesian_prod(torch.arange(12.0), torch.arange(12.0)) / 12
-    distance = torch.cdist(places, places)[:, numbers.flip(1).flatten() if mirrored else numbers.flatten()]
+    locations = torch.cartesian_prod(torch.arange(12.0), torch.arange(12.0)) / 12
+    distance = torch.cdist(locations, locations)[:, numbers.flip(1).flatten() if mirrored else numbers.flatten()]
     assert cost[distance < 0.09].max() == 0
     assert cost[distance > 0.12].min() > 0
     assert cost[distance > 0.45].min() == cost.max() == 1

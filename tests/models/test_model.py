@@ -7,6 +7,7 @@ from tiny_models import OVERRIDES, write_model_of, write_tiny_model
 
 import vitsplice
 from vitsplice import load_model
+from vitsplice.engine.conditions import WARPED_STRIDE
 from vitsplice.errors import UserError
 from vitsplice.models.mixing import Appearance, Mix
 from vitsplice.models.model import ALIGNMENT
@@ -69,7 +70,8 @@ def test_outputs_of_a_batch_are_close_to_single_outputs(model, pair):
 
 @pytest.mark.slow
 def test_output_in_tiles_is_close_to_the_output_at_once(model, pair):
-    structure = torch.nn.functional.interpolate(pair[0], size=(300, 310), mode="bicubic").clamp(0, 1)
+    size = (25 * WARPED_STRIDE, 26 * WARPED_STRIDE)  # at other sizes, ``warped`` has smaller or larger cells than in tiles
+    structure = torch.nn.functional.interpolate(pair[0], size=size, mode="bicubic").clamp(0, 1)
     prepared, appearance = model.prepare_structure(structure), model.prepare(pair[1])
     tiled = replace(model, tile=288)(prepared, appearance)
     assert torch.allclose(tiled, model(prepared, appearance), atol=1e-5)
@@ -80,7 +82,7 @@ def test_output_in_tiles_is_close_to_the_output_at_once(model, pair):
 def test_outputs_of_the_built_in_generators_in_tiles_have_no_seams(tmp_path, pair, vit, generator, upright):
     write_model_of(tmp_path / "model", generator, vit, "tiny", OVERRIDES, {"width": 0.05}, std=1.0)
     model = load_model(tmp_path / "model", device="cpu")
-    tile = 2 * model.generator.reach + BLEND + 2 * ALIGNMENT  # with margins of the reach
+    tile = 2 * model.generator.reach + BLEND + 2 * ALIGNMENT  # so that margins are as large as the reach
     size = (tile + 121, 35) if upright else (35, tile + 121)
     structure = torch.nn.functional.interpolate(pair[0], size=size, mode="bicubic").clamp(0, 1)
     condition = model.condition(model.prepare_structure(structure), model.prepare(pair[1])).values

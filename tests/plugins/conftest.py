@@ -116,7 +116,7 @@ def returning(kind: str, spec: str) -> str:
 
 
 def backbone_for(expression: str) -> str:
-    """A plugin whose hook for backbones that no plugin lists returns an expression, of ``name``."""
+    """A plugin whose hook ``vitsplice_backbone_for(name)`` returns an expression."""
     return f"@hookimpl\ndef vitsplice_backbone_for(name):\n    return {expression}\n"
 
 
@@ -177,7 +177,7 @@ def message(error: type[UserError], name: str, kind: str = "backbones") -> str:
 
 
 def assert_only_plugin_fails(name: str, reason: str) -> Catalogue:
-    """Assert that the plugin failed for that reason, in one line, and the built-in plugin and 'good' did not."""
+    """Assert that the plugin failed for that reason, in one line, and the built-ins and 'good' did not; return all."""
     failed = record(name)
     assert failed.failure is not None
     assert reason in failed.failure

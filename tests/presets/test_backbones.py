@@ -10,7 +10,10 @@ from vitsplice.presets.settings import settings_for
 
 REST = "generator: {name: unet}\nsteps: 5\n"
 WITHOUT_BACKBONES = REST + "terms: {a: {loss: structure, weight: 1}, b: {loss: texture, weight: 1, backbone: cnn}}\n"
-SEVERAL = "backbones: {vit: {name: tiny-vit, side: 32, fallback: [x]}, cnn: {name: tiny-cnn, fallback: [y]}}\n" + WITHOUT_BACKBONES
+SEVERAL = (
+    "backbones: {vit: {name: tiny-vit, side: 32, fallback: [x]}, cnn: {name: tiny-cnn, fallback: [y]}}\n"
+    + WITHOUT_BACKBONES
+)
 ONE = "backbone: {name: tiny-vit, side: view}\nterms: {a: {loss: structure, weight: 1}}\n" + REST
 
 

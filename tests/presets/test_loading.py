@@ -206,9 +206,7 @@ def test_model_for_a_fallback_has_no_sha256_of_another_model(tmp_path):
         data = yaml.safe_load(catalogue().presets["tiny"].path.read_text())
         model = {"folder": "/elsewhere", "sha256": "0" * 64}
         data |= {"start": "model", "model": model, "with_fallback": {"model": changed}}
-        return loading.with_fallback(
-            loading.load(yaml.safe_dump(data), "preset", folder=tmp_path), "preset"
-        )
+        return loading.with_fallback(loading.load(yaml.safe_dump(data), "preset", folder=tmp_path), "preset")
 
     for changed in ("own", {"folder": "own"}):
         assert (load(changed).model.folder, load(changed).model.sha256) == (tmp_path / "own", None)
@@ -216,9 +214,12 @@ def test_model_for_a_fallback_has_no_sha256_of_another_model(tmp_path):
         load({"sha256": None})
 
 
-def test_weights_are_recorded_as_an_absolute_path_with_their_sha256(tmp_path, monkeypatch):
+def test_weights_of_an_override_are_recorded_as_an_absolute_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert loading.load(PAPER, "paper", ["backbone.weights=w.pt"]).backbone.weights == tmp_path / "w.pt"
+
+
+def test_sha256_of_weights_is_dropped_with_them_and_refused_without_weights():
     text = PAPER.replace("backbone:", f"backbone:\n  weights: /a/w.pt\n  sha256: '{'0' * 64}'", 1)
     assert loading.load(text, "paper").backbone.sha256 == "0" * 64
     assert loading.load(text, "paper", ["backbone.weights=w.pt"]).backbone.sha256 is None
@@ -277,8 +278,7 @@ def test_temperature_that_overflows_is_refused():
 
 def test_paper_and_official_have_the_same_with_fallback_but_for_a_term_that_official_lacks():
     paper, official = (
-        loading.load(catalogue().presets[name].path.read_text(), name).with_fallback
-        for name in ("paper", "official")
+        loading.load(catalogue().presets[name].path.read_text(), name).with_fallback for name in ("paper", "official")
     )
     paper["terms"] = {name: term for name, term in paper["terms"].items() if name != "identity-entire"}
     assert paper == official

@@ -67,12 +67,17 @@ def test_backbones_can_be_added_for_the_fallback():
 
 
 @pytest.mark.parametrize(
-    ("override", "value"),
-    [("steps=7", 7), ("terms.appearance.weight=5", 5), ("optimiser={lr: 1}", "constant"), ("steps=2000", 2000)],
+    ("override", "steps", "weight", "schedule"),
+    [
+        ("steps=7", 7, 3, "cosine"),
+        ("steps=2000", 2000, 3, "cosine"),
+        ("terms.appearance.weight=5", 1000, 5, "cosine"),
+        ("optimiser={lr: 1}", 1000, 3, "constant"),
+    ],
 )
-def test_overrides_win_over_settings_for_the_fallback(override, value):
+def test_overrides_win_over_settings_for_the_fallback(override, steps, weight, schedule):
     merged = loading.with_fallback(load(override), "preset")
-    assert value in (merged.steps, merged.terms["appearance"].weight, merged.optimiser.schedule)
+    assert (merged.steps, merged.terms["appearance"].weight, merged.optimiser.schedule) == (steps, weight, schedule)
     assert "texture" in merged.terms
 
 

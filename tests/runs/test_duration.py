@@ -9,7 +9,6 @@ from vitsplice.presets.settings import settings_for
 from vitsplice.runs.duration import TRIAL_STEPS, affordable_side, suggest_argument
 from vitsplice.runs.run import Run
 
-
 LIMIT = 900
 """Intended duration of the runs, in seconds."""
 

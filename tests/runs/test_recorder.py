@@ -49,7 +49,7 @@ def quiet(_):
     pass
 
 
-def through(recording, until=None):
+def take_steps(recording, until=None):
     """Take all steps, or stop with a checkpoint once ``until`` are taken in all; save the run; return its result."""
     with recording:
         for step in recording.steps(quiet):
@@ -60,9 +60,9 @@ def through(recording, until=None):
 
 
 def run_tiny(png, out, *overrides, until=None, force=False):
-    """Begin a run of the preset ``tiny`` in a folder, and take its steps as `through` does."""
+    """Begin a run of the preset ``tiny`` in a folder, and take its steps as `take_steps` does."""
     images = dict(zip(("structure", "appearance"), png, strict=True))
-    return through(Recording.begin(images, tiny(*overrides), out, force=force), until)
+    return take_steps(Recording.begin(images, tiny(*overrides), out, force=force), until)
 
 
 def artifacts(folder):
@@ -92,7 +92,7 @@ def test_run_that_is_stopped_and_resumed_several_times_gives_identical_bytes(png
         assert json.loads((tmp_path / "parts" / "run.json").read_text())["finished"] is False
         resumed = Recording.resume(tmp_path / "parts")
         assert resumed.run.resumed_at == stopped_after
-        through(resumed, until)
+        take_steps(resumed, until)
     assert artifacts(tmp_path / "parts") == whole[recipe]
     record = json.loads((tmp_path / "parts" / "run.json").read_text())
     assert record["finished"] is True
@@ -117,7 +117,7 @@ def test_only_preview_of_a_run_without_steps_equals_its_output(png, tmp_path):
 def test_run_killed_before_its_first_checkpoint_is_restarted(png, tmp_path, whole):
     images = dict(zip(("structure", "appearance"), png, strict=True))
     Recording.begin(images, tiny("steps=2", "checkpoint.seconds=0"), tmp_path / "out").close()
-    through(Recording.resume(tmp_path / "out"))
+    take_steps(Recording.resume(tmp_path / "out"))
     restarted = artifacts(tmp_path / "out")
     assert restarted == whole["tiny"] | {"run.yaml": restarted["run.yaml"]}  # run.yaml has the checkpoint settings
 
@@ -160,7 +160,7 @@ def test_corrupt_checkpoint_is_refused_and_the_previous_one_suggested(stopped, c
         Recording.resume(stopped)
     resumed = Recording.resume(older)
     assert resumed.run.resumed_at == 4
-    through(resumed)
+    take_steps(resumed)
 
 
 def test_run_without_a_valid_checkpoint_restarts_if_the_files_that_the_error_names_are_removed(stopped):
@@ -172,7 +172,7 @@ def test_run_without_a_valid_checkpoint_restarts_if_the_files_that_the_error_nam
         os.remove(name)
     resumed = Recording.resume(stopped)
     assert resumed.run.resumed_at == 0
-    through(resumed)
+    take_steps(resumed)
 
 
 def test_resume_with_a_changed_image_is_refused(stopped, png):
@@ -196,12 +196,12 @@ def test_resume_with_changed_settings_or_weights_is_refused(stopped, changed, me
 def test_resume_may_change_settings_that_do_not_affect_the_output_also_if_with_fallback_sets_them(png, tmp_path):
     images = dict(zip(("structure", "appearance"), png, strict=True))
     settings = tiny("with_fallback={previews: 1, plots: none}", "checkpoint.every=1", "steps=3")
-    through(Recording.begin(images, settings, tmp_path / "out"), until=2)
+    take_steps(Recording.begin(images, settings, tmp_path / "out"), until=2)
     with pytest.raises(ConfigError, match="only checkpoint, metrics, plots, previews can be changed"):
         Recording.resume(tmp_path / "out", overrides=["preset=best"])
     resumed = Recording.resume(tmp_path / "out", overrides=["previews=0"])
     assert (resumed.run.resumed_at, resumed.run.settings.previews) == (2, 0)
-    through(resumed)
+    take_steps(resumed)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 2, "images": [], "settings": 3}', "[" * 100_000])
@@ -224,7 +224,7 @@ def test_resume_removes_temporary_files_of_a_killed_run(stopped):
     (stopped / ".0123456789abcdef.tmp").write_bytes(b"half")
     (stopped / "checkpoint" / ".0123456789abcdef.tmp").write_bytes(b"half")
     (stopped / ".mine.tmp").write_bytes(b"mine")
-    through(Recording.resume(stopped))
+    take_steps(Recording.resume(stopped))
     assert [path.name for path in stopped.rglob("*.tmp")] == [".mine.tmp"]
 
 
@@ -254,7 +254,7 @@ def test_second_run_in_the_same_folder_is_refused(png, tmp_path):
                 Recording.begin(images, settings, tmp_path / "out", force=force)
         with pytest.raises(OutputBusy):
             Recording.resume(tmp_path / "out")
-    through(Recording.resume(tmp_path / "out"))
+    take_steps(Recording.resume(tmp_path / "out"))
     assert not (tmp_path / "out" / ".lock").exists()
 
 
@@ -335,7 +335,7 @@ def test_failed_save_names_the_file_and_the_run_can_be_resumed(png, tmp_path):
         with pytest.raises(VitspliceError, match=r"cannot write .*output\.png"):
             recording.save()
     (tmp_path / "out" / "output.png").rmdir()
-    through(Recording.resume(tmp_path / "out"))
+    take_steps(Recording.resume(tmp_path / "out"))
     assert (tmp_path / "out" / "output.png").is_file()
 
 
@@ -353,7 +353,7 @@ def test_link_out_of_the_output_folder_is_refused_and_its_target_unchanged(png, 
         with pytest.raises(UserError, match="leads out of|already holds an unfinished run"):
             run_tiny(png, stopped, force=force)
     with pytest.raises(UserError, match="leads out of"):
-        through(Recording.resume(stopped))
+        take_steps(Recording.resume(stopped))
 
 
 @pytest.mark.parametrize(
@@ -482,8 +482,8 @@ def test_run_killed_while_measuring_resumes_with_metrics_none(png, tmp_path, mon
         with pytest.raises(Killed):
             run_tiny(png, tmp_path / "out", "steps=1", "metrics=all", force=True)
         with pytest.raises(Killed):
-            through(Recording.resume(tmp_path / "out"))
-    through(Recording.resume(tmp_path / "out", overrides=["metrics=none", "previews=0"]))
+            take_steps(Recording.resume(tmp_path / "out"))
+    take_steps(Recording.resume(tmp_path / "out", overrides=["metrics=none", "previews=0"]))
     assert (tmp_path / "out" / "output.png").read_bytes() == (tmp_path / "whole" / "output.png").read_bytes()
     assert json.loads((tmp_path / "out" / "run.json").read_text())["metrics"] == []
 
@@ -510,21 +510,22 @@ def test_weights_file_gives_identical_bytes_from_any_working_directory(png, tmp_
     settings = settings_for(
         "tiny", backbone="tiny-vit", overrides=["backbone.weights=w.safetensors", "checkpoint.every=1", "steps=2"]
     )
-    through(Recording.begin(images, settings, tmp_path / "first"))
-    through(Recording.begin(images, settings, tmp_path / "stopped"), until=1)
-    named = yaml.safe_load((tmp_path / "first" / "run.yaml").read_text())["backbone"]
-    assert named["weights"] == str(weights)
-    assert named["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
-    assert json.loads((tmp_path / "stopped" / "checkpoint" / "begun.json").read_text())["settings"]["backbone"] == named
+    take_steps(Recording.begin(images, settings, tmp_path / "first"))
+    take_steps(Recording.begin(images, settings, tmp_path / "stopped"), until=1)
+    backbone = yaml.safe_load((tmp_path / "first" / "run.yaml").read_text())["backbone"]
+    assert backbone["weights"] == str(weights)
+    assert backbone["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    begun = json.loads((tmp_path / "stopped" / "checkpoint" / "begun.json").read_text())
+    assert begun["settings"]["backbone"] == backbone
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    through(Recording.resume(tmp_path / "stopped"))
-    through(Recording.begin(images, settings_for("../first/run.yaml"), tmp_path / "again"))
+    take_steps(Recording.resume(tmp_path / "stopped"))
+    take_steps(Recording.begin(images, settings_for("../first/run.yaml"), tmp_path / "again"))
     outputs = {(tmp_path / name / "output.png").read_bytes() for name in ("first", "stopped", "again")}
     assert len(outputs) == 1
     plain = settings_for("tiny", overrides=["checkpoint.every=1", "steps=2"])
-    through(Recording.begin(images, plain, tmp_path / "plain"))
+    take_steps(Recording.begin(images, plain, tmp_path / "plain"))
     assert (tmp_path / "plain" / "output.png").read_bytes() not in outputs
 
 
@@ -533,9 +534,9 @@ def test_changed_weights_file_is_refused_by_run_yaml_and_resume_and_a_copy_of_th
     png, tmp_path, weights, change
 ):
     images = dict(zip(("structure", "appearance"), png, strict=True))
-    named = [f"backbone.weights={weights}", "checkpoint.every=1"]
-    settings = settings_for("tiny", backbone="tiny-vit", overrides=named)
-    through(Recording.begin(images, settings, tmp_path / "out"), until=1)
+    overrides = [f"backbone.weights={weights}", "checkpoint.every=1"]
+    settings = settings_for("tiny", backbone="tiny-vit", overrides=overrides)
+    take_steps(Recording.begin(images, settings, tmp_path / "out"), until=1)
     data = weights.read_bytes()
     weights.unlink()
     if change == "another":
@@ -548,13 +549,13 @@ def test_changed_weights_file_is_refused_by_run_yaml_and_resume_and_a_copy_of_th
     with pytest.raises(WeightsRejected, match=why[change]):
         Recording.begin(images, settings_for(tmp_path / "out" / "run.yaml"), tmp_path / "again")
     assert not (tmp_path / "again").exists()
-    given = weights.with_name("given.safetensors")
-    given.write_bytes(data)
-    settings = settings_for(tmp_path / "out" / "run.yaml", overrides=[f"backbone.weights={given}"])
+    copy = weights.with_name("copy.safetensors")
+    copy.write_bytes(data)
+    settings = settings_for(tmp_path / "out" / "run.yaml", overrides=[f"backbone.weights={copy}"])
     assert settings.backbone.sha256 == hashlib.sha256(data).hexdigest()
 
 
-def test_resume_of_a_quick_run_with_a_grey_mask_and_one_in_an_alpha_channel_gives_identical_bytes(tmp_path):
+def test_resume_of_a_quick_run_with_a_mask_and_an_alpha_channel_as_mask_gives_identical_bytes(tmp_path):
     side, paths = 112, {}
     for name, seed in (("structure", 1), ("appearance", 2)):
         grid = Image.frombytes("RGB", (8, 8), random.Random(seed).randbytes(192))
@@ -575,8 +576,8 @@ def test_resume_of_a_quick_run_with_a_grey_mask_and_one_in_an_alpha_channel_give
         "precision=float32",
     ]
     settings = settings_for("quick", backbone="tiny-vit", steps=3, overrides=[*overrides, "metrics=none", "plots=none"])
-    through(Recording.begin(paths, settings, tmp_path / "whole"))
-    through(Recording.begin(paths, settings, tmp_path / "parts"), until=1)
-    through(Recording.resume(tmp_path / "parts"))
+    take_steps(Recording.begin(paths, settings, tmp_path / "whole"))
+    take_steps(Recording.begin(paths, settings, tmp_path / "parts"), until=1)
+    take_steps(Recording.resume(tmp_path / "parts"))
     whole, parts = ((tmp_path / name / "output.png").read_bytes() for name in ("whole", "parts"))
     assert whole == parts

@@ -9,7 +9,7 @@ from PIL import Image
 
 import vitsplice
 from tests.conftest import STAGED_PYRAMID, smooth_pair
-from tests.runs.test_several_appearances import INSTANT, through
+from tests.runs.test_several_appearances import MATCHED, take_steps
 from vitsplice import Region
 from vitsplice.errors import CheckpointRejected, ConfigError, UserError
 from vitsplice.images import encode_png, read
@@ -31,20 +31,21 @@ def flat(colour):
     return colour.view(3, 1, 1).expand(3, 40, 48).contiguous()
 
 
-def instant(regions, *appearances):
+def match(regions, *appearances):
+    """Run without steps: the output is the warm start."""
     appearances = appearances or (flat(RED), flat(BLUE))
-    return vitsplice.splice(STRUCTURE, list(appearances), "tiny", regions=regions, **INSTANT)
+    return vitsplice.splice(STRUCTURE, list(appearances), "tiny", regions=regions, **MATCHED)
 
 
 def test_each_region_takes_the_colours_of_its_image():
-    pixels = instant([Region(LEFT, 0), Region(1 - LEFT, 1)]).pixels
+    pixels = match([Region(LEFT, 0), Region(1 - LEFT, 1)]).pixels
     assert (pixels[0] - pixels[2])[:, :16].mean() > 0.2
     assert (pixels[2] - pixels[0])[:, 32:].mean() > 0.2
 
 
 def test_regions_of_a_single_image_use_parts_of_it():
     both = torch.where(LEFT > 0, flat(RED), flat(BLUE))
-    pixels = instant([Region(LEFT, 0, 1 - LEFT), Region(1 - LEFT, 0, LEFT)], both).pixels
+    pixels = match([Region(LEFT, 0, 1 - LEFT), Region(1 - LEFT, 0, LEFT)], both).pixels
     assert (pixels[2] - pixels[0])[:, :16].mean() > 0.2
     assert (pixels[0] - pixels[2])[:, 32:].mean() > 0.2
 
@@ -70,7 +71,7 @@ def test_masks_in_colour_have_a_region_for_each_common_colour(tmp_path, indexed)
         image = Image.fromarray(pixels)
         (image.convert("P", palette=Image.Palette.ADAPTIVE, colors=4) if indexed else image).save(path)
     both = torch.where(LEFT > 0, flat(RED), flat(BLUE))
-    pixels = instant([Region(paths[0], 0, paths[1])], both).pixels
+    pixels = match([Region(paths[0], 0, paths[1])], both).pixels
     assert (pixels[2] - pixels[0])[:, :16].mean() > 0.2
     assert (pixels[0] - pixels[2])[:, 32:].mean() > 0.2
 
@@ -103,7 +104,7 @@ COLOURED, MANY_COLOURS = flat(RED), smooth_pair()[0][0]
 )
 def test_invalid_regions_are_named(region, message):
     with pytest.raises(UserError, match=message):
-        instant([region])
+        match([region])
 
 
 def test_one_region_is_a_list_of_one_and_none_an_empty_list():
@@ -170,13 +171,13 @@ def test_a_stopped_run_with_regions_resumes_to_the_same_bytes_unless_a_mask_chan
     files = {name: Path(tmp_path.name, path.name) for name, path in files.items()}
     settings, left = settings_for("tiny", overrides=["steps=4", *STAGED_PYRAMID]), files.pop("left")
     regions = [Region(left, f"./{tmp_path.name}/appearance_2.png", left)]
-    whole = through(Recording.begin(files, settings, tmp_path / "whole", regions=regions))
+    whole = take_steps(Recording.begin(files, settings, tmp_path / "whole", regions=regions))
     record = json.loads((tmp_path / "whole" / "run.json").read_text())
     assert record["regions"][0]["appearance"] == "appearance_2"
-    through(Recording.begin(files, settings, tmp_path / "parts", regions=regions), until=2)
+    take_steps(Recording.begin(files, settings, tmp_path / "parts", regions=regions), until=2)
     shutil.copytree(tmp_path / "parts", tmp_path / "changed")
-    assert through(Recording.resume(tmp_path / "parts")) == whole
-    assert through(Recording.begin(files, settings, tmp_path / "without")) != whole
+    assert take_steps(Recording.resume(tmp_path / "parts")) == whole
+    assert take_steps(Recording.begin(files, settings, tmp_path / "without")) != whole
     left.write_bytes(encode_png(1 - LEFT.expand(3, -1, -1)))
     with pytest.raises(CheckpointRejected, match="structure mask of region 1"):
         Recording.resume(tmp_path / "changed")

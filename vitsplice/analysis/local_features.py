@@ -127,8 +127,8 @@ def _on_cpu(features: Features) -> Features:
 def similarity_map(query: Features, patch: tuple[int, int], features: Features) -> Tensor:
     """Compute the cosine similarity of one patch to all patches of the same or another image.
 
-    If both arguments are the keys of one image, the result is a row of its self-similarity (Tumanyan et al. 2022,
-    equation 2), without [CLS].
+    If ``query`` and ``features`` are the keys of one image, the result is a row of its self-similarity (Tumanyan et al.
+    2022, equation 2), without [CLS].
 
     Args:
         query: local features of the image with the patch, ``(1, N, D)``.

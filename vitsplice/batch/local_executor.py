@@ -121,7 +121,7 @@ class _Worker:
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
     """Block `SIGNALS` in the driver; a process that is started meanwhile inherits the block, which `_serve` removes."""
-    resource_tracker.ensure_running()  # started later, by the process, it would unblock the signals
+    resource_tracker.ensure_running()  # else `Process.start` starts it, which unblocks the signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield

@@ -210,7 +210,7 @@ class BackboneLoader:
 class FixedBackbone(BackboneLoader):
     """Returns a loaded backbone where settings have its name and SHA-256; others are loaded on every call.
 
-    A run in float32 moves the backbone itself to its device and casts it; a run in another precision uses a copy.
+    In float32, the backbone itself is cast and moved to the device of the run; another precision uses a copy.
 
     Args:
         backbone: loaded backbone, in float32 or float64.

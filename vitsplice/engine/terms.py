@@ -77,7 +77,7 @@ def term_values(
         outputs: features of the output (`output_requests`), by input view of the terms; a feature in `OF_THE_INPUT`
             that is given here replaces that of the input view.
         targets: features of the target views and of the input views (`image_requests`).
-        key: seed of the random facet ``positions``.
+        key: determines the random facet ``positions``.
 
     Raises:
         UserError: if a term cannot compare its images.

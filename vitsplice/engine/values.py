@@ -42,7 +42,7 @@ class PairOutputs:
         views: views of the images.
         targets: key of a backbone -> the object that computes the features of the images.
         rng: random numbers of the loss terms.
-        key: seed of the random facet ``positions``: seed and step, in a training also the index of the pair in the
+        key: determines the random facet ``positions``: seed and step, in a training also the index of the pair in the
             step.
     """
 

@@ -22,7 +22,7 @@ BEST = "*"
 MARKS = {"network": "†", "term": "‡", "unknown": "?", "none": ""}
 LEGEND = (
     f"mean [95 % interval]; {BEST} best mean over the pairs for which all methods have a value, or best value of a "
-    f"metric over a set; biased in favour of the method: {MARKS['network']} it used the metric's network, "
+    f"metric over a set of outputs; biased in favour of the method: {MARKS['network']} it used the metric's network, "
     f"{MARKS['term']} it optimised a loss term like the metric; {MARKS['unknown']} it is unknown what it used; mean "
     f"rank: over the metrics that rank all methods and are marked {MARKS['network']} or {MARKS['term']} for none"
 )
