@@ -124,7 +124,7 @@ def _on_cpu(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 @cache
 def _generator_overload(func: Any) -> tuple[Any, int]:
-    """Return an operation's overload with an argument ``generator``, and its position; (None, 0) if there is none."""
+    """Return an operation's overload with an argument ``generator`` and the position of that argument, or (None, 0)."""
     other_names = [argument.name for argument in func._schema.arguments if argument.name != "generator"]
     packet = func.overloadpacket
     for overload in (func, *(getattr(packet, name) for name in packet.overloads())):

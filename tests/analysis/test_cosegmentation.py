@@ -36,7 +36,7 @@ def result(discs):
 
 @pytest.fixture(scope="module")
 def of_first(result):
-    """The part of the result that is about the first image."""
+    """The result without the second image."""
     return replace(result, images=result.images[:1], labels=result.labels[:1])
 
 
@@ -79,7 +79,14 @@ def test_saved_files_hold_the_masks(result, tmp_path):
     assert result._repr_png_() == (tmp_path / "out" / "cosegment.png").read_bytes()
 
 
+@pytest.fixture
+def _no_sheet(monkeypatch):
+    """Do not draw the contact sheet."""
+    monkeypatch.setattr(Cosegmentation, "sheet", torch.zeros(3, 8, 8))
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("_no_sheet")
 def test_force_removes_files_of_the_earlier_call_and_no_other_file(result, of_first, tmp_path):
     cosegmentation.save(result, tmp_path / "out")
     (tmp_path / "out" / "mine_parts.png").write_text("mine")
@@ -91,9 +98,10 @@ def test_force_removes_files_of_the_earlier_call_and_no_other_file(result, of_fi
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_no_sheet")
 def test_force_removes_files_of_a_call_that_was_killed(result, of_first, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(cosegmentation.Cosegmentation, "sheet", property(lambda self: 1 / 0))
+        patch.setattr(Cosegmentation, "sheet", property(lambda self: 1 / 0))
         with pytest.raises(ZeroDivisionError):
             cosegmentation.save(result, tmp_path)
     assert list(tmp_path.glob("2-*"))
@@ -102,15 +110,15 @@ def test_force_removes_files_of_a_call_that_was_killed(result, of_first, tmp_pat
 
 
 def test_only_inputs_that_would_be_replaced_or_removed_are_refused(tmp_path):
-    of_second_dog, earlier, other = (
+    file_of_second_input, listed, unlisted = (
         tmp_path / name for name in ("2-dog_parts.png", "9-cat_parts.png", "7-dog_parts.png")
     )
-    (tmp_path / cosegmentation.DATA).write_text(json.dumps({"files": [earlier.name]}))
-    for inputs in ([of_second_dog, tmp_path / "dog.jpg"], [earlier], [tmp_path / cosegmentation.SHEET]):
+    (tmp_path / cosegmentation.DATA).write_text(json.dumps({"files": [listed.name]}))
+    for inputs in ([file_of_second_input, tmp_path / "dog.jpg"], [listed], [tmp_path / cosegmentation.SHEET]):
         with pytest.raises(UserError, match="is an output file in .* and would be replaced or removed; move it"):
             cosegmentation.check_output(tmp_path, inputs, force=True)
-    # Here no second image is named "dog", and `other` is not listed.
-    assert cosegmentation.check_output(tmp_path, [other, of_second_dog], force=True) == tmp_path
+    # now the second input is not named "dog"
+    assert cosegmentation.check_output(tmp_path, [unlisted, file_of_second_input], force=True) == tmp_path
 
 
 def test_files_that_would_be_replaced_are_refused_without_force(discs, tmp_path):
@@ -146,10 +154,10 @@ def test_parts_have_distinct_colours_and_none_is_black():
 
 @pytest.mark.weights
 def test_heads_of_cat_and_dog_are_the_foreground():
-    result = cosegment(example("cat-dog"), backbone="dinov2-vits14-offline", parts=1)
+    result = cosegment(example("cat-dog"), backbone="dinov2-vits14-offline", parts=1, size=280)
     cat, dog = (result.foreground(number)[0] > 0.5 for number in (0, 1))
     (height, width), (dog_height, dog_width) = cat.shape, dog.shape
-    assert cat[height // 2, width // 3]  # between the eyes
-    assert dog[dog_height // 2, dog_width // 2]
+    assert cat[height // 2, width // 3]  # below an eye
+    assert dog[dog_height // 3, dog_width // 2]  # the nose
     assert not cat[-height // 8 :, -width // 8 :].any()
     assert not dog[: dog_height // 8, : dog_width // 8].any()

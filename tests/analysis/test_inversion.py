@@ -48,7 +48,7 @@ def plan_of(image, *requests, **settings):
     return InversionPlan(image, {request: small(request, **settings) for request in requests}, LAYERS)
 
 
-def run(plan, out):
+def run_in_folder(plan, out):
     with inversion_folder(plan, out):
         for request in plan.settings:
             with record_inversion(plan, request, out) or nullcontext() as recording:
@@ -77,6 +77,7 @@ def test_presets_use_the_feature_and_no_other_data_term(preset):
     settings = inversion_settings(CLS, preset)
     assert (settings.terms["inversion"].facet, settings.terms["inversion"].layer) == ("cls", -1)
     assert {term.loss for term in settings.terms.values()} <= {"feature", "smoothness"}
+    # the start is not the image
     assert settings.generator.name == "prior" or settings.generator.options["init"] == "grey"
 
 
@@ -138,7 +139,7 @@ def test_a_plan_with_a_cache_of_backbones_loads_the_backbone_once(png, monkeypat
 @pytest.mark.slow
 def test_inversion_is_released_before_the_next_is_built(png, monkeypatch):
     runs = expect_released_runs(monkeypatch, inversion)
-    invert(InversionPlan(png[0], {request: small(request) for request in (KEY, CLS)}, LAYERS))
+    invert(plan_of(png[0], KEY, CLS, preset="invert-pixels", steps=1))
     assert len(runs) == 2
 
 
@@ -187,7 +188,7 @@ def test_plan_takes_the_features_of_the_backbone_of_the_term(png, cnn, in_preset
 @pytest.mark.parametrize("preset", ["invert", "invert-pixels"])
 def test_loss_decreases(png, preset):
     steps = []
-    invert(plan_of(png[0], KEY, preset=preset, steps=15), lambda _, step: steps.append(step))
+    invert(plan_of(png[0], KEY, preset=preset, steps=8), lambda _, step: steps.append(step))
     first, last = (steps[index].losses["inversion"] for index in (0, -1))
     assert last < 0.7 * first
 
@@ -217,12 +218,12 @@ def test_output_depends_on_the_image_only_through_the_feature(png):
 def test_resumed_plan_gives_identical_bytes(png, tmp_path):
     plan = plan_of(png[0], CLS, KEY, preset="invert-pixels", steps=2)
     uninterrupted, out = tmp_path / "uninterrupted", tmp_path / "out"
-    run(plan, uninterrupted)
+    run_in_folder(plan, uninterrupted)
     with inversion_folder(plan, out), record_inversion(plan, CLS, out) as recording:
         next(recording.steps(print))
     stored = read_plan(out)
     assert stored == replace(plan, image=png[0].absolute())
-    inversions = run(stored, out)
+    inversions = run_in_folder(stored, out)
     assert record_inversion(stored, CLS, out) is None
     for request in plan.settings:
         output = f"{plan.run_folders[request]}/output.png"
@@ -249,11 +250,11 @@ def test_folder_of_another_plan_is_refused(png, tmp_path):
 @pytest.mark.slow
 def test_force_removes_the_results_of_another_plan(png, tmp_path):
     out = tmp_path / "out"
-    run(plan_of(png[0], KEY, CLS, preset="invert-pixels", steps=1), out)
+    run_in_folder(plan_of(png[0], KEY, CLS, preset="invert-pixels", steps=1), out)
     plan = plan_of(png[1], KEY, preset="invert-pixels", steps=1, seed=1)
     with inversion_folder(plan, out, force=True):
         assert {path.name for path in out.rglob("*") if path.is_file()} == {PLAN_FILE, ".lock"}
-    run(plan, out)
+    run_in_folder(plan, out)
     facts = RunFolder(out / plan.run_folders[KEY]).record()
     assert facts["inputs"]["structure"]["name"] == str(png[1])
     assert facts["seed"] == 1
@@ -281,11 +282,11 @@ def test_an_image_that_would_be_replaced_or_removed_is_refused(png, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("missing", ["output.png", "losses.csv"])
-def test_a_finished_inversion_without_its_results_begins_again(png, tmp_path, missing):
+def test_a_finished_inversion_with_a_missing_result_is_restarted(png, tmp_path, missing):
     plan, out = plan_of(png[0], CLS, preset="invert-pixels", steps=1), tmp_path / "out"
-    inversions = run(plan, out)
+    inversions = run_in_folder(plan, out)
     (out / plan.run_folders[CLS] / missing).unlink()
-    again = run(plan, out)
+    again = run_in_folder(plan, out)
     assert torch.equal(again.outputs[CLS], inversions.outputs[CLS])
     assert again.losses == inversions.losses
 
@@ -299,7 +300,8 @@ def test_folder_with_other_runs_is_refused(png, tmp_path):
 
 @pytest.mark.slow
 def test_loss_of_a_term_that_skips_the_last_step_is_its_last_value(png, tmp_path):
-    plan, out = plan_of(png[0], KEY, steps=4, overrides=["terms.inversion.every=2"]), tmp_path / "out"
+    options = {"preset": "invert-pixels", "steps": 4, "overrides": ["terms.inversion.every=2"]}
+    plan, out = plan_of(png[0], KEY, **options), tmp_path / "out"
     with inversion_folder(plan, out), record_inversion(plan, KEY, out) as recording:
         values = [step.losses.get(inversion.TERM) for step in recording.steps(print)]
         recording.save()

@@ -32,7 +32,7 @@ def test_results_with_tensors_can_be_compared_and_hashed(png):
     assert all(first != second for first, second in pairwise(results))
 
 
-def test_loaded_backbone_and_images_are_used(png, vit):
+def test_loaded_backbone_and_images_give_the_features_of_their_names(png, vit):
     images = [read(path) for path in png]
     loaded, named = local_features(images, backbone=vit, size=64), local_features(png, backbone="tiny-vit", size=64)
     assert loaded.images == named.images
@@ -113,7 +113,7 @@ def test_outline_surrounds_the_patch_and_leaves_its_pixels():
     assert not changed[:, :56].any()
 
 
-def test_clicked_patch_is_most_similar_to_itself(png):
+def test_patch_is_most_similar_to_itself(png):
     features = local_features(png[:1], backbone="tiny-cnn", size=64).features[-2][0]
     rows, columns = features.grid
     similarities = similarity_map(features, (rows - 1, 0), features)

@@ -46,7 +46,7 @@ class TestData:
         first, second = (decode(image["vectors"], torch.int8, len(scales)).float() for image in data["images"])
         torch.testing.assert_close((first * scales) @ second.T, result.correspondence.similarity, atol=0.03, rtol=0)
 
-    def test_every_patch_has_colours_and_the_page_the_same_bytes_again(self, result):
+    def test_every_patch_has_colours_and_equal_viewers_return_equal_pages(self, result):
         viewer = result.viewer()
         data = page_data(viewer)
         for image, grid in zip(
@@ -96,7 +96,7 @@ class TestPage:
         page.keyboard.press("ArrowDown")
         page.keyboard.press("ArrowLeft")
         page.keyboard.press("ArrowLeft")
-        patch = match.grid[1]
+        patch = match.grid[1]  # row 1, column 0
         assert marked(page, 0, "selected", match.grid) == patch
         page.keyboard.press("Shift+ArrowRight")
         assert marked(page, 0, "selected", match.grid) == patch + 5

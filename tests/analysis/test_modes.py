@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 import torch
@@ -17,10 +18,13 @@ from ..conftest import noise
 COLOURS = ((0.9, 0.1, 0.1), (0.1, 0.8, 0.2), (0.1, 0.2, 0.9))
 
 
-@pytest.fixture
-def photos(tmp_path):
+CACHE = "features.jsonl"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
     """Nine images of three colours, five of the first."""
-    folder = tmp_path / "photos"
+    folder = tmp_path_factory.mktemp("modes") / "photos"
     folder.mkdir()
     for number, colour in enumerate((0, 1, 0, 2, 0, 1, 0, 2, 0)):
         pixels = torch.tensor(COLOURS[colour])[:, None, None] + 0.05 * noise(3, 32, 32, seed=number)
@@ -28,24 +32,27 @@ def photos(tmp_path):
     return folder
 
 
-def find(photos, k=3, **options):
-    return modes.appearance_modes(
-        sorted(photos.iterdir()), k, photos.parent / "f.jsonl", backbone="tiny-vit", **options
-    )
+def find(photos, k=3, cache=None):
+    return modes.appearance_modes(sorted(photos.iterdir()), k, cache or photos.parent / CACHE, backbone="tiny-vit")
+
+
+@pytest.fixture(scope="module")
+def result(photos):
+    """Three modes of the images."""
+    return find(photos)
 
 
 @pytest.mark.slow
-def test_images_of_one_colour_are_one_mode_and_the_largest_is_first(photos):
-    result = find(photos)
+def test_images_of_one_colour_are_one_mode_and_the_largest_is_first(result):
     groups = [sorted(path.stem for path in mode.images) for mode in result.modes]
     assert groups == [["0", "2", "4", "6", "8"], ["1", "5"], ["3", "7"]]
 
 
 @pytest.mark.slow
 def test_images_of_a_mode_are_in_the_order_of_their_distances_from_its_centre(photos, vit):
-    cpu, again = torch.device("cpu"), photos.parent / "again.jsonl"
-    features, _ = appearance_features(sorted(photos.iterdir()), vit, cpu, again, NULL_REPORTER)
-    for mode in find(photos, k=2).modes:
+    result, cpu = find(photos, k=2), torch.device("cpu")
+    features, _ = appearance_features(sorted(photos.iterdir()), vit, cpu, photos.parent / CACHE, NULL_REPORTER)
+    for mode in result.modes:
         vectors = torch.stack([torch.tensor(features[path].values) for path in mode.images]).double()
         points = torch.nn.functional.normalize(vectors, dim=-1)
         assert list(mode.distances) == sorted(mode.distances)
@@ -53,10 +60,11 @@ def test_images_of_a_mode_are_in_the_order_of_their_distances_from_its_centre(ph
 
 
 @pytest.mark.slow
-def test_modes_from_cached_features_are_the_same(photos):
-    first, cached = find(photos), (photos.parent / "f.jsonl").read_bytes()
-    assert find(photos) == first
-    assert (photos.parent / "f.jsonl").read_bytes() == cached
+def test_modes_from_cached_features_are_the_same(photos, tmp_path):
+    cache = tmp_path / CACHE
+    first, cached = find(photos, cache=cache), cache.read_bytes()
+    assert find(photos, cache=cache) == first
+    assert cache.read_bytes() == cached
 
 
 @pytest.mark.slow
@@ -69,7 +77,7 @@ def test_one_mode_for_each_image_is_allowed_and_more_are_refused(photos):
 def test_an_image_that_is_given_twice_counts_once(photos):
     images = [photos / name for name in ("0.png", "0.png", "1.png")]
     with pytest.raises(UserError, match="3 modes need at least 3 images, not 2"):
-        modes.appearance_modes(images, 3, photos.parent / "f.jsonl", backbone="tiny-vit")
+        modes.appearance_modes(images, 3, photos.parent / CACHE, backbone="tiny-vit")
 
 
 def test_a_number_of_modes_below_1_is_refused(photos):
@@ -78,8 +86,9 @@ def test_a_number_of_modes_below_1_is_refused(photos):
 
 
 @pytest.mark.slow
-def test_unreadable_images_are_skipped(photos):
-    (photos / "x.png").write_bytes(b"broken")
+def test_unreadable_images_are_skipped(photos, tmp_path):
+    photos = shutil.copytree(photos, tmp_path / "photos")
+    (photos / "x.png").write_bytes(b"corrupt")
     result = find(photos)
     assert len(result.skipped) == 1
     assert sum(len(mode.images) for mode in result.modes) == 9
@@ -88,9 +97,9 @@ def test_unreadable_images_are_skipped(photos):
 
 
 @pytest.mark.slow
-def test_sheet_json_and_outputs_are_written(photos, tmp_path):
+def test_sheet_json_and_outputs_are_written(photos, result, tmp_path):
     write_tiny_model(tmp_path / "model")
-    model, result = load_model(tmp_path / "model"), find(photos)
+    model = load_model(tmp_path / "model")
     outputs = modes.outputs_of(model, photos / "0.png", result)
     assert outputs[1].equal(model(photos / "0.png", result.modes[1].images[0])[0])
     path = modes.save(result, tmp_path / "out", outputs)
@@ -103,16 +112,16 @@ def test_sheet_json_and_outputs_are_written(photos, tmp_path):
         modes.save(result, tmp_path / "out")
 
 
-def test_an_image_that_is_given_by_two_paths_counts_once_by_the_first(photos):
-    (photos.parent / "link").symlink_to(photos)
-    images = [photos / "0.png", photos.parent / "link" / "0.png", photos / ".." / "photos" / "0.png", photos / "1.png"]
-    result = modes.appearance_modes(images, 1, photos.parent / "f.jsonl", backbone="tiny-vit")
+def test_an_image_that_is_given_by_several_paths_counts_once_by_the_first(photos, tmp_path):
+    (tmp_path / "link").symlink_to(photos)
+    images = [photos / "0.png", tmp_path / "link" / "0.png", photos / ".." / "photos" / "0.png", photos / "1.png"]
+    result = modes.appearance_modes(images, 1, tmp_path / CACHE, backbone="tiny-vit")
     assert sorted(result.modes[0].images) == [photos / "0.png", photos / "1.png"]
 
 
-def test_a_folder_of_the_images_is_refused_as_the_output_folder(photos):
-    (photos.parent / "link").symlink_to(photos)
-    for folder in (photos, photos.parent / "link", photos / "."):
+def test_a_folder_of_the_images_is_refused_as_the_output_folder(photos, tmp_path):
+    (tmp_path / "link").symlink_to(photos)
+    for folder in (photos, tmp_path / "link", photos / "."):
         with pytest.raises(
             UserError, match=r"is a folder of the images, and modes\.png would be read as input .*; choose another"
         ):
@@ -157,8 +166,8 @@ def test_files_that_would_be_replaced_are_refused_without_force(photos, tmp_path
 
 
 @pytest.mark.slow
-def test_force_removes_outputs_of_a_call_that_was_killed(photos, tmp_path, monkeypatch):
-    result, out = find(photos), tmp_path / "out"
+def test_force_removes_outputs_of_a_call_that_was_killed(result, tmp_path, monkeypatch):
+    out = tmp_path / "out"
 
     def write_and_fail(folder, files):
         for name, data in files.items():

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-import vitsplice_tiny
 from discs import disc
 
 from tests.conftest import noise
@@ -74,10 +73,8 @@ def test_components_of_a_foreground_equal_those_of_its_patches_alone():
     features, mask = three_parts(), torch.zeros(8, 10, dtype=torch.bool)
     mask[:, :5] = True
     left = Features(features.maps[..., :5].flatten(2).transpose(1, 2), (8, 5))
-    ((maps,), variance), ((alone,), expected) = (
-        principal_components([features], masks=[mask]),
-        principal_components([left]),
-    )
+    (maps,), variance = principal_components([features], masks=[mask])
+    (alone,), expected = principal_components([left])
     assert torch.equal(maps[:, :, :5], alone)
     assert torch.equal(variance, expected)
     assert not maps[:, :, 5:].any()
@@ -105,7 +102,7 @@ def test_an_unknown_decomposition_no_image_and_empty_masks_are_refused():
 
 def test_decomposing_features_differs_from_decomposing_their_self_similarity():
     (maps,), explained_variance = principal_components([three_parts()], "features")
-    assert 0.5 < explained_variance.sum() <= 1.0  # the noise has the remainder
+    assert 0.5 < explained_variance.sum() <= 1.0  # the remainder is noise
     assert not torch.equal(maps, principal_components([three_parts()])[0][0])
 
 
@@ -121,10 +118,9 @@ def test_maps_are_smaller_than_the_input_and_upsampled_maps_have_image_size(png)
 def test_background_is_black_and_foreground_is_not(tmp_path):
     path = tmp_path / "disc.png"
     path.write_bytes(encode_png(disc()[0]))
-    maps = pca.pca([path], backbone="tiny-cnn", size=128, foreground=True)
-    corner, centre = (maps.upsampled(-3, 0)[:, side, side] for side in (2, 64))
-    assert corner.max() == 0
-    assert centre.min() > 0.1
+    colours = pca.pca([path], backbone="tiny-cnn", layer=-3, size=128, foreground=True).upsampled(-3, 0)
+    assert colours[:, 2, 2].max() == 0
+    assert colours[:, 64, 64].min() > 0.1
 
 
 def test_notes_on_the_foreground_are_reported(monkeypatch):
@@ -144,13 +140,10 @@ def test_maps_and_foreground_share_one_load_of_the_backbone(monkeypatch):
 
 
 @pytest.mark.slow
-def test_sheet_size_does_not_depend_on_image_size(tmp_path):
-    sizes = []
-    for side in (180, 500):
-        path = tmp_path / f"{side}.png"
-        path.write_bytes(encode_png(noise(1, 3, side, side)))
-        sizes.append(pca.pca([path], backbone="tiny-vit", size=32).sheet.shape)
-    assert sizes[0] == sizes[1]
+def test_sheet_size_does_not_depend_on_image_size():
+    images = (noise(1, 3, side, side) for side in (180, 500))
+    small, large = (pca.pca([image], backbone="tiny-vit", layer=-1, size=32).sheet for image in images)
+    assert small.shape == large.shape
 
 
 def test_many_layers_wrap_to_another_row(png, monkeypatch):
@@ -162,9 +155,8 @@ def test_many_layers_wrap_to_another_row(png, monkeypatch):
     assert two_rows.shape[2] < one_row.shape[2]
 
 
-def test_layers_are_in_order_of_depth_and_show_both_numbers(png):
-    info = vitsplice_tiny.tiny_vit(depth=11).info
-    assert [layer_file_label(layer, info.layers) for layer in (-11, -2, -1)] == ["layer_00", "layer_09", "layer_10"]
+def test_files_sort_by_depth_and_captions_show_both_numbers_of_a_layer(png):
+    assert [layer_file_label(layer, 11) for layer in (-11, -2, -1)] == ["layer_00", "layer_09", "layer_10"]
     maps = pca.pca(png[:1], backbone="tiny-vit", size=64)
     assert [caption.partition(":")[0] for caption, _ in maps._rows(0)[0][1:]] == [
         "key at layer 0 (-3)", "key at layer 1 (-2)", "key at layer 2 (-1)",
@@ -183,7 +175,7 @@ def test_saved_images_equal_the_result(png, tmp_path, upsampling):
 
 @pytest.mark.slow
 def test_force_removes_maps_of_the_earlier_call_and_no_other_file(png, tmp_path):
-    pca.save(pca.pca(png, backbone="tiny-vit", size=64), tmp_path)
+    pca.save(pca.pca(png, backbone="tiny-vit", size=64, layer=1), tmp_path)
     unlisted = tmp_path / "9-mine_layer_1.png"
     assert pca.MAP_FILE.fullmatch(unlisted.name)
     unlisted.write_text("mine")
@@ -238,7 +230,7 @@ def test_only_inputs_that_would_be_replaced_or_removed_are_refused(tmp_path):
     for inputs in ([map_of_second_input, tmp_path / "dog.jpg"], [listed], [tmp_path / pca.SHEET]):
         with pytest.raises(UserError, match="is an output file in .* and would be replaced or removed; move it"):
             pca.check_output(tmp_path, inputs, force=True)
-    # no input is dog.jpg: nothing would be written to either
+    # no input is dog.jpg: neither file would be replaced
     assert pca.check_output(tmp_path, [unrelated, map_of_second_input], force=True) == tmp_path
 
 

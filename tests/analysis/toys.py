@@ -7,11 +7,11 @@ from vitsplice.contracts import BackboneInfo, FeatureRequest, Features
 
 
 class Toy(torch.nn.Module):
-    """Two layers, with patches of 8 and of 4 pixels; local features and their mean."""
+    """Two layers, with patches of 8 and of 4 pixels: `map` is the mean of a function in each patch, `pooled` in all."""
 
-    def __init__(self, see, name="toy", source="a formula"):
+    def __init__(self, function, name="toy", source="a formula"):
         super().__init__()
-        self.see = see
+        self.function = function
         self.info = BackboneInfo(
             name=name, model="toy", facets=("map", "pooled"), layers=2, structure=FeatureRequest("map"),
             appearance=FeatureRequest("pooled"), stride=4, size_multiple=8, min_size=8, fixed_size=None, mean=(0, 0, 0),
@@ -21,7 +21,7 @@ class Toy(torch.nn.Module):
     def forward(self, images, requests):
         features = {}
         for request in requests:
-            maps = F.avg_pool2d(self.see(images), {-2: 8, -1: 4}[request.layer])
+            maps = F.avg_pool2d(self.function(images), {-2: 8, -1: 4}[request.layer])
             if request.facet == "pooled":
                 features[request] = Features(maps.mean((2, 3)))
             else:
@@ -40,5 +40,5 @@ def colour(images):
     return images
 
 
-def nothing(images):
+def constant(images):
     return torch.ones_like(images)

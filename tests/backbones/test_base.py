@@ -41,7 +41,7 @@ def requests_of(info):
 
 
 def values(backbone, number):
-    """Features of one call; its image and its requests depend on its number."""
+    """Compute the features of one call; ``number`` determines the image and the requests."""
     requests = requests_of(backbone.info)
     selected = [requests[number % len(requests)], requests[(3 * number + 1) % len(requests)]]
     features = backbone(noise(1, 3, 32, 32 + 32 * (number % 2), seed=number), selected)

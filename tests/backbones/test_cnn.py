@@ -63,16 +63,3 @@ def test_channels_last_maps_are_permuted_and_a_fixed_size_is_enforced():
     assert features.values.shape == (1, 49, 128)
     with pytest.raises(UserError, match="nearest size that fits is 224x224"):
         backbone(noise(1, 3, 256, 224), [FeatureRequest("map")])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "settings"),
-    [("resnet18", {}), ("vgg11", {"mlp_ratio": 0.01}), ("test_convnext", {}), ("efficientnet_lite0", {})],
-)
-def test_grid_is_the_image_size_divided_by_the_stride(name, settings):
-    with private_rng(0):
-        model = timm.create_model(name, features_only=True, **settings)
-    backbone = TimmCNN(model, name=name, licence="", source="")
-    features = backbone(noise(1, 3, 64, 64), [FeatureRequest("map")])[FeatureRequest("map")]
-    assert features.grid == (64 // backbone.info.stride,) * 2

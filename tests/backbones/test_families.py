@@ -1,7 +1,9 @@
-"""One small random network of each family in timm, compared with independent computations.
+"""Small random networks of many families in timm, compared with independent computations.
 
-Tokens and maps are compared with timm's ``forward_intermediates``, keys with the outputs of timm's layers.
+Tokens and maps are compared with timm's outputs, keys with the outputs of timm's projections.
 """
+
+from functools import cache
 
 import pytest
 import timm
@@ -35,7 +37,14 @@ VITS = {
     "BEiT": ("beit_base_patch16_224", SMALL, 1, "cls"),
     "EVA-02": ("eva02_tiny_patch14_224", DYNAMIC, 1, "cls"),
 }
-SWIN = {"embed_dim": 16, "depths": (1, 1, 2, 2), "num_heads": (1, 2, 2, 2), "strict_img_size": False}
+SWIN = {
+    "embed_dim": 16,
+    "depths": (1, 1, 2, 2),
+    "num_heads": (1, 2, 2, 2),
+    "window_size": 4,
+    "img_size": 128,
+    "strict_img_size": False,
+}
 SWINS = ("swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256")
 CNNS = (
     "test_resnet",
@@ -64,6 +73,7 @@ def network_of(name, **settings):
     return network.eval()
 
 
+@cache
 def vit(family):
     name, settings, *_ = VITS[family]
     return TimmViT(
@@ -76,9 +86,8 @@ def normalised(backbone, images):
     return (images - mean) / std
 
 
-def reload(name, settings, model_settings):
-    """Recreate a network from its state dict, with timm's conversion and our checks."""
-    tensors = network_of(name, num_classes=0, **settings).state_dict()
+def reload(tensors, name, **settings):
+    """Create a network from a state dict, with timm's conversion and our checks."""
 
     def create(state_dict):
         return timm.create_model(
@@ -87,7 +96,6 @@ def reload(name, settings, model_settings):
             pretrained_cfg_overlay={"state_dict": state_dict},
             **SMALLER.get(name, {}),
             **settings,
-            **model_settings,
         )
 
     return load_traced(create, tensors, "file", name)
@@ -96,17 +104,17 @@ def reload(name, settings, model_settings):
 @pytest.mark.parametrize("family", VITS)
 def test_complete_file_of_a_vit_is_accepted(family):
     name, settings, *_ = VITS[family]
-    assert reload(name, settings, {"num_classes": 0})
+    assert reload(vit(family).model.state_dict(), name, num_classes=0, **settings)
 
 
 @pytest.mark.parametrize("name", SWINS)
 def test_complete_file_of_a_swin_is_accepted(name):
-    assert reload(name, SWIN, {"num_classes": 0})
+    assert reload(swin(name).model.state_dict(), name, num_classes=0, **SWIN)
 
 
 @pytest.mark.parametrize("name", CNNS)
 def test_complete_file_of_a_cnn_is_accepted(name):
-    assert reload(name, {}, {"features_only": True})
+    assert cnn(name)
 
 
 @pytest.mark.parametrize("family", VITS)
@@ -134,7 +142,7 @@ def test_vit_tokens_and_cls_equal_timms(family):
 
 @pytest.mark.parametrize("family", VITS)
 @pytest.mark.parametrize("layer", [0, -1])
-def test_vit_keys_equal_those_of_timms_attention(family, layer, monkeypatch):
+def test_vit_queries_keys_and_values_equal_those_of_timms_attention(family, layer, monkeypatch):
     """Compared with the output of the projection where timm computes it."""
     backbone, images, captured = vit(family), noise(1, 3, 32, 32), {}
     attention = backbone.model.blocks[layer].attn
@@ -159,16 +167,18 @@ def test_vit_keys_equal_those_of_timms_attention(family, layer, monkeypatch):
         torch.testing.assert_close(ours[request].values, expected)
 
 
+@cache
 def swin(name):
     return TimmSwin(network_of(name, num_classes=0, **SWIN), name=name, licence="none", source="none")
 
 
 @pytest.mark.parametrize("name", SWINS)
-@pytest.mark.parametrize("layer", [0, 2, -1])
-def test_swin_keys_equal_those_in_its_windows(name, layer, monkeypatch):
+@pytest.mark.parametrize(("layer", "shift"), [(0, 0), (3, 2), (-1, 0)])
+def test_swin_keys_equal_those_in_its_windows(name, layer, shift, monkeypatch):
     """Compared with the projection within windows, merged and shifted back by hand."""
-    backbone, images = swin(name), noise(1, 3, 224, 224) if "window7" in name else noise(1, 3, 256, 256)
+    backbone, images = swin(name), noise(1, 3, 128, 128)
     block, captured = backbone.blocks[layer], {}
+    assert tuple(block.shift_size) == (shift, shift)
     linear = torch.nn.functional.linear
 
     def spy(values, weight, bias=None):
@@ -192,7 +202,7 @@ def test_swin_keys_equal_those_in_its_windows(name, layer, monkeypatch):
 
 @pytest.mark.parametrize("name", SWINS)
 def test_swin_tokens_equal_timms(name):
-    backbone, images = swin(name), noise(2, 3, 256, 320)
+    backbone, images = swin(name), noise(2, 3, 128, 160)
     assert is_swin(backbone.model)
     assert not is_vit(backbone.model)
     token, pooled = FeatureRequest("token"), FeatureRequest("pooled")
@@ -202,8 +212,10 @@ def test_swin_tokens_equal_timms(name):
     torch.testing.assert_close(ours[pooled].values, features.mean((1, 2)))
 
 
+@cache
 def cnn(name):
-    return TimmCNN(network_of(name, features_only=True), name=name, licence="none", source="none")
+    network = reload(network_of(name, num_classes=0).state_dict(), name, features_only=True)
+    return TimmCNN(network, name=name, licence="none", source="none")
 
 
 @pytest.mark.parametrize("name", CNNS)
@@ -217,6 +229,7 @@ def test_cnn_maps_equal_timms(name):
         maps = maps.permute(0, 3, 1, 2) if name == "test_mambaout" else maps
         torch.testing.assert_close(ours[request].maps, maps)
         assert ours[request].grid == (96 // reduction, 128 // reduction)
+    assert backbone.info.stride == reduction
     torch.testing.assert_close(ours[FeatureRequest("pooled")].values, maps.mean((2, 3)))
 
 
@@ -228,16 +241,11 @@ def test_image_of_unsupported_size_is_refused():
 
 class TestSwin(BackboneContract):
     size = (64, 96)
-    built = None
 
     def backbone(self):
-        TestSwin.built = TestSwin.built or swin(SWINS[0])
-        return TestSwin.built
+        return swin(SWINS[0])
 
 
 class TestDinoV3(BackboneContract):
-    built = None
-
     def backbone(self):
-        TestDinoV3.built = TestDinoV3.built or vit("DINOv3")
-        return TestDinoV3.built
+        return vit("DINOv3")

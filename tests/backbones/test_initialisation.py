@@ -13,7 +13,7 @@ NETWORKS = {
     "swinv2_tiny_window8_256": {"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 1, 1)},
     "cait_xxs24_224": {"embed_dim": 16, "depth": 1, "depth_token_only": 1, "num_heads": 1},
     "convnext_tiny": {"depths": (1, 1, 1, 1), "dims": (8, 8, 8, 8)},
-    "resnet10t": {},
+    "test_resnet": {},
 }
 
 

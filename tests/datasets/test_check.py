@@ -1,3 +1,5 @@
+from shutil import copytree
+
 import pytest
 from PIL import Image
 
@@ -7,18 +9,24 @@ from vitsplice.errors import ConfigError, ImageNotFound, UserError
 from vitsplice.images import EXAMPLE_PAIRS, example
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def thumbnails(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("thumbnails")
     for path in (path for name in EXAMPLE_PAIRS for path in example(name)):
         image = Image.open(path)
         image.thumbnail((160, 160))
-        image.save(tmp_path / f"{path.stem}.png")
-    return tmp_path
+        image.save(folder / f"{path.stem}.png")
+    return folder
+
+
+@pytest.fixture
+def folder(thumbnails, tmp_path):
+    return copytree(thumbnails, tmp_path, dirs_exist_ok=True)
 
 
 @pytest.fixture
 def issues(folder):
-    """Function that checks a manifest: (kind, first pair, number of pairs, name of the image) of each issue."""
+    """Function that checks a manifest; returns (kind, first pair, number of pairs, name of image) of each issue."""
 
     def run(*lines, **options):
         header = "id,structure,appearance,structure_mask,appearance_mask,licence\n"

@@ -38,7 +38,7 @@ def test_tensors_saved_for_backward_are_counted_once():
 
 @pytest.mark.slow
 def test_saved_for_backward_releases_the_counted_tensors():
-    """A result that its own gradient needs must not hold itself: a process that makes many runs would fill up."""
+    """The gradient of exp needs the result of exp. A result that stayed alive would leak memory in each run."""
     x, results = torch.zeros(1000, requires_grad=True), []
 
     def function():

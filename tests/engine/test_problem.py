@@ -168,7 +168,7 @@ def test_strength_that_affects_no_term_is_refused(vit, pair, overrides, message)
 )
 def test_strength_that_affects_neither_term_nor_warm_start_is_refused(term, strength, vit, pair):
     images = RunImages({"structure": pair[0], "appearance": pair[1]})
-    overrides = [f"terms={{it: {{loss: {term}, weight: 1}}}}", "start=match"]
+    overrides = [f"terms={{it: {{loss: {term}, weight: 1}}}}", "start=match", "match.grid=4"]
     with pytest.raises(ConfigError, match=f"{strength[:-2]} would have no effect: no term of these settings compares"):
         check_stages(components(load(TINY, "tiny", [*overrides, strength]), vit), images, WHOLE_RUN)
     weaker = [*overrides, "appearance_strength=0.5"]  # it weakens the warm start

@@ -97,7 +97,7 @@ def sides(config, *output):
     return [(stage.side, stage.tile) for stage in stages_for(config, output)]
 
 
-def test_stage_on_tiles_is_left_out_for_an_output_of_less_than_three_times_the_area_before():
+def test_stage_on_tiles_is_left_out_for_an_output_of_less_than_three_times_the_area_of_the_stage_before():
     config = settings_for("tiny", overrides=["stages=[{side: 200}, {side: 2048, tile: 64}]"])
     assert sides(config, 800, 200) == [(200, None), (400, 64)]
     assert sides(config, 340, 340) == [(200, None)]

@@ -89,8 +89,8 @@ def test_set_has_measured_pairs_up_to_its_limit_whatever_their_order(evaluated, 
         sum(float(pixels(tmp_path / "one" / f"{i}.png").mean()) for i in chosen), rel=1e-5
     )
     assert score.interval.n == 3
-    write(tmp_path / "turned.csv", list(read_pairs(pairs))[::-1])
-    assert [pair.id for pair, _ in choose_pairs(tmp_path / "turned.csv", keys[::-1], 3)] == chosen
+    write(tmp_path / "reversed.csv", list(read_pairs(pairs))[::-1])
+    assert [pair.id for pair, _ in choose_pairs(tmp_path / "reversed.csv", keys[::-1], 3)] == chosen
 
 
 @pytest.mark.slow
@@ -409,7 +409,7 @@ def test_invalid_plans_are_rejected_before_anything_is_written(evaluated, method
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("no_plots")
 def test_progress_is_reported(quick_metrics, pairs, method, tmp_path):
     reports = []
     plan = EvaluationPlan(pairs, (method("one", 10),), ("structure-difference", "set-sum"), device="cpu")

@@ -68,7 +68,7 @@ def test_output_of_a_run_that_was_killed_before_its_record_is_rejected(tmp_path)
         read_optimised(output)
 
 
-def test_output_of_a_model_has_the_networks_of_its_record_as_it_is_now(tmp_path):
+def test_output_of_a_model_has_the_networks_of_its_current_record(tmp_path):
     output = tmp_path / "a.png"
     output.write_bytes(b"a")
     entry = {"format": 1, "name": "a.png", "sha256": file_sha256(output)}

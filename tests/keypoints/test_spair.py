@@ -108,7 +108,7 @@ def test_pair_without_annotation_file_is_reported_as_missing(tmp_path):
 
 
 @pytest.mark.parametrize("path", [".", "..", "../new/.."])
-def test_name_of_the_data_set_begins_with_the_name_of_the_folder_that_a_relative_path_leads_to(tmp_path, monkeypatch, path):
+def test_name_of_the_data_set_begins_with_that_of_the_folder_a_relative_path_leads_to(tmp_path, monkeypatch, path):
     small_spair(tmp_path)
     (tmp_path / "new").mkdir()
     monkeypatch.chdir(tmp_path if path == "." else tmp_path / "new")

@@ -8,7 +8,7 @@ from vitsplice.luts.fitting import LATTICE, MAX_DECAY, REACH, fitted_values
 
 
 def least_squares(colours, targets, size, smoothness):
-    """Minimise the objective of `vitsplice.luts.fitting` with dense matrices; return the change of each lattice point."""
+    """Minimise the objective of `vitsplice.luts.fitting` with dense matrices; return the changes of lattice points."""
     positions, points = colours * (size - 1), list(product(range(size), repeat=3))
     interpolation = np.prod(np.maximum(0, 1 - abs(positions[:, None] - np.array(points))), axis=-1)
     scale, identity = (size - 1) / (LATTICE - 1), np.eye(size)

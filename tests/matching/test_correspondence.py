@@ -30,7 +30,7 @@ def test_flipped_image_is_matched_as_its_mirror_image(backbone):
     torch.testing.assert_close(flipped.weights[:, mirrored], plain.weights, atol=1e-4, rtol=1e-4)
 
 
-def test_without_agreement_patches_are_assigned_independently(vit, pair):
+def test_without_agreement_the_weights_are_those_of_assignment(vit, pair):
     match = correspond(*pair, vit, grid=6, agreement=0.0)
     torch.testing.assert_close(match.weights, assignment(match.similarity))
     assert not torch.allclose(correspond(*pair, vit, grid=6, agreement=1.0).weights, match.weights)

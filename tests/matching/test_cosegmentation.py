@@ -23,9 +23,9 @@ def colours(image, grid=(32, 32)):
     return Features.from_maps(F.adaptive_avg_pool2d(image[None], grid))
 
 
-def segmented(images, parts=2, saliency=border_distance, clusters=3):
+def segmented(images, parts=2):
     features = list(map(colours, images))
-    foreground = common_foreground(features, [saliency((32, 32))] * len(images), clusters)
+    foreground = common_foreground(features, [border_distance((32, 32))] * len(images), clusters=3)
     return common_parts(features, foreground, parts)
 
 

@@ -7,13 +7,10 @@ from vitsplice.matching import Correspondence, MatchedImage, correspond, match_v
 from vitsplice.matching.guide import NEIGHBOURHOOD, RANK, guide
 
 
-def low_rank(first, second, dimensions=6, seed=0):
-    """Correspondence by random descriptors, so that the rank of the similarities is ``dimensions``."""
-    grids = (first, second)
-    ours, theirs = (
-        F.normalize(noise(h * w, dimensions, seed=seed + n) - 0.5, dim=-1) for n, (h, w) in enumerate(grids)
-    )
-    similarity = ours @ theirs.T
+def low_rank(*grids):
+    """Correspondence of patches on two grids by random descriptors: the rank of the similarities is at most 6."""
+    first, second = (F.normalize(noise(h * w, 6, seed=seed) - 0.5, dim=-1) for seed, (h, w) in enumerate(grids))
+    similarity = first @ second.T
     return Correspondence((similarity / 0.05).softmax(1), similarity, grids[0], (MatchedImage(grids[1]),))
 
 

@@ -62,7 +62,7 @@ def test_patches_match_the_image_that_they_resemble(described):
     first, (same, other, _) = described
     match = match_candidates(first, [Candidate(other), Candidate(same)], balance=0.0)
     assert match.shares[:, 1].mean() > 0.9
-    assert torch.equal(match.best, torch.arange(36) + 36)
+    assert torch.equal(match.best, torch.arange(36) + 36)  # the patches of the second candidate
 
 
 def test_each_image_has_its_own_mask(described):

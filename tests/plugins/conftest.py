@@ -177,7 +177,10 @@ def message(error: type[UserError], name: str, kind: str = "backbones") -> str:
 
 
 def assert_only_plugin_fails(name: str, reason: str) -> Catalogue:
-    """Assert that the plugin failed for that reason, in one line, and the built-ins and 'good' did not; return all."""
+    """Assert that only the plugin failed, for that reason, in one line; return the catalogue.
+
+    Of the others, the built-in parts and the plugin 'good' are checked.
+    """
     failed = record(name)
     assert failed.failure is not None
     assert reason in failed.failure

@@ -24,7 +24,7 @@ LINE_END = re.compile(r"\r\n|\r|\n")
 """Ends of lines. `str.splitlines` also splits at characters that a title may contain."""
 
 SUFFIX = ".cube"
-"""Suffix of the files; upper case is allowed too."""
+"""Suffix of the files, in upper or lower case."""
 
 LARGEST_FILE = 1 << 30
 """Maximum size of a file in bytes; 256 points an axis with 10 digits a number take 600 MB."""

@@ -74,7 +74,7 @@ def describe_image(
         image: ``(3, H, W)`` or ``(1, 3, H, W)`` in [0, 1], on the device of the backbone.
         backbone: a loaded backbone.
         grid: the image is resized to about ``grid * grid`` patches; the aspect ratio is preserved.
-        mirror: whether the mirror image is described too, as required of the second image of a match.
+        mirror: whether the mirror image is described too, so that the second image of a match is also tried mirrored.
         requests: further features to return.
         descriptors: local features that form the descriptors; empty: those of `descriptor_requests`. If they are given,
             and finer than the grid, as the early maps of a CNN are, they are averaged over squares of patches.
@@ -147,7 +147,7 @@ def _variance(maps: Tensor) -> Tensor:
 
 
 def _averaged(features: Features, grid: int) -> Features:
-    """Average features over squares of patches to about ``grid * grid`` patches, unless there are hardly more."""
+    """Average features over squares of patches to about ``grid * grid``, if there are at least 2.25 times as many."""
     maps = features.maps
     height, width = maps.shape[-2:]
     factor = max(1, round((height * width) ** 0.5 / grid))

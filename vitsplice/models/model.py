@@ -79,7 +79,7 @@ class Model:
 
     @numerics(grad=False)
     def prepare(self, image: Source, *, mask: Source | None = None) -> Appearance:
-        """Describe an appearance image, for its matching and conditions with any structure image.
+        """Describe an appearance image, once for all structure images.
 
         Args:
             image: a path, a PIL image, an array ``(H, W, 3)`` or a tensor ``(3, H, W)`` (`vitsplice.images.read`).
@@ -100,7 +100,7 @@ class Model:
 
     @numerics(grad=False)
     def prepare_structure(self, image: Source) -> DescribedImage:
-        """Describe a structure image, for its matching with any appearance image.
+        """Describe a structure image, once for all appearance images.
 
         Raises UserError if the image cannot be read.
         """

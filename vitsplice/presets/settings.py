@@ -51,9 +51,9 @@ def settings_for(
     Args:
         preset: name of a preset, path of a YAML file or of a model folder, or settings.
         backbone: name of a backbone, or a loaded backbone, whose name and SHA-256 are stored. It replaces the first
-            backbone of the preset, except for ``side`` and ``precision``, and also for ``weights`` and ``sha256`` if it
-            is the name of that backbone; ``with_fallback`` of the preset is not used. Overrides still apply; of a
-            loaded backbone, only ``side`` and ``precision`` can be overridden.
+            backbone of the preset, of which only ``side`` and ``precision`` remain, and ``weights`` and ``sha256`` if
+            the argument is its name; ``with_fallback`` of the preset is not used. Overrides still apply; of a loaded
+            backbone, only ``side`` and ``precision`` can be overridden.
         steps: number of steps.
         size: shorter side in pixels to which all images are resized first.
         seed: seed of all random number generators.

@@ -195,7 +195,7 @@ def appearance_number(appearance: object, names: Sequence[str], region: int) -> 
 
     Args:
         appearance: number of the image, from 0, or its path, file name or file name without extension.
-        names: path of each appearance image, in order, or its `LoadedImage.name`, such as ``tensor``, without a file.
+        names: of each appearance image, in order, its path or, without a file, `LoadedImage.name`, such as ``tensor``.
         region: number of the region, for messages.
 
     Raises:

@@ -22,7 +22,7 @@ MIN_POINTS_OF_MEAN = 40
 """Minimum number of points of a curve whose running mean is drawn."""
 
 WINDOWS = 20
-"""The window of the running mean has at least one in this many points of the curve."""
+"""The window of the running mean is at least the number of points of the curve divided by this."""
 
 CAPTION = "Total: weighted sum of the terms; terms: unweighted. Lower is better."
 
