@@ -211,7 +211,7 @@ def small_metrics(monkeypatch):
 
 @pytest.fixture
 def small_similarity(monkeypatch):
-    """Pair images by features of 32 px instead of 224, where they are paired by similarity."""
+    """Compute the features for pairing by similarity at 32 px instead of 224."""
     monkeypatch.setattr("vitsplice.datasets.similarity.SHORTER_SIDE", 32)
 
 

@@ -115,7 +115,7 @@ def test_unfailing_file_loses_what_a_closed_pipe_or_a_full_disk_refuses(closed_p
             assert file.write(b"lost") == 4
 
 
-def test_output_file_raises_broken_pipe_error_or_for_a_full_disk_vitsplice_error(closed_pipe):
+def test_output_file_converts_the_error_of_a_full_disk_but_not_that_of_a_closed_pipe(closed_pipe):
     with OutputFile(closed_pipe, "w", closefd=False) as file, pytest.raises(BrokenPipeError):
         file.write(b"lost")
     with (

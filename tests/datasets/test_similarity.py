@@ -77,7 +77,7 @@ def images(tmp_path):
 def compute(vit, tmp_path, small_similarity):
     """Function that returns the result of `appearance_features` and the number of calls of the backbone.
 
-    The progress reporter requests a stop when it is asked for the time number ``stop``, counted from 0.
+    ``stop``: number of the check, counted from 0, at which the progress reporter requests a stop.
     """
 
     def run(paths, stop=10**9, precision="float32", **info):

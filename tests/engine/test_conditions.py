@@ -37,7 +37,7 @@ def test_conditions_have_the_stated_channels(backbone):
     assert values["cls"].norm() == pytest.approx(1)
 
 
-def test_channels_are_counted_if_the_minimum_size_is_no_multiple_of_the_size_multiple(vit, monkeypatch):
+def test_channels_are_counted_if_the_minimum_size_is_no_valid_size(vit, monkeypatch):
     expected = condition_channels(NAMES, vit)
     monkeypatch.setattr(vit, "info", replace(vit.info, min_size=20))  # sizes must be multiples of 8
     assert condition_channels(NAMES, vit) == expected

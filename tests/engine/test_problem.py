@@ -162,7 +162,6 @@ def test_strength_that_affects_no_term_is_refused(vit, pair, overrides, message)
     check_stages(components(load(TINY, "tiny", overrides[:1]), vit), images, WHOLE_RUN)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("term", "strength"), [("appearance", "structure_strength=2"), ("structure", "appearance_strength=2")]
 )
