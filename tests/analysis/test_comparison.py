@@ -9,7 +9,7 @@ import scipy.stats
 import torch
 
 from tests.analysis.test_encoding import smooth
-from tests.analysis.toys import Toy, colour, constant, luma
+from tests.analysis.toys import Toy, colour, luma, ones
 from vitsplice.analysis import comparison
 from vitsplice.analysis.comparison import (
     MAX_OTHER_IMAGES,
@@ -86,7 +86,7 @@ def test_backbone_without_colours_is_insensitive_to_their_removal():
 
 
 def test_constant_features_have_no_sensitivity_and_no_selectivity():
-    data = compared(Toy(constant))
+    data = compared(Toy(ones))
     for role in ROLES:
         assert np.all(np.array([data.sensitivity("toy", -1, role, kind) for kind in ROLES]) == 0)
         assert np.isnan(data.log_selectivity("toy", -1, role)).all()

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from tests.analysis.toys import Toy, colour, constant, luma
+from tests.analysis.toys import Toy, colour, luma, ones
 from tests.conftest import noise
 from vitsplice.analysis import encoding
 from vitsplice.analysis.comparison_images import STYLE, ComparedImage
@@ -147,7 +147,7 @@ def test_features_without_colours_are_unchanged_by_their_removal():
 
 
 def test_constant_features_are_changed_by_nothing():
-    assert set(encoded(Toy(constant)).changes.values()) == {0.0}
+    assert set(encoded(Toy(ones)).changes.values()) == {0.0}
 
 
 @pytest.mark.parametrize("name", ["flip", "shuffle"])

@@ -7,7 +7,7 @@ from vitsplice.contracts import BackboneInfo, FeatureRequest, Features
 
 
 class Toy(torch.nn.Module):
-    """Two layers, with patches of 8 and of 4 pixels: `map` is the mean of a function in each patch, `pooled` in all."""
+    """Two layers, with patches of 8 and of 4 pixels; features are means of a function of the image."""
 
     def __init__(self, function, name="toy", source="a formula"):
         super().__init__()
@@ -40,5 +40,5 @@ def colour(images):
     return images
 
 
-def constant(images):
+def ones(images):
     return torch.ones_like(images)

@@ -11,6 +11,7 @@ import torch
 
 from tests.conftest import noise
 from vitsplice.backbones.cnn import TimmCNN
+from vitsplice.backbones.initialisation import SkipInitialisation
 from vitsplice.backbones.provenance import load_traced
 from vitsplice.backbones.swin import TimmSwin, is_swin
 from vitsplice.backbones.vit import TimmViT, is_vit
@@ -87,16 +88,12 @@ def normalised(backbone, images):
 
 
 def reload(tensors, name, **settings):
-    """Create a network from a state dict, with timm's conversion and our checks."""
+    """Create a network from a state dict, with timm's conversion and the checks of vitsplice."""
 
     def create(state_dict):
-        return timm.create_model(
-            name,
-            pretrained=True,
-            pretrained_cfg_overlay={"state_dict": state_dict},
-            **SMALLER.get(name, {}),
-            **settings,
-        )
+        overlay, size = {"state_dict": state_dict}, SMALLER.get(name, {})
+        with SkipInitialisation():
+            return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **size, **settings)
 
     return load_traced(create, tensors, "file", name)
 

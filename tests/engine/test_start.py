@@ -43,7 +43,7 @@ def test_vectors_follow_an_appearance_image_that_is_mirrored(vit, mirrored):
     assert (at_same_location >= (ours @ theirs.T).max(1).values - 0.1).float().mean() > 0.8
 
 
-def test_images_are_matched_only_where_something_needs_it(vit, monkeypatch):
+def test_images_are_not_matched_if_neither_the_start_nor_a_term_needs_it(vit, monkeypatch):
     def fail(*_, **__):
         raise AssertionError("matched")
 

@@ -206,17 +206,17 @@ def test_failing_metric_loses_only_its_own_values(evaluated, method, tmp_path):
 
 @pytest.mark.slow
 def test_only_failed_values_are_computed_again(evaluated, method, quick_metrics, tmp_path, monkeypatch):
-    full, measured = True, {"scarce": [], "scarce-set": [], "plenty": []}
+    memory_is_full, measured = True, {"scarce": [], "scarce-set": [], "plenty": []}
 
     def scarce(case):
         measured["scarce"].append(case.id)
-        if full and case.id in ("p1", "p3"):
+        if memory_is_full and case.id in ("p1", "p3"):
             raise RuntimeError("out of memory")
         return float("nan") if case.id == "p2" else 1.0
 
     def scarce_set(cases):
         measured["scarce-set"].append([case.id for case in cases])
-        if full:
+        if memory_is_full:
             raise RuntimeError("out of memory")
         return 1.0
 
@@ -235,7 +235,7 @@ def test_only_failed_values_are_computed_again(evaluated, method, quick_metrics,
     evaluated(first, metrics=tuple(values))
     assert log.read_bytes() == logged  # the same failure adds no line
     assert measured["scarce"] == ["p0", "p1", "p2", "p3", "p1", "p3"]
-    full = False
+    memory_is_full = False
     for _ in range(2):
         summary = evaluated(first, metrics=tuple(values))
         assert measured["scarce"] == ["p0", "p1", "p2", "p3", *["p1", "p3"] * 2]

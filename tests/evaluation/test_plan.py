@@ -3,7 +3,7 @@ import json
 import pytest
 from PIL import Image
 
-from vitsplice.batch.plan import run_folder
+from vitsplice.batch.plan import pair_folder
 from vitsplice.contracts import Metric, MetricSpec
 from vitsplice.errors import ImageError, ImageNotFound, UserError
 from vitsplice.evaluation.plan import WORK, EvaluationPlan, Method, parse_method
@@ -13,7 +13,7 @@ from vitsplice.support.image_files import SUFFIXES
 
 
 @pytest.mark.parametrize(
-    "name", [*(f"a{suffix}" for suffix in SUFFIXES), "a.JPG", "a/output.png", f"{run_folder('v', 'a')[2:]}/output.png"]
+    "name", [*(f"a{suffix}" for suffix in SUFFIXES), "a.JPG", "a/output.png", f"{pair_folder('a')}/output.png"]
 )
 def test_outputs_are_matched_by_id(tmp_path, name):
     path = tmp_path / name
@@ -38,11 +38,11 @@ def test_outputs_whose_names_differ_only_in_case_are_refused_unless_they_are_one
 
 
 def test_outputs_may_have_every_readable_format():
-    endings = Image.registered_extensions()
-    assert {endings[suffix] for suffix in SUFFIXES} == set(FORMATS)
+    format_of = Image.registered_extensions()
+    assert {format_of[suffix] for suffix in SUFFIXES} == set(FORMATS)
 
 
-def test_a_model_folder_is_not_taken_for_its_outputs(tmp_path):
+def test_a_model_folder_is_refused(tmp_path):
     (tmp_path / "model.yaml").write_text("")
     with pytest.raises(UserError, match="is a model; give the folder of its outputs, which `vitsplice apply`"):
         parse_method(f"m={tmp_path}")
@@ -98,10 +98,10 @@ def test_record_does_not_depend_on_the_spelling_of_paths(pairs, tmp_path):
     assert first == second
 
 
-def test_methods_need_different_names(pairs, tmp_path):
-    with pytest.raises(UserError, match="at least one method"):
-        EvaluationPlan(pairs, ())
-    with pytest.raises(UserError, match="'m' is given twice"):
-        EvaluationPlan(pairs, (Method("m", tmp_path), Method("m", tmp_path)))
-    with pytest.raises(UserError, match="'x'; the methods are m"):
-        EvaluationPlan(pairs, (Method("m", tmp_path),), optimised={"x": ()})
+@pytest.mark.parametrize(
+    ("names", "optimised", "message"),
+    [("", {}, "at least one method"), ("mm", {}, "'m' is given twice"), ("m", {"x": ()}, "'x'; the methods are m")],
+)
+def test_missing_duplicate_and_unknown_methods_of_a_plan_are_refused(pairs, tmp_path, names, optimised, message):
+    with pytest.raises(UserError, match=message):
+        EvaluationPlan(pairs, tuple(Method(name, tmp_path) for name in names), optimised=optimised)

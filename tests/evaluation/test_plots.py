@@ -10,12 +10,12 @@ from vitsplice.evaluation import plots
 from vitsplice.evaluation.cases import CaseCounts, ImageCounts
 from vitsplice.evaluation.summary import EvaluationSummary, summarise_pairs
 
-LONG = [f"a-method-with-a-name-of-forty-letters-{number:02}" for number in range(8)]
+LONG_NAMES = [f"a-method-with-a-name-of-forty-letters-{number:02}" for number in range(8)]
 AGAINST = {"distance": "structure", "ssim": "structure", "cls": "appearance", "lab": "appearance"}
 
 
 def summarised(names, pairs=40, leakage="none", shift=0.5):
-    """Summary in which each method differs from the previous one by ``shift``."""
+    """Summary in which each method differs from the previous one by ``shift``; ``leakage`` of `distance` and `cls`."""
     noise = np.random.default_rng(0)
     metrics = {}
     for metric, against in AGAINST.items():
@@ -30,14 +30,14 @@ def summarised(names, pairs=40, leakage="none", shift=0.5):
 
 
 def figure_of(drawing):
-    """Figure of a drawing, without its layout."""
+    """Draw into a figure, without rendering it or computing its layout."""
     figure = Figure(figsize=drawing.size, layout="constrained")
     drawing.draw(figure)
     return figure
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("names", [LONG, ["one", "two"], LONG[:4]], ids=["eight", "two", "four"])
+@pytest.mark.parametrize("names", [LONG_NAMES, ["one", "two"], LONG_NAMES[:4]], ids=["eight", "two", "four"])
 def test_labels_do_not_overlap_and_stay_inside(names):
     for drawing in plots.drawings(summarised(names)):
         figure = figure_of(drawing)
@@ -45,33 +45,31 @@ def test_labels_do_not_overlap_and_stay_inside(names):
         boxes = [text.get_window_extent() for axes in figure.axes for text in (*axes.get_yticklabels(), axes.title)]
         boxes += [text.get_window_extent() for legend in figure.legends for text in legend.get_texts()]
         boxes = [box for box in boxes if box.width]
-        assert not [1 for first, second in combinations(boxes, 2) if first.overlaps(second)], drawing.name
+        assert not any(first.overlaps(second) for first, second in combinations(boxes, 2)), drawing.name
         assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes), drawing.name
 
 
-def marks(axes):
-    """Mean difference of each marker of a forest plot, and whether it is filled."""
-    bars = [container.lines[0] for container in axes.containers]
-    return [(float(bar.get_xdata()[0]), bar.get_markerfacecolor() != "none") for bar in bars]
+def markers_of(axes):
+    """Mean difference of each marker of a forest plot, and True if the marker is filled."""
+    markers = [container.lines[0] for container in axes.containers]
+    return [(float(marker.get_xdata()[0]), marker.get_markerfacecolor() != "none") for marker in markers]
 
 
 @pytest.mark.slow
-def test_forest_plot_has_all_differences_of_few_methods_and_else_those_with_the_first():
+def test_forest_plot_compares_few_methods_with_each_other_and_many_with_the_first():
     many, few = (plots.drawings(summarised(list(names)))[0] for names in ("abcdef", "abc"))
     figure = figure_of(many)
-    assert [round(at, 1) for at, _ in marks(figure.axes[0])] == [0.5, 1.0, 1.5, 2.0, 2.5]
+    assert [round(mean, 1) for mean, _ in markers_of(figure.axes[0])] == [0.5, 1.0, 1.5, 2.0, 2.5]
     assert "each method minus a" in many.caption
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [*"bcdef"]
-    assert [round(at, 1) for at, _ in marks(figure_of(few).axes[0])] == [-0.5, -1.0, -0.5]
+    assert [round(mean, 1) for mean, _ in markers_of(figure_of(few).axes[0])] == [-0.5, -1.0, -0.5]
 
 
 @pytest.mark.slow
 def test_unsupported_differences_are_hollow():
-    (axes, *_), (others, *_) = (
-        figure_of(plots.drawings(summarised(["a", "b"], shift=shift))[0]).axes for shift in (0, 1)
-    )
-    assert [filled for _, filled in marks(axes)] == [False]
-    assert [filled for _, filled in marks(others)] == [True]
+    for shift, supported in ((0, False), (1, True)):
+        differences = plots.drawings(summarised(["a", "b"], shift=shift))[0]
+        assert [filled for _, filled in markers_of(figure_of(differences).axes[0])] == [supported]
 
 
 def test_scatter_plot_uses_unbiased_metrics_with_better_values_up_and_right():
@@ -85,6 +83,6 @@ def test_scatter_plot_uses_unbiased_metrics_with_better_values_up_and_right():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("lab (lower is better)", "ssim (lower is better)")
 
 
-def test_one_method_has_no_differences_and_no_values_have_no_plots():
+def test_one_method_has_no_plot_of_differences_and_an_empty_summary_no_plots():
     assert [drawing.name for drawing in plots.drawings(summarised(["a"]))] == ["scatter", "distributions"]
     assert not plots.drawings(EvaluationSummary(0, ImageCounts(0, 0, 0), {}, {}, {}, {}, {}))

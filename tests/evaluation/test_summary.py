@@ -15,11 +15,11 @@ NAN = math.nan
 LOWER, HIGHER = (MetricSpec(better, lambda context: None, "", better=better) for better in ("lower", "higher"))
 
 
-def summarised(spec, *rows, leakage="none", reasons=None):
+def summarised(spec, *rows, reasons=None):
     values = np.array(rows)
     names = "abc"[: len(rows)]
     measured = [values.shape[1]] * len(rows)
-    return summarise_pairs(spec, Metric(float), values, measured, reasons or {}, dict.fromkeys(names, leakage))
+    return summarise_pairs(spec, Metric(float), values, measured, reasons or {}, dict.fromkeys(names, "none"))
 
 
 def test_best_ranks_and_extremes_follow_the_direction():
@@ -73,38 +73,48 @@ def test_missing_numbers_are_null_in_json():
 
 
 @pytest.fixture
-def built():
-    """A metric over pairs, one with a leaked term, and two over sets, one of them without values."""
-    specs = [
-        LOWER,
-        HIGHER,
-        *(MetricSpec(name, lambda _: None, "", over="set", against="set") for name in ("set", "no")),
-    ]
+def summary(pairs, tmp_path):
+    """Summary of methods a and b by two metrics over pairs, of which `higher` leaks, and two over sets.
+
+    Method b has no value of `incomplete`.
+    """
+    sets = [MetricSpec(name, lambda _: None, "", over="set", against="set") for name in ("complete", "incomplete")]
     terms = {"higher": ("patches",)}
-    return BuiltMetrics(tuple((spec, Metric(float, optimised_by=terms.get(spec.name, ()))) for spec in specs), {})
-
-
-def test_mean_rank_is_over_metrics_with_values_and_without_leakage(built, pairs, tmp_path):
+    metrics = tuple((spec, Metric(float, optimised_by=terms.get(spec.name, ()))) for spec in (LOWER, HIGHER, *sets))
     plan = EvaluationPlan(pairs, (Method("a", tmp_path), Method("b", tmp_path)))
     keys = np.array([[1, 2, 0, 0, 0], [3, 4, 0, 0, 0]], np.uint64)
     optimised = {"networks": [{"name": "vit", "sha256": ""}], "terms": ["patches"]}
-    sets = {
+    set_records = {
         (name, method): {"value": value, "cases": 2, "reason": "" if value else "too few"}
-        for name, values in (("set", (0.5, 0.2)), ("no", (0.5, None)))
+        for name, values in (("complete", (0.5, 0.2)), ("incomplete", (0.5, None)))
         for method, value in zip("ab", values, strict=True)
     }
     with JsonLinesLog(tmp_path / "log") as log:
         for key, value in ((1, 1.0), (2, 2.0), (3, 2.0), (4, 2.0)):
             log.add(key, {"metrics": {"lower": value, "higher": value}, "optimised": optimised})
-        summary = summarise(plan, built, log, keys, {"a": CaseCounts(2), "b": CaseCounts(2)}, sets)
-    # by the metrics of pairs, the better method of the first pair has rank 1, and both have 1.5 in the second
+        counts = {"a": CaseCounts(2), "b": CaseCounts(2)}
+        return summarise(plan, BuiltMetrics(metrics, {}), log, keys, counts, set_records)
+
+
+def test_mean_rank_is_over_metrics_with_values_and_without_leakage(summary):
+    # metrics over pairs: ranks 1 and 2 for the first pair, 1.5 and 1.5 for the second, whose values are equal
     assert {name: [score.rank for score in metric.methods.values()] for name, metric in summary.metrics.items()} == {
-        "lower": [1.25, 1.75], "higher": [1.75, 1.25], "set": [2, 1], "no": [pytest.approx(NAN, nan_ok=True)] * 2,
-    }  # fmt: skip
+        "lower": [1.25, 1.75],
+        "higher": [1.75, 1.25],
+        "complete": [2, 1],
+        "incomplete": [pytest.approx(NAN, nan_ok=True)] * 2,
+    }
     assert summary.metrics["higher"].leaked
     assert summary.mean_ranks == {"a": (1.25 + 2) / 2, "b": (1.75 + 1) / 2}
-    assert summary.metrics["set"].best == ("b",)
-    assert summary.metrics["no"].best == ()
-    missing = summary.metrics["no"].methods["b"]
+
+
+def test_metric_over_sets_has_a_best_method_only_if_all_methods_have_values(summary):
+    assert summary.metrics["complete"].best == ("b",)
+    assert summary.metrics["incomplete"].best == ()
+    missing = summary.metrics["incomplete"].methods["b"]
     assert (missing.missing, missing.reason, missing.known) == (1, "too few", False)
+
+
+def test_only_measured_pairs_are_counted(summary):
+    assert summary.pairs == 5
     assert summary.measured == ImageCounts(2, 2, 2)

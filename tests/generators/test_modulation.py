@@ -12,7 +12,7 @@ def normal(*shape, seed=0):
 
 
 def grouped_conv2d(images, weight, scales, demodulate):
-    """Modulated convolution as in Karras et al. 2020: weights for each sample, and one group for each."""
+    """Modulated convolution as in Karras et al. 2020: weights and a group for each sample."""
     batch, inputs, height, width = images.shape
     weights = scales[:, None, :, None, None] * weight
     if demodulate:
@@ -55,7 +55,7 @@ def test_modulation_is_initially_distributed_around_one():
     assert scales.std() == pytest.approx(1, abs=0.3)
 
 
-def test_mapping_network_ignores_the_length_of_the_feature():
+def test_mapping_network_ignores_the_norm_of_the_feature():
     with private_rng(0):
         network = MappingNetwork(32)
     feature = noise(2, 32)

@@ -24,7 +24,7 @@ def test_noise_follows_the_schedule(progress, sigma):
     assert generator.sigma == sigma
 
 
-def test_added_noise_is_drawn_from_the_torch_generator_in_each_call():
+def test_each_call_draws_its_noise_from_the_random_generator_of_torch():
     generator = make(noise=(1.0,))
     with private_rng(0):
         first, second = generator(None), generator(None)
@@ -52,7 +52,7 @@ def test_schedule_with_decreasing_ends_is_refused():
         ConfigError, match=r"until: \[0.75, 0.5\] is not allowed; the ends of the parts must not decrease"
     ):
         build(noise(1, 3, 20, 20), options)
-    assert build(noise(1, 3, 20, 20), options | {"noise": [2.0, 1.0]}).sigma == 1.0
+    assert build(noise(1, 3, 20, 20), options | {"noise": [2.0, 1.0]}).sigma == 1.0  # only the first end is used
 
 
 @pytest.mark.parametrize("kernels", [(7, 7, 9), (31, 31, 31), (3, 15, 3)])

@@ -55,7 +55,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Preference:
-    """Matches that are preferred, such as those with the colours that another frame of a video took.
+    """Matches that are preferred, such as those with the colours that another frame of a video was matched with.
 
     Args:
         scores: ``(N, M)``, added to the scores of the matches, in units of similarity.

@@ -95,7 +95,7 @@ class CheckpointFormat(Generic[Parsed]):
         """Read a checkpoint, given its JSON file; return the result of ``parse``, and its ``belongs_to``.
 
         Raises:
-            CheckpointRejected: if it is missing, truncated, altered, of another format or of other work; the message
+            CheckpointRejected: if it is missing, truncated, altered, or of another format or kind of work; the message
                 names the file.
         """
         content, data = _read_files(path)

@@ -154,7 +154,7 @@ class BackboneContract(Contract[BackboneSpec]):
         assert found, f"none of the {features[token].prefix} tokens before the grid (prefix) is [CLS]"
 
     def test_grid_matches_image_locations(self) -> None:
-        """A change near the top right or bottom left of the image changes the features at that location of the grid."""
+        """A change near the top right or bottom left corner changes the features there on the grid (row-major)."""
         image = self.images(1)
         for centre in ((0.15, 0.85), (0.85, 0.15)):
             row, column = self._location_of_change(image, with_square(image, centre))

@@ -53,7 +53,7 @@ class Diagnosis:
 def diagnose(catalogue: Catalogue) -> list[Diagnosis]:
     """Run all checks. The hub is contacted once, for at most `vitsplice.backbones.hub.PROBE_SECONDS`.
 
-    All checks but those of versions import torch and kornia. They are left out if a package is missing, or if the
+    The checks after those of versions import torch and kornia. They are left out if a package is missing, or if the
     current folder was removed, because torch may then end the process.
     """
     diagnoses = [*_versions()]

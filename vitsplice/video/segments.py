@@ -21,9 +21,10 @@ MIN_CUT_DIFFERENCE = 0.04
 along the motion is below this."""
 
 MIN_TRUSTED, MIN_CORRELATION = 0.35, 0.3
-"""Otherwise there is a cut if the motion can be trusted in less than `MIN_TRUSTED` of the frame, or the correlation of
-the predicted and the actual frame is below `MIN_CORRELATION`. A flash or a fade is no cut: its motion can be trusted,
-and the correlation does not depend on brightness. An exception are frames of a single colour: the correlation is 0."""
+"""From `MIN_CUT_DIFFERENCE` on, there is a cut if the motion can be trusted in less than `MIN_TRUSTED` of the frame, or
+the correlation of the predicted and the actual frame is below `MIN_CORRELATION`. A flash or a fade is no cut, because
+its motion can be trusted and the correlation does not depend on brightness; but one to or from a frame of a single
+colour is a cut, because the correlation with such a frame is 0."""
 
 MIN_TRUSTED_SINCE_KEY = 0.65
 """Minimum fraction of a frame in which the motion since the last key frame can be trusted; below it, the frame becomes

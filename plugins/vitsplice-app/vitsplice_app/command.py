@@ -73,7 +73,8 @@ def _account(auth: str | None) -> Account | None:
 def _announce(url: str, open_page: bool) -> None:
     """Print the URL of the page; if ``open_page``, open it in a thread.
 
-    Otherwise a text browser would wait for the server, which starts only after this function has returned.
+    Without the thread, this function would wait for a text browser, and the browser for the server, which starts only
+    after this function has returned.
     """
     import webbrowser
 

@@ -54,7 +54,7 @@ def build(context: AppContext) -> None:
                 transfers = gr.Slider(0, 4, 0, step=1, label="Transfers with each backbone", min_width=120)
                 steps = gr.Slider(1, 400, 120, step=1, label="Steps of a transfer", min_width=120)
                 for slider in (transfers, steps):
-                    disable_gradio_check(slider)  # which fails outside the handler for an empty box
+                    disable_gradio_check(slider)  # otherwise an empty box would fail outside the handler
             with gr.Row(elem_classes="actions"):
                 button = gr.Button("Compare", variant="primary", min_width=80)
                 stop = stop_button()
