@@ -213,10 +213,9 @@ def test_import_loads_neither_torch_nor_plugins_and_public_names_exist():
 
 
 STORED_LOSS, STORED_QUARTERS = 8.75511, [0.49858, 0.49216, 0.49513, 0.49990]
-"""Loss of the first step of the preset tiny with a U-Net of default size, and mean of each quarter of the output, to
-detect unintended changes.
+"""Loss of the first step of the preset tiny with a U-Net of default size, and mean of each quarter of the output.
 
-The results of more steps depend strongly on the number of threads and the CPU.
+They detect unintended changes. The results of more steps depend strongly on the number of threads and the CPU.
 """
 
 

@@ -54,11 +54,11 @@ def test_changes_are_relative_to_the_mean_change_by_other_images():
 @pytest.mark.parametrize("value", [float("nan"), 0.0])
 def test_change_relative_to_a_mean_change_of_nan_or_zero_is_nan(value):
     toy = Toy(colour)
-    constant = {
+    encodings = {
         name: replace(encoding, appearance=(torch.full((3,), value),) * 2)
         for name, encoding in encodings_of(toy, 2).items()
     }
-    measures = comparison.backbone_measures(toy.info, list(constant), constant.__getitem__)
+    measures = comparison.backbone_measures(toy.info, list(encodings), encodings.__getitem__)
     changes = [measure.value for measure in measures if measure.metric == "appearance change" and measure.value != 0]
     assert len(changes) > 20
     assert all(map(math.isnan, changes))

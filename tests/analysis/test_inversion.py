@@ -94,7 +94,7 @@ def test_local_facets_get_no_noise_unless_it_is_set():
         assert settings.generator.options["noise"] == noise
 
 
-def test_an_unknown_prior_and_overrides_as_one_text_are_refused(png):
+def test_an_unknown_prior_and_overrides_that_are_not_a_list_of_texts_are_refused(png):
     with pytest.raises(UserError, match=r"unknown image prior 'net'; choose network or pixels"):
         plan_inversions(png[0], prior="net")
     for overrides in ("steps=3", {"seed": 1}):
@@ -291,7 +291,7 @@ def test_a_finished_inversion_with_a_missing_result_is_restarted(png, tmp_path, 
     assert again.losses == inversions.losses
 
 
-def test_folder_with_other_runs_is_refused(png, tmp_path):
+def test_folder_with_a_run_folder_but_no_plan_is_refused(png, tmp_path):
     plan = plan_of(png[0], KEY)
     (tmp_path / plan.run_folders[KEY]).mkdir()
     with pytest.raises(OutputExists), inversion_folder(plan, tmp_path):

@@ -16,8 +16,6 @@ from vitsplice.support.progress import NULL_REPORTER
 from ..conftest import noise
 
 COLOURS = ((0.9, 0.1, 0.1), (0.1, 0.8, 0.2), (0.1, 0.2, 0.9))
-
-
 CACHE = "features.jsonl"
 
 

@@ -37,9 +37,9 @@ SHALLOW = {"depth": 1, "embed_dim": 24, "num_heads": 2}
 
 @pytest.fixture(autouse=True)
 def _shallow(monkeypatch):
-    """Create DINO's network with one narrow block."""
+    """Create ViTs with one narrow block, unless the settings differ."""
     create = timm.create_model
-    monkeypatch.setattr(timm, "create_model", lambda name, **s: create(name, **SHALLOW | s if name == DINO else s))
+    monkeypatch.setattr(timm, "create_model", lambda name, **s: create(name, **SHALLOW | s if "vit" in name else s))
 
 
 INCOMPLETE = {

@@ -88,9 +88,7 @@ def test_number_of_retries_is_limited(batch, sequential, retries):
 
 
 @pytest.mark.slow
-def test_pair_with_a_corrupt_image_stops_no_other_and_is_run_once_the_image_is_repaired(
-    batch, sequential, png, tmp_path
-):
+def test_corrupt_image_stops_no_other_run_and_is_tried_again_when_repaired(batch, sequential, png, tmp_path):
     (tmp_path / "corrupt.png").write_bytes(b"none")
     write(batch.manifest, [Pair("bad", tmp_path / "corrupt.png", png[1]), Pair("good", *png)])
     tally = run(batch, sequential())

@@ -61,7 +61,7 @@ def test_an_image_that_is_removed_after_its_output_was_written_is_still_noted_as
     assert list(outcome.trained_on.values()) == [tmp_path / "photos" / "b.png"]
 
 
-def test_an_output_whose_name_is_latin_1_or_is_taken_does_not_stop_the_others(applied, tmp_path):
+def test_an_output_whose_name_is_not_utf8_or_is_taken_does_not_stop_the_others(applied, tmp_path):
     latin_1 = os.fsdecode(b"caf\xe9.png")
     (tmp_path / "out" / "taken.png").mkdir(parents=True)
     outcome = applied("a.png", latin_1, "taken.png", "z.png")

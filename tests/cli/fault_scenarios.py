@@ -213,7 +213,7 @@ def symbolic_link_out(scene):
 
 @fault("a loss term that becomes NaN", "the image of the last valid step")
 def nan_loss(scene):
-    terms = "terms={structure: {loss: structure, weight: 1}, odd: {loss: nan-at-third, weight: 1}}"
+    terms = "terms={structure: {loss: structure, weight: 1}, odd: {loss: nan-at-fourth, weight: 1}}"
     done = scene.run("--set", terms)
     assert scene.has("output.png")
     return done

@@ -141,7 +141,7 @@ def test_debug_prints_the_traceback(vitsplice):
 
 @pytest.mark.slow
 def test_nan_loss_exits_with_1_and_saves_the_last_finite_image(vitsplice, png, tmp_path):
-    terms = "terms={structure: {loss: structure, weight: 1}, odd: {loss: nan-at-third, weight: 1}}"
+    terms = "terms={structure: {loss: structure, weight: 1}, odd: {loss: nan-at-fourth, weight: 1}}"
     done = vitsplice(*TINY, *png, "-o", "out", "--set", terms)
     assert done.returncode == 1
     assert "term 'odd' became nan at step 4" in done.stderr

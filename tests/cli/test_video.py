@@ -56,7 +56,7 @@ def test_another_output_is_refused_without_force(vitsplice, png, tmp_path):
 
 
 @pytest.mark.slow
-def test_several_appearance_images_with_weights_and_masks_are_accepted_and_none_is_refused(vitsplice, png, tmp_path):
+def test_appearance_images_with_weights_and_masks_are_accepted_and_a_missing_one_is_refused(vitsplice, png, tmp_path):
     write_clip(tmp_path / "clip.mp4", panned(1))
     more = ("--appearance", f"{png[0]}:0.5", "--appearance-mask", "-", "--appearance-mask", png[0])
     done = vitsplice("video", "clip.mp4", png[1], *more, "-o", "out.mp4", *TINY)

@@ -7,7 +7,7 @@ from vitsplice.config import BackboneConfig
 
 
 @pytest.mark.parametrize(("side", "expected"), [(100, 100), (1e2, 100), ("100", 100), ("view", "view"), (None, None)])
-def test_side_is_an_integer_or_view_or_none(side, expected):
+def test_side_is_read_like_other_integers_or_is_view_or_none(side, expected):
     read = BackboneConfig(name="a", side=side).side
     assert (read, type(read)) == (expected, type(expected))
 

@@ -120,7 +120,7 @@ def test_output_has_the_size_of_the_structure_image(vit, pair):
 
 
 def test_nan_loss_raises_and_the_last_finite_image_remains(vit, pair):
-    terms = "terms={structure: {loss: structure, weight: 1}, odd: {loss: nan-at-third, weight: 1}}"
+    terms = "terms={structure: {loss: structure, weight: 1}, odd: {loss: nan-at-fourth, weight: 1}}"
     optimised, _ = optimisation(vit, pair, "steps=9", terms)
     images = []
     with pytest.raises(NonFiniteLoss, match="term .odd. became nan at step 4") as caught:  # noqa: PT012

@@ -260,7 +260,7 @@ def test_nan_before_the_first_update_of_a_stage_leaves_the_output_of_the_stage_b
     networks, pair, generator, every, steps, valid_steps
 ):
     """With ``every: 2`` no term is active at the first step of the second stage."""
-    terms = f"terms={{odd: {{loss: nan-at-third, weight: 1, every: {every}}}}}"
+    terms = f"terms={{odd: {{loss: nan-at-fourth, weight: 1, every: {every}}}}}"
     sizes = "stages=[{side: 24}, {side: 32}]"
     optimisation = staged(networks, pair, "start=structure", terms, generator, sizes, f"steps={steps}")
     images = []
@@ -272,7 +272,7 @@ def test_nan_before_the_first_update_of_a_stage_leaves_the_output_of_the_stage_b
 
 def test_nan_at_the_second_step_of_a_stage_leaves_the_output_of_the_stage_before(networks, pair):
     """The only update in the stage, of a new generator, led to the NaN and is undone."""
-    terms = "terms={odd: {loss: nan-at-third, weight: 1}}"
+    terms = "terms={odd: {loss: nan-at-fourth, weight: 1}}"
     stages = "stages=[{side: 24, share: 1}, {side: 32, share: 3}]"
     optimisation = staged(networks, pair, "start=structure", terms, UNET, stages, "steps=8")
     images = []

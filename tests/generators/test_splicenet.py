@@ -9,7 +9,6 @@ from vitsplice.generators.blocks import DownBlock, ModulatedBlock
 from vitsplice.generators.splicenet import SpliceNet, build
 from vitsplice.rng import private_rng
 
-PARAMETERS = 44_953_923
 WIDTHS = (32, 64, 128, 256, 512, 1024)
 
 
@@ -22,28 +21,29 @@ def condition(batch=1):
     return {"cls": noise(batch, 12, seed=3) - 0.5}
 
 
-def convolution(inputs, outputs, kernel, *, bias=True):
+def conv_parameters(inputs, outputs, kernel, *, bias=True):
     return inputs * outputs * kernel**2 + bias * outputs
 
 
-def modulated(inputs, outputs, kernel=3):
-    return convolution(inputs, outputs, kernel) + (768 + 1) * inputs
+def modulated_conv_parameters(inputs, outputs, kernel=3):
+    return conv_parameters(inputs, outputs, kernel) + (768 + 1) * inputs
 
 
-def modulated_block(inputs, outputs):
-    shortcut = convolution(inputs, outputs, 1, bias=False) if inputs != outputs else 0
-    return modulated(inputs, outputs) + modulated(outputs, outputs) + shortcut
+def modulated_block_parameters(inputs, outputs):
+    shortcut = conv_parameters(inputs, outputs, 1, bias=False) if inputs != outputs else 0
+    return modulated_conv_parameters(inputs, outputs) + modulated_conv_parameters(outputs, outputs) + shortcut
 
 
 def test_published_size_has_the_parameters_of_its_layers():
-    expected = (384 + 1) * 768 + (768 + 1) * 768 + convolution(3, 32, 1) + modulated(32, 3, 1)
+    expected = (384 + 1) * 768 + (768 + 1) * 768  # mapping network
+    expected += conv_parameters(3, 32, 1) + modulated_conv_parameters(32, 3, 1)  # first and last layer
     for above, below in pairwise(WIDTHS):
-        expected += convolution(above, below, 3) + convolution(below, below, 3)
-        expected += convolution(above, below, 1, bias=False)
-        expected += modulated_block(above, above) + modulated_block(below + above, above)
+        expected += conv_parameters(above, below, 3) + conv_parameters(below, below, 3)
+        expected += conv_parameters(above, below, 1, bias=False)
+        expected += modulated_block_parameters(above, above) + modulated_block_parameters(below + above, above)
     with torch.device("meta"):
         generator = build({"cls": 384}, {"width": 1.0})
-    assert sum(p.numel() for p in generator.parameters()) == expected == PARAMETERS
+    assert sum(p.numel() for p in generator.parameters()) == expected == 44_953_923
 
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def test_four_pairs_are_fitted():
     assert losses[-1] < 0.3 * losses[0]
 
 
-def test_output_of_mixed_precision_is_close_and_float32():
+def test_output_of_mixed_precision_is_float32_and_close_to_that_of_float32():
     generator, structure, values = make(), noise(2, 3, 40, 33), condition(2)
     with torch.autocast("cpu", torch.bfloat16):
         output = generator(structure, values)

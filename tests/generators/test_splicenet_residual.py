@@ -14,7 +14,7 @@ GRID = (5, 6)
 def make(channels=(4, 6, 8), *, trained=False, features=FEATURES):
     with private_rng(0):
         generator = SpliceNetResidual(features, channels, vector=16)
-        if trained:
+        if trained:  # training changes the last layer, whose weights are 0 before it
             torch.nn.init.normal_(generator.last.weight, std=0.3)
     return generator
 
@@ -46,13 +46,11 @@ def test_trained_output_is_an_image_of_the_same_size(size):
 
 
 def test_borders_of_a_uniform_image_do_not_show():
-    """A padding with zeros would draw a frame."""
-    values = {
-        name: value.mean((-2, -1), keepdim=True).expand_as(value)
-        for name, value in condition(32, 40).items()
-        if value.ndim == 4
-    }
-    output = make(trained=True)(torch.full((1, 3, 32, 40), 0.4), values | {"cls": noise(1, 12, seed=3)})
+    """Zero padding would change the output near the borders."""
+    values = condition(32, 40)
+    for name in ("start", "warped"):
+        values[name] = values[name].mean((-2, -1), keepdim=True).expand_as(values[name])
+    output = make(trained=True)(torch.full((1, 3, 32, 40), 0.4), values)
     torch.testing.assert_close(output, output[..., 16:17, 20:21].expand_as(output))
 
 
@@ -93,21 +91,21 @@ def test_reach_is_the_radius_of_the_receptive_field():
     assert generator.reach - 2 * generator.multiple < radius <= generator.reach
 
 
-def test_tile_with_a_margin_of_the_reach_equals_the_entire_image():
+def test_inner_part_of_a_tile_with_a_margin_of_the_reach_equals_that_of_the_entire_image():
     generator, cell = make(trained=True), 8
-    reach = -(-generator.reach // cell) * cell
-    height, width = 3 * reach, 4 * reach
+    margin = -(-generator.reach // cell) * cell  # the reach, rounded up to whole cells
+    height, width = 3 * margin, 4 * margin
     structure, values = noise(1, 3, height, width), condition(height, width, grid=(height // cell, width // cell))
     whole = generator(structure, values)
-    top, left, bottom, right = 0, reach, 2 * reach + 8, 3 * reach + 16
+    top, left, bottom, right = 0, margin, 2 * margin + 8, 3 * margin + 16
     tile = {
         "start": values["start"][..., top:bottom, left:right],
         "warped": values["warped"][..., top // cell : bottom // cell, left // cell : right // cell],
         "cls": values["cls"],
     }
     output = generator(structure[..., top:bottom, left:right], tile)
-    inner = output[..., : reach + 8, reach : reach + 16]
-    torch.testing.assert_close(inner, whole[..., : reach + 8, 2 * reach : 2 * reach + 16], atol=1e-6, rtol=0)
+    inner = output[..., : margin + 8, margin : margin + 16]
+    torch.testing.assert_close(inner, whole[..., : margin + 8, 2 * margin : 2 * margin + 16], atol=1e-6, rtol=0)
 
 
 def test_scale_of_warped_features_has_no_effect():
@@ -116,8 +114,8 @@ def test_scale_of_warped_features_has_no_effect():
     torch.testing.assert_close(generator(structure, scaled), generator(structure, values))
 
 
-def test_maps_are_resampled_at_the_centres_of_cells_at_sizes_that_are_padded():
-    """A ramp is sampled at the centres of the cells, not stretched over the padding."""
+def test_maps_are_not_stretched_over_the_padding_of_the_last_cell():
+    """The interpolated values of a ramp are the positions of the cells' centres."""
     ramp = ((torch.arange(12.0) + 0.5) / 12).expand(1, 1, 6, 12)
     values = resample(ramp, (24, 49), 4)
     centres = (torch.arange(13) + 0.5) * 4 / 49

@@ -6,7 +6,7 @@ from vitsplice.errors import ConfigError
 from vitsplice.generators.unet import UNet
 from vitsplice.rng import private_rng
 
-PAPER = {"down_convs": 1, "up_1x1": False}
+SUPPLEMENT = {"down_convs": 1, "up_1x1": False}
 
 
 def make(**settings):
@@ -19,7 +19,7 @@ def test_released_variant_has_as_many_parameters_as_the_released_code():
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 90), (31, 33), (64, 64), (97, 130)])
-@pytest.mark.parametrize("settings", [{}, PAPER])
+@pytest.mark.parametrize("settings", [{}, SUPPLEMENT])
 def test_output_has_the_size_of_the_input_and_is_in_the_unit_range(size, settings):
     output = make(**settings)(noise(1, 3, *size))
     assert output.shape == (1, 3, *size)

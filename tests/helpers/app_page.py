@@ -32,7 +32,7 @@ def choose(page, label, name):
 
 
 def block_of(page, label):
-    """The visible input for images with a label."""
+    """Find the visible image input with a label."""
     visible = page.locator(".block:visible").filter(has_text=label)
     return visible.filter(has=page.locator("input[type=file]")).first
 

@@ -18,7 +18,7 @@ def load(browser, url):
     """Open the page and wait for the button Run.
 
     Returns:
-        Time at which the button appeared, and sizes in bytes of all that was loaded until one second later.
+        Time at which the button appeared, and the size in bytes of each response until one second later.
     """
     sizes = []
     with closing(browser.new_page()) as page:
@@ -33,14 +33,14 @@ def load(browser, url):
 
 
 def measure(browser):
-    """Start the command and open the page once; print the times, the number of requests and their size."""
+    """Start the command and open the page once; print times, the number of requests and the size of the responses."""
     begin = time.perf_counter()
     with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, text=True) as process:
         if not (line := process.stdout.readline()):
             sys.exit("the command ended before it printed its URL")
         served_at = time.perf_counter()
         try:
-            usable_at, sizes = load(browser, line.split()[3])
+            usable_at, sizes = load(browser, line.split()[3])  # "The page is URL (Ctrl-C ends it)"
         finally:
             process.terminate()
             process.communicate()

@@ -1,7 +1,7 @@
 """Start, interrupt and check batches of tiny runs.
 
-Once a run of `start_batch` has a checkpoint, each of its steps sleeps until `wake` or `wake_one`, at most 2 seconds: it
-can be met at any load.
+Once a run of `start_batch` has a checkpoint, each of its steps sleeps until `wake` or `wake_one` is called, at most 2
+seconds: a test can interrupt the run even on a busy machine.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ RUN_FILES = {"output.png", "losses.csv", "run.yaml", "run.json"}
 
 
 def write_pairs(folder, number):
-    """Write a number of pairs of different small images and their manifest; return its path."""
+    """Write a number of pairs of different small images and their manifest; return the path of the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(number):
         for role, seed in (("s", index), ("a", 1000 + index)):
@@ -45,23 +45,23 @@ def write_pairs(folder, number):
 
 
 def words(pairs, out, *more):
-    """Return the words of the command that runs a batch."""
-    nap = f"--set=terms.nap={{loss: tiny-nap, weight: 1, options: {{seconds: 2.0, until: '{alarm(pairs)}'}}}}"
+    """Return the arguments of the command that runs a batch."""
+    nap = f"--set=terms.nap={{loss: tiny-nap, weight: 1, options: {{seconds: 2.0, until: '{wake_file(pairs)}'}}}}"
     return ["batch", str(pairs), "-o", str(out), *OPTIONS, nap, *more]
 
 
-def alarm(pairs):
-    """Return the file that ends the sleep of the runs of a manifest."""
+def wake_file(pairs):
+    """Return the file whose existence ends the sleep of the runs of a manifest."""
     return pairs.with_name("awake")
 
 
 def wake(pairs):
-    alarm(pairs).touch()
+    wake_file(pairs).touch()
 
 
 def wake_one(pairs):
     """Wake one run, which then does not sleep again."""
-    alarm(pairs).with_name(f"{alarm(pairs).name}-one").touch()
+    Path(f"{wake_file(pairs)}-one").touch()
 
 
 def environment():
@@ -86,14 +86,14 @@ def main_in_session(words):
 
 
 def start_batch(processes, pairs, out, *more):
-    """Start a batch in a session of its own and return its process; its runs sleep."""
-    alarm(pairs).unlink(missing_ok=True)
+    """Start a batch in a session of its own and return its process; the steps of its runs sleep."""
+    wake_file(pairs).unlink(missing_ok=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     return processes.start(words(pairs, out, *more), out.parent, environment=environment(), program=main_in_session)
 
 
 def run_endless_job(words):
-    """Run a job that does not end by an executor, given its name, a folder for heartbeats and the options as JSON."""
+    """Run an endless job by an executor, given the executor's name, a folder for heartbeats and options as JSON."""
     name, folder, options = words
     spec = catalogue().executors[name]
     job = Job("endless", folder, {}, settings=str(os.getpid()), threads=1, stop="")
@@ -101,7 +101,7 @@ def run_endless_job(words):
 
 
 def assert_job_ends_with_its_driver(processes, folder, title, executor, **options):
-    """Kill the driver of a job that does not end, and wait for the end of the process that executes the job.
+    """Kill the driver of an endless job, and wait for the end of the process that executes the job.
 
     Args:
         title: part of the command line of that process.
@@ -129,7 +129,7 @@ def wait_until(condition, seconds=240):
         time.sleep(0.2)
 
 
-def lines(out):
+def results(out):
     path = Path(out) / "results.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
@@ -150,21 +150,21 @@ def processes_with_checkpoint(out, title, but=None):
         title: part of the command line of processes that execute runs.
         but: folder of a run that is left out.
     """
-    begun = {folder for folder in out.glob("*/*/*") if folder != but and any(folder.glob("checkpoint/step-*.json"))}
+    resumable = {folder for folder in out.glob("*/*/*") if folder != but and any(folder.glob("checkpoint/step-*.json"))}
     folders = {}
-    for process in psutil.Process().children(recursive=True) if begun else ():  # listing them takes most of the time
+    for process in psutil.Process().children(recursive=True) if resumable else ():  # listing processes is slow
         try:
             files = [Path(file.path) for file in process.open_files()] if title in command_line(process) else []
         except psutil.Error:
             continue
-        locked = [file.parent for file in files if file.name == ".lock" and file.parent in begun]
+        locked = [file.parent for file in files if file.name == ".lock" and file.parent in resumable]
         if locked:
             folders[process] = locked[0]
     return folders
 
 
 def wait_for_checkpoint(out, title, but=None):
-    """Wait for a process and its folder of `processes_with_checkpoint`; return one of each."""
+    """Wait until `processes_with_checkpoint` finds a process; return one, and the folder of its current run."""
     folders = {}
     wait_until(lambda: folders.update(processes_with_checkpoint(out, title, but)) or folders)
     return next(iter(folders.items()))
@@ -176,7 +176,7 @@ def resumed_at(folder):
 
 
 def begun_at(folder):
-    """Return the time at which a run without output began; resuming keeps it, beginning anew replaces it."""
+    """Return the time at which an unfinished run began; resuming the run keeps that time, restarting changes it."""
     return (folder / "checkpoint" / "begun.json").stat().st_mtime_ns
 
 
@@ -202,5 +202,5 @@ def digests_of_runs(out):
 def assert_complete(out, uninterrupted):
     """Assert that every pair has one run with the bytes of the uninterrupted batch, and that no other files remain."""
     assert digests_of_runs(out) == digests_of_runs(uninterrupted)
-    assert sorted(line["id"] for line in lines(out)) == sorted(line["id"] for line in lines(uninterrupted))
+    assert sorted(result["id"] for result in results(out)) == sorted(result["id"] for result in results(uninterrupted))
     assert {path.name for path in Path(out).iterdir()} == {"batch.json", "results.jsonl", "tiny"}

@@ -13,7 +13,7 @@ SWITCHES = (
 NAMES = "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"
 """Names of the command, by preference: the headless shell opens a page in half the time of the others."""
 
-STARTED = pytest.StashKey()
+BROWSER = pytest.StashKey()
 
 
 def installed():
@@ -32,12 +32,12 @@ def browser(pytestconfig):
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if installed() is None:
         pytest.skip("Chromium is not installed; `make browser` installs it if possible")
-    if STARTED not in pytestconfig.stash:
+    if BROWSER not in pytestconfig.stash:
         driver = playwright.sync_playwright().start()
         pytestconfig.add_cleanup(driver.stop)
-        pytestconfig.stash[STARTED] = chromium(driver)
-        pytestconfig.add_cleanup(pytestconfig.stash[STARTED].close)
-    return pytestconfig.stash[STARTED]
+        pytestconfig.stash[BROWSER] = chromium(driver)
+        pytestconfig.add_cleanup(pytestconfig.stash[BROWSER].close)
+    return pytestconfig.stash[BROWSER]
 
 
 class CheckedPages:

@@ -44,11 +44,11 @@ def write_clip(
 
     Args:
         times: time of each frame in 1/1000 s; None: constant rate.
-        audio: add a tone, as AAC or by the name of a codec.
+        audio: codec of a tone that is added; True: AAC; False: no tone.
         audio_layout: layout of the channels of the tone.
         audio_seconds: duration of the tone; None: that of the frames.
-        rotation: degrees counterclockwise by which players rotate it.
-        colours: (matrix, range, primaries, transfer).
+        rotation: degrees counterclockwise by which players rotate the video.
+        colours: codes of matrix, range, primaries and transfer in the stream.
         form: pixel format of ``frames``.
         title: title in the metadata.
         options: options of the container.

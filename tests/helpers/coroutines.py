@@ -1,4 +1,4 @@
-"""Run coroutines from tests, whatever the fixtures of the thread: Playwright's leaves an event loop running in it."""
+"""Run coroutines from tests, even in a thread in which Playwright has left an event loop running."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor

@@ -7,9 +7,9 @@ COLOURS = ((0.9, 0.2, 0.1), (0.9, 0.8, 0.2))
 
 
 def disc(centre=(64, 64), radius=38, background=(0.1, 0.3, 0.6), colours=COLOURS, side=128, seed=0):
-    """Return an image ``(3, H, W)`` in [0, 1] with a little noise, and labels ``(H, W)``.
+    """Return an image ``(3, side, side)`` in [0, 1] with a little noise, and its labels ``(side, side)``.
 
-    They are 0 in the background, 1 in the left half and 2 in the right half.
+    Labels are 0 in the background, 1 in the left half and 2 in the right half of the disc; ``centre`` is (y, x).
     """
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     inside = (y - centre[0]).square() + (x - centre[1]).square() < radius**2

@@ -22,8 +22,8 @@ from fake_comfyui_api import (
 from vitsplice.images import encode_png, read
 
 MODES_OF_A_SEED = {"fixed", "increment", "decrement", "randomize"}
-PLACEHOLDER = (1, 64, 64)
-"""Shape of the black mask that Load Image gives for an image without one."""
+PLACEHOLDER_SHAPE = (1, 64, 64)
+"""Shape of the mask of zeros that Load Image gives for an image without alpha channel."""
 
 
 class FakeComfyUI:
@@ -109,7 +109,7 @@ class FakeComfyUI:
 
             @classmethod
             def execute(cls, image):
-                return NodeOutput(read(folder / image).pixels.movedim(1, -1), torch.zeros(PLACEHOLDER))
+                return NodeOutput(read(folder / image).pixels.movedim(1, -1), torch.zeros(PLACEHOLDER_SHAPE))
 
         class PreviewImage(ComfyNode):
             @classmethod
@@ -137,22 +137,22 @@ class FakeComfyUI:
     def prompt(self, path):
         """Convert a workflow file to a prompt: node -> class and inputs, which are values or [node, output].
 
-        Raises AssertionError unless links, inputs, outputs and widgets are those of the nodes' schemas.
+        Raises AssertionError unless the links are consistent, and outputs and widgets are those of the nodes' schemas.
         """
         workflow = json.loads(Path(path).read_text())
         nodes = {node["id"]: node for node in workflow["nodes"]}
         links = {link[0]: link[1:] for link in workflow["links"]}
-        used = {entry["link"] for node in nodes.values() for entry in node["inputs"]}
-        assert used == set(links), "each link leads to one input"
-        for number, (origin, output, target, entry, io_type) in links.items():
+        used = [item["link"] for node in nodes.values() for item in node["inputs"]]
+        assert sorted(used) == sorted(links), "each link must lead to one input"
+        for number, (origin, output, target, position, io_type) in links.items():
             assert number in nodes[origin]["outputs"][output]["links"]
-            assert nodes[target]["inputs"][entry]["link"] == number
+            assert nodes[target]["inputs"][position]["link"] == number
             assert self.schema(nodes[origin]["type"]).outputs[output].io_type == io_type
         return {
             str(number): {
                 "class_type": node["type"],
                 "inputs": self.widget_values(node)
-                | {entry["name"]: [str(links[entry["link"]][0]), links[entry["link"]][1]] for entry in node["inputs"]},
+                | {item["name"]: [str(links[item["link"]][0]), links[item["link"]][1]] for item in node["inputs"]},
             }
             for number, node in nodes.items()
         }
@@ -188,10 +188,10 @@ class FakeComfyUI:
                     if output.io_type != item.io_type:
                         raise ValueError(f"{schema.node_id}.{name} is {item.io_type}, not {output.io_type}")
                 elif not item.accepts(value):
-                    raise ValueError(f"{schema.node_id}.{name} is not {value!r}")
+                    raise ValueError(f"{schema.node_id}.{name} does not accept {value!r}")
 
     def execute(self, prompt):
-        """Check and execute a prompt; return the outputs of each node, and the images that output nodes show."""
+        """Check and execute a prompt; return the `NodeOutput` of each executed node: outputs and shown images."""
         self.check(prompt)
         outputs = {}
 
@@ -212,12 +212,13 @@ class FakeComfyUI:
         return outputs
 
     def call(self, node_id, **inputs):
-        """Execute one node with its defaults, and return its outputs."""
+        """Execute one node with inputs, and with the defaults of its other widgets; return its outputs."""
         schema = self.schema(node_id)
         defaults = {item.id: item.default for item in schema.inputs if isinstance(item, Widget)}
         values = {name: value for name, value in inputs.items() if isinstance(schema.input(name), Widget)}
         for name, value in (defaults | values).items():
             assert schema.input(name).accepts(value), (name, value)
         with torch.inference_mode():
+            # copies that are inference tensors, like the outputs of nodes in ComfyUI
             tensors = {name: value.clone() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
             return self.nodes[node_id].execute(**defaults | inputs | tensors).args

@@ -2,8 +2,8 @@
 
 python tests/helpers/fuzz_images.py [--files N] [--seconds S] [--seed K]
 
-A file depends on the seed and its number only. To reproduce a reported fault, --only NUMBER writes the file to standard
-output.
+A file depends on the seed and its number only. To reproduce a reported fault, --seed K --only NUMBER writes the file to
+standard output.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def saved(image, form, **options):
     return stream.getvalue()
 
 
-def seeds():
+def valid_files():
     """Encode a valid file of every format, in each variant that the reader treats differently."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (40, 48, 4), dtype=np.uint8)
@@ -73,16 +73,16 @@ def seeds():
     return files
 
 
-def mutated(number, seed, whole):
+def mutated(number, seed, valid):
     """Generate the mutated file with a given number.
 
     Args:
-        whole: valid files, from `seeds`.
+        valid: the files of `valid_files`.
     """
     chance = random.Random(f"{seed}:{number}")
-    data = bytearray(chance.choice(whole))
+    data = bytearray(chance.choice(valid))
     for _ in range(chance.choice((1, 1, 2, 3, 5, 8))):
-        chance.choice(MUTATIONS)(data, chance, whole)
+        chance.choice(MUTATIONS)(data, chance, valid)
     return bytes(data)
 
 
@@ -91,36 +91,36 @@ def _at(data, chance):
     return chance.randrange(min(len(data), 200)) if chance.random() < 0.6 else chance.randrange(len(data))
 
 
-def flip(data, chance, whole):
+def flip(data, chance, valid):
     if data:
         data[_at(data, chance)] ^= 1 << chance.randrange(8)
 
 
-def put(data, chance, whole):
+def put(data, chance, valid):
     if len(data) > 4:
         at, order = min(_at(data, chance), len(data) - 4), chance.choice("<>")
         value, size = chance.choice(EXTREMES), chance.choice((1, 2, 4))
         data[at : at + size] = struct.pack(f"{order}I", value)[:size]
 
 
-def cut(data, chance, whole):
+def cut(data, chance, valid):
     del data[chance.randrange(len(data) + 1) :]
 
 
-def lose(data, chance, whole):
+def lose(data, chance, valid):
     if data:
         at = _at(data, chance)
         del data[at : at + chance.choice((1, 4, 16, 200))]
 
 
-def repeat(data, chance, whole):
+def repeat(data, chance, valid):
     if data:
         at = _at(data, chance)
         data[at:at] = data[at : at + chance.choice((1, 4, 16, 200))] * chance.choice((1, 2, 50))
 
 
-def mix(data, chance, whole):
-    other = chance.choice(whole)
+def mix(data, chance, valid):
+    other = chance.choice(valid)
     at = _at(data, chance) if data else 0
     begin = chance.randrange(len(other))
     data[at : at + 64] = other[begin : begin + 64]
@@ -129,14 +129,14 @@ def mix(data, chance, whole):
 MUTATIONS = (flip, flip, put, put, cut, lose, repeat, mix)
 
 
-def examine(path, images, error_kind):
-    """Read one file; return "image", "refused", or a description of the fault."""
+def examine(path, reader, refusal):
+    """Read one file; return "image", "refused" (an exception of class ``refusal``), or a description of the fault."""
     start = time.perf_counter()
     try:
-        image = images.read(path)
+        image = reader.read(path)
         low, high = float(image.pixels.min()), float(image.pixels.max())
         outcome = "image" if low >= 0 and high <= 1 else f"values from {low} to {high}"
-    except error_kind as error:
+    except refusal as error:
         outcome = "refused" if str(error).isprintable() else f"message {str(error)!r}"
     except MemoryError:
         outcome = f"more memory than {LIMIT_BYTES} bytes"
@@ -147,7 +147,7 @@ def examine(path, images, error_kind):
 
 
 def work(numbers, seed, folder, pipe):
-    """Examine files in a worker process; send each number before and with its outcome."""
+    """Examine files in a worker process; send (number, None) before reading a file, and (number, outcome) after it."""
     from vitsplice import images
     from vitsplice.errors import ImageError
 
@@ -155,16 +155,19 @@ def work(numbers, seed, folder, pipe):
     images.read(np.zeros((20, 20, 3), np.uint8))
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + LIMIT_BYTES, resource.RLIM_INFINITY))
-    whole, path = seeds(), Path(folder) / "image"
+    valid, path = valid_files(), Path(folder) / "image"
     for number in numbers:
-        path.write_bytes(mutated(number, seed, whole))
+        path.write_bytes(mutated(number, seed, valid))
         pipe.send((number, None))
         pipe.send((number, examine(path, images, ImageError)))
     pipe.close()
 
 
 def fuzz(files, seconds, seed):
-    """Examine files in worker processes; return the counts of outcomes and the faults by number."""
+    """Examine files in worker processes; return the counts of outcomes and the faults by number.
+
+    Raises RuntimeError if a worker ends or hangs before it reads a file.
+    """
     counts, faults, started = Counter(), {}, time.monotonic()
     context = multiprocessing.get_context("forkserver")
     begin = 0
@@ -174,13 +177,15 @@ def fuzz(files, seconds, seed):
             worker = context.Process(target=work, args=(range(begin, files), seed, folder, sender))
             worker.start()
             sender.close()
-            begin = _follow(receiver, worker, counts, faults, started + seconds)
+            begin, previous = _follow(receiver, worker, begin, counts, faults, started + seconds), begin
+            if begin == previous and time.monotonic() < started + seconds:
+                raise RuntimeError("a worker process ended or hung before it read a file")
     return counts, faults
 
 
-def _follow(pipe, worker, counts, faults, end):
+def _follow(pipe, worker, begin, counts, faults, end):
     """Collect the outcomes of a worker until it finishes, dies or hangs; return the number of the next file."""
-    number, reading, timeout = -1, False, 120.0  # the first outcome includes imports
+    number, reading, timeout = begin - 1, False, 120.0  # the worker imports torch before its first message
     while time.monotonic() < end:
         if not pipe.poll(timeout):
             faults[number] = "hung"
@@ -209,7 +214,7 @@ def main():
     parser.add_argument("--only", type=int, default=None, metavar="NUMBER", help="write this file to standard output")
     arguments = parser.parse_args()
     if arguments.only is not None:
-        sys.stdout.buffer.write(mutated(arguments.only, arguments.seed, seeds()))
+        sys.stdout.buffer.write(mutated(arguments.only, arguments.seed, valid_files()))
         return
     start = time.monotonic()
     counts, faults = fuzz(arguments.files, arguments.seconds, arguments.seed)

@@ -3,9 +3,9 @@
 python tests/helpers/golden.py record golden.json    # before the change
 python tests/helpers/golden.py compare golden.json   # after it; the exit code is 1 if an output differs
 
-For changes that must not change a pixel or a number. Compared are
+For changes that must leave every pixel and number the same. The files compared are
 
-- each PNG file, byte by byte, except contact sheets and plots (`SHEETS`), whose captions and labels may be reworded;
+- each PNG file, byte by byte, except contact sheets and plots (`IMAGES_WITH_TEXT`), whose captions and labels may be reworded;
   their images and numbers are in the other files;
 - each CSV file, by its numbers as they are written; headers and other text may change.
 
@@ -48,8 +48,7 @@ COMMANDS = {
 }
 """Other commands by output folder, without their images and that folder."""
 
-SHEETS = {"pca.png", "inversions.png", "losses.png", "differences.png", "distributions.png", "scatter.png"}
-"""Names of the images that contain text."""
+IMAGES_WITH_TEXT = {"pca.png", "inversions.png", "losses.png", "differences.png", "distributions.png", "scatter.png"}
 
 
 def vitsplice(folder: Path, *arguments: str) -> None:
@@ -105,7 +104,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {
         name.as_posix(): digest(path)
         for name, path in files.items()
-        if name.name not in SHEETS and name.parts[0] != "inputs"
+        if name.name not in IMAGES_WITH_TEXT and name.parts[0] != "inputs"
     }
 
 

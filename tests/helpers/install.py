@@ -1,4 +1,4 @@
-"""Install packages into the environment of this interpreter: `python install.py ARGUMENTS`, those of `pip install`.
+"""Install packages into the environment of this interpreter: `python install.py ARGUMENTS`, as for `pip install`.
 
 uv takes about half as long as pip. If uv is missing or fails, pip is used. uv does not read pip's settings, such as the
 index, folders of wheels and constraints, so this script gives them to uv as arguments.
@@ -22,7 +22,7 @@ def uv_arguments():
         "allow-insecure-host": pip.trusted_hosts,
     }
     arguments = [f"--{name}={value}" for name, given in values.items() for value in given if value]
-    # pip takes the newest release of all indexes
+    # like pip, choose the newest release among those of all indexes
     return ["--index-strategy=unsafe-best-match", *arguments, *(["--no-index"] if pip.no_index else [])]
 
 
@@ -30,7 +30,7 @@ def main(arguments):
     module = [sys.executable, "-m"]
     uv = [*module, "uv", "pip", "install", "--quiet", "--python", sys.executable]
     if subprocess.run([*uv, *uv_arguments(), *arguments], check=False).returncode:
-        print("uv failed: installing with pip", flush=True)
+        print("uv is missing or failed; installing with pip", flush=True)
         pip = [*module, "pip", "install", "--quiet", "--no-compile"]
         sys.exit(subprocess.run([*pip, *arguments], check=False).returncode)
 

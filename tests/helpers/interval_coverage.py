@@ -25,7 +25,7 @@ def log_normal(rng, pairs):
 
 
 def nested(rng, structures, each):
-    """Draw sums of a structure effect and a pair effect, for ``each`` appearance images per structure image."""
+    """Draw sums of a structure, an appearance and a pair effect: ``each`` appearance images per structure image."""
     shared = rng.normal(size=(structures, 1))
     return (shared + rng.normal(size=(structures, each)) + rng.normal(size=(structures, each))).ravel()
 

@@ -1,4 +1,4 @@
-"""Clicks on the viewer of matches, and what its marks are on."""
+"""Clicks on patches in the viewer of matches, and the patches that it marks."""
 
 import re
 
@@ -13,7 +13,7 @@ def click(page, side, patch, grid):
 
 
 def marked(page, side, kind, grid):
-    """The patch that a mark is on."""
+    """The index of the patch under the mark of a kind: "selected", "best" or "back"."""
     style = page.locator(".stage").nth(side).locator(f".marks .{kind}").get_attribute("style")
     left, top = (float(re.search(rf"{edge}: ([\d.]+)%", style)[1]) / 100 for edge in ("left", "top"))
     return int(top * grid[0]) * grid[1] + int(left * grid[1])

@@ -1,4 +1,4 @@
-"""Measure time and memory when a batch is resumed whose million runs are all finished.
+"""Measure the time and memory of resuming a batch of a million finished runs.
 
 python tests/helpers/million.py [RUNS]
 

@@ -5,7 +5,7 @@ from matplotlib.text import Text
 
 
 def list_points(draw, size, style, **options):
-    """List the points and texts of a plot, in place of its image; rendering takes longer than everything else."""
+    """List the points and texts of a plot in place of rendering it, which takes longer than the rest of a test."""
     figure = Figure(figsize=size)
     draw(figure)
     return f"<svg>{[list(contents(axes)) for axes in figure.axes]}</svg>".encode()

@@ -124,8 +124,8 @@ def command_section(name, command):
         else:
             label = ", ".join([*parameter.opts, *parameter.secondary_opts])
         rows.append((f"`{label}`", parameter.help or "", default_of(parameter)))
-    parameters = f"\n\n{table(['', '', 'default'], rows)}" if rows else ""
-    return f"### `vitsplice {name}`\n\n{' '.join((command.help or '').split())}{parameters}"
+    parameter_table = f"\n\n{table(['', '', 'default'], rows)}" if rows else ""
+    return f"### `vitsplice {name}`\n\n{' '.join((command.help or '').split())}{parameter_table}"
 
 
 def default_of(parameter):
@@ -150,7 +150,7 @@ def unquoted(annotation):
 def signature(value):
     """Format the signature of a function or class; "" for other values.
 
-    It has only the names of the parameters if it would be too long (`LONGEST_SIGNATURE`) or show an address in memory.
+    If this would be longer than `LONGEST_SIGNATURE` or show a memory address, give only the names of the parameters.
     """
     if not callable(value):
         return ""

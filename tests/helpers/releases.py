@@ -5,8 +5,11 @@ import weakref
 import vitsplice
 
 
-def expect_released_runs(monkeypatch, target):
-    """Replace ``Run`` of a module by one that fails while an earlier one exists; return the list of built ones."""
+def expect_released_runs(monkeypatch, module):
+    """Replace ``Run`` in a module by a class that refuses a new run while an earlier run exists.
+
+    Returns the list of weak references to the runs.
+    """
     runs = []
 
     class Run(vitsplice.Run):
@@ -15,5 +18,5 @@ def expect_released_runs(monkeypatch, target):
             super().__init__(*arguments, **settings)
             runs.append(weakref.ref(self))
 
-    monkeypatch.setattr(target, "Run", Run)
+    monkeypatch.setattr(module, "Run", Run)
     return runs

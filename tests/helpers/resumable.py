@@ -1,7 +1,7 @@
 """Contracts of commands that can be resumed: after an interruption they write the same files.
 
-The command runs in a forked process that counts its accesses to files and interrupts itself at a given one, so that the
-moment does not depend on the load of the machine.
+The command runs in a forked process that counts its accesses to files and sends itself a signal at a given access, so
+that the moment does not depend on the load of the machine.
 """
 
 import gc
@@ -46,7 +46,9 @@ def modules(name):
 IMPORTED = matplotlib.projections, timm, vitsplice_tiny, *map(modules, PACKAGES)
 """Modules that are imported once, in the process that is forked for each command."""
 
-ACCESSES = frozenset({"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"})
+ACCESS_EVENTS = frozenset({"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"})
+"""Audit events that count as accesses to files."""
+
 FILES = "stdout", "stderr", "accesses"
 """Files that the runner writes to the working folder of a command."""
 
@@ -55,29 +57,30 @@ KILLS = int(os.environ.get("VITSPLICE_KILLS", "0"))
 
 
 def light_main(words):
-    """Run a command that measures images at 64 px instead of 256, and whose plots are lists of their points."""
+    """Run a command with metrics at 64 px instead of 256, and with lists of points in place of rendered plots."""
     independent.SIZE, plots._save = 64, list_points
     return main(words)
 
 
-def execute(program, words, folder, environment, moment, number):
-    """Run a command in this process, in ``folder``, and send the signal ``number`` at the access ``moment``.
+def execute(program, words, folder, environment, moment, signum):
+    """Run a command in this process, in ``folder``, and send the signal ``signum`` at the access ``moment``.
 
     Args:
-        program: function that takes the words of the command and returns its exit code.
-        moment: index of the access to a file in ``folder``, from 1; or part of a file name, for the first access to it.
+        program: function that takes the command-line arguments and returns the exit code.
+        moment: index, from 1, of the access to a file in ``folder``; or part of a path, for the first access to it; 0:
+            never.
     """
     accesses, sent = 0, False
 
     def count(event, arguments):
         nonlocal accesses, sent
-        if event in ACCESSES and str(arguments[0]).startswith(str(folder)):
+        if event in ACCESS_EVENTS and str(arguments[0]).startswith(str(folder)):
             accesses += 1
-            if not sent and (accesses == moment or (str(moment) in str(arguments) and isinstance(moment, str))):
+            if not sent and (accesses == moment or (isinstance(moment, str) and moment in str(arguments))):
                 sent = True
-                os.kill(os.getpid(), number)
+                os.kill(os.getpid(), signum)
 
-    gc.freeze()  # what was imported before the fork is no garbage
+    gc.freeze()  # the collector need not examine what was imported before the fork
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
@@ -114,7 +117,7 @@ class Started:
         self._process.join(timeout)
 
     def communicate(self, timeout=None):
-        """Wait for the end; kill the process after a number of seconds. Returns its output and its error output."""
+        """Wait for the end; kill the process after ``timeout`` seconds. Return its output and its error output."""
         self._process.join(timeout)
         self._process.kill()
         self._process.join()
@@ -152,13 +155,13 @@ class Processes:
             os.environ.clear()
             os.environ.update(before)
 
-    def start(self, words, folder, moment=0, number=signal.SIGKILL, environment=None, program=main):
-        """Start a command in ``folder``, which interrupts itself at its access ``moment``."""
+    def start(self, words, folder, moment=0, signum=signal.SIGKILL, environment=None, program=main):
+        """Start a command in ``folder``; it sends itself the signal ``signum`` at its access ``moment``."""
         for name in FILES:
             (folder / name).unlink(missing_ok=True)
-        arguments = program, [str(word) for word in words], folder, environment or self.environment, moment, number
+        arguments = program, [str(word) for word in words], folder, environment or self.environment, moment, signum
         process = self._context.Process(target=execute, args=arguments)
-        with patch.dict(sys.modules, {"__main__": ModuleType("__main__")}):  # else the process runs this program, too
+        with patch.dict(sys.modules, {"__main__": ModuleType("__main__")}):  # else the child imports pytest's main module
             process.start()
         return Started(process, folder)
 
@@ -181,10 +184,10 @@ class Uninterrupted:
 
 
 class ResumableContract:
-    """Contract: a command that is killed, resumed, stopped and resumed writes the same files and no others.
+    """Contract: a command that is killed, resumed, stopped and resumed writes the files of an uninterrupted one only.
 
     Attributes:
-        program: function that takes the words of the command and returns its exit code.
+        program: function that takes the command-line arguments and returns the exit code.
         varying: names of files that contain times or paths; only their existence is checked.
     """
 
@@ -236,18 +239,18 @@ class ResumableContract:
         ended = self.resume(processes, tmp_path, uninterrupted.inputs, sooner, signal.SIGINT)
         assert ended.code == 130, ended.stderr
         assert "Traceback" not in ended.stderr
-        self.assert_resumes(processes, tmp_path, uninterrupted, moment)
+        self.assert_resumes(processes, tmp_path, uninterrupted, f"at access {moment}")
 
-    def assert_resumes(self, processes, folder, uninterrupted, moment):
+    def assert_resumes(self, processes, folder, uninterrupted, when):
         ended = self.resume(processes, folder, uninterrupted.inputs)
-        assert ended.code == 0, f"at access {moment}: {ended.stderr}"
+        assert ended.code == 0, f"killed {when}: {ended.stderr}"
         files = self.files(folder / "out")
         differing = sorted({name for name, _ in files.items() ^ uninterrupted.files.items()})
-        assert files == uninterrupted.files, f"at access {moment}: {differing}"
+        assert files == uninterrupted.files, f"killed {when}: {differing}"
 
 
 class AnyMomentContract(ResumableContract):
-    """Contract: a command that is killed at any moment and resumed writes the same files and no others."""
+    """Contract: a command that is killed at any moment and resumed writes the files of an uninterrupted one only."""
 
     def spread(self, accesses, moments):
         """Space a number of moments evenly over the accesses."""
@@ -264,4 +267,5 @@ class AnyMomentContract(ResumableContract):
                     shutil.rmtree(folder / "out")
             else:
                 assert self.run(processes, words, folder, moment).code == -signal.SIGKILL
-            self.assert_resumes(processes, folder, uninterrupted, moment)
+            when = f"at random time {number}" if KILLS else f"at access {moment}"
+            self.assert_resumes(processes, folder, uninterrupted, when)

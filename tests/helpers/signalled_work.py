@@ -1,4 +1,4 @@
-"""Work for an executor that sends signals to the worker process that receives it, before it can run a job."""
+"""Work for an executor: a worker process that unpickles the work sends signals to itself, before it can run a job."""
 
 import os
 import signal
@@ -7,14 +7,14 @@ from vitsplice.batch.probe_jobs import run_short
 
 
 def signalled():
-    """Send the signals of a terminal and of a scheduler to this process; return work that ends at once."""
+    """Send the signals of Ctrl+C and of a scheduler to this process; return a function that runs a job at once."""
     for number in (signal.SIGINT, signal.SIGTERM):
         os.kill(os.getpid(), number)
     return run_short
 
 
 class SignalledWork:
-    """Unpickling it calls `signalled`."""
+    """Work whose unpickling calls `signalled`."""
 
     def __reduce__(self):
         return signalled, ()

@@ -20,7 +20,7 @@ OVERRIDES = (
 
 
 def write_tiny_model(folder, generator="tiny-tint", options=None, images=(), seed=0, **changes):
-    """Write a model of a tiny ViT with random weights into a folder, and return its record."""
+    """Write a model with random weights, for the features of the tiny ViT, to a folder; return its record."""
     backbone = catalogue().backbones["tiny-vit"].build(None)
     return write_model_of(folder, generator, backbone, "tiny", OVERRIDES, options, images, seed, std=0.2, **changes)
 
@@ -28,7 +28,7 @@ def write_tiny_model(folder, generator="tiny-tint", options=None, images=(), see
 def write_model_of(
     folder, generator, backbone, preset, overrides, options=None, images=(), seed=0, std=None, **changes
 ):
-    """Write a model with random weights of a standard deviation, or of its initialisation, and return its record."""
+    """Write a model with normal weights of standard deviation ``std``, or as initialised if None; return its record."""
     settings = settings_for(preset, overrides=overrides)
     spec = catalogue().conditional_generators[generator]
     channels = condition_channels(spec.conditions, backbone)

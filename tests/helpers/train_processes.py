@@ -28,12 +28,12 @@ def main(settings, cache, out, images):
 
 
 def launch(words):
-    """Train in a number of processes that the launcher of `torchrun` forks off this one, with the arguments of `main`.
+    """Train in several processes, which the launcher of `torchrun` forks from this one.
 
     Args:
-        words: number of processes, settings, cache, out and images.
+        words: number of processes, then the arguments of `main`, one word for each image.
     """
-    import accelerate  # noqa: F401  once, before the processes begin
+    import accelerate  # noqa: F401  imported once, before the fork
 
     number, *paths = words
     config = LaunchConfig(
@@ -45,7 +45,7 @@ def launch(words):
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,
-        start_method="fork",  # nothing is computed before it, so there are no threads
+        start_method="fork",  # safe: there are no threads before the first computation
     )
     elastic_launch(config, main)(*paths[:3], paths[3:])
     return 0

@@ -21,10 +21,10 @@ from vitsplice.contracts import (
 from vitsplice.errors import WeightsUnavailable
 from vitsplice.hookspecs import hookimpl
 
-NONE = "random weights"
+RANDOM = "random weights"
 
 
-def read(network, weights):
+def load_weights(network, weights):
     """Load the weights of a file into a network, unless the path is None."""
     from vitsplice.backbones.weights import load_into, read_state_dict
 
@@ -50,8 +50,8 @@ def tiny_vit(
     shape = {"patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 2, "img_size": 32, "num_classes": 0}
     with private_rng(0):
         network = timm.create_model(model, **(shape | {"dynamic_img_size": True} | settings))
-    read(network, weights)
-    info = {"name": name, "licence": NONE, "source": NONE, "cls_normalised": cls_normalised}
+    load_weights(network, weights)
+    info = {"name": name, "licence": RANDOM, "source": RANDOM, "cls_normalised": cls_normalised}
     return TimmViT(network, **info, structure=structure, appearance=appearance)
 
 
@@ -63,8 +63,8 @@ def tiny_cnn(weights=None, *, name="tiny-cnn", **roles):
 
     with private_rng(0):
         network = timm.create_model("test_resnet", features_only=True)
-    read(network, weights)
-    return TimmCNN(network, name=name, licence=NONE, source=NONE, **roles)
+    load_weights(network, weights)
+    return TimmCNN(network, name=name, licence=RANDOM, source=RANDOM, **roles)
 
 
 def unavailable(weights):
@@ -84,9 +84,10 @@ def nan_term(context):
 
 
 def nap(context):
-    """Build a term of value 0 that sleeps from its third call, or until a file exists: a run can be met at any load.
+    """Build a term of value 0 whose calls, from the third on, sleep for ``seconds`` or until the file ``until`` exists.
 
-    A file of that name and "-one" wakes one run, which removes it.
+    A test can thus act during a run, however busy the machine is. The file ``{until}-one`` ends all sleep of one
+    run, which removes the file.
     """
     import itertools
     import time
@@ -111,9 +112,9 @@ def nap(context):
 @hookimpl
 def vitsplice_backbones():
     return [
-        BackboneSpec("tiny-vit", tiny_vit, "a tiny random ViT", NONE, NONE),
-        BackboneSpec("tiny-cnn", tiny_cnn, "a tiny random CNN", NONE, NONE),
-        BackboneSpec("tiny-gone", unavailable, "never available", NONE, NONE),
+        BackboneSpec("tiny-vit", tiny_vit, "a tiny random ViT", RANDOM, RANDOM),
+        BackboneSpec("tiny-cnn", tiny_cnn, "a tiny random CNN", RANDOM, RANDOM),
+        BackboneSpec("tiny-gone", unavailable, "never available", RANDOM, RANDOM),
     ]
 
 
@@ -121,7 +122,7 @@ def vitsplice_backbones():
 def vitsplice_losses():
     pause = {"seconds": Option(0.0, "longest pause", minimum=0), "until": Option("", "file that ends the pauses")}
     return [
-        LossSpec("nan-at-third", nan_term, "NaN from its fourth call", "structure", "structure"),
+        LossSpec("nan-at-fourth", nan_term, "NaN from its fourth call", "structure", "structure"),
         LossSpec("tiny-nap", nap, "zero, after a pause", "structure", "structure", pause),
     ]
 
@@ -143,7 +144,7 @@ def vitsplice_conditional_generators():
 
     strength = {"strength": Option(1.0, "factor of the change", minimum=0)}
     names = ("cls", "appearance", "start", "warped")
-    return [ConditionalGeneratorSpec("tiny-tint", build, "convolutions of everything", names, strength)]
+    return [ConditionalGeneratorSpec("tiny-tint", build, "convolutions of all conditions", names, strength)]
 
 
 class InTurn:

@@ -6,7 +6,7 @@ from torch import nn
 
 
 class TinyTint(nn.Module):
-    """Correct the warm start by convolutions of all conditions; an output depends on `reach` pixels around it."""
+    """Correct the warm start by convolutions of all conditions; the receptive field has a radius of at most `reach`."""
 
     reach = 40
 

@@ -1,4 +1,4 @@
-"""Images made with Pillow or by hand, and what they should look like."""
+"""Images created with Pillow or byte by byte, and their expected pixels."""
 
 import struct
 import zlib
@@ -52,9 +52,8 @@ def png(width, height, bits, colour, rows, extra=b""):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
-def tiff(values, bits, photometric, samples=1):
-    """An uncompressed little-endian TIFF by hand, from the packed rows."""
-    height, width, data = values
+def tiff(height, width, rows, bits, photometric):
+    """An uncompressed little-endian grey TIFF by hand; ``rows`` are the bytes of the pixels."""
     entries = [
         (256, 3, 1, width),
         (257, 3, 1, height),
@@ -62,11 +61,11 @@ def tiff(values, bits, photometric, samples=1):
         (259, 3, 1, 1),
         (262, 3, 1, photometric),
         (273, 4, 1, 8 + 2 + 8 * 12 + 4),
-        (277, 3, 1, samples),
-        (279, 4, 1, len(data)),
+        (277, 3, 1, 1),
+        (279, 4, 1, len(rows)),
     ]
     ifd = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *e) for e in entries)
-    return b"II*\0" + struct.pack("<I", 8) + ifd + struct.pack("<I", 0) + data
+    return b"II*\0" + struct.pack("<I", 8) + ifd + struct.pack("<I", 0) + rows
 
 
 def tiff_of_planes(planes, compress=None):

@@ -95,4 +95,4 @@ def test_jpeg_artefacts_count_as_black_and_dark_grey_does_not():
 
 
 def test_mask_without_alpha_has_no_notes():
-    assert read_mask(read(np.zeros((16, 16)))).notes == ()
+    assert read_mask(np.zeros((16, 16))).notes == ()

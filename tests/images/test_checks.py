@@ -64,7 +64,7 @@ def huge_bmp(width, height):
         ("png", png(13000, 13000, 8, 2, [b""])),  # Pillow would warn
         ("png", png(8001, 8000, 8, 2, [b""])),  # Pillow would say nothing
         ("bmp", huge_bmp(50000, 50000)),
-        ("tif", tiff((50000, 50000, b""), 8, 1)),
+        ("tif", tiff(50000, 50000, b"", 8, 1)),
     ],
 )
 def test_huge_image_is_refused_by_its_header_without_decoding(tmp_path, monkeypatch, suffix, data):

@@ -72,15 +72,14 @@ def test_one_bit_image_is_read_as_black_and_white(tmp_path, suffix):
     assert np.array_equal(hwc(read(tmp_path / f"a.{suffix}")), grey3(raw))
 
 
-def palette_image():
-    image = Image.fromarray(np.arange(H * W, dtype=np.uint8).reshape(H, W) % 4).convert("P")
-    image.putdata([i % 4 for i in range(H * W)])
-    image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 10, 20, 30])
-    return image
-
-
 PALETTE = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 20, 30]], np.uint8)
 INDEX = np.arange(H * W).reshape(H, W) % 4
+
+
+def palette_image():
+    image = Image.fromarray(INDEX.astype(np.uint8))
+    image.putpalette(PALETTE.flatten().tolist())
+    return image
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
@@ -187,7 +186,7 @@ def test_edited_pixels_of_an_image_with_several_frames_are_read(tmp_path, suffix
 
 @pytest.mark.parametrize("offset", [-3, 1000])
 def test_tiff_with_a_corrupt_pointer_to_a_second_frame_is_read(tmp_path, offset):
-    data = bytearray(tiff((H, W, bytes(range(W)) * H), 8, 1))
+    data = bytearray(tiff(H, W, bytes(range(W)) * H, 8, 1))
     pointer = 8 + 2 + 8 * 12  # after the header and a directory of 8 entries
     struct.pack_into("<I", data, pointer, len(data) + offset)
     (tmp_path / "a.tif").write_bytes(data)
@@ -231,7 +230,7 @@ def test_corrupt_file_gives_an_image_or_image_error(tmp_path, suffix):
 
 def test_tiff_of_100_000_frames_is_read_in_two_cpu_seconds(tmp_path):
     """All frames share one strip; reading every frame would take half a minute."""
-    first = bytearray(tiff((H, W, bytes(H * W)), 8, 1))
+    first = bytearray(tiff(H, W, bytes(H * W), 8, 1))
     begin, end = 8, 8 + 2 + 8 * 12  # of its directory of 8 entries; the pointer to the next follows
     entries = bytes(first[begin:end])
     struct.pack_into("<I", first, end, len(first))
@@ -330,7 +329,7 @@ TRANSPARENT = {
     "4-bit grey": png(16, 16, 4, 0, [b"\x15" * 8] * 16, chunk(b"tRNS", struct.pack(">H", 5))),
     "16-bit colour": png(16, 16, 16, 2, [DEEP * 8 + bytes(48)] * 16, chunk(b"tRNS", DEEP)),
 }
-"""PNG files with a transparent colour that Pillow scales when it decodes the pixels."""
+"""PNG files whose pixels Pillow scales when it decodes them, but not their transparent colour."""
 
 
 @pytest.mark.parametrize("data", TRANSPARENT.values(), ids=TRANSPARENT)
@@ -343,7 +342,7 @@ def test_png_with_a_transparent_colour_is_read_alike_twice_and_as_a_copy(data):
         assert again.notes == first.notes
 
 
-def test_png_of_another_mode_after_its_first_read_has_no_transparent_colour():
+def test_png_converted_to_another_mode_after_its_first_read_has_no_transparent_colour():
     image = Image.open(io.BytesIO(TRANSPARENT["4-bit grey"]))
     read(image)
     assert "alpha composited on white" not in read(image.convert("I;16")).notes
@@ -377,9 +376,9 @@ def test_big_endian_16_bit_grey_is_read(tmp_path):
 @pytest.mark.parametrize(("bits", "photometric"), [(12, 1), (16, 1), (16, 0), (8, 0)])
 def test_tiff_bit_depth_and_white_is_zero_are_decoded(tmp_path, bits, photometric):
     values = (np.arange(16 * 16).reshape(16, 16) * 13) % 2**bits
-    bytewise = np.unpackbits(values.astype(">u2").view(np.uint8)).reshape(16, 16, 16)[..., 16 - bits :]
-    data = values.astype("<u2").tobytes() if bits == 16 else np.packbits(bytewise).tobytes()
-    (tmp_path / "a.tif").write_bytes(tiff((16, 16, data), bits, photometric))
+    binary = np.unpackbits(values.astype(">u2").view(np.uint8)).reshape(16, 16, 16)[..., 16 - bits :]
+    data = values.astype("<u2").tobytes() if bits == 16 else np.packbits(binary).tobytes()
+    (tmp_path / "a.tif").write_bytes(tiff(16, 16, data, bits, photometric))
     expected = values / (2**bits - 1)
     image = read(tmp_path / "a.tif")
     np.testing.assert_allclose(hwc(image), grey3(expected if photometric else 1 - expected), atol=1e-6)
@@ -406,7 +405,7 @@ def test_tiff_with_signed_bytes_is_refused(tmp_path):
 
 
 def test_unreadable_tiff_is_refused_with_the_depth_that_grey_floating_point_must_have(tmp_path):
-    (tmp_path / "a.tif").write_bytes(tiff((H, W, bytes(H * W * 8)), 64, 1))
+    (tmp_path / "a.tif").write_bytes(tiff(H, W, bytes(H * W * 8), 64, 1))
     assert "of floating-point TIFF files, only grey ones with 32 bits can be read" in refused(tmp_path / "a.tif")
 
 

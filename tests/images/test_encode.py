@@ -52,7 +52,7 @@ def test_nan_is_refused():
         encode_png(torch.full((3, H, W), torch.nan))
 
 
-def test_from_pil_inverts_to_pil():
+def test_to_pil_inverts_from_pil():
     image = Image.new("RGB", (3, 2))
     image.putpixel((2, 0), (255, 0, 51))
     pixels = from_pil(image)

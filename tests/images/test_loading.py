@@ -237,7 +237,7 @@ def test_control_characters_in_a_name_are_escaped(tmp_path):
     assert read(tmp_path / name).name.endswith("two\\nlines \\x1b[31mred\\x07.png")
 
 
-def test_name_that_is_not_unicode_is_read(tmp_path):
+def test_name_that_is_not_utf8_is_read(tmp_path):
     path = os.fsencode(tmp_path) + b"/raw\xff.png"
     Image.fromarray(rgb8()).save(tmp_path / "a.png")
     os.rename(tmp_path / "a.png", path)

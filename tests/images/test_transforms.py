@@ -1,4 +1,4 @@
-"""Resizing by the shorter side, and conversion to Lab."""
+"""Resizing by the shorter side, conversion to Lab, bilinear sampling."""
 
 import numpy as np
 import pytest

@@ -1,7 +1,7 @@
 """Small data sets in the layouts of SPair-71k and PF-PASCAL with known results.
 
-Source and target of a pair are the same image, so every point is matched at its own position, and the error is the
-distance between the annotated points.
+Source and target of a pair are the same image, so every point is matched to its own position, and the error is the
+distance between the annotated points of source and target.
 """
 
 import json
@@ -79,7 +79,7 @@ def small_pfpascal(root):
 
 
 def write_mat(path, points):
-    """Write points (x, y); None for one that is not visible."""
+    """Write points (x, y) to a MATLAB file; None for a point that is not visible."""
     path.parent.mkdir(parents=True, exist_ok=True)
     kps = np.array([(np.nan, np.nan) if point is None else point for point in points], float)
     scipy.io.savemat(path, {"kps": kps, "bbox": np.array([[1.0, 1, 9, 9]])}, do_compression=True)

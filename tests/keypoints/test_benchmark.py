@@ -111,7 +111,7 @@ def test_only_new_features_and_changed_images_are_measured(tmp_path, spair, extr
 
 @pytest.mark.slow
 @pytest.mark.parametrize("parts", [1, 4])
-def test_resume_after_stop_or_truncated_log_gives_the_same_summary(tmp_path, spair, parts):
+def test_resume_after_a_stop_with_a_truncated_log_gives_the_same_summary(tmp_path, spair, parts):
     benchmark = small(spair, backbones=("tiny-vit", "tiny-cnn"))
     expected = run_benchmark(benchmark, tmp_path / "complete").to_json()
     calls = iter(range(100))
@@ -140,7 +140,7 @@ def test_values_of_two_versions_are_not_mixed(tmp_path, spair, extracted, monkey
     assert len(extracted) == 4
 
 
-def test_folder_in_an_earlier_format_names_the_version_that_wrote_it(tmp_path, spair):
+def test_error_for_an_earlier_format_names_the_version_that_wrote_it(tmp_path, spair):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "keypoints.json").write_text('{"format": 1, "versions": {"vitsplice": "0.0.9"}}')
     with pytest.raises(OutputExists, match=r"written by vitsplice 0\.0\.9 in format 1; this version reads format 3"):

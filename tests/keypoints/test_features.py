@@ -35,11 +35,13 @@ def test_defaults_are_the_structure_facet_and_all_layers():
     assert select([ViT], [], [0, -3]) == {ViT: ["key[-3]"]}
 
 
-def test_single_backbone_is_loaded_once_and_several_again():
+def test_single_backbone_is_loaded_once_and_several_are_loaded_at_each_change():
     (single,) = select_features([ViT], [], [-1], CPU)
     assert single.load() is single.load()
     first, second = select_features([ViT, CNN], [], [-1], CPU)
-    assert (first.load().info.name, second.load().info.name) == (ViT, CNN)
+    loaded = first.load()
+    assert (loaded.info.name, second.load().info.name) == (ViT, CNN)
+    assert first.load() is not loaded
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,8 @@ def test_layout_of_ncnet_is_read(tmp_path):
 
 
 def test_training_list_takes_visible_points_from_mat_files(tmp_path):
-    names = "PF-dataset-PASCAL/JPEGImages/{0}.jpg,PF-dataset-PASCAL/JPEGImages/{1}.jpg,8,{2}"
-    rows = [names.format("a", "b", 0), names.format("a", "b", 1), names.format("a", "gone", 0)]
+    line = "PF-dataset-PASCAL/JPEGImages/{0}.jpg,PF-dataset-PASCAL/JPEGImages/{1}.jpg,8,{2}"
+    rows = [line.format("a", "b", 0), line.format("a", "b", 1), line.format("a", "gone", 0)]
     write_list(tmp_path, "source_image,target_image,class,flip", *rows, name="train_pairs.csv")
     write_mat(tmp_path / "Annotations" / "cat" / "a.mat", [(1, 2), None, (5, 6)])
     write_mat(tmp_path / "Annotations" / "cat" / "b.mat", [(10, 20), (30, 40), None])
@@ -83,12 +83,12 @@ def test_keypoint_with_an_empty_entry_is_not_visible_and_others_stay_paired(tmp_
     assert list(map(tuple, pair.target_points)) == target
 
 
-def test_empty_entry_of_a_single_list_is_refused_if_the_numbers_differ(tmp_path):
+def test_pair_with_different_numbers_of_x_and_y_coordinates_is_unusable(tmp_path):
     (unusable,) = pfpascal.load(write_list(tmp_path, HEADER, "a.jpg,b.jpg,8,1;2;,4;5,7;8,10;11"), "test").pairs()
     assert unusable.reason == "3 x coordinates and 2 y coordinates"
 
 
-def test_image_without_keypoints_beside_one_with_a_keypoint_is_unusable(tmp_path):
+def test_pair_with_keypoints_in_only_one_image_is_unusable(tmp_path):
     (unusable,) = pfpascal.load(write_list(tmp_path, HEADER, "a.jpg,b.jpg,8,,,5,6"), "test").pairs()
     assert unusable.reason == "0 keypoints in the source and 1 in the target"
 
@@ -164,7 +164,7 @@ def test_any_corrupt_byte_of_a_mat_file_raises_only_value_error(tmp_path):
 
 
 @pytest.mark.parametrize("path", [".", "..", "../new/.."])
-def test_name_of_a_relative_folder_is_that_of_the_folder(tmp_path, monkeypatch, path):
+def test_name_of_a_data_set_is_that_of_its_folder_for_every_relative_path(tmp_path, monkeypatch, path):
     small_pfpascal(tmp_path)
     (tmp_path / "new").mkdir()
     monkeypatch.chdir(tmp_path if path == "." else tmp_path / "new")

@@ -13,7 +13,7 @@ from vitsplice.errors import ConfigError, ImageError, UserError
 from vitsplice.loss_modules import AppearanceLoss, FeatureLoss, IdentityLoss, StructureLoss, from_preset
 from vitsplice.plugins import catalogue
 
-UNUSABLE = {"nan-at-third", "tiny-nap"}  # terms of the test plugin: NaN from the fourth call; always 0
+UNUSABLE = {"nan-at-fourth", "tiny-nap"}  # terms of the test plugin: NaN from the fourth call; always 0
 TERMS = sorted(set(catalogue().losses) - UNUSABLE)
 SPLICE = [AppearanceLoss, StructureLoss, IdentityLoss]
 

@@ -76,7 +76,7 @@ def test_model_is_the_average_of_the_weights(folder, pairs):
 
 @pytest.mark.slow
 def test_non_finite_loss_leaves_the_weights_of_the_step_before(folder, pairs):
-    bad = "terms.bad={loss: nan-at-third, weight: 1}"
+    bad = "terms.bad={loss: nan-at-fourth, weight: 1}"
     trained = training(folder, pairs, bad, "training.batch=1")
     steps = trained.steps()
     for _ in range(3):

@@ -174,7 +174,7 @@ def test_held_out_images_of_different_domains_are_noted(inputs, tmp_path):
 
 @pytest.mark.slow
 def test_training_that_diverges_leaves_its_checkpoint(inputs, tmp_path):
-    settings = "terms.bad={loss: nan-at-third, weight: 1}", "checkpoint.every=1", "training.batch=1", "previews=0"
+    settings = "terms.bad={loss: nan-at-fourth, weight: 1}", "checkpoint.every=1", "training.batch=1", "previews=0"
     recorder = begin(plan_of(inputs, *settings), tmp_path)
     with pytest.raises(NonFiniteLoss, match="term 'bad' became nan at step 4"):
         list(recorder.steps(lambda note: None))

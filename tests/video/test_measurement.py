@@ -49,7 +49,7 @@ def samples(tmp_path):
     return files
 
 
-def test_a_metric_is_the_mean_over_frames_and_has_no_value_if_a_frame_has_none(samples, monkeypatch):
+def test_a_metric_is_the_mean_over_frames_and_appearance_images_if_all_have_a_value(samples, monkeypatch):
     monkeypatch.setattr(measurement, "select_run_metrics", lambda known: list(SPECS))
     # The outputs also serve as appearance images, because their brightness is known.
     images = {f"a{number}": read(output) for number, _, output in samples}

@@ -3,6 +3,7 @@ import pytest
 import torch
 from clips import panned
 
+from tests.conftest import noise
 from vitsplice.video.colours import as_pixels
 from vitsplice.video.flow import Motion, no_motion
 from vitsplice.video.outputs import Key, changed, frame_by_frame, propagated
@@ -13,17 +14,20 @@ from vitsplice.video.source import Frame
 START = torch.full((1, 3, 32, 48), 0.5)
 
 
-def key(amount):
-    return Key(None, START, change=torch.full_like(START, amount))
+def key(change):
+    """Key frame without a match whose output differs from `START` by a tensor or a number."""
+    change = torch.as_tensor(change).expand_as(START)
+    return Key(None, START + change, change=change)
 
 
-def moved(right, valid=1.0):
+def shift(right, valid=1.0):
+    """Motion to the right by a number of pixels."""
     flow = torch.tensor([right / 48, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 32, 48)
     return Motion(flow, torch.full((1, 1, 32, 48), valid))
 
 
-class UnchangedFrames:
-    """A transfer whose outputs are the frames; it lists the frames that it matches and those that it computes."""
+class IdentityTransfer:
+    """Transfer that leaves frames unchanged, and records which frames it matched and which it computed."""
 
     device, optimises = torch.device("cpu"), False
 
@@ -41,38 +45,41 @@ class UnchangedFrames:
         return frame
 
 
-@pytest.mark.parametrize(("count", "matched"), [(1, [0]), (4, [0, 2, 3]), (5, [0, 2, 4]), (6, [0, 2, 4, 5])])
-def test_key_frames_are_at_both_ends_of_a_shot_and_in_between(count, matched):
+@pytest.mark.parametrize(("count", "key_numbers"), [(1, [0]), (4, [0, 2, 3]), (5, [0, 2, 4]), (6, [0, 2, 4, 5])])
+def test_key_frames_are_the_last_and_every_second_frame_of_a_shot_and_only_they_are_matched(count, key_numbers):
     frames = [Frame(number, pixels, number) for number, pixels in enumerate(panned(count))]
-    transfer, outputs, first = UnchangedFrames(), [], None
+    transfer, outputs, first = IdentityTransfer(), [], None
     for segment in segments(frames, 2):
-        part = propagated(transfer, segment, first, lambda index: None)
-        outputs, first = [*outputs, *part.outputs], part.following
-    assert all(np.array_equal(transfer.matched[n], frames[index].pixels) for n, index in enumerate(matched))
-    assert len(transfer.matched) == len(matched)
+        computed = propagated(transfer, segment, first, lambda number: None)
+        outputs, first = [*outputs, *computed.outputs], computed.following
+    key_frames = [frames[number].pixels for number in key_numbers]
+    assert all(np.array_equal(*pair) for pair in zip(transfer.matched, key_frames, strict=True))
     assert all(np.array_equal(output, frame.pixels) for output, frame in zip(outputs, frames, strict=True))
 
 
-@pytest.mark.parametrize("compute", [propagated, frame_by_frame])
-def test_each_frame_is_reported_before_it_is_computed(compute):
+@pytest.mark.parametrize(
+    ("compute", "numbers"), [(propagated, [0, 1, 1, 3, 3, 5]), (frame_by_frame, [0, 1, 2, 3, 4, 5])]
+)
+def test_the_first_uncomputed_frame_is_reported_before_each_frame_is_computed(compute, numbers):
     frames = [Frame(number, pixels, number) for number, pixels in enumerate(panned(6))]
-    transfer, reports, first = UnchangedFrames(), [], None
+    transfer, reports, first = IdentityTransfer(), [], None
+
+    def report(number):
+        reports.append((number, len(transfer.computed)))
+
     for segment in segments(frames, 2):
-        first = compute(
-            transfer, segment, first, lambda index: reports.append((index, len(transfer.computed)))
-        ).following
-    assert [computed for _, computed in reports] == list(range(6))
-    assert [index for index, _ in reports] == ([0, 1, 1, 3, 3, 5] if compute is propagated else list(range(6)))
+        first = compute(transfer, segment, first, report).following
+    assert reports == list(zip(numbers, range(6), strict=True))
 
 
-def test_without_changes_a_frame_is_its_start():
+def test_without_changes_of_the_key_frames_the_output_is_the_start():
     unchanged = Key(None, START)
-    assert changed(START, unchanged, unchanged, KeyMotions(moved(3), moved(0), 0.5)) is START
+    assert changed(START, unchanged, unchanged, KeyMotions(shift(3), shift(0), 0.5)) is START
 
 
 def test_a_change_moves_with_the_motion():
-    pattern = torch.rand(1, 3, 32, 48) / 2
-    output = changed(START, Key(None, START, change=pattern), key(0.3), KeyMotions(moved(5), moved(0), 0.0))
+    pattern = noise(1, 3, 32, 48) / 2
+    output = changed(START, key(pattern), key(0.3), KeyMotions(shift(5), shift(0), 0.0))
     assert torch.allclose(output[..., :40], (START + pattern.roll(-5, -1))[..., :40], atol=1e-5)
 
 
@@ -83,12 +90,12 @@ def test_changes_of_both_key_frames_are_blended_by_the_distance_in_time(fraction
     assert torch.allclose(output, torch.full_like(START, expected), atol=1e-5)
 
 
-def test_where_one_motion_cannot_be_trusted_the_other_change_is_used():
-    output = changed(START, key(0.1), key(0.3), KeyMotions(moved(0, valid=0.0), no_motion((32, 48)), 0.25))
+def test_where_one_motion_cannot_be_trusted_the_change_of_the_other_key_frame_is_used():
+    output = changed(START, key(0.1), key(0.3), KeyMotions(shift(0, valid=0.0), no_motion((32, 48)), 0.25))
     assert torch.allclose(output, torch.full_like(START, 0.8), atol=1e-5)
 
 
 def test_where_no_motion_can_be_trusted_there_is_no_change():
-    hidden = moved(0, valid=0.0)
+    hidden = shift(0, valid=0.0)
     output = changed(START, key(0.1), key(0.3), KeyMotions(hidden, hidden, 0.5))
     assert torch.allclose(output, START, atol=1e-5)

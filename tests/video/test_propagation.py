@@ -10,6 +10,7 @@ from vitsplice.matching import Correspondence, MatchedImage
 from vitsplice.matching.small_spots import SmallSpots
 from vitsplice.video.flow import Motion, no_motion
 from vitsplice.video.propagation import (
+    OWN_COLOURS,
     KeyMotions,
     blended_correspondence,
     blended_start_maps,
@@ -47,7 +48,7 @@ def test_weights_move_with_the_motion():
     moved = blended_correspondence(FRAME, key, match(1), KeyMotions(shift(2), no_motion((48, 64)), 0.0), [])
     assert torch.allclose(on_grid(moved.weights)[:, :6], on_grid(key.weights)[:, 2:], atol=1e-5)
     assert torch.allclose(moved.weights.sum(1), torch.ones(48))
-    assert moved.mirrored
+    assert moved.others == key.others
 
 
 def test_weights_are_blended_by_the_distance_in_time():
@@ -59,14 +60,14 @@ def test_weights_are_blended_by_the_distance_in_time():
     assert torch.allclose(blended.weights, expected, atol=1e-5)
 
 
-def test_a_motion_that_cannot_be_trusted_gives_way_to_the_other():
+def test_where_one_motion_cannot_be_trusted_the_weights_of_the_other_key_frame_are_used():
     first, second = match(0), match(1)
     motions = KeyMotions(shift(0, valid=0.0), no_motion((48, 64)), 0.25)
     blended = blended_correspondence(FRAME, first, second, motions, [])
     assert torch.allclose(blended.weights, second.weights, atol=5e-3)
 
 
-def test_blended_assignments_are_sharpened_to_the_entropy_of_the_key_frames():
+def test_blended_weights_are_sharpened_to_the_entropy_of_the_key_frames_but_never_softened():
     weights = (match(0).weights + match(1).weights + match(2).weights) / 3
     entropy = mean_entropy(match(0).weights)
     assert mean_entropy(weights) > entropy
@@ -74,7 +75,7 @@ def test_blended_assignments_are_sharpened_to_the_entropy_of_the_key_frames():
     assert torch.allclose(sharpened(weights, mean_entropy(weights) + 1), weights, atol=1e-6)
 
 
-def test_an_assignment_of_patches_of_other_colours_gives_way_to_the_other():
+def test_where_colours_differ_from_those_of_one_key_frame_the_weights_of_the_other_are_used():
     first, second, still = replace(match(0), colours=COLOURS + 0.5), match(1), no_motion((48, 64))
     blended = blended_correspondence(FRAME, first, second, KeyMotions(still, still, 0.25), [])
     assert torch.allclose(blended.weights, second.weights, atol=1e-2)
@@ -91,13 +92,13 @@ def test_the_preference_is_strongest_for_the_colours_that_were_matched_where_the
 
 
 def test_motions_of_a_segment_lead_to_its_key_frames():
-    part = next(segments([Frame(n, pixels, n) for n, pixels in enumerate(panned(5, 96, 128, 3))], 4))
-    motions = key_motions(part)
-    inner = (slice(None), 0, slice(24, -24), slice(24, -24))
+    frames = [Frame(number, pixels, number) for number, pixels in enumerate(panned(5, 96, 128, step=3))]
+    motions = key_motions(next(segments(frames, 4)))
+    rightward = (slice(None), 0, slice(24, -24), slice(24, -24))  # without the border
     assert [each.fraction for each in motions] == [0, 0.25, 0.5, 0.75, 1]
     for number, each in enumerate(motions):
-        assert float(each.earlier.flow[inner].mean()) * 128 == pytest.approx(3 * number, abs=0.5)
-        assert float(each.later.flow[inner].mean()) * 128 == pytest.approx(3 * number - 12, abs=0.5)
+        assert float(each.earlier.flow[rightward].mean()) * 128 == pytest.approx(3 * number, abs=0.5)
+        assert float(each.later.flow[rightward].mean()) * 128 == pytest.approx(3 * number - 12, abs=0.5)
 
 
 def spots_at(*centres, strength):
@@ -109,6 +110,9 @@ def test_spots_move_from_frame_to_frame_until_they_are_hidden():
     moved = moved_spots(match(spots=spots_at((3.0, 4.0), strength=1.0)), [shift(1), shift(1), shift(1, valid=0.0)])
     assert [each.centres.tolist() for each in moved[:3]] == [[[3, 4]], [[3, 5]], [[3, 6]]]
     assert [len(each.radii) for each in moved] == [1, 1, 1, 0]
+
+
+def test_without_a_match_no_frame_has_spots():
     assert moved_spots(None, [shift(1)]) == [None, None]
 
 
@@ -117,44 +121,48 @@ def test_spots_that_leave_the_frame_are_dropped():
     assert [len(each.radii) for each in moved] == [1, 1, 0, 0]
 
 
-def test_near_spots_of_both_key_frames_are_joined_and_the_others_keep_their_strength():
+@pytest.mark.parametrize(
+    ("later", "centres", "strengths"),
+    [
+        (spots_at((3.0, 4.2), strength=0.25), [(3.0, 4.05), (1.0, 1.0)], [1.0, 0.75]),
+        (spots_at((3.0, 5.0), strength=0.25), [(3.0, 4.0), (1.0, 1.0), (3.0, 5.0)], [0.75, 0.75, 0.25]),
+        (spots_at((3.0, 4.2), strength=0.25)[:0], [(3.0, 4.0), (1.0, 1.0)], [0.75, 0.75]),
+    ],
+    ids=["near", "far", "none"],
+)
+def test_near_spots_of_both_key_frames_are_joined_and_the_others_keep_their_strength(later, centres, strengths):
     still = no_motion((48, 64))
-    for second, expected in (
-        (spots_at((3.0, 4.2), strength=0.25), [((3.0, 4.05), 1.0), ((1.0, 1.0), 0.75)]),
-        (spots_at((3.0, 5.0), strength=0.25), [((3.0, 4.0), 0.75), ((1.0, 1.0), 0.75), ((3.0, 5.0), 0.25)]),
-        (spots_at((3.0, 4.2), strength=0.25)[:0], [((3.0, 4.0), 0.75), ((1.0, 1.0), 0.75)]),
-    ):
-        spots = [spots_at((3.0, 4.0), (1.0, 1.0), strength=0.75), second]
-        joined = blended_correspondence(FRAME, match(), match(), KeyMotions(still, still, 0.25), spots).spots
-        torch.testing.assert_close(joined.centres, torch.tensor([centre for centre, _ in expected]))
-        torch.testing.assert_close(joined.strengths, torch.tensor([strength for _, strength in expected]))
+    spots = [spots_at((3.0, 4.0), (1.0, 1.0), strength=0.75), later]
+    joined = blended_correspondence(FRAME, match(), match(), KeyMotions(still, still, 0.25), spots).spots
+    torch.testing.assert_close(joined.centres, torch.tensor(centres))
+    torch.testing.assert_close(joined.strengths, torch.tensor(strengths))
 
 
 def start_maps(seed=0):
-    """Maps of a warm start whose own colours are smooth."""
-    maps = torch.rand(1, 7, 48, 64, generator=torch.Generator().manual_seed(seed))
-    maps[:, 3:6] = torch.linspace(0, 0.2, 64)
+    """Maps of a warm start, random except that the colours of the frame itself are smooth."""
+    maps = torch.rand(1, 8, 48, 64, generator=torch.Generator().manual_seed(seed))
+    maps[:, OWN_COLOURS] = torch.linspace(0, 0.2, 64)
     return maps
 
 
-def test_maps_of_a_start_are_those_of_the_key_frames_along_the_motion():
+def test_start_maps_are_fetched_from_a_key_frame_along_the_motion():
     maps = start_maps()
     still = no_motion((48, 64))
     assert torch.allclose(blended_start_maps(maps, maps, start_maps(1), KeyMotions(still, still, 0.0)), maps, atol=1e-5)
     moved = blended_start_maps(maps, maps, start_maps(1), KeyMotions(shift(1), still, 0.0))
-    assert torch.allclose(moved[..., :56], maps[..., 8:], atol=0.05)
+    assert torch.allclose(moved[..., :56], maps[..., 8:], atol=1e-5)
 
 
-def test_maps_of_both_key_frames_are_blended_by_the_distance_in_time():
+def test_start_maps_of_both_key_frames_are_blended_by_the_distance_in_time():
     still = no_motion((48, 64))
     first, second = start_maps(), start_maps(1)
     blended = blended_start_maps(first, first, second, KeyMotions(still, still, 0.25))
     assert torch.allclose(blended, torch.lerp(first, second, 0.25), atol=1e-5)
 
 
-def test_maps_of_the_frame_itself_are_used_where_a_motion_leads_to_other_colours_or_cannot_be_trusted():
+def test_start_maps_of_the_frame_itself_are_used_where_a_motion_leads_to_other_colours_or_cannot_be_trusted():
     own, key = start_maps(), start_maps(1)
-    key[:, 3:6] += 0.5
+    key[:, OWN_COLOURS] += 0.5
     still, hidden = no_motion((48, 64)), shift(0, valid=0.0)
     assert torch.allclose(blended_start_maps(own, key, key, KeyMotions(still, still, 0.5)), own, atol=1e-3)
     assert torch.allclose(blended_start_maps(own, own, own, KeyMotions(hidden, hidden, 0.5)), own, atol=1e-5)

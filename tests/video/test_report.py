@@ -5,16 +5,13 @@ import pytest
 
 from vitsplice.video.report import report
 
-TRUSTED = [(0, 0.1, 0.2), (1, 0.1, 0.2)]
+pytestmark = pytest.mark.usefixtures("no_plots")
+
+ERRORS = [(0, 0.1, 0.2), (1, 0.1, 0.2)]
 
 
-@pytest.fixture(autouse=True)
-def _no_plot(monkeypatch):
-    monkeypatch.setattr("vitsplice.support.plots._save", lambda *_, **__: b"<svg></svg>")
-
-
-def text(errors=TRUSTED, frames=3, source="clip.mp4", **changes):
-    """Return the text of the report of a video, without tags."""
+def text(errors=ERRORS, frames=3, source="clip.mp4", **changes):
+    """Return the text of the report of a video, without tags; ``changes`` are fields of ``video.json``."""
     record = {
         "temporal": True,
         "key_every": 12,
@@ -35,7 +32,7 @@ def text(errors=TRUSTED, frames=3, source="clip.mp4", **changes):
     return " ".join(unescape(re.sub("<[^>]+>", " ", page)).split())
 
 
-def test_digests_are_distinguished_from_weights():
+def test_weights_of_appearance_images_are_not_called_digests():
     inputs = {"appearance image": "cd", "appearance image 2": "ce", "appearance weights": "1, 2", "weights": "01"}
     page = text(inputs=inputs)
     assert "SHA-256 of appearance image 2 ce" in page
@@ -53,7 +50,7 @@ def test_digests_of_networks_have_the_names_of_the_networks():
     assert "SHA-256 of the description of the features of b0 04" in page
 
 
-def test_networks_without_digests_have_no_row():
+def test_an_empty_digest_has_no_row():
     assert text(inputs={"video": "ab", "weights": ""}).count("SHA-256") == 1
 
 
@@ -62,7 +59,7 @@ def test_settings_without_a_preset_are_not_called_a_preset():
     assert "preset" not in text(settings={"preset": None, "device": "cpu"})
 
 
-def test_without_metrics_there_is_no_section():
+def test_without_metrics_the_report_has_no_section_of_metrics():
     assert "Metrics of frames" in text()
     assert "Metrics of frames" not in text(metrics={})
 
@@ -79,7 +76,7 @@ def test_a_substituted_backbone_is_mentioned():
     assert expected in text(substitutions=[substitution])
 
 
-def test_a_single_frame_is_in_the_singular_and_has_no_warping_error():
+def test_a_video_of_one_frame_is_described_in_the_singular_and_has_no_warping_error():
     page = text(frames=1, errors=[])
     assert "on cpu; 1 frame, computed in 0.12 s each" in page
     assert "The first frame" in page

@@ -1,3 +1,5 @@
+from itertools import chain
+
 import pytest
 from clips import panned, texture
 
@@ -7,21 +9,21 @@ from vitsplice.video.source import Frame
 
 def video(*shots):
     """Frames of shots one after another."""
-    return [Frame(index, pixels, index) for index, pixels in enumerate(pixels for shot in shots for pixels in shot)]
+    return [Frame(index, pixels, index) for index, pixels in enumerate(chain(*shots))]
 
 
 def described(parts):
-    """First frame, end, following key frame and beginning of a shot of each segment."""
+    """For each segment: start, end, number of the following key frame, and whether it begins a shot."""
     return [(p.start, p.end, p.following.index if p.following else None, p.after_cut) for p in parts]
 
 
-def test_key_frames_follow_each_other_by_the_length():
+def test_a_segment_ends_after_the_maximum_number_of_frames():
     parts = list(segments(video(panned(7)), 3))
     assert described(parts) == [(0, 3, 3, True), (3, 6, 6, False), (6, 7, None, False)]
     assert [len(part.pairs) for part in parts] == [3, 3, 0]
 
 
-def test_a_cut_begins_a_shot_and_has_no_motion():
+def test_a_cut_begins_a_shot_and_no_segment_has_motion_across_it():
     parts = list(segments(video(panned(4), panned(5, seed=9)), 3))
     assert described(parts) == [(0, 3, 3, True), (3, 4, None, False), (4, 7, 7, True), (7, 9, None, False)]
     assert [len(part.pairs) for part in parts] == [3, 0, 3, 1]
@@ -60,10 +62,14 @@ def test_frames_are_read_only_as_far_as_needed():
     assert max(taken) == 4
 
 
-def test_a_flash_is_no_cut_and_black_before_a_scene_is_one():
+def test_a_flash_is_no_cut():
     image = texture(64, 96)
     flash = [image, (image.astype(int) + 60).clip(0, 255).astype("uint8"), image]
     assert not any(part.after_cut for part in list(segments(video(flash), 10))[1:])
+
+
+def test_a_change_from_black_to_an_image_is_a_cut():
+    image = texture(64, 96)
     assert [part.start for part in segments(video([image * 0, image * 0], [image]), 10)] == [0, 2]
 
 

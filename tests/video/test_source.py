@@ -3,9 +3,10 @@ import os
 import struct
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
-from clips import panned, remuxed, write_clip
+from clips import panned, remuxed, write_clip, write_tone
 from PIL import Image
 
 from vitsplice.errors import ImageError, UserError
@@ -58,7 +59,7 @@ def test_mirrored_frames_are_as_players_show_them(tmp_path, matrix, shown):
     image = panned(1)[0]
     path = write_clip(tmp_path / "clip.mp4", [image], rotation=180)
     unit = 1 << 16  # 1 as a fixed-point number
-    turned = struct.pack(">5i", -unit, 0, 0, 0, -unit)
+    turned = struct.pack(">5i", -unit, 0, 0, 0, -unit)  # display matrix of a rotation by 180 degrees
     a, b, c, d = (unit * value for value in matrix)
     data = path.read_bytes()
     assert turned in data
@@ -68,9 +69,11 @@ def test_mirrored_frames_are_as_players_show_them(tmp_path, matrix, shown):
     assert np.abs(next(source.frames()).pixels.astype(int) - shown(image)).mean() < 3
 
 
-def test_times_below_0_are_those_of_the_file_and_its_duration_has_no_note(tmp_path):
+def test_times_below_0_are_read_unchanged_and_cause_no_note(tmp_path):
     clip = write_clip(tmp_path / "clip.mp4", panned(8), audio=True)
-    source = open_source(remuxed(clip, tmp_path / "wrapped.ts", Fraction(2**33, 90000) - 1))
+    # MPEG-TS has 33-bit times in 1/90000 s. FFmpeg reads those just before 2^33 as negative.
+    wrap = Fraction(2**33, 90000)
+    source = open_source(remuxed(clip, tmp_path / "wrapped.ts", wrap - 1))
     assert source.info.start == next(source.frames()).time == -90000
     assert source.info.notes == ()
 
@@ -78,8 +81,8 @@ def test_times_below_0_are_those_of_the_file_and_its_duration_has_no_note(tmp_pa
 def test_frames_that_an_edit_list_hides_are_not_counted(tmp_path):
     clip = write_clip(tmp_path / "clip.mp4", panned(8), codec="mpeg4")
     source = open_source(remuxed(clip, tmp_path / "trimmed.mp4", -0.5))
-    frames = len(list(source.frames()))  # those after 0.5 of 0.8 s
-    assert (source.info.frames, source.info.states_frames) == (frames, True) == (3, True)
+    assert len(list(source.frames())) == source.info.frames == 3  # those after 0.5 of 0.8 s
+    assert source.info.states_frames
 
 
 def test_a_title_that_is_not_utf8_is_no_damage(tmp_path):
@@ -89,7 +92,7 @@ def test_a_title_that_is_not_utf8_is_no_damage(tmp_path):
     assert open_source(path).info.frames == 1
 
 
-def test_a_matrix_that_ffmpeg_does_not_convert_is_noted(tmp_path):
+def test_an_unsupported_colour_matrix_is_noted(tmp_path):
     source = open_source(write_clip(tmp_path / "clip.mp4", panned(1), colours=(8, 1, 1, 1)))
     assert source.info.colours.matrix == UNSPECIFIED
     note = "the input has colour matrix 8 of H.273, which is not supported; colours may be wrong"
@@ -134,25 +137,33 @@ def test_images_of_different_sizes_are_refused(tmp_path):
 def test_what_is_no_video_is_refused_with_a_reason(tmp_path):
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("no video " * 100)
-    (tmp_path / "none").mkdir()
     clip = write_clip(tmp_path / "clip.mp4", panned(4)).read_bytes()
     (tmp_path / "half.mp4").write_bytes(clip[: len(clip) // 2])
     for name in ("empty.mp4", "text.mp4", "half.mp4"):
         with pytest.raises(ImageError, match=f"{name}' is no video, or is damaged: "):
             open_source(tmp_path / name)
-    with pytest.raises(ImageError, match=r"gone\.mp4' does not exist"):
-        open_source(tmp_path / "gone.mp4")
+
+
+@pytest.mark.parametrize("name", ["missing.mp4", f"{'x' * 300}.mp4"], ids=["short name", "name that is too long"])
+def test_a_path_that_does_not_exist_is_refused(tmp_path, name):
+    with pytest.raises(ImageError, match=rf"{name}' does not exist"):
+        open_source(tmp_path / name)
+
+
+def test_a_named_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")
     with pytest.raises(ImageError, match=r"pipe\.mp4' is not a regular file; give a video file"):
         open_source(tmp_path / "pipe.mp4")
-    with pytest.raises(ImageError, match=r"long\.mp4' does not exist"):
-        open_source(tmp_path / f"{'x' * 300}long.mp4")
-    with pytest.raises(UserError, match=r"none holds no images\. Images end in "):
-        open_source(tmp_path / "none")
+
+
+def test_a_folder_without_images_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty holds no images\. Images end in "):
+        open_source(tmp_path / "empty")
 
 
 @pytest.mark.parametrize("name", ["clip.mkv", "clip.h264"])
-def test_frames_that_a_file_does_not_state_are_counted(tmp_path, name):
+def test_frames_are_counted_if_the_file_does_not_state_their_number(tmp_path, name):
     info = open_source(write_clip(tmp_path / name, panned(8))).info
     assert (info.frames, info.states_frames, info.notes) == (8, False, ())
 
@@ -162,11 +173,11 @@ def test_longer_audio_does_not_add_frames(tmp_path):
     assert (info.frames, info.notes) == (8, ())
 
 
-def test_transparency_is_noted(tmp_path):
+def test_transparency_is_noted_but_an_opaque_alpha_channel_is_not(tmp_path):
     frames = [np.dstack([pixels, np.full(pixels.shape[:2], 100, np.uint8)]) for pixels in panned(2)]
     clip = write_clip(tmp_path / "clip.mov", frames, codec="png", pix_fmt="rgba", form="rgba")
     assert open_source(clip).info.notes == ("the transparency of the input is left out",)
-    opaque = write_clip(tmp_path / "clip.gif", panned(2), codec="gif", pix_fmt="rgb8")
+    opaque = write_clip(tmp_path / "clip.gif", panned(2), codec="gif", pix_fmt="rgb8")  # decoded with alpha
     assert open_source(opaque).info.notes == ()
 
 
@@ -176,7 +187,7 @@ def test_transparency_that_is_not_decoded_is_noted(tmp_path):
     assert open_source(clip).info.notes == ("the transparency of the input is left out",)
 
 
-def test_notes_of_an_image_are_those_of_the_folder(tmp_path):
+def test_a_folder_has_the_notes_of_its_first_image(tmp_path):
     Image.new("RGBA", (48, 32), (200, 40, 60, 100)).save(tmp_path / "0.png")
     assert open_source(tmp_path).info.notes == (f"{tmp_path / '0.png'}: alpha composited on white",)
 
@@ -200,11 +211,11 @@ def test_a_truncated_video_is_read_up_to_its_last_complete_frame(tmp_path):
     assert note.startswith("the file states a duration of 0.8 s, of which 0.")
 
 
-@pytest.mark.parametrize("cut", [20, 200])
-def test_an_incomplete_last_frame_is_left_out_although_its_decoder_would_conceal_it(tmp_path, cut):
+@pytest.mark.parametrize("missing_bytes", [20, 200])
+def test_an_incomplete_last_frame_is_left_out_although_the_decoder_would_conceal_missing_data(tmp_path, missing_bytes):
     path = write_clip(tmp_path / "clip.mp4", panned(6, step=5), codec="mpeg4", options={"movflags": "+faststart"})
     expected = frames_of(path)
-    path.write_bytes(path.read_bytes()[:-cut])
+    path.write_bytes(path.read_bytes()[:-missing_bytes])
     source = open_source(path)
     frames = list(source.frames())
     assert 0 < len(frames) == source.info.frames < 6
@@ -213,16 +224,16 @@ def test_an_incomplete_last_frame_is_left_out_although_its_decoder_would_conceal
 
 def test_frames_after_lost_packets_are_counted(tmp_path):
     path = write_clip(tmp_path / "clip.ts", panned(20, 128, 192, step=5), crf="10")
-    data, packet = path.read_bytes(), 188
-    middle = len(data) // packet // 2 * packet
-    path.write_bytes(data[:middle] + data[middle + 2 * packet :])
+    data, packet_size = path.read_bytes(), 188  # bytes of a packet of MPEG-TS
+    middle = len(data) // packet_size // 2 * packet_size
+    path.write_bytes(data[:middle] + data[middle + 2 * packet_size :])
     source = open_source(path)
     with source._opened() as container:
         assert any(each.is_corrupt for each in container.demux(video=0))
     assert len(list(source.frames())) == source.info.frames
 
 
-def test_only_a_truncated_video_that_begins_later_has_a_note(tmp_path):
+def test_a_video_that_starts_after_time_0_has_a_note_only_if_it_is_truncated(tmp_path):
     later = remuxed(write_clip(tmp_path / "clip.mp4", panned(20, step=5)), tmp_path / "later.mkv", 1000)
     assert open_source(later).info.notes == ()
     later.write_bytes(later.read_bytes()[:-2500])
@@ -248,9 +259,6 @@ def test_a_video_without_a_decoder_is_refused(tmp_path):
 
 
 def test_a_file_without_a_video_stream_is_refused(tmp_path):
-    import av
-    from clips import write_tone
-
     with av.open(str(tmp_path / "tone.m4a"), "w") as container:
         write_tone(container, container.add_stream("aac", rate=8000), 1)
     with pytest.raises(ImageError, match="has no video stream"):

@@ -22,9 +22,9 @@ GUIDED = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_a_model_without_match_and_a_guided_term_have_the_output_of_splice(tmp_path, mirrored):
+def test_a_frame_has_the_output_of_splice_if_only_a_guided_term_needs_the_match(tmp_path, mirrored):
     write_tiny_model(tmp_path / "model", generator="splicenet", options={"width": 0.05})
-    frame = as_tensor(panned(1)[0]).contiguous()
+    frame = as_tensor(panned(1)[0]).contiguous()  # as in `splice`: the memory layout changes the rounding
     appearance = frame.flip(-1) if mirrored else as_tensor(panned(1, seed=5)[0])
     (tmp_path / "appearance.png").write_bytes(encode_png(appearance))
     settings = settings_for(tmp_path / "model", overrides=GUIDED)
@@ -38,7 +38,7 @@ def test_a_model_without_match_and_a_guided_term_have_the_output_of_splice(tmp_p
     assert np.array_equal(output, np.array(expected.image))
 
 
-def test_a_model_without_match_and_guided_terms_is_not_matched(tmp_path):
+def test_a_frame_is_not_matched_if_neither_the_model_nor_a_loss_term_needs_the_match(tmp_path):
     write_tiny_model(tmp_path / "model", generator="splicenet", options={"width": 0.05})
     frame = as_tensor(panned(1)[0])
     (tmp_path / "appearance.png").write_bytes(encode_png(frame))

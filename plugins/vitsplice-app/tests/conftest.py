@@ -18,7 +18,7 @@ __all__ = ["browser", "image_files", "no_plots", "png", "processes", "small_metr
 
 
 def run_service(settings, created):
-    """Run a server in this thread; before, put its `Service` into the queue ``created``."""
+    """Put the `Service` of a new server into the queue ``created``, and run the server in this thread."""
     with service(settings) as server_service:
         created.put(server_service)
         server_service.run()

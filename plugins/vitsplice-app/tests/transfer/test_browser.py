@@ -153,7 +153,7 @@ def pair(tmp_path):
 
 
 def edited_yaml(preset, *overrides):
-    """YAML of a preset with overrides, without default values, which would take the editor seconds."""
+    """YAML of a preset with overrides; it omits default values, for which the editor would need seconds."""
     values = settings_for(preset, overrides=overrides).model_dump(mode="json", exclude_defaults=True)
     return yaml.safe_dump(values, sort_keys=False)
 

@@ -69,7 +69,7 @@ def test_messages_of_the_latest_start_or_resume_are_kept_with_the_run(new_run, m
 
 @pytest.mark.slow
 def test_failing_step_saves_the_last_valid_output(new_run):
-    run = new_run("terms.nan={loss: nan-at-third, weight: 1}")
+    run = new_run("terms.nan={loss: nan-at-fourth, weight: 1}")
     with pytest.raises(NonFiniteLoss):
         list(running.begin(run))
     assert run.folder.output.is_file()
