@@ -84,7 +84,7 @@ def test_invalid_setting_is_named_by_its_key(vit, pair, override, error, message
 
 
 def build_with(vit, kind, name, function):
-    """Build the components of a run, with the build function of one part replaced: of that kind and name."""
+    """Build the components of a run whose part of this kind and name has another build function."""
     registry = getattr(catalogue(), kind)
     specs = {**registry.specs, name: replace(registry[name], build=function)}
     known = replace(catalogue(), **{kind: replace(registry, specs=specs)})

@@ -113,7 +113,7 @@ def test_resume_from_a_truncated_log_gives_identical_files(evaluated, method, tm
 
 
 def stopped_at(number):
-    """Return a progress reporter that stops the work at its query of a number, from 0."""
+    """Return a progress reporter that stops the work at the query ``number``, counted from 0."""
     queries = itertools.count()
     return ProgressReporter(stopped=lambda: next(queries) >= number)
 

@@ -5,13 +5,13 @@ python tests/helpers/golden.py compare golden.json   # after it; the exit code i
 
 For changes that must leave every pixel and number the same. The files compared are
 
-- each PNG file, byte by byte, except contact sheets and plots (`IMAGES_WITH_TEXT`), whose captions and labels may be reworded;
-  their images and numbers are in the other files;
+- each PNG file, byte by byte, except contact sheets and plots (`IMAGES_WITH_TEXT`), whose captions and labels may be
+  reworded; their images and numbers are in the other files;
 - each CSV file, by its numbers as they are written; headers and other text may change.
 
 Each command runs with small images and few steps, in a separate process, with one thread and in float32, using the
 networks of `plugins/vitsplice-offline`. Digests depend on the machine and on the versions of all packages; therefore
-the file is not part of the project.
+the file of digests is not part of the project.
 """
 
 from __future__ import annotations

@@ -161,7 +161,8 @@ class Processes:
             (folder / name).unlink(missing_ok=True)
         arguments = program, [str(word) for word in words], folder, environment or self.environment, moment, signum
         process = self._context.Process(target=execute, args=arguments)
-        with patch.dict(sys.modules, {"__main__": ModuleType("__main__")}):  # else the child imports pytest's main module
+        # so that the child does not import pytest's main module
+        with patch.dict(sys.modules, {"__main__": ModuleType("__main__")}):
             process.start()
         return Started(process, folder)
 

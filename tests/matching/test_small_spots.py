@@ -8,7 +8,14 @@ from vitsplice.engine.stack import AppearanceImage
 from vitsplice.engine.warm_start import warm_start
 from vitsplice.images.transforms import to_lab
 from vitsplice.matching import Correspondence, MatchedImage
-from vitsplice.matching.small_spots import DARK, MARGIN, conspicuous_patches, darken_spots, find_small_spots, shared_spots
+from vitsplice.matching.small_spots import (
+    DARK,
+    MARGIN,
+    conspicuous_patches,
+    darken_spots,
+    find_small_spots,
+    shared_spots,
+)
 
 GRID, PATCH = (12, 15), 12
 FUR, EYE = 0.4, 0.1

@@ -140,9 +140,7 @@ def test_uniform_image_has_a_finite_distance(level):
 
 @pytest.mark.weights
 @pytest.mark.parametrize("pair", ["bears", "geese", "horse-zebra", "panda"])
-def test_photographs_published_outputs_and_distortions_are_in_the_order_of_their_naturalness(
-    shared, monkeypatch, pair
-):
+def test_photographs_published_outputs_and_distortions_are_in_the_order_of_their_naturalness(shared, monkeypatch, pair):
     monkeypatch.setattr(natural, "SIZE", 384)
     names = ("structure", "appearance", "published_splice")
     structure, appearance, published = (read(shared / "pairs" / pair / f"{name}.jpg").pixels for name in names)

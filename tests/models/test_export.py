@@ -63,7 +63,7 @@ def test_a_graph_that_fails_for_a_batch_is_refused(model_folder, monkeypatch):
 
 
 class Tint(torch.nn.Module):
-    """A generator that uses only the condition ``cls``; it raises ``error`` for images of ``width``; None: for all."""
+    """A generator that uses only the condition ``cls``; raises ``error`` for images of ``width``, or of any if None."""
 
     def __init__(self, error=None, width=None):
         super().__init__()

@@ -70,7 +70,7 @@ def test_outputs_of_a_batch_are_close_to_single_outputs(model, pair):
 
 @pytest.mark.slow
 def test_output_in_tiles_is_close_to_the_output_at_once(model, pair):
-    size = (25 * WARPED_STRIDE, 26 * WARPED_STRIDE)  # or tiles have cells of another size than the image
+    size = (25 * WARPED_STRIDE, 26 * WARPED_STRIDE)  # otherwise tiles have cells of another size than the image
     structure = torch.nn.functional.interpolate(pair[0], size=size, mode="bicubic").clamp(0, 1)
     prepared, appearance = model.prepare_structure(structure), model.prepare(pair[1])
     tiled = replace(model, tile=288)(prepared, appearance)

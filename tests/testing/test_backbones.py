@@ -21,6 +21,7 @@ from vitsplice.testing.inputs import tiny_vit
 @pytest.fixture(scope="module", autouse=True)
 def _earlier_objects_frozen():
     """Exclude objects of earlier tests from garbage collection and from counts of tensors, which would take seconds."""
+    gc.collect()  # garbage that is frozen would never be collected
     gc.freeze()
 
 
@@ -274,7 +275,7 @@ class RoundsGridDown(Mutant):
 
 
 def with_info(**info):
-    """Return a function that builds a mutant with a wrong entry in its info; its name has that of the entry."""
+    """Return a function, named after the entry, that builds a mutant with a wrong entry in its info."""
     build = lambda: Mutant(**info)  # noqa: E731
     build.__name__ = f"states-{'-'.join(info)}"
     return build

@@ -66,7 +66,7 @@ def test_every_backbone_of_the_default_preset_is_checked(monkeypatch):
 
 
 def unloadable(name, location, error):
-    """Return the spec of a backbone that raises an error when it is loaded; ``location``: that of its weights."""
+    """Return the spec of a backbone that cannot be loaded; its weights are at ``location``, "" if nowhere."""
 
     def build(weights):
         raise error

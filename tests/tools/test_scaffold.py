@@ -30,7 +30,7 @@ def install(root):
 
 def check_plugins(names):
     """Check plugins as `vitsplice plugin check` does, except for their listing; return the highest exit code."""
-    del Contract.test_listing_imports_no_heavy_package  # takes half a second each; their own tests include it
+    del Contract.test_listing_imports_no_heavy_package  # half a second each; the plugins' own tests include it
     return max(main(["plugin", "check", name]) for name in names)
 
 

@@ -103,7 +103,7 @@ def test_what_a_killed_process_left_is_removed_and_finished_shards_stay(tmp_path
 
 
 def test_index_of_a_deleted_shard_is_removed(tmp_path):
-    """Else a process killed while it writes a shard of that name would leave the new shard with the old index."""
+    """Otherwise a process killed while it writes a shard of that name would leave the new shard with the old index."""
     filled(tmp_path, [0])
     (tmp_path / "shard-000001.safetensors").unlink()
     with TensorCache(tmp_path, LIMIT).writing():
