@@ -213,7 +213,7 @@ def test_sampled_texture_of_all_locations_is_close_to_that_on_the_grid(cnn):
     layer = sampled.requests[0]
     features = []
     for seed in (1, 5):
-        few = random_maps(8, 8, seed=seed)[..., ::4, ::4]  # few distinct features, so that the samples cover them
+        few = random_maps(8, 8, seed=seed)[..., ::4, ::4]  # few distinct features
         features.append(features_with(layer, F.interpolate(few, size=(8, 8), mode="nearest"), seed))
     output, target = features
     torch.testing.assert_close(sampled.function(output, target), whole.function(output, target), rtol=0.25, atol=0)
