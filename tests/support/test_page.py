@@ -10,6 +10,7 @@ from vitsplice.support.page import (
     Cards,
     Details,
     Film,
+    FormattedNumber,
     Heading,
     ImageBlock,
     ImageGrid,
@@ -25,7 +26,11 @@ from vitsplice.support.page import (
 from vitsplice.support.plots import plot
 
 NASTY = "<script>document.title='caught'</script>\"'>\x1b[31m.png"
-ROWS = [["beta", 10.0, None], ["alpha", 9.0, 1.5], ["gamma", -1.0, 0.5]]
+ROWS = [
+    ["beta", 10.0, None, FormattedNumber(9.9, "9.9 [9, 11]")],
+    ["alpha", 9.0, 1.5, FormattedNumber(12.0, "12 [11, 13]")],
+    ["gamma", -1.0, 0.5, FormattedNumber(1e-5, "1e-05 [0, 2e-05]")],
+]
 
 
 def card(title, first, second):
@@ -44,7 +49,7 @@ def all_blocks():
         Text("words"),
         Text("highlighted words", highlighted=True),
         Properties([("name", "value"), (NASTY, NASTY)]),
-        Table(["name", "value", "other"], ROWS, NASTY),
+        Table(["name", "value", "other", "mean"], ROWS, NASTY),
         ImageRow([ImageBlock(noise(3, 30, 40), NASTY), ImageBlock(noise(3, 40, 30))]),
         ImageGrid(["one", NASTY], [("row", [ImageBlock(noise(3, 30, 40)), None])]),
         Slider(before, after),
@@ -164,6 +169,8 @@ def test_table_sorts_numbers_as_numbers_and_empty_cells_last(opened, file):
     assert column(1) == ["alpha", "beta", "gamma"]
     headers.nth(2).click()
     assert column(3) == ["0.5", "1.5", "-"]
+    headers.nth(3).click()
+    assert column(4) == ["1e-05 [0, 2e-05]", "9.9 [9, 11]", "12 [11, 13]"]
     assert page.locator(".sortable [aria-sort]").count() == 1
 
 

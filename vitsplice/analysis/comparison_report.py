@@ -15,10 +15,12 @@ from vitsplice.analysis.comparison_plots import (
 )
 from vitsplice.contracts import ROLES, Role, layer_label
 from vitsplice.metrics.independent import CNN, CNN_METRICS
-from vitsplice.metrics.statistics import finite_or_none
+from vitsplice.metrics.statistics import MeanInterval, finite_or_none
 from vitsplice.runs.record import versions
 from vitsplice.support.page import (
     Block,
+    Cell,
+    FormattedNumber,
     Heading,
     ImageBlock,
     ImageGrid,
@@ -41,7 +43,7 @@ CONTRASTS_CAPTION = (
     f"{MAX_FOR_ALL_PAIRS} backbones only neighbours in rank are shown; all pairs are in differences.csv."
 )
 
-Rows = list[list[str | float | None]]
+Rows = list[list[Cell]]
 
 
 def report(comparison: ComparisonData) -> str:
@@ -71,7 +73,7 @@ def blocks(comparison: ComparisonData) -> list[Block]:
         *_transfer_blocks(comparison),
         Heading("The last layer in numbers"),
         *[_changes_table(comparison, role) for role in ROLES],
-        *_contrast_tables(comparison),
+        *_pair_tables(comparison),
         *_transform_blocks(comparison),
         Heading("Images and versions"),
         Properties([("images", ", ".join(comparison.images)), *versions().items()]),
@@ -102,7 +104,7 @@ def _changes_table(comparison: ComparisonData, role: Role) -> Table:
     details = {measure.detail for measure in comparison.measures if measure.metric == metric}
     names = [transform for transform in TRANSFORM_ROLES if transform in details]
     rows: Rows = [
-        [name, *[stats.format_mean(stats.mean_interval(comparison.per_image(name, -1, metric, [t]))) for t in names]]
+        [name, *[_mean_cell(stats.mean_interval(comparison.per_image(name, -1, metric, [t]))) for t in names]]
         for name in comparison.infos
     ]
     caption = (
@@ -112,7 +114,12 @@ def _changes_table(comparison: ComparisonData, role: Role) -> Table:
     return Table(["backbone", *names], rows, caption)
 
 
-def _contrast_tables(comparison: ComparisonData) -> list[Block]:
+def _mean_cell(mean: MeanInterval) -> Cell:
+    """Format a mean with its interval; None without values."""
+    return FormattedNumber(mean.mean, stats.format_mean(mean)) if mean.n else None
+
+
+def _pair_tables(comparison: ComparisonData) -> list[Block]:
     if len(comparison.infos) < 2:
         return []
     rows: Rows = [
@@ -123,8 +130,8 @@ def _contrast_tables(comparison: ComparisonData) -> list[Block]:
         for quantity in stats.tested_quantities(comparison)
         for contrast in _shown_contrasts(comparison, quantity)
     ]  # fmt: skip
-    ends = ["ratio or difference", "low", "high"]
-    columns = ["quantity, layer -1", "higher", "lower", *ends, "p, adjusted", "supported"]
+    interval_columns = ["ratio or difference", "low", "high"]
+    columns = ["quantity, layer -1", "higher", "lower", *interval_columns, "p, adjusted", "supported"]
     return [Table(columns, rows, CONTRASTS_CAPTION), _agreement_table(comparison)]
 
 
@@ -168,11 +175,10 @@ def _transfer_metrics(comparison: ComparisonData) -> list[Table]:
     values = {name: [comparison.transfer_values(name, metric) for metric in metrics] for name in comparison.infos}
     pairs = max(len(per_pair) for columns in values.values() for per_pair in columns)
     rows: Rows = [
-        [name, *[stats.format_mean(stats.mean_interval(per_pair)) for per_pair in columns]]
-        for name, columns in values.items()
+        [name, *[_mean_cell(stats.mean_interval(per_pair)) for per_pair in columns]] for name, columns in values.items()
     ]
     caption = "Metrics of the output images; lower is better. "
-    caption += f"Means over {pairs} pairs." if pairs > 1 else "One pair: an illustration, not a comparison."
+    caption += f"Means over up to {pairs} pairs." if pairs > 1 else "One pair: an illustration, not a comparison."
     if CNN in comparison.infos and set(CNN_METRICS) & set(metrics):
         names = " and ".join(CNN_METRICS)
         caption += f" In the row of {CNN}, {names} are measured with the backbone of the transfers (metric leakage)."
@@ -184,4 +190,5 @@ def _transform_blocks(comparison: ComparisonData) -> list[Block]:
         return []
     images = [ImageBlock(pixels, name) for name, pixels in comparison.transformed.items()]
     rows = [(kind, [i for i in images if TRANSFORM_ROLES[i.caption] == kind]) for kind in ("appearance", "structure")]
-    return [Heading(f"The transforms of {comparison.images[0]}"), ImageGrid([""] * 5, rows)]
+    columns = [""] * max(len(row) for _, row in rows)
+    return [Heading(f"The transforms of {comparison.images[0]}"), ImageGrid(columns, rows)]

@@ -34,13 +34,14 @@ class Problem:
         config: the settings.
         images: the structure image, the appearance image and the start.
         backbones: backbones with frozen parameters, by their keys in the settings.
-        vectors: vectors of the facet ``match``; None if no term requests it.
+        vectors: vectors of the correspondence of structure and appearance image (facet ``match``); None if no term
+            requests it.
         tile: maximum side in pixels, without overlap, of the tiles on which losses are computed; None: losses are
             computed on views.
         generator: the module that is optimised.
         canvas: whether the generator holds the output image itself (`vitsplice.contracts.GeneratorSpec`).
         terms: the weighted loss terms.
-        generator_input: the generator's input for the output image, as large as the structure image.
+        generator_input: the image of which the generator makes the output image; as large as the structure image.
     """
 
     config: RunConfig
@@ -98,7 +99,7 @@ class Optimisation:
         self.updated = False
         config = problem.config
         views = config.views
-        if problem.tile is not None:  # tiles differ from step to step, so stored features would not be reused
+        if problem.tile is not None:  # tiles are new in each step, so `MemoryBank` would store features in vain
             views = views.model_copy(update={"structure": views.structure.model_copy(update={"bank": None})})
         self.targets = {
             name: Targets(problem.images, backbone, MemoryBank(views), problem.vectors)
@@ -116,7 +117,7 @@ class Optimisation:
                 last state in which every term was finite, if there was one since this method was called.
             PartRejected: if the generator returns anything but a differentiable float32 image of the size of its input.
         """
-        generator = self.problem.generator
+        generator, tile = self.problem.generator, self.problem.tile
         last_good: dict[str, Tensor] = {}
         last_good_is_updated = False
         while (index := self.next) < self.indices.stop:
@@ -128,7 +129,7 @@ class Optimisation:
                 continue
             self.optimiser.zero_grad(set_to_none=True)
             try:
-                step = self._backward(index, active) if self.problem.tile is None else self._tiled(index, active)
+                step = self._backward(index, active) if tile is None else self._tiled(index, active, tile)
             except NonFiniteLoss:
                 if last_good:
                     generator.load_state_dict(last_good)
@@ -195,7 +196,10 @@ class Optimisation:
         outputs: Mapping[ViewKey, Tensor],
         rng: Generator,
     ) -> dict[str, Tensor]:
-        """The unweighted value of every active term; each backbone is applied once to all outputs of one size."""
+        """The unweighted value of every active term.
+
+        Outputs that have the same size after they are resized for a backbone share one pass of it.
+        """
         problem = self.problem
         pair = PairOutputs(outputs, views, self.targets, rng, (problem.config.seed, index))
         return pair_values(active, problem.backbones, [pair])[0]
@@ -204,19 +208,19 @@ class Optimisation:
         """Compute the losses of a step and their gradients. Raises NonFiniteLoss."""
         return add_gradients(index, active, self._losses(index, active))
 
-    def _tiled(self, index: int, active: list[WeightedTerm]) -> Step:
-        """Compute the means of the losses over the tiles, and their gradients, on one tile after another."""
+    def _tiled(self, index: int, active: list[WeightedTerm], tile: int) -> Step:
+        """Compute the means of the losses over tiles of at most ``tile`` pixels a side, one after another, and gradients."""
         problem, seed = self.problem, self.problem.config.seed
         image_views = problem.images.views(problem.config.views, seed, index)
         rng = seeded(seed + index)
         with private_rng(rng):
             output = self._generate([ENTIRE_STRUCTURE], image_views)[ENTIRE_STRUCTURE]
         detached = output.detach().requires_grad_()
-        tiles = draw_tiles(detached.shape[-2], detached.shape[-1], problem.tile or 0, seed, index)
+        tiles = draw_tiles(detached.shape[-2], detached.shape[-1], tile, seed, index)
         steps = []
-        for tile in tiles:
-            views = {key: image_views[key[0], "entire"] if key[0] == "appearance" else tile for key in image_views}
-            outputs = {term.input: tile.crop(detached) for term in active}
+        for view in tiles:
+            views = {key: image_views[key[0], "entire"] if key[0] == "appearance" else view for key in image_views}
+            outputs = {term.input: view.crop(detached) for term in active}
             values = self._values(index, active, views, outputs, rng)
             steps.append(add_gradients(index, active, {name: value / len(tiles) for name, value in values.items()}))
         output.backward(detached.grad)  # type: ignore[no-untyped-call]

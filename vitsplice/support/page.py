@@ -58,6 +58,17 @@ class Properties(Block):
 
 
 @dataclass(frozen=True)
+class FormattedNumber:
+    """A number in a table: ``text`` is shown, and ``value`` sorts the rows."""
+
+    value: float
+    text: str
+
+
+Cell = str | float | FormattedNumber | None
+
+
+@dataclass(frozen=True)
 class Table(Block):
     """A table that a click on a column's header sorts.
 
@@ -65,7 +76,7 @@ class Table(Block):
     """
 
     columns: Sequence[str]
-    rows: Sequence[Sequence[str | float | None]]
+    rows: Sequence[Sequence[Cell]]
     caption: str = ""
 
 
@@ -143,13 +154,13 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class Card:
-    """The images of one case and their values.
+    """Images of one case, and a table of values below them, such as a pair of images and the outputs of two methods.
 
     Args:
         title: title of the case.
-        images: images without values; they come first.
-        columns: one image for each column of values.
-        values: values for each row of `Cards` and each column; ``None`` if there is none.
+        images: images without values, such as the inputs; they come first.
+        columns: an image for each column of the table, such as the output of a method.
+        values: ``values[row][column]``; ``None`` if there is none. Rows and columns are those of `Cards`.
         notes: remarks on values, by (row, column).
     """
 
@@ -165,9 +176,9 @@ class Cards(Block):
     """Cards that readers can sort by any of the values, the worst or the best first; cards without the value are last.
 
     Args:
-        rows: name of each value, and True if higher is better.
-        columns: names of the columns.
-        cards: cards, sorted by the first row of the first column, the worst first.
+        rows: name of each row of values, such as a metric, and True if higher is better.
+        columns: names of the columns, such as methods.
+        cards: cards, sorted by ``values[0][0]``, the worst first.
     """
 
     rows: Sequence[tuple[str, bool]]
@@ -202,10 +213,12 @@ def jpeg_uri(data: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
 
 
-def _cell(value: str | float | None) -> str:
+def _cell(value: Cell) -> str:
     """Format a value of a table or a card."""
     if value is None:
         return "-"
+    if isinstance(value, FormattedNumber):
+        return value.text
     return f"{value:.4g}" if isinstance(value, float) else printable(str(value))
 
 
