@@ -75,6 +75,17 @@ def test_descriptions_in_the_cache_are_not_computed_again(pair, vit):
     assert len(passes) == 2 * per_match
 
 
+def test_images_of_equal_bytes_and_different_shapes_have_different_descriptions(vit):
+    wide, cache = noise(1, 3, 32, 64), description_cache()
+    tall = wide.reshape(1, 3, 64, 32)
+    assert read(wide).sha256 == read(tall).sha256
+    for image in (wide, tall):
+        result = match_images(image, image, backbone=vit, grid=6, cache=cache)
+        alone = match_images(image, image, backbone=vit, grid=6)
+        assert result.correspondence.grid == alone.correspondence.grid
+        assert torch.equal(result.correspondence.similarity, alone.correspondence.similarity)
+
+
 @pytest.mark.slow
 def test_limit_concerns_the_drawing_only(pair, vit, tmp_path, monkeypatch):
     monkeypatch.setattr(correspondence, "draw", partial(draw, height=60))

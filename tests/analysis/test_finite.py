@@ -17,6 +17,15 @@ class Invalid(Toy):
         super().__init__(lambda images: torch.full_like(images, value), "invalid")
 
 
+def test_descriptors_of_the_mirror_image_that_are_not_finite_are_refused():
+    def invalid_if_mirrored(images):
+        return images.log() if images[..., 0].mean() < images[..., -1].mean() else images * float("nan")
+
+    image = torch.linspace(0.1, 1, 64).expand(1, 3, 64, 64)
+    with pytest.raises(VitspliceError, match="'toy' returns NaN or infinite values"):
+        match_images(image, image, backbone=Toy(invalid_if_mirrored), grid=4)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize(
     "use",

@@ -81,6 +81,17 @@ def test_alpha_of_raters_in_full_agreement_is_1(analyse):
         assert any(text in note for note in analysis.notes)
 
 
+def test_undefined_interval_is_noted_also_within_a_set_and_of_a_preference(analyse):
+    sets, three = make_plan(4, sets=2), make_plan(1, ("a", "b", "c"))
+    in_set = analyse(sets, *(make_result(sets, name, by_pair if name in "xy" else prefer("b", "a")) for name in "wxyz"))
+    orders = {"w": "abc", "x": "abc", "y": "cba", "z": "cba"}
+    of_b = analyse(three, *(make_result(three, name, prefer(*order)) for name, order in orders.items()))
+    for analysis, undefined in ((in_set, in_set.comparisons[2]), (of_b, of_b.preferences[1])):
+        rates = [each.preferred for each in (*analysis.comparisons, *analysis.preferences)]
+        assert [rate for rate in rates if rate.rater_interval is None] == [undefined.preferred]
+        assert any("interval over raters is undefined" in note for note in analysis.notes)
+
+
 def test_three_methods_are_ranked(simulate):
     strengths = {"best": 4.0, "middle": 1.0, "worst": 0.25}
     methods = ("worst", "best", "middle")
@@ -126,7 +137,7 @@ def test_checks_that_most_raters_fail_are_noted(analyse):
     analysis = analyse(plan, *(make_result(plan, name, by_pair, failed=name != "w") for name in "wxyz"))
     assert analysis.raters == ("w",)
     assert analysis.checks_passed == {"pair-0, a": (1, 4)}
-    assert any("most raters failed the check of pair-0, a:" in note for note in analysis.notes)
+    assert any(note.endswith("(pair, method): pair-0, a") for note in analysis.notes)
 
 
 def test_failed_check_is_noted_if_its_pair_has_another_check_that_is_passed(analyse):
@@ -138,7 +149,7 @@ def test_failed_check_is_noted_if_its_pair_has_another_check_that_is_passed(anal
             trial |= {"choice": {"left": "right", "right": "left"}[trial["choice"]], "passed": False}
     analysis = analyse(plan, *results, max_failed=1)
     assert analysis.checks_passed == {"pair-0, a": (2, 2), "pair-0, b": (0, 2)}
-    assert any("most raters failed the check of pair-0, b:" in note for note in analysis.notes)
+    assert any(note.endswith("(pair, method): pair-0, b") for note in analysis.notes)
 
 
 def test_error_lists_the_reasons_if_all_results_are_excluded(analyse):

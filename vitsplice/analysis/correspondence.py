@@ -43,7 +43,8 @@ VIEWER = "matches.html"
 DescriptionCache = SizedCache[tuple[object, ...], Description]
 """Cache of descriptions.
 
-Keys: SHA-256 of the image, information on the backbone, features, grid, device, whether the mirror image is described.
+Keys: SHA-256 and shape of the image, information on the backbone, features, grid, device, whether the mirror image is
+described. The SHA-256 of an image in memory does not depend on its shape.
 """
 
 CACHE_BYTES = 2**29
@@ -81,7 +82,7 @@ class ImageCorrespondence:
         requests: features that are matched.
         names: names of the images.
         sha256: SHA-256 of the image files; for an image in memory see `vitsplice.images.LoadedImage`.
-        grid, temperature, balance: see `match_images`.
+        grid, temperature, balance: arguments of `match_images`.
         notes: messages for the user.
     """
 
@@ -120,11 +121,17 @@ class ImageCorrespondence:
         ]
 
     def warped_colours(self) -> Tensor:
-        """Mean colour of the second image, weighted by the assignment, at each patch of the first, ``(3, H, W)``."""
+        """Mean colour of the second image, weighted by the assignment, for each patch of the first.
+
+        Interpolated bilinearly to the size of the first image, ``(3, H, W)``.
+        """
         return self._upsampled(self._warped())
 
     def confidence_map(self) -> Tensor:
-        """Confidence of each patch of the first image, from 0 (black) to 1 (white), ``(3, H, W)``."""
+        """Confidence of each patch of the first image, from 0 (black) to 1 (white).
+
+        Interpolated bilinearly to the size of the first image, ``(3, H, W)``.
+        """
         return self._upsampled(self.correspondence.confidence[:, None].expand(-1, 3))
 
     @property
@@ -206,9 +213,13 @@ def match_images(
         facet, layer: local facet, and its layer: 0 is the first, -1 the last. If neither is given, several features
             are matched together (`vitsplice.matching.descriptor_requests`). A layer without a facet is that of the
             backbone's facet for structure; a facet without a layer is taken from the last layer.
-        grid, temperature, balance: see `vitsplice.matching.correspond`; the grid is at least 2.
+        grid: each image is resized to about ``grid * grid`` patches; the aspect ratio is preserved. At least 2.
+        temperature: temperature of the softmax that assigns patches of the second image to each patch of the first, at
+            least `vitsplice.matching.assignment.LEAST_TEMPERATURE`; the lower, the fewer are mixed.
+        balance: how evenly the patches of the second image are used, from 0 (each patch of the first is assigned
+            independently) to 1 (about equally often).
         device: see `vitsplice.engine.device.pick_device`.
-        cache: descriptions of images that are matched again; see `description_cache`. None: no cache across calls.
+        cache: descriptions of images that are matched again; see `description_cache`. None: nothing is reused.
 
     Raises:
         ImageError: if an image cannot be read.
@@ -227,7 +238,7 @@ def match_images(
     cache = description_cache() if cache is None else cache
     descriptions = []
     for image, mirror in zip(images, (False, True), strict=True):
-        key = (image.sha256, info, requests, grid, target, mirror)
+        key = (image.sha256, image.pixels.shape, info, requests, grid, target, mirror)
         compute = partial(_describe, image, network, target, grid, mirror, requests)
         descriptions.append(cache.get(key, compute))
     correspondence = match_descriptions(*descriptions, temperature=temperature, balance=balance).cpu()
@@ -252,11 +263,13 @@ def _describe(
     device: torch.device,
     grid: int,
     mirror: bool,
-    descriptors: tuple[FeatureRequest, ...],
+    requests: tuple[FeatureRequest, ...],
 ) -> Description:
-    description = describe_image(image.pixels.to(device), backbone, grid, mirror=mirror, descriptors=descriptors)
-    described_by = ", ".join(map(str, descriptors or descriptor_requests(backbone.info)))
-    check_finite(description.descriptors, described_by, backbone.info.name, image.name)
+    description = describe_image(image.pixels.to(device), backbone, grid, mirror=mirror, descriptors=requests)
+    described_by = ", ".join(map(str, requests or descriptor_requests(backbone.info)))
+    for values in (description.descriptors, description.mirrored):
+        if values is not None:
+            check_finite(values, described_by, backbone.info.name, image.name)
     return description
 
 
@@ -276,7 +289,11 @@ def _requests(info: BackboneInfo, facet: str | None, layer: int | None) -> tuple
 
 
 def draw(matches: list[PointMatch], first: Tensor, second: Tensor, height: int = 480) -> Tensor:
-    """Draw two images ``(1, 3, H, W)`` side by side with a line for each match, ``(3, height, W)``."""
+    """Draw two images ``(1, 3, H, W)`` side by side, resized to a common height, with a line for each match.
+
+    Returns:
+        ``(3, height, width)``; the width is the sum of the widths of the two resized images.
+    """
     images = [to_pil(image) for image in (first, second)]
     scales = [height / image.height for image in images]
     left, right = (

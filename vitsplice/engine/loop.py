@@ -209,7 +209,7 @@ class Optimisation:
         return add_gradients(index, active, self._losses(index, active))
 
     def _tiled(self, index: int, active: list[WeightedTerm], tile: int) -> Step:
-        """Compute the mean of each loss over tiles of at most ``tile`` pixels a side, and its gradients, tile by tile."""
+        """Compute the mean of each loss over tiles of at most ``tile`` pixels a side, and its gradients."""
         problem, seed = self.problem, self.problem.config.seed
         image_views = problem.images.views(problem.config.views, seed, index)
         rng = seeded(seed + index)

@@ -42,15 +42,21 @@ def is_single_rgb(tensor: Tensor) -> bool:
     return tensor.ndim in (3, 4) and tensor.shape[-3] == 3 and tensor.shape[:-3].numel() == 1
 
 
-def check_size(name: str, width: int, height: int) -> None:
-    """Raise ImageError unless a size is within the limits of this module."""
+def check_size(name: str, width: int, height: int, *, advice: str = "") -> None:
+    """Raise ImageError unless a size is within the limits of this module.
+
+    Args:
+        name: name of the image, for messages.
+        width, height: size in pixels.
+        advice: end of the message about an image that is too small or too large, instead of that for a given image.
+    """
     if min(width, height) < SMALLEST_SIDE:
         raise ImageError(
             f"'{name}' is too small, {width} x {height} pixels: at least {SMALLEST_SIDE} a side are required; "
-            "enlarge it"
+            f"{advice or 'enlarge it'}"
         )
     if max(width, height) > LARGEST_SIDE or width * height > LARGEST_AREA:
-        raise ImageError(f"'{name}' is too large, {width} x {height} pixels: {LARGEST}")
+        raise ImageError(f"'{name}' is too large, {width} x {height} pixels: {LARGEST}{advice and f'; {advice}'}")
     if max(width, height) > LARGEST_ASPECT * min(width, height):
         raise ImageError(
             f"'{name}' is too long, {width} x {height} pixels: the longer side may be at most {LARGEST_ASPECT} times "

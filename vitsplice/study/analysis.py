@@ -85,8 +85,8 @@ class MethodPreference:
     Args:
         method: name of the method.
         preferred: preference rate of the method.
-        score: Bradley-Terry score, as log odds with mean 0 over the methods; None if no finite scores have maximum
-            likelihood.
+        score: Bradley-Terry score, as log odds with mean 0 over the methods; None for all methods if they can be
+            divided into two groups such that no method of one was ever preferred to one of the other.
     """
 
     method: str
@@ -99,11 +99,13 @@ class StudyAnalysis:
     """Analysis of a study.
 
     Args:
-        study, plan, title, question: id, digest of the plan, title and question of the study.
+        study: id of the study.
+        plan: digest of its plan.
+        title, question: its title, and the question that raters answer.
         raters: ids of the included raters.
         excluded: excluded results.
         comparisons: comparisons over all pairs, then over each set that has a name, if there are several sets.
-        preferences: preference for each method, the highest rate first; empty for two methods.
+        preferences: preference for each method with trials, the highest rate first; empty for two methods.
         checks_passed: number of raters who passed a check, and number of those who answered it, by "pair, method". All
             raters whose results match the plan are included, each with one submission (`first_submissions`).
         left_rate: fraction of trials, without checks, in which the left output was chosen.
@@ -159,6 +161,9 @@ def analyse_study(
     for name in named_sets:
         by_set += _compare_all(name, [vote for vote in votes if vote[1].set == name], plan.methods, seed)
     planned = comb(len(plan.methods), 2)
+    preferences = _preferences(votes, plan.methods, seed) if len(plan.methods) > 2 else ()
+    rates = [comparison.preferred for comparison in (*overall, *by_set)]
+    rates += [preference.preferred for preference in preferences]
     checks = _checks_passed(first_submissions(matching, plan.trials_with_checks).values())
     return StudyAnalysis(
         study=plan.study,
@@ -168,11 +173,11 @@ def analyse_study(
         raters=tuple(result.rater for result in accepted),
         excluded=tuple(excluded),
         comparisons=(*_adjust_holm(overall, planned), *_adjust_holm(by_set, planned * len(named_sets))),
-        preferences=_preferences(votes, plan.methods, seed) if len(plan.methods) > 2 else (),
+        preferences=preferences,
         checks_passed=checks,
         left_rate=sum(trial.choice == "left" for trial in trials) / len(trials),
         median_ms=median(trial.milliseconds for trial in trials),
-        notes=tuple(_notes(len(accepted), overall, checks)),
+        notes=tuple(_notes(len(accepted), rates, checks)),
     )
 
 
@@ -241,13 +246,16 @@ def _check_name(check: RecordedTrial) -> str:
     return f"{check.pair}, {check.left or check.right}"
 
 
-def _notes(raters: int, comparisons: Sequence[MethodComparison], checks: dict[str, tuple[int, int]]) -> Iterator[str]:
+def _notes(raters: int, rates: Sequence[PreferenceRate], checks: dict[str, tuple[int, int]]) -> Iterator[str]:
     if raters < FEW_RATERS:
         yield f"few raters ({raters}): with fewer than {FEW_RATERS}, intervals over raters are too narrow"
-    if any(comparison.preferred.rater_interval is None for comparison in comparisons):
-        yield "the interval over raters is undefined with a single rater, or if all raters have the same rate"
+    if any(rate.rater_interval is None for rate in rates):
+        yield "an interval over raters is undefined if there is a single rater, or if all raters have the same rate"
     if not checks:
-        yield "the study has no checks: careless raters are detected only by response times and sides"
+        yield "the study has no checks: careless raters are excluded only if they answer too fast or always on one side"
     failed = [check for check, (passed, shown) in checks.items() if passed < shown / 2 and shown > 1]
     if failed:
-        yield f"most raters failed the check of {'; '.join(failed)}: check that its correct answer is clearly better"
+        yield (
+            "most raters failed some checks; see whether the right answers are clearly better than the wrong ones "
+            f"(pair, method): {'; '.join(failed)}"
+        )

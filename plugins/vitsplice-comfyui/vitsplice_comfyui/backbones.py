@@ -30,7 +30,7 @@ def backbone_input() -> io.Combo.Input:
     return io.Combo.Input("backbone", options=[DEFAULT, *catalogue().backbones], default=DEFAULT, tooltip=tooltip)
 
 
-def chosen(choice: str) -> str | None:
+def none_if_default(choice: str) -> str | None:
     """Return a choice, or None for `DEFAULT`."""
     return None if choice == DEFAULT else choice
 
@@ -48,7 +48,7 @@ def load(choice: str) -> Backbone:
     Raises:
         UserError, WeightsUnavailable: see `vitsplice.BackboneCache.named`.
     """
-    backbone, substitution = LOADED.named(chosen(choice), device())
+    backbone, substitution = LOADED.named(none_if_default(choice), device())
     note(substitution)
     return backbone
 

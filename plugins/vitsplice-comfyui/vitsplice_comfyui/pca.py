@@ -10,7 +10,7 @@ from torch import Tensor
 from vitsplice.analysis.pca import Decompose, pca
 from vitsplice.analysis.upsampling import Upsampling
 
-from .backbones import DEFAULT, backbone_input, chosen, device, load
+from .backbones import DEFAULT, backbone_input, device, load, none_if_default
 from .images import item_of, to_images
 from .progress import Progress
 
@@ -62,7 +62,7 @@ class PCA(io.ComfyNode):
         sources = [item_of(images, index) for index in range(len(images))]
         progress, colours = Progress(len(sources)), []
         maps = pca(
-            sources, backbone=load(backbone), facet=chosen(facet), layer=layer, decompose=decompose,
+            sources, backbone=load(backbone), facet=none_if_default(facet), layer=layer, decompose=decompose,
             upsampling=upsampling, size=size, device=device(),
         )  # fmt: skip
         (layer_from_end,) = maps.maps

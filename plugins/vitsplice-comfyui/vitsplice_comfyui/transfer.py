@@ -14,7 +14,7 @@ from vitsplice.errors import OutOfMemory, UserError
 from vitsplice.plugins import catalogue
 from vitsplice.runs.run_inputs import RunInputs
 
-from .backbones import LOADED, backbone_input, chosen, device, note
+from .backbones import LOADED, backbone_input, device, none_if_default, note
 from .images import Array, batch_size, item_of, mask_batch, mask_of, to_images
 from .progress import Progress
 
@@ -31,10 +31,9 @@ MAX_SEED = 2**53 - 1
 """``Number.MAX_SAFE_INTEGER`` of JavaScript; the browser would round larger seeds."""
 
 OVERRIDES = (
-    "Settings, one a line, such as optimiser.lr=0.01. The inputs backbone, steps, size and strengths have no effect at "
-    "their defaults: the value of a line here, or else of the preset, is used. If such an input has "
-    "another value, no line may set it too. A line seed=... replaces the seed of the node, and device=... the device "
-    "of ComfyUI."
+    "Settings, one a line, such as optimiser.lr=0.01. The inputs backbone, steps, size and strengths change a "
+    "setting only if they are not at their defaults; a line that changes the same setting is then an error. A line "
+    "seed=... replaces the seed of the node, and device=... the device of ComfyUI."
 )
 """Tooltip of the input ``overrides``."""
 
@@ -66,8 +65,8 @@ class Transfer(io.ComfyNode):
                 io.Mask.Input(
                     "structure_mask",
                     optional=True,
-                    tooltip="The output differs from the structure image only where this mask is white, and at its "
-                    "soft edge.",
+                    tooltip="The output differs from the structure image only where this mask is white, and at the "
+                    "edge of the white region, which is blurred.",
                 ),
                 io.Mask.Input(
                     "appearance_mask",
@@ -99,7 +98,7 @@ class Transfer(io.ComfyNode):
         keys = {line.partition("=")[0].strip() for line in lines}
         settings = settings_for(
             preset,
-            backbone=chosen(backbone),
+            backbone=none_if_default(backbone),
             steps=steps or None,
             size=size or None,
             seed=None if "seed" in keys else seed,
