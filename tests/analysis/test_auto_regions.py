@@ -9,7 +9,7 @@ from discs import disc
 
 import vitsplice
 from tests.conftest import STAGED_PYRAMID, TINY_NETWORKS
-from tests.runs.test_several_appearances import INSTANT, through
+from tests.runs.test_several_appearances import MATCHED, take_steps
 from vitsplice.analysis.auto_regions import propose_for_run, propose_regions, write_regions
 from vitsplice.analysis.cosegmentation import cosegment
 from vitsplice.errors import CheckpointRejected, ConfigError, OutputExists, PathRejected, UserError
@@ -55,7 +55,7 @@ def test_there_is_a_region_for_each_appearance_image_with_label_images_of_common
 @pytest.mark.slow
 def test_background_and_disc_take_the_colours_of_the_background_and_of_the_disc():
     result = vitsplice.splice(
-        STRUCTURE, GREEN, "tiny", regions=propose_regions(STRUCTURE, GREEN, 1, **SMALL), **INSTANT
+        STRUCTURE, GREEN, "tiny", regions=propose_regions(STRUCTURE, GREEN, 1, **SMALL), **MATCHED
     )
     greenness = result.pixels[1] - result.pixels[[0, 2]].amax(0)
     assert greenness[28:36, 28:36].mean() > 0.2
@@ -69,7 +69,7 @@ def test_written_regions_give_the_bytes_of_those_in_memory(tmp_path):
     assert sheet == tmp_path / "out" / "regions" / "cosegment.png"
     proposed = propose_regions(*paths, 2, **SMALL)
     written, in_memory = (
-        vitsplice.splice(*paths, "tiny", regions=each, **INSTANT).pixels for each in (regions, proposed)
+        vitsplice.splice(*paths, "tiny", regions=each, **MATCHED).pixels for each in (regions, proposed)
     )
     assert torch.equal(written, in_memory)
 
@@ -158,15 +158,15 @@ def test_a_stopped_run_with_written_regions_resumes_unless_one_is_edited(tmp_pat
         regions, _ = write_regions(result, tmp_path / name)
         return Recording.begin(images, settings, tmp_path / name, regions=regions)
 
-    whole = through(begun("whole"))
-    through(begun("parts"), until=2)
+    whole = take_steps(begun("whole"))
+    take_steps(begun("parts"), until=2)
     mask = tmp_path / "parts" / "regions" / "2-a_parts.png"
     before = mask.read_bytes()
     mask.write_bytes(encode_png(torch.rand(3, 64, 64)))
     with pytest.raises(CheckpointRejected, match="appearance mask of region 1"):
         Recording.resume(tmp_path / "parts")
     mask.write_bytes(before)
-    assert through(Recording.resume(tmp_path / "parts")) == whole
+    assert take_steps(Recording.resume(tmp_path / "parts")) == whole
 
 
 def test_the_folder_of_a_run_is_refused_without_force(tmp_path, victim):
