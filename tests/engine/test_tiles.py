@@ -58,9 +58,8 @@ def problem(vit, cnn, pair, tile, *overrides):
 
 def gradient(problem):
     """Return the total of the first step, and its gradient in the generator's parameters."""
-    optimisation = Optimisation(problem)
-    active = list(problem.terms)
-    step = (optimisation._tiled if problem.tile else optimisation._backward)(0, active)
+    optimisation, active = Optimisation(problem), list(problem.terms)
+    step = optimisation._tiled(0, active, problem.tile) if problem.tile else optimisation._backward(0, active)
     return step.total, torch.cat([p.grad.flatten() for p in problem.generator.parameters()])
 
 
