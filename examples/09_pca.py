@@ -9,7 +9,8 @@ import sys
 from vitsplice.analysis.pca import pca, save
 from vitsplice.images import example
 
-ARGUMENTS = [] if "".join(sys.argv[1:2]).startswith("-") else sys.argv[1:]  # Jupyter passes options to a kernel
+# Options are those of a Jupyter kernel.
+ARGUMENTS = [] if any(word.startswith("-") for word in sys.argv[1:]) else sys.argv[1:]
 BACKBONE = ARGUMENTS[0] if ARGUMENTS else "dinov2-vits14-offline"
 
 # %% All layers of the cat and the dog; a notebook displays the result

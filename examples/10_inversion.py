@@ -9,7 +9,8 @@ import sys
 from vitsplice.analysis.inversion import invert, plan_inversions
 from vitsplice.images import encode_png, example
 
-ARGUMENTS = [] if "".join(sys.argv[1:2]).startswith("-") else sys.argv[1:]  # Jupyter passes options to a kernel
+# Options are those of a Jupyter kernel.
+ARGUMENTS = [] if any(word.startswith("-") for word in sys.argv[1:]) else sys.argv[1:]
 BACKBONE = ARGUMENTS[0] if ARGUMENTS else "dinov2-vits14-offline"
 STEPS = int(ARGUMENTS[1]) if len(ARGUMENTS) > 1 else 60
 

@@ -10,7 +10,8 @@ from vitsplice.analysis.compare import ComparisonPlan, compare
 from vitsplice.analysis.comparison_statistics import findings
 from vitsplice.images import EXAMPLE_PAIRS, example
 
-ARGUMENTS = [] if "".join(sys.argv[1:2]).startswith("-") else sys.argv[1:]  # Jupyter passes options to a kernel
+# Options are those of a Jupyter kernel.
+ARGUMENTS = [] if any(word.startswith("-") for word in sys.argv[1:]) else sys.argv[1:]
 BACKBONES = ARGUMENTS or ["dinov2-vits14-offline", "efficientnet-lite0-offline", "untrained-dinov2-vits14"]
 IMAGES = [path for name in EXAMPLE_PAIRS for path in example(name)]
 

@@ -11,8 +11,9 @@ from vitsplice.analysis.correspondence import match_images, save
 from vitsplice.images import example
 from vitsplice.notebook import Preview
 
-has_arguments = len(sys.argv) > 2 and not sys.argv[1].startswith("-")  # Jupyter passes options to a kernel
-BACKBONE, PRESET = sys.argv[1:3] if has_arguments else ("dinov2-vits14-offline", "quick")
+# Options are those of a Jupyter kernel.
+ARGUMENTS = [] if any(word.startswith("-") for word in sys.argv[1:]) else sys.argv[1:]
+BACKBONE, PRESET = ARGUMENTS or ("dinov2-vits14-offline", "quick")
 structure, appearance = example("cat-dog")
 
 # %% The output image changes while the run takes its steps

@@ -144,7 +144,7 @@ def plan_inversions(
     configured = settings_for(
         chosen_preset or PRESETS["network"],  # all `PRESETS` have the same backbone
         backbone=backbone,
-        overrides=[text for text in overrides if not isinstance(text, str) or _affects_backbone(text)],
+        overrides=list(filter(_affects_backbone, overrides)),
         device=settings.get("device"),
         precision=settings.get("precision"),
     )
@@ -159,8 +159,13 @@ def plan_inversions(
     return InversionPlan(Path(image), settings_by_request, info.layers, tuple(map(str, loaded.substitutions.values())))
 
 
-def _affects_backbone(override: str) -> bool:
-    """Return whether an override affects which backbone the term `TERM` uses, on which device, in which precision."""
+def _affects_backbone(override: object) -> bool:
+    """Return whether an override affects which backbone the term `TERM` uses, on which device, in which precision.
+
+    True for an override that is not a text, so that `settings_for` refuses it.
+    """
+    if not isinstance(override, str):
+        return True
     parts = override.partition("=")[0].split(".")
     key = ".".join(part.strip() for part in parts).removeprefix("with_fallback.")
     mappings = ("with_fallback", "terms", f"terms.{TERM}")

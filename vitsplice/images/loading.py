@@ -150,14 +150,14 @@ def image_stamp(path: Path) -> tuple[str, int, int]:
 
 @torch.inference_mode(False)
 def _read(
-    source: Source, role: str, handle_alpha: AlphaHandler, prepare: Callable[[Any], Any] = lambda source: source
+    source: Source, role: str, handle_alpha: AlphaHandler, prepare: Callable[[Any], Any] | None = None
 ) -> LoadedImage:
     if isinstance(source, LoadedImage):
         return source
     if isinstance(source, str | os.PathLike):
         return _read_path(os.fsdecode(source), handle_alpha)
     try:
-        return _read_object(prepare(source), handle_alpha)
+        return _read_object(prepare(source) if prepare else source, handle_alpha)
     except ImageError as error:
         if not role:
             raise
