@@ -30,7 +30,7 @@ MAKEFLAGS += --jobs=2
 setup: $(READY)
 
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
-MYPY_PLUGINS := --explicit-package-bases $(wildcard plugins/*/vitsplice_*/)
+MYPY := $(BIN)/mypy -p vitsplice $(patsubst %,-p %,$(notdir $(wildcard plugins/*/vitsplice_*)))
 SPACE := $(subst ,, )
 
 # Without build isolation, hatchling is installed once instead of once for each of the eight packages. Modules are compiled
@@ -84,8 +84,7 @@ check: export MYPYPATH = $(subst $(SPACE),:,$(PLUGINS))
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --num-workers 2 || $(BIN)/mypy
-	$(BIN)/mypy --num-workers 2 $(MYPY_PLUGINS) || $(BIN)/mypy $(MYPY_PLUGINS)
+	$(MYPY) --num-workers 2 || $(MYPY)
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache

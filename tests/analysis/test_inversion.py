@@ -65,7 +65,7 @@ def edit_plan(out, edit):
     path.write_text(json.dumps(record))
 
 
-def test_image_named_with_dots_is_the_same_inversion(png, tmp_path):
+def test_path_of_the_same_image_with_two_dots_resumes_its_inversions(png, tmp_path):
     (tmp_path / "new").mkdir()
     for path in (png[0], tmp_path / "new" / ".." / png[0].name):
         with inversion_folder(InversionPlan(path, {CLS: small(CLS)}, LAYERS), tmp_path / "out"):
@@ -83,7 +83,7 @@ def test_presets_use_the_feature_and_no_other_data_term(preset):
 
 def test_default_prior_is_pixels_for_global_and_network_for_local_facets():
     assert inversion_settings(CLS).generator.name == "pyramid"  # pixels, at several sizes
-    assert inversion_settings(KEY).generator.name == "prior"
+    assert inversion_settings(KEY).generator.name == "prior"  # a network: deep image prior
 
 
 def test_local_facets_get_no_noise_unless_it_is_set():
@@ -157,7 +157,7 @@ def test_preset_without_the_term_is_refused():
         inversion_settings(CLS, "quick")
 
 
-def test_combined_requests_default_to_the_roles_and_combine_facets_with_layers(vit, cnn):
+def test_default_requests_are_those_for_appearance_and_structure_and_facets_are_combined_with_layers(vit, cnn):
     assert combined_requests(vit.info) == [CLS, KEY]
     assert [request.facet for request in combined_requests(cnn.info)] == ["pooled", "map"]
     assert combined_requests(vit.info, ["key", "cls"], [-1, -2])[1] == FeatureRequest("key", -2)
@@ -194,15 +194,15 @@ def test_loss_decreases(png, preset):
 
 
 @pytest.mark.slow
-def test_runs_can_be_stepped_and_seen_one_step_at_a_time(png):
+def test_image_can_be_read_after_each_step_of_a_run(png):
     plan = plan_of(png[0], CLS, KEY, preset="invert-pixels")
     result, images = invert(plan), {}
     for request, run in inversion.inversion_runs(plan):
         assert math.isnan(last_loss(run.history, inversion.TERM))
         images[request] = [run.pixels() for _ in run.steps()]
         assert last_loss(run.history, inversion.TERM) == result.losses[request]
-    assert {request: len(of_steps) for request, of_steps in images.items()} == {CLS: 3, KEY: 3}
-    assert all(torch.equal(of_steps[-1], result.outputs[request]) for request, of_steps in images.items())
+    assert {request: len(after_steps) for request, after_steps in images.items()} == {CLS: 3, KEY: 3}
+    assert all(torch.equal(after_steps[-1], result.outputs[request]) for request, after_steps in images.items())
     assert not torch.equal(images[KEY][0], images[KEY][1])
 
 

@@ -165,7 +165,7 @@ def test_stopped_batch_starts_no_further_job_and_resumes(finished, sequential):
     tally = run(finished, sequential())
     assert (tally.done, tally.done_before) == (1, 2)
     outcomes.clear()
-    tally = run(finished, sequential(), **stop_after_one)  # the stop also ends the skipping of finished runs
+    tally = run(finished, sequential(), **stop_after_one)  # all are finished, and only one is counted before the stop
     assert (tally.done_before, tally.remaining) == (1, 2)
 
 
@@ -235,9 +235,9 @@ def test_jobs_are_created_one_at_a_time(batch, sequential, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("state", ["done", "failed"])
 def test_memory_per_job_is_bounded(batch, sequential, png, state):
-    """Measured twice, over 256 jobs each: a hash table of the interpreter may double during one measurement.
+    """The smaller of two measurements counts: a hash table of the interpreter may double during one of them.
 
-    After each 256 jobs the logs of the batch merge their new keys into arrays.
+    Each covers 256 jobs, because the logs of the batch merge their new keys into arrays after so many.
     """
     number, memory = 556, {}
     write(batch.manifest, (Pair(f"pair-{index}", *png) for index in range(number)))

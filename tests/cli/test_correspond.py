@@ -20,7 +20,7 @@ def test_output_folder_has_drawing_maps_and_data(vitsplice, png, tmp_path):
     out = tmp_path / "out"
     sizes = {name: size_of(out / f"{name}.png") for name in ("warped", "confidence", "matches")}
     assert sizes["warped"] == sizes["confidence"] == (48, 40)
-    assert sizes["matches"][1] == 480  # the height of the drawing, whatever that of the images
+    assert sizes["matches"][1] == 480  # whatever the heights of the images are
     assert "<title>Matches of structure.png and appearance.png</title>" in (out / "matches.html").read_text()
     data = json.loads((out / "matches.json").read_text())
     assert data["backbone"] == "tiny-vit"
@@ -29,7 +29,7 @@ def test_output_folder_has_drawing_maps_and_data(vitsplice, png, tmp_path):
         {"facet": "token", "layer": -1, "layers": 3}, {"facet": "value", "layer": -3, "layers": 3},
     ]  # fmt: skip
     assert "matched by tiny-vit: key at layer 0 (-3), key at layer 2 (-1), token at layer 2 (-1)" in done.stderr
-    assert 0 < len(data["matches"]) == data["mutual"]
+    assert 0 < len(data["matches"]) == data["mutual"]  # all mutual matches: --points limits only the drawing
     similarities = [match["similarity"] for match in data["matches"]]
     assert similarities == sorted(similarities, reverse=True)
     assert all(0 < match["first"][0] < 48 and 0 < match["second"][1] < 40 for match in data["matches"])

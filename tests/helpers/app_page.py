@@ -5,6 +5,12 @@ from chromium import checked_pages
 SIZE = {"width": 1280, "height": 900}
 """Size of the window."""
 
+FEW_FRAMES = """
+window.requestAnimationFrame = (draw) => setTimeout(() => draw(performance.now()), 250);
+window.cancelAnimationFrame = clearTimeout;
+"""
+"""Script that limits a page to four frames per second, because drawing without a GPU takes much of the tests' time."""
+
 GRADIO_WARNINGS = ("Method not implemented.",)
 """Warnings of Gradio itself: it closes a stream of events that cannot be closed."""
 

@@ -13,7 +13,7 @@ def click(page, side, patch, grid):
 
 
 def marked(page, side, kind, grid):
-    """The index of the patch under the mark of a kind: "selected", "best" or "back"."""
+    """The index of the patch under a mark: "selected", "best" (its match) or "back" (the match of that match)."""
     style = page.locator(".stage").nth(side).locator(f".marks .{kind}").get_attribute("style")
     left, top = (float(re.search(rf"{edge}: ([\d.]+)%", style)[1]) / 100 for edge in ("left", "top"))
     return int(top * grid[0]) * grid[1] + int(left * grid[1])

@@ -18,7 +18,7 @@ NO_STORAGE = (
     "Object.defineProperty(window, '{0}Storage', {{get() {{ throw new DOMException('no', 'SecurityError'); }}}});"
 )
 CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', {{value: {}}});"
-COPIES = CLIPBOARD.format("{writeText: async (text) => (window.copied = text)}")
+FAKE_CLIPBOARD = CLIPBOARD.format("{writeText: async (text) => (window.copied = text)}")
 NO_CLIPBOARD = CLIPBOARD.format("undefined")
 
 
@@ -129,7 +129,7 @@ def preferred(study, images):
 
 
 def take(page, study, trials=14, touch=False, wait=wait_ready):
-    """Answer a number of trials, with each key and the mouse in turn or by touch; return the images of each."""
+    """Answer trials by touch, or by the keys of the chosen side and the mouse in turn; return the images of each."""
     displays = []
     for number in range(trials):
         wait(page)
@@ -184,7 +184,7 @@ def recorded_trials(page):
 
 
 def test_complete_study_is_recorded_and_analysed(visit, study, tmp_path):
-    page = visit(script=COPIES)
+    page = visit(script=FAKE_CLIPBOARD)
     start(page, "  rater   ä/1 ")
     displays = take(page, study)
     assert "Done" in page.text_content("#status")
@@ -234,7 +234,7 @@ def test_reload_resumes_with_the_same_order(visit, study, url, tmp_path):
     wait_ready(page)
     assert position(page) == "6 of 14"
     assert shown(page) == expected[5]
-    tab = page.context.new_page()  # another tab asks for the id and has the answers
+    tab = page.context.new_page()  # a new tab asks for the id, and then continues from the stored answers
     tab.goto(url)
     start(tab, "the same")
     for number in range(5, 14):
@@ -253,7 +253,7 @@ def test_reload_resumes_with_the_same_order(visit, study, url, tmp_path):
     assert tab.is_visible("#rater")
 
 
-def test_reload_returns_to_a_rater_who_replaced_the_requested_id(visit, study):
+def test_reload_continues_with_the_entered_id_instead_of_the_one_in_the_url(visit, study):
     page = visit(rater="R7")
     start(page, "R8")
     take(page, study, 1)
@@ -262,7 +262,7 @@ def test_reload_returns_to_a_rater_who_replaced_the_requested_id(visit, study):
     assert position(page) == "2 of 14"
 
 
-def test_requested_id_is_normalised_to_one_that_the_analysis_accepts(visit, study, tmp_path):
+def test_id_in_the_url_is_normalised_to_one_that_the_analysis_accepts(visit, study, tmp_path):
     page = visit(rater="\x1cR\x85\x1f7\x1e", start=True)
     wait_ready(page)
     page.click("#stop")
@@ -292,7 +292,7 @@ def test_undo_reverts_the_last_choice(visit, study, tmp_path):
     page.click("#stop")
     result = read_result(study, download(page, tmp_path))
     assert [trial.choice for trial in result.trials] == ["right"]
-    assert result.trials[0].milliseconds >= 1600  # all three displays
+    assert result.trials[0].milliseconds >= 1600  # the three displays of the trial: 700 + 300, 300 and 300
 
 
 def test_time_of_a_choice_survives_the_undo_of_two_choices(visit, study, tmp_path):
@@ -313,8 +313,8 @@ def test_time_of_a_choice_survives_the_undo_of_two_choices(visit, study, tmp_pat
     assert [trial.milliseconds > 5000 for trial in result.trials] == [True, True]
 
 
-def test_rater_who_stops_can_download_sees_no_method_and_can_continue(visit, study, tmp_path):
-    page = visit(rater="stops", start=True, real_time=True, script=COPIES)
+def test_rater_who_stops_can_download_and_continue_and_sees_no_method(visit, study, tmp_path):
+    page = visit(rater="stops", start=True, real_time=True, script=FAKE_CLIPBOARD)
     take(page, study, 1, wait=wait_enabled)
     wait_enabled(page)
     page.click("#stop")
@@ -336,7 +336,7 @@ def test_rater_who_stops_can_download_sees_no_method_and_can_continue(visit, stu
     assert position(page) == "1 of 14"
 
 
-def test_text_of_the_results_is_selected_at_the_end_only_if_it_cannot_be_copied(visit, write_study):
+def test_results_that_cannot_be_copied_are_selected_as_text_but_only_at_the_end(visit, write_study):
     _, address = write_study(2, METHODS[:2], trials=1, checks=0)
     page = visit(rater="no clipboard", address=address, start=True, script=NO_CLIPBOARD)
     wait_ready(page)
@@ -377,7 +377,7 @@ def test_time_of_a_choice_includes_displays_that_ended_without_a_choice(visit, l
     assert [trial["milliseconds"] > 5000 for trial in recorded_trials(page)] == [False, True]
 
 
-def test_tab_that_is_left_does_not_replace_the_answers_of_another_tab(visit, study, url):
+def test_reload_of_a_tab_does_not_replace_the_answers_of_another_tab(visit, study, url):
     page = visit(rater="two tabs", start=True)
     wait_ready(page)
     tab = page.context.new_page()

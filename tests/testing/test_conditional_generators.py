@@ -37,12 +37,12 @@ class Shrinks(Net):
         return super().forward(structure, condition)[..., ::2, ::2]
 
 
-class AcceptsOneImage(Net):
+class ReturnsOnlyTheFirstImage(Net):
     def forward(self, structure, condition):
         return super().forward(structure, condition)[:1]
 
 
-class AcceptsEvenSizes(Net):
+class WorksOnlyForEvenSizes(Net):
     def forward(self, structure, condition):
         halves = torch.nn.functional.avg_pool2d(super().forward(structure, condition), 2)
         return torch.nn.functional.interpolate(halves, scale_factor=2)
@@ -132,8 +132,8 @@ class SeesColumnsToTheRight(StatesItsReach):
 
 MISTAKES = {
     Shrinks: "output_is_an_image",
-    AcceptsOneImage: "output_is_an_image",
-    AcceptsEvenSizes: "output_is_an_image",
+    ReturnsOnlyTheFirstImage: "output_is_an_image",
+    WorksOnlyForEvenSizes: "output_is_an_image",
     Unbounded: "output_is_an_image",
     IgnoresStructure: "depends_on_structure",
     IgnoresCls: "depends_on_every_condition",
@@ -173,7 +173,7 @@ def test_violated_contract_is_detected(network):
     ],
     ids=lambda settings: next(iter(settings)),
 )
-def test_incomplete_spec_is_detected(settings):
+def test_incomplete_or_invalid_spec_is_detected(settings):
     assert failures(
         ConditionalGeneratorContract, "spec_is_complete", spec=spec(lambda channels: torch.nn.Identity(), **settings)
     )

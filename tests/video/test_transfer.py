@@ -22,7 +22,7 @@ GUIDED = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_a_frame_has_the_output_of_splice_if_only_a_guided_term_needs_the_match(tmp_path, mirrored):
+def test_output_of_a_frame_equals_that_of_splice_if_a_loss_term_but_not_the_model_needs_the_match(tmp_path, mirrored):
     write_tiny_model(tmp_path / "model", generator="splicenet", options={"width": 0.05})
     frame = as_tensor(panned(1)[0]).contiguous()  # as in `splice`: the memory layout changes the rounding
     appearance = frame.flip(-1) if mirrored else as_tensor(panned(1, seed=5)[0])

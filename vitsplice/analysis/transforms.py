@@ -54,9 +54,9 @@ def shuffle(image: Tensor) -> Tensor:
     height, width = (side // TILES * TILES for side in image.shape[-2:])
     tile = (height // TILES, width // TILES)
     tiles = F.unfold(image[..., :height, :width], tile, stride=tile)
-    order = torch.randperm(TILES**2, generator=stream(0, "tiles"))
-    source = torch.empty_like(order)
-    source[order] = order.roll(1)
+    cycle = torch.randperm(TILES**2, generator=stream(0, "tiles"))
+    source = torch.empty_like(cycle)
+    source[cycle] = cycle.roll(1)
     shuffled = F.fold(tiles[..., source], (height, width), tile, stride=tile)
     if shuffled.shape == image.shape:
         return shuffled
@@ -64,7 +64,7 @@ def shuffle(image: Tensor) -> Tensor:
 
 
 def shift(points: Tensor) -> Tensor:
-    """Translation by an eighth of the image, down and to the right."""
+    """Translate the image by an eighth of its sides, down and to the right: its points come from up and left."""
     return points - 1 / 8
 
 
@@ -74,9 +74,9 @@ def flip(points: Tensor) -> Tensor:
 
 
 def turn(points: Tensor) -> Tensor:
-    """Rotation by 20 degrees about the centre, with magnification by 1.2, in fractions of the sides.
+    """Rotate the image clockwise by 20 degrees about its centre, and magnify it by 1.2.
 
-    Images that are not square are also sheared.
+    In the coordinates both sides are 1 long: images that are not square are also sheared.
     """
     angle = math.radians(20)
     rotation = points.new_tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]) / 1.2
@@ -84,7 +84,10 @@ def turn(points: Tensor) -> Tensor:
 
 
 def bend(points: Tensor) -> Tensor:
-    """Sinusoidal displacement in both directions: amplitude a twelfth of the side, 1.5 periods."""
+    """Displace y by a sine of x, and x by a sine of y.
+
+    The amplitude is a twelfth of the side along the displacement; the sine has 1.5 periods across the image.
+    """
     return points + torch.sin(3 * math.pi * points.flip(1)) / 12
 
 

@@ -3,10 +3,13 @@
 The lists of pairs are the CSV files of two papers of Rocco et al. (2018), on weakly supervised alignment and NCNet,
 which later work uses too. Their columns are ``source_image``, ``target_image``, ``class`` (1 to 20, the categories of
 PASCAL VOC in their order), and ``XA``, ``YA``, ``XB``, ``YB``: the keypoints of source and target in pixels, separated
-by semicolons. A keypoint with an empty entry is not visible. The reference length is the longer side of the target.
+by semicolons. A keypoint with an empty entry is not visible.
 
-Lists for training have a column ``flip`` instead of the last four. Rows to be flipped are skipped. The keypoints come
-from ``kps`` in ``Annotations/CATEGORY/NAME.mat``: ``(N, 2)``, (x, y), NaN where a point is not visible.
+Lists for training have a column ``flip`` instead of the last four; rows whose ``flip`` is not 0 are skipped. The
+keypoints of such a list come from ``kps`` in ``Annotations/CATEGORY/NAME.mat``: ``(N, 2)``, (x, y), NaN where a point
+is not visible.
+
+The thresholds of PCK are fractions of the longer side of the target.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from queue import Queue
 import coroutines
 import gradio as gr
 import pytest
-from app_page import SIZE, checked_app_pages
+from app_page import FEW_FRAMES, SIZE, checked_app_pages
 from chromium import browser
 from vitsplice_app.server import ServerSettings, service
 from vitsplice_app.workspace import temporary_workspace
@@ -70,6 +70,7 @@ def build_page():
 def context(browser):
     """Browser context that pages share; its cache halves their loading time."""
     opened = browser.new_context(viewport=SIZE)
+    opened.add_init_script(FEW_FRAMES)
     yield opened
     opened.close()
 

@@ -102,7 +102,7 @@ def test_stopped_inversion_keeps_its_image_and_no_other_begins():
     ("field", "label"), [("layer", "Layer"), ("steps", "Steps"), ("size", r"Size \(px\)"), ("seed", "Seed")]
 )
 def test_numbers_with_a_fraction_are_refused(field, label):
-    with pytest.raises(UserError, match=f"field {label} has the value 100.5; give a whole number, such as 100"):
+    with pytest.raises(UserError, match=f"field {label} has the value 100.5; give a whole number"):
         plan_of(**{field: 100.5})
 
 

@@ -8,7 +8,7 @@ from threading import Event
 import gradio as gr
 import pytest
 import yaml
-from app_page import SIZE, checked_app_pages
+from app_page import FEW_FRAMES, SIZE, checked_app_pages
 from PIL import Image
 from vitsplice_app.transfer import tab as transfer_tab
 from vitsplice_app.workspace import PREFIX
@@ -45,12 +45,6 @@ QUICK = (*TINY_NETWORKS, *SMALL, "steps=6", "previews=6", "stages=[{side: 24}, {
 
 EDITOR_WARNINGS = ("    at ", "[.WebGL")
 """Beginnings of warnings of the library that Gradio's editor draws with, and of drawing without a GPU."""
-
-FEW_FRAMES = """
-window.requestAnimationFrame = (draw) => setTimeout(() => draw(performance.now()), 250);
-window.cancelAnimationFrame = clearTimeout;
-"""
-"""Script that limits a page to four frames per second: without a GPU, Gradio's editor would draw all the time."""
 
 
 class TransferTab:

@@ -1,5 +1,7 @@
 """Settings of a run from the values of the form."""
 
+import math
+
 import pytest
 import yaml
 from vitsplice_app.transfer.form import AS_IN_PRESET, Sliders, form_settings, preset_yaml, read_yaml
@@ -32,10 +34,10 @@ def test_cleared_number_fields_are_as_in_the_preset(tmp_path):
     assert settings_of(tmp_path, "quick", **cleared) == settings_for("quick")
 
 
-@pytest.mark.parametrize("name", ["steps", "size", "seed"])
-def test_number_that_is_not_whole_is_refused_by_its_field(name, tmp_path):
-    with pytest.raises(UserError, match=f"field {name.capitalize()} has the value 7.5; give a whole number, such as 8"):
-        settings_of(tmp_path, "tiny", **{name: 7.5})
+@pytest.mark.parametrize(("name", "value"), [("steps", 7.5), ("size", math.inf), ("seed", math.nan)])
+def test_number_that_is_not_whole_is_refused_by_its_field(name, value, tmp_path):
+    with pytest.raises(UserError, match=f"field {name.capitalize()} has the value {value}; give a whole number"):
+        settings_of(tmp_path, "tiny", **{name: value})
 
 
 def test_seed_that_the_browser_rounds_is_that_of_the_yaml(tmp_path):
