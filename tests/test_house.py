@@ -1,7 +1,8 @@
-"""Rules for the packages of vitsplice: which imports are allowed, and which files may contain options of commands."""
+"""Rules for the packages of vitsplice: imports, names of classes, and files that may contain options of commands."""
 
 import ast
 import re
+from collections import Counter
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -107,6 +108,14 @@ def test_built_in_backbones_losses_and_generators_import_only_packages_for_plugi
     for name, others in imports_of_files.items():
         if package_of(name) == kind:
             assert set(map(package_of, others)) <= PACKAGES_FOR_PLUGINS, name
+
+
+@pytest.mark.slow
+def test_no_two_classes_have_the_same_name():
+    plugins = (SOURCE.parent / "plugins").glob("*/vitsplice_*/**/*.py")
+    nodes = (node for path in (*FILES.values(), *plugins) for node in nodes_of(path))
+    names = Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
+    assert max(names.values()) == 1, names.most_common(3)
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ PAIR = ("pair",)
 
 
 @dataclass(frozen=True)
-class Job:
+class RecordJob:
     """A record to compute.
 
     Args:
@@ -80,13 +80,13 @@ class JobLists:
         appearances = frozenset(pair.appearance for pair in pairs)
         self._computer = RecordComputer(recipe, digests, appearances, cache, device)
 
-    def pixels(self) -> Iterator[Job]:
+    def pixels(self) -> Iterator[RecordJob]:
         """List the jobs for the pixels of all images."""
         for path, digest in self._digests.items():
             compute = partial(self._computer.pixels, path)
-            yield Job(self._recipe.pixels_key(digest), ("pixels",), f"image {path.name}", compute)
+            yield RecordJob(self._recipe.pixels_key(digest), ("pixels",), f"image {path.name}", compute)
 
-    def conditions(self) -> Iterator[Job]:
+    def conditions(self) -> Iterator[RecordJob]:
         """List the jobs for pairs.
 
         If a term applies the generator to appearance images, each of them is also paired with itself.
@@ -96,15 +96,15 @@ class JobLists:
             appearances = dict.fromkeys(pair.appearance for pair in self._pairs)
             yield from (self._pair_job(Pair("", path, path), ("appearance with itself",)) for path in appearances)
 
-    def _pair_job(self, pair: Pair, kind: tuple[str, ...]) -> Job:
+    def _pair_job(self, pair: Pair, kind: tuple[str, ...]) -> RecordJob:
         description = f"pair {pair.structure.name}, {pair.appearance.name}"
-        return Job(self.pair_key(pair), kind, description, partial(self._computer.conditions, pair))
+        return RecordJob(self.pair_key(pair), kind, description, partial(self._computer.conditions, pair))
 
     def pair_key(self, pair: Pair) -> str:
         """Return the key of the record of a pair."""
         return self._recipe.pair_key(self._digests[pair.structure], self._digests[pair.appearance])
 
-    def views(self, number: int | None = None) -> Iterator[Job]:
+    def views(self, number: int | None = None) -> Iterator[RecordJob]:
         """List the jobs for the stored views of the images of the first pairs.
 
         An appearance image is taken as not mirrored until the pair is matched.
@@ -121,7 +121,7 @@ class JobLists:
         key = self.pair_key(pair)
         return self._recipe.needs_match and key in self._cache and bool(self._cache[key]["mirrored"])
 
-    def _views_of_pair(self, pair: Pair, mirrored: bool, seen: set[tuple[str, ViewKey, str]]) -> Iterator[Job]:
+    def _views_of_pair(self, pair: Pair, mirrored: bool, seen: set[tuple[str, ViewKey, str]]) -> Iterator[RecordJob]:
         """List the jobs for views of the pair's images that are not in ``seen`` yet, and add the views to it."""
         digests = self._digests[pair.structure], self._digests[pair.appearance]
         for backbone, requests in self._recipe.requests_by_view.items():
@@ -133,11 +133,11 @@ class JobLists:
 
     def _views_of_image(
         self, backbone: str, view_key: ViewKey, pair: Pair, mirrored: bool, identity: str
-    ) -> Iterator[Job]:
+    ) -> Iterator[RecordJob]:
         path = pair.appearance if view_key[0] == "appearance" else pair.structure
         pixels = self._cache[self._recipe.pixels_key(self._digests[path])]["pixels"]
         config, requests = self._recipe.config, self._recipe.requests_by_view[backbone][view_key]
         for view in stored_views(config.views, view_key, pixels, self._digests[path], config.seed):
             record_key = self._recipe.features_key(backbone, identity, view, requests)
             compute = partial(self._computer.view, backbone, view_key, pair, mirrored, view)
-            yield Job(record_key, (backbone, *view_key), f"features of {path.name}", compute)
+            yield RecordJob(record_key, (backbone, *view_key), f"features of {path.name}", compute)

@@ -21,7 +21,7 @@ from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
 from vitsplice.text import with_count
 from vitsplice.training.cache import TensorCache, format_size, record_bytes
 from vitsplice.training.data import TrainingData
-from vitsplice.training.jobs import PAIR, Job, JobLists
+from vitsplice.training.jobs import PAIR, JobLists, RecordJob
 from vitsplice.training.records import START, Recipe
 from vitsplice.training.views import check_shapes
 
@@ -118,10 +118,10 @@ class _Preparation:
         self._check_space()
         self._compute(lists.views())
 
-    def _missing(self, jobs: Iterable[Job]) -> list[Job]:
+    def _missing(self, jobs: Iterable[RecordJob]) -> list[RecordJob]:
         return list({job.key: job for job in jobs if job.key not in self._cache}.values())
 
-    def _compute(self, listed: Iterable[Job]) -> None:
+    def _compute(self, listed: Iterable[RecordJob]) -> None:
         """Compute the records that are missing. Raises _Stopped."""
         jobs = self._missing(listed)
         for number, job in enumerate(jobs):
@@ -153,7 +153,7 @@ class _Preparation:
         for_pairs = sum(sizes.get(job.kind, pair_size) for job in pair_jobs)
         self._check_fit(for_pairs, sum(sizes.get(job.kind, pair_size) for job in missing) - for_pairs)
 
-    def _size(self, job: Job) -> int:
+    def _size(self, job: RecordJob) -> int:
         return record_bytes(self._cache[job.key].values())
 
     def _check_fit(self, for_pairs: int, for_images: int) -> None:

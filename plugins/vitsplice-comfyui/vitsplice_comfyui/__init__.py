@@ -12,12 +12,12 @@ async def comfy_entrypoint() -> ComfyExtension:
     """Return the extension with the nodes of vitsplice; ComfyUI calls this once, when it starts."""
     from comfy_api.latest import ComfyExtension
 
-    from .correspond import Correspond
-    from .pca import PCA
-    from .transfer import Transfer
+    from .correspond import CorrespondNode
+    from .pca import PCANode
+    from .transfer import TransferNode
 
     class VitspliceExtension(ComfyExtension):
         async def get_node_list(self) -> list[type[io.ComfyNode]]:
-            return [Transfer, Correspond, PCA]
+            return [TransferNode, CorrespondNode, PCANode]
 
     return VitspliceExtension()

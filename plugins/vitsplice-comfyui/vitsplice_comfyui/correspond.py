@@ -9,10 +9,10 @@ from vitsplice.analysis.correspondence import draw, match_images
 
 from .backbones import backbone_input, device, load
 from .images import batch_size, item_of, to_images, to_masks
-from .progress import Progress
+from .progress import NodeProgress
 
 
-class Correspond(io.ComfyNode):
+class CorrespondNode(io.ComfyNode):
     """Match the patches of two images."""
 
     @classmethod
@@ -78,7 +78,7 @@ class Correspond(io.ComfyNode):
     ) -> io.NodeOutput:
         """Match the batches image by image; the image of a batch of one is matched with all images of the other."""
         network, count = load(backbone), batch_size(first=first, second=second)
-        progress = Progress(count)
+        progress = NodeProgress(count)
         drawings, warped, confidence = [], [], []
         for index in range(count):
             result = match_images(

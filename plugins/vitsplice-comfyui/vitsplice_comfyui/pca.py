@@ -12,13 +12,13 @@ from vitsplice.analysis.upsampling import Upsampling
 
 from .backbones import DEFAULT, backbone_input, device, load, none_if_default
 from .images import item_of, to_images
-from .progress import Progress
+from .progress import NodeProgress
 
 FACETS = ("key", "query", "value", "token", "map")
 """Facets with one feature for each patch. A ViT has the first four, a CNN the last."""
 
 
-class PCA(io.ComfyNode):
+class PCANode(io.ComfyNode):
     """Show features of patches as colours."""
 
     @classmethod
@@ -60,7 +60,7 @@ class PCA(io.ComfyNode):
     ) -> io.NodeOutput:
         """Decompose the features of all images together."""
         sources = [item_of(images, index) for index in range(len(images))]
-        progress, colours = Progress(len(sources)), []
+        progress, colours = NodeProgress(len(sources)), []
         maps = pca(
             sources, backbone=load(backbone), facet=none_if_default(facet), layer=layer, decompose=decompose,
             upsampling=upsampling, size=size, device=device(),

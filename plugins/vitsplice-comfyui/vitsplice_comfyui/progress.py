@@ -12,7 +12,7 @@ PREVIEW_SIDE = 512
 """Maximum longer side of a preview, in pixels."""
 
 
-class Progress:
+class NodeProgress:
     """The progress bar of a node that processes images one after another.
 
     Args:

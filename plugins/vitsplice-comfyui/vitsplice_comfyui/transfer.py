@@ -16,7 +16,7 @@ from vitsplice.runs.run_inputs import RunInputs
 
 from .backbones import LOADED, backbone_input, device, none_if_default, note
 from .images import Array, batch_size, item_of, mask_batch, mask_of, to_images
-from .progress import Progress
+from .progress import NodeProgress
 
 Images = tuple[Array, Array]
 """Structure and appearance image."""
@@ -38,7 +38,7 @@ OVERRIDES = (
 """Tooltip of the input ``overrides``."""
 
 
-class Transfer(io.ComfyNode):
+class TransferNode(io.ComfyNode):
     """Transfer the appearance of one image to the structure of another."""
 
     @classmethod
@@ -122,7 +122,7 @@ class Transfer(io.ComfyNode):
         if count > 1:  # a single pair is checked by its run
             for index in range(count):
                 _check(*pair(index), f"image {index + 1} of {count}")
-        progress = Progress(count)
+        progress = NodeProgress(count)
         return io.NodeOutput(to_images([_output(settings, *pair(index), progress, index) for index in range(count)]))
 
 
@@ -144,7 +144,7 @@ def _prepared(settings: RunConfig, images: Images, masks: Masks) -> Run:
     return prepare()
 
 
-def _output(settings: RunConfig, images: Images, masks: Masks, progress: Progress, index: int) -> Tensor:
+def _output(settings: RunConfig, images: Images, masks: Masks, progress: NodeProgress, index: int) -> Tensor:
     """Run a pair of images and return the output ``(3, H, W)``; nothing else but cached backbones stays in memory."""
     run = _prepared(settings, images, masks)
     if not index:
