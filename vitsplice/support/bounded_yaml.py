@@ -53,9 +53,16 @@ def parse(text: str) -> Any:
     except InvalidYAML:
         raise
     except (yaml.YAMLError, RecursionError) as error:
-        raise InvalidYAML(" ".join(str(error).split())) from error
+        raise InvalidYAML(_reason(error)) from error
     except (ValueError, OverflowError) as error:  # PyYAML does not check numbers in escapes and directives
         raise InvalidYAML(f"a number in an escape sequence or a directive is not valid: {error}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the line, the column and the problem that PyYAML found, in one line."""
+    if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
+        return f"line {mark.line + 1}, column {mark.column + 1}: {str(error.problem).removeprefix('but ')}"
+    return " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
 
 
 def is_valid_text(value: str) -> bool:
