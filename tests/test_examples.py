@@ -27,10 +27,15 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 TINY_CNN = "backbones.cnn.name=tiny-cnn"
 SMALLER = {
     "instant": (TINY_CNN,),
-    "quick": (TINY_CNN, "stages=[{side: 32, share: 0.5}, {side: 48, share: 0.5}]", "backbones.vit.side=48"),
+    "quick": (
+        TINY_CNN,
+        "stages=[{side: 24, share: 0.5}, {side: 32, share: 0.5}]",
+        "backbones.vit.side=32",
+        "terms.detail.options.samples=200",
+    ),
     "paper": ("resize.size=32", "generator.options.channels=[4, 8]"),
-    "invert": ("size=48", "generator.options.channels=[4, 8]", "generator.options.kernels=[5, 3]"),
-    "invert-pixels": ("size=48",),
+    "invert": ("size=32", "resize.size=32", "generator.options.channels=[4, 8]", "generator.options.kernels=[5, 3]"),
+    "invert-pixels": ("size=32", "resize.size=32"),
 }
 """Overrides of presets: smaller images and networks."""
 
@@ -69,7 +74,7 @@ def run(tmp_path, monkeypatch, capsys, networks):
     monkeypatch.setattr("vitsplice.engine.start.describe_image", describe_coarsely)
     monkeypatch.setattr("vitsplice.analysis.compare.ComparisonPlan", partial(ComparisonPlan, size=96))
     monkeypatch.setattr("vitsplice.loss_modules.StructureLoss", partial(StructureLoss, size=56))
-    monkeypatch.setattr("vitsplice.loss_modules.from_preset", lambda *a, size, **s: from_preset(*a, size=56, **s))
+    monkeypatch.setattr("vitsplice.loss_modules.from_preset", lambda *a, size, **s: from_preset(*a, size=32, **s))
     monkeypatch.setattr("vitsplice.runs.run.BackboneLoader", lambda: networks)
     for module in ("analysis.inversion", "api", "loss_modules.modules"):
         monkeypatch.setattr(f"vitsplice.{module}.settings_for", smaller_settings)
@@ -83,7 +88,7 @@ def smaller_settings(preset=DEFAULT_PRESET, *, overrides=(), backbone=None, **se
 
 
 def describe_coarsely(pixels, backbone, grid, **settings):
-    return describe_image(pixels, backbone, min(grid, 6), **settings)
+    return describe_image(pixels, backbone, min(grid, 4), **settings)
 
 
 def reduced(folder, pair):

@@ -11,7 +11,7 @@ import vitsplice
 from tests.conftest import STAGED_PYRAMID, TINY_NETWORKS
 from tests.runs.test_several_appearances import MATCHED, take_steps
 from vitsplice.analysis.auto_regions import propose_for_run, propose_regions, write_regions
-from vitsplice.analysis.cosegmentation import cosegment
+from vitsplice.analysis.cosegmentation import Cosegmentation, cosegment
 from vitsplice.errors import CheckpointRejected, ConfigError, OutputExists, PathRejected, UserError
 from vitsplice.images import encode_png, read
 from vitsplice.presets.settings import settings_for
@@ -34,6 +34,12 @@ def write_images(folder):
 
 def named_files(folder):
     return dict(zip(("structure", "appearance"), write_images(folder), strict=True))
+
+
+@pytest.fixture(autouse=True)
+def _no_sheet(monkeypatch):
+    """Do not draw the contact sheet, which has tests of its own."""
+    monkeypatch.setattr(Cosegmentation, "sheet", torch.zeros(3, 8, 8))
 
 
 @pytest.fixture

@@ -36,10 +36,10 @@ def data():
 
 @pytest.fixture
 def many():
-    """A comparison of twelve backbones with long names and many layers."""
+    """A comparison of twelve backbones with long names and of 48 layers."""
     names = ["dinov2-vits14-offline", "swin_base_patch4_window7_224.ms_in22k_ft_in1k", "vgg19", CNN, "resnet50"]
     names += ["untrained-vit_large_patch14_reg4_dinov2", *(f"vit_large_patch14_{n}.a_hub" for n in range(6))]
-    infos = [info(n, 5, ("map", "pooled")) if n in ("vgg19", "resnet50", CNN) else info(n, 12) for n in names]
+    infos = [info(n, 2, ("map", "pooled")) if n in ("vgg19", "resnet50", CNN) else info(n, 5) for n in names]
     return with_images(comparison(infos, {name: 1.0 + n / 4 for n, name in enumerate(names)}, images=4))
 
 

@@ -15,6 +15,7 @@ from vitsplice.batch.records import failure_reasons
 from vitsplice.contracts import Outcome
 from vitsplice.datasets import Pair, read, write
 from vitsplice.errors import OutputBusy, PathRejected
+from vitsplice.support import jsonl
 from vitsplice.support.folder_lock import FolderLock
 from vitsplice.support.jsonl import read_records
 
@@ -234,19 +235,20 @@ def test_jobs_are_created_one_at_a_time(batch, sequential, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("state", ["done", "failed"])
-def test_memory_per_job_is_bounded(batch, sequential, png, state):
+def test_memory_per_job_is_bounded(batch, sequential, png, monkeypatch, state):
     """The smaller of two measurements counts: a hash table of the interpreter may double during one of them.
 
-    Each covers 256 jobs, because the logs of the batch merge their new keys into arrays after so many.
+    Each covers 64 jobs, because the logs of the batch merge their new keys into arrays after so many.
     """
-    number, memory = 556, {}
+    monkeypatch.setattr(jsonl, "RECENT", 64)
+    number, memory = 172, {}
     write(batch.manifest, (Pair(f"pair-{index}", *png) for index in range(number)))
 
     def outcome(job):
         return done(job) if state == "done" else Outcome(job.id, "failed", "a reason " * 20)
 
     def report(tally, outcome):
-        if (finished := tally.done + tally.failed) in (44, 300, number):
+        if (finished := tally.done + tally.failed) in (44, 108, number):
             memory[finished] = tracemalloc.get_traced_memory()[0]
 
     executor = sequential(outcome)
@@ -256,7 +258,7 @@ def test_memory_per_job_is_bounded(batch, sequential, png, state):
         run_batch(batch.out, batch.manifest, batch.variants, executor, number, retries=0, report=report)
     finally:
         tracemalloc.stop()
-    assert min(after - before for before, after in pairwise(memory.values())) / 256 < 40  # bytes
+    assert min(after - before for before, after in pairwise(memory.values())) / 64 < 40  # bytes
 
 
 @pytest.mark.parametrize("name", [BATCH, RESULTS, FAILURES, ".stop", ".lock", "tiny", "tiny/shard"])

@@ -64,6 +64,7 @@ def test_terms_are_close_to_those_of_the_oracle(vitsplice, shared, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_metrics")
 def test_metrics_of_a_run_are_those_of_its_output_file(vitsplice, png, tmp_path, monkeypatch):
+    monkeypatch.setattr("vitsplice.metrics.independent.CNN", "tiny-cnn")
     monkeypatch.setattr("vitsplice.metrics.measure.loss_metrics", lambda *_: [])
     structure, appearance = png
     networks = ("--backbone", "tiny-vit", "--set", "backbones.cnn.name=tiny-cnn", "--set", "match.grid=8")

@@ -39,9 +39,10 @@ def figure_of(drawing):
 @pytest.mark.slow
 @pytest.mark.parametrize("names", [LONG_NAMES, ["one", "two"], LONG_NAMES[:4]], ids=["eight", "two", "four"])
 def test_labels_do_not_overlap_and_stay_inside(names):
-    for drawing in plots.drawings(summarised(names)):
+    for drawing in plots.drawings(summarised(names, pairs=10)):
         figure = figure_of(drawing)
-        FigureCanvasAgg(figure).draw()
+        FigureCanvasAgg(figure)
+        figure.draw_without_rendering()
         boxes = [text.get_window_extent() for axes in figure.axes for text in (*axes.get_yticklabels(), axes.title)]
         boxes += [text.get_window_extent() for legend in figure.legends for text in legend.get_texts()]
         boxes = [box for box in boxes if box.width]

@@ -32,3 +32,17 @@ def test_fine_colour_differences_are_not_optimised():
     assert (lightness - target_lightness).abs().mean() < 0.3 * target_lightness.std()
     fine_red_green, target_red_green = ((maps[:, 0] - maps[:, 1]).diff(dim=-1) for maps in (output, image))
     assert fine_red_green.abs().mean() < 0.3 * target_red_green.abs().mean()
+
+
+def test_a_step_changes_colour_differences_of_dark_areas_less():
+    start = torch.full((1, 3, 32, 32), 0.6)
+    start[..., :16] = 0.1
+    generator = Pyramid(start, levels=4, chroma_from=2)
+    optimiser = torch.optim.Adam(generator.parameters(), lr=0.01)
+    output = generator(None)
+    (output[:, 1] - output[:, 0]).sum().backward()
+    optimiser.step()
+    red_green = (generator(None)[:, 0] - generator(None)[:, 1]).detach()
+    dark, bright = red_green[..., :8], red_green[..., 24:]
+    assert bright.min() > 0
+    torch.testing.assert_close(dark, bright * 0.25, rtol=0.01, atol=0)

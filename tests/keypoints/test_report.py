@@ -8,7 +8,10 @@ from vitsplice.contracts import FeatureRequest
 from vitsplice.evaluation.cases import CaseCounts
 from vitsplice.keypoints import KeypointDataset, report
 from vitsplice.keypoints.summary import ALL, summarise
-from vitsplice.metrics.statistics import MAX_RESAMPLED
+from vitsplice.metrics import statistics
+
+MAX_RESAMPLED = 100
+"""Maximum number of pairs that get the bootstrap interval in tests."""
 
 NAMES = {"backbone": "tiny-vit", "facet": "key", "layer": -1, "pair": "x"}
 
@@ -28,7 +31,8 @@ def summarise_pairs(vit, pairs, alphas=(0.1,)):
     ("pairs", "interval_type"),
     [(1, ""), (30, "bootstrap"), (MAX_RESAMPLED, "bootstrap"), (MAX_RESAMPLED + 1, "normal")],
 )
-def test_report_states_the_type_of_the_confidence_interval(vit, pairs, interval_type, tmp_path):
+def test_report_states_the_type_of_the_confidence_interval(vit, monkeypatch, pairs, interval_type, tmp_path):
+    monkeypatch.setattr(statistics, "MAX_RESAMPLED", MAX_RESAMPLED)
     summary, records, keys = summarise_pairs(vit, pairs)
     pck = summary.features[0].categories[ALL].per_pair[0.1]
     fraction = (pairs + 1) // 2 / pairs

@@ -17,7 +17,7 @@ from vitsplice.loss_modules import from_preset
 from vitsplice.plugins import catalogue
 from vitsplice.presets.settings import settings_for
 
-SMALL = [*TINY_SECOND, "stages=[{side: 32}, {side: 48}]", "match.grid=8"]
+SMALL = [*TINY_SECOND, "stages=[{side: 24}, {side: 32}]", "match.grid=8"]
 QUICK = settings_for("quick").terms
 """The terms of the preset quick."""
 
@@ -29,7 +29,7 @@ def smooth(seed, *size):
 @pytest.fixture
 def images():
     """A structure image, an appearance image of another aspect ratio that is matched unmirrored, and an output."""
-    return smooth(1, 48, 48), smooth(10, 36, 60), smooth(3, 48, 48)
+    return smooth(1, 32, 32), smooth(10, 24, 40), smooth(3, 32, 32)
 
 
 @pytest.mark.slow
@@ -60,7 +60,7 @@ def test_values_equal_those_of_the_engine(vit, cnn, images, monkeypatch, mirrore
 @pytest.mark.slow
 def test_loss_is_a_scalar_whose_gradients_agree_with_finite_differences(backbone, images):
     loss = from_preset("quick", *images[:2], backbone=backbone, overrides=SMALL).eval()
-    output = (0.1 + 0.8 * noise(1, 3, 48, 48)).requires_grad_()
+    output = (0.1 + 0.8 * noise(1, 3, 32, 32)).requires_grad_()
     value = loss(output)
     assert value.shape == ()
     (gradient,) = torch.autograd.grad(value, output)
@@ -123,7 +123,7 @@ def test_identity_terms_require_the_reconstruction(vit, images):
         loss(output)
     perfect = loss(output, appearance, unreduced=True)
     assert perfect["identity"].item() == 0
-    assert loss(output, smooth(4, 48, 80), unreduced=True)["identity"].item() > 0
+    assert loss(output, smooth(4, 36, 60), unreduced=True)["identity"].item() > 0
     with pytest.raises(UserError, match=r"'identity' compares locations, so output and appearance image .* resize one"):
         loss(output, output)
     without = [f"terms.{name}.weight=0" for name in ("identity", "identity-entire")]

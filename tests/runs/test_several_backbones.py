@@ -13,7 +13,7 @@ from vitsplice.runs.recorder import Recording
 
 SHORT = (
     *TINY_NETWORKS,
-    "stages=[{side: 32}, {side: 48, tile: 64, terms: [detail, statistics, edges]}]",
+    "stages=[{side: 32, terms: [structure, detail]}, {side: 48, tile: 64, terms: [detail, statistics, edges]}]",
     "match.grid=6",
     "steps=4",
     "checkpoint.every=1",
@@ -86,7 +86,8 @@ def test_resume_with_another_second_backbone_is_refused(png, tmp_path):
 
 @pytest.mark.slow
 def test_loaded_backbone_is_the_first_and_the_second_is_loaded_by_name(pair, vit):
-    overrides = [*(text for text in SHORT if not text.startswith("backbone.name")), "stages=[{side: 32}]", "steps=1"]
+    overrides = [text for text in SHORT if not text.startswith("backbone.name")]
+    overrides += ["stages=[{side: 32, terms: [structure, detail]}]", "steps=1"]
     loaded = vitsplice.splice(*pair, backbone=vit, overrides=overrides)
     named = vitsplice.splice(*pair, backbone="tiny-vit", overrides=overrides)
     assert torch.equal(loaded.pixels, named.pixels)

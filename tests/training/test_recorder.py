@@ -273,13 +273,14 @@ def test_losses_and_previews_are_written_for_tensorboard(inputs, tmp_path, monke
             written.append("flush")
 
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=SummaryWriter))
-    recorder = begin(plan_of(inputs), tmp_path, tensorboard=TensorBoard(tmp_path))
+    plan = plan_of(inputs, "training.batch=1")
+    recorder = begin(plan, tmp_path, tensorboard=TensorBoard(tmp_path))
     list(islice(recorder.steps(lambda note: None), 4))
     assert recorder.write_checkpoint(lambda note: None)
     assert written[0] == ("purged from", 0)
     assert {("total", 3), ("preview", 0, 3, "HWC")} <= set(written)
     written.clear()
-    resumed = begin(plan_of(inputs), tmp_path, tensorboard=TensorBoard(tmp_path))
+    resumed = begin(plan, tmp_path, tensorboard=TensorBoard(tmp_path))
     list(resumed.steps(lambda note: None))
     assert (written[0], written[-1]) == (("purged from", 5), "flush")  # the checkpoint has 4 steps
     assert {("total", 6), ("held_out.total", 6)} <= set(written)

@@ -652,11 +652,11 @@ def test_a_record_without_the_number_of_frames_is_not_finished(tmp_path, appeara
 
 
 def test_longer_audio_neither_changes_the_measured_frames_nor_has_a_note(tmp_path, appearance):
-    clip = write_clip(tmp_path / "clip.mkv", panned(8), audio=True, audio_seconds=4)
+    clip = write_clip(tmp_path / "clip.mkv", panned(8), audio=True, audio_seconds=2)
     measured = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conversion, "frame_metrics", lambda samples, *others: measured.extend(samples) or {})
-        result = transfer(clip, appearance, tmp_path / "out", overrides=MEASURED)
+        result = transfer(clip, appearance, tmp_path / "out", overrides=MEASURED, key_every=8)
     assert [number for number, _, _ in measured] == [0, 1, 3, 4, 6, 7]  # spread over the 8 frames
     assert result.record["notes"] == ["a folder of images has no audio"]  # and none on the duration
 

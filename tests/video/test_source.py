@@ -241,11 +241,18 @@ def test_a_video_that_starts_after_time_0_has_a_note_only_if_it_is_truncated(tmp
     assert note.startswith("the file states a duration of 2.0 s, of which ")
 
 
+@pytest.fixture(scope="module")
+def clips_with_audio(tmp_path_factory):
+    """A clip with audio of each codec, which tests leave unchanged."""
+    folder = tmp_path_factory.mktemp("clips")
+    codecs = ("libx264", "mpeg4")
+    return {codec: write_clip(folder / f"{codec}.mp4", panned(20), audio=True, codec=codec) for codec in codecs}
+
+
 @pytest.mark.parametrize("offset", [0, 9])
 @pytest.mark.parametrize("name", ["whole.nut", "whole.asf", "whole.flv", "whole.ts", "whole.mov", "whole.avi"])
-def test_a_complete_video_has_no_note_on_its_duration(tmp_path, name, offset):
-    codec = "libx264" if name in ("whole.flv", "whole.ts", "whole.mov") else "mpeg4"
-    clip = write_clip(tmp_path / "clip.mp4", panned(20), audio=True, codec=codec)
+def test_a_complete_video_has_no_note_on_its_duration(clips_with_audio, tmp_path, name, offset):
+    clip = clips_with_audio["libx264" if name in ("whole.flv", "whole.ts", "whole.mov") else "mpeg4"]
     assert open_source(remuxed(clip, tmp_path / name, offset)).info.notes == ()
 
 

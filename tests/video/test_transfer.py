@@ -16,6 +16,7 @@ GUIDED = (
     "match.grid=6",
     "metrics=none",
     "steps=1",
+    "generator={name: pixels}",
     "terms={texture: {loss: texture, weight: 1, options: {depths: [0.5], guide: 1.5, uniform: 0.3}}}",
 )
 
