@@ -5,7 +5,8 @@ Lightness and colour differences are separate, and colour differences are by def
 that the optimisation adds no fine coloured noise, which photographs do not have. Lightness is optimised as logits, and
 colour differences are not: a nearly black pixel that becomes lighter keeps its small differences between R, G and B,
 and so stays neutral. If R, G and B were optimised as logits, it would keep the differences of these logits, which are
-large colour differences in a lighter pixel.
+large colour differences in a lighter pixel. In dark areas a step changes colour differences less: Adam's steps are
+equally large everywhere, and the networks hardly notice that black fur turns purple.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ CHROMA_SCALE = 4.0
 """Ratio of the parameters to the colour differences: a step changes a colour difference as much as it changes a
 lightness of 1/2, where the slope of the sigmoid is 1/4."""
 
+DARK = 0.4
+"""Initial lightness below which a step changes colour differences less, in proportion to the lightness."""
+
+MIN_RATE = 0.2
+"""Minimum of the factor by which a step changes colour differences less: that of black."""
+
 
 class Pyramid(nn.Module):
     """One image, parametrised by Laplacian pyramids of the logit of lightness and of colour differences.
@@ -43,13 +50,15 @@ class Pyramid(nn.Module):
         self.register_buffer("to_rgb", torch.linalg.inv(opponent))
         maps = torch.einsum("ij,bjhw->bihw", opponent.to(start), start.detach())
         self.light = nn.ParameterList(split(torch.logit(maps[:, :1].clamp(MARGIN, 1 - MARGIN)), levels))
-        self.chroma = nn.ParameterList(split(CHROMA_SCALE * maps[:, 1:], levels))
+        rate = (maps[:, :1] / DARK).clamp(MIN_RATE, 1) / CHROMA_SCALE
+        self.register_buffer("chroma_rate", rate)
+        self.chroma = nn.ParameterList(split(maps[:, 1:] / rate, levels))
         for level in self.chroma[: min(chroma_from, levels - 1)]:
             level.requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the image ``(1, 3, H, W)``; the input is ignored."""
-        maps = torch.cat([merge(list(self.light)).sigmoid(), merge(list(self.chroma)) / CHROMA_SCALE], 1)
+        maps = torch.cat([merge(list(self.light)).sigmoid(), merge(list(self.chroma)) * self.chroma_rate], 1)
         return torch.einsum("ij,bjhw->bihw", self.to_rgb, maps).clamp(0, 1)
 
 
