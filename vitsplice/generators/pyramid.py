@@ -44,6 +44,8 @@ class Pyramid(nn.Module):
             finer levels the initial differences remain. An index beyond the coarsest level means the coarsest.
     """
 
+    chroma_rate: Tensor
+
     def __init__(self, start: Tensor, levels: int = 5, chroma_from: int = 2) -> None:
         super().__init__()
         opponent = torch.tensor(OPPONENT, dtype=torch.float32)
