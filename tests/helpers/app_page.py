@@ -6,10 +6,10 @@ SIZE = {"width": 1280, "height": 900}
 """Size of the window."""
 
 FEW_FRAMES = """
-window.requestAnimationFrame = (draw) => setTimeout(() => draw(performance.now()), 250);
+window.requestAnimationFrame = (draw) => setTimeout(() => draw(performance.now()), 50);
 window.cancelAnimationFrame = clearTimeout;
 """
-"""Script that limits a page to four frames per second, because drawing without a GPU takes much of the tests' time."""
+"""Script that limits a page to 20 frames per second, because drawing without a GPU takes much of the tests' time."""
 
 GRADIO_WARNINGS = ("Method not implemented.",)
 """Warnings of Gradio itself: it closes a stream of events that cannot be closed."""
@@ -26,9 +26,10 @@ def checked_app_pages(opener, server, ignored=()):
 
 
 def open_tab(page, name):
-    """Open a tab."""
+    """Open a tab, and wait for a frame: Gradio may lose an image that is uploaded before."""
     page.get_by_role("tab", name=name).click()
     page.get_by_role("tab", name=name, selected=True).wait_for()
+    page.evaluate("() => new Promise(requestAnimationFrame)")
 
 
 def choose(page, label, name):
