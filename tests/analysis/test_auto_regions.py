@@ -11,12 +11,14 @@ import vitsplice
 from tests.conftest import STAGED_PYRAMID, TINY_NETWORKS
 from tests.runs.test_several_appearances import MATCHED, take_steps
 from vitsplice.analysis.auto_regions import propose_for_run, propose_regions, write_regions
-from vitsplice.analysis.cosegmentation import Cosegmentation, cosegment
+from vitsplice.analysis.cosegmentation import cosegment
 from vitsplice.errors import CheckpointRejected, ConfigError, OutputExists, PathRejected, UserError
 from vitsplice.images import encode_png, read
 from vitsplice.presets.settings import settings_for
 from vitsplice.runs.inputs import Region
 from vitsplice.runs.recorder import Recording
+
+pytestmark = pytest.mark.usefixtures("no_sheet")
 
 small_disc = partial(disc, side=64)
 STRUCTURE, OTHER = small_disc((32, 32), 19)[0], small_disc((30, 34), 20, seed=1)[0]
@@ -34,12 +36,6 @@ def write_images(folder):
 
 def named_files(folder):
     return dict(zip(("structure", "appearance"), write_images(folder), strict=True))
-
-
-@pytest.fixture(autouse=True)
-def _no_sheet(monkeypatch):
-    """Do not draw the contact sheet, which has tests of its own."""
-    monkeypatch.setattr(Cosegmentation, "sheet", torch.zeros(3, 8, 8))
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def data():
 
 @pytest.fixture
 def many():
-    """A comparison of twelve backbones with long names and of 48 layers."""
+    """A comparison of twelve backbones with long names: nine with 5 layers, three with 2."""
     names = ["dinov2-vits14-offline", "swin_base_patch4_window7_224.ms_in22k_ft_in1k", "vgg19", CNN, "resnet50"]
     names += ["untrained-vit_large_patch14_reg4_dinov2", *(f"vit_large_patch14_{n}.a_hub" for n in range(6))]
     infos = [info(n, 2, ("map", "pooled")) if n in ("vgg19", "resnet50", CNN) else info(n, 5) for n in names]

@@ -79,14 +79,8 @@ def test_saved_files_hold_the_masks(result, tmp_path):
     assert result._repr_png_() == (tmp_path / "out" / "cosegment.png").read_bytes()
 
 
-@pytest.fixture
-def _no_sheet(monkeypatch):
-    """Do not draw the contact sheet."""
-    monkeypatch.setattr(Cosegmentation, "sheet", torch.zeros(3, 8, 8))
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("_no_sheet")
+@pytest.mark.usefixtures("no_sheet")
 def test_force_removes_files_of_the_earlier_call_and_no_other_file(result, of_first, tmp_path):
     cosegmentation.save(result, tmp_path / "out")
     (tmp_path / "out" / "mine_parts.png").write_text("mine")
@@ -98,7 +92,7 @@ def test_force_removes_files_of_the_earlier_call_and_no_other_file(result, of_fi
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_no_sheet")
+@pytest.mark.usefixtures("no_sheet")
 def test_force_removes_files_of_a_call_that_was_killed(result, of_first, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Cosegmentation, "sheet", property(lambda self: 1 / 0))

@@ -129,8 +129,8 @@ def test_similarity_skips_and_names_unreadable_images(build_pairs, images):
         ({"k": 0}, "k must be at least 1, not 0"),
         ({"by": "all", "k": -1}, "k must be at least 1, not -1"),
         ({"by": "foo"}, "by must be similarity, random, all or name, not 'foo'"),
-        ({"licence": "a\udcffb"}, r"licence 'a.*b' has a NUL or an incomplete Unicode character; give a name"),
-        ({"source": "a\0b"}, r"source 'a.*b' has a NUL or an incomplete Unicode character; give a name"),
+        ({"licence": "a\udcffb"}, r"licence 'a.*b' has a NUL or a character that UTF-8 cannot encode; give a name"),
+        ({"source": "a\0b"}, r"source 'a.*b' has a NUL or a character that UTF-8 cannot encode; give a name"),
         ({"out": "pairs.txt"}, "must end in .csv or .jsonl"),
     ],
 )

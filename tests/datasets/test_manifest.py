@@ -56,7 +56,7 @@ def test_paths_are_relative_to_the_manifest(tmp_path, monkeypatch):
         (
             "p.jsonl",
             '{"id": "a", "structure": "\\ud800.png", "appearance": "b"}',
-            "line 1: structure has an incomplete Unicode character",
+            "line 1: structure has a character that UTF-8 cannot encode",
         ),
         ("p.jsonl", '{"id": "a", "structure": null, "appearance": "b"}', "structure is empty"),
         ("p.jsonl", "[1]", "line 1: must be an object"),

@@ -9,7 +9,7 @@ FEW_FRAMES = """
 window.requestAnimationFrame = (draw) => setTimeout(() => draw(performance.now()), 50);
 window.cancelAnimationFrame = clearTimeout;
 """
-"""Script that limits a page to 20 frames per second, because drawing without a GPU takes much of the tests' time."""
+"""Script that delays each frame that a page requests by 50 ms, because drawing without a GPU takes much time."""
 
 GRADIO_WARNINGS = ("Method not implemented.",)
 """Warnings of Gradio itself: it closes a stream of events that cannot be closed."""
@@ -26,9 +26,14 @@ def checked_app_pages(opener, server, ignored=()):
 
 
 def open_tab(page, name):
-    """Open a tab, and wait for a frame: Gradio may lose an image that is uploaded before."""
+    """Open a tab, and wait for a frame: Gradio may lose an image that is uploaded before this frame."""
     page.get_by_role("tab", name=name).click()
     page.get_by_role("tab", name=name, selected=True).wait_for()
+    wait_for_frame(page)
+
+
+def wait_for_frame(page):
+    """Wait until the page draws."""
     page.evaluate("() => new Promise(requestAnimationFrame)")
 
 

@@ -77,13 +77,13 @@ def test_alpha_of_arrays_and_files_is_used_as_the_mask(tmp_path):
 
 
 @pytest.mark.parametrize("value", [255, 128])
-def test_constant_alpha_is_not_used_as_the_mask(value):
+def test_constant_alpha_above_0_is_not_used_as_the_mask(value):
     image, _ = half_transparent()
     image.putalpha(value)
     assert torch.equal(read_mask(image).pixels, read(image).pixels)
 
 
-def test_fully_transparent_mask_is_black():
+def test_alpha_of_0_everywhere_is_used_as_the_mask():
     image, _ = half_transparent()
     image.putalpha(0)
     assert is_black(read_mask(image).pixels)

@@ -244,11 +244,11 @@ def test_name_that_is_not_utf8_is_read(tmp_path):
     assert read(os.fsdecode(path)).name.encode().endswith(b"raw\\udcff.png")
 
 
-@pytest.mark.parametrize("encode", [os.fsdecode, os.fsencode])
-def test_path_like_object_is_read(tmp_path, encode):
+@pytest.mark.parametrize("convert", [os.fsdecode, os.fsencode])
+def test_path_like_object_is_read(tmp_path, convert):
     class PathLike:
         def __fspath__(self):
-            return encode(tmp_path / "a.png")
+            return convert(tmp_path / "a.png")
 
     Image.fromarray(rgb8()).save(tmp_path / "a.png")
     assert read(PathLike()) == read(tmp_path / "a.png")

@@ -151,9 +151,12 @@ def test_random_state_advanced_by_another_thread_is_not_restored() -> None:
 def test_default_changed_by_the_first_plugin_that_imports_torch_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)  # as before the first import
     changed: list[str] = []
-    with torch.random.fork_rng(), process_defaults_restored(changed):
-        sys.modules["torch"] = torch
-        torch.set_rng_state(torch.Generator().get_state())
-        torch.set_default_dtype(torch.float64)
-    assert changed == ["torch's default dtype"]
+    with torch.random.fork_rng():
+        with process_defaults_restored(changed):
+            sys.modules["torch"] = torch
+            torch.manual_seed(3)
+            torch.set_default_dtype(torch.float64)
+        restored = torch.get_rng_state()
+    assert sorted(changed) == ["torch's default dtype", "torch's random state"]
     assert torch.get_default_dtype() == torch.float32
+    assert torch.equal(restored, torch.Generator().get_state())

@@ -35,7 +35,7 @@ def match(appearance):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"steps": 2}, MATCHED])
-def test_a_list_of_one_image_gives_the_bytes_of_the_image(settings):
+def test_a_list_of_one_image_gives_the_same_output_as_the_image_itself(settings):
     plain, listed = (vitsplice.splice(STRUCTURE, a, "tiny", **settings) for a in (FIRST, [FIRST]))
     assert torch.equal(plain.pixels, listed.pixels)
     assert plain.provenance is listed.provenance is None
@@ -50,7 +50,7 @@ def test_an_image_given_twice_has_the_effect_of_one():
 
 @pytest.mark.slow
 def test_first_losses_of_an_image_given_twice_are_about_those_of_one():
-    """The terms sample few positions: with `SECOND` as the image, the losses differ by up to 40 %."""
+    """The terms sample few positions, so the losses are not equal; of `SECOND`, they differ by up to 40 %."""
     image, settings = 1 - FIRST, QUICK | {"steps": 1, "overrides": [*QUICK["overrides"], "stages=[{side: 40}]"]}
     plain, twice = (vitsplice.splice(STRUCTURE, a, "quick", **settings) for a in (image, [image, image]))
     for name, value in plain.losses[0].losses.items():
@@ -180,7 +180,7 @@ def test_a_stopped_run_of_several_images_resumes_to_the_same_bytes(files, tmp_pa
     whole = take_steps(Recording.begin(files, settings, tmp_path / "whole", weights=weights))
     take_steps(Recording.begin(files, settings, tmp_path / "parts", weights=weights), until=2)
     assert take_steps(Recording.resume(tmp_path / "parts")) == whole
-    assert take_steps(Recording.begin(files, settings, tmp_path / "equal")) != whole
+    assert take_steps(Recording.begin(files, settings, tmp_path / "equal-weights")) != whole
 
 
 @pytest.mark.slow

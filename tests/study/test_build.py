@@ -90,7 +90,7 @@ def test_title_and_question_are_escaped(make_images):
 @pytest.mark.parametrize("setting", ["title", "question"])
 def test_title_or_question_with_a_lone_surrogate_is_refused(make_images, setting):
     manifest, methods = make_images(3, ("a", "b"))
-    with pytest.raises(UserError, match=f"{setting} has a NUL or an incomplete Unicode character"):
+    with pytest.raises(UserError, match=f"{setting} has a NUL or a character that UTF-8 cannot encode"):
         build_study(manifest, methods, StudySettings(**{setting: "a\ud800"}))
 
 

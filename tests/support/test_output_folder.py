@@ -24,7 +24,7 @@ def test_output_file_that_exists_requires_force_and_a_folder_is_refused(tmp_path
         check_file(tmp_path, "page, such as page.html", force=True)
 
 
-def test_output_file_may_have_any_name_and_be_a_link_to_another_folder(tmp_path):
+def test_output_file_may_have_unusual_characters_and_be_a_link_into_another_folder(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "link").symlink_to(tmp_path / "target")
     for name in ("link", "a:b.cube", "back\\slash", "tab\t"):

@@ -418,7 +418,7 @@ def test_licence_that_a_model_cannot_record_is_refused_at_once(inputs, tmp_path)
     with pytest.raises(UserError, match="licence has 1001 characters; at most 1000 are allowed"):
         TrainingPlan.create(inputs, settings, licence="x" * (MAX_LICENCE + 1))
     for text in ("CC\udcff0", "CC\0"):
-        with pytest.raises(UserError, match=r"licence 'CC.*' has a NUL or an incomplete Unicode character"):
+        with pytest.raises(UserError, match=r"licence 'CC.*' has a NUL or a character that UTF-8 cannot encode"):
             TrainingPlan.create(inputs, settings, licence=text)
 
 

@@ -656,7 +656,7 @@ def test_longer_audio_neither_changes_the_measured_frames_nor_has_a_note(tmp_pat
     measured = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conversion, "frame_metrics", lambda samples, *others: measured.extend(samples) or {})
-        result = transfer(clip, appearance, tmp_path / "out", overrides=MEASURED, key_every=8)
+        result = transfer(clip, appearance, tmp_path / "out", overrides=MEASURED, key_every=4)
     assert [number for number, _, _ in measured] == [0, 1, 3, 4, 6, 7]  # spread over the 8 frames
     assert result.record["notes"] == ["a folder of images has no audio"]  # and none on the duration
 

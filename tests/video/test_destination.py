@@ -8,7 +8,7 @@ from clips import panned, read_clip
 from vitsplice.errors import UserError
 from vitsplice.video.destination import check_free, destination_for
 from vitsplice.video.source import Frame, VideoInfo, VideoSource
-from vitsplice.video.work import REPLACES, remove_parts
+from vitsplice.video.work import MAY_REPLACE, remove_parts
 
 INFO = VideoInfo(96, 64, Fraction(10), Fraction(1, 10))
 
@@ -76,7 +76,7 @@ def test_only_frames_of_the_earlier_output_are_removed(tmp_path, earlier, remain
     for number in range(5):
         (tmp_path / "out" / f"{number:06d}.png").touch()
     (tmp_path / "work").mkdir()
-    (tmp_path / "work" / REPLACES).write_text(earlier)
+    (tmp_path / "work" / MAY_REPLACE).write_text(earlier)
     finished(tmp_path / "out", tmp_path / "work")
     assert sorted(os.listdir(tmp_path / "out")) == [f"{number:06d}.png" for number in (0, 1, *remaining)]
 

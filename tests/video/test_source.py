@@ -82,7 +82,7 @@ def test_frames_that_an_edit_list_hides_are_not_counted(tmp_path):
     clip = write_clip(tmp_path / "clip.mp4", panned(8), codec="mpeg4")
     source = open_source(remuxed(clip, tmp_path / "trimmed.mp4", -0.5))
     assert len(list(source.frames())) == source.info.frames == 3  # those after 0.5 of 0.8 s
-    assert source.info.states_frames
+    assert source.info.frames_stated
 
 
 def test_a_title_that_is_not_utf8_is_no_damage(tmp_path):
@@ -165,7 +165,7 @@ def test_a_folder_without_images_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["clip.mkv", "clip.h264"])
 def test_frames_are_counted_if_the_file_does_not_state_their_number(tmp_path, name):
     info = open_source(write_clip(tmp_path / name, panned(8))).info
-    assert (info.frames, info.states_frames, info.notes) == (8, False, ())
+    assert (info.frames, info.frames_stated, info.notes) == (8, False, ())
 
 
 def test_longer_audio_does_not_add_frames(tmp_path):

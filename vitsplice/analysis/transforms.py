@@ -76,7 +76,7 @@ def flip(points: Tensor) -> Tensor:
 def turn(points: Tensor) -> Tensor:
     """Rotate the image clockwise by 20 degrees about its centre, and magnify it by 1.2.
 
-    In the coordinates both sides are 1 long: images that are not square are also sheared.
+    Both sides have length 1 in these coordinates, so images that are not square are also sheared.
     """
     angle = math.radians(20)
     rotation = points.new_tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]) / 1.2

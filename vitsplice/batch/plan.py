@@ -124,7 +124,7 @@ def variants(
 
     Raises:
         ConfigError, UnknownName: as `vitsplice.api.settings_for`, or for a part that is not registered.
-        UserError: if the name of a variant would be empty, that of another variant, or that of a file of the batch.
+        UserError: if a variant would have no name, or the name of another variant or of a file of the batch.
     """
     combined: dict[str, RunConfig] = {}
     choices: tuple[Sequence[str | None], Sequence[int | None]] = (backbones or [None], seeds or [None])
@@ -161,9 +161,9 @@ def open_batch(out: Path, manifest: Path, variants: Mapping[str, RunConfig], thr
 
     Raises:
         OutputExists: if the runs in the folder have another number of threads, or other settings of a variant; or if
-            the folder has results, failures or runs, but no ``batch.json``.
-        UserError: if ``batch.json`` is invalid or has another format, a file of the batch is outside the folder, or
-            the manifest is one of these files.
+            the folder has results, failures or the folder of a variant, but no ``batch.json``.
+        UserError: if ``batch.json`` is invalid or has another format, a folder, a dangling link or a link out of
+            ``out`` has the name of a file of the batch, or the manifest is one of these files.
         VitspliceError: if ``batch.json`` cannot be written, or the folder cannot be listed.
     """
     files = [inside_file(out, name) for name in (BATCH, RESULTS, FAILURES, STOP)]
@@ -231,7 +231,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def _check_unchanged(batch: Batch, stored: BatchFile, with_runs: Set[str]) -> None:
-    """Raise OutputExists if the threads or settings of the runs in the folder differ, except for the preset's path."""
+    """Raise OutputExists if the runs in the folder have other threads or settings; ``preset`` may differ."""
     if with_runs and stored.threads != batch.threads:
         raise OutputExists(
             f"the runs in {batch.out} use {with_count(stored.threads, 'thread')} each; with {batch.threads}, the "

@@ -43,7 +43,8 @@ class Applied:
         written: number of outputs that were written.
         skipped: number of outputs that the folder held already.
         failures: error of each output that could not be computed or written, by its name.
-        trained_on: path of each structure or appearance image that the model was trained on, by its SHA-256.
+        trained_on: path of each structure or appearance image of these outputs that the model was trained on, by its
+            SHA-256.
         stopped: whether the progress reporter stopped the work.
     """
 
@@ -57,21 +58,21 @@ class Applied:
 def apply_model(
     model: Model, plan: TransferPlan, *, force: bool = False, progress: ProgressReporter = NULL_REPORTER
 ) -> Applied:
-    """Write the outputs of a plan, except those of the same model and images that its folder already holds.
+    """Write the outputs of a plan, except those that the folder already holds, from this model and the same images.
 
     Args:
         model: the model.
         plan: outputs to write, and their folder, which is created if needed.
-        force: replace other files that have the name of an output.
+        force: replace files that have the name of an output and were not written by this model from the same images.
         progress: progress reporter.
 
     Returns:
         The outcome, with the error of each output that could not be computed or written.
 
     Raises:
-        OutputExists: if any other file has the name of an output, and ``force`` is not given; nothing is written.
-        OutputBusy: if another process is writing to the folder.
-        UserError: if the folder cannot be created.
+        OutputExists: if there is a file that only ``force`` would replace; nothing is written.
+        OutputBusy: if the plan is recorded, and another process is writing to the folder.
+        UserError: if the plan is recorded, and the folder cannot be created.
         VitspliceError: if the record cannot be written.
     """
     with TransferRecord(plan.folder, model, recorded=plan.recorded) as record:
@@ -186,6 +187,6 @@ def _compute(model: Model, transfer: Transfer, prepare: _Preparation) -> tuple[b
 
 def _trained_on(model: Model, transfer: Transfer, digests: Mapping[str, Any]) -> dict[str, Path]:
     """Return the images of a transfer that the model was trained on, by their SHA-256 (see `image_digests`)."""
-    of_images = [digests["structure"], *(digest for digest, _ in digests["appearance"])]
+    sha256s = [digests["structure"], *(digest for digest, _ in digests["appearance"])]
     paths = [transfer.structure, *(path for path, _ in transfer.appearance)]
-    return {digest: path for digest, path in zip(of_images, paths, strict=True) if digest in model.images}
+    return {digest: path for digest, path in zip(sha256s, paths, strict=True) if digest in model.images}

@@ -116,7 +116,7 @@ def check_unique(names: Sequence[str], location: str) -> None:
 def check_text(name: str, text: str) -> None:
     """Raise UserError for a licence or source that a file cannot record; ``name`` is the argument that gave it."""
     if not is_valid_text(text):
-        problem = "has a NUL or an incomplete Unicode character; give a name or an address"
+        problem = "has a NUL or a character that UTF-8 cannot encode; give a name or an address"
         raise UserError(Argument(name), f" '{printable(text)}' {problem}")
 
 
@@ -196,7 +196,7 @@ def _text(name: str, value: Any, location: str) -> str:
         allowed = "a number" if name.endswith("_weight") else "text"
         raise ConfigError(f"{location}: {name} must be {allowed}, not {text!r}")
     if not (is_valid_text(text) if name in TEXTS else _is_file_name(text)):
-        raise ConfigError(f"{location}: {name} has an incomplete Unicode character: {text!r}")
+        raise ConfigError(f"{location}: {name} has a character that UTF-8 cannot encode: {text!r}")
     return text.strip()
 
 

@@ -5,8 +5,9 @@ Lightness and colour differences are separate, and colour differences are by def
 that the optimisation adds no fine coloured noise, which photographs do not have. Lightness is optimised as logits, and
 colour differences are not: a nearly black pixel that becomes lighter keeps its small differences between R, G and B,
 and so stays neutral. If R, G and B were optimised as logits, it would keep the differences of these logits, which are
-large colour differences in a lighter pixel. In dark areas a step changes colour differences less: Adam's steps are
-equally large everywhere, and the networks hardly notice that black fur turns purple.
+large colour differences in a lighter pixel. In dark areas a step changes colour differences less, and areas that become
+dark lose theirs in proportion: Adam's steps are equally large everywhere, and the networks hardly notice that black fur
+turns purple.
 """
 
 from __future__ import annotations
@@ -23,25 +24,28 @@ from vitsplice.generators.pixels import MARGIN, initial_image
 OPPONENT = ((1 / 3, 1 / 3, 1 / 3), (1.0, -1.0, 0.0), (0.5, 0.5, -1.0))
 """Transform of RGB to lightness, red - green and yellow - blue."""
 
-CHROMA_SCALE = 4.0
-"""Ratio of the parameters to the colour differences: a step changes a colour difference as much as it changes a
-lightness of 1/2, where the slope of the sigmoid is 1/4."""
+CHROMA_SCALE = 8.0
+"""Ratio of the parameters to the colour differences where the image is not dark: a step changes a colour difference half
+as much as it changes a lightness of 1/2, where the slope of the sigmoid is 1/4."""
 
 DARK = 0.4
-"""Initial lightness below which a step changes colour differences less, in proportion to the lightness."""
+"""Lightness below which the ratio of colour differences to their parameters is lower, in proportion to the lightness."""
 
 MIN_RATE = 0.2
-"""Minimum of the factor by which a step changes colour differences less: that of black."""
+"""Minimum of the factor by which that ratio is lower; reached at the lightness ``DARK * MIN_RATE``."""
 
 
 class Pyramid(nn.Module):
     """One image, parametrised by Laplacian pyramids of the logit of lightness and of colour differences.
 
+    The parameters of colour differences are multiplied by a rate that is lower where the initial or the current image
+    is dark (`DARK`). The gradient treats the rate as constant.
+
     Args:
         start: initial image ``(1, 3, H, W)`` in [0, 1]; its lightness is clamped (`MARGIN`).
         levels: number of levels; each has half the height and width of the previous one.
         chroma_from: index of the finest level whose colour differences are optimised; 0 is the full resolution. At
-            finer levels the initial differences remain. An index beyond the coarsest level means the coarsest.
+            finer levels the initial parameters remain. An index beyond the coarsest level means the coarsest.
     """
 
     chroma_rate: Tensor
@@ -52,16 +56,22 @@ class Pyramid(nn.Module):
         self.register_buffer("to_rgb", torch.linalg.inv(opponent))
         maps = torch.einsum("ij,bjhw->bihw", opponent.to(start), start.detach())
         self.light = nn.ParameterList(split(torch.logit(maps[:, :1].clamp(MARGIN, 1 - MARGIN)), levels))
-        rate = (maps[:, :1] / DARK).clamp(MIN_RATE, 1) / CHROMA_SCALE
-        self.register_buffer("chroma_rate", rate)
-        self.chroma = nn.ParameterList(split(maps[:, 1:] / rate, levels))
+        self.register_buffer("chroma_rate", _chroma_rate(maps[:, :1]))
+        self.chroma = nn.ParameterList(split(maps[:, 1:] / self.chroma_rate, levels))
         for level in self.chroma[: min(chroma_from, levels - 1)]:
             level.requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the image ``(1, 3, H, W)``; the input is ignored."""
-        maps = torch.cat([merge(list(self.light)).sigmoid(), merge(list(self.chroma)) * self.chroma_rate], 1)
+        light = merge(list(self.light)).sigmoid()
+        rate = torch.minimum(self.chroma_rate, _chroma_rate(light.detach()))
+        maps = torch.cat([light, merge(list(self.chroma)) * rate], 1)
         return torch.einsum("ij,bjhw->bihw", self.to_rgb, maps).clamp(0, 1)
+
+
+def _chroma_rate(light: Tensor) -> Tensor:
+    """Return the ratio of colour differences to their parameters for a lightness ``(B, 1, H, W)`` in [0, 1]."""
+    return (light / DARK).clamp(MIN_RATE, 1) / CHROMA_SCALE
 
 
 def split(maps: Tensor, levels: int) -> list[Tensor]:

@@ -27,11 +27,11 @@ BIN_SIZE, DIFFERENT_COLOUR = 0.1, 0.15
 """Side of a colour bin, and distance at which the penalty for different colours saturates (Lab / 100)."""
 
 NEGLIGIBLE = 1e-18
-"""Affinities and weights up to this are set to 0, so that no product of two is subnormal, which is slow on a
-CPU."""
+"""Affinities and weights of colour bins of at most this value are set to 0, so that hardly any product of the two is
+subnormal: computing with subnormal numbers is slow on a CPU."""
 
-SHARE_EPSILON = 1e-3
-"""Added to the share of each patch, so that its logarithm is finite."""
+USAGE_EPSILON = 1e-3
+"""Added to the usage of each patch of the second image, where 1 is equal usage, so that its logarithm is finite."""
 
 ITERATIONS, ANNEALING = 10, 4.0
 """Number of mean-field iterations, and ratio of the first temperature to the last."""
@@ -55,13 +55,13 @@ def affinity(colours: Tensor, descriptors: Tensor, grid: tuple[int, int]) -> Ten
     squared_distance = squared_distance + ((1 - unit @ unit.T) / DESCRIPTOR_SIGMA).square()
     locations = torch.cartesian_prod(rows, columns)
     squared_distance = squared_distance + torch.cdist(locations, locations).square() / DISTANCE_SIGMA**2
-    weights = F.threshold(torch.exp(-squared_distance / 2), NEGLIGIBLE, 0).fill_diagonal_(0)
-    return weights / (weights.sum(1, keepdim=True) + SELF_WEIGHT)
+    affinities = F.threshold(torch.exp(-squared_distance / 2), NEGLIGIBLE, 0).fill_diagonal_(0)
+    return affinities / (affinities.sum(1, keepdim=True) + SELF_WEIGHT)
 
 
 def agreed_assignment(
     similarities: Tensor,
-    neighbours: Tensor,
+    weighted_affinity: Tensor,
     colours: Tensor,
     temperature: float,
     balance: float,
@@ -70,12 +70,12 @@ def agreed_assignment(
 ) -> Tensor:
     """Assign patches softly so that neighbours match similar colours; compare `vitsplice.matching.assignment`.
 
-    Each iteration penalises matches whose colour differs from the colours that the neighbours match, and patches of the
-    second image that are used more than their equal share. The temperature decreases geometrically.
+    Each iteration has two penalties: for matches whose colour differs from the colours that the neighbours match, and
+    for patches of the second image that are used more often than the mean. The temperature decreases geometrically.
 
     Args:
         similarities: ``(N, M)``.
-        neighbours: `affinity` of the first image, ``(N, N)``, times the weight of the colour penalty.
+        weighted_affinity: `affinity` of the first image, ``(N, N)``, times the weight of the colour penalty.
         colours: mean colour of each patch of the second image in Lab / 100, ``(M, 3)``.
         temperature: temperature of the last iteration.
         balance: strength of the usage penalty in [0, 1]; 0: none, 1: patches of the second image are used about
@@ -100,10 +100,10 @@ def agreed_assignment(
     for progress in torch.linspace(0, 1, ITERATIONS).tolist():
         current_temperature = temperature * ANNEALING ** (1 - progress)
         bin_weights = F.threshold(weights @ bin_members, NEGLIGIBLE, 0)
-        disagreement = (neighbours @ bin_weights @ colour_penalty).index_select(1, bins)
+        disagreement = (weighted_affinity @ bin_weights @ colour_penalty).index_select(1, bins)
         weights = softmax((scores - disagreement - usage_penalty) / current_temperature, regions)
-        share = weights.mean(0, keepdim=True) * usable_patches
-        usage_penalty = usage_penalty + balance * current_temperature * torch.log(share + SHARE_EPSILON).clamp(min=-3)
+        usage = weights.mean(0, keepdim=True) * usable_patches
+        usage_penalty = usage_penalty + balance * current_temperature * torch.log(usage + USAGE_EPSILON).clamp(min=-3)
     return weights
 
 

@@ -205,9 +205,9 @@ def match_candidates(
         ]
         scores = torch.cat(scores_by_image, 1).masked_fill(~possible, IMPOSSIBLE)
         spots = shared_spots(first.spots, _conspicuous(candidates), scores, first.grid)
-        neighbours = agreement * affinity(first.colours, first.descriptors[0], first.grid)
+        weighted_affinity = agreement * affinity(first.colours, first.descriptors[0], first.grid)
         colours = concatenated([candidate.description.colours for candidate in candidates])
-        weights = agreed_assignment(scores + prior, neighbours, colours, temperature, balance, coverage, limits)
+        weights = agreed_assignment(scores + prior, weighted_affinity, colours, temperature, balance, coverage, limits)
     return Correspondence(
         weights, similarities, first.grid, others, first.colours, spots, permitted, included if are_masked else None
     )

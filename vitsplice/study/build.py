@@ -69,7 +69,8 @@ def build_study(
             the analysis also compares the methods within each.
         methods: two or more methods with an output for every pair.
         settings: settings of the study.
-        progress: called with the number of images read, and an upper bound of the total: checks may share an image.
+        progress: called with the number of images read, and an upper bound of their number: fewer are read if
+            checks share an upside-down image.
 
     Raises:
         UserError: if a file is missing or unreadable, a pair has several appearance images or regions, the settings
@@ -77,7 +78,7 @@ def build_study(
     """
     for name, text in (("title", settings.title), ("question", settings.question)):
         if not is_valid_text(text):
-            raise UserError(Argument(name), f" has a NUL or an incomplete Unicode character: {text!r}")
+            raise UserError(Argument(name), f" has a NUL or a character that UTF-8 cannot encode: {text!r}")
     pairs = list(read(manifest))
     for pair in pairs:
         pair.check_plain("a study shows one appearance image")
@@ -182,8 +183,8 @@ def choose_checks(
 ) -> list[tuple[str, str, str]]:
     """Choose trials with a known answer: a method's output for a pair, beside its output for an unrelated pair.
 
-    The output for the unrelated pair is the wrong answer, and is shown upside down. Checks are spread evenly: their
-    numbers differ by at most 1 between methods, and between pairs that have an unrelated pair.
+    The output for the unrelated pair is the wrong answer, and is shown upside down. Checks are spread evenly: any
+    two methods have the same number of checks or differ by 1, and so do any two pairs that have an unrelated pair.
 
     Args:
         number: number of checks.

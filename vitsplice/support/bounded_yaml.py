@@ -59,10 +59,16 @@ def parse(text: str) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """Return the line, the column and the problem that PyYAML found, in one line."""
-    if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
-        return f"line {mark.line + 1}, column {mark.column + 1}: {str(error.problem).removeprefix('but ')}"
-    return " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
+    """Return the message of an error of PyYAML in one line: where and what the problem is, and its context."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
+    context = " ".join([error.context or "", *([f"from {_place(error.context_mark)}"] if error.context_mark else [])])
+    problem = f"{_place(error.problem_mark)}: {str(error.problem).removeprefix('but ')}"
+    return f"{problem} ({context.strip()})" if context.strip() else problem
+
+
+def _place(mark: yaml.Mark) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}"
 
 
 def is_valid_text(value: str) -> bool:
@@ -103,7 +109,7 @@ class _Loader(yaml.SafeLoader):
 
     def text(self, node: yaml.ScalarNode) -> str:
         if not is_valid_text(node.value):
-            raise InvalidYAML("text with a NUL character or an incomplete Unicode character is not allowed")
+            raise InvalidYAML("text with a NUL character or a character that UTF-8 cannot encode is not allowed")
         if len(node.value) > MAX_TEXT:
             raise InvalidYAML(f"text of {len(node.value)} characters; at most {MAX_TEXT} are allowed")
         return str(node.value)

@@ -29,15 +29,15 @@ from vitsplice.video.outputs import frame_by_frame, propagated
 from vitsplice.video.packages import opencv, pyav
 from vitsplice.video.report import flicker_table, report
 from vitsplice.video.segments import Segment, segments
-from vitsplice.video.source import MIN_READ, Frame, VideoSource
+from vitsplice.video.source import MIN_READ_FRACTION, Frame, VideoSource
 from vitsplice.video.transfer import FrameTransfer
 from vitsplice.video.work import (
     CHECKPOINT,
     CHECKPOINTS,
     FLICKER,
+    MAY_REPLACE,
     PREVIEW,
     RECORD,
-    REPLACES,
     REPORT,
     State,
     on_device,
@@ -89,18 +89,19 @@ class Conversion:
             with suppress(OSError):
                 remove_checkpoints(self._folder / CHECKPOINTS)
             return
-        state.key = on_device(state.key, self._transfer.device)
+        state.next_key = on_device(state.next_key, self._transfer.device)
         self._state = state
         self._progress.note(f"resumes at frame {state.next}")
 
     def run(self) -> None:
         """Compute the segments that are not finished. Raises Stopped."""
         self._progress.note(f"preview of the latest frame: {printable(str(self._folder / PREVIEW))}")
-        state, began, start = self._state, perf_counter() - self._state.seconds, self._state.next
-        frames = (self._resized(frame) for frame in self._video.frames() if frame.index >= start)
-        for segment in segments(frames, self._plan["key_every"], after_cut=state.key is None):
+        state, first_frame = self._state, self._state.next
+        start_time = perf_counter() - state.seconds
+        frames = (self._resized(frame) for frame in self._video.frames() if frame.index >= first_frame)
+        for segment in segments(frames, self._plan["key_every"], after_cut=state.next_key is None):
             self._add(segment)
-            state.seconds = perf_counter() - began
+            state.seconds = perf_counter() - start_time
             state.write(self._folder, self._plan["inputs"])
 
     def _resized(self, frame: Frame) -> Frame:
@@ -113,23 +114,23 @@ class Conversion:
         """Compute and write a segment, and update the state."""
         state = self._state
         compute = propagated if self._plan["temporal"] else frame_by_frame
-        computed = compute(self._transfer, segment, state.key, self._report)
+        computed = compute(self._transfer, segment, state.next_key, self._report)
         size = self._destination.add(self._folder, len(state.sizes), segment.frames, computed.outputs)
         self._excerpt.add(segment.frames, computed.outputs)
         write(self._folder, {PREVIEW: _preview(segment, computed.outputs[-1])})
         following = [] if computed.following is None else [as_pixels(computed.following.output)]
         state.errors += warping_errors(segment, [*computed.outputs, *following])
         state.cuts += [segment.start] if segment.after_cut and segment.start else []
-        state.next, state.sizes, state.key = segment.end, [*state.sizes, size], computed.following
+        state.next, state.sizes, state.next_key = segment.end, [*state.sizes, size], computed.following
 
     def _report(self, index: int) -> None:
-        """Report the number of the first frame that is not computed yet, before a frame is computed. Raises Stopped."""
+        """Before each frame: report ``index``, the number of the first frame without an output. Raises Stopped."""
         if self._progress.stopped():
             raise Stopped
         self._progress.part(f"frame {index}", index, max(index + 1, self._video.info.frames or 0))
 
     def finish(self, path: Path, loader: BackboneLoader, *, force: bool) -> dict[str, Any]:
-        """Write output, report and records, remove unfinished work, and return the content of ``video.json``."""
+        """Write output, report and records, remove the rest, and return the content of ``video.json``."""
         notes = self._destination.join(self._folder, len(self._state.sizes), self._video)
         self._complete_output(path, force=force)
         record: dict[str, Any] = json.loads(json.dumps(self._record(path, notes, loader)))
@@ -140,15 +141,15 @@ class Conversion:
         return record
 
     def _complete_output(self, path: Path, *, force: bool) -> None:
-        """Complete the output. Without ``force``, raises OutputExists if another file was created there meanwhile."""
-        if not os.path.isfile(self._folder / REPLACES):
+        """Complete the output. Without ``force``, raises OutputExists if the work may not replace the one there."""
+        if not os.path.isfile(self._folder / MAY_REPLACE):
             check_free(path, force=force)
-            write(self._folder, {REPLACES: b""})  # if killed after the replacement, the work can resume
+            write(self._folder, {MAY_REPLACE: b""})  # if killed after the replacement, the work can replace it
         try:
             self._destination.replace(self._folder, self._state.next)
         except VitspliceError:
             if not os.path.lexists(path):
-                (self._folder / REPLACES).unlink(missing_ok=True)
+                (self._folder / MAY_REPLACE).unlink(missing_ok=True)
             raise
 
     def _page(self, record: dict[str, Any]) -> str:
@@ -162,7 +163,7 @@ class Conversion:
 
     def _record(self, path: Path, notes: list[str], loader: BackboneLoader) -> dict[str, Any]:
         state, info, transfer = self._state, self._video.info, self._transfer
-        is_truncated = info.frames and info.states_frames and state.next < MIN_READ * info.frames
+        is_truncated = info.frames and info.frames_stated and state.next < MIN_READ_FRACTION * info.frames
         truncation = [f"the file has {info.frames} frames, of which {state.next} could be read"] if is_truncated else []
         return {
             **self._plan,

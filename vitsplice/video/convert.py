@@ -31,8 +31,8 @@ from vitsplice.video.paths import check_paths, output_with_name
 from vitsplice.video.source import VideoInfo, open_source
 from vitsplice.video.transfer import load_transfer
 from vitsplice.video.work import (
+    MAY_REPLACE,
     RECORD,
-    REPLACES,
     REPORT,
     WORK,
     earlier_frames,
@@ -149,7 +149,7 @@ def splice_video(
         with suppress(OSError, UserError), FolderLock(folder):
             remove_parts(folder)
         return VideoResult(path, folder, record)
-    may_replace = same_plan and os.path.isfile(folder / REPLACES) and not os.path.isfile(folder / RECORD)
+    may_replace = same_plan and os.path.isfile(folder / MAY_REPLACE) and not os.path.isfile(folder / RECORD)
     if not may_replace:
         check_free(path, force=force)
     is_same_folder = encoder is None and earlier_plan.get("output") == target.name
@@ -157,7 +157,7 @@ def splice_video(
     try:
         with resumable(folder, WORK, plan, force=force):
             if encoder is None or os.path.lexists(path):
-                write(folder, {REPLACES: str(replaced_frames).encode() if replaced_frames else b""})
+                write(folder, {MAY_REPLACE: str(replaced_frames).encode() if replaced_frames else b""})
             for name in (RECORD, REPORT):
                 (folder / name).unlink(missing_ok=True)
             size = info.height, info.width

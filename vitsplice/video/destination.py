@@ -17,7 +17,7 @@ from vitsplice.text import printable
 from vitsplice.video.colours import Pixels, as_tensor
 from vitsplice.video.encoding import Encoding, encoding_for, join_segments, write_segment
 from vitsplice.video.source import Frame, VideoFile, VideoInfo, VideoSource
-from vitsplice.video.work import JOINED, REPLACES, SEGMENTS, earlier_frames
+from vitsplice.video.work import JOINED, MAY_REPLACE, SEGMENTS, earlier_frames
 
 
 class Destination(ABC):
@@ -116,7 +116,7 @@ class FolderDestination(Destination):
         The number of frames that the folder will have is recorded first, so that later work finds them all.
         """
         count = max(earlier_frames(work_folder), frames[-1].index + 1)
-        write(work_folder, {REPLACES: str(count).encode()})
+        write(work_folder, {MAY_REPLACE: str(count).encode()})
         pairs = zip(frames, outputs, strict=True)
         files = {_frame_name(frame.index): encode_png(as_tensor(pixels)) for frame, pixels in pairs}
         write(self.path, files)

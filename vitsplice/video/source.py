@@ -36,7 +36,7 @@ LOCAL_FILES = {
 
 Playlists, for example, would open other files and addresses."""
 
-MIN_READ = 0.98
+MIN_READ_FRACTION = 0.98
 """Fraction of the stated frames or duration of a file; if less can be read, a note says so."""
 
 DELAYS = dict.fromkeys(("asf", "avi", "flv"), Fraction(3, 10))
@@ -78,7 +78,7 @@ class VideoInfo:
         time_base: unit of times in seconds.
         start: time at which players begin, in units of ``time_base``: that of the first frame or of earlier audio.
         frames: number of packets of the video stream that players show, or of images in the folder; None: unknown.
-        states_frames: whether the file states the number of frames; if not, a packet may be a part of a frame.
+        frames_stated: whether the file states the number of frames; if not, a packet may be a part of a frame.
         colours: colour space.
         pixel_aspect: width of a pixel divided by its height.
         audio: number of audio streams.
@@ -91,7 +91,7 @@ class VideoInfo:
     time_base: Fraction
     start: int = 0
     frames: int | None = None
-    states_frames: bool = True
+    frames_stated: bool = True
     colours: ColourSpace = field(default_factory=ColourSpace)
     pixel_aspect: Fraction = Fraction(1)
     audio: int = 0
@@ -195,7 +195,7 @@ class VideoFile(VideoSource):
             rate=rate,
             time_base=time_base,
             start=min(first.pts or 0, _start(container, time_base)),
-            states_frames=bool(stream.frames),
+            frames_stated=bool(stream.frames),
             colours=colours,
             pixel_aspect=1 / aspect if _is_quarter_turn(_display_matrix(first)) else aspect,
             audio=len(container.streams.audio),
@@ -217,7 +217,7 @@ class VideoFile(VideoSource):
                 if packet.pts is not None:
                     end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
         length = end - start
-        is_truncated = length + 1 / self.info.rate < MIN_READ * duration
+        is_truncated = length + 1 / self.info.rate < MIN_READ_FRACTION * duration
         note = f"the file states a duration of {float(duration):.1f} s, of which {float(length):.1f} s could be read"
         notes = (*self.info.notes, *([note] if is_truncated else []))
         return replace(self.info, frames=frames or None, notes=notes)

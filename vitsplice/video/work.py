@@ -22,7 +22,7 @@ from vitsplice.video.outputs import Key
 PLAN, RECORD, REPORT, PREVIEW, FLICKER = "plan.json", "video.json", "report.html", "preview.png", "flicker.csv"
 SEGMENTS, CHECKPOINTS, EXCERPT = "segments", "checkpoint", "excerpt"
 
-REPLACES = "replaces"
+MAY_REPLACE = "replaces"
 """File whose presence means that the unfinished work may replace an existing output.
 
 If the output is a folder of frames, the file contains, as text, the number of frames that this or earlier work wrote
@@ -44,7 +44,7 @@ class State:
     Args:
         next: number of the next frame.
         sizes: size of each finished segment, in bytes.
-        key: the next key frame, if it was computed.
+        next_key: the next key frame, if it was computed.
         cuts: number of the first frame after each cut.
         errors: for pairs of consecutive frames: number of the first, warping error of the input, and of the output.
         seconds: time that the work has taken, in seconds.
@@ -52,7 +52,7 @@ class State:
 
     next: int = 0
     sizes: list[int] = field(default_factory=list)
-    key: Key | None = None
+    next_key: Key | None = None
     cuts: list[int] = field(default_factory=list)
     errors: list[tuple[int, float, float]] = field(default_factory=list)
     seconds: float = 0.0
@@ -65,9 +65,9 @@ class State:
             "cuts": self.cuts,
             "errors": self.errors,
             "seconds": self.seconds,
-            "key": None if self.key is None else _key_data(self.key),
+            "key": None if self.next_key is None else _key_data(self.next_key),
         }
-        tensors = {} if self.key is None else _key_tensors(self.key)
+        tensors = {} if self.next_key is None else _key_tensors(self.next_key)
         CHECKPOINT.write(folder / CHECKPOINTS, self.next, belongs_to, content, tensors)
 
 
@@ -92,7 +92,7 @@ def _parse_state(content: dict[str, Any], tensors: dict[str, Tensor]) -> State:
     return State(
         next=int(content["next"]),
         sizes=[int(size) for size in content["sizes"]],
-        key=None if content["key"] is None else _parse_key(content["key"], tensors),
+        next_key=None if content["key"] is None else _parse_key(content["key"], tensors),
         cuts=[int(number) for number in content["cuts"]],
         errors=errors,
         seconds=float(content["seconds"]),
@@ -132,7 +132,7 @@ def earlier_frames(folder: Path) -> int:
     """Return the largest number of frames that finished or unfinished work wrote to the output; 0 if unknown."""
     finished, replaced = read_json_object(folder / RECORD).get("frames"), 0
     with suppress(OSError, ValueError):
-        replaced = int((folder / REPLACES).read_bytes())
+        replaced = int((folder / MAY_REPLACE).read_bytes())
     return max(replaced, finished if isinstance(finished, int) else 0)
 
 
@@ -146,11 +146,11 @@ def _clear(folder: Path) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what only unfinished work needs: checkpoints, segments, excerpt and `REPLACES`. May raise OSError."""
+    """Remove what only unfinished work needs: checkpoints, segments, excerpt and `MAY_REPLACE`. May raise OSError."""
     for name in (CHECKPOINTS, SEGMENTS, EXCERPT):  # the checkpoints first, because they refer to the others
         if (part := folder / name).is_dir():
             _clear(part)
-    (folder / REPLACES).unlink(missing_ok=True)
+    (folder / MAY_REPLACE).unlink(missing_ok=True)
 
 
 CHECKPOINT = CheckpointFormat("video", 2, _parse_state, selectable=False)
@@ -159,7 +159,7 @@ WORK = ResumableWork(
     name="video",
     plan_file=PLAN,
     parts=(SEGMENTS, CHECKPOINTS, EXCERPT),
-    results=(RECORD, REPORT, PREVIEW, FLICKER, REPLACES),
+    results=(RECORD, REPORT, PREVIEW, FLICKER, MAY_REPLACE),
     clear=_clear,
 )
 """The work on a video; if anything in the plan differs, all segments are computed again."""

@@ -7,7 +7,7 @@ from queue import Queue
 import coroutines
 import gradio as gr
 import pytest
-from app_page import FEW_FRAMES, SIZE, checked_app_pages
+from app_page import FEW_FRAMES, SIZE, checked_app_pages, wait_for_frame
 from chromium import browser
 from vitsplice_app.server import ServerSettings, service
 from vitsplice_app.workspace import temporary_workspace
@@ -104,5 +104,5 @@ def shared_page(_shared):
     shared.set_viewport_size(SIZE)
     shared.emulate_media(reduced_motion="null", color_scheme="light")
     yield shared
-    shared.evaluate("() => new Promise(requestAnimationFrame)")  # console messages arrive during a call
+    wait_for_frame(shared)  # console messages arrive during a call
     check()
