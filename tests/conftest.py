@@ -1,6 +1,7 @@
 """Fixtures of all tests: tiny backbones, small images, a browser, the folder of shared photographs."""
 
 import gc
+import logging
 import os
 import resource
 import signal
@@ -91,13 +92,19 @@ def pytest_collection():
 
 
 def pytest_collection_finish():
-    """Collect garbage less often, and never among the objects that exist by now: this saves 6 % of the tests' time.
+    """Save time in each test: collect garbage less often, and let loggers propagate.
 
+    No garbage is collected among the objects that exist by now: this saves 6 % of the tests' time.
     The warning about a file that is left open in a reference cycle may therefore fail a test after the one at fault.
+
+    To each logger that does not propagate, such as 45 of torch, pytest adds handlers, which takes 1 ms in each test.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+    for logger in logging.Logger.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            logger.propagate = True
 
 
 def pytest_collection_modifyitems(items):

@@ -93,7 +93,7 @@ def test_batch_is_finished_when_every_run_has_ended(tmp_path):
     assert states(tmp_path)["a"][1] == "finished"
 
 
-def test_batch_with_runs_of_an_earlier_manifest_is_not_finished(tmp_path):
+def test_batch_with_more_runs_than_pairs_in_the_manifest_is_not_finished(tmp_path):
     folder = write_batch(tmp_path / "a", pairs=1)
     (folder / RESULTS).write_text("".join(f'{{"id": "{name}", "variant": "tiny", "folder": "y"}}\n' for name in "xz"))
     assert states(tmp_path)["a"][1] == "unfinished"
@@ -125,7 +125,7 @@ def test_page_of_a_study_may_end_in_htm_and_hidden_plans_are_ignored(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["study.HTML", "study"])
-def test_page_of_a_study_may_have_any_case_or_no_suffix(tmp_path, name):
+def test_suffix_of_a_study_page_may_be_in_upper_case_or_missing(tmp_path, name):
     folder = write_study(tmp_path / "a")
     (folder / "study.html").rename(folder / name)
     assert states(tmp_path) == {"a": ("study", "finished", name)}
@@ -153,7 +153,7 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path):
     assert all("leads out of" in result.problem and not result.page for result in results)
 
 
-def test_folders_in_results_hidden_folders_and_deep_folders_are_not_searched(tmp_path):
+def test_hidden_folders_deep_folders_and_subfolders_of_an_evaluation_are_not_searched(tmp_path):
     write_evaluation(write_evaluation(tmp_path / "a") / "inner")
     write_evaluation(tmp_path / ".hidden")
     write_evaluation(tmp_path.joinpath(*"12345"))

@@ -126,6 +126,9 @@ def vitsplice_generators() -> list[GeneratorSpec]:
         "chroma_from": Option(
             2, "index of the finest level at which colour is optimised; 0: at all levels", minimum=0, maximum=11
         ),
+        "chroma_step": Option(
+            1.0, "change of a colour difference in a step, relative to that of middle grey", minimum=0.01, maximum=10
+        ),
     }
     residual = {"channels": channels, "slope": slope}
     return [

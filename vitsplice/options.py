@@ -18,7 +18,7 @@ _TYPE_NAMES = {
     str: ("text", "texts"),
     dict: ("a mapping", "mappings"),
 }
-"""Names of one value of a type, and of several, for messages."""
+"""Words for one value of a type, and for several values, in messages."""
 
 
 def parse(words: Iterable[str], where: str) -> dict[str, Any]:
@@ -26,10 +26,10 @@ def parse(words: Iterable[str], where: str) -> dict[str, Any]:
 
     Args:
         words: options as ``name=value`` with values in YAML.
-        where: description of the options for messages.
+        where: text before an option in messages, such as ``--option``.
 
     Raises:
-        ConfigError: if an option has another form, or its value is not YAML.
+        ConfigError: if an option has another form, or its value is not accepted (`vitsplice.support.bounded_yaml`).
     """
     options = {}
     for word in words:

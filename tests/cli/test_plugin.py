@@ -151,7 +151,7 @@ def vitsplice_presets():
 def test_import_of_torch_is_reported_only_for_the_plugin_that_imports_it(vitsplice, install_plugin, tmp_path):
     install_plugin("heavy", HEAVY)
     # In the process that lists the parts, this module takes the place of torch, whose import takes seconds.
-    # None: no default of torch is restored.
+    # With None in its place, the check does not try to restore torch's defaults.
     (tmp_path / "torch.py").write_text("import sys\nsys.modules['torch'] = None\n")
     (results,) = json.loads(vitsplice("plugin", "check", "heavy", "--json").stdout).values()
     assert [result["reason"] for result in results if result["outcome"] == "failed"] == ["listing imports torch"]

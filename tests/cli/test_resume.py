@@ -24,12 +24,12 @@ class TestRun(AnyMomentContract):
         settings = [word for setting in (*STAGED_PYRAMID, "plots=all") for word in ("--set", setting)]
         return ["run", *images, "-o", out, "--preset", "tiny", "--steps", 10, *settings]
 
-    def resume(self, processes, folder, inputs, *moment):
-        ended = self.run(processes, ["run", "--resume", folder / "out"], folder, *moment)
+    def resume(self, processes, folder, inputs, *interruption):
+        ended = self.run(processes, ["run", "--resume", folder / "out"], folder, *interruption)
         if ended.code != 2:
             return ended
         # killed before the folder held all that resuming needs
-        return self.run(processes, [*self.command(inputs, folder / "out"), "--force"], folder, *moment)
+        return self.run(processes, [*self.command(inputs, folder / "out"), "--force"], folder, *interruption)
 
 
 class TestInvert(ResumableContract):
@@ -71,13 +71,13 @@ class TestBatch(ResumableContract):
         write_pairs(folder)
 
     def command(self, inputs, out):
-        here = ("--executor", "tiny-in-turn", "--threads", 1)
+        in_this_process = ("--executor", "tiny-in-turn", "--threads", 1)
         settings = ("--preset", "tiny", "--steps", 2, "--set", "checkpoint.every=1", "--set", "previews=0")
-        return ["batch", inputs / "pairs.csv", "-o", out, *settings, *here]
+        return ["batch", inputs / "pairs.csv", "-o", out, *settings, *in_this_process]
 
 
 class TestPairs(ResumableContract):
-    """The folder is not locked, so temporary files of a killed process stay: they may be those of another process."""
+    """Temporary files of a killed process stay: the folder is not locked, so another process might be writing them."""
 
     def prepare(self, folder):
         write_pairs(folder)
@@ -86,8 +86,8 @@ class TestPairs(ResumableContract):
         similarity = ("--by", "similarity", "--backbone", "tiny-vit")
         return ["pairs", "build", inputs / "s", inputs / "a", "-o", out / "pairs.csv", *similarity]
 
-    def resume(self, processes, folder, inputs, *moment):
-        ended = super().resume(processes, folder, inputs, *moment)
+    def resume(self, processes, folder, inputs, *interruption):
+        ended = super().resume(processes, folder, inputs, *interruption)
         return replace(ended, code=0) if "already exists" in ended.stderr else ended
 
     def files(self, out):

@@ -33,7 +33,7 @@ def open_tab(page, name):
 
 
 def wait_for_frame(page):
-    """Wait until the page draws."""
+    """Wait for the next call of a function that is passed to ``requestAnimationFrame``."""
     page.evaluate("() => new Promise(requestAnimationFrame)")
 
 

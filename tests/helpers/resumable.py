@@ -166,9 +166,9 @@ class Processes:
             process.start()
         return Started(process, folder)
 
-    def run(self, words, folder, *moment, timeout=120, **options):
-        """Run a command in ``folder`` to its end or its access ``moment``; kill it after ``timeout`` seconds."""
-        started = self.start(words, folder, *moment, **options)
+    def run(self, words, folder, *interruption, timeout=120, **options):
+        """Run a command in ``folder`` to its end or an interruption (`start`); kill it after ``timeout`` seconds."""
+        started = self.start(words, folder, *interruption, **options)
         out, errors = started.communicate(timeout)
         accesses = folder / "accesses"
         return Ended(started.returncode, out, errors, int(accesses.read_text()) if accesses.exists() else 0)
@@ -202,13 +202,13 @@ class ResumableContract:
         """Return the arguments of the command that reads ``inputs`` and writes to ``out``."""
         raise NotImplementedError
 
-    def run(self, processes, words, folder, *moment, **limit):
-        """Run a command in ``folder`` to its end or to a moment."""
-        return processes.run(words, folder, *moment, program=self.program, **limit)
+    def run(self, processes, words, folder, *interruption, **limit):
+        """Run a command in ``folder`` to its end or to an interruption."""
+        return processes.run(words, folder, *interruption, program=self.program, **limit)
 
-    def resume(self, processes, folder, inputs, *moment):
-        """Run the command after an interruption, to its end or to a moment."""
-        return self.run(processes, self.command(inputs, folder / "out"), folder, *moment)
+    def resume(self, processes, folder, inputs, *interruption):
+        """Run the command again, to its end or to another interruption."""
+        return self.run(processes, self.command(inputs, folder / "out"), folder, *interruption)
 
     @pytest.fixture
     def uninterrupted(self, processes, tmp_path_factory):

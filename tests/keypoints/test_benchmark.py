@@ -266,7 +266,7 @@ def test_size_below_one_pixel_is_refused(size):
 def test_trained_network_matches_more_than_the_same_network_untrained(tmp_path):
     pytest.importorskip("vitsplice_offline", reason="the plugin vitsplice-offline is not installed")
     image, features = example("cat-dog")[0], []
-    for name in ("dinov2-vits14-offline", "untrained-dinov2-vits14"):  # a benchmark of several loads each twice
+    for name in ("dinov2-vits14-offline", "untrained-dinov2-vits14"):  # a benchmark of both loads each twice
         features += run_benchmark(small(image, backbones=(name,), size=112), tmp_path / name).features
     trained, untrained = features
     assert trained.categories[ALL].per_pair[0.1].low > 2 * untrained.categories[ALL].per_pair[0.1].high

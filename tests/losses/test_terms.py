@@ -19,7 +19,7 @@ def build(spec, backbone, facet=None, layer=None, **options):
 
 @pytest.mark.parametrize(("spec", "function", "role"), CASES)
 @pytest.mark.parametrize("form", ["norm", "mse"])
-def test_term_equals_its_function_of_the_default_feature(spec, function, role, form, backbone, pair):
+def test_value_of_a_term_is_its_loss_function_of_the_default_feature(spec, function, role, form, backbone, pair):
     term = build(spec, backbone, form=form)
     assert term.requests == (backbone.info.default_request(role),)
     output, target = (backbone(p[..., :40, :40], term.requests) for p in pair)
@@ -56,7 +56,8 @@ def test_locations_outside_the_mask_of_the_target_do_not_count(spec, form, backb
     mask[..., :16, :] = 1
     target[MASK] = Features(mask.flatten(2).transpose(1, 2), (40, 40))
     prefix, (h, w) = output[request].prefix, output[request].grid
-    inside = prefix + (h // 2) * w  # 16 px are 2 of 5 rows of patches (vit), or 80 % of the first of 2 (cnn)
+    # The 16 white rows cover 2 of 5 rows of patches (vit), or 80 % of the first of 2 rows (cnn), which then counts.
+    inside = prefix + (h // 2) * w
     cropped = [{request: Features(features[request].values[:, :inside])} for features in (output, target)]
     torch.testing.assert_close(term.function(output, target), term.function(*cropped))
     changed = output[request].values.clone()
@@ -74,12 +75,12 @@ def test_white_mask_has_no_effect(vit, pair):
 
 def test_structure_on_a_grid_compares_averages_of_maps(cnn):
     whole, coarse = build(STRUCTURE, cnn, layer=0), build(STRUCTURE, cnn, layer=0, grid=2)
-    (layer,) = coarse.requests
+    (request,) = coarse.requests
     output, target = (Features.from_maps(noise(1, 6, 4, 8, seed=seed) - 0.5) for seed in (1, 2))
     averages = [Features.from_maps(F.adaptive_avg_pool2d(features.maps, 2)) for features in (output, target)]
-    expected = whole.function(*({layer: features} for features in averages))
-    torch.testing.assert_close(coarse.function({layer: output}, {layer: target}), expected)
-    assert coarse.function({layer: target}, {layer: target}).item() == 0
+    expected = whole.function(*({request: features} for features in averages))
+    torch.testing.assert_close(coarse.function({request: output}, {request: target}), expected)
+    assert coarse.function({request: target}, {request: target}).item() == 0
     fine = build(STRUCTURE, cnn, layer=0, grid=8)  # at least as fine as the maps
-    equal = fine.function({layer: output}, {layer: target}), whole.function({layer: output}, {layer: target})
-    assert torch.equal(*equal)
+    values = [term.function({request: output}, {request: target}) for term in (fine, whole)]
+    assert torch.equal(*values)

@@ -50,7 +50,7 @@ def test_an_image_given_twice_has_the_effect_of_one():
 
 @pytest.mark.slow
 def test_first_losses_of_an_image_given_twice_are_about_those_of_one():
-    """The terms sample few positions, so the losses are not equal; of `SECOND`, they differ by up to 40 %."""
+    """The terms sample few positions, so the losses are only about equal; with `SECOND`, they differ by up to 40 %."""
     image, settings = 1 - FIRST, QUICK | {"steps": 1, "overrides": [*QUICK["overrides"], "stages=[{side: 40}]"]}
     plain, twice = (vitsplice.splice(STRUCTURE, a, "quick", **settings) for a in (image, [image, image]))
     for name, value in plain.losses[0].losses.items():

@@ -19,27 +19,28 @@ _SKIPPED = {
     Tensor.add_,
     Tensor.clamp_,
 }
-"""Initialisers of parameters, and the operations of which others, such as `nn.init.trunc_normal_`, consist."""
+"""Random initialisers, and the operations by which others, such as timm's ``trunc_normal_``, fill a parameter."""
 
 
 class SkipInitialisation(TorchFunctionMode):
     """Context in which networks are created without random initial values, whose generation takes most of the time.
 
-    The caller has to load every parameter, in the context or after it. Buffers are initialised as usual.
+    The caller has to load every parameter, in the context or after it. Buffers are initialised as usual. From the first
+    copy into a parameter on, nothing is skipped, as operations may then change loaded values.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._loading = False
+        self._loading_began = False
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call the function, unless it initialises a parameter."""
+        """Call the function; skip one of `_SKIPPED` of a parameter if no parameter has been loaded yet."""
         kwargs = kwargs or {}
         target = args[0] if args else kwargs.get("tensor")
         if isinstance(target, nn.Parameter):
-            self._loading = self._loading or func is Tensor.copy_  # later operations may change loaded parameters
-            if func in _SKIPPED and not self._loading:
+            self._loading_began = self._loading_began or func is Tensor.copy_
+            if func in _SKIPPED and not self._loading_began:
                 return target
         return func(*args, **kwargs)

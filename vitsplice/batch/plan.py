@@ -231,7 +231,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def _check_unchanged(batch: Batch, stored: BatchFile, with_runs: Set[str]) -> None:
-    """Raise OutputExists if the runs in the folder have other threads or settings; ``preset`` may differ."""
+    """Raise OutputExists if the runs in the folder have other threads, or other settings (except ``preset``)."""
     if with_runs and stored.threads != batch.threads:
         raise OutputExists(
             f"the runs in {batch.out} use {with_count(stored.threads, 'thread')} each; with {batch.threads}, the "

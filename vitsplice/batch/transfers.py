@@ -58,12 +58,13 @@ class Applied:
 def apply_model(
     model: Model, plan: TransferPlan, *, force: bool = False, progress: ProgressReporter = NULL_REPORTER
 ) -> Applied:
-    """Write the outputs of a plan, except those that the folder already holds, from this model and the same images.
+    """Write the outputs of a plan, except those that the folder already holds from this model and the same images.
 
     Args:
         model: the model.
         plan: outputs to write, and their folder, which is created if needed.
-        force: replace files that have the name of an output and were not written by this model from the same images.
+        force: replace files that have the name of an output. Those recorded as unchanged outputs of this model from the
+            same images are kept.
         progress: progress reporter.
 
     Returns:

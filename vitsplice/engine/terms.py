@@ -15,12 +15,13 @@ from vitsplice.engine.targets import FeatureTable
 from vitsplice.errors import LossTermRejected, UserError
 from vitsplice.text import type_with_article
 
-OF_THE_INPUT = (INPUT, MATCH, MASK)
-"""Requests that are not computed from the output: a term gets the features of its input view instead. If that is a
-view of ``structure``, they are features of the structure image itself, even if the output is generated from the start
-image."""
+INPUT_VIEW_REQUESTS = (INPUT, MATCH, MASK)
+"""Requests that are answered with features of a term's input view, not of the output.
 
-NOT_OF_THE_OUTPUT = (*OF_THE_INPUT, POSITIONS)
+An input view of ``structure`` shows the structure image here, even if the output of a run is generated
+from another image."""
+
+NOT_OF_THE_OUTPUT = (*INPUT_VIEW_REQUESTS, POSITIONS)
 """Requests that are answered for the output without computing features of it."""
 
 
@@ -33,7 +34,8 @@ class WeightedTerm:
         loss_term: the built loss term.
         config: settings of the term.
         backbone: key of its backbone in the settings.
-        input: the view of an image that the output is generated from; in a run ``structure`` is the start image.
+        input: the view that the output is generated from; in a run, the view of ``structure`` shows the input of the
+            generator instead, which is the start image with the changes of earlier stages.
         target: the view that the output is compared with.
         weight: factor of the term's value in the total: the weight in the settings times a strength.
     """
@@ -48,22 +50,22 @@ class WeightedTerm:
 
 
 def output_requests(terms: Iterable[WeightedTerm]) -> list[FeatureRequest]:
-    """Return the requests of terms that need features of the output itself."""
+    """Return those requests of the terms that need features of the output itself."""
     return [request for term in terms for request in term.loss_term.requests if request not in NOT_OF_THE_OUTPUT]
 
 
 def image_requests(terms: Iterable[WeightedTerm]) -> dict[ViewKey, list[FeatureRequest]]:
     """Return what terms request of the images, by view.
 
-    Target views come first, with all requests; input views have only the requests in `OF_THE_INPUT`.
+    Target views come first, with all requests; input views have only the requests in `INPUT_VIEW_REQUESTS`.
     """
     terms = tuple(terms)
     requests: dict[ViewKey, list[FeatureRequest]] = {}
     for term in terms:
         requests.setdefault(term.target, []).extend(term.loss_term.requests)
     for term in terms:
-        if of_the_input := [request for request in term.loss_term.requests if request in OF_THE_INPUT]:
-            requests.setdefault(term.input, []).extend(of_the_input)
+        if requested := [request for request in term.loss_term.requests if request in INPUT_VIEW_REQUESTS]:
+            requests.setdefault(term.input, []).extend(requested)
     return requests
 
 
@@ -74,8 +76,8 @@ def term_values(
 
     Args:
         terms: active terms of one backbone.
-        outputs: features of the output (`output_requests`), by input view of the terms; a feature in `OF_THE_INPUT`
-            that is given here replaces that of the input view.
+        outputs: features of the output (`output_requests`), by input view of the terms. If they answer a request in
+            `INPUT_VIEW_REQUESTS`, they are used instead of the features of the input view.
         targets: features of the target views and of the input views (`image_requests`).
         key: determines the random facet ``positions``.
 
@@ -90,7 +92,7 @@ def term_values(
     )
     output_features = {
         view: {
-            **{r: targets[view][r] for r in OF_THE_INPUT if r in targets.get(view, {})},
+            **{r: targets[view][r] for r in INPUT_VIEW_REQUESTS if r in targets.get(view, {})},
             **features,
             **output_positions,
         }

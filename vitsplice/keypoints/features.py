@@ -76,7 +76,7 @@ def select_features(
 def _available(
     info: BackboneInfo, facets: Sequence[str], layers: Sequence[int]
 ) -> tuple[tuple[FeatureRequest, ...], list[str]]:
-    """Return the features of a backbone among these facets and layers, and the facets and layers that it lacks."""
+    """Return requests for the facets and layers that a backbone has, and the names of those that it lacks."""
     requested = dict.fromkeys(facets or (info.structure.facet,))
     local = info.local_facets
     available = [facet for facet in requested if facet in local]
@@ -95,7 +95,7 @@ def _available(
 
 @dataclass
 class ImageFeatures:
-    """Features of an image by request.
+    """Features of an image; each is the answer to a `FeatureRequest`.
 
     ``size`` is the size of the image after its transforms, ``input_size`` the size of the backbone's input.
     """

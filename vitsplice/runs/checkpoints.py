@@ -19,7 +19,7 @@ from vitsplice.runs.run import Run
 from vitsplice.support.checkpoints import CheckpointFormat
 from vitsplice.support.files import json_sha256
 
-VERSION = 3
+VERSION = 4
 
 CHANGEABLE_SETTINGS = {"previews", "metrics", "plots", "checkpoint"}
 """Settings that do not affect the output, and may be changed when a run is resumed."""

@@ -62,9 +62,11 @@ def _reason(error: Exception) -> str:
     """Return the message of an error of PyYAML in one line: where and what the problem is, and its context."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
-    context = " ".join([error.context or "", *([f"from {_place(error.context_mark)}"] if error.context_mark else [])])
+    context = error.context or ""
+    if error.context_mark:
+        context += f" at {_place(error.context_mark)}"
     problem = f"{_place(error.problem_mark)}: {str(error.problem).removeprefix('but ')}"
-    return f"{problem} ({context.strip()})" if context.strip() else problem
+    return f"{problem} ({context})" if context else problem
 
 
 def _place(mark: yaml.Mark) -> str:

@@ -130,7 +130,7 @@ class Conversion:
         self._progress.part(f"frame {index}", index, max(index + 1, self._video.info.frames or 0))
 
     def finish(self, path: Path, loader: BackboneLoader, *, force: bool) -> dict[str, Any]:
-        """Write output, report and records, remove the rest, and return the content of ``video.json``."""
+        """Write output, report and records, and return the content of ``video.json``. Removes the other files."""
         notes = self._destination.join(self._folder, len(self._state.sizes), self._video)
         self._complete_output(path, force=force)
         record: dict[str, Any] = json.loads(json.dumps(self._record(path, notes, loader)))
@@ -144,7 +144,7 @@ class Conversion:
         """Complete the output. Without ``force``, raises OutputExists if the work may not replace the one there."""
         if not os.path.isfile(self._folder / MAY_REPLACE):
             check_free(path, force=force)
-            write(self._folder, {MAY_REPLACE: b""})  # if killed after the replacement, the work can replace it
+            write(self._folder, {MAY_REPLACE: b""})  # if killed after the replacement, the resumed work may replace it
         try:
             self._destination.replace(self._folder, self._state.next)
         except VitspliceError:

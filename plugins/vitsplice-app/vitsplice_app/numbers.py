@@ -12,6 +12,6 @@ def whole_number(label: str, value: float | None) -> int:
     """
     if value is None:
         raise UserError(f"the field {label} is empty; give a whole number")
-    if isinstance(value, float) and not value.is_integer():
+    if not (isinstance(value, int) or float(value).is_integer()):
         raise UserError(f"the field {label} has the value {value}; give a whole number")
     return int(value)
