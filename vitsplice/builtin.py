@@ -127,7 +127,10 @@ def vitsplice_generators() -> list[GeneratorSpec]:
             2, "index of the finest level at which colour is optimised; 0: at all levels", minimum=0, maximum=11
         ),
         "chroma_step": Option(
-            1.0, "change of a colour difference in a step, relative to that of middle grey", minimum=0.01, maximum=10
+            1.0,
+            "change of a colour difference in a step, relative to that of a lightness of 1/2",
+            minimum=0.01,
+            maximum=10,
         ),
     }
     residual = {"channels": channels, "slope": slope}

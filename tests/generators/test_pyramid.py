@@ -55,7 +55,7 @@ def test_a_step_changes_colour_differences_of_dark_areas_less():
 
 def test_chroma_step_is_the_step_of_a_colour_difference_relative_to_that_of_middle_grey():
     for chroma_step in (1, 0.5):
-        generator = Pyramid(torch.full((1, 3, 8, 8), 0.5), levels=1, chroma_from=0, chroma_step=chroma_step)
+        generator = Pyramid(torch.full((1, 3, 8, 8), 0.5), levels=1, chroma_step=chroma_step)
         output = generator(None)
         (output.mean() + output[:, 0].mean() - output[:, 1].mean()).backward()
         torch.optim.Adam(generator.parameters(), lr=0.01).step()
@@ -76,7 +76,7 @@ def test_areas_that_become_dark_lose_colour_differences_and_those_that_become_li
 
 
 def test_gradient_of_colour_differences_does_not_change_the_lightness():
-    generator = Pyramid(0.1 + 0.3 * noise(1, 3, 32, 32), levels=1, chroma_from=0)
+    generator = Pyramid(0.1 + 0.3 * noise(1, 3, 32, 32), levels=1)
     output = generator(None)
     (output[:, 0] - output[:, 1]).square().sum().backward()
     assert generator.light[0].grad.abs().max() < 1e-5 * generator.chroma[0].grad.abs().max()

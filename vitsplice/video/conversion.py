@@ -130,7 +130,10 @@ class Conversion:
         self._progress.part(f"frame {index}", index, max(index + 1, self._video.info.frames or 0))
 
     def finish(self, path: Path, loader: BackboneLoader, *, force: bool) -> dict[str, Any]:
-        """Write output, report and records, and return the content of ``video.json``. Removes the other files."""
+        """Write output, report and records, and return the content of ``video.json``.
+
+        What only unfinished work needs is removed.
+        """
         notes = self._destination.join(self._folder, len(self._state.sizes), self._video)
         self._complete_output(path, force=force)
         record: dict[str, Any] = json.loads(json.dumps(self._record(path, notes, loader)))
@@ -141,7 +144,7 @@ class Conversion:
         return record
 
     def _complete_output(self, path: Path, *, force: bool) -> None:
-        """Complete the output. Without ``force``, raises OutputExists if the work may not replace the one there."""
+        """Complete the output. Without ``force``, raises OutputExists if there is one that the work may not replace."""
         if not os.path.isfile(self._folder / MAY_REPLACE):
             check_free(path, force=force)
             write(self._folder, {MAY_REPLACE: b""})  # if killed after the replacement, the resumed work may replace it
