@@ -13,11 +13,11 @@ import torch
 from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-_GLOBAL = threading.Lock()
+_GLOBAL_LOCK = threading.Lock()
 """Serialises our own use of torch's global generator, which a few operations require."""
 
 _THREAD = threading.local()
-"""``redirected`` is True in a thread while the global generator has the state of that thread's private generator."""
+"""``in_private_state`` is True in a thread while the global generator has the state of that thread's private one."""
 
 
 def stream(seed: int, *key: object) -> Generator:
@@ -39,16 +39,17 @@ def seeded(seed: int) -> Generator:
 def private_rng(rng: int | Generator) -> Iterator[None]:
     """Redirect operations that use torch's global CPU generator to a private one, in this thread only.
 
-    Such operations occur in the initialisation of modules, in dropout and in plugins. Dropout, and attention with
-    dropout, accept no other generator. While they run, the global generator has the state of the private one, so other
-    threads of the host should not draw from it. A call of ``torch.manual_seed`` cannot be redirected: if it changed the
-    global seed, the global state is restored at the end. It is not restored while there are other threads, because
-    they may have changed the seed. Random numbers on other devices are not redirected.
+    Such operations occur in the initialisation of modules, in dropout and in plugins. Some of them, such as attention
+    with dropout, can only draw from the global generator. While such an operation runs, the global generator has the
+    state of the private one, so other threads of the host should not draw from it. A call of ``torch.manual_seed``
+    cannot be redirected: if it changed the global seed, the global state is restored at the end. It is not restored
+    while there are other threads, because they may have changed the seed. Random numbers on other devices are not
+    redirected.
 
     Args:
         rng: private generator, or the seed of a new one.
     """
-    with _GLOBAL:
+    with _GLOBAL_LOCK:
         seed, state = torch.initial_seed(), torch.get_rng_state()
     try:
         with _Redirection(seeded(rng) if isinstance(rng, int) else rng):
@@ -59,7 +60,7 @@ def private_rng(rng: int | Generator) -> Iterator[None]:
 
 
 class _Redirection(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Makes every random operation on the CPU that is called without a generator draw from a private one."""
+    """Redirects random operations on the CPU to a private generator, unless they are called with a generator."""
 
     def __init__(self, rng: Generator) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -69,7 +70,7 @@ class _Redirection(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        in_private_state = getattr(_THREAD, "redirected", False)
+        in_private_state = getattr(_THREAD, "in_private_state", False)
         draws = _is_random(func) and not _is_attention_without_dropout(func, args, kwargs)
         if in_private_state or not draws or not _on_cpu(args, kwargs):
             return func(*args, **kwargs)
@@ -84,14 +85,14 @@ class _Redirection(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _run_with_global(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operation that supports only the global generator, which has the private state meanwhile."""
-        with _GLOBAL:
+        with _GLOBAL_LOCK:
             before = torch.get_rng_state()
             torch.set_rng_state(self._rng.get_state())
-            _THREAD.redirected = True
+            _THREAD.in_private_state = True
             try:
                 return func(*args, **kwargs)
             finally:
-                _THREAD.redirected = False
+                _THREAD.in_private_state = False
                 self._rng.set_state(torch.get_rng_state())
                 torch.set_rng_state(before)
 
@@ -124,7 +125,10 @@ def _on_cpu(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 @cache
 def _generator_overload(func: Any) -> tuple[Any, int]:
-    """Return an operation's overload with an argument ``generator`` and the position of that argument, or (None, 0)."""
+    """Return the variant of an operation that also takes a ``generator``, and the position of that argument.
+
+    If there is none, return (None, 0).
+    """
     other_names = [argument.name for argument in func._schema.arguments if argument.name != "generator"]
     packet = func.overloadpacket
     for overload in (func, *(getattr(packet, name) for name in packet.overloads())):

@@ -26,7 +26,9 @@ from vitsplice.plugins.build import build_part
 
 HELPERS = Path(__file__).parent
 OPTIONS = ("--preset", "tiny", "--steps", "8", "--threads", "1")
-OPTIONS += tuple(f"--set={setting}" for setting in ("checkpoint.every=2", "plots=none", "previews=0"))
+OPTIONS += tuple(
+    f"--set={setting}" for setting in ("backbone.name=tiny-conv", "checkpoint.every=2", "plots=none", "previews=0")
+)
 RUN_FILES = {"output.png", "losses.csv", "run.yaml", "run.json"}
 
 

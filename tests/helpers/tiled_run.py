@@ -1,4 +1,4 @@
-"""A run on tiles in a process of its own, whose peak memory is that of the run."""
+"""A run on tiles that a test calls in a new process, so that the growth of its peak memory is due to the run alone."""
 
 import json
 import resource
@@ -6,17 +6,17 @@ import resource
 import vitsplice
 
 
-def run_on_tiles(words):
+def run_on_tiles(images):
     """Run one step of the last stage of `quick`, at 512 px on four tiles.
 
-    Print the shape of the output, and the MiB by which the peak memory grew. The images are matched on a coarse grid,
-    whose memory does not depend on their size.
+    Print the shape of the output, and the MiB by which the peak memory grew. The images are matched on a coarse grid:
+    the memory of the matching depends on the grid, not on the size of the images.
     """
     stage = vitsplice.settings_for("quick").stages[-1].model_dump(mode="json")
     stages = json.dumps([stage | {"side": 512, "tile": 256, "share": 1.0}])
     before = peak()
     overrides = ["match.grid=8", "metrics=none", f"stages={stages}"]
-    result = vitsplice.splice(*words, preset="quick", steps=1, overrides=overrides)
+    result = vitsplice.splice(*images, preset="quick", steps=1, overrides=overrides)
     print(*result.pixels.shape, (peak() - before) // 1024)
     return 0
 

@@ -67,6 +67,11 @@ def tiny_cnn(weights=None, *, name="tiny-cnn", **roles):
     return TimmCNN(network, name=name, licence=RANDOM, source=RANDOM, **roles)
 
 
+def tiny_conv(weights=None):
+    module = import_module("vitsplice_tiny_network")
+    return module.TinyConv(name="tiny-conv", licence=RANDOM, source=RANDOM)
+
+
 def unavailable(weights):
     raise WeightsUnavailable("the weights of 'tiny-gone' are unavailable")
 
@@ -114,6 +119,7 @@ def vitsplice_backbones():
     return [
         BackboneSpec("tiny-vit", tiny_vit, "a tiny random ViT", RANDOM, RANDOM),
         BackboneSpec("tiny-cnn", tiny_cnn, "a tiny random CNN", RANDOM, RANDOM),
+        BackboneSpec("tiny-conv", tiny_conv, "one random convolution", RANDOM, RANDOM),
         BackboneSpec("tiny-gone", unavailable, "never available", RANDOM, RANDOM),
     ]
 

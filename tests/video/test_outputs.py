@@ -15,13 +15,13 @@ START = torch.full((1, 3, 32, 48), 0.5)
 
 
 def key(change):
-    """Key frame without a match whose output differs from `START` by a tensor or a number."""
+    """Key frame without a match. Its output is `START` plus ``change``, a tensor or a number."""
     change = torch.as_tensor(change).expand_as(START)
     return Key(None, START + change, change=change)
 
 
 def shift(right, valid=1.0):
-    """Motion to the right by a number of pixels."""
+    """Motion that fetches each pixel from ``right`` pixels further right in the other frame."""
     flow = torch.tensor([right / 48, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 32, 48)
     return Motion(flow, torch.full((1, 1, 32, 48), valid))
 
@@ -46,30 +46,34 @@ class IdentityTransfer:
 
 
 @pytest.mark.parametrize(("count", "key_numbers"), [(1, [0]), (4, [0, 2, 3]), (5, [0, 2, 4]), (6, [0, 2, 4, 5])])
-def test_key_frames_are_the_last_and_every_second_frame_of_a_shot_and_only_they_are_matched(count, key_numbers):
+def test_only_every_second_frame_from_the_first_on_and_the_last_of_a_shot_are_matched_as_key_frames(count, key_numbers):
     frames = [Frame(number, pixels, number) for number, pixels in enumerate(panned(count))]
-    transfer, outputs, first = IdentityTransfer(), [], None
+    transfer, outputs, first_key = IdentityTransfer(), [], None
     for segment in segments(frames, 2):
-        computed = propagated(transfer, segment, first, lambda number: None)
-        outputs, first = [*outputs, *computed.outputs], computed.following
+        computed = propagated(transfer, segment, first_key, lambda number: None)
+        outputs, first_key = [*outputs, *computed.outputs], computed.following
     key_frames = [frames[number].pixels for number in key_numbers]
     assert all(np.array_equal(*pair) for pair in zip(transfer.matched, key_frames, strict=True))
     assert all(np.array_equal(output, frame.pixels) for output, frame in zip(outputs, frames, strict=True))
 
 
 @pytest.mark.parametrize(
-    ("compute", "numbers"), [(propagated, [0, 1, 1, 3, 3, 5]), (frame_by_frame, [0, 1, 2, 3, 4, 5])]
+    ("compute", "reported"),
+    [
+        (propagated, [0, 1, 1, 3, 3, 5]),  # each key frame is computed before the frame that precedes it
+        (frame_by_frame, [0, 1, 2, 3, 4, 5]),
+    ],
 )
-def test_the_first_uncomputed_frame_is_reported_before_each_frame_is_computed(compute, numbers):
+def test_before_each_computation_the_lowest_number_of_a_frame_not_yet_computed_is_reported(compute, reported):
     frames = [Frame(number, pixels, number) for number, pixels in enumerate(panned(6))]
-    transfer, reports, first = IdentityTransfer(), [], None
+    transfer, reports, first_key = IdentityTransfer(), [], None
 
     def report(number):
         reports.append((number, len(transfer.computed)))
 
     for segment in segments(frames, 2):
-        first = compute(transfer, segment, first, report).following
-    assert reports == list(zip(numbers, range(6), strict=True))
+        first_key = compute(transfer, segment, first_key, report).following
+    assert reports == list(zip(reported, range(6), strict=True))
 
 
 def test_without_changes_of_the_key_frames_the_output_is_the_start():
@@ -80,7 +84,8 @@ def test_without_changes_of_the_key_frames_the_output_is_the_start():
 def test_a_change_moves_with_the_motion():
     pattern = noise(1, 3, 32, 48) / 2
     output = changed(START, key(pattern), key(0.3), KeyMotions(shift(5), shift(0), 0.0))
-    assert torch.allclose(output[..., :40], (START + pattern.roll(-5, -1))[..., :40], atol=1e-5)
+    moved = pattern.roll(-5, -1)  # what was 5 px further right
+    assert torch.allclose(output[..., :40], (START + moved)[..., :40], atol=1e-5)
 
 
 @pytest.mark.parametrize(("fraction", "expected"), [(0.0, 0.6), (0.5, 0.7), (0.75, 0.75)])

@@ -10,7 +10,7 @@ from vitsplice.config.settings import MAX_STEPS, AdamBeta, Name, Settings
 
 
 class GeneratorConfig(Settings):
-    """Name of the generator, and options of its spec (`GeneratorSpec` or `ConditionalGeneratorSpec`)."""
+    """Name of the generator, and values of options that its `GeneratorSpec` or `ConditionalGeneratorSpec` declares."""
 
     name: Name = "unet"
     options: dict[str, Any] = Field(default_factory=dict)
@@ -19,7 +19,7 @@ class GeneratorConfig(Settings):
 class OptimiserConfig(Settings):
     """Adam: learning rate, decay rates of the moments, and schedule of the learning rate over the run.
 
-    ``cosine`` decays from ``lr`` towards 0.
+    ``cosine`` decays from ``lr`` towards 0. If a run has stages, the schedule begins anew in each.
     """
 
     lr: float = Field(default=0.002, gt=0, le=10)
@@ -30,8 +30,8 @@ class OptimiserConfig(Settings):
 class CheckpointConfig(Settings):
     """Checkpoints: one every ``every`` steps, and one whenever ``seconds`` have passed since the last checkpoint.
 
-    0 disables an interval. The interval in seconds is extended if writing checkpoints would take over
-    1 % of the run's time.
+    0 disables an interval. The interval in seconds becomes longer where writing checkpoints would otherwise take more
+    than 1 % of the run's time.
     """
 
     every: int = Field(default=0, ge=0, le=MAX_STEPS)

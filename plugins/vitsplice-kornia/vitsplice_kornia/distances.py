@@ -1,6 +1,7 @@
 """Distances between two batches of images ``(B, 3, H, W)`` in [0, 1], as scalars that are 0 for identical images.
 
-The first scale or level has the size of the images; each further one is half as wide and high as the one before.
+`ssim` and `sobel` compare the images at several scales, `laplacian` compares the levels of their pyramids. The first
+scale or level has the size of the images; each further one is half as wide and high as the one before.
 Lightness is CIELAB's L* divided by 100.
 """
 
@@ -69,7 +70,10 @@ def laplacian(output: Tensor, target: Tensor, levels: int = 3) -> Tensor:
 def _mean_over_scales(
     distance: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: Tensor, scales: int, min_side: int
 ) -> Tensor:
-    """Average a distance of lightness over full size and up to ``scales - 1`` halvings with sides >= ``min_side``."""
+    """Average a distance between maps of lightness over up to ``scales`` scales.
+
+    Scales after the first that have a side below ``min_side`` are left out.
+    """
     first, second = _lightness(output), _lightness(target)
     values = []
     for _ in range(scales):
