@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.losses.test_neighbourhoods import features_of, halves, stripes
+from tests.losses.test_neighbourhoods import by_lightness, features_of, halves, stripes
 from vitsplice.contracts import LAB, MASK, MATCH, Features, TermContext
 from vitsplice.images.transforms import to_lab
 from vitsplice.losses.terms import CONTRAST
@@ -9,7 +9,9 @@ from vitsplice.options import complete
 
 
 def loss(output, target, **options):
-    context = TermContext(None, options=complete(CONTRAST, {"neighbourhood": 0.125, "share": 1.0, **options}))
+    context = TermContext(
+        None, options=complete(CONTRAST, {"neighbourhood": 0.125, "share": 1.0, "tolerance": 1.0, **options})
+    )
     return CONTRAST.build(context).function(output, target)
 
 
@@ -29,6 +31,17 @@ def test_a_share_of_the_contrast_is_enough():
     target = features_of(stripes(0.45, 0.55))
     assert loss(features_of(stripes(0.47, 0.53)), target, share=0.55).item() == 0
     assert loss(features_of(stripes(0.48, 0.52)), target, share=0.6).item() == pytest.approx(0.2, abs=0.03)  # 0.6 - 0.4
+
+
+def test_lack_of_strong_contrast_may_not_exceed_the_tolerance():
+    target = features_of(stripes(0.1, 0.9))
+    deviation = by_lightness(target, 0.125).deviation.mean().item()
+    assert 0.6 * deviation < deviation - 0.06  # the tolerance decides
+    two_thirds = features_of(stripes(0.23, 0.76))
+    lack = deviation - 0.06 - by_lightness(two_thirds, 0.125).deviation.mean().item()
+    assert lack > 0.02
+    assert loss(two_thirds, target, share=0.6, tolerance=1.0).item() == 0
+    assert loss(two_thirds, target, share=0.6, tolerance=0.06).item() == pytest.approx(lack / deviation, abs=0.01)
 
 
 def test_each_half_is_compared_with_the_contrast_of_the_half_that_it_corresponds_to():

@@ -18,18 +18,21 @@ from vitsplice.losses.neighbourhoods import corresponding_deviation, means, neig
 def contrast(context: TermContext) -> LossTerm:
     """Build the term contrast: how much contrast neighbourhoods lack, compared with those that they correspond to.
 
-    It is sum_i w_i max(0, share s'_i - s_i) / ((sum_i w_i) (mean_i s'_i)), with s_i the standard deviation of lightness
-    in neighbourhood i of the output, w_i its weight (`Neighbourhoods.weight`, small on borders between parts), and s'_i
-    the geometric mean of the deviations of the target's neighbourhoods, weighted by the assignment and by their own
-    weights.
+    It is sum_i w_i max(0, e_i - s_i) / ((sum_i w_i) (mean_i s'_i)) with e_i = max(share s'_i, s'_i - tolerance). s_i is
+    the standard deviation of lightness in neighbourhood i of the output, w_i its weight (`Neighbourhoods.weight`, small
+    on borders between parts), s'_i the geometric mean of the deviations of the target's neighbourhoods, weighted by the
+    assignment and by their own weights, and e_i the required deviation: at least ``share`` of s'_i, and at most
+    ``tolerance`` less than s'_i.
     """
     context.refuse_selection("contrast")
-    side, temperature, share = (context.options[name] for name in ("neighbourhood", "temperature", "share"))
+    names = ("neighbourhood", "temperature", "share", "tolerance")
+    side, temperature, share, tolerance = (context.options[name] for name in names)
 
     def function(output: FeaturesByRequest, target: FeaturesByRequest) -> Tensor:
         ours, theirs = (neighbourhoods(features, side, variance_of_lightness) for features in (output, target))
         target_deviation = corresponding_deviation(ours, theirs, temperature)
-        lack = (share * target_deviation - ours.deviation).clamp_min(0)
+        required = torch.maximum(share * target_deviation, target_deviation - tolerance)
+        lack = (required - ours.deviation).clamp_min(0)
         scale = (ours.weight.sum() * target_deviation.mean()).clamp_min(VARIANCE_EPSILON)
         return torch.as_tensor((ours.weight * lack).sum() / scale)
 

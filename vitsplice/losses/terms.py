@@ -104,11 +104,14 @@ STATISTICS = LossSpec(
 CONTRAST = LossSpec(
     "contrast",
     lazy("vitsplice.losses.contrast", "contrast"),
-    "lack of local contrast, compared with a share of the contrast of corresponding neighbourhoods",
+    "lack of local contrast, compared with corresponding neighbourhoods",
     input="structure",
     target="appearance",
     options={
-        "share": Option(0.6, "fraction of the corresponding contrast that is enough", minimum=0.0, maximum=1.0),
+        "share": Option(0.6, "fraction of the corresponding contrast that is required", minimum=0.0, maximum=1.0),
+        "tolerance": Option(
+            0.06, "maximum lack of contrast, a standard deviation of lightness (white: 1)", minimum=0.0, maximum=1.0
+        ),
         **NEIGHBOURHOODS,
     },
 )
