@@ -60,5 +60,5 @@ def test_option_that_is_not_name_equals_value_is_quoted_briefly(word):
 
 
 def test_option_with_a_value_that_is_not_yaml_is_named():
-    with pytest.raises(ConfigError, match=r"--option depth: '\[3' is not a YAML value"):
+    with pytest.raises(ConfigError, match=r"--option depth: '\[3' is not accepted as YAML"):
         parse(["depth=[3"], "--option")

@@ -39,7 +39,7 @@ def parse(words: Iterable[str], where: str) -> dict[str, Any]:
         try:
             options[name.strip()] = bounded_yaml.parse(value)
         except bounded_yaml.InvalidYAML as error:
-            message = f"{where} {truncate(name)}: {truncate(value)!r} is not a YAML value: {error}"
+            message = f"{where} {truncate(name)}: {truncate(value)!r} is not accepted as YAML: {error}"
             raise ConfigError(message) from error
     return options
 
@@ -68,7 +68,7 @@ def complete(
 
 
 def _checked(option: Option, value: Any, key: str) -> Any:
-    if not _same_type(option.default, value):
+    if not _has_accepted_type(option.default, value):
         raise ConfigError(
             f"{key}: {value!r} is not allowed; it must be {_type_name(option.default)}, such as {option.default!r}"
         )
@@ -85,13 +85,15 @@ def _checked(option: Option, value: Any, key: str) -> Any:
     return value
 
 
-def _same_type(default: Any, value: Any) -> bool:
+def _has_accepted_type(default: Any, value: Any) -> bool:
+    """Whether a value has the type of the default, or is an integer in place of a float; a list must not be empty."""
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(default, bool) and isinstance(value, bool)
     if isinstance(default, float):
         return isinstance(value, int | float)
     if isinstance(default, list | tuple):
-        return isinstance(value, list | tuple) and all(_same_type(default[0], item) for item in value) and bool(value)
+        is_list = isinstance(value, list | tuple) and len(value) > 0
+        return is_list and all(_has_accepted_type(default[0], item) for item in value)
     return isinstance(value, type(default))
 
 

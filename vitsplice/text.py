@@ -33,7 +33,12 @@ def one_line(text: str) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """Suggest the most similar known name, after ``prefix``; "" if no name is similar.
+    """Return a question that suggests the most similar known name; "" if no name is similar.
+
+    Args:
+        name: an unknown name.
+        known: all known names.
+        prefix: text in front of the name in the question.
 
     >>> did_you_mean("sizes", ["steps", "size"])
     ' Did you mean size?'

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from vitsplice.datasets import check as check_module
-from vitsplice.datasets.check import ABSENT, ManifestIndex, check
+from vitsplice.datasets.check import check
 from vitsplice.errors import ConfigError, ImageNotFound, UserError
 from vitsplice.images import EXAMPLE_PAIRS, example
 
@@ -81,6 +81,18 @@ def test_mask_size_concerns_only_pairs_with_an_image_of_another_size(issues, fol
 def test_black_mask_is_an_issue(issues, folder):
     write_mask(folder, "apple.png", 0)
     assert issues("a,apple.png,cat.png,mask.png,,CC0") == [("black-mask", "a", 1, "mask.png")]
+
+
+def test_issue_of_an_image_or_mask_concerns_only_the_pairs_that_use_the_file_as_such(issues, folder):
+    write_mask(folder, "cat.png", 0)
+    (folder / "copy.png").write_bytes((folder / "mask.png").read_bytes())
+    lines = ["a,mask.png,dog.png,,,CC0", "b,cat.png,dog.png,mask.png,copy.png,CC0"]
+    lines += ["c,copy.png,orange.png,,,CC0", "d,cat.png,apple.png,mask.png,,CC0"]
+    assert issues(*lines, ignore=["mask-size"]) == [
+        ("black-mask", "b", 2, "mask.png"),
+        ("black-mask", "b", 1, "copy.png"),
+        ("duplicate-image", "c", 1, "copy.png"),
+    ]
 
 
 @pytest.mark.parametrize(("alphas", "black"), [((0, 0), True), ((0, 255), False), ((247, 255), False)])
@@ -160,23 +172,6 @@ def test_invalid_manifest_or_kind_is_refused(issues):
         issues()
 
 
-def test_number_of_a_file_does_not_depend_on_its_path(tmp_path):
-    (tmp_path / "a.png").touch()
-    (tmp_path / "link.png").symlink_to("a.png")
-    (tmp_path / "pairs.csv").write_text(
-        "id,structure,appearance,appearance_mask,licence\n"
-        "one,a.png,b.png,m.png,CC0\n"
-        f"two,./link.png,{tmp_path}/a.png,,\n"
-        "three,b.png,c.png,,\n"
-    )
-    index = ManifestIndex.read(tmp_path / "pairs.csv")
-    assert index.rows.tolist() == [[0, 1, ABSENT, 2], [0, 0, ABSENT, ABSENT], [1, 3, ABSENT, ABSENT]]
-    files = [(path.name, pair) for path, pair in index.files]
-    assert files == [("a.png", "one"), ("b.png", "one"), ("m.png", "one"), ("c.png", "three")]
-    assert index.uses.tolist() == [2, 2, 1, 1]
-    assert index.unlicensed == ["two", "three"]
-
-
 def test_every_appearance_image_and_region_of_a_pair_is_checked(folder):
     write_mask(folder, (50, 50))
     (folder / "pairs.csv").write_text(
@@ -193,7 +188,6 @@ def test_every_appearance_image_and_region_of_a_pair_is_checked(folder):
         ("same-image", "a", 1, ""),
     ]
     assert (report.pairs, report.images, report.masks) == (2, 4, 2)
-    assert ManifestIndex.read(folder / "pairs.csv").uses.tolist() == [1, 2, 2, 1, 1, 1]
 
 
 def test_pairs_with_equal_images_and_other_weights_are_no_duplicates(folder):

@@ -106,7 +106,7 @@ def test_numbers_in_exponent_notation_are_parsed_everywhere():
         ("stages.0.side=3", "stages: .* it must be a list of mappings with the keys side"),
         ("optimiser.betas.1=0.9", "'betas' is a list; give the entire list"),
         ("=3", "write it as dotted.key=value"),
-        ("steps=[1", "is not a YAML value"),
+        ("steps=[1", "is not accepted as YAML"),
     ],
 )
 def test_invalid_setting_is_named_by_its_key(override, message):

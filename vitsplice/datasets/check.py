@@ -1,24 +1,20 @@
 """Checking a manifest: its files, duplicate images and pairs, sizes and content of masks, and licences.
 
-An image is read once, even for several pairs; a mask twice: as an image, and as the mask that a run uses.
+Each file is read once, however many pairs use it; a mask a second time, as a run reads it.
 """
 
 from __future__ import annotations
 
 import os
-from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vitsplice.datasets.fingerprints import Fingerprint, are_near_duplicates, earlier_near_duplicates, fingerprint
-from vitsplice.datasets.manifest import read
-from vitsplice.datasets.pair import Pair
+from vitsplice.datasets.manifest_index import ABSENT, ALL, IMAGES, MASKS, FileUses, ManifestIndex
 from vitsplice.errors import ImageError, ImageNotFound, UserError
 from vitsplice.images import is_black, read_mask
 from vitsplice.support.progress import NULL_REPORTER, ProgressReporter
@@ -37,12 +33,6 @@ KINDS = (
 )
 """Kinds of issues, in the order of the report."""
 
-ABSENT = -1
-"""File number of a mask that a pair does not have."""
-
-ROW = ("structure", "appearance", "structure_mask", "appearance_mask")
-"""Columns of `ManifestIndex.rows`: two images and their masks. A pair may have several rows."""
-
 
 @dataclass(frozen=True)
 class Issue:
@@ -50,8 +40,8 @@ class Issue:
 
     Args:
         kind: one of `KINDS`.
-        pair: id of the first pair concerned.
-        pairs: number of pairs concerned.
+        pair: id of the first pair that has the problem.
+        pairs: number of pairs that have it.
         image: path of the image or mask, resolved against the manifest's folder; "" if the issue concerns the pair.
         message: description in words.
     """
@@ -69,8 +59,8 @@ class CheckReport:
 
     Args:
         pairs: number of pairs.
-        images: number of different images.
-        masks: number of different masks.
+        images: number of image files; a file counts once.
+        masks: number of mask files; a file counts once.
         issues: issues in the order of `KINDS`, then of the manifest.
         notes: an ``unlicensed`` issue for each pair without a licence; empty if licences are required or the kind is
             ignored.
@@ -90,86 +80,6 @@ class CheckReport:
     def to_json(self) -> dict[str, Any]:
         """Return the report as data for JSON."""
         return asdict(self) | {"counts": dict(self.counts)}
-
-
-@dataclass(frozen=True)
-class ManifestIndex:
-    """The pairs of a manifest with their files as numbers; a file that is reached by several paths has one number.
-
-    A pair has a row for each appearance image and for each region. Numbers are in arrays, as a manifest may have
-    millions of pairs.
-
-    Args:
-        ids: ids of the pairs, in order.
-        rows: file numbers, ``(M, 4)``: structure image, appearance image, and their masks or `ABSENT`.
-        starts: index of the first row of each pair, and at the end the number of rows, ``(N + 1,)``.
-        weights: for each pair, the weights of its appearance images; empty if they are equal.
-        files: path of each file and id of the first pair that has the file, in the order of first use.
-        uses: number of pairs that have each file.
-        unlicensed: ids of the pairs without a licence.
-    """
-
-    ids: list[str]
-    rows: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    weights: list[tuple[float, ...]]
-    files: list[tuple[Path, str]]
-    uses: NDArray[np.int64]
-    unlicensed: list[str]
-
-    @classmethod
-    def read(cls, manifest: str | os.PathLike[str]) -> ManifestIndex:
-        """Index a manifest; images are not opened.
-
-        Raises:
-            ConfigError, UserError: as `vitsplice.datasets.read`, and if it has no pairs.
-        """
-        ids, weights, unlicensed = list[str](), list[tuple[float, ...]](), list[str]()
-        numbers, files = dict[str, int](), list[tuple[Path, str]]()
-        entries, starts, uses = array("q"), array("q", [0]), array("q")
-        for pair in read(manifest):
-            ids.append(pair.id)
-            weights.append(pair.weights if len({*pair.weights}) > 1 else ())
-            unlicensed += [] if pair.licence else [pair.id]
-            for path in _paths(pair):
-                number = ABSENT if path is None else numbers.setdefault(os.path.realpath(path), len(files))
-                if path is not None and number == len(files):
-                    files.append((path, pair.id))
-                    uses.append(0)
-                entries.append(number)
-            # a file counts once for a pair, even if several of its rows have it
-            for number in {*entries[starts[-1] * len(ROW) :]} - {ABSENT}:
-                uses[number] += 1
-            starts.append(len(entries) // len(ROW))
-        if not ids:
-            raise UserError(f"{printable(os.fsdecode(manifest))} has no pairs")
-        rows = np.frombuffer(entries, np.int64).reshape(-1, len(ROW))
-        return cls(
-            ids, rows, np.frombuffer(starts, np.int64), weights, files, np.frombuffer(uses, np.int64), unlicensed
-        )
-
-    def pairs(self) -> Iterator[tuple[str, list[list[int]]]]:
-        """Yield the id and the rows of each pair."""
-        for pair, start, end in zip(self.ids, self.starts[:-1], self.starts[1:], strict=True):
-            yield pair, self.rows[start:end].tolist()
-
-    def name(self, number: int) -> str:
-        """Return the printable path of a file, in quotes."""
-        return f"'{printable(str(self.files[number][0]))}'"
-
-    def issue(self, kind: str, number: int, message: str) -> Issue:
-        """Return an issue of a file."""
-        path, pair = self.files[number]
-        return Issue(kind, pair, int(self.uses[number]), str(path), message)
-
-
-def _paths(pair: Pair) -> Iterator[Path | None]:
-    """Yield the paths of a pair, a row for each appearance image and for each region."""
-    for path, mask in pair.appearances:
-        yield from (pair.structure, path, pair.structure_mask, mask)
-    for region in pair.regions:
-        path, _ = pair.appearances[int(region.appearance)]
-        yield from (pair.structure, path, region.structure_mask, region.appearance_mask)
 
 
 Fingerprints = Sequence[Fingerprint | None]
@@ -198,45 +108,51 @@ def check(
     if unknown := ignored - {*KINDS}:
         raise UserError(f"cannot ignore '{printable(min(unknown))}': the kinds of issues are {', '.join(KINDS)}")
     index = ManifestIndex.read(manifest)
-    images, masks = np.unique(index.rows[:, :2]), np.setdiff1d(index.rows[:, 2:], [ABSENT])
-    fingerprints, issues = _fingerprints(index, {*masks.tolist()}, progress)
+    image_uses, mask_uses = index.file_uses(IMAGES), index.file_uses(MASKS)
+    fingerprints, issues = _fingerprints(index, mask_uses, progress)
     issues += _mask_size_issues(index, fingerprints)
     issues += _pair_issues(index, fingerprints)
-    issues += _duplicate_issues(index, fingerprints, images)
-    unlicensed = [Issue("unlicensed", pair, 1, "", "has no licence") for pair in index.unlicensed]
+    issues += _duplicate_issues(index, fingerprints, image_uses)
+    unlicensed = [Issue("unlicensed", pair_id, 1, "", "has no licence") for pair_id in index.unlicensed]
     issues += unlicensed if require_licence else []
     notes = () if require_licence or "unlicensed" in ignored else tuple(unlicensed)
     reported = [issue for kind in KINDS if kind not in ignored for issue in issues if issue.kind == kind]
-    return CheckReport(len(index.ids), len(images), len(masks), tuple(reported), notes)
+    images, masks = (int(np.count_nonzero(uses.pairs)) for uses in (image_uses, mask_uses))
+    return CheckReport(len(index.ids), images, masks, tuple(reported), notes)
+
+
+def _file_issue(index: ManifestIndex, kind: str, number: int, uses: FileUses, message: str) -> Issue:
+    pair_id = index.ids[uses.first[number]]
+    return Issue(kind, pair_id, int(uses.pairs[number]), str(index.files[number]), message)
 
 
 def _fingerprints(
-    index: ManifestIndex, masks: set[int], progress: ProgressReporter
+    index: ManifestIndex, mask_uses: FileUses, progress: ProgressReporter
 ) -> tuple[Fingerprints, list[Issue]]:
     """Compute the fingerprint of each file, and find unreadable files and masks that are black everywhere."""
     fingerprints: list[Fingerprint | None] = []
-    issues = []
-    for number, (path, _) in enumerate(index.files):
+    issues, uses = [], index.file_uses(ALL)
+    for number, path in enumerate(index.files):
         progress.part(path.name, number, len(index.files))
         try:
-            image = fingerprint(path)
-            black = number in masks and is_black(read_mask(path).pixels)
+            file_print = fingerprint(path)
+            black = mask_uses.pairs[number] > 0 and is_black(read_mask(path).pixels)
         except ImageError as error:
             fingerprints.append(None)
             kind = "missing" if isinstance(error, ImageNotFound) else "corrupt"
-            issues.append(index.issue(kind, number, str(error)))
+            issues.append(_file_issue(index, kind, number, uses, str(error)))
             continue
-        fingerprints.append(image)
+        fingerprints.append(file_print)
         if black:
             message = f"{index.name(number)} is black everywhere: it excludes every patch"
-            issues.append(index.issue("black-mask", number, message))
+            issues.append(_file_issue(index, "black-mask", number, mask_uses, message))
     return fingerprints, issues
 
 
 def _mask_size_issues(index: ManifestIndex, fingerprints: Fingerprints) -> Iterator[Issue]:
     """Find masks that differ in size from their image."""
     pairs_by_issue: dict[tuple[int, str], list[str]] = {}
-    for pair, rows in index.pairs():
+    for pair_id, rows in index.pairs():
         images_and_masks = dict.fromkeys(each for row in rows for each in zip(row[:2], row[2:], strict=True))
         for image_number, mask_number in images_and_masks:
             image = fingerprints[image_number]
@@ -245,23 +161,23 @@ def _mask_size_issues(index: ManifestIndex, fingerprints: Fingerprints) -> Itera
                 sizes = [f"{width}x{height}" for height, width in (mask.size, image.size)]
                 name, image_name = index.name(mask_number), index.name(image_number)
                 message = f"{name} has {sizes[0]} pixels, but its image {image_name} has {sizes[1]}"
-                pairs_by_issue.setdefault((mask_number, message), []).append(pair)
+                pairs_by_issue.setdefault((mask_number, message), []).append(pair_id)
     for (mask_number, message), ids in pairs_by_issue.items():
-        yield Issue("mask-size", ids[0], len(ids), str(index.files[mask_number][0]), message)
+        yield Issue("mask-size", ids[0], len(ids), str(index.files[mask_number]), message)
 
 
 def _pair_issues(index: ManifestIndex, fingerprints: Fingerprints) -> Iterator[Issue]:
     """Find pairs whose structure image is or resembles an appearance image, and pairs that repeat an earlier pair."""
-    first: dict[tuple[object, ...], str] = {}
-    for (pair, rows), weights in zip(index.pairs(), index.weights, strict=True):
+    originals: dict[tuple[object, ...], str] = {}
+    for (pair_id, rows), weights in zip(index.pairs(), index.weights, strict=True):
         for structure, appearance in dict.fromkeys((row[0], row[1]) for row in rows):
-            images = fingerprints[structure], fingerprints[appearance]
-            if same := "are one file" if structure == appearance else _sameness(*images):
+            both = fingerprints[structure], fingerprints[appearance]
+            if same := "are one file" if structure == appearance else _sameness(*both):
                 message = f"its structure image and its appearance image {index.name(appearance)} {same}"
-                yield Issue("same-image", pair, 1, "", message)
-        original = first.setdefault((weights, *map(tuple, rows)), pair)
-        if original != pair:
-            yield Issue("duplicate-pair", pair, 1, "", f"has the same files and weights as {original}")
+                yield Issue("same-image", pair_id, 1, "", message)
+        original = originals.setdefault((weights, *map(tuple, rows)), pair_id)
+        if original != pair_id:
+            yield Issue("duplicate-pair", pair_id, 1, "", f"has the same files and weights as {original}")
 
 
 def _sameness(structure: Fingerprint | None, appearance: Fingerprint | None) -> str:
@@ -273,18 +189,19 @@ def _sameness(structure: Fingerprint | None, appearance: Fingerprint | None) -> 
     return "look the same" if are_near_duplicates(structure, appearance) else ""
 
 
-def _duplicate_issues(index: ManifestIndex, fingerprints: Fingerprints, images: NDArray[np.int64]) -> Iterator[Issue]:
+def _duplicate_issues(index: ManifestIndex, fingerprints: Fingerprints, image_uses: FileUses) -> Iterator[Issue]:
     """Find images that have the same bytes as an earlier image, or look the same."""
     originals: dict[str, int] = {}
-    readable = {number: image for number in images.tolist() if (image := fingerprints[number])}
-    for number, image in readable.items():
-        original = originals.setdefault(image.sha256, number)
+    numbers = np.flatnonzero(image_uses.pairs).tolist()
+    readable = {number: file_print for number in numbers if (file_print := fingerprints[number])}
+    for number, file_print in readable.items():
+        original = originals.setdefault(file_print.sha256, number)
         if original != number:
             message = f"{index.name(number)} has the same bytes as {index.name(original)}"
-            yield index.issue("duplicate-image", number, message)
-    different = list(originals.values())
-    earlier = earlier_near_duplicates([readable[number] for number in different])
-    for number, match in zip(different, earlier.tolist(), strict=True):
+            yield _file_issue(index, "duplicate-image", number, image_uses, message)
+    distinct = list(originals.values())
+    earlier = earlier_near_duplicates([readable[number] for number in distinct])
+    for number, match in zip(distinct, earlier.tolist(), strict=True):
         if match >= 0:
-            message = f"{index.name(number)} looks the same as {index.name(different[match])}"
-            yield index.issue("near-duplicate", number, message)
+            message = f"{index.name(number)} looks the same as {index.name(distinct[match])}"
+            yield _file_issue(index, "near-duplicate", number, image_uses, message)

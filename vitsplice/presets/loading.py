@@ -244,7 +244,7 @@ def _apply(override: str, data: dict[str, Any]) -> Location:
     try:
         parsed = bounded_yaml.parse(value)
     except bounded_yaml.InvalidYAML as error:
-        raise ConfigError(setting, f": {truncate(value)!r} is not a YAML value: {error}") from error
+        raise ConfigError(setting, f": {truncate(value)!r} is not accepted as YAML: {error}") from error
     for obsolete in _obsolete_keys(path, renamed=parsed != node.get("name")):
         node.pop(obsolete, None)
     node[path[-1]] = parsed

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 INNER_FREQUENCY = 30.0
-"""Frequency of the layers after the first (section 3.2)."""
+"""Frequency of the layers after the first (supplement, section 1.5)."""
 
 MARGIN = 0.01
-"""Distance from 0 and 1 to which the start image is clamped, so that its logits are finite."""
+"""The start image is clamped to [MARGIN, 1 - MARGIN], so that its logits are finite."""
 
 
 class Siren(nn.Module):
@@ -33,7 +33,7 @@ class Siren(nn.Module):
         self.hidden = nn.ModuleList(hidden)
         self.last = nn.Linear(width, 3)
         for number, layer in enumerate(hidden):
-            # section 3.2; first layer: 1 / (number of inputs), as in the authors' code
+            # first layer: 1 / (number of inputs), as in the authors' code; others: section 3.2, and supplement 1.5
             bound = 1 / 2 if number == 0 else math.sqrt(6 / width) / INNER_FREQUENCY
             nn.init.uniform_(layer.weight, -bound, bound)
         nn.init.zeros_(self.last.weight)

@@ -94,7 +94,7 @@ def test_files_are_removed_if_one_cannot_be_written(images, workspace, monkeypat
 @pytest.mark.slow
 def test_files_of_a_view_that_is_replaced_or_expires_are_removed(build_page, images, workspace):
     page = build_page(lambda: layers_tab.build(AppContext(workspace)))
-    compute_all = next(event.fn for event in page.fns.values() if event.name == "computed")
+    compute_all = next(event.fn for event in page.fns.values() if event.name == "compute_and_show")
     state = next(block for block in page.blocks.values() if isinstance(block, gr.State))
     state.delete_callback(None)  # as Gradio calls it if a handler read the state after it expired
     view = None

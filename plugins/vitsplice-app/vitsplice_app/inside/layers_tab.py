@@ -18,7 +18,7 @@ from vitsplice_app.inside.layers import BACKBONE_FACET, LayerView, compute, remo
 
 INTRODUCTION = (
     "Three principal components of the features of each layer, as red, green and blue: equal colours mean similar "
-    "features, also between the two images. Click a patch of the first image to see which patches are similar to it."
+    "features, also between the two images. Click a patch in a map of the first image to see which patches are similar."
 )
 
 FACETS = [BACKBONE_FACET, *LOCAL_FACETS]
@@ -48,29 +48,30 @@ def build(context: AppContext) -> None:
             button = gr.Button("Compute all layers", variant="primary")
     card = error_card()
     check_uploads(card, *images)
-    view: gr.State = gr.State(None, time_to_live=3600, delete_callback=remove_files)
+    view_state: gr.State = gr.State(None, time_to_live=3600, delete_callback=remove_files)
     view_components = _ViewComponents.build()
 
-    def computed(
-        replaced: LayerView | None, first: str | None, second: str | None, backbone: str, facet: str, size: int
+    def compute_and_show(
+        old: LayerView | None, first: str | None, second: str | None, backbone: str, facet: str, size: int
     ) -> Updates:
         new = compute([first, second], backbone, facet, size, context.workspace)
-        remove_files(replaced)
-        return {view: new} | view_components.show_view(new)
+        remove_files(old)
+        return {view_state: new} | view_components.show_view(new)
 
-    inputs = [view, *images, backbone, facet, size]
-    button.click(guarded(card, computed), inputs, [card, view, *view_components.components()], show_progress_on=button)
-    view_components.connect(card, view)
+    inputs = [view_state, *images, backbone, facet, size]
+    outputs = [card, view_state, *view_components.all()]
+    button.click(guarded(card, compute_and_show), inputs, outputs, show_progress_on=button)
+    view_components.connect(card, view_state)
 
 
 @dataclass(frozen=True)
 class _ViewComponents:
-    """The components that show a `LayerView`, hidden while there is none."""
+    """The Gradio components that show a `LayerView`, hidden until the first."""
 
     panel: gr.Column
     layer: gr.Slider
-    row: gr.Slider
-    column: gr.Slider
+    patch_row: gr.Slider
+    patch_column: gr.Slider
     maps: list[gr.Image]
     similarities: list[gr.Image]
 
@@ -84,26 +85,27 @@ class _ViewComponents:
                     maps.append(_output(f"Components, {name} image"))
                     similarities.append(_output(f"Similarity, {name} image"))
             with gr.Row():
-                row = gr.Slider(0, 1, value=0, step=1, label="Row of the patch, from the top")
-                column = gr.Slider(0, 1, value=0, step=1, label="Column of the patch, from the left")
-        for slider in (layer, row, column):
+                patch_row = gr.Slider(0, 1, value=0, step=1, label="Row of the patch, from the top")
+                patch_column = gr.Slider(0, 1, value=0, step=1, label="Column of the patch, from the left")
+        for slider in (layer, patch_row, patch_column):
             disable_gradio_check(slider)
-        return cls(panel, layer, row, column, maps, similarities)
+        return cls(panel, layer, patch_row, patch_column, maps, similarities)
 
-    def components(self) -> list[Any]:
+    def all(self) -> list[Any]:
         """Return all components."""
-        return [self.panel, self.layer, self.row, self.column, *self.maps, *self.similarities]
+        return [self.panel, self.layer, self.patch_row, self.patch_column, *self.maps, *self.similarities]
 
-    def connect(self, card: gr.HTML, view: gr.State) -> None:
-        """Connect the sliders, and the clicks on the component map and the heat map of the first image."""
-        inputs, patch_outputs = [view, self.layer, self.row, self.column], [card, *self.similarities]
+    def connect(self, card: gr.HTML, view_state: gr.State) -> None:
+        """Connect the sliders, and the clicks on both maps of the first image."""
+        inputs = [view_state, self.layer, self.patch_row, self.patch_column]
+        patch_outputs = [card, *self.similarities]
         layer_outputs = [card, self.layer, *self.maps, *self.similarities]
         self.layer.input(guarded(card, self.show_layer), inputs, layer_outputs, **LATEST)
-        for slider in (self.row, self.column):
+        for slider in (self.patch_row, self.patch_column):
             slider.input(guarded(card, self.show_patch), inputs, patch_outputs, **LATEST)
-        click_outputs = [card, self.row, self.column, *self.similarities]
+        click_outputs = [card, self.patch_row, self.patch_column, *self.similarities]
         for image in (self.maps[0], self.similarities[0]):
-            image.select(guarded(card, self.show_clicked_patch), [view, self.layer], click_outputs, **LATEST)
+            image.select(guarded(card, self.show_clicked_patch), [view_state, self.layer], click_outputs, **LATEST)
 
     def show_view(self, view: LayerView) -> Updates:
         """Return the updates that show a new view: its last layer, and the patch in the middle."""
@@ -115,17 +117,17 @@ class _ViewComponents:
             **self.show_layer(view, last, row, column),
             self.panel: gr.update(visible=True),
             self.layer: gr.update(maximum=last, value=last, label=view.captions[last]),
-            self.row: gr.update(maximum=rows - 1, value=row),
-            self.column: gr.update(maximum=columns - 1, value=column),
+            self.patch_row: gr.update(maximum=rows - 1, value=row),
+            self.patch_column: gr.update(maximum=columns - 1, value=column),
         }
 
     def show_layer(
         self, view: LayerView | None, layer: float | None, row: float | None, column: float | None
     ) -> Updates:
-        """Return the updates that show another layer: its component maps, and what `show_patch` shows."""
+        """Return the updates that show another layer: its maps of principal components, and what `show_patch` shows."""
         view = _existing(view)
         layer = _nearest(layer, len(view.captions))
-        maps = dict(zip(self.maps, map(_visible, view.maps[layer]), strict=False))
+        maps = dict(zip(self.maps, map(_shown, view.maps[layer]), strict=False))
         return {self.layer: gr.update(label=view.captions[layer])} | maps | self.show_patch(view, layer, row, column)
 
     def show_patch(
@@ -140,16 +142,16 @@ class _ViewComponents:
         rows, columns = view.grid
         patch = _nearest(row, rows), _nearest(column, columns)
         images = view.similarity(_nearest(layer, len(view.captions)), patch)
-        return dict(zip(self.similarities, map(_visible, images), strict=False))
+        return dict(zip(self.similarities, map(_shown, images), strict=False))
 
     def show_clicked_patch(self, view: LayerView | None, layer: float | None, click: gr.SelectData) -> Updates:
         """Return the updates that show the similarity to the patch of the first image that was clicked."""
         row, column = _existing(view).patch_at(*click.index)
-        return {self.row: row, self.column: column} | self.show_patch(view, layer, row, column)
+        return {self.patch_row: row, self.patch_column: column} | self.show_patch(view, layer, row, column)
 
 
 def _existing(view: LayerView | None) -> LayerView:
-    """Return the view; raise UserError for None, because Gradio removed the view after an hour."""
+    """Return the view. Raise UserError if it is None: Gradio removes a view after an hour."""
     if view is None:
         raise UserError("these layers were removed after an hour; press 'Compute all layers' again")
     return view
@@ -164,5 +166,5 @@ def _output(label: str) -> gr.Image:
     return gr.Image(label=label, interactive=False, buttons=["download", "fullscreen"], min_width=240, format="jpeg")
 
 
-def _visible(value: Any) -> Any:
+def _shown(value: Any) -> Any:
     return gr.update(value=value, visible=True)
