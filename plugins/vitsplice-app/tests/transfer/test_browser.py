@@ -40,6 +40,15 @@ sides => {
 """
 """Script that compares the sides of the page on which errors are visible."""
 
+COUNT_ENABLED = """
+button => {
+    button.timesEnabled = 0;
+    const count = () => { button.timesEnabled += button.disabled ? 0 : 1; };
+    new MutationObserver(count).observe(button, {attributeFilter: ["disabled"]});
+}
+"""
+"""Script that counts how many times a disabled button is enabled."""
+
 SMALL = ("metrics=none", "plots=none", "match.grid=8", "checkpoint.seconds=0")
 QUICK = (*TINY_NETWORKS, *SMALL, "steps=6", "previews=6", "stages=[{side: 24}, {side: 32}]")
 
@@ -87,6 +96,13 @@ class TransferTab:
 
     def press(self, name):
         self.page.get_by_role("button", name=name, exact=True).click()
+
+    def run_to_end(self):
+        """Press Run, and wait until it is disabled and enabled again."""
+        button = self.page.get_by_role("button", name="Run", exact=True).element_handle()
+        button.evaluate(COUNT_ENABLED)
+        button.click()
+        self.page.wait_for_function("button => button.timesEnabled > 0", arg=button)
 
     def wait_for(self, text):
         self.page.get_by_text(text).first.wait_for()
@@ -212,8 +228,7 @@ def test_broken_image_shows_an_error_until_it_is_replaced_and_error_of_the_yaml_
     alert = tab.page.get_by_role("alert").filter(has_text="broken.png")
     alert.wait_for()
     assert PREFIX not in alert.inner_text()
-    tab.press("Run")
-    tab.page.get_by_role("button", name="Run", exact=True, disabled=False).wait_for()
+    tab.run_to_end()
     assert alert.is_visible()
     tab.page.get_by_role("button", name="Example: apple and orange").first.click()
     alert.wait_for(state="hidden")
