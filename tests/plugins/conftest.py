@@ -176,8 +176,8 @@ def message(error: type[UserError], name: str, kind: str = "backbones") -> str:
     return str(caught.value)
 
 
-def assert_only_plugin_fails(name: str, reason: str) -> Catalogue:
-    """Assert that only the plugin failed, for that reason, in one line; return the catalogue.
+def assert_only_this_plugin_fails(name: str, reason: str) -> Catalogue:
+    """Assert that this plugin failed, for that reason, in one line, and no other; return the catalogue.
 
     Of the others, the built-in parts and the plugin 'good' are checked.
     """

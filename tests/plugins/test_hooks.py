@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.plugins.conftest import GOOD, PANIC, Shelf, assert_only_plugin_fails, backbones, record, returning
+from tests.plugins.conftest import GOOD, PANIC, Shelf, assert_only_this_plugin_fails, backbones, record, returning
 from vitsplice.plugins import catalogue
 
 
@@ -89,7 +89,7 @@ def test_invalid_plugin_is_dropped_with_a_reason_and_others_work(
     monkeypatch.setenv("VITSPLICE_PLUGINS", "good,broken")
     shelf.add("good", GOOD)
     shelf.add("broken", code)
-    known = assert_only_plugin_fails("broken", reason)
+    known = assert_only_this_plugin_fails("broken", reason)
     assert set(known.commands) == {"run", "paint"}
 
 
@@ -109,7 +109,7 @@ def test_error_whose_message_fails_does_not_affect_other_plugins(shelf: Shelf, r
     shelf.add("good", GOOD)
     silent = f"class Silent(Exception):\n    def __str__(self): raise {raised}('no text')\n"
     shelf.add("silent", silent + "raise Silent")
-    known = assert_only_plugin_fails("silent", ": Silent")
+    known = assert_only_this_plugin_fails("silent", ": Silent")
     assert "no text" not in str(record("silent").failure)
     assert known.backbones["clip-vitb16"].source == "nowhere"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugins.conftest import GOOD, Shelf, assert_only_plugin_fails, backbones, message, record
+from tests.plugins.conftest import GOOD, Shelf, assert_only_this_plugin_fails, backbones, message, record
 from vitsplice.errors import PluginConflict, UnknownName
 from vitsplice.plugins import PluginRecord, catalogue, discovery, loading
 
@@ -74,7 +74,7 @@ def test_plugin_with_an_unusable_entry_point_is_dropped(shelf: Shelf, value: str
     shelf.add("good", GOOD)
     shelf.module("shelf_none", "plugin = None")
     shelf.entry_point("lost", value, "vitsplice-lost")
-    assert_only_plugin_fails("lost", reason)
+    assert_only_this_plugin_fails("lost", reason)
 
 
 def test_all_specs_of_an_invalid_plugin_are_dropped(shelf: Shelf) -> None:
@@ -224,7 +224,7 @@ def test_conflicting_third_party_commands_are_both_dropped_with_notes(shelf: She
     assert record("vitsplice").notes == ()
 
 
-def test_command_that_two_third_party_plugins_provide_is_a_conflict(shelf: Shelf) -> None:
+def test_command_that_two_third_party_plugins_provide_is_an_error_on_access(shelf: Shelf) -> None:
     for name in ("one", "two"):
         shelf.add(name, "@hookimpl\ndef vitsplice_commands(): return [command('paint')]")
     error = message(PluginConflict, "paint", "commands")

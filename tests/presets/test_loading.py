@@ -170,8 +170,9 @@ def test_preset_file_that_is_too_long_is_refused(tmp_path):
 
 @pytest.mark.slow
 def test_weights_of_a_preset_file_are_in_its_folder_or_have_a_sha256(tmp_path):
-    def load(weights, *overrides):
-        text = PAPER.replace("backbone:", f"backbone:\n  weights: {weights}", 1)
+    def load(weights, *overrides, sha256=None):
+        digest = "" if sha256 is None else f"\n  sha256: {sha256}"
+        text = PAPER.replace("backbone:", f"backbone:\n  weights: {weights}{digest}", 1)
         return loading.load(text, "preset", overrides, tmp_path).backbone.weights
 
     assert load("own.safetensors") == tmp_path / "own.safetensors"
@@ -184,13 +185,13 @@ def test_weights_of_a_preset_file_are_in_its_folder_or_have_a_sha256(tmp_path):
     with pytest.raises(ConfigError, match="own folder"):
         load("link.safetensors")
     assert str(load("own.safetensors", "backbone.weights=/elsewhere/w.pt")) == "/elsewhere/w.pt"
-    assert str(load(f"/elsewhere/w.pt\n  sha256: '{'0' * 64}'")) == "/elsewhere/w.pt"
+    assert str(load("/elsewhere/w.pt", sha256=f"'{'0' * 64}'")) == "/elsewhere/w.pt"
     for no_digest in ("''", "abc", "5", "null", "[]"):
         with pytest.raises(ConfigError, match=r"own folder|sha256"):
-            load(f"/elsewhere/w.pt\n  sha256: {no_digest}")
+            load("/elsewhere/w.pt", sha256=no_digest)
 
 
-def test_weights_for_a_fallback_are_in_the_folder_of_the_preset_too(tmp_path):
+def test_weights_in_with_fallback_must_be_in_the_folder_of_the_preset_too(tmp_path):
     def load(weights):
         changes = {"backbones": {"cnn": {"name": "tiny-cnn", "weights": weights}}}
         text = yaml.safe_dump(yaml.safe_load(PAPER) | {"with_fallback": changes})
@@ -201,7 +202,7 @@ def test_weights_for_a_fallback_are_in_the_folder_of_the_preset_too(tmp_path):
         load("/etc/passwd")
 
 
-def test_model_for_a_fallback_has_no_sha256_of_another_model(tmp_path):
+def test_model_in_with_fallback_does_not_inherit_the_sha256_of_the_model_that_it_replaces(tmp_path):
     def load(changed):
         data = yaml.safe_load(catalogue().presets["tiny"].path.read_text())
         model = {"folder": "/elsewhere", "sha256": "0" * 64}
@@ -219,7 +220,7 @@ def test_weights_of_an_override_are_recorded_as_an_absolute_path(tmp_path, monke
     assert loading.load(PAPER, "paper", ["backbone.weights=w.pt"]).backbone.weights == tmp_path / "w.pt"
 
 
-def test_sha256_of_weights_is_dropped_with_them_and_refused_without_weights():
+def test_sha256_is_dropped_if_an_override_replaces_the_weights_and_refused_without_weights():
     text = PAPER.replace("backbone:", f"backbone:\n  weights: /a/w.pt\n  sha256: '{'0' * 64}'", 1)
     assert loading.load(text, "paper").backbone.sha256 == "0" * 64
     assert loading.load(text, "paper", ["backbone.weights=w.pt"]).backbone.sha256 is None
@@ -239,12 +240,12 @@ def test_paths_of_overrides_in_with_fallback_are_recorded_as_absolute_paths(tmp_
     [
         ("backbones.cnn.weights=/b", {"name": "tiny-cnn", "weights": "/b", "fallback": ["x"]}),
         ("backbones.cnn.name=other", {"name": "other"}),
-        ("backbones.cnn.name=tiny-cnn", {"name": "tiny-cnn", "weights": "/a", "sha256": "0" * 64}),
+        ("backbones.cnn.name=tiny-cnn", {"name": "tiny-cnn", "weights": "/a", "sha256": "0" * 64}),  # no fallback
         ("model.folder=/b", {"folder": "/b", "sha256": None}),
         ("generator.name=pixels", {"name": "pixels"}),
     ],
 )
-def test_overrides_in_with_fallback_remove_what_belongs_to_the_previous_file_or_part(override, changed):
+def test_overrides_in_with_fallback_remove_settings_that_no_longer_apply(override, changed):
     data = yaml.safe_load(PAPER) | {
         "with_fallback": {
             "backbones": {"cnn": {"name": "tiny-cnn", "weights": "/a", "sha256": "0" * 64, "fallback": ["x"]}},
@@ -259,7 +260,7 @@ def test_overrides_in_with_fallback_remove_what_belongs_to_the_previous_file_or_
 
 
 @pytest.mark.parametrize("override", ["with_fallback.model.folder=/b", "with_fallback.model={folder: /b}"])
-def test_model_of_an_override_in_with_fallback_has_no_sha256_of_the_replaced_model(override):
+def test_override_of_the_model_in_with_fallback_removes_the_sha256_of_the_replaced_model(override):
     data = yaml.safe_load(PAPER) | {"start": "model", "model": {"folder": "/a", "sha256": "0" * 64}}
     settings = loading.load(yaml.safe_dump(data), "preset", [override])
     model = loading.with_fallback(settings, "preset").model
@@ -271,7 +272,7 @@ def test_mistake_of_an_override_in_with_fallback_is_not_blamed_on_the_preset():
         loading.load(PAPER, "paper", ["with_fallback.terms.structure.weight=x"])
 
 
-def test_temperature_that_overflows_is_refused():
+def test_temperature_so_low_that_float32_overflows_is_refused():
     with pytest.raises(ConfigError, match=r"match.temperature: 1e-300 is not allowed.*0.0001"):
         loading.load(PAPER, "paper", ["match.temperature=1e-300"])
 
@@ -304,13 +305,13 @@ def test_presets_of_splice_use_neither_warm_start_nor_correspondence_with_their_
         (["generator.name=pixels", "backbone.name=b", "backbone={name: a}"], ("pixels", "a")),
     ],
 )
-def test_last_override_of_a_name_or_of_its_entire_mapping_is_used(overrides, names):
+def test_last_override_is_used_if_one_sets_a_name_and_another_the_mapping_that_contains_it(overrides, names):
     settings = loading.load(PAPER, "paper", overrides)
     assert (settings.generator.name, settings.backbone.name) == names
     assert settings.generator.options == {}
 
 
-def test_digest_of_an_override_is_kept_in_any_order():
+def test_sha256_that_an_override_sets_is_kept_in_any_order_of_overrides():
     digest = "a" * 64
     for part in ("backbone.weights=/a/w.pt", "model.folder=/a/model"):
         overrides = [part, f"{part.split('.')[0]}.sha256={digest}"]
@@ -348,7 +349,7 @@ def test_no_override_is_lost_in_any_order(overrides):
 
 
 @pytest.mark.parametrize("model", ["'own'", "{folder: own}"])
-def test_overrides_of_a_model_may_follow_its_short_form(model):
+def test_overrides_set_the_sha256_of_a_model_that_is_given_by_its_folder_alone(model):
     text = f"{PAPER}\nmodel: {model}\nstart: model\n"
     overrides = [f"model.sha256={'a' * 64}", "with_fallback.model=/b", f"with_fallback.model.sha256={'b' * 64}"]
     settings = loading.load(text, "paper", overrides)
@@ -356,7 +357,7 @@ def test_overrides_of_a_model_may_follow_its_short_form(model):
     assert settings.with_fallback["model"] == {"folder": "/b", "sha256": "b" * 64}
 
 
-def test_override_below_null_adds_a_mapping():
+def test_override_of_a_key_of_a_setting_that_is_null_makes_it_a_mapping():
     text = "backbone: {name: a}\nsteps: 0\nmodel: null\n"
     settings = loading.load(text, "preset", ["start=model", "model.folder=/models/x"])
     assert str(settings.model.folder) == "/models/x"

@@ -99,7 +99,7 @@ def test_plan_with_a_further_key_is_another_plan(tmp_path, value):
         assert not (path / "parts.jsonl").exists()
 
 
-def test_work_that_fails_at_its_start_can_be_repeated_beside_other_files(tmp_path):
+def test_work_that_fails_before_it_writes_content_can_begin_again_with_another_plan_beside_other_files(tmp_path):
     (tmp_path / "notes.txt").write_text("flour is in the cellar")
     os.utime(tmp_path / "notes.txt", (0, 0))
     work = replace(WORK, parts=("parts.jsonl", "shards"), results=("cake",))
@@ -119,7 +119,7 @@ def test_work_that_fails_at_its_start_can_be_repeated_beside_other_files(tmp_pat
 
 @pytest.mark.parametrize("error", [VitspliceError, RuntimeError])
 @pytest.mark.parametrize("written", [False, True])
-def test_work_that_fails_before_it_writes_a_file_leaves_no_plan(tmp_path, written, error):
+def test_work_that_fails_leaves_its_plan_only_if_it_wrote_a_file_with_content(tmp_path, written, error):
     def fail():
         with resumable(tmp_path, WORK, PLAN, force=False) as path:
             (path / "folder").mkdir(exist_ok=True)
@@ -166,7 +166,7 @@ def test_work_that_fails_at_its_start_leaves_no_new_parent_folders(tmp_path):
     assert list(tmp_path.rglob("*")) == [tmp_path / "old"]
 
 
-def test_work_that_fails_keeps_the_parts_of_a_plan_that_it_replaced(tmp_path):
+def test_work_that_fails_keeps_the_parts_that_its_plan_shares_with_an_earlier_one(tmp_path):
     with resumable(tmp_path, WORK, PLAN, force=False):
         (tmp_path / "parts.jsonl").write_text("a part")
     os.utime(tmp_path / "parts.jsonl", (0, 0))
@@ -202,7 +202,7 @@ def test_plan_in_another_format_names_the_version_that_wrote_it(tmp_path):
 
 
 @pytest.mark.parametrize("record", [{}, {"format": "\x1b"}, {"format": 1, "versions": []}])
-def test_record_without_a_format_is_reported_as_another_format(record):
+def test_record_in_another_format_is_reported_even_if_it_names_no_version(record):
     assert "by another version of vitsplice in format" in other_format(record, 2)
     assert other_format(record, 2).isprintable()
     assert other_format(record | {"format": 2}, 2) == ""
@@ -270,7 +270,7 @@ def test_symbolic_link_out_of_the_folder_is_refused(tmp_path, victim, name, forc
         (path / name).unlink(missing_ok=True)
         (path / name).symlink_to(victim / "values.jsonl")
     (path / name).unlink(missing_ok=True)
-    (path / name).symlink_to(victim / "values.jsonl")  # again, because the end of the work removes .lock
+    (path / name).symlink_to(victim / "values.jsonl")  # the end of the work removed a link named .lock
     with pytest.raises(PathRejected, match="leads out of"), resumable(path, WORK, PLAN | {"flour": 1}, force=force):
         pass
 

@@ -61,7 +61,7 @@ def test_the_order_of_images_does_not_matter():
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_near_duplicates_are_in_the_same_subset_and_held_out_if_one_of_them_would_be(seed):
+def test_near_duplicates_share_a_subset_and_an_image_held_out_without_them_stays_held_out(seed):
     images = different(40, seed)
     copies = {Path(f"{path}-copy{k}"): near(image, f"{path} {k}") for path, image in images.items() for k in range(3)}
     split = split_fingerprints(images | copies, 0.2)
@@ -90,13 +90,13 @@ def test_too_few_images_are_refused(number):
 
 
 @pytest.mark.parametrize("trained", [frozenset(), {different(1)[Path("0-0")].sha256}])
-def test_too_few_images_are_refused_without_advice_on_holding_out_if_none_is_held_out(trained):
+def test_message_on_too_few_images_does_not_mention_held_out_images_if_the_fraction_is_zero(trained):
     with pytest.raises(UserError) as refused:
         split_fingerprints(different(1), 0, trained)
     assert str(refused.value) == "a training needs at least 2 different images, not 1; give more images"
 
 
-def test_copies_of_one_image_do_not_count_as_different_images():
+def test_files_of_the_same_bytes_count_as_one_image():
     image = next(iter(different(1).values()))
     images = different(3) | {Path(f"copy-{k}"): image for k in range(9)}
     with pytest.raises(UserError, match="of 3 different images"):
