@@ -92,8 +92,8 @@ def _has_accepted_type(default: Any, value: Any) -> bool:
     if isinstance(default, float):
         return isinstance(value, int | float)
     if isinstance(default, list | tuple):
-        is_list = isinstance(value, list | tuple) and len(value) > 0
-        return is_list and all(_has_accepted_type(default[0], item) for item in value)
+        is_nonempty_list = isinstance(value, list | tuple) and len(value) > 0
+        return is_nonempty_list and all(_has_accepted_type(default[0], item) for item in value)
     return isinstance(value, type(default))
 
 

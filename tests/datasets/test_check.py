@@ -83,7 +83,7 @@ def test_black_mask_is_an_issue(issues, folder):
     assert issues("a,apple.png,cat.png,mask.png,,CC0") == [("black-mask", "a", 1, "mask.png")]
 
 
-def test_issue_of_an_image_or_mask_concerns_only_the_pairs_that_use_the_file_as_such(issues, folder):
+def test_issue_of_a_mask_counts_only_pairs_with_the_file_as_a_mask_and_likewise_for_images(issues, folder):
     write_mask(folder, "cat.png", 0)
     (folder / "copy.png").write_bytes((folder / "mask.png").read_bytes())
     lines = ["a,mask.png,dog.png,,,CC0", "b,cat.png,dog.png,mask.png,copy.png,CC0"]
@@ -92,6 +92,20 @@ def test_issue_of_an_image_or_mask_concerns_only_the_pairs_that_use_the_file_as_
         ("black-mask", "b", 2, "mask.png"),
         ("black-mask", "b", 1, "copy.png"),
         ("duplicate-image", "c", 1, "copy.png"),
+    ]
+
+
+@pytest.mark.usefixtures("copies")
+def test_issues_are_in_the_order_of_the_pairs_that_use_the_file_in_that_role(issues, folder):
+    write_mask(folder, (64, 64), 0)
+    (folder / "other.png").write_bytes((folder / "mask.png").read_bytes())
+    lines = ["a,mask.png,orange.png,same.png,near.jpg,CC0", "b,apple.png,dog.png,other.png,,CC0"]
+    lines += ["c,cat.png,orange.png,mask.png,,CC0", "d,same.png,near.jpg,,,CC0"]
+    assert issues(*lines, ignore=["mask-size", "same-image"]) == [
+        ("black-mask", "b", 1, "other.png"),
+        ("black-mask", "c", 1, "mask.png"),
+        ("duplicate-image", "d", 1, "same.png"),
+        ("near-duplicate", "d", 1, "near.jpg"),
     ]
 
 

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from vitsplice.datasets.fingerprints import Fingerprint, are_near_duplicates, earlier_near_duplicates, fingerprint
 from vitsplice.datasets.manifest_index import ABSENT, ALL, IMAGES, MASKS, FileUses, ManifestIndex
 from vitsplice.errors import ImageError, ImageNotFound, UserError
@@ -36,7 +34,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Issue:
-    """A problem of a pair or of an image.
+    """A problem of a pair, an image or a mask.
 
     Args:
         kind: one of `KINDS`.
@@ -59,8 +57,8 @@ class CheckReport:
 
     Args:
         pairs: number of pairs.
-        images: number of image files; a file counts once.
-        masks: number of mask files; a file counts once.
+        images: number of files that pairs use as images.
+        masks: number of files that pairs use as masks; a file that is used as both counts in both numbers.
         issues: issues in the order of `KINDS`, then of the manifest.
         notes: an ``unlicensed`` issue for each pair without a licence; empty if licences are required or the kind is
             ignored.
@@ -116,9 +114,10 @@ def check(
     unlicensed = [Issue("unlicensed", pair_id, 1, "", "has no licence") for pair_id in index.unlicensed]
     issues += unlicensed if require_licence else []
     notes = () if require_licence or "unlicensed" in ignored else tuple(unlicensed)
-    reported = [issue for kind in KINDS if kind not in ignored for issue in issues if issue.kind == kind]
-    images, masks = (int(np.count_nonzero(uses.pairs)) for uses in (image_uses, mask_uses))
-    return CheckReport(len(index.ids), images, masks, tuple(reported), notes)
+    position = {pair_id: number for number, pair_id in enumerate(index.ids)}
+    reported = [issue for issue in issues if issue.kind not in ignored]
+    reported.sort(key=lambda issue: (KINDS.index(issue.kind), position[issue.pair]))
+    return CheckReport(len(index.ids), len(image_uses.used), len(mask_uses.used), tuple(reported), notes)
 
 
 def _file_issue(index: ManifestIndex, kind: str, number: int, uses: FileUses, message: str) -> Issue:
@@ -135,14 +134,14 @@ def _fingerprints(
     for number, path in enumerate(index.files):
         progress.part(path.name, number, len(index.files))
         try:
-            file_print = fingerprint(path)
+            value = fingerprint(path)
             black = mask_uses.pairs[number] > 0 and is_black(read_mask(path).pixels)
         except ImageError as error:
             fingerprints.append(None)
             kind = "missing" if isinstance(error, ImageNotFound) else "corrupt"
             issues.append(_file_issue(index, kind, number, uses, str(error)))
             continue
-        fingerprints.append(file_print)
+        fingerprints.append(value)
         if black:
             message = f"{index.name(number)} is black everywhere: it excludes every patch"
             issues.append(_file_issue(index, "black-mask", number, mask_uses, message))
@@ -192,10 +191,9 @@ def _sameness(structure: Fingerprint | None, appearance: Fingerprint | None) -> 
 def _duplicate_issues(index: ManifestIndex, fingerprints: Fingerprints, image_uses: FileUses) -> Iterator[Issue]:
     """Find images that have the same bytes as an earlier image, or look the same."""
     originals: dict[str, int] = {}
-    numbers = np.flatnonzero(image_uses.pairs).tolist()
-    readable = {number: file_print for number in numbers if (file_print := fingerprints[number])}
-    for number, file_print in readable.items():
-        original = originals.setdefault(file_print.sha256, number)
+    readable = {number: value for number in image_uses.used if (value := fingerprints[number])}
+    for number, value in readable.items():
+        original = originals.setdefault(value.sha256, number)
         if original != number:
             message = f"{index.name(number)} has the same bytes as {index.name(original)}"
             yield _file_issue(index, "duplicate-image", number, image_uses, message)

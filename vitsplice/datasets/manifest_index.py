@@ -38,6 +38,12 @@ class FileUses:
     pairs: NDArray[np.int64]
     first: NDArray[np.int64]
 
+    @property
+    def used(self) -> list[int]:
+        """Numbers of the files that a pair uses, in the order of their first pairs."""
+        numbers = np.flatnonzero(self.pairs)
+        return numbers[np.argsort(self.first[numbers], kind="stable")].tolist()
+
 
 @dataclass(frozen=True)
 class ManifestIndex:
@@ -78,7 +84,8 @@ class ManifestIndex:
             unlicensed += [] if pair.licence else [pair.id]
             for path in _paths(pair):
                 number = ABSENT if path is None else numbers.setdefault(os.path.realpath(path), len(files))
-                files += [path] if path is not None and number == len(files) else []
+                if path is not None and number == len(files):
+                    files.append(path)
                 entries.append(number)
             starts.append(len(entries) // len(COLUMNS))
         if not ids:

@@ -21,8 +21,7 @@ def contrast(context: TermContext) -> LossTerm:
     It is sum_i w_i max(0, e_i - s_i) / ((sum_i w_i) (mean_i s'_i)) with e_i = max(share s'_i, s'_i - tolerance). s_i is
     the standard deviation of lightness in neighbourhood i of the output, w_i its weight (`Neighbourhoods.weight`, small
     on borders between parts), s'_i the geometric mean of the deviations of the target's neighbourhoods, weighted by the
-    assignment and by their own weights, and e_i the required deviation: at least ``share`` of s'_i, and at most
-    ``tolerance`` less than s'_i.
+    assignment and by their own weights, and e_i the required deviation.
     """
     context.refuse_selection("contrast")
     names = ("neighbourhood", "temperature", "share", "tolerance")

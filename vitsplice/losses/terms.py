@@ -108,9 +108,12 @@ CONTRAST = LossSpec(
     input="structure",
     target="appearance",
     options={
-        "share": Option(0.6, "fraction of the corresponding contrast that is required", minimum=0.0, maximum=1.0),
+        "share": Option(0.6, "minimum fraction of the corresponding contrast", minimum=0.0, maximum=1.0),
         "tolerance": Option(
-            0.06, "maximum lack of contrast, a standard deviation of lightness (white: 1)", minimum=0.0, maximum=1.0
+            0.06,
+            "maximum by which contrast is below the corresponding one (white: lightness 1)",
+            minimum=0.0,
+            maximum=1.0,
         ),
         **NEIGHBOURHOODS,
     },

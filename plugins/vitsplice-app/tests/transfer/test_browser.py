@@ -40,14 +40,14 @@ sides => {
 """
 """Script that compares the sides of the page on which errors are visible."""
 
-COUNT_ENABLED = """
+RECORD_ENABLED = """
 button => {
-    button.timesEnabled = 0;
-    const count = () => { button.timesEnabled += button.disabled ? 0 : 1; };
-    new MutationObserver(count).observe(button, {attributeFilter: ["disabled"]});
+    button.wasEnabled = false;
+    const record = () => { button.wasEnabled ||= !button.disabled; };
+    new MutationObserver(record).observe(button, {attributeFilter: ["disabled"]});
 }
 """
-"""Script that counts how many times a disabled button is enabled."""
+"""Script that records whether a button is enabled again after it was disabled."""
 
 SMALL = ("metrics=none", "plots=none", "match.grid=8", "checkpoint.seconds=0")
 QUICK = (*TINY_NETWORKS, *SMALL, "steps=6", "previews=6", "stages=[{side: 24}, {side: 32}]")
@@ -100,9 +100,9 @@ class TransferTab:
     def run_to_end(self):
         """Press Run, and wait until it is disabled and enabled again."""
         button = self.page.get_by_role("button", name="Run", exact=True).element_handle()
-        button.evaluate(COUNT_ENABLED)
+        button.evaluate(RECORD_ENABLED)
         button.click()
-        self.page.wait_for_function("button => button.timesEnabled > 0", arg=button)
+        self.page.wait_for_function("button => button.wasEnabled", arg=button)
 
     def wait_for(self, text):
         self.page.get_by_text(text).first.wait_for()

@@ -66,7 +66,7 @@ def build(context: AppContext) -> None:
 
 @dataclass(frozen=True)
 class _ViewComponents:
-    """The Gradio components that show a `LayerView`, hidden until the first."""
+    """The Gradio components that show a `LayerView`, hidden until the first view is computed."""
 
     panel: gr.Column
     layer: gr.Slider
