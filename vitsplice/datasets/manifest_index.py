@@ -41,8 +41,8 @@ class FileUses:
     @property
     def used(self) -> list[int]:
         """Numbers of the files that a pair uses, in the order of their first pairs."""
-        numbers = np.flatnonzero(self.pairs)
-        return numbers[np.argsort(self.first[numbers], kind="stable")].tolist()
+        numbers: list[int] = np.flatnonzero(self.pairs).tolist()
+        return sorted(numbers, key=self.first.tolist().__getitem__)
 
 
 @dataclass(frozen=True)
